@@ -1,0 +1,587 @@
+"""The nouns of the project: every dataclass and enum that crosses a room.
+
+Conventions, stated once
+------------------------
+- Times are timezone-aware UTC; azimuth time and slant range are zero-Doppler, slant range is one-way metres.
+- Units stand in the names: ``_s _m _rad _hz _deg _bytes``.
+- Arrays are ``(line, sample)`` in radar geometry and ``(row, column)`` on the ground.
+- Windows are half-open. Boxes are west, south, east, north.
+- Heights are metres above the WGS84 ellipsoid.
+- Interferogram = reference · conj(secondary): unwrapped phase > 0 means that the range grew from reference to
+  secondary. Displacement is positive toward the satellite: d = -λ/(4π)·φ.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SPEED_OF_LIGHT = 299_792_458.0
+"""Speed of light in vacuum, m/s."""
+
+
+# --- space ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BBox:
+    """A box in degrees or map units; west < east and south < north."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def __post_init__(self) -> None:
+        if not (self.west < self.east and self.south < self.north):
+            msg = f"empty box: west {self.west}, south {self.south}, east {self.east}, north {self.north}"
+            raise ValueError(msg)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre as (x, y)."""
+        return (self.west + self.east) / 2, (self.south + self.north) / 2
+
+    def intersects(self, other: BBox) -> bool:
+        """Whether the two boxes share area."""
+        return (
+            self.west < other.east and other.west < self.east and self.south < other.north and other.south < self.north
+        )
+
+    def contains(self, other: BBox) -> bool:
+        """Whether ``other`` lies wholly inside."""
+        return (
+            self.west <= other.west
+            and other.east <= self.east
+            and self.south <= other.south
+            and other.north <= self.north
+        )
+
+    def union(self, other: BBox) -> BBox:
+        """The smallest box around both."""
+        return BBox(
+            west=min(self.west, other.west),
+            south=min(self.south, other.south),
+            east=max(self.east, other.east),
+            north=max(self.north, other.north),
+        )
+
+    def intersection(self, other: BBox) -> BBox | None:
+        """The shared box, or None."""
+        if not self.intersects(other):
+            return None
+        return BBox(
+            west=max(self.west, other.west),
+            south=max(self.south, other.south),
+            east=min(self.east, other.east),
+            north=min(self.north, other.north),
+        )
+
+    def grown(self, margin: float) -> BBox:
+        """The box with ``margin`` added on every side."""
+        return BBox(
+            west=self.west - margin, south=self.south - margin, east=self.east + margin, north=self.north + margin
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A half-open window into an array: ``[row, row + rows)`` by ``[column, column + columns)``."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+    @property
+    def row_stop(self) -> int:
+        """First row after the window."""
+        return self.row + self.rows
+
+    @property
+    def column_stop(self) -> int:
+        """First column after the window."""
+        return self.column + self.columns
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the window into a (row, column) array."""
+        return slice(self.row, self.row_stop), slice(self.column, self.column_stop)
+
+    def intersection(self, other: Window) -> Window | None:
+        """The shared window, or None."""
+        row, column = max(self.row, other.row), max(self.column, other.column)
+        rows = min(self.row_stop, other.row_stop) - row
+        columns = min(self.column_stop, other.column_stop) - column
+        if rows <= 0 or columns <= 0:
+            return None
+        return Window(row=row, column=column, rows=rows, columns=columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeoGrid:
+    """A map grid of area pixels, snapped so that every edge is a whole multiple of the posting.
+
+    ``west`` and ``north`` are the outer edges of the first pixel, ``dx`` and ``dy`` are positive.
+    """
+
+    crs: str
+    west: float
+    north: float
+    dx: float
+    dy: float
+    rows: int
+    columns: int
+
+    @classmethod
+    def covering(cls, box: BBox, *, crs: str, dx: float, dy: float) -> GeoGrid:
+        """The smallest snapped grid that covers ``box`` (in units of ``crs``)."""
+        first_column, first_row = math.floor(box.west / dx), math.floor(-box.north / dy)
+        columns = math.ceil(box.east / dx) - first_column
+        rows = math.ceil(-box.south / dy) - first_row
+        return cls(crs=crs, west=first_column * dx, north=-first_row * dy, dx=dx, dy=dy, rows=rows, columns=columns)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.rows, self.columns
+
+    @property
+    def bbox(self) -> BBox:
+        """Outer edges, in units of ``crs``."""
+        return BBox(
+            west=self.west,
+            south=self.north - self.rows * self.dy,
+            east=self.west + self.columns * self.dx,
+            north=self.north,
+        )
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """Affine coefficients a, b, c, d, e, f as rasterio's ``Affine`` takes them."""
+        return self.dx, 0.0, self.west, 0.0, -self.dy, self.north
+
+    def window_of(self, other: GeoGrid) -> Window:
+        """Where ``other``, a grid of the same posting, lies in this one (it may stick out)."""
+        return Window(
+            row=round((self.north - other.north) / self.dy),
+            column=round((other.west - self.west) / self.dx),
+            rows=other.rows,
+            columns=other.columns,
+        )
+
+    def crop(self, window: Window) -> GeoGrid:
+        """The part of the grid inside ``window``."""
+        return replace(
+            self,
+            west=self.west + window.column * self.dx,
+            north=self.north - window.row * self.dy,
+            rows=window.rows,
+            columns=window.columns,
+        )
+
+    def refined(self, looks: Looks) -> GeoGrid:
+        """The same ground with ``looks`` pixels per pixel."""
+        return replace(
+            self,
+            dx=self.dx / looks.east,
+            dy=self.dy / looks.north,
+            rows=self.rows * looks.north,
+            columns=self.columns * looks.east,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """Fine pixels averaged into one output pixel, east-west (near range) by north-south (near azimuth)."""
+
+    east: int
+    north: int
+
+    @property
+    def count(self) -> int:
+        """Fine pixels per output pixel."""
+        return self.east * self.north
+
+    def __str__(self) -> str:
+        return f"{self.east}x{self.north}"
+
+
+# --- Sentinel-1 -------------------------------------------------------------------------------------------------
+
+
+class Direction(str, Enum):
+    """Flight direction of a pass."""
+
+    ASCENDING = "ascending"
+    DESCENDING = "descending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstId:
+    """ESA's burst identifier: the same ground in every pass of a track."""
+
+    track: int
+    number: int
+    swath: str
+
+    def __str__(self) -> str:
+        return f"{self.track:03d}_{self.number:06d}_{self.swath}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangePolynomial:
+    """A polynomial in two-way slant range time: Σ c_k (τ - t0)^k."""
+
+    t0_s: float
+    coefficients: tuple[float, ...]
+
+    def __call__(self, tau_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Evaluate at two-way slant range times ``tau_s`` (seconds, any shape)."""
+        x = tau_s - self.t0_s
+        value = x * 0.0
+        for coefficient in reversed(self.coefficients):
+            value = value * x + coefficient
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadarGrid:
+    """Sampling of a zero-Doppler image: line 0 at ``first_line_time``, sample 0 at ``near_range_m``."""
+
+    first_line_time: datetime
+    line_interval_s: float
+    near_range_m: float
+    range_spacing_m: float
+    lines: int
+    samples: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(lines, samples)."""
+        return self.lines, self.samples
+
+    @property
+    def mid_time(self) -> datetime:
+        """Azimuth time half-way between line 0 and the line after the last (ESA's η = 0)."""
+        return self.first_line_time + timedelta(seconds=self.lines / 2 * self.line_interval_s)
+
+    @property
+    def stop_time(self) -> datetime:
+        """Azimuth time of the last line."""
+        return self.first_line_time + timedelta(seconds=(self.lines - 1) * self.line_interval_s)
+
+    @property
+    def far_range_m(self) -> float:
+        """Slant range of the last sample, m."""
+        return self.near_range_m + (self.samples - 1) * self.range_spacing_m
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwathFiles:
+    """Where one swath and polarisation of a scene lies: names inside the SAFE."""
+
+    swath: str
+    polarisation: str
+    annotation: str
+    measurement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One Sentinel-1 IW SLC product, a SAFE directory or zip, described by its manifest."""
+
+    name: str
+    path: Path
+    mission: str
+    start: datetime
+    stop: datetime
+    track: int
+    absolute_orbit: int
+    direction: Direction
+    ipf: str
+    files: tuple[SwathFiles, ...]
+
+    @property
+    def swaths(self) -> tuple[str, ...]:
+        """Swaths present, sorted."""
+        return tuple(sorted({f.swath for f in self.files}))
+
+    @property
+    def polarisations(self) -> tuple[str, ...]:
+        """Polarisations present, sorted."""
+        return tuple(sorted({f.polarisation for f in self.files}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """One TOPS burst: where its samples lie, how they were sampled and how its Doppler sweeps.
+
+    ``first_line`` is the row of the burst's line 0 in the measurement image; ``valid`` is the window of valid
+    samples inside the burst. ``measurement`` opens with GDAL (a path, or ``/vsizip/...``).
+    """
+
+    scene: str
+    swath: str
+    polarisation: str
+    index: int
+    burst_id: BurstId | None
+    measurement: str
+    first_line: int
+    grid: RadarGrid
+    valid: Window
+    radar_frequency_hz: float
+    steering_rate_rad_s: float
+    fm_rate: RangePolynomial
+    doppler: RangePolynomial
+    azimuth_bandwidth_hz: float
+    range_bandwidth_hz: float
+
+    @property
+    def wavelength_m(self) -> float:
+        """Radar wavelength, m."""
+        return SPEED_OF_LIGHT / self.radar_frequency_hz
+
+    @property
+    def label(self) -> str:
+        """Swath and ESA number, or swath and place in the image: ``IW2_230135``, ``IW2_03``."""
+        return f"{self.swath}_{self.burst_id.number:06d}" if self.burst_id else f"{self.swath}_{self.index:02d}"
+
+
+class OrbitSource(str, Enum):
+    """Where state vectors come from, best first."""
+
+    PRECISE = "POEORB"
+    RESTITUTED = "RESORB"
+    ANNOTATION = "annotation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrbitFile:
+    """An EOF file as its name describes it."""
+
+    path: Path
+    mission: str
+    source: OrbitSource
+    created: datetime
+    start: datetime
+    stop: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Orbit:
+    """Earth-fixed state vectors.
+
+    Attributes
+    ----------
+    times_s : (n,) float64, seconds since ``epoch``
+    positions_m, velocities_m_s : (n, 3) float64, ECEF
+    """
+
+    source: OrbitSource
+    name: str
+    epoch: datetime
+    times_s: NDArray[np.float64]
+    positions_m: NDArray[np.float64]
+    velocities_m_s: NDArray[np.float64]
+
+
+class VerticalDatum(str, Enum):
+    """What heights are measured from."""
+
+    ELLIPSOID = "ellipsoid"
+    EGM96 = "egm96"
+    EGM2008 = "egm2008"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dem:
+    """A height raster that GDAL reads, with its declared datum and, where needed, its own geoid grid."""
+
+    path: Path
+    datum: VerticalDatum
+    geoid: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two passes of one track; each is one scene or several slices, in time order."""
+
+    reference: tuple[Scene, ...]
+    secondary: tuple[Scene, ...]
+
+    @property
+    def track(self) -> int:
+        """Relative orbit number of the reference."""
+        return self.reference[0].track
+
+    @property
+    def id(self) -> str:
+        """Track and both start times, so that two frames of the same dates never collide."""
+        first, second = (scenes[0].start for scenes in (self.reference, self.secondary))
+        return f"T{self.track:03d}_{first:%Y%m%dT%H%M%S}_{second:%Y%m%dT%H%M%S}"
+
+
+# --- results ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layer:
+    """One raster of an interferogram; ``values`` is (row, column), ``nodata`` marks holes."""
+
+    name: str
+    values: NDArray[Any]
+    unit: str
+    description: str
+    nodata: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Interferogram:
+    """The hinge: both engines end in it and every product begins with it."""
+
+    pair_id: str
+    grid: GeoGrid
+    layers: dict[str, Layer]
+    facts: dict[str, Any]
+
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a step needs, or what a machine has."""
+
+    memory_bytes: int = 0
+    threads: int = 1
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A subprocess: nothing is inherited from the caller's shell but ``env`` on top of its environment."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    log: Path
+    env: dict[str, str] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file or folder that a step writes, relative to the runs folder; scratch goes once nobody needs it."""
+
+    path: str
+    scratch: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The unit of scheduling.
+
+    ``signature`` is whatever decides the step's result besides the artifacts it reads: engine and version,
+    options used, identities of inputs. The scheduler chains signatures into checkpoint keys.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    signature: str
+    writes: tuple[Artifact, ...]
+    reads: tuple[str, ...] = ()
+    needs: Resources = Resources()
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A named chain of steps with a folder of its own under the runs folder."""
+
+    id: str
+    title: str
+    steps: tuple[Step, ...]
+    is_pair: bool = False
+
+
+class Status(str, Enum):
+    """Life of a step or job."""
+
+    WAITING = "waiting"
+    """Not started."""
+    RUNNING = "running"
+    """Its process lives."""
+    DONE = "done"
+    """Ended with valid evidence."""
+    CACHED = "cached"
+    """Done in an earlier run, evidence still valid."""
+    UNNEEDED = "unneeded"
+    """Nobody needs its scratch any more."""
+    FAILED = "failed"
+    """Ended without, and will not be tried again in this run."""
+    BLOCKED = "blocked"
+    """Cannot run because something it reads failed."""
+    INTERRUPTED = "interrupted"
+    """Ended by the user; a second start resumes."""
+
+
+class Reason(str, Enum):
+    """Why a process ended."""
+
+    DONE = "done"
+    ERROR = "error"
+    BAD_INPUT = "bad input"
+    RETRYABLE = "retryable error"
+    OUT_OF_MEMORY = "killed by memory"
+    DISK_FULL = "disk full"
+    TIMED_OUT = "timed out"
+    INTERRUPTED = "interrupted"
+    NO_EVIDENCE = "evidence missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a subprocess ended and what it used (the whole process tree)."""
+
+    reason: Reason
+    exit_code: int
+    seconds: float
+    cpu_s: float
+    peak_memory_bytes: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run, for the journal and for whoever watches."""
+
+    time: datetime
+    job: str
+    step: str
+    status: Status
+    key: str = ""
+    attempt: int = 1
+    ended: Ended | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    freed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a job."""
+
+    job: str
+    title: str
+    status: Status
+    is_pair: bool
+    events: tuple[Event, ...] = ()
+    message: str = ""
+    freed_bytes: int = 0
