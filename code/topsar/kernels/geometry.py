@@ -1,0 +1,349 @@
+"""Orbits, the ellipsoid, and the two mappings between radar and ground.
+
+Zero-Doppler geometry: a point X is imaged at the time t when it lies at right angles to the velocity,
+(X - P(t)) · V(t) = 0, at slant range |X - P(t)|.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit, prange
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.model import Orbit
+
+WGS84_A = 6_378_137.0
+"""Semi-major axis, m."""
+WGS84_F = 1 / 298.257223563
+"""Flattening."""
+WGS84_E2 = WGS84_F * (2 - WGS84_F)
+"""First eccentricity squared."""
+
+_ORBIT_MARGIN_S = 35.0
+_ORBIT_DEGREE = 9
+_MIN_VECTORS = 6
+
+
+# --- orbits -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OrbitArc:
+    """A short piece of an orbit as a power series.
+
+    Attributes
+    ----------
+    epoch : datetime
+        Zero of all times given to and returned by this module, UTC.
+    origin_s, scale_s : float
+        Series variable x = (t - origin_s) / scale_s.
+    coefficients : (3, n) float64
+        ECEF position in metres, lowest power first.
+    """
+
+    epoch: datetime
+    origin_s: float
+    scale_s: float
+    coefficients: NDArray[np.float64]
+
+    def seconds(self, time: datetime) -> float:
+        """Seconds of a UTC time since ``epoch``."""
+        return (time - self.epoch).total_seconds()
+
+    def position(self, t_s: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """ECEF position in metres, shape (..., 3), at seconds ``t_s`` since ``epoch``."""
+        return self._series(t_s, self.coefficients)
+
+    def velocity(self, t_s: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """ECEF velocity in metres per second, shape (..., 3), at seconds ``t_s`` since ``epoch``."""
+        powers = np.arange(1, self.coefficients.shape[1])
+        return self._series(t_s, self.coefficients[:, 1:] * powers / self.scale_s)
+
+    def _series(self, t_s: NDArray[np.float64] | float, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = (np.asarray(t_s, dtype=np.float64) - self.origin_s) / self.scale_s
+        value = np.polynomial.polynomial.polyval(x, coefficients.T)
+        return np.moveaxis(value, 0, -1)
+
+    def narrowed(self, start: datetime, stop: datetime, *, degree: int = 5) -> OrbitArc:
+        """A series of lower degree over [start, stop]: fast to evaluate, exact to a nanometre over a few seconds."""
+        first, last = self.seconds(start), self.seconds(stop)
+        origin, scale = (first + last) / 2, max((last - first) / 2, 1e-3)
+        x = np.cos(np.pi * (np.arange(4 * degree) + 0.5) / (4 * degree))
+        fit = np.polynomial.polynomial.polyfit(x, self.position(origin + scale * x), degree)
+        return replace(self, origin_s=origin, scale_s=scale, coefficients=np.ascontiguousarray(fit.T))
+
+
+def fit_orbit(orbit: Orbit, start: datetime, stop: datetime) -> OrbitArc:
+    """Fit positions and velocities around [start, stop] by one power series.
+
+    A low Earth orbit turns by 0.001 rad/s: over ±50 s a series of degree 9 follows it to well below a millimetre.
+
+    Parameters
+    ----------
+    orbit : Orbit
+        State vectors; at least six within 35 s of the interval.
+    start, stop : datetime
+        Interval of interest, UTC.
+
+    Returns
+    -------
+    OrbitArc
+        With ``epoch`` = ``start``.
+
+    Raises
+    ------
+    ValueError
+        If the vectors do not cover the interval.
+    """
+    times = orbit.times_s + (orbit.epoch - start).total_seconds()
+    last = (stop - start).total_seconds()
+    near = (times > -_ORBIT_MARGIN_S) & (times < last + _ORBIT_MARGIN_S)
+    if near.sum() < _MIN_VECTORS or times[near][0] > 0 or times[near][-1] < last:
+        msg = f"{orbit.name} does not cover {start:%Y-%m-%dT%H:%M:%S} to {stop:%H:%M:%S}"
+        raise ValueError(msg)
+    t = times[near]
+    origin, scale = (t[0] + t[-1]) / 2, (t[-1] - t[0]) / 2
+    x = (t - origin) / scale
+    degree = min(_ORBIT_DEGREE, 2 * len(t) - 3)
+    powers = np.vander(x, degree + 1, increasing=True)
+    slopes = np.zeros_like(powers)
+    slopes[:, 1:] = powers[:, :-1] * np.arange(1, degree + 1)
+    design = np.vstack([powers, slopes])
+    values = np.vstack([orbit.positions_m[near], orbit.velocities_m_s[near] * scale])
+    fit = np.linalg.lstsq(design, values, rcond=None)[0]
+    return OrbitArc(epoch=start, origin_s=origin, scale_s=scale, coefficients=np.ascontiguousarray(fit.T))
+
+
+# --- ellipsoid --------------------------------------------------------------------------------------------------
+
+
+def geodetic_to_ecef(
+    lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64], height_m: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    """WGS84 geodetic coordinates (radians, metres, any shape) to ECEF metres (..., 3)."""
+    sin_lat, cos_lat = np.sin(lat_rad), np.cos(lat_rad)
+    normal = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
+    x = (normal + height_m) * cos_lat * np.cos(lon_rad)
+    y = (normal + height_m) * cos_lat * np.sin(lon_rad)
+    z = (normal * (1 - WGS84_E2) + height_m) * sin_lat
+    return np.stack([x, y, z], axis=-1)
+
+
+def ecef_to_geodetic(
+    points_m: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """ECEF metres (..., 3) to WGS84 latitude, longitude (radians) and height (metres).
+
+    Bowring's formula, repeated once: exact to a nanometre near the Earth's surface
+    (Bowring, 1976, Survey Review 23, "Transformation from spatial to geographical coordinates").
+    """
+    x, y, z = np.moveaxis(points_m, -1, 0)
+    b = WGS84_A * (1 - WGS84_F)
+    rho = np.hypot(x, y)
+    beta = np.arctan2(z, rho * (1 - WGS84_F))
+    lat = beta
+    for _ in range(2):
+        lat = np.arctan2(
+            z + WGS84_E2 / (1 - WGS84_E2) * b * np.sin(beta) ** 3, rho - WGS84_E2 * WGS84_A * np.cos(beta) ** 3
+        )
+        beta = np.arctan2((1 - WGS84_F) * np.sin(lat), np.cos(lat))
+    sin_lat, cos_lat = np.sin(lat), np.cos(lat)
+    normal = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
+    height = rho * cos_lat + z * sin_lat - WGS84_A**2 / normal
+    return lat, np.arctan2(y, x), height
+
+
+def up_vector(lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Outward unit normal of the ellipsoid in ECEF, shape (..., 3)."""
+    cos_lat = np.cos(lat_rad)
+    return np.stack([cos_lat * np.cos(lon_rad), cos_lat * np.sin(lon_rad), np.sin(lat_rad)], axis=-1)
+
+
+def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit vector from the ground to the satellite in local east, north, up.
+
+    Parameters
+    ----------
+    points_m, satellite_m : (..., 3) float64
+        ECEF, metres.
+
+    Returns
+    -------
+    (..., 3) float64
+        East, north, up; the cosine of the incidence angle is its last component.
+    """
+    lat, lon, _ = ecef_to_geodetic(points_m)
+    look = satellite_m - points_m
+    look /= np.linalg.norm(look, axis=-1, keepdims=True)
+    x, y, z = np.moveaxis(look, -1, 0)
+    sin_lat, cos_lat, sin_lon, cos_lon = np.sin(lat), np.cos(lat), np.sin(lon), np.cos(lon)
+    east = -sin_lon * x + cos_lon * y
+    north = -sin_lat * cos_lon * x - sin_lat * sin_lon * y + cos_lat * z
+    up = cos_lat * cos_lon * x + cos_lat * sin_lon * y + sin_lat * z
+    return np.stack([east, north, up], axis=-1)
+
+
+# --- radar and ground -------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True, inline="always")
+def zero_doppler_step(x, y, z, t, origin, scale, coefficients):  # type: ignore[no-untyped-def]
+    """One Newton step toward the zero-Doppler time of an ECEF point.
+
+    Returns the step in seconds and the vector from the point to the satellite at the *old* time, with its velocity.
+    """
+    u = (t - origin) / scale
+    n = coefficients.shape[1] - 1
+    px = coefficients[0, n]
+    py = coefficients[1, n]
+    pz = coefficients[2, n]
+    vx = 0.0
+    vy = 0.0
+    vz = 0.0
+    ax = 0.0
+    ay = 0.0
+    az = 0.0
+    for k in range(n - 1, -1, -1):
+        ax = ax * u + vx
+        ay = ay * u + vy
+        az = az * u + vz
+        vx = vx * u + px
+        vy = vy * u + py
+        vz = vz * u + pz
+        px = px * u + coefficients[0, k]
+        py = py * u + coefficients[1, k]
+        pz = pz * u + coefficients[2, k]
+    dx = px - x
+    dy = py - y
+    dz = pz - z
+    # derivatives with respect to u; Horner's second pass yields half the second derivative
+    f = dx * vx + dy * vy + dz * vz
+    slope = vx * vx + vy * vy + vz * vz + 2.0 * (dx * ax + dy * ay + dz * az)
+    return -f / slope * scale, dx, dy, dz, vx / scale, vy / scale, vz / scale
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _geo2rdr(points, origin, scale, coefficients, time, range_m):  # type: ignore[no-untyped-def]
+    for i in prange(points.shape[0]):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        t = origin
+        time[i] = np.nan
+        range_m[i] = np.nan
+        for _ in range(20):
+            step, _, _, _, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
+            t += step
+            if abs(step) < 1e-10:
+                _, dx, dy, dz, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
+                time[i] = t
+                range_m[i] = math.sqrt(dx * dx + dy * dy + dz * dz)
+                break
+
+
+def geo2rdr(points_m: NDArray[np.float64], arc: OrbitArc) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Zero-Doppler time and slant range of ground points.
+
+    Parameters
+    ----------
+    points_m : (..., 3) float64
+        ECEF, metres.
+    arc : OrbitArc
+        Orbit around the time of closest approach.
+
+    Returns
+    -------
+    time_s, range_m : (...) float64
+        Seconds since ``arc.epoch`` and one-way metres; NaN where Newton's iteration did not settle.
+    """
+    points = np.ascontiguousarray(points_m, dtype=np.float64).reshape(-1, 3)
+    time, range_m = np.empty(len(points)), np.empty(len(points))
+    _geo2rdr(points, arc.origin_s, arc.scale_s, arc.coefficients, time, range_m)
+    return time.reshape(points_m.shape[:-1]), range_m.reshape(points_m.shape[:-1])
+
+
+def rdr2geo(
+    time_s: NDArray[np.float64], range_m: NDArray[np.float64], height_m: NDArray[np.float64] | float, arc: OrbitArc
+) -> NDArray[np.float64]:
+    """Ground points at given zero-Doppler times, slant ranges and ellipsoidal heights, on the right of the track.
+
+    Newton's iteration on three equations: the range, the zero-Doppler plane, and the ellipsoid raised by the height.
+
+    Parameters
+    ----------
+    time_s, range_m : (...) float64
+        Seconds since ``arc.epoch``, one-way metres.
+    height_m : (...) float64 or float
+        Metres above WGS84.
+    arc : OrbitArc
+        Orbit around these times.
+
+    Returns
+    -------
+    (..., 3) float64
+        ECEF, metres.
+    """
+    time_s, range_m, height = np.broadcast_arrays(time_s, range_m, height_m)
+    satellite, velocity = arc.position(time_s), arc.velocity(time_s)
+    point = _first_guess(satellite, velocity, range_m, height)
+    for _ in range(6):
+        look = point - satellite
+        lat, lon, above = ecef_to_geodetic(point)
+        residual = np.stack([(look**2).sum(-1) - range_m**2, (look * velocity).sum(-1), above - height], axis=-1)
+        jacobian = np.stack([2 * look, velocity, up_vector(lat, lon)], axis=-2)
+        point = point - np.linalg.solve(jacobian, residual[..., None])[..., 0]
+    return point
+
+
+def _first_guess(
+    satellite: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+    range_m: NDArray[np.float64],
+    height_m: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Intersection with a sphere through the sub-satellite ellipsoid."""
+    distance = np.linalg.norm(satellite, axis=-1)
+    lat, lon, altitude = ecef_to_geodetic(satellite)
+    radius = distance - altitude + height_m
+    down = -satellite / distance[..., None]
+    right = np.cross(down, velocity)
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    cos_look = (distance**2 + range_m**2 - radius**2) / (2 * distance * range_m)
+    sin_look = np.sqrt(np.clip(1 - cos_look**2, 0, None))
+    return satellite + range_m[..., None] * (cos_look[..., None] * down + sin_look[..., None] * right)
+
+
+def perpendicular_baseline(
+    points_m: NDArray[np.float64], reference: OrbitArc, secondary: OrbitArc
+) -> NDArray[np.float64]:
+    """Perpendicular baseline seen from ground points.
+
+    The part of the vector between both satellites at right angles to the line of sight, positive where
+    (X - P_ref) × (P_sec - P_ref) points along the flight direction (the sign ISCE2 uses).
+
+    Parameters
+    ----------
+    points_m : (..., 3) float64
+        ECEF, metres.
+    reference, secondary : OrbitArc
+        Both passes.
+
+    Returns
+    -------
+    (...) float64
+        Metres.
+    """
+    time_ref, range_ref = geo2rdr(points_m, reference)
+    time_sec, _ = geo2rdr(points_m, secondary)
+    satellite = reference.position(time_ref)
+    baseline = secondary.position(time_sec) - satellite
+    look = points_m - satellite
+    across = np.cross(look, baseline)
+    along = (baseline * look).sum(-1) / range_ref
+    sign = np.sign((across * reference.velocity(time_ref)).sum(-1))
+    return sign * np.sqrt(np.clip((baseline**2).sum(-1) - along**2, 0, None))
