@@ -308,14 +308,15 @@ def _first_guess(
 ) -> NDArray[np.float64]:
     """Intersection with a sphere through the sub-satellite ellipsoid."""
     distance = np.linalg.norm(satellite, axis=-1)
-    lat, lon, altitude = ecef_to_geodetic(satellite)
+    altitude = ecef_to_geodetic(satellite)[2]
     radius = distance - altitude + height_m
     down = -satellite / distance[..., None]
     right = np.cross(down, velocity)
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     cos_look = (distance**2 + range_m**2 - radius**2) / (2 * distance * range_m)
     sin_look = np.sqrt(np.clip(1 - cos_look**2, 0, None))
-    return satellite + range_m[..., None] * (cos_look[..., None] * down + sin_look[..., None] * right)
+    look = cos_look[..., None] * down + sin_look[..., None] * right
+    return np.asarray(satellite + range_m[..., None] * look, dtype=np.float64)
 
 
 def perpendicular_baseline(
@@ -346,4 +347,5 @@ def perpendicular_baseline(
     across = np.cross(look, baseline)
     along = (baseline * look).sum(-1) / range_ref
     sign = np.sign((across * reference.velocity(time_ref)).sum(-1))
-    return sign * np.sqrt(np.clip((baseline**2).sum(-1) - along**2, 0, None))
+    length = np.sqrt(np.clip((baseline**2).sum(-1) - along**2, 0, None))
+    return np.asarray(sign * length, dtype=np.float64)

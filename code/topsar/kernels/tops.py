@@ -75,9 +75,8 @@ def deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
     grid = burst.grid
     speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time))))
     k_s = 2 * speed / SPEED_OF_LIGHT * burst.radar_frequency_hz * burst.steering_rate_rad_s
-    sample = np.arange(grid.samples + 1) * grid.range_spacing_m
-    tau = 2 / SPEED_OF_LIGHT * (grid.near_range_m + sample)
-    tau[-1] = 2 / SPEED_OF_LIGHT * (grid.near_range_m + (grid.samples - 1) / 2 * grid.range_spacing_m)
+    sample = np.append(np.arange(grid.samples, dtype=np.float64), (grid.samples - 1) / 2)
+    tau = np.asarray(2 / SPEED_OF_LIGHT * (grid.near_range_m + sample * grid.range_spacing_m), dtype=np.float64)
     k_a = burst.fm_rate(tau)
     f_dc = burst.doppler(tau)
     eta_c = -f_dc / k_a

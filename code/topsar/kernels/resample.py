@@ -1,0 +1,331 @@
+"""Geocoding of single-look complex bursts: for each ground pixel its radar position, and the signal there.
+
+The ground is described on coarse nodes every `NODE_STEP` fine pixels: ECEF at height zero, the ellipsoid's normal,
+the place in the DEM, and a first guess of the zero-Doppler time. Between nodes these are interpolated linearly. The
+millimetres this costs are shared by all dates, because they depend on the pixel alone; slant range itself is
+computed exactly for every pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from topsar.kernels.geometry import zero_doppler_step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NODE_STEP = 32
+"""Fine pixels between ground nodes, both ways."""
+TAPS = 8
+"""Length of the interpolator, both ways."""
+FRACTIONS = 1024
+"""Tabulated fractions of a sample."""
+_RIDGE = 1e-5  # noise the least-squares interpolator must not amplify, relative to the signal
+_HALO = 3  # taps before the sample left of the position
+_MARGIN_LINES = 60.0
+_MARGIN_SAMPLES = 400.0
+
+
+class Nodes(NamedTuple):
+    """Ground nodes, (node rows, node columns, ...); the first lies at the centre of fine pixel (0, 0).
+
+    Attributes
+    ----------
+    ecef : (r, c, 3) float64
+        ECEF at height zero, m.
+    up : (r, c, 3) float64
+        Unit normal of the ellipsoid.
+    dem : (r, c, 2) float64
+        Fractional row and column in the DEM, integers at pixel centres.
+    """
+
+    ecef: NDArray[np.float64]
+    up: NDArray[np.float64]
+    dem: NDArray[np.float64]
+
+
+class RadarImage(NamedTuple):
+    """A deramped burst, or a part of it, and all that ties it to time, range and Doppler.
+
+    Attributes
+    ----------
+    real, imag : (lines, samples) float32
+        Deramped signal from ``line``, ``sample`` of the burst on.
+    line, sample : int
+        Place of the planes in the burst.
+    first_time_s, line_interval_s, near_range_m, range_spacing_m : float
+        Zero-Doppler time of burst line 0 (seconds since the arc's epoch) and slant range of sample 0.
+    mid_line : float
+        Burst line at η = 0.
+    wavelength_m : float
+        Radar wavelength.
+    k_t, f_dc, eta_ref : (burst samples,) float64
+        See `topsar.kernels.tops.DerampTerms`.
+    origin_s, scale_s, orbit : float, float, (3, n) float64
+        See `topsar.kernels.geometry.OrbitArc`.
+    azimuth_table, range_table : (FRACTIONS + 1, TAPS) float32
+        Interpolators.
+    """
+
+    real: NDArray[np.float32]
+    imag: NDArray[np.float32]
+    line: int
+    sample: int
+    first_time_s: float
+    line_interval_s: float
+    near_range_m: float
+    range_spacing_m: float
+    mid_line: float
+    wavelength_m: float
+    k_t: NDArray[np.float64]
+    f_dc: NDArray[np.float64]
+    eta_ref: NDArray[np.float64]
+    origin_s: float
+    scale_s: float
+    orbit: NDArray[np.float64]
+    azimuth_table: NDArray[np.float32]
+    range_table: NDArray[np.float32]
+
+
+def interpolator(band: float) -> NDArray[np.float32]:
+    """Least-squares interpolator for a signal that fills a part of its sampling band.
+
+    For each fraction d the eight weights minimise ∫|exp(jωd) - Σ w_k exp(jωk)|² over the occupied band
+    |ω| ≤ π·band (Laakso et al., 1996, "Splitting the unit delay", IEEE Signal Processing Magazine, section on
+    general least squares). In band it is better than any windowed sinc of that length.
+
+    Parameters
+    ----------
+    band : float
+        Occupied share of the sampling frequency, 0 to 1.
+
+    Returns
+    -------
+    (FRACTIONS + 1, TAPS) float32
+        Row i holds the weights for the fraction i / FRACTIONS; tap 3 sits on the sample before the position.
+    """
+    taps = np.arange(TAPS) - _HALO
+    fractions = np.arange(FRACTIONS + 1) / FRACTIONS
+    normal = np.sinc(band * (taps[:, None] - taps)) + _RIDGE * np.eye(TAPS)
+    wanted = np.sinc(band * (taps[:, None] - fractions))
+    return np.ascontiguousarray(np.linalg.solve(normal, wanted).T.astype(np.float32))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _cubic(values, row, column):  # type: ignore[no-untyped-def]
+    """Catmull-Rom interpolation of a height field; NaN outside and over voids."""
+    i = int(math.floor(row))
+    j = int(math.floor(column))
+    if i < 1 or j < 1 or i + 2 >= values.shape[0] or j + 2 >= values.shape[1]:
+        return np.nan
+    u = row - i
+    v = column - j
+    a0 = ((-0.5 * u + 1.0) * u - 0.5) * u
+    a1 = (1.5 * u - 2.5) * u * u + 1.0
+    a2 = ((-1.5 * u + 2.0) * u + 0.5) * u
+    a3 = (0.5 * u - 0.5) * u * u
+    b0 = ((-0.5 * v + 1.0) * v - 0.5) * v
+    b1 = (1.5 * v - 2.5) * v * v + 1.0
+    b2 = ((-1.5 * v + 2.0) * v + 0.5) * v
+    b3 = (0.5 * v - 0.5) * v * v
+    total = 0.0
+    for k in range(4):
+        a = a0 if k == 0 else (a1 if k == 1 else (a2 if k == 2 else a3))
+        line = i - 1 + k
+        total += a * (
+            b0 * values[line, j - 1] + b1 * values[line, j] + b2 * values[line, j + 1] + b3 * values[line, j + 2]
+        )
+    return total
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
+    """Heights at fractional DEM positions.
+
+    Parameters
+    ----------
+    dem : (rows, columns) float32
+        Heights, m; NaN where void.
+    rows, columns : (n,) float64
+        Integers at pixel centres.
+    out : (n,) float64
+        Filled; NaN outside and over voids.
+    """
+    for i in prange(rows.size):
+        out[i] = _cubic(dem, rows[i], columns[i])
+
+
+def place_nodes(
+    nodes: Nodes, dem: NDArray[np.float32], image: RadarImage
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Zero-Doppler times of the nodes, and which tiles between them may see the image.
+
+    Returns
+    -------
+    time_s : (r, c) float64
+        Seconds since the arc's epoch, at the DEM's height (zero over voids).
+    active : (r - 1, c - 1) bool
+        Tiles with a corner inside the planes, generously.
+    """
+    shape = nodes.ecef.shape[:2]
+    heights = np.empty(shape[0] * shape[1])
+    sample_heights(dem, nodes.dem[..., 0].ravel(), nodes.dem[..., 1].ravel(), heights)
+    height = np.nan_to_num(heights.reshape(shape))
+    points = nodes.ecef + height[..., None] * nodes.up
+    time, line, sample = np.empty(shape), np.empty(shape), np.empty(shape)
+    _place(points, image, time, line, sample)
+    line -= image.line
+    sample -= image.sample
+    inside = (
+        (line > -_MARGIN_LINES)
+        & (line < image.real.shape[0] + _MARGIN_LINES)
+        & (sample > -_MARGIN_SAMPLES)
+        & (sample < image.real.shape[1] + _MARGIN_SAMPLES)
+    )
+    active = inside[:-1, :-1] | inside[1:, :-1] | inside[:-1, 1:] | inside[1:, 1:]
+    return time, active
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _place(points, image, time, line, sample):  # type: ignore[no-untyped-def]
+    for i in prange(points.shape[0]):
+        for j in range(points.shape[1]):
+            x, y, z = points[i, j, 0], points[i, j, 1], points[i, j, 2]
+            t = image.origin_s
+            for _ in range(8):
+                step, _, _, _, _, _, _ = zero_doppler_step(x, y, z, t, image.origin_s, image.scale_s, image.orbit)
+                t += step
+            _, dx, dy, dz, _, _, _ = zero_doppler_step(x, y, z, t, image.origin_s, image.scale_s, image.orbit)
+            time[i, j] = t
+            line[i, j] = (t - image.first_time_s) / image.line_interval_s
+            sample[i, j] = (math.sqrt(dx * dx + dy * dy + dz * dz) - image.near_range_m) / image.range_spacing_m
+
+
+@njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz", "arcp"})
+def _interpolate(real, imag, line, sample, azimuth, range_):  # type: ignore[no-untyped-def]
+    """Eight by eight taps from (line, sample) on; the sum over lines stays in vectors."""
+    re = np.float32(0.0)
+    im = np.float32(0.0)
+    for k in range(8):
+        c = sample + k
+        column_re = (
+            azimuth[0] * real[line, c]
+            + azimuth[1] * real[line + 1, c]
+            + azimuth[2] * real[line + 2, c]
+            + azimuth[3] * real[line + 3, c]
+            + azimuth[4] * real[line + 4, c]
+            + azimuth[5] * real[line + 5, c]
+            + azimuth[6] * real[line + 6, c]
+            + azimuth[7] * real[line + 7, c]
+        )
+        column_im = (
+            azimuth[0] * imag[line, c]
+            + azimuth[1] * imag[line + 1, c]
+            + azimuth[2] * imag[line + 2, c]
+            + azimuth[3] * imag[line + 3, c]
+            + azimuth[4] * imag[line + 4, c]
+            + azimuth[5] * imag[line + 5, c]
+            + azimuth[6] * imag[line + 6, c]
+            + azimuth[7] * imag[line + 7, c]
+        )
+        re += range_[k] * column_re
+        im += range_[k] * column_im
+    return re, im
+
+
+@njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz", "arcp"})
+def _signal(image, time_s, range_m):  # type: ignore[no-untyped-def]
+    """Signal at a zero-Doppler time and range: interpolated, ramped again, and flattened by exp(+j4πR/λ)."""
+    line = (time_s - image.first_time_s) / image.line_interval_s
+    sample = (range_m - image.near_range_m) / image.range_spacing_m
+    i = int(math.floor(line))
+    j = int(math.floor(sample))
+    first = i - 3 - image.line
+    left = j - 3 - image.sample
+    if first < 0 or left < 0 or first + 8 > image.real.shape[0] or left + 8 > image.real.shape[1]:
+        return np.complex64(0.0)
+    v = sample - j
+    azimuth = image.azimuth_table[int((line - i) * 1024.0 + 0.5)]
+    range_ = image.range_table[int(v * 1024.0 + 0.5)]
+    re, im = _interpolate(image.real, image.imag, first, left, azimuth, range_)
+    eta_ref = image.eta_ref[j] + v * (image.eta_ref[j + 1] - image.eta_ref[j])
+    k_t = image.k_t[j] + v * (image.k_t[j + 1] - image.k_t[j])
+    f_dc = image.f_dc[j] + v * (image.f_dc[j + 1] - image.f_dc[j])
+    eta = (line - image.mid_line) * image.line_interval_s - eta_ref
+    cycles = eta * (0.5 * k_t * eta + f_dc) + 2.0 * range_m / image.wavelength_m
+    angle = np.float32(2.0 * math.pi * (cycles - math.floor(cycles)))
+    c = np.float32(math.cos(angle))
+    s = np.float32(math.sin(angle))
+    return np.complex64(complex(re * c - im * s, re * s + im * c))
+
+
+@njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
+def geocode(nodes, time, active, dem, image, first_tile_row, out):  # type: ignore[no-untyped-def]
+    """Fill rows of a geocoded, flattened burst.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        Ground nodes of the whole burst window.
+    time, active : (r, c) float64, (r - 1, c - 1) bool
+        From `place_nodes`.
+    dem : (rows, columns) float32
+        Ellipsoidal heights, m.
+    image : RadarImage
+        Deramped signal.
+    first_tile_row : int
+        Row of tiles that ``out`` begins with.
+    out : (rows, columns) complex64
+        Zeros on entry; zero stays where there is no signal.
+    """
+    step = NODE_STEP
+    tile_rows = (out.shape[0] + step - 1) // step
+    for tile_row in prange(tile_rows):
+        node = np.empty(9)
+        gain = np.empty(9)
+        r = first_tile_row + tile_row
+        for c in range(active.shape[1]):
+            if not active[r, c]:
+                continue
+            for row in range(tile_row * step, min(tile_row * step + step, out.shape[0])):
+                u = (row - tile_row * step) / step
+                for k in range(9):
+                    if k < 3:
+                        a = nodes.ecef[r, c, k] + u * (nodes.ecef[r + 1, c, k] - nodes.ecef[r, c, k])
+                        b = nodes.ecef[r, c + 1, k] + u * (nodes.ecef[r + 1, c + 1, k] - nodes.ecef[r, c + 1, k])
+                    elif k < 6:
+                        a = nodes.up[r, c, k - 3] + u * (nodes.up[r + 1, c, k - 3] - nodes.up[r, c, k - 3])
+                        b = nodes.up[r, c + 1, k - 3] + u * (nodes.up[r + 1, c + 1, k - 3] - nodes.up[r, c + 1, k - 3])
+                    elif k < 8:
+                        a = nodes.dem[r, c, k - 6] + u * (nodes.dem[r + 1, c, k - 6] - nodes.dem[r, c, k - 6])
+                        b = nodes.dem[r, c + 1, k - 6] + u * (
+                            nodes.dem[r + 1, c + 1, k - 6] - nodes.dem[r, c + 1, k - 6]
+                        )
+                    else:
+                        a = time[r, c] + u * (time[r + 1, c] - time[r, c])
+                        b = time[r, c + 1] + u * (time[r + 1, c + 1] - time[r, c + 1])
+                    node[k] = a
+                    gain[k] = (b - a) / step
+                for column in range(c * step, min(c * step + step, out.shape[1])):
+                    w = column - c * step
+                    height = _cubic(dem, node[6] + w * gain[6], node[7] + w * gain[7])
+                    if math.isnan(height):
+                        continue
+                    x = node[0] + w * gain[0] + height * (node[3] + w * gain[3])
+                    y = node[1] + w * gain[1] + height * (node[4] + w * gain[4])
+                    z = node[2] + w * gain[2] + height * (node[5] + w * gain[5])
+                    t = node[8] + w * gain[8]
+                    dt, dx, dy, dz, vx, vy, vz = zero_doppler_step(
+                        x, y, z, t, image.origin_s, image.scale_s, image.orbit
+                    )
+                    # the step is below a millisecond, so half its square times 8 m/s² is below a micrometre
+                    dx += dt * vx
+                    dy += dt * vy
+                    dz += dt * vz
+                    range_m = math.sqrt(dx * dx + dy * dy + dz * dz)
+                    out[row, column] = _signal(image, t + dt, range_m)

@@ -1,0 +1,101 @@
+"""Phase unwrapping by the packages made for it: SNAPHU and whirlwind."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TILE_PIXELS = 4_000_000
+"""SNAPHU unwraps in one tile up to this size."""
+_TILE_OVERLAP = 200
+
+
+def tiles(shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of SNAPHU tiles so that none has more than `TILE_PIXELS`."""
+    return math.ceil(shape[0] / math.sqrt(TILE_PIXELS)), math.ceil(shape[1] / math.sqrt(TILE_PIXELS))
+
+
+def unwrap(
+    phase: NDArray[np.complex64],
+    coherence: NDArray[np.float32],
+    looks: float,
+    *,
+    method: str,
+    threads: int,
+    scratch: Path,
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Unwrap an interferogram.
+
+    Parameters
+    ----------
+    phase : (rows, columns) complex64
+        Interferogram; zero where there is no signal.
+    coherence : (rows, columns) float32
+        0 to 1.
+    looks : float
+        Independent looks behind the coherence.
+    method : {"snaphu", "whirlwind"}
+        Unwrapper. SNAPHU: statistical costs for smooth deformation (Chen and Zebker, 2001, JOSA A 18).
+    threads : int
+        Tiles unwrapped at once by SNAPHU.
+    scratch : Path
+        Existing folder for SNAPHU's own files.
+
+    Returns
+    -------
+    unwrapped : (rows, columns) float32
+        Radians, NaN where there is no signal. The largest component's median lies within ±π.
+    components : (rows, columns) uint32
+        Connected components from 1; 0 where unwrapping is not reliable.
+    """
+    mask = phase != 0
+    if method == "snaphu":
+        unwrapped, components = _snaphu(phase, coherence, looks, mask, threads, scratch)
+    else:
+        unwrapped, components = _whirlwind(phase, coherence, looks, mask)
+    components = np.where(mask, components, 0).astype(np.uint32)
+    largest = components == np.argmax(np.bincount(components[components > 0], minlength=2))
+    anchor = largest if largest.any() else mask
+    if anchor.any():
+        unwrapped = unwrapped - np.float32(2 * np.pi * np.round(np.median(unwrapped[anchor]) / (2 * np.pi)))
+    return np.where(mask, unwrapped, np.nan).astype(np.float32), components
+
+
+def _snaphu(
+    phase: NDArray[np.complex64],
+    coherence: NDArray[np.float32],
+    looks: float,
+    mask: NDArray[np.bool_],
+    threads: int,
+    scratch: Path,
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    import snaphu
+
+    grid = tiles(phase.shape)
+    unwrapped, components = snaphu.unwrap(
+        phase,
+        coherence,
+        looks,
+        mask=mask,
+        ntiles=grid,
+        tile_overlap=0 if grid == (1, 1) else _TILE_OVERLAP,
+        nproc=min(threads, grid[0] * grid[1]),
+        scratchdir=scratch,
+    )
+    return np.asarray(unwrapped), np.asarray(components)
+
+
+def _whirlwind(
+    phase: NDArray[np.complex64], coherence: NDArray[np.float32], looks: float, mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    import whirlwind
+
+    unwrapped, components = whirlwind.unwrap(phase, coherence, min(max(looks, 1.0), 300.0), mask)
+    return np.asarray(unwrapped), np.asarray(components)
