@@ -69,7 +69,7 @@ class OrbitArc:
     def _series(self, t_s: NDArray[np.float64] | float, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         x = (np.asarray(t_s, dtype=np.float64) - self.origin_s) / self.scale_s
         value = np.polynomial.polynomial.polyval(x, coefficients.T)
-        return np.moveaxis(value, 0, -1)
+        return np.moveaxis(np.asarray(value, dtype=np.float64), 0, -1)
 
     def narrowed(self, start: datetime, stop: datetime, *, degree: int = 5) -> OrbitArc:
         """A series of lower degree over [start, stop]: fast to evaluate, exact to a nanometre over a few seconds."""

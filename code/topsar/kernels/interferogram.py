@@ -27,14 +27,14 @@ class LookSums(NamedTuple):
         Σ reference · conj(secondary).
     power_reference, power_secondary : float32
         Σ |reference|², Σ |secondary|².
-    count : int32
+    filled : int32
         Fine pixels where both dates have signal.
     """
 
     cross: NDArray[np.complex64]
     power_reference: NDArray[np.float32]
     power_secondary: NDArray[np.float32]
-    count: NDArray[np.int32]
+    filled: NDArray[np.int32]
 
     @classmethod
     def zeros(cls, shape: tuple[int, int]) -> LookSums:
@@ -48,7 +48,7 @@ class LookSums(NamedTuple):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, count):  # type: ignore[no-untyped-def]
+def cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, filled):  # type: ignore[no-untyped-def]
     """Multiply two dates and sum over looks.
 
     Parameters
@@ -57,7 +57,7 @@ def cross_multiply(reference, secondary, north, east, cross, power_reference, po
         Real and imaginary parts; zero where there is no signal.
     north, east : int
         Looks.
-    cross, power_reference, power_secondary, count : (rows, columns)
+    cross, power_reference, power_secondary, filled : (rows, columns)
         Filled, see `LookSums`.
     """
     for row in prange(cross.shape[0]):
@@ -82,7 +82,7 @@ def cross_multiply(reference, secondary, north, east, cross, power_reference, po
             cross[row, column] = complex(re, im)
             power_reference[row, column] = first
             power_secondary[row, column] = second
-            count[row, column] = n
+            filled[row, column] = n
 
 
 def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:
@@ -108,7 +108,7 @@ def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:
         for values in (sums.cross.real, sums.cross.imag, sums.power_reference, sums.power_secondary)
     )
     scale = np.sqrt(first.astype(np.float64) * second)
-    value = np.divide(np.hypot(real, imag), scale, out=np.zeros(scale.shape), where=(scale > 0) & (sums.count > 0))
+    value = np.divide(np.hypot(real, imag), scale, out=np.zeros(scale.shape), where=(scale > 0) & (sums.filled > 0))
     return np.clip(value, 0, 1).astype(np.float32)
 
 
@@ -207,7 +207,7 @@ class Mosaic:
 
     def add(self, index: int, sums: LookSums, margin_m: NDArray[np.float32], where: tuple[slice, slice]) -> None:
         """Lay one burst into the window ``where``; ``margin_m`` is each pixel's distance to the burst's edge."""
-        better = (sums.count >= self._least) & (margin_m > self._margin[where])
+        better = (sums.filled >= self._least) & (margin_m > self._margin[where])
         self._margin[where][better] = margin_m[better]
         self.burst[where][better] = index
         for whole, part in zip(self.sums, sums, strict=True):

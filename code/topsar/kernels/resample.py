@@ -4,6 +4,10 @@ The ground is described on coarse nodes every `NODE_STEP` fine pixels: ECEF at h
 the place in the DEM, and a first guess of the zero-Doppler time. Between nodes these are interpolated linearly. The
 millimetres this costs are shared by all dates, because they depend on the pixel alone; slant range itself is
 computed exactly for every pixel.
+
+Node arrays are (node rows, node columns, channels) float64 and begin at the centre of fine pixel (0, 0). Channels
+0-2: ECEF at height zero, m; 3-5: unit normal of the ellipsoid; 6-7: fractional row and column in the DEM, integers
+at pixel centres; 8, added by `place_nodes`: zero-Doppler time, s.
 """
 
 from __future__ import annotations
@@ -29,24 +33,6 @@ _RIDGE = 1e-5  # noise the least-squares interpolator must not amplify, relative
 _HALO = 3  # taps before the sample left of the position
 _MARGIN_LINES = 60.0
 _MARGIN_SAMPLES = 400.0
-
-
-class Nodes(NamedTuple):
-    """Ground nodes, (node rows, node columns, ...); the first lies at the centre of fine pixel (0, 0).
-
-    Attributes
-    ----------
-    ecef : (r, c, 3) float64
-        ECEF at height zero, m.
-    up : (r, c, 3) float64
-        Unit normal of the ellipsoid.
-    dem : (r, c, 2) float64
-        Fractional row and column in the DEM, integers at pixel centres.
-    """
-
-    ecef: NDArray[np.float64]
-    up: NDArray[np.float64]
-    dem: NDArray[np.float64]
 
 
 class RadarImage(NamedTuple):
@@ -119,8 +105,8 @@ def interpolator(band: float) -> NDArray[np.float32]:
 @njit(cache=True, nogil=True, inline="always")
 def _cubic(values, row, column):  # type: ignore[no-untyped-def]
     """Catmull-Rom interpolation of a height field; NaN outside and over voids."""
-    i = int(math.floor(row))
-    j = int(math.floor(column))
+    i = math.floor(row)
+    j = math.floor(column)
     if i < 1 or j < 1 or i + 2 >= values.shape[0] or j + 2 >= values.shape[1]:
         return np.nan
     u = row - i
@@ -161,22 +147,30 @@ def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
 
 
 def place_nodes(
-    nodes: Nodes, dem: NDArray[np.float32], image: RadarImage
+    nodes: NDArray[np.float64], dem: NDArray[np.float32], image: RadarImage
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Zero-Doppler times of the nodes, and which tiles between them may see the image.
+    """Add the zero-Doppler times of the nodes, and find the tiles between them that may see the image.
+
+    Parameters
+    ----------
+    nodes : (r, c, 8) float64
+        Ground nodes.
+    dem : (rows, columns) float32
+        Ellipsoidal heights, m; zero is taken over voids.
+    image : RadarImage
+        The planes that tiles must see.
 
     Returns
     -------
-    time_s : (r, c) float64
-        Seconds since the arc's epoch, at the DEM's height (zero over voids).
+    nodes : (r, c, 9) float64
+        With channel 8, seconds since the arc's epoch.
     active : (r - 1, c - 1) bool
         Tiles with a corner inside the planes, generously.
     """
-    shape = nodes.ecef.shape[:2]
+    shape = nodes.shape[:2]
     heights = np.empty(shape[0] * shape[1])
-    sample_heights(dem, nodes.dem[..., 0].ravel(), nodes.dem[..., 1].ravel(), heights)
-    height = np.nan_to_num(heights.reshape(shape))
-    points = nodes.ecef + height[..., None] * nodes.up
+    sample_heights(dem, nodes[..., 6].ravel(), nodes[..., 7].ravel(), heights)
+    points = nodes[..., :3] + np.nan_to_num(heights.reshape(shape))[..., None] * nodes[..., 3:6]
     time, line, sample = np.empty(shape), np.empty(shape), np.empty(shape)
     _place(points, image, time, line, sample)
     line -= image.line
@@ -188,7 +182,7 @@ def place_nodes(
         & (sample < image.real.shape[1] + _MARGIN_SAMPLES)
     )
     active = inside[:-1, :-1] | inside[1:, :-1] | inside[:-1, 1:] | inside[1:, 1:]
-    return time, active
+    return np.concatenate([nodes, time[..., None]], axis=-1), active
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -243,8 +237,8 @@ def _signal(image, time_s, range_m):  # type: ignore[no-untyped-def]
     """Signal at a zero-Doppler time and range: interpolated, ramped again, and flattened by exp(+j4πR/λ)."""
     line = (time_s - image.first_time_s) / image.line_interval_s
     sample = (range_m - image.near_range_m) / image.range_spacing_m
-    i = int(math.floor(line))
-    j = int(math.floor(sample))
+    i = math.floor(line)
+    j = math.floor(sample)
     first = i - 3 - image.line
     left = j - 3 - image.sample
     if first < 0 or left < 0 or first + 8 > image.real.shape[0] or left + 8 > image.real.shape[1]:
@@ -264,16 +258,40 @@ def _signal(image, time_s, range_m):  # type: ignore[no-untyped-def]
     return np.complex64(complex(re * c - im * s, re * s + im * c))
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
+def _geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
+    first = np.empty(9)
+    slope = np.empty(9)
+    for row in range(out.shape[0]):
+        u = row / NODE_STEP
+        for k in range(9):
+            first[k] = corners[0, 0, k] + u * (corners[1, 0, k] - corners[0, 0, k])
+            last = corners[0, 1, k] + u * (corners[1, 1, k] - corners[0, 1, k])
+            slope[k] = (last - first[k]) / NODE_STEP
+        for w in range(out.shape[1]):
+            height = _cubic(dem, first[6] + w * slope[6], first[7] + w * slope[7])
+            if math.isnan(height):
+                continue
+            x = first[0] + w * slope[0] + height * (first[3] + w * slope[3])
+            y = first[1] + w * slope[1] + height * (first[4] + w * slope[4])
+            z = first[2] + w * slope[2] + height * (first[5] + w * slope[5])
+            t = first[8] + w * slope[8]
+            dt, dx, dy, dz, vx, vy, vz = zero_doppler_step(x, y, z, t, image.origin_s, image.scale_s, image.orbit)
+            # one step is enough: it is below a millisecond, and half its square times 8 m/s² is micrometres
+            dx += dt * vx
+            dy += dt * vy
+            dz += dt * vz
+            out[row, w] = _signal(image, t + dt, math.sqrt(dx * dx + dy * dy + dz * dz))
+
+
 @njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
-def geocode(nodes, time, active, dem, image, first_tile_row, out):  # type: ignore[no-untyped-def]
+def geocode(nodes, active, dem, image, first_tile_row, out):  # type: ignore[no-untyped-def]
     """Fill rows of a geocoded, flattened burst.
 
     Parameters
     ----------
-    nodes : Nodes
-        Ground nodes of the whole burst window.
-    time, active : (r, c) float64, (r - 1, c - 1) bool
-        From `place_nodes`.
+    nodes, active : (r, c, 9) float64, (r - 1, c - 1) bool
+        From `place_nodes`, for the whole burst window.
     dem : (rows, columns) float32
         Ellipsoidal heights, m.
     image : RadarImage
@@ -283,49 +301,10 @@ def geocode(nodes, time, active, dem, image, first_tile_row, out):  # type: igno
     out : (rows, columns) complex64
         Zeros on entry; zero stays where there is no signal.
     """
-    step = NODE_STEP
-    tile_rows = (out.shape[0] + step - 1) // step
-    for tile_row in prange(tile_rows):
-        node = np.empty(9)
-        gain = np.empty(9)
-        r = first_tile_row + tile_row
-        for c in range(active.shape[1]):
-            if not active[r, c]:
-                continue
-            for row in range(tile_row * step, min(tile_row * step + step, out.shape[0])):
-                u = (row - tile_row * step) / step
-                for k in range(9):
-                    if k < 3:
-                        a = nodes.ecef[r, c, k] + u * (nodes.ecef[r + 1, c, k] - nodes.ecef[r, c, k])
-                        b = nodes.ecef[r, c + 1, k] + u * (nodes.ecef[r + 1, c + 1, k] - nodes.ecef[r, c + 1, k])
-                    elif k < 6:
-                        a = nodes.up[r, c, k - 3] + u * (nodes.up[r + 1, c, k - 3] - nodes.up[r, c, k - 3])
-                        b = nodes.up[r, c + 1, k - 3] + u * (nodes.up[r + 1, c + 1, k - 3] - nodes.up[r, c + 1, k - 3])
-                    elif k < 8:
-                        a = nodes.dem[r, c, k - 6] + u * (nodes.dem[r + 1, c, k - 6] - nodes.dem[r, c, k - 6])
-                        b = nodes.dem[r, c + 1, k - 6] + u * (
-                            nodes.dem[r + 1, c + 1, k - 6] - nodes.dem[r, c + 1, k - 6]
-                        )
-                    else:
-                        a = time[r, c] + u * (time[r + 1, c] - time[r, c])
-                        b = time[r, c + 1] + u * (time[r + 1, c + 1] - time[r, c + 1])
-                    node[k] = a
-                    gain[k] = (b - a) / step
-                for column in range(c * step, min(c * step + step, out.shape[1])):
-                    w = column - c * step
-                    height = _cubic(dem, node[6] + w * gain[6], node[7] + w * gain[7])
-                    if math.isnan(height):
-                        continue
-                    x = node[0] + w * gain[0] + height * (node[3] + w * gain[3])
-                    y = node[1] + w * gain[1] + height * (node[4] + w * gain[4])
-                    z = node[2] + w * gain[2] + height * (node[5] + w * gain[5])
-                    t = node[8] + w * gain[8]
-                    dt, dx, dy, dz, vx, vy, vz = zero_doppler_step(
-                        x, y, z, t, image.origin_s, image.scale_s, image.orbit
-                    )
-                    # the step is below a millisecond, so half its square times 8 m/s² is below a micrometre
-                    dx += dt * vx
-                    dy += dt * vy
-                    dz += dt * vz
-                    range_m = math.sqrt(dx * dx + dy * dy + dz * dz)
-                    out[row, column] = _signal(image, t + dt, range_m)
+    for tile_row in prange((out.shape[0] + NODE_STEP - 1) // NODE_STEP):
+        row = tile_row * NODE_STEP
+        for tile in range(active.shape[1]):
+            if active[first_tile_row + tile_row, tile]:
+                corners = nodes[first_tile_row + tile_row : first_tile_row + tile_row + 2, tile : tile + 2]
+                column = tile * NODE_STEP
+                _geocode_tile(corners, dem, image, out[row : row + NODE_STEP, column : column + NODE_STEP])
