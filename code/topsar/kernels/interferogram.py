@@ -36,6 +36,10 @@ class LookSums(NamedTuple):
     power_secondary: NDArray[np.float32]
     filled: NDArray[np.int32]
 
+    def cut(self, where: tuple[slice, slice]) -> LookSums:
+        """The sums inside a window, as views."""
+        return LookSums(self.cross[where], self.power_reference[where], self.power_secondary[where], self.filled[where])
+
     @classmethod
     def zeros(cls, shape: tuple[int, int]) -> LookSums:
         """Empty sums."""
@@ -48,18 +52,7 @@ class LookSums(NamedTuple):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, filled):  # type: ignore[no-untyped-def]
-    """Multiply two dates and sum over looks.
-
-    Parameters
-    ----------
-    reference, secondary : (rows · north, columns · east, 2) float32
-        Real and imaginary parts; zero where there is no signal.
-    north, east : int
-        Looks.
-    cross, power_reference, power_secondary, filled : (rows, columns)
-        Filled, see `LookSums`.
-    """
+def _cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, filled):  # type: ignore[no-untyped-def]
     for row in prange(cross.shape[0]):
         for column in range(cross.shape[1]):
             re = 0.0
@@ -83,6 +76,24 @@ def cross_multiply(reference, secondary, north, east, cross, power_reference, po
             power_reference[row, column] = first
             power_secondary[row, column] = second
             filled[row, column] = n
+
+
+def cross_multiply(
+    reference: NDArray[np.float32], secondary: NDArray[np.float32], looks: Looks, sums: LookSums
+) -> None:
+    """Multiply two dates and sum over looks.
+
+    Parameters
+    ----------
+    reference, secondary : (rows · looks.north, columns · looks.east, 2) float32
+        Real and imaginary parts; zero where there is no signal.
+    looks : Looks
+        Fine pixels per output pixel.
+    sums : LookSums
+        Arrays of (rows, columns), overwritten.
+    """
+    cross, power_reference, power_secondary, filled = sums
+    _cross_multiply(reference, secondary, looks.north, looks.east, cross, power_reference, power_secondary, filled)
 
 
 def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:

@@ -2,8 +2,8 @@
 
 The ground is described on coarse nodes every `NODE_STEP` fine pixels: ECEF at height zero, the ellipsoid's normal,
 the place in the DEM, and a first guess of the zero-Doppler time. Between nodes these are interpolated linearly. The
-millimetres this costs are shared by all dates, because they depend on the pixel alone; slant range itself is
-computed exactly for every pixel.
+millimetres this costs cancel between dates as long as all of them have their nodes at the same places; slant range
+itself is computed exactly for every pixel.
 
 Node arrays are (node rows, node columns, channels) float64 and begin at the centre of fine pixel (0, 0). Channels
 0-2: ECEF at height zero, m; 3-5: unit normal of the ellipsoid; 6-7: fractional row and column in the DEM, integers
@@ -146,10 +146,27 @@ def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
         out[i] = _cubic(dem, rows[i], columns[i])
 
 
-def place_nodes(
-    nodes: NDArray[np.float64], dem: NDArray[np.float32], image: RadarImage
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Add the zero-Doppler times of the nodes, and find the tiles between them that may see the image.
+class PlacedNodes(NamedTuple):
+    """Ground nodes as a radar image sees them.
+
+    Attributes
+    ----------
+    nodes : (r, c, 9) float64
+        With channel 8, the zero-Doppler time in seconds since the arc's epoch.
+    line, sample : (r, c) float64
+        Place in the burst.
+    active : (r - 1, c - 1) bool
+        Tiles between nodes that may see the image: with a corner inside, generously.
+    """
+
+    nodes: NDArray[np.float64]
+    line: NDArray[np.float64]
+    sample: NDArray[np.float64]
+    active: NDArray[np.bool_]
+
+
+def place_nodes(nodes: NDArray[np.float64], dem: NDArray[np.float32], image: RadarImage) -> PlacedNodes:
+    """Find the radar position of ground nodes.
 
     Parameters
     ----------
@@ -158,14 +175,11 @@ def place_nodes(
     dem : (rows, columns) float32
         Ellipsoidal heights, m; zero is taken over voids.
     image : RadarImage
-        The planes that tiles must see.
+        The image whose window counts; its samples are not looked at.
 
     Returns
     -------
-    nodes : (r, c, 9) float64
-        With channel 8, seconds since the arc's epoch.
-    active : (r - 1, c - 1) bool
-        Tiles with a corner inside the planes, generously.
+    PlacedNodes
     """
     shape = nodes.shape[:2]
     heights = np.empty(shape[0] * shape[1])
@@ -173,16 +187,15 @@ def place_nodes(
     points = nodes[..., :3] + np.nan_to_num(heights.reshape(shape))[..., None] * nodes[..., 3:6]
     time, line, sample = np.empty(shape), np.empty(shape), np.empty(shape)
     _place(points, image, time, line, sample)
-    line -= image.line
-    sample -= image.sample
+    lines, samples = image.real.shape
     inside = (
-        (line > -_MARGIN_LINES)
-        & (line < image.real.shape[0] + _MARGIN_LINES)
-        & (sample > -_MARGIN_SAMPLES)
-        & (sample < image.real.shape[1] + _MARGIN_SAMPLES)
+        (line > image.line - _MARGIN_LINES)
+        & (line < image.line + lines + _MARGIN_LINES)
+        & (sample > image.sample - _MARGIN_SAMPLES)
+        & (sample < image.sample + samples + _MARGIN_SAMPLES)
     )
     active = inside[:-1, :-1] | inside[1:, :-1] | inside[:-1, 1:] | inside[1:, 1:]
-    return np.concatenate([nodes, time[..., None]], axis=-1), active
+    return PlacedNodes(np.concatenate([nodes, time[..., None]], axis=-1), line, sample, active)
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -285,26 +298,24 @@ def _geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
-def geocode(nodes, active, dem, image, first_tile_row, out):  # type: ignore[no-untyped-def]
+def geocode(nodes, active, dem, image, out):  # type: ignore[no-untyped-def]
     """Fill rows of a geocoded, flattened burst.
 
     Parameters
     ----------
     nodes, active : (r, c, 9) float64, (r - 1, c - 1) bool
-        From `place_nodes`, for the whole burst window.
+        From `place_nodes`; they begin where ``out`` does.
     dem : (rows, columns) float32
         Ellipsoidal heights, m.
     image : RadarImage
         Deramped signal.
-    first_tile_row : int
-        Row of tiles that ``out`` begins with.
     out : (rows, columns) complex64
         Zeros on entry; zero stays where there is no signal.
     """
     for tile_row in prange((out.shape[0] + NODE_STEP - 1) // NODE_STEP):
         row = tile_row * NODE_STEP
         for tile in range(active.shape[1]):
-            if active[first_tile_row + tile_row, tile]:
-                corners = nodes[first_tile_row + tile_row : first_tile_row + tile_row + 2, tile : tile + 2]
+            if active[tile_row, tile]:
+                corners = nodes[tile_row : tile_row + 2, tile : tile + 2]
                 column = tile * NODE_STEP
                 _geocode_tile(corners, dem, image, out[row : row + NODE_STEP, column : column + NODE_STEP])

@@ -1,0 +1,41 @@
+"""The native engine: geocode first, then interfere.
+
+Every pixel of a fixed map grid gets its height, its place in each date's radar image, and the signal there, with flat
+earth and topography removed. Pairs are then products of arrays on one grid: N dates cost N geocodings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topsar.engines.native.plan import VERSION, plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from topsar.engines.protocol import Inputs, Plan
+    from topsar.model import Interferogram
+    from topsar.settings import Options
+
+
+class NativeEngine:
+    """TOPS interferometry in NumPy and Numba."""
+
+    name = "native"
+    version = VERSION
+
+    def plan(self, inputs: Inputs, options: Options) -> Plan:
+        """Turn pairs into jobs."""
+        return plan(inputs, options)
+
+    def execute(self, folder: Path, step: str) -> None:
+        """Run one step of the job in ``folder``."""
+        from topsar.engines.native.steps import execute
+
+        execute(folder, step)
+
+    def collect(self, folder: Path) -> Interferogram:
+        """Gather the results of the pair in ``folder``."""
+        from topsar.engines.native.steps import collect
+
+        return collect(folder)

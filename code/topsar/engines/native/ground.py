@@ -1,0 +1,105 @@
+"""The ground under a map grid, as the kernels want it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyproj import Transformer
+
+from topsar.kernels.geometry import geodetic_to_ecef, up_vector
+from topsar.kernels.resample import NODE_STEP, sample_heights
+from topsar.model import BBox
+from topsar.raster import HeightField, open_dem
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.model import Dem, GeoGrid
+
+DEM_MARGIN_DEG = 0.01
+"""The DEM is read this far beyond a window, for its interpolator."""
+
+
+def to_lonlat(
+    crs: str, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map coordinates to longitude and latitude, degrees."""
+    transformer = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    lon, lat = transformer.transform(x, y)
+    return np.asarray(lon), np.asarray(lat)
+
+
+def from_lonlat(
+    crs: str, lon: NDArray[np.float64], lat: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitude and latitude in degrees to map coordinates."""
+    transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    x, y = transformer.transform(lon, lat)
+    return np.asarray(x), np.asarray(y)
+
+
+def lonlat_box(grid: GeoGrid) -> BBox:
+    """Box in degrees around a grid, its edges followed."""
+    steps = np.linspace(0, 1, 21)
+    box = grid.bbox
+    x = box.west + steps * (box.east - box.west)
+    y = box.south + steps * (box.north - box.south)
+    edge_x = np.concatenate([x, x, np.full_like(y, box.west), np.full_like(y, box.east)])
+    edge_y = np.concatenate([np.full_like(x, box.south), np.full_like(x, box.north), y, y])
+    lon, lat = to_lonlat(grid.crs, edge_x, edge_y)
+    return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
+
+
+def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
+    """The part of the DEM under a grid."""
+    return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG)
+
+
+def ground_nodes(grid: GeoGrid, field: HeightField) -> NDArray[np.float64]:
+    """Nodes of a fine grid, see `topsar.kernels.resample`.
+
+    Returns
+    -------
+    (r, c, 8) float64
+        A node every `NODE_STEP` pixels from the centre of pixel (0, 0) until beyond the last.
+    """
+    columns = (np.arange(-(-grid.columns // NODE_STEP) + 1) * NODE_STEP + 0.5) * grid.dx + grid.west
+    rows = grid.north - (np.arange(-(-grid.rows // NODE_STEP) + 1) * NODE_STEP + 0.5) * grid.dy
+    x, y = np.meshgrid(columns, rows)
+    lon, lat = to_lonlat(grid.crs, x, y)
+    ecef = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
+    up = up_vector(np.radians(lat), np.radians(lon))
+    row, column = _dem_position(field, lon, lat)
+    return np.concatenate([ecef, up, row[..., None], column[..., None]], axis=-1)
+
+
+def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Height and ECEF of every pixel centre of an output grid.
+
+    Returns
+    -------
+    height_m : (rows, columns) float32
+        NaN where the DEM is void.
+    points_m : (rows, columns, 3) float64
+        ECEF; over voids at height zero.
+    """
+    x, y = np.meshgrid(
+        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    )
+    lon, lat = to_lonlat(grid.crs, x, y)
+    row, column = _dem_position(field, lon, lat)
+    height = np.empty(row.size)
+    sample_heights(field.heights_m, row.ravel(), column.ravel(), height)
+    height = height.reshape(grid.shape)
+    points = geodetic_to_ecef(np.radians(lat), np.radians(lon), np.nan_to_num(height))
+    return height.astype(np.float32), points
+
+
+def _dem_position(
+    field: HeightField, lon: NDArray[np.float64], lat: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fractional row and column in the DEM, integers at pixel centres."""
+    a, _, c, _, e, f = field.transform
+    x, y = from_lonlat(field.crs, lon, lat)
+    return (y - f) / e, (x - c) / a

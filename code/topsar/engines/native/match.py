@@ -1,0 +1,169 @@
+"""Which bursts of two dates show the same ground, and where that ground lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topsar.engines.native.geocode import burst_arc
+from topsar.errors import SceneError
+from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
+from topsar.model import BBox
+from topsar.sentinel1 import read_bursts
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from topsar.model import Burst, Orbit, Pair, Scene
+    from topsar.settings import Options
+
+SAME_PLACE_M = 5000.0
+"""Bursts without ids are the same if their centres lie this near; the next burst is 19 km away."""
+_SAME_TIME_S = 0.5
+_OUTLINE_POINTS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """The same burst on both dates."""
+
+    reference: Burst
+    secondary: Burst
+
+
+def check_pair(pair: Pair) -> None:
+    """Refuse scenes that cannot interfere.
+
+    Raises
+    ------
+    SceneError
+        If tracks or flight directions differ.
+    """
+    for scene in (*pair.reference, *pair.secondary):
+        first = pair.reference[0]
+        if scene.track != first.track:
+            msg = f"{scene.name} is of track {scene.track}, {first.name} of track {first.track}"
+            raise SceneError(msg, hint="a pair needs two passes of the same track: mend the line in pairs.txt")
+        if scene.direction is not first.direction:
+            msg = f"{scene.name} is {scene.direction.value}, {first.name} {first.direction.value}"
+            raise SceneError(msg, hint="a pair needs two passes of the same direction: mend the line in pairs.txt")
+
+
+def choose_polarisation(pair: Pair, wanted: str) -> str:
+    """The polarisation to process: as wanted, or with ``auto`` VV where all scenes have it, else HH.
+
+    Raises
+    ------
+    SceneError
+        If a scene lacks it.
+    """
+    scenes = (*pair.reference, *pair.secondary)
+    shared = set.intersection(*(set(scene.polarisations) for scene in scenes))
+    for polarisation in ("VV", "HH") if wanted == "auto" else (wanted,):
+        if polarisation in shared:
+            return polarisation
+    present = "; ".join(f"{scene.name} has {', '.join(scene.polarisations) or 'none'}" for scene in scenes)
+    want = "VV or HH" if wanted == "auto" else wanted
+    msg = f"no {want} in common: {present}"
+    raise SceneError(msg, hint="set POLARIZATION to one that all scenes have")
+
+
+def match_bursts(pair: Pair, polarisation: str, options: Options, orbits: tuple[Orbit, Orbit]) -> tuple[Matched, ...]:
+    """Bursts that both dates have, swath by swath in time order.
+
+    Matched by ESA's burst id where both dates carry it, else by place.
+
+    Raises
+    ------
+    SceneError
+        If no swath or no burst is shared.
+    """
+    matched: list[Matched] = []
+    for swath in options.swaths:
+        if all(swath in _swaths(scenes) for scenes in (pair.reference, pair.secondary)):
+            reference = _pass_bursts(pair.reference, swath, polarisation)
+            secondary = _pass_bursts(pair.secondary, swath, polarisation)
+            matched += _match_swath(reference, secondary, orbits)
+    if not matched:
+        have = "; ".join(
+            f"{scenes[0].name}: {', '.join(sorted(_swaths(scenes)))}" for scenes in (pair.reference, pair.secondary)
+        )
+        msg = f"the two dates of {pair.id} share no burst of {', '.join(options.swaths)} ({have})"
+        raise SceneError(msg, hint="do the scenes overlap? Other slices of the pass may: list them in pairs.txt")
+    return tuple(matched)
+
+
+def _swaths(scenes: tuple[Scene, ...]) -> set[str]:
+    return {swath for scene in scenes for swath in scene.swaths}
+
+
+def _pass_bursts(scenes: tuple[Scene, ...], swath: str, polarisation: str) -> list[Burst]:
+    """Bursts of all slices in time order; one that two slices repeat counts once."""
+    found: list[Burst] = []
+    for scene in scenes:
+        if swath in scene.swaths:
+            found += [burst for burst in read_bursts(scene, swath, polarisation) if burst.valid.rows > 0]
+    found.sort(key=_start)
+    unique = found[:1]
+    for burst in found[1:]:
+        if (_start(burst) - _start(unique[-1])).total_seconds() > _SAME_TIME_S:
+            unique.append(burst)
+    return unique
+
+
+def _start(burst: Burst) -> datetime:
+    return burst.grid.first_line_time
+
+
+def _match_swath(reference: list[Burst], secondary: list[Burst], orbits: tuple[Orbit, Orbit]) -> Iterable[Matched]:
+    if all(burst.burst_id for burst in (*reference, *secondary)):
+        by_id = {burst.burst_id: burst for burst in secondary}
+        return [Matched(reference=b, secondary=by_id[b.burst_id]) for b in reference if b.burst_id in by_id]
+    centres = [
+        np.array([_centre(burst, orbit) for burst in bursts]).reshape(-1, 3)
+        for bursts, orbit in zip((reference, secondary), orbits, strict=True)
+    ]
+    distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1)
+    return [
+        Matched(reference=burst, secondary=secondary[int(row.argmin())])
+        for burst, row in zip(reference, distance, strict=True)
+        if row.size and row.min() < SAME_PLACE_M
+    ]
+
+
+def _centre(burst: Burst, orbit: Orbit) -> NDArray[np.float64]:
+    """ECEF of the middle of a burst at height zero."""
+    arc = burst_arc(burst, orbit)
+    grid = burst.grid
+    time = np.array(arc.seconds(grid.mid_time))
+    middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
+    return rdr2geo(time, middle, 0.0, arc)
+
+
+def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> tuple[NDArray[np.float64], ...]:
+    """Longitude and latitude in degrees around the valid part of a burst, at several heights.
+
+    Returns
+    -------
+    longitude, latitude : (n,) float64
+    """
+    arc = burst_arc(burst, orbit)
+    grid, valid = burst.grid, burst.valid
+    steps = np.linspace(0, 1, _OUTLINE_POINTS)
+    line = np.concatenate([steps * 0, steps * 0 + 1, steps, steps]) * (valid.rows - 1) + valid.row
+    sample = np.concatenate([steps, steps, steps * 0, steps * 0 + 1]) * (valid.columns - 1) + valid.column
+    time = arc.seconds(grid.first_line_time) + line * grid.line_interval_s
+    range_m = grid.near_range_m + sample * grid.range_spacing_m
+    points = np.concatenate([rdr2geo(time, range_m, height, arc) for height in heights_m])
+    lat, lon, _ = ecef_to_geodetic(points)
+    return np.degrees(lon), np.degrees(lat)
+
+
+def box_of(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> BBox:
+    """Box around points."""
+    return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))

@@ -1,0 +1,178 @@
+"""The native engine's steps, and what they leave for the products."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.engines.native.geocode import geocode_swath
+from topsar.engines.native.interfere import interfere
+from topsar.engines.native.plan import VERSION
+from topsar.engines.native.tasks import GeocodeTask, PairTask, load_task
+from topsar.errors import StepFailed
+from topsar.kernels.filter import goldstein
+from topsar.kernels.unwrap import unwrap
+from topsar.model import Interferogram, Layer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def execute(folder: Path, step: str) -> None:
+    """Run one step of the job whose ``job.json`` lies in ``folder``.
+
+    Raises
+    ------
+    StepFailed
+        If the job has no such step.
+    """
+    task = load_task(folder)
+    if isinstance(task, GeocodeTask) and step == "geocode":
+        geocode_swath(task, folder / "slc")
+    elif isinstance(task, PairTask) and step == "interfere":
+        interfere(task, folder.parent, folder / "interfere")
+    elif isinstance(task, PairTask) and step == "filter":
+        _filter(task, folder)
+    elif isinstance(task, PairTask) and step == "unwrap":
+        _unwrap(task, folder)
+    else:
+        msg = f"{folder / 'job.json'} has no step {step!r}"
+        raise StepFailed(msg)
+
+
+def _filter(task: PairTask, folder: Path) -> None:
+    """Filter unit phasors weighted by coherence, so that no bright target dominates its patch."""
+    (folder / "filter").mkdir(exist_ok=True)
+    cross, coherence = (_load(folder, f"interfere/{name}") for name in ("cross", "coherence"))
+    weighted = coherence * np.exp(1j * np.angle(cross)).astype(np.complex64)
+    np.save(folder / "filter" / "filtered.npy", goldstein(weighted, task.filter_strength))
+
+
+def _unwrap(task: PairTask, folder: Path) -> None:
+    (folder / "unwrap").mkdir(exist_ok=True)
+    filtered, coherence = _load(folder, "filter/filtered"), _load(folder, "interfere/coherence")
+    if task.unwrapper == "none":
+        unwrapped = np.full(filtered.shape, np.nan, np.float32)
+        components = np.zeros(filtered.shape, np.uint32)
+    else:
+        looks = _facts(folder)["independent_looks"]
+        with tempfile.TemporaryDirectory(dir=folder, prefix="unwrap.") as scratch:
+            unwrapped, components = unwrap(
+                filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=type(folder)(scratch)
+            )
+    np.save(folder / "unwrap" / "unwrapped.npy", unwrapped)
+    np.save(folder / "unwrap" / "components.npy", components)
+
+
+def _threads() -> int:
+    import numba
+
+    return int(numba.get_num_threads())
+
+
+def _load(folder: Path, name: str) -> NDArray[Any]:
+    values: NDArray[Any] = np.load(folder / f"{name}.npy")
+    return values
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "interfere" / "facts.json").read_text())
+    return facts
+
+
+# --- results ----------------------------------------------------------------------------------------------------
+
+
+def collect(folder: Path) -> Interferogram:
+    """Gather the results of the pair in ``folder``.
+
+    Raises
+    ------
+    StepFailed
+        If it is not a pair's folder.
+    """
+    task = load_task(folder)
+    if not isinstance(task, PairTask):
+        msg = f"{folder} does not hold a pair"
+        raise StepFailed(msg)
+    facts = _describe(task, _facts(folder))
+    layers = _layers(folder, facts["wavelength_m"], unwrapped=task.unwrapper != "none")
+    return Interferogram(
+        pair_id=task.facts.pair, grid=task.grid, layers={layer.name: layer for layer in layers}, facts=facts
+    )
+
+
+def _layers(folder: Path, wavelength_m: float, *, unwrapped: bool) -> list[Layer]:
+    cross, filtered = _load(folder, "interfere/cross"), _load(folder, "filter/filtered")
+    seen = cross != 0
+    east, north, up = _load(folder, "interfere/los")
+    layers = [
+        _layer("wrapped_phase", _phase(cross), "rad", "Multilooked, unfiltered phase, reference · conj(secondary)"),
+        _layer("filtered_phase", _phase(filtered), "rad", "Phase after the Goldstein filter"),
+        _layer("coherence", _where(seen, _load(folder, "interfere/coherence")), "1", "Sample coherence"),
+        _layer("amplitude", _where(seen, _load(folder, "interfere/amplitude")), "1", "Mean amplitude, uncalibrated"),
+        _layer("height", _load(folder, "interfere/height"), "m", "Height above the WGS84 ellipsoid"),
+        _layer("los_east", east, "1", "East component of the unit vector to the satellite"),
+        _layer("los_north", north, "1", "North component of the unit vector to the satellite"),
+        _layer("los_up", up, "1", "Up component of the unit vector to the satellite"),
+        _layer("incidence", np.degrees(np.arccos(np.clip(up, -1, 1))), "degree", "Incidence angle on the ellipsoid"),
+    ]
+    if unwrapped:
+        phase = _load(folder, "unwrap/unwrapped")
+        components = _load(folder, "unwrap/components").astype(np.uint16)
+        moved = -wavelength_m / (4 * np.pi) * phase
+        layers += [
+            _layer("unwrapped_phase", phase, "rad", "Unwrapped filtered phase; positive: range grew"),
+            _layer("displacement", moved, "m", "Line-of-sight displacement, positive toward the satellite"),
+            Layer(
+                name="components",
+                values=components,
+                unit="1",
+                description="Connected components of the unwrapped phase; 0 is not reliable",
+                nodata=0,
+            ),
+        ]
+    return layers
+
+
+def _layer(name: str, values: NDArray[Any], unit: str, description: str) -> Layer:
+    return Layer(
+        name=name, values=values.astype(np.float32, copy=False), unit=unit, description=description, nodata=float("nan")
+    )
+
+
+def _phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
+    return _where(values != 0, np.angle(values))
+
+
+def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
+    return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
+
+
+def _describe(task: PairTask, measured: dict[str, Any]) -> dict[str, Any]:
+    facts = task.facts
+    return {
+        "pair": facts.pair,
+        "track": facts.track,
+        "direction": facts.direction,
+        "reference_date": facts.reference_date.isoformat(),
+        "secondary_date": facts.secondary_date.isoformat(),
+        "temporal_baseline_days": round((facts.secondary_date - facts.reference_date).total_seconds() / 86400, 3),
+        "reference_scenes": facts.reference_scenes,
+        "secondary_scenes": facts.secondary_scenes,
+        "ipf": facts.ipf,
+        "polarisation": facts.polarisation,
+        "looks": str(task.looks),
+        "posting": task.grid.dx,
+        "crs": task.grid.crs,
+        "engine": "native",
+        "engine_version": VERSION,
+        "orbits": {f"{choice.start:%Y-%m-%d}": choice.name for choice in (task.reference_orbit, task.secondary_orbit)},
+        "dem": {"file": task.dem.path.name, "datum": task.dem.datum.value},
+        **measured,
+    }

@@ -1,0 +1,115 @@
+"""The inside of a SAFE, whether a directory or a zip: names and bytes, nothing unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from topsar.errors import SceneError
+
+DOWNLOAD_AGAIN = "download the scene again, then compare its size and checksum with the archive's"
+MANIFEST = "manifest.safe"
+_FOLDERS = ("annotation", "measurement")
+
+
+def bare_name(name: str) -> str:
+    """Name of a product without folders, ``.SAFE`` and ``.zip`` (any case, any number of them)."""
+    stem = PurePosixPath(name.strip()).name
+    while stem.lower().endswith((".safe", ".zip")):
+        stem = stem[: stem.rfind(".")]
+    return stem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A SAFE directory or a zip that holds one.
+
+    ``root`` is the SAFE's folder inside the zip (empty, or ending in ``/``); ``names`` are the files of the
+    annotation and measurement folders, relative to the SAFE.
+    """
+
+    path: Path
+    is_zip: bool
+    root: str
+    names: frozenset[str]
+
+    @property
+    def product(self) -> str:
+        """Name of the product: that of its SAFE folder, or of the zip where it has none."""
+        return bare_name(self.root or self.path.name)
+
+    def read(self, name: str) -> bytes:
+        """Bytes of a file of the SAFE.
+
+        Raises
+        ------
+        SceneError
+            Where it is missing or cannot be read.
+        """
+        try:
+            if not self.is_zip:
+                return (self.path / name).read_bytes()
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(self.root + name)
+        except (FileNotFoundError, KeyError) as exc:
+            msg = f"{self.path.name}: {name} is missing"
+            raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as exc:
+            msg = f"{self.path.name}: {name} cannot be read ({exc})"
+            raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+
+    def gdal_path(self, name: str) -> str:
+        """What GDAL opens for a file of the SAFE."""
+        if not self.is_zip:
+            return str(self.path / name)
+        return f"/vsizip/{{{self.path}}}/{self.root}{name}"
+
+
+def open_container(path: Path) -> Container:
+    """Look into a SAFE directory or zip.
+
+    Parameters
+    ----------
+    path : Path
+        A directory with ``manifest.safe``, or a zip that holds one such directory at any depth.
+
+    Raises
+    ------
+    SceneError
+        Where there is no SAFE, more than one, or the zip is truncated or damaged.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        return _open_directory(path)
+    if not path.exists():
+        msg = f"{path}: no such file or folder"
+        raise SceneError(msg, hint="give a SAFE folder or a zip of one")
+    return _open_zip(path)
+
+
+def _open_directory(path: Path) -> Container:
+    if not (path / MANIFEST).is_file():
+        msg = f"{path.name}: the folder holds no {MANIFEST}"
+        raise SceneError(msg, hint="point at the .SAFE folder itself; if this is one, " + DOWNLOAD_AGAIN)
+    names = (f"{folder}/{file.name}" for folder in _FOLDERS for file in (path / folder).glob("*"))
+    return Container(path=path, is_zip=False, root="", names=frozenset(names))
+
+
+def _open_zip(path: Path) -> Container:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    except (OSError, zipfile.BadZipFile) as exc:
+        msg = f"{path.name}: not a readable zip, perhaps a download that was cut off ({exc})"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+    manifests = [m for m in members if PurePosixPath(m).name == MANIFEST and "__MACOSX" not in m]
+    if len(manifests) != 1:
+        found = ", ".join(m.removesuffix(MANIFEST) or "." for m in manifests) or "none"
+        msg = f"{path.name}: the zip must hold exactly one SAFE with a {MANIFEST}, found {found}"
+        raise SceneError(msg, hint="zip each .SAFE folder on its own, or put the folder itself there")
+    root = manifests[0].removesuffix(MANIFEST)
+    inside = (m[len(root) :] for m in members if m.startswith(root))
+    names = frozenset(n for n in inside if str(PurePosixPath(n).parent) in _FOLDERS)
+    return Container(path=path, is_zip=True, root=root, names=names)

@@ -1,0 +1,113 @@
+"""Pixels of a burst, read in place from the measurement image."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterWindow
+
+from topsar.errors import SceneError
+from topsar.model import Burst, Window
+from topsar.sentinel1.container import DOWNLOAD_AGAIN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
+
+_IN_ZIP = re.compile(r"/vsizip/\{(?P<zip>.+)\}/(?P<member>[^{}]+)", re.DOTALL)
+
+
+def read_samples(burst: Burst, window: Window) -> NDArray[np.complex64]:
+    """Read samples of a burst in one go.
+
+    Parameters
+    ----------
+    burst : Burst
+    window : Window
+        Lines and samples of the burst, wholly inside it.
+
+    Returns
+    -------
+    (window.rows, window.columns) complex64
+        Digital numbers as stored, ramp included; zero where invalid.
+
+    Raises
+    ------
+    SceneError
+        Where the image is missing, empty, truncated, never filled, or not of the size the annotation says.
+    ValueError
+        Where the window leaves the burst.
+    """
+    whole = Window(row=0, column=0, rows=burst.grid.lines, columns=burst.grid.samples)
+    if whole.intersection(window) != window:
+        msg = f"window {window} leaves the burst of {burst.grid.lines} lines by {burst.grid.samples} samples"
+        raise ValueError(msg)
+    place = RasterWindow(window.column, burst.first_line + window.row, window.columns, window.rows)
+    try:
+        with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(burst.measurement, driver="GTiff") as image:
+                _check_image(burst, image)
+                _check_written(burst, image, place)
+                samples = image.read(1, window=place, out_dtype=np.complex64)
+    except (RasterioError, OSError) as exc:
+        msg = f"{_name(burst)} {_problem(burst.measurement, exc)}"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+    return np.asarray(samples, dtype=np.complex64)
+
+
+def _check_image(burst: Burst, image: DatasetReader) -> None:
+    """Refuse an image of another size or type than the annotation says."""
+    needed = burst.first_line + burst.grid.lines
+    if image.height < needed or image.height % burst.grid.lines or image.width != burst.grid.samples:
+        msg = (
+            f"{_name(burst)} has {image.height} lines by {image.width} samples; the annotation says bursts of "
+            f"{burst.grid.lines} by {burst.grid.samples}, and burst {burst.index} ends at line {needed}"
+        )
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+    if image.count != 1 or not image.dtypes[0].startswith("complex"):
+        msg = f"{_name(burst)} holds bands of type {', '.join(image.dtypes)}, expected one complex band"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+
+
+def _check_written(burst: Burst, image: DatasetReader, place: RasterWindow) -> None:
+    """Refuse blocks without data (offset 0), which GDAL would silently read as zeros."""
+    height, width = image.block_shapes[0]
+    rows = range(place.row_off // height, -(-(place.row_off + place.height) // height))
+    columns = range(place.col_off // width, -(-(place.col_off + place.width) // width))
+    for row, column in product(rows, columns):
+        if image.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=1) is None:
+            msg = f"{_name(burst)} was never filled: no data is stored for line {row * height}"
+            raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+
+
+def _name(burst: Burst) -> str:
+    return f"{burst.scene}: measurement/{burst.measurement.rpartition('/')[2]}"
+
+
+def _problem(measurement: str, exc: Exception) -> str:
+    """What is wrong with an image that GDAL could not read."""
+    try:
+        size = _stored_bytes(measurement)
+    except (OSError, KeyError):
+        return "is missing"
+    except zipfile.BadZipFile:
+        return "lies in a damaged zip"
+    return f"cannot be read, perhaps it is truncated ({exc.__cause__ or exc})" if size else "is empty (0 bytes)"
+
+
+def _stored_bytes(measurement: str) -> int:
+    """Size of the image in bytes, in a folder or in a zip."""
+    match = _IN_ZIP.fullmatch(measurement)
+    if not match:
+        return Path(measurement).stat().st_size
+    with zipfile.ZipFile(match["zip"]) as archive:
+        return archive.getinfo(match["member"]).file_size

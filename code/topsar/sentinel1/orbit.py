@@ -1,0 +1,186 @@
+"""Orbit files (EOF): find, choose, read."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+
+from topsar.errors import ProvisionError
+from topsar.model import Orbit, OrbitFile, OrbitSource
+from topsar.sentinel1.document import Node, parse_xml
+from topsar.sentinel1.vectors import state_vectors
+
+_NAME = re.compile(
+    r"(?P<mission>S1[A-D])_OPER_AUX_(?P<source>POEORB|RESORB)_OPOD_(?P<created>\d{8}T\d{6})"
+    r"_V(?P<start>\d{8}T\d{6})_(?P<stop>\d{8}T\d{6})\.EOF(?:\.zip)?",
+    re.ASCII,
+)
+_STRICT = timedelta(seconds=60)
+_RELAXED = timedelta(seconds=5)
+_AROUND = timedelta(seconds=120)
+_LARGEST_GAP_S = 30.0
+_HINT = "download the orbit file again"
+
+
+def parse_orbit_name(path: Path) -> OrbitFile:
+    """Describe an orbit file by its name.
+
+    Parameters
+    ----------
+    path : Path
+        ``S1?_OPER_AUX_POEORB_OPOD_<created>_V<start>_<stop>.EOF``, or ``RESORB``, or a ``.EOF.zip`` of one.
+
+    Raises
+    ------
+    ProvisionError
+        Where the name is none of these.
+    """
+    expected = "expected S1?_OPER_AUX_(POEORB|RESORB)_OPOD_<created>_V<start>_<stop>.EOF"
+    match = _NAME.fullmatch(path.name)
+    if not match:
+        msg = f"{path.name}: not the name of an orbit file, {expected}"
+        raise ProvisionError(msg, hint="keep the name the file was downloaded with")
+    try:
+        created, start, stop = (
+            datetime.strptime(match[key], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
+            for key in ("created", "start", "stop")
+        )
+    except ValueError as exc:
+        msg = f"{path.name}: a date that does not exist, {expected}"
+        raise ProvisionError(msg, hint="keep the name the file was downloaded with") from exc
+    return OrbitFile(
+        path=path,
+        mission=match["mission"],
+        source=OrbitSource(match["source"]),
+        created=created,
+        start=start,
+        stop=stop,
+    )
+
+
+def find_orbits(folder: Path) -> tuple[OrbitFile, ...]:
+    """Orbit files in a folder and its subfolders, sorted by path; files of other names are passed over."""
+    files = sorted(path for path in folder.rglob("S1*.EOF*") if _NAME.fullmatch(path.name))
+    return tuple(parse_orbit_name(path) for path in files)
+
+
+def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop: datetime) -> OrbitFile | None:
+    """Choose the best orbit file for a pass, or None.
+
+    POEORB comes before RESORB; then one that reaches 60 s beyond the pass on both sides before one that reaches
+    only 5 s (some published files fall short of their specification); then the newest.
+
+    Parameters
+    ----------
+    files : iterable of OrbitFile
+    mission : str
+        ``S1A`` to ``S1D``.
+    start, stop : datetime
+        The pass.
+    """
+    fitting = [f for f in files if f.mission == mission and _covers(f, start, stop, _RELAXED)]
+    return max(
+        fitting,
+        key=lambda f: (f.source is OrbitSource.PRECISE, _covers(f, start, stop, _STRICT), f.created),
+        default=None,
+    )
+
+
+def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
+    """Read the state vectors around a pass: from 120 s before ``start`` to 120 s after ``stop``, as far as given.
+
+    Parameters
+    ----------
+    path : Path
+        An EOF file, or a zip of one, read in place.
+    start, stop : datetime
+        The pass; the vectors themselves must reach 5 s beyond it without a gap over 30 s.
+
+    Returns
+    -------
+    Orbit
+        Earth-fixed, with the file's name as ``name``.
+
+    Raises
+    ------
+    ProvisionError
+        Where the file is damaged, not what its name says, not Earth-fixed UTC, or does not cover the pass.
+    """
+    file = parse_orbit_name(path)
+    root = parse_xml(_read_bytes(path), where=path.name, error=ProvisionError, hint=_HINT)
+    _check_header(root, file)
+    vectors = _vectors_between(root, start - _AROUND, stop + _AROUND)
+    if not vectors:
+        raise _not_covered(path, start, stop, "no state vector lies near it")
+    orbit = state_vectors(
+        root,
+        source=file.source,
+        name=path.name.removesuffix(".zip"),
+        times=[v.time("UTC") for v in vectors],
+        positions=[[v.number(tag) for tag in ("X", "Y", "Z")] for v in vectors],
+        velocities=[[v.number(tag) for tag in ("VX", "VY", "VZ")] for v in vectors],
+    )
+    _check_coverage(orbit, path, start, stop)
+    return orbit
+
+
+def _covers(file: OrbitFile, start: datetime, stop: datetime, margin: timedelta) -> bool:
+    return file.start <= start - margin and stop + margin <= file.stop
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.suffix != ".zip":
+            return path.read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if name.endswith(".EOF") and "__MACOSX" not in name]
+            if len(members) != 1:
+                msg = f"{path.name}: the zip holds {len(members)} .EOF files, expected one"
+                raise ProvisionError(msg, hint=_HINT)
+            return archive.read(members[0])
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as exc:
+        msg = f"{path.name}: cannot be read ({exc})"
+        raise ProvisionError(msg, hint=_HINT) from exc
+
+
+def _check_header(root: Node, file: OrbitFile) -> None:
+    """Refuse a file whose header contradicts its name, or vectors in another frame or time scale."""
+    expected = {
+        "Fixed_Header/Mission": f"Sentinel-1{file.mission[-1]}",
+        "Fixed_Header/File_Type": f"AUX_{file.source.value}",
+        "Variable_Header/Ref_Frame": "EARTH_FIXED",
+        "Variable_Header/Time_Reference": "UTC",
+    }
+    header = root.child("Earth_Explorer_Header")
+    for element, value in expected.items():
+        if (stated := header.text(element)) != value:
+            msg = f"{root.where}: {element} is {stated}, expected {value}"
+            raise ProvisionError(msg, hint="use the file as published: Earth-fixed, UTC, under its own name")
+
+
+def _vectors_between(root: Node, start: datetime, stop: datetime) -> list[Node]:
+    """State vectors of a period; ISO times compare as text, which spares converting the rest of a day."""
+    first, last = (f"UTC={time:%Y-%m-%dT%H:%M:%S.%f}" for time in (start, stop))
+    return [osv for osv in root.children("Data_Block/List_of_OSVs/OSV") if first <= osv.text("UTC") <= last]
+
+
+def _check_coverage(orbit: Orbit, path: Path, start: datetime, stop: datetime) -> None:
+    if orbit.epoch > start - _RELAXED:
+        raise _not_covered(path, start, stop, f"its first state vector is of {orbit.epoch:%Y-%m-%dT%H:%M:%S}")
+    last = orbit.epoch + timedelta(seconds=float(orbit.times_s[-1]))
+    if last < stop + _RELAXED:
+        raise _not_covered(path, start, stop, f"its last state vector is of {last:%Y-%m-%dT%H:%M:%S}")
+    gap = float(np.diff(orbit.times_s).max())
+    if gap > _LARGEST_GAP_S:
+        raise _not_covered(path, start, stop, f"its state vectors have a gap of {gap:.0f} s")
+
+
+def _not_covered(path: Path, start: datetime, stop: datetime, why: str) -> ProvisionError:
+    msg = f"{path.name}: does not cover the pass {start:%Y-%m-%dT%H:%M:%S} to {stop:%Y-%m-%dT%H:%M:%S}: {why}"
+    return ProvisionError(msg, hint="choose an orbit file whose validity reaches at least 5 s beyond the pass")

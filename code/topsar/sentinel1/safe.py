@@ -1,0 +1,142 @@
+"""Find a product by name and describe it from its manifest."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from topsar.errors import SceneError
+from topsar.model import Direction, Scene, SwathFiles
+from topsar.sentinel1.container import DOWNLOAD_AGAIN, MANIFEST, Container, bare_name, open_container
+from topsar.sentinel1.document import Node, parse_xml
+
+_ANNOTATION = re.compile(
+    r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
+)
+
+
+def find_scene(folder: Path, name: str) -> Path:
+    """Find a product in a folder by its name.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the SAFE folders and zips lie.
+    name : str
+        Name of the product with or without ``.SAFE`` or ``.zip``.
+
+    Returns
+    -------
+    Path
+        The SAFE folder if it holds a manifest, else the zip.
+
+    Raises
+    ------
+    SceneError
+        Where there is none; the message lists the nearest names.
+    """
+    wanted = bare_name(name)
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    products = [e for e in entries if (e / MANIFEST).is_file() or (e.suffix.lower() == ".zip" and e.is_file())]
+    matches = [entry for entry in products if bare_name(entry.name) == wanted]
+    if matches:
+        return min(matches, key=lambda entry: not entry.is_dir())
+    near = difflib.get_close_matches(wanted, sorted({bare_name(entry.name) for entry in products}), n=3)
+    msg = f"{wanted}: neither a .SAFE folder with a {MANIFEST} nor a .zip of this name in {folder}"
+    if near:
+        hint = "did you mean " + " or ".join(near) + "?"
+    else:
+        hint = f"put the product there; the folder holds {len(products)} products now"
+    raise SceneError(msg, hint=hint)
+
+
+def open_scene(path: Path) -> Scene:
+    """Describe an IW SLC product from its manifest and the annotation files present.
+
+    Parameters
+    ----------
+    path : Path
+        A SAFE directory, or a zip that holds one at any depth. Nothing is unpacked.
+
+    Returns
+    -------
+    Scene
+        ``files`` lists the swaths and polarisations whose annotation is present; pixels are checked when read.
+
+    Raises
+    ------
+    SceneError
+        Where the product is unreadable, incomplete or not an IW SLC.
+    """
+    container = open_container(path)
+    manifest = read_xml(container, MANIFEST)
+    _check_kind(manifest, container.product)
+    files = _swath_files(container)
+    if not files:
+        msg = f"{container.path.name}: no annotation of any swath (annotation/s1?-iw?-slc-*.xml)"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+    period, orbit = manifest.child(".//{*}acquisitionPeriod"), manifest.child(".//{*}orbitReference")
+    return Scene(
+        name=container.product,
+        path=container.path,
+        mission="S1" + manifest.text(".//{*}platform/{*}number").upper(),
+        start=period.time("{*}startTime"),
+        stop=period.time("{*}stopTime"),
+        track=_at_start(orbit, "relativeOrbitNumber"),
+        absolute_orbit=_at_start(orbit, "orbitNumber"),
+        direction=_direction(orbit),
+        ipf=_ipf(manifest),
+        files=files,
+    )
+
+
+def read_xml(container: Container, name: str) -> Node:
+    """Parse an XML file of a product; :class:`SceneError` where it is missing or malformed."""
+    return parse_xml(
+        container.read(name), where=f"{container.path.name}: {name}", error=SceneError, hint=DOWNLOAD_AGAIN
+    )
+
+
+def _check_kind(manifest: Node, product: str) -> None:
+    """Refuse what is not an IW SLC."""
+    kind = (manifest.element.findtext(".//{*}productType") or "unknown").strip()
+    mode = (manifest.element.findtext(".//{*}instrumentMode/{*}mode") or "unknown").strip()
+    if (mode, kind) != ("IW", "SLC"):
+        msg = f"{product}: product type {kind} of mode {mode}, expected an SLC of mode IW"
+        raise SceneError(msg, hint="interferometry needs IW SLC products: names that begin with S1?_IW_SLC__")
+
+
+def _swath_files(container: Container) -> tuple[SwathFiles, ...]:
+    matches = [match for name in container.names if (match := _ANNOTATION.fullmatch(name))]
+    files = [
+        SwathFiles(
+            swath=match["swath"].upper(),
+            polarisation=match["polarisation"].upper(),
+            annotation=match.string,
+            measurement=f"measurement/{match['stem']}.tiff",
+        )
+        for match in matches
+    ]
+    return tuple(sorted(files, key=lambda f: (f.swath, f.polarisation, f.annotation)))
+
+
+def _at_start(orbit: Node, tag: str) -> int:
+    """An orbit number at the start of the product (it changes at the ascending node)."""
+    typed = f"{{*}}{tag}[@type='start']"
+    return orbit.integer(typed if orbit.has(typed) else f"{{*}}{tag}")
+
+
+def _direction(orbit: Node) -> Direction:
+    text = orbit.text(".//{*}pass")
+    try:
+        return Direction(text.lower())
+    except ValueError as exc:
+        msg = f"pass {text!r}, expected ASCENDING or DESCENDING"
+        raise orbit.problem(msg) from exc
+
+
+def _ipf(manifest: Node) -> str:
+    """Version of ESA's processor, of the last processing where several are nested; ``unknown`` if not stated."""
+    software = manifest.element.findall(".//{*}processing/{*}facility/{*}software")
+    return next((s.get("version", "unknown") for s in software if "IPF" in s.get("name", "")), "unknown")

@@ -1,0 +1,386 @@
+"""Products as folders and zips, found by name and described by their manifest; also writes the tiny products."""
+
+from __future__ import annotations
+
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topsar.errors import SceneError
+from topsar.model import Direction
+from topsar.sentinel1 import find_scene, open_scene, read_bursts
+from topsar.sentinel1.container import bare_name
+from topsar.sentinel1.document import parse_time
+
+START = datetime(2023, 9, 4, 6, 37, 30, 500000, tzinfo=timezone.utc)
+LINES, SAMPLES, BURSTS = 6, 10, 3
+LINE_INTERVAL_S, CYCLE_S = 0.002, 2.75
+
+
+def stamp(time: datetime) -> str:
+    return time.replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A whole product of a few samples, with knobs for what differs between processor versions."""
+
+    name: str = "S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1"
+    unit: str = "A"
+    mode: str = "IW"
+    kind: str = "SLC"
+    ipf: str = "003.61"
+    swaths: tuple[str, ...] = ("IW1", "IW2")
+    polarisations: tuple[str, ...] = ("VV",)
+    burst_ids: bool = True
+    old_fm_rate: bool = False
+    dc_method: str = "Data Analysis"
+    empty_grid: bool = False
+    frame: str = "Earth Fixed"
+    orbit_step_s: float = 10.0
+    replacements: tuple[tuple[str, str], ...] = field(default=())
+
+    def stem(self, swath: str, polarisation: str) -> str:
+        return f"s1{self.unit}-{swath}-slc-{polarisation}-20230904t063730-20230904t063757-050174-0609e3-004".lower()
+
+    def manifest(self) -> str:
+        return f"""<?xml version="1.0" encoding="UTF-8"?>
+<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1" xmlns:safe="http://www.esa.int/safe/sentinel-1.0"
+ xmlns:s1="http://www.esa.int/safe/sentinel-1.0/sentinel-1" xmlns:s1sarl1="urn:level-1"><metadataSection>
+<safe:processing><safe:facility><safe:software name="Sentinel-1 IPF" version="{self.ipf}"/></safe:facility>
+<safe:resource><safe:processing><safe:facility><safe:software name="Sentinel-1 IPF" version="001.00"/></safe:facility>
+</safe:processing></safe:resource></safe:processing>
+<safe:platform><safe:familyName>SENTINEL-1</safe:familyName><safe:number>{self.unit}</safe:number><safe:instrument>
+<s1sarl1:instrumentMode><s1sarl1:mode>{self.mode}</s1sarl1:mode></s1sarl1:instrumentMode></safe:instrument>
+</safe:platform>
+<safe:orbitReference><safe:orbitNumber type="stop">50175</safe:orbitNumber>
+<safe:orbitNumber type="start">50174</safe:orbitNumber>
+<safe:relativeOrbitNumber type="stop">53</safe:relativeOrbitNumber>
+<safe:relativeOrbitNumber type="start">52</safe:relativeOrbitNumber>
+<safe:extension><s1:pass>DESCENDING</s1:pass></safe:extension></safe:orbitReference>
+<s1sarl1:productType>{self.kind}</s1sarl1:productType>
+<safe:acquisitionPeriod><safe:startTime>{stamp(START)}</safe:startTime>
+<safe:stopTime>{stamp(START + timedelta(seconds=27))}</safe:stopTime></safe:acquisitionPeriod>
+</metadataSection></xfdu:XFDU>"""
+
+    def annotation(self, swath: str, polarisation: str) -> str:
+        text = f"""<?xml version="1.0" encoding="UTF-8"?>
+<product><adsHeader><polarisation>{polarisation}</polarisation><swath>{swath}</swath></adsHeader>
+<generalAnnotation><productInformation><rangeSamplingRate>6.434523812571428e+07</rangeSamplingRate>
+<radarFrequency>5.405000454334350e+09</radarFrequency><azimuthSteeringRate>1.590368784</azimuthSteeringRate>
+</productInformation><orbitList count="4">{"".join(self._orbit(k) for k in range(4))}</orbitList>
+<azimuthFmRateList count="3">{"".join(self._fm_rate(k) for k in range(3))}</azimuthFmRateList></generalAnnotation>
+<imageAnnotation><imageInformation><slantRangeTime>5.34e-03</slantRangeTime>
+<azimuthTimeInterval>{LINE_INTERVAL_S}</azimuthTimeInterval></imageInformation>
+<processingInformation><dcMethod>{self.dc_method}</dcMethod><swathProcParamsList><swathProcParams>
+<swath>{swath}</swath><rangeProcessing><processingBandwidth>5.65e+07</processingBandwidth></rangeProcessing>
+<azimuthProcessing><processingBandwidth>3.27e+02</processingBandwidth></azimuthProcessing>
+</swathProcParams></swathProcParamsList></processingInformation></imageAnnotation>
+<dopplerCentroid><dcEstimateList count="3">
+{"".join(self._doppler(k) for k in range(3))}</dcEstimateList>
+</dopplerCentroid>
+<swathTiming><linesPerBurst>{LINES}</linesPerBurst><samplesPerBurst>{SAMPLES}</samplesPerBurst>
+<burstList count="{BURSTS}">{"".join(self._burst(k) for k in range(BURSTS))}</burstList></swathTiming>
+<geolocationGrid><geolocationGridPointList>{self._points()}</geolocationGridPointList></geolocationGrid></product>"""
+        for old, new in self.replacements:
+            assert old in text
+            text = text.replace(old, new)
+        return text
+
+    def _orbit(self, k: int) -> str:
+        time = stamp(START + timedelta(seconds=self.orbit_step_s * (k - 1)))
+        axes = "".join(f"<{axis}>{1000.0 * k + i}</{axis}>" for i, axis in enumerate("xyz"))
+        vectors = f"<position>{axes}</position><velocity>{axes}</velocity>"
+        return f"<orbit><time>{time}</time><frame>{self.frame}</frame>{vectors}</orbit>"
+
+    def _fm_rate(self, k: int) -> str:
+        time = stamp(START + timedelta(seconds=CYCLE_S * k))
+        c = (f"{-2300 - k}", "4.5e+05", "-8e+07")
+        old = "".join(f"<c{i}>{value}</c{i}>" for i, value in enumerate(c))
+        new = f'<azimuthFmRatePolynomial count="3">{" ".join(c)}</azimuthFmRatePolynomial>'
+        values = old if self.old_fm_rate else new
+        return f"<azimuthFmRate><azimuthTime>{time}</azimuthTime><t0>5.3e-03</t0>{values}</azimuthFmRate>"
+
+    def _doppler(self, k: int) -> str:
+        time = stamp(START + timedelta(seconds=CYCLE_S * (k - 0.4)))
+        return (
+            f"<dcEstimate><azimuthTime>{time}</azimuthTime><t0>5.31e-03</t0>"
+            f"<geometryDcPolynomial>{k + 100} 1 2</geometryDcPolynomial>"
+            f"<dataDcPolynomial>{k + 200} 1 2</dataDcPolynomial></dcEstimate>"
+        )
+
+    def _burst(self, k: int) -> str:
+        first, last = "-1 2 2 3 2 -1", "-1 8 8 8 7 -1"
+        number = f'<burstId absolute="{9000 + k}">{110431 + k}</burstId>' if self.burst_ids else ""
+        return (
+            f"<burst><azimuthTime>{stamp(START + timedelta(seconds=CYCLE_S * k))}</azimuthTime>"
+            f"<firstValidSample>{first}</firstValidSample><lastValidSample>{last}</lastValidSample>{number}</burst>"
+        )
+
+    def _points(self) -> str:
+        if self.empty_grid:
+            return ""
+        point = (
+            "<geolocationGridPoint><azimuthTime>{time}</azimuthTime><slantRangeTime>5.34e-03</slantRangeTime>"
+            "<line>{k}</line><pixel>3</pixel><latitude>31.5</latitude><longitude>-8.1</longitude>"
+            "<height>1200</height><incidenceAngle>30</incidenceAngle></geolocationGridPoint>"
+        )
+        return "".join(point.format(time=stamp(START + timedelta(seconds=k)), k=k) for k in range(4))
+
+    def pixels(self) -> np.ndarray:
+        """Digital numbers (BURSTS * LINES, SAMPLES), each its own."""
+        values = np.arange(BURSTS * LINES * SAMPLES).reshape(-1, SAMPLES)
+        return (values + 1 - 2j * values).astype(np.complex64)
+
+    def write(self, folder: Path, *, measurement: bool = False) -> Path:
+        """Write the SAFE folder."""
+        safe = folder / f"{self.name}.SAFE"
+        (safe / "annotation" / "calibration").mkdir(parents=True)
+        (safe / "measurement").mkdir()
+        (safe / "manifest.safe").write_text(self.manifest())
+        for swath in self.swaths:
+            for polarisation in self.polarisations:
+                stem = self.stem(swath, polarisation)
+                (safe / "annotation" / f"{stem}.xml").write_text(self.annotation(swath, polarisation))
+                if measurement:
+                    write_tiff(safe / "measurement" / f"{stem}.tiff", self.pixels())
+        return safe
+
+
+def write_tiff(path: Path, values: np.ndarray, *, filled: bool = True, **options: object) -> None:
+    """A CInt16 image with tie points, one strip per line, as ESA writes it."""
+    point = rasterio.control.GroundControlPoint(row=0, col=0, x=-8.0, y=31.0, z=0.0)
+    height, width = values.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "complex_int16"}
+    profile |= {"gcps": [point] * 4, "crs": "EPSG:4326", "blockysize": 1} | options
+    with rasterio.open(path, "w", **profile) as image:
+        if filled:
+            image.write(values, 1)
+
+
+def zipped(safe: Path, target: Path, *, parent: str = "") -> Path:
+    """The SAFE folder as a zip, under a parent folder where given."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(safe.rglob("*")):
+            archive.write(file, f"{parent}{safe.name}/{file.relative_to(safe)}")
+    return target
+
+
+@pytest.mark.parametrize("parent", [None, "", "safe/", "some/where/"])
+def test_a_folder_and_a_zip_give_the_same_scene(tmp_path: Path, parent: str | None) -> None:
+    path = Tiny(polarisations=("VH", "VV")).write(tmp_path)
+    if parent is not None:
+        path = zipped(path, tmp_path / "renamed.zip", parent=parent)
+    scene = open_scene(path)
+    assert scene.name == Tiny.name
+    assert scene.path == path
+    assert (scene.mission, scene.ipf, scene.direction) == ("S1A", "003.61", Direction.DESCENDING)
+    assert (scene.track, scene.absolute_orbit) == (52, 50174)
+    assert (scene.start, scene.stop) == (START, START + timedelta(seconds=27))
+    assert (scene.swaths, scene.polarisations) == (("IW1", "IW2"), ("VH", "VV"))
+    assert scene.files[0].annotation == f"annotation/{Tiny().stem('IW1', 'VH')}.xml"
+    assert scene.files[0].measurement == f"measurement/{Tiny().stem('IW1', 'VH')}.tiff"
+    assert len(read_bursts(scene, "IW2", "VH")) == BURSTS
+
+
+@pytest.mark.parametrize("unit", ["A", "B", "C", "D"])
+@pytest.mark.parametrize("polarisations", [("HH",), ("HH", "HV"), ("VV",)])
+def test_every_satellite_and_polarisation(tmp_path: Path, unit: str, polarisations: tuple[str, ...]) -> None:
+    tiny = Tiny(unit=unit, polarisations=polarisations, swaths=("IW3",))
+    scene = open_scene(tiny.write(tmp_path))
+    assert scene.mission == f"S1{unit}"
+    assert scene.polarisations == polarisations
+    assert scene.swaths == ("IW3",)
+
+
+def test_a_zip_of_the_bare_contents_is_named_by_the_zip(tmp_path: Path) -> None:
+    safe = Tiny().write(tmp_path)
+    target = tmp_path / f"{Tiny.name}.zip"
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in safe.rglob("*.*"):
+            archive.write(file, file.relative_to(safe))
+    assert open_scene(target).name == Tiny.name
+    assert len(read_bursts(open_scene(target), "IW1", "VV")) == BURSTS
+
+
+def test_finder_leftovers_in_a_zip_are_ignored(tmp_path: Path) -> None:
+    path = zipped(Tiny().write(tmp_path), tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/x.SAFE/manifest.safe", b"\0")
+    assert open_scene(path).swaths == ("IW1", "IW2")
+
+
+@pytest.mark.parametrize(
+    ("tiny", "words"),
+    [(Tiny(kind="GRD"), "GRD of mode IW"), (Tiny(mode="EW"), "SLC of mode EW"), (Tiny(swaths=()), "no annotation")],
+)
+def test_products_of_another_kind_are_refused(tmp_path: Path, tiny: Tiny, words: str) -> None:
+    with pytest.raises(SceneError, match=words) as caught:
+        open_scene(tiny.write(tmp_path))
+    assert caught.value.hint
+
+
+def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match=r"holds no manifest\.safe"):
+        open_scene(tmp_path)
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="no such file"):
+        open_scene(tmp_path / "gone.zip")
+
+
+@pytest.mark.parametrize(
+    ("replacement", "words"),
+    [
+        (("<s1:pass>DESCENDING", "<s1:pass>SIDEWAYS"), "SIDEWAYS"),
+        (('Number type="start">52<', 'Number type="start">x<'), "relativeOrbitNumber.*'x'"),
+        ((stamp(START), "yesterday"), "startTime.*yesterday"),
+        (("acquisitionPeriod>", "other>"), "acquisitionPeriod is missing"),
+        (("</metadataSection>", ""), r"manifest\.safe: not well-formed XML"),
+    ],
+)
+def test_a_damaged_manifest_is_named(tmp_path: Path, replacement: tuple[str, str], words: str) -> None:
+    manifest = Tiny().write(tmp_path) / "manifest.safe"
+    text = manifest.read_text()
+    assert replacement[0] in text
+    manifest.write_text(text.replace(*replacement))
+    with pytest.raises(SceneError, match=words) as caught:
+        open_scene(manifest.parent)
+    assert "download the scene again" in caught.value.hint
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
+def test_a_truncated_zip_is_one_clear_error(tmp_path: Path, keep: float) -> None:
+    path = zipped(Tiny().write(tmp_path), tmp_path / "cut.zip")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(SceneError, match=r"cut\.zip: not a readable zip"):
+        open_scene(path)
+
+
+def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
+    path = zipped(Tiny().write(tmp_path), tmp_path / "bad.zip")
+    scene = open_scene(path)
+    with zipfile.ZipFile(path) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith(scene.files[0].annotation))
+    data = bytearray(path.read_bytes())
+    middle = info.header_offset + 30 + len(info.filename) + info.compress_size // 2
+    data[middle : middle + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    with pytest.raises(SceneError, match=r"bad\.zip: annotation/s1a-iw1.*cannot be read"):
+        read_bursts(scene, "IW1", "VV")
+
+
+def test_a_zip_without_a_safe_and_one_with_two(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"")
+    with pytest.raises(SceneError, match=r"exactly one SAFE.*found none"):
+        open_scene(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a.SAFE", "b.SAFE"):
+            archive.writestr(f"{name}/manifest.safe", b"")
+    with pytest.raises(SceneError, match=r"found a\.SAFE/, b\.SAFE/"):
+        open_scene(path)
+
+
+@pytest.mark.parametrize("ending", ["", ".SAFE", ".zip", ".SAFE.zip", ".safe"])
+@pytest.mark.parametrize("stored", [".zip", ".SAFE.zip", ".ZIP"])
+def test_a_scene_is_found_by_any_form_of_its_name(tmp_path: Path, ending: str, stored: str) -> None:
+    path = tmp_path / f"{Tiny.name}{stored}"
+    path.touch()
+    (tmp_path / f"{Tiny.name}.zip.part").touch()
+    assert find_scene(tmp_path, Tiny.name + ending) == path
+
+
+def test_a_whole_folder_wins_over_a_zip_and_a_zip_over_an_empty_folder(tmp_path: Path) -> None:
+    target = tmp_path / f"{Tiny.name}.zip"
+    target.touch()
+    folder = tmp_path / f"{Tiny.name}.SAFE"
+    folder.mkdir()
+    assert find_scene(tmp_path, Tiny.name) == target
+    (folder / "manifest.safe").touch()
+    assert find_scene(tmp_path, Tiny.name) == folder
+
+
+def test_a_name_not_found_lists_near_names(tmp_path: Path) -> None:
+    (tmp_path / f"{Tiny.name}.zip").touch()
+    with pytest.raises(SceneError, match="DAA2: neither") as caught:
+        find_scene(tmp_path, Tiny.name[:-1] + "2")
+    assert Tiny.name in caught.value.hint
+    with pytest.raises(SceneError, match="neither") as caught:
+        find_scene(tmp_path / "nowhere", "anything")
+    assert "holds 0 products" in caught.value.hint
+
+
+@given(st.text("S1A_IW0-", min_size=1), st.lists(st.sampled_from([".SAFE", ".zip", ".safe", ".ZIP"]), max_size=3))
+def test_bare_name_drops_endings_and_is_idempotent(stem: str, endings: list[str]) -> None:
+    assert bare_name(stem + "".join(endings)) == stem
+    assert bare_name(bare_name(stem)) == stem
+
+
+@given(
+    st.datetimes(timezones=st.just(timezone.utc), allow_imaginary=False),
+    st.sampled_from(["", "UTC="]),
+    st.sampled_from(["", "Z"]),
+)
+def test_times_read_back(time: datetime, before: str, after: str) -> None:
+    assert parse_time(f"{before}{stamp(time)}{after}") == time
+
+
+@given(st.text())
+def test_no_text_breaks_the_time_parser(text: str) -> None:
+    with suppress(ValueError):
+        assert parse_time(text).tzinfo is timezone.utc
+
+
+def test_times_of_few_and_many_digits() -> None:
+    assert parse_time("2020-01-02T03:04:05").microsecond == 0
+    assert parse_time("2020-01-02T03:04:05.5").microsecond == 500000
+    assert parse_time("2020-01-02T03:04:05.123456789").microsecond == 123456
+
+
+REAL = {
+    "20141004T031312": ("002.36", 154, {"IW1": 9, "IW2": 9, "IW3": 9}, ("VV",)),
+    "20141227T062619": ("002.71", 154, {"IW1": 7, "IW2": 8, "IW3": 8}, ("VV",)),
+    "20200511T135117": ("003.20", 71, {"IW1": 9, "IW2": 9, "IW3": 9}, ("VH", "VV")),
+    "20220828T042306": ("003.52", 51, {"IW1": 10, "IW2": 10, "IW3": 10}, ("VV",)),
+    "20220929T201107": ("003.52", 2, {"IW1": 10, "IW2": 10, "IW3": 10}, ("VV",)),
+    "20221011T162212": ("003.52", 175, {"IW1": 9, "IW2": 9, "IW3": 10}, ("VV",)),
+    "20221016T015043": ("003.52", 64, {"IW2": 9}, ("VV",)),
+    "20221024T184148": ("003.52", 15, {"IW1": 10, "IW2": 10, "IW3": 10}, ("VV",)),
+    "20230108T135249": ("003.52", 71, {"IW2": 9}, ("VV",)),
+    "20230904T063730": ("003.61", 52, {"IW1": 9, "IW2": 9, "IW3": 9}, ("VV",)),
+    "20230916T063730": ("003.61", 52, {"IW1": 9, "IW2": 9, "IW3": 9}, ("VV",)),
+    "20250406T022018": ("003.91", 108, {"IW2": 2}, ("VV",)),
+    "20250418T022018": ("003.91", 108, {"IW2": 2}, ("VV",)),
+}
+
+
+def real_products(shared_data: Path) -> list[Path]:
+    folders = [shared_data / name for name in ("safe", "morocco", "referee")]
+    return sorted(p for f in folders for p in f.iterdir() if p.suffix in (".zip", ".SAFE"))
+
+
+@pytest.mark.real
+def test_every_real_product_opens(shared_data: Path) -> None:
+    paths = real_products(shared_data)
+    assert len(paths) == len(REAL)
+    for path in paths:
+        scene = open_scene(path)
+        ipf, track, bursts, polarisations = REAL[f"{scene.start:%Y%m%dT%H%M%S}"]
+        assert (scene.ipf, scene.track, scene.polarisations) == (ipf, track, polarisations)
+        assert scene.name == bare_name(path.name)
+        assert scene.name.split("_")[-3] == f"{scene.absolute_orbit:06d}"
+        assert 0 < (scene.stop - scene.start).total_seconds() < 35
+        found = {f.swath: len(read_bursts(scene, f.swath, f.polarisation)) for f in scene.files}
+        assert found == bursts
