@@ -1,0 +1,281 @@
+"""The command line: parse, call the workflow, print, exit.
+
+Exit codes: 0 all pairs are done, 1 some failed, 2 wrong usage or settings, 130 interrupted. The hidden verb ``step``,
+a step's own process, ends with the error's own code (see `topsar.errors`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from topsar import __version__
+from topsar.errors import SettingsError, TopsarError
+from topsar.model import Outcome, Status
+
+if TYPE_CHECKING:
+    from topsar.settings import Settings
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+DESCRIPTION = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
+EXAMPLES = {
+    "": """
+  topsar demo                        make a small data set, process it, compare with its truth
+  topsar run                         process pairs.txt with the products in data/raw
+  topsar run --help                  flags of a verb
+  topsar settings                    every setting, its value, where it comes from, what it means
+""",
+    "run": """
+  topsar run
+  topsar run --data /disk/etna --pairs /disk/etna/pairs.txt --env /disk/etna/.env
+  topsar run --workers 4 --posting 40 --roi 37.4,37.9,14.7,15.3
+  topsar run -o UNWRAPPER=none -o FILTER_STRENGTH=0
+
+folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (results)
+""",
+    "demo": """
+  topsar demo
+  topsar demo /tmp/topsar-demo --workers 2
+""",
+    "settings": """
+  topsar settings
+  topsar settings --env /disk/etna/.env --posting 40
+""",
+    "simulate": """
+  topsar simulate /disk/simulated
+  topsar simulate /disk/simulated --size swath --seed 7
+""",
+    "step": """
+  topsar step data/runs/PAIR/job.json unwrap
+""",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; taken from the process where absent.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    parser = build_parser()
+    args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    _start_logging()
+    try:
+        return int(args.command(args))
+    except TopsarError as exc:
+        if args.debug:
+            traceback.print_exc()
+        else:
+            print(f"error: {exc}", file=sys.stderr)
+        return _exit_code(exc, args.verb)
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _exit_code(exc: TopsarError, verb: str) -> int:
+    if verb == "step":
+        return exc.exit_code
+    return EXIT_USAGE if isinstance(exc, SettingsError) else EXIT_FAILED
+
+
+def _start_logging() -> None:
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("topsar").setLevel(logging.INFO)
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # what it says about .env we say ourselves, with line numbers
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> int:
+    """Process all pairs."""
+    from topsar import workflow
+
+    settings = _load(args)
+    outcomes = workflow.run(settings)
+    return _tell(outcomes, settings.data / "runs")
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Make a small data set, process it and compare with its truth."""
+    from topsar import workflow
+
+    return workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """Write simulated products, orbits, a DEM and their truth."""
+    from topsar import workflow
+
+    workflow.simulate(args.folder, size=args.size, seed=args.seed)
+    print(f"simulated data in {args.folder}")
+    return 0
+
+
+def settings(args: argparse.Namespace) -> int:
+    """Show every setting."""
+    from topsar.settings import KEYS, text_of
+
+    values = _load(args)
+    print(f"data folder   {values.data}\nlist of pairs {values.pairs}\n")
+    for key in KEYS:
+        print(f"{key.name + ' = ' + text_of(getattr(values, key.field)):<40} ({values.origins[key.name]})")
+        text = f"{key.meaning}. Value: {key.allowed}."
+        print(textwrap.fill(text, width=110, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def step(args: argparse.Namespace) -> int:
+    """Execute one step of one job: what the scheduler starts."""
+    from topsar import workflow
+
+    workflow.execute_step(args.job, args.step)
+    return 0
+
+
+def _load(args: argparse.Namespace) -> Settings:
+    from topsar.settings import load_settings
+
+    default_env = Path(".env")
+    env_file = args.env or (default_env if default_env.is_file() else None)
+    return load_settings(env_file=env_file, data=args.data, pairs=args.pairs, flags=dict(args.flags))
+
+
+def _tell(outcomes: Sequence[Outcome], runs: Path) -> int:
+    """Print what became of the pairs; the exit code."""
+    pairs = [outcome for outcome in outcomes if outcome.is_pair]
+    done = [outcome for outcome in pairs if outcome.status in {Status.DONE, Status.CACHED}]
+    for outcome in pairs:
+        if outcome not in done:
+            print(f"{outcome.title}: {outcome.status.value}. {outcome.message}".rstrip(), file=sys.stderr)
+    report = runs / "report.html"
+    print(f"{len(done)} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
+    if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
+        return EXIT_INTERRUPTED
+    return 0 if pairs and len(done) == len(pairs) else EXIT_FAILED
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = argparse.ArgumentParser(prog="topsar", description=DESCRIPTION, allow_abbrev=False, **_examples(""))
+    parser.add_argument("--version", action="version", version=f"topsar {__version__}")
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
+
+    verb = _add_verb(verbs, "run", run, help="process all pairs")
+    _add_places(verb)
+    _add_settings(verb)
+
+    verb = _add_verb(verbs, "demo", demo, help="make a small data set, process it, compare with its truth")
+    verb.add_argument(
+        "folder", metavar="DIR", type=Path, nargs="?", default=Path("data/demo"), help="where to [data/demo]"
+    )
+    _add_size(verb)
+    _add_settings(verb)
+
+    verb = _add_verb(verbs, "settings", settings, help="show every setting, its value, origin and meaning")
+    _add_places(verb)
+    _add_settings(verb)
+
+    verb = _add_verb(verbs, "simulate", simulate, help="write simulated Sentinel-1 products and their truth")
+    verb.add_argument("folder", metavar="DIR", type=Path, help="where to")
+    _add_size(verb)
+    verb.add_argument("--seed", type=int, default=0, help="the same seed makes the same data [0]")
+
+    verb = _add_verb(verbs, "step", step)
+    verb.add_argument("job", metavar="JOB_JSON", type=Path, help="the job's description")
+    verb.add_argument("step", metavar="STEP", help="name of the step")
+    return parser
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """``--roi -3,-2,36,37`` as ``--roi=-3,-2,36,37``: argparse takes a leading minus for a flag."""
+    joined: list[str] = []
+    for text in argv:
+        if joined and re.fullmatch(r"--[a-z-]+", joined[-1]) and re.match(r"-[\d.]", text):
+            joined[-1] += "=" + text
+        else:
+            joined.append(text)
+    return joined
+
+
+def _examples(verb: str) -> dict[str, Any]:
+    return {
+        "epilog": "EXAMPLES" + EXAMPLES[verb].rstrip(),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+def _add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    **shown: Any,
+) -> argparse.ArgumentParser:
+    """A verb; without ``help`` it is hidden from the list."""
+    verb = verbs.add_parser(name, description=command.__doc__, allow_abbrev=False, **_examples(name), **shown)
+    verb.set_defaults(verb=name, command=command, flags=[])
+    verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
+    return verb
+
+
+def _add_places(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
+    verb.add_argument("--pairs", metavar="FILE", type=Path, default=Path("pairs.txt"), help="pairs [./pairs.txt]")
+    verb.add_argument("--env", metavar="FILE", type=Path, help="settings [./.env where there is one]")
+
+
+def _add_size(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--size", default="demo", help="how much to simulate: tiny, demo, swath or frame [demo]")
+
+
+def _add_settings(verb: argparse.ArgumentParser) -> None:
+    """One flag per key, all collected in ``flags``, so that the last one wins."""
+    from topsar.settings import KEYS
+
+    group = verb.add_argument_group("settings", "each is also a key of .env and the environment: --posting is POSTING")
+    group.add_argument(
+        "-o", dest="flags", metavar="KEY=VALUE", type=_assignment, action="append", help="set any key, repeatable"
+    )
+    for key in KEYS:
+        if not key.secret:  # a command line is visible to every user of the machine
+            text = f"{key.meaning}. Value: {key.allowed} [{key.default or 'empty'}]".replace("%", "%%")
+            value = partial(_pair, key.name)
+            group.add_argument(key.flag, dest="flags", metavar="VALUE", type=value, action="append", help=text)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        msg = f"expected KEY=VALUE, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return key.strip(), value
+
+
+def _pair(key: str, value: str) -> tuple[str, str]:
+    return key, value

@@ -1,0 +1,424 @@
+"""Settings: command line, environment and ``.env`` become one frozen object, once.
+
+Each setting is one field below; its key, default, meaning and allowed values stand there and nowhere else.
+Precedence: command line, then environment, then ``.env``, then default; an empty value is no value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv.parser import Binding, parse_stream
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
+
+from topsar.errors import SettingsError
+from topsar.model import BBox, Looks
+from topsar.text_file import encoding_of
+
+MASK = "********"
+LONG_DEG = 20.0
+"""No interferogram is as long as this, degrees of latitude."""
+SWATHS = ("IW1", "IW2", "IW3")
+
+
+# --- from text to values ----------------------------------------------------------------------------------------
+
+
+def parse_roi(value: object) -> object:
+    """South, north, west, east in degrees, the order of ``.env``, as a box.
+
+    Raises
+    ------
+    ValueError
+        Saying which rule the four numbers break.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        south, north, west, east = (float(part) for part in re.split(r"[\s,;]+", value.strip("[]() \t,;")))
+    except ValueError:
+        msg = "expected four numbers in degrees: south,north,west,east"
+        raise ValueError(msg) from None
+    problem = _box_problem(south, north, west, east)
+    if not _box_problem(north, east, south, west):  # a box as well when read as west, south, east, north
+        if not problem and north - south > LONG_DEG > max(west - south, east - north):
+            problem = f"from south {south:g} to north {north:g} is longer than any pass"
+        if problem:
+            problem += f"; the order looks like W,S,E,N: write {north:g},{east:g},{south:g},{west:g}"
+    if problem:
+        raise ValueError(problem)
+    return BBox(west=west, south=south, east=east, north=north)
+
+
+def _box_problem(south: float, north: float, west: float, east: float) -> str:
+    if not all(-90 <= latitude <= 90 for latitude in (south, north)):
+        return "south and north (the first two numbers) must lie between -90 and 90 degrees"
+    if not all(-180 <= longitude <= 180 for longitude in (west, east)):
+        return "west and east (the last two numbers) must lie between -180 and 180 degrees"
+    if south >= north:
+        return f"south {south:g} must be smaller than north {north:g}"
+    if west - east > 180:
+        return f"from west {west:g} to east {east:g} it crosses the 180th meridian, which one box cannot: use two runs"
+    if west >= east:
+        return f"west {west:g} must be smaller than east {east:g}"
+    return ""
+
+
+def parse_swaths(value: object) -> object:
+    """``1,2`` or ``IW1 IW2`` or ``all`` as sorted swath names."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "all":
+        return SWATHS
+    parts = re.findall(r"[^\s,;\[\]()]+", value.upper())
+    names = {part if part.startswith("IW") else f"IW{part}" for part in parts}
+    if not names or not names <= set(SWATHS):
+        msg = "expected some of 1,2,3 (or IW1,IW2,IW3), or all"
+        raise ValueError(msg)
+    return tuple(sorted(names))
+
+
+def parse_looks(value: object) -> object:
+    """``16x8`` as looks east by north; other text is left as it is."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,4})\s*[xX×*]\s*(\d{1,4})", value)):
+        east, north = int(match[1]), int(match[2])
+        if east and north:
+            return Looks(east=east, north=north)
+    return _lower(value)
+
+
+def _crs(value: object) -> object:
+    text = str(value).strip().lower()
+    if text in {"auto", "utm", "latlon"}:
+        return text
+    if not re.fullmatch(r"epsg:\d{4,6}", text):
+        msg = "expected auto, utm, latlon or EPSG:number such as EPSG:32629"
+        raise ValueError(msg)
+    return text.upper()
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _polarisation(value: object) -> object:
+    return "auto" if _lower(value) == "auto" else value.upper() if isinstance(value, str) else value
+
+
+def text_of(value: object) -> str:
+    """``value`` as one would write it in ``.env``; a secret is masked."""
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(value, BBox):
+        return ",".join(f"{edge:.12g}" for edge in (value.south, value.north, value.west, value.east))
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return "" if value is None else str(value)
+
+
+# --- the settings -----------------------------------------------------------------------------------------------
+
+Lower = BeforeValidator(_lower)
+
+
+def _key(key: str, default: object, meaning: str, allowed: str, **limits: Any) -> Any:
+    return Field(default, validation_alias=key, description=meaning, json_schema_extra={"allowed": allowed}, **limits)
+
+
+class Options(BaseModel):
+    """What changes the numbers: enters checkpoint keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    engine: Annotated[Literal["auto", "native", "isce2"], Lower] = _key(
+        "ENGINE",
+        "auto",
+        "Who does the radar work; auto takes isce2 where topsApp can be started, else native",
+        "auto, native or isce2",
+    )
+    roi: Annotated[BBox | None, BeforeValidator(parse_roi)] = _key(
+        "ROI",
+        None,
+        "Region of interest in degrees; empty takes everything that both dates share",
+        "south,north,west,east such as 37.6,37.9,-25.9,-25.1, or empty",
+    )
+    polarization: Annotated[Literal["auto", "VV", "HH", "VH", "HV"], BeforeValidator(_polarisation)] = _key(
+        "POLARIZATION", "auto", "Polarisation; auto takes VV where present, else HH", "auto, VV, HH, VH or HV"
+    )
+    swaths: Annotated[tuple[Literal["IW1", "IW2", "IW3"], ...], BeforeValidator(parse_swaths)] = _key(
+        "SWATHS", SWATHS, "Subswaths to process; those that a product lacks are passed over", "some of IW1,IW2,IW3"
+    )
+    posting_m: float = _key(
+        "POSTING",
+        80.0,
+        "Pixel size of the products in metres (on a lat/lon grid: about that many)",
+        "a number from 1 to 10000",
+        ge=1,
+        le=10_000,
+    )
+    crs: Annotated[str, BeforeValidator(_crs)] = _key(
+        "CRS",
+        "auto",
+        "Map projection of the products; auto and utm take the UTM zone of the scene's centre",
+        "auto, utm, latlon or EPSG:number such as EPSG:32629",
+    )
+    looks: Annotated[Literal["auto"] | Looks, BeforeValidator(parse_looks)] = _key(
+        "LOOKS",
+        "auto",
+        "Fine pixels averaged into one output pixel, east x north; auto follows POSTING",
+        "auto, or two whole numbers such as 16x8",
+    )
+    filter_strength: float = _key(
+        "FILTER_STRENGTH", 0.5, "Strength of the Goldstein filter; 0 is off", "a number from 0 to 1", ge=0, le=1
+    )
+    esd: Annotated[Literal["auto", "off"] | float, Lower] = _key(
+        "ESD",
+        "auto",
+        "Azimuth misregistration of the secondary; auto lets the engine estimate it if it can (enhanced spectral "
+        "diversity), off corrects nothing, a number is used as given",
+        "auto, off or a number of azimuth pixels such as 0.0025",
+    )
+    unwrapper: Annotated[Literal["snaphu", "whirlwind", "none"], Lower] = _key(
+        "UNWRAPPER", "snaphu", "Phase unwrapping; none leaves the phase wrapped", "snaphu, whirlwind or none"
+    )
+    dem: str = _key(
+        "DEM",
+        "auto",
+        "Height model: a raster file (relative paths start in data/dem), or the name of a global model; auto takes the "
+        "raster in data/dem",
+        "auto, a path, or a name such as COP30, NASADEM or SRTMGL1",
+    )
+    dem_datum: Annotated[Literal["auto", "ellipsoid", "egm96", "egm2008"], Lower] = _key(
+        "DEM_DATUM",
+        "auto",
+        "What the heights of DEM are measured from; auto believes the file's own declaration",
+        "auto, ellipsoid, egm96 or egm2008",
+    )
+    geoid: str = _key(
+        "GEOID",
+        "",
+        "Geoid raster that turns the DEM's heights into ellipsoidal ones; empty takes the EGM96 grid that comes with "
+        "topsar (EGM2008 needs a file)",
+        "a path, or empty",
+    )
+
+
+class Settings(Options, BaseSettings):
+    """All settings of a run: `Options`, and what changes only how, where and how fast it is done.
+
+    Only `load_settings` builds one; it reads nothing by itself.
+    """
+
+    model_config = SettingsConfigDict(
+        populate_by_name=False, case_sensitive=True, enable_decoding=False, env_ignore_empty=True
+    )
+
+    workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], Lower] = _key(
+        "WORKERS",
+        "auto",
+        "Pairs under way at the same time; auto follows cores and memory",
+        "auto or a whole number from 1",
+    )
+    memory_gb: Annotated[Literal["auto"] | Annotated[float, Field(gt=0)], Lower] = _key(
+        "MEMORY_GB", "auto", "Memory for all steps together in GB; auto takes what is free", "auto or a number above 0"
+    )
+    cleanup: Annotated[Literal["none", "scratch"], Lower] = _key(
+        "CLEANUP",
+        "scratch",
+        "scratch removes intermediate files as soon as no later step needs them, none keeps all",
+        "none or scratch",
+    )
+    retries: int = _key(
+        "RETRIES",
+        2,
+        "How often a step is tried again after a failure that may pass (network, memory)",
+        "a whole number from 0 to 10",
+        ge=0,
+        le=10,
+    )
+    opentopo_api_key: SecretStr = _key(
+        "OPENTOPO_API_KEY",
+        SecretStr(""),
+        "Key of your OpenTopography account, for downloading a DEM",
+        "the key, or empty",
+    )
+    data: Path = Field(exclude=True)
+    """Folder with ``raw``, ``orbit_data``, ``dem`` and ``runs``."""
+    pairs: Path = Field(exclude=True)
+    """The list of pairs."""
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: Source,
+        *_: Source,
+        **__: Source,
+    ) -> tuple[Source, ...]:
+        """Nothing but what `load_settings` passes: it reads the sources one by one, to know each value's origin."""
+        return (init_settings,)
+
+    @property
+    def options(self) -> Options:
+        """The part that changes the numbers."""
+        return Options(**{name: getattr(self, name) for name in Options.model_fields})
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each key's value comes from: ``flag``, ``environment``, ``.env`` or ``default``."""
+        return {key.name: self._origins.get(key.name, "default") for key in KEYS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """How a setting is called outside, and what the user is told about it."""
+
+    name: str
+    field: str
+    default: str
+    meaning: str
+    allowed: str
+    secret: bool
+
+    @property
+    def flag(self) -> str:
+        """The key as a command-line flag."""
+        return "--" + self.name.lower().replace("_", "-")
+
+
+def _keys() -> Iterable[Key]:
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.json_schema_extra, dict):
+            yield Key(
+                name=str(field.validation_alias),
+                field=name,
+                default=text_of(field.default),
+                meaning=field.description or "",
+                allowed=str(field.json_schema_extra["allowed"]),
+                secret=isinstance(field.default, SecretStr),
+            )
+
+
+KEYS = tuple(_keys())
+"""All keys, in the order in which they are shown."""
+_PLACES = {"flag": "command line", "environment": "environment"}
+_KEY_OF = {key.name: key for key in KEYS}
+
+
+def resolved(settings: Settings) -> dict[str, Any]:
+    """Every setting as text with its origin, secrets masked; JSON-able, saved with each run.
+
+    Returns
+    -------
+    dict
+        ``{"data": path, "pairs": path, "settings": {KEY: {"value": text, "origin": text}}}``.
+    """
+    values = {
+        key.name: {"value": text_of(getattr(settings, key.field)), "origin": settings.origins[key.name]} for key in KEYS
+    }
+    return {"data": str(settings.data), "pairs": str(settings.pairs), "settings": values}
+
+
+# --- loading ----------------------------------------------------------------------------------------------------
+
+
+def load_settings(*, env_file: Path | None, data: Path, pairs: Path, flags: Mapping[str, str]) -> Settings:
+    """Read command line, environment and ``.env``, the first that sets a key winning.
+
+    Parameters
+    ----------
+    env_file : Path, optional
+        The ``.env`` file, or None where there is none.
+    data, pairs : Path
+        Data folder and list of pairs; relative paths are taken from the current folder.
+    flags : mapping of str to str
+        Text per key, from the command line.
+
+    Raises
+    ------
+    SettingsError
+        Naming every problem at once: where, key, value and what was expected.
+    """
+    problems = [f"command line: {_unknown(key)}" for key in flags if key not in _KEY_OF]
+    lines: dict[str, int] = {}
+    layers: dict[str, dict[str, Any]] = {"flag": dict(flags), "environment": EnvSettingsSource(Settings)(), ".env": {}}
+    if env_file is not None:
+        lines, file_problems = _check_env_file(env_file)
+        problems += file_problems
+        layers[".env"] = DotEnvSettingsSource(Settings, env_file=env_file, env_file_encoding=encoding_of(env_file))()
+
+    origins = {key: origin for origin in reversed(layers) for key in layers[origin] if key in _KEY_OF}
+    texts = {key: layers[origin][key].strip() for key, origin in origins.items()}
+    texts = {key: "" if text.startswith("#") else text for key, text in texts.items()}  # python-dotenv < 1.2.4
+    values: dict[str, Any] = {key: text for key, text in texts.items() if text}
+    try:
+        settings = Settings(data=data.expanduser().absolute(), pairs=pairs.expanduser().absolute(), **values)
+    except ValidationError as exc:
+        for key, expected in _complaints(exc).items():
+            place = f"{env_file}, line {lines[key]}" if origins[key] == ".env" else _PLACES[origins[key]]
+            shown = MASK if _KEY_OF[key].secret else texts[key]
+            problems.append(f"{place}: {key} = {shown!r}: {expected}")
+        raise _refusal(problems) from exc
+    if problems:
+        raise _refusal(problems)
+    settings._origins.update({key: origin for key, origin in origins.items() if texts[key]})
+    return settings
+
+
+def _check_env_file(path: Path) -> tuple[dict[str, int], list[str]]:
+    """Line of each known key, and what is wrong with the file besides wrong values. Values are never shown."""
+    lines: dict[str, int] = {}
+    problems = []
+    for binding in parse_stream(io.StringIO(path.read_text(encoding=encoding_of(path)))):
+        line = _line_of(binding)
+        if binding.error or (binding.key is not None and binding.value is None):
+            problems.append(f"{path}, line {line}: expected KEY=value")
+        elif binding.key is not None and binding.key not in _KEY_OF:
+            problems.append(f"{path}, line {line}: {_unknown(binding.key)}")
+        elif binding.key is not None:
+            if binding.key in lines:
+                problems.append(f"{path}, line {line}: {binding.key} is already set on line {lines[binding.key]}")
+            lines[binding.key] = line
+    return lines, problems
+
+
+def _line_of(binding: Binding) -> int:
+    """python-dotenv counts blank lines before a statement to it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _unknown(key: str) -> str:
+    near = difflib.get_close_matches(key.upper().replace("-", "_"), _KEY_OF, n=1, cutoff=0.6)
+    return f"unknown key {key!r}" + (f", did you mean {near[0]}?" if near else "")
+
+
+def _complaints(exc: ValidationError) -> dict[str, str]:
+    """What was expected, per key; a union complains once per member."""
+    complaints: dict[str, str] = {}
+    for error in exc.errors(include_url=False, include_input=False):
+        key = str(error["loc"][0])
+        own = error["type"] == "value_error"
+        complaints.setdefault(key, str(error["ctx"]["error"]) if own else f"expected {_KEY_OF[key].allowed}")
+    return complaints
+
+
+def _refusal(problems: list[str]) -> SettingsError:
+    hint = "`topsar settings` and .env.example show every key with its meaning"
+    if len(problems) == 1:
+        return SettingsError(problems[0], hint=hint)
+    return SettingsError("\n  ".join([f"{len(problems)} settings cannot be used:", *problems]), hint=hint)
