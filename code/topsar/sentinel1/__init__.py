@@ -1,7 +1,7 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
 from topsar.sentinel1.annotation import GeolocationGrid, annotation_orbit, geolocation_grid, read_bursts
-from topsar.sentinel1.measurement import read_samples
+from topsar.sentinel1.measurement import iter_samples, read_samples
 from topsar.sentinel1.orbit import choose_orbit, find_orbits, parse_orbit_name, read_orbit
 from topsar.sentinel1.safe import find_scene, open_scene
 
@@ -12,6 +12,7 @@ __all__ = [
     "find_orbits",
     "find_scene",
     "geolocation_grid",
+    "iter_samples",
     "open_scene",
     "parse_orbit_name",
     "read_bursts",

@@ -19,6 +19,8 @@ from topsar.model import Burst, Window
 from topsar.sentinel1.container import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
@@ -46,22 +48,47 @@ def read_samples(burst: Burst, window: Window) -> NDArray[np.complex64]:
     ValueError
         Where the window leaves the burst.
     """
+    return next(iter_samples(burst, window, window.rows))
+
+
+def iter_samples(burst: Burst, window: Window, lines: int) -> Iterator[NDArray[np.complex64]]:
+    """Read a window of a burst a few lines at a time.
+
+    The image stays open in between: a deflated zip member can only be read forward, and is inflated once this way.
+
+    Parameters
+    ----------
+    burst, window
+        As for `read_samples`.
+    lines : int
+        Lines of each part; the last may have fewer.
+
+    Yields
+    ------
+    (lines, window.columns) complex64
+
+    Raises
+    ------
+    SceneError, ValueError
+        As `read_samples`.
+    """
     whole = Window(row=0, column=0, rows=burst.grid.lines, columns=burst.grid.samples)
     if whole.intersection(window) != window:
         msg = f"window {window} leaves the burst of {burst.grid.lines} lines by {burst.grid.samples} samples"
         raise ValueError(msg)
-    place = RasterWindow(window.column, burst.first_line + window.row, window.columns, window.rows)
     try:
         with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(burst.measurement, driver="GTiff") as image:
                 _check_image(burst, image)
-                _check_written(burst, image, place)
-                samples = image.read(1, window=place, out_dtype=np.complex64)
+                top = burst.first_line + window.row
+                _check_written(burst, image, RasterWindow(window.column, top, window.columns, window.rows))
+                for row in range(0, window.rows, lines):
+                    part = RasterWindow(window.column, top + row, window.columns, min(lines, window.rows - row))
+                    yield np.asarray(image.read(1, window=part, out_dtype=np.complex64), dtype=np.complex64)
     except (RasterioError, OSError) as exc:
         msg = f"{_name(burst)} {_problem(burst.measurement, exc)}"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
-    return np.asarray(samples, dtype=np.complex64)
 
 
 def _check_image(burst: Burst, image: DatasetReader) -> None:

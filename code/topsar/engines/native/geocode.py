@@ -19,7 +19,7 @@ from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.model import Burst, Orbit, Window
 from topsar.raster import HeightField, atomic_path
-from topsar.sentinel1 import read_samples
+from topsar.sentinel1 import iter_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,12 +141,12 @@ def load_deramped(burst: Burst, terms: DerampTerms, window: Window) -> tuple[NDA
     imag = np.empty_like(real)
     columns = slice(window.column, window.column_stop)
     k_t, f_dc, eta_ref = terms.k_t[columns], terms.f_dc[columns], terms.eta_ref[columns]
-    for start in range(0, window.rows, READ_LINES):
-        rows = min(READ_LINES, window.rows - start)
-        part = Window(row=window.row + start, column=window.column, rows=rows, columns=window.columns)
-        eta = (np.arange(part.row, part.row_stop) - burst.grid.lines / 2) * burst.grid.line_interval_s
-        lines = slice(start, start + rows)
-        deramp(read_samples(burst, part), eta, k_t, f_dc, eta_ref, real[lines], imag[lines])
+    eta = (np.arange(window.row, window.row_stop) - burst.grid.lines / 2) * burst.grid.line_interval_s
+    start = 0
+    for samples in iter_samples(burst, window, READ_LINES):
+        lines = slice(start, start + len(samples))
+        deramp(samples, eta[lines], k_t, f_dc, eta_ref, real[lines], imag[lines])
+        start = lines.stop
     return real, imag
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +34,6 @@ from topsar.model import Artifact, BBox, GeoGrid, Job, Looks, OrbitSource, Pair,
 from topsar.raster import open_dem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from topsar.model import Burst, Dem, Scene
     from topsar.settings import Options
 
@@ -406,8 +405,6 @@ def _argv(step: str) -> tuple[str, ...]:
 
 
 def _inputs(windows: tuple[BurstWindow, ...]) -> list[Path]:
-    from pathlib import Path
-
     return [Path(window.burst.measurement) for window in windows]
 
 
@@ -429,7 +426,7 @@ def _without_folders(value: Any) -> Any:
 def _identity(path: Path) -> str:
     """Name, size and time of a file; of its archive for a file inside one."""
     text = str(path).removeprefix("/vsizip/")
-    outer = type(path)(text.split(".zip/")[0] + ".zip" if ".zip/" in text else text)
+    outer = Path(text.split(".zip/")[0] + ".zip" if ".zip/" in text else text)
     try:
         stat = outer.stat()
     except OSError:
