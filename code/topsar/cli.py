@@ -122,7 +122,21 @@ def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
     from topsar import workflow
 
-    return workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
+    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
+    print("\nUnfiltered phase minus truth where coherence is above 0.5, in radians:")
+    print(f"{'pair':<38} {'pixels':>8} {'mean':>8} {'std':>7} {'expected':>9} {'tilt':>7} {'seams':>7}")
+    for pair in shown.comparisons:
+        print(
+            f"{pair.pair:<38} {pair.pixels:>8} {pair.mean_rad:>8.4f} {pair.deviation_rad:>7.4f} "
+            f"{pair.expected_rad:>9.4f} {pair.tilt_rad:>7.4f} {pair.seam_rad:>7.4f}"
+        )
+    for loop in shown.closures:
+        print(
+            f"closure of three pairs: mean {loop.mean_rad:.4f}, std {loop.deviation_rad:.4f} "
+            f"(independent noise would give {loop.expected_rad:.4f})"
+        )
+    print()
+    return _tell(shown.outcomes, args.folder / "runs")
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -205,7 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb = _add_verb(verbs, "simulate", simulate, help="write simulated Sentinel-1 products and their truth")
     verb.add_argument("folder", metavar="DIR", type=Path, help="where to")
     _add_size(verb)
-    verb.add_argument("--seed", type=int, default=0, help="the same seed makes the same data [0]")
+    verb.add_argument("--seed", type=int, help="another seed makes other ground, noise and weather")
 
     verb = _add_verb(verbs, "step", step)
     verb.add_argument("job", metavar="JOB_JSON", type=Path, help="the job's description")

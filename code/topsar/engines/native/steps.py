@@ -120,6 +120,13 @@ def _layers(folder: Path, wavelength_m: float, *, unwrapped: bool) -> list[Layer
         _layer("los_east", east, "1", "East component of the unit vector to the satellite"),
         _layer("los_north", north, "1", "North component of the unit vector to the satellite"),
         _layer("los_up", up, "1", "Up component of the unit vector to the satellite"),
+        Layer(
+            name="burst",
+            values=_load(folder, "interfere/burst"),
+            unit="1",
+            description="Which of the bursts listed in facts.json the pixel comes from, from 0",
+            nodata=-1,
+        ),
         _layer("incidence", np.degrees(np.arccos(np.clip(up, -1, 1))), "degree", "Incidence angle on the ellipsoid"),
     ]
     if unwrapped:

@@ -1,0 +1,44 @@
+"""One self-contained HTML page for a batch of pairs: no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from topsar.products.report.entries import PairEntry, SettingEntry, StepEntry, Totals
+from topsar.products.report.page import render
+from topsar.raster import write_text
+
+__all__ = ["PairEntry", "SettingEntry", "StepEntry", "Totals", "write_report"]
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    pairs: Sequence[PairEntry],
+    machine: Mapping[str, str],
+    settings: Sequence[SettingEntry],
+    totals: Totals,
+) -> None:
+    """Write the report of a batch.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.html`` file; links to products are relative to its folder.
+    pairs : sequence of PairEntry
+        In the order in which they are shown.
+    machine : mapping
+        What the batch ran on, by name, as text.
+    settings : sequence of SettingEntry
+        With secrets masked already: values are shown as they come.
+    totals : Totals
+        Of the whole batch.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written.
+    """
+    write_text(path, render(path.parent, title=title, pairs=pairs, machine=machine, settings=settings, totals=totals))

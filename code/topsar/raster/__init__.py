@@ -1,0 +1,21 @@
+"""Rasters and files: heights above the ellipsoid, cloud-optimised GeoTIFFs, atomic writes and their evidence."""
+
+from topsar.raster.dem import HeightField, declared_datum, open_dem
+from topsar.raster.files import atomic_path, write_json, write_text
+from topsar.raster.geoid import Geoid, read_geoid
+from topsar.raster.geotiff import read_geotiff, write_geotiff
+from topsar.raster.inspection import inspect
+
+__all__ = [
+    "Geoid",
+    "HeightField",
+    "atomic_path",
+    "declared_datum",
+    "inspect",
+    "open_dem",
+    "read_geoid",
+    "read_geotiff",
+    "write_geotiff",
+    "write_json",
+    "write_text",
+]

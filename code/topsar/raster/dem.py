@@ -1,0 +1,286 @@
+"""DEM of any kind -> heights above the WGS84 ellipsoid.
+
+Where a height lies
+-------------------
+A height belongs to the centre of its pixel. GDAL reports the outer corner of the first pixel for every format that
+says what its numbers mean: point-registered GeoTIFFs and HGT tiles are moved by half a posting on opening, area-
+registered ones are not, and both end with the same truth, centre = corner + ½ posting. An ISCE header does not say;
+ISCE2's own geometry takes its ``startingValue`` for the centre of the first pixel while GDAL takes it for the corner,
+so a raster opened through an ISCE ``.xml`` is read here as ISCE2 reads it. Its ``.vrt`` is read as GDAL reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from rasterio.enums import Resampling
+from rasterio.transform import Affine
+from rasterio.windows import Window as RasterWindow
+
+from topsar.errors import ProvisionError
+from topsar.model import BBox, Dem, VerticalDatum, Window
+from topsar.raster.geoid import EGM96, read_geoid
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_square
+
+WGS84 = CRS.from_epsg(4326)
+LOWEST_M, HIGHEST_M = -1000.0, 9500.0
+"""Heights outside are undeclared voids (−32768, −9999, 1e20), not ground."""
+
+MAX_POSTINGS = 1 << 28
+"""A larger crop (1 GiB as float32) is averaged on reading."""
+
+STRIP_ROWS = 256
+METRE_NAMES = {"", "m", "metre", "meter", "metres", "meters"}
+VERTICAL_EPSG = {5773: VerticalDatum.EGM96, 3855: VerticalDatum.EGM2008}
+VERTICAL_NAMES = {"egm96": VerticalDatum.EGM96, "egm2008": VerticalDatum.EGM2008}
+ISCE_REFERENCES = {"WGS84": VerticalDatum.ELLIPSOID, "EGM96": VerticalDatum.EGM96, "EGM2008": VerticalDatum.EGM2008}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeightField:
+    """Heights above the WGS84 ellipsoid on the DEM's own postings.
+
+    Attributes
+    ----------
+    heights_m : (rows, columns) float32, NaN where void
+    crs : horizontal coordinate system, WKT or ``EPSG:n``
+    transform : a, b, c, d, e, f with x = a·column + b·row + c and y = d·column + e·row + f for integer column and
+        row of a pixel *centre* (b = d = 0; geographic x is longitude, as continuous as the box it was opened for)
+    """
+
+    heights_m: NDArray[np.float32]
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        rows, columns = self.heights_m.shape
+        return rows, columns
+
+
+def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
+    """Read the part of a DEM around ``box`` (degrees) and make its heights ellipsoidal.
+
+    The box must be covered (to one posting); the margin is taken as far as the DEM reaches. Undulations are bilinear.
+
+    Raises
+    ------
+    ProvisionError
+        If the DEM is missing, unreadable, rotated, without coordinate system, not in metres, elsewhere or all void
+        there; if it contradicts its declared datum; or if the geoid grid that the datum needs is missing.
+    """
+    geoid_path = _geoid_path(dem)
+    _refuse_contradiction(dem)
+    with _opened(dem.path) as dataset:
+        crs = _horizontal_crs(dataset, dem.path)
+        transform = _corner_transform(dataset, dem.path)
+        window, shift = _window_of(dataset, transform, crs, box, margin_deg, dem.path)
+        factor = max(1, math.ceil(math.sqrt(window.rows * window.columns / MAX_POSTINGS)))
+        heights = _read(dataset, window, factor)
+    field = HeightField(
+        heights_m=heights,
+        crs=f"EPSG:{epsg}" if (epsg := crs.to_epsg()) else crs.to_wkt(),
+        transform=_centre_transform(transform, window, factor, shift),
+    )
+    if not np.isfinite(heights).any():
+        message = f"the DEM {dem.path} holds nothing but voids in {box}"
+        raise ProvisionError(message, hint="check its nodata value, or take another DEM")
+    if geoid_path is not None:
+        _add_undulation(field, geoid_path)
+    return field
+
+
+def declared_datum(path: Path) -> VerticalDatum | None:
+    """The vertical datum that a DEM itself declares, in its CRS or in an ISCE ``.xml`` beside it, or None.
+
+    Raises
+    ------
+    ProvisionError
+        If the DEM cannot be opened or the ISCE header does not parse.
+    """
+    with _opened(path) as dataset:
+        wkt = dataset.crs.to_wkt() if dataset.crs else ""
+    return _datum_of_crs(wkt) or _datum_of_isce_header(path)
+
+
+# --- datum ------------------------------------------------------------------------------------------------------
+
+
+def _geoid_path(dem: Dem) -> Path | None:
+    if dem.datum is VerticalDatum.ELLIPSOID:
+        return None
+    if dem.geoid is not None:
+        return dem.geoid
+    if dem.datum is VerticalDatum.EGM96:
+        return EGM96
+    message = f"the DEM {dem.path} has {dem.datum.value} heights, and no {dem.datum.value} geoid grid is given"
+    hint = "give the geoid as a raster of undulations in metres, or a DEM with ellipsoidal heights"
+    raise ProvisionError(message, hint=hint)
+
+
+def _refuse_contradiction(dem: Dem) -> None:
+    declared = declared_datum(dem.path)
+    if declared is not None and declared is not dem.datum:
+        message = f"the DEM {dem.path} is given as {dem.datum.value}, but declares {declared.value} heights itself"
+        hint = f"set its datum to {declared.value}, or correct its header (gdal_edit.py -a_srs) if that is wrong"
+        raise ProvisionError(message, hint=hint)
+
+
+def _datum_of_crs(wkt: str) -> VerticalDatum | None:
+    if not wkt:
+        return None
+    crs = CRS.from_wkt(wkt)
+    if not crs.is_compound:
+        return VerticalDatum.ELLIPSOID if len(crs.axis_info) == 3 else None
+    vertical = crs.sub_crs_list[-1]
+    if (epsg := vertical.to_epsg()) in VERTICAL_EPSG:
+        return VERTICAL_EPSG[epsg]
+    name = vertical.name.lower()
+    return next((datum for key, datum in VERTICAL_NAMES.items() if name.startswith(key)), None)
+
+
+def _datum_of_isce_header(path: Path) -> VerticalDatum | None:
+    header = path.with_name(path.name.removesuffix(".vrt") + ".xml")
+    if not header.is_file():
+        return None
+    try:
+        properties = ElementTree.parse(header).getroot().iter("property")
+    except (ElementTree.ParseError, OSError) as exc:
+        message = f"the ISCE header {header} does not parse: {exc}"
+        raise ProvisionError(message, hint="write it again, or remove it and declare the datum") from exc
+    named = {p.get("name", "").lower(): (p.findtext("value") or "").strip() for p in properties}
+    return ISCE_REFERENCES.get(named.get("reference", "").upper())
+
+
+def _add_undulation(field: HeightField, geoid_path: Path) -> None:
+    """Add the geoid's undulation to the heights in place, strip by strip."""
+    rows, columns = field.shape
+    a, _, c, _, e, f = field.transform
+    crs = CRS.from_user_input(field.crs)
+    projected, to_degrees = crs.is_projected, Transformer.from_crs(crs, WGS84, always_xy=True)
+    xs, ys = sorted((c, c + a * (columns - 1))), sorted((f, f + e * (rows - 1)))
+    west, south, east, north = to_degrees.transform_bounds(xs[0], ys[0], xs[1], ys[1], densify_pts=21)
+    sliver = 1e-9  # a crop may be one posting wide
+    geoid = read_geoid(geoid_path, BBox(west=west, south=south, east=east + sliver, north=north + sliver))
+    x = (c + a * np.arange(columns))[np.newaxis, :]
+    for start in range(0, rows, STRIP_ROWS):
+        strip = field.heights_m[start : start + STRIP_ROWS]
+        y = (f + e * np.arange(start, start + strip.shape[0]))[:, np.newaxis]
+        strip += geoid.at(*(to_degrees.transform(x + 0 * y, y + 0 * x) if projected else (x, y)))
+
+
+# --- window -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The DEM as a rasterio dataset, its vertical CRS shown; GDAL's errors become ours."""
+    virtual = path.with_name(path.name + ".vrt")
+    name = virtual if virtual.is_file() and not path.with_name(path.name + ".xml").is_file() else path
+    try:
+        with rasterio.Env(GTIFF_REPORT_COMPD_CS=True), rasterio.open(name) as dataset:
+            yield dataset
+    except GDAL_ERRORS as exc:
+        message = f"cannot read the DEM {path}: {exc}"
+        raise ProvisionError(message, hint="give a whole raster that GDAL opens (GeoTIFF, ISCE, VRT, HGT)") from exc
+
+
+def _horizontal_crs(dataset: Any, path: Path) -> CRS:
+    if dataset.crs is None:
+        message = f"the DEM {path} has no coordinate system"
+        raise ProvisionError(message, hint="set it, for example with gdal_edit.py -a_srs EPSG:4326")
+    if (unit := (dataset.units[0] or "").strip().lower()) not in METRE_NAMES:
+        message = f"the DEM {path} has heights in {unit!r}, not in metres"
+        raise ProvisionError(message, hint="convert it, for example with gdal_calc.py")
+    try:
+        crs = CRS.from_wkt(dataset.crs.to_wkt())
+    except CRSError as exc:
+        message = f"the coordinate system of the DEM {path} is not understood: {exc}"
+        raise ProvisionError(message, hint="warp it to EPSG:4326 with gdalwarp") from exc
+    return crs.sub_crs_list[0] if crs.is_compound else crs.to_2d()
+
+
+def _corner_transform(dataset: Any, path: Path) -> Affine:
+    transform = dataset.transform
+    if not is_square(transform):
+        message = f"the DEM {path} is rotated or has no position"
+        raise ProvisionError(message, hint="warp it to a north-up grid with gdalwarp")
+    if dataset.driver != "ISCE":
+        return transform
+    return Affine(transform.a, 0.0, transform.c - transform.a / 2, 0.0, transform.e, transform.f - transform.e / 2)
+
+
+def _window_of(
+    dataset: Any, transform: Affine, crs: CRS, box: BBox, margin_deg: float, path: Path
+) -> tuple[Window, float]:
+    """The window around the box and the turn (degrees) that brings the box to the DEM's longitudes."""
+    whole = Window(row=0, column=0, rows=dataset.height, columns=dataset.width)
+    for turn in (0.0, 360.0, -360.0) if crs.is_geographic else (0.0,):
+        needed = _pixels(transform, crs, box, turn, slack=-1)
+        if needed.intersection(whole) == needed:
+            wanted = _pixels(transform, crs, box.grown(margin_deg) if margin_deg else box, turn, slack=1)
+            window = wanted.intersection(whole)
+            if window is not None:
+                return window, turn
+    x = sorted((transform.c, transform.c + transform.a * dataset.width))
+    y = sorted((transform.f, transform.f + transform.e * dataset.height))
+    edges = Transformer.from_crs(crs, WGS84, always_xy=True).transform_bounds(x[0], y[0], x[1], y[1])
+    asked = _degrees(box.west, box.south, box.east, box.north)
+    message = f"the DEM {path} covers {_degrees(*edges)}, which leaves a part of {asked} without heights"
+    raise ProvisionError(message, hint="take a larger DEM, or a smaller region of interest")
+
+
+def _degrees(west: float, south: float, east: float, north: float) -> str:
+    return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
+
+
+def _pixels(transform: Affine, crs: CRS, box: BBox, turn: float, *, slack: int) -> Window:
+    """The pixels that touch the box, ``slack`` more on every side."""
+    west, south, east, north = box.west + turn, box.south, box.east + turn, box.north
+    if crs != WGS84:
+        to_map = Transformer.from_crs(WGS84, crs, always_xy=True)
+        west, south, east, north = to_map.transform_bounds(west, south, east, north, densify_pts=21)
+    columns = sorted((x - transform.c) / transform.a for x in (west, east))
+    rows = sorted((y - transform.f) / transform.e for y in (south, north))
+    column, row = math.floor(columns[0]) - slack, math.floor(rows[0]) - slack
+    return Window(
+        row=row,
+        column=column,
+        rows=max(math.ceil(rows[1]) + slack - row, 1),
+        columns=max(math.ceil(columns[1]) + slack - column, 1),
+    )
+
+
+def _centre_transform(
+    corner: Affine, window: Window, factor: int, turn: float
+) -> tuple[float, float, float, float, float, float]:
+    """From corners of the file's pixels to centres of the (averaged) pixels of the crop."""
+    x = corner.c + corner.a * (window.column + factor / 2)
+    y = corner.f + corner.e * (window.row + factor / 2)
+    return corner.a * factor, 0.0, x - turn, 0.0, corner.e * factor, y
+
+
+def _read(dataset: Any, window: Window, factor: int) -> NDArray[np.float32]:
+    """Heights of the window, averaged ``factor`` by ``factor``, voids NaN; one strip in memory besides the result."""
+    rows, columns = max(window.rows // factor, 1), max(window.columns // factor, 1)
+    heights = np.empty((rows, columns), np.float32)
+    scale, offset = np.float32(dataset.scales[0]), np.float32(dataset.offsets[0])
+    for start in range(0, rows, STRIP_ROWS):
+        strip = heights[start : start + STRIP_ROWS]
+        source = RasterWindow(window.column, window.row + start * factor, columns * factor, strip.shape[0] * factor)
+        read = dataset.read(1, window=source, out_shape=strip.shape, masked=True, resampling=Resampling.average)
+        strip[:] = as_float32(read) * scale + offset
+        strip[~((strip > LOWEST_M) & (strip < HIGHEST_M))] = np.nan
+    return heights

@@ -1,0 +1,126 @@
+"""Files that are whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from topsar.errors import ProductError
+
+NEARLY_FULL_BYTES = 1 << 20
+"""Less free space than this explains a failed write whose cause the writing library did not report."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``, of the same suffix; rename it on success, remove it on failure.
+
+    The folder is made if it is missing.
+
+    Raises
+    ------
+    ProductError
+        If anything under the ``with`` raises ``OSError``: a full disk, a folder that cannot be written.
+    """
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as exc:
+        raise write_failed(path, exc) from exc
+    finally:
+        _remove_leftovers(part)
+
+
+def write_failed(path: Path, exc: BaseException) -> ProductError:
+    """The error for a failed write of ``path``, with the likeliest cause as its hint."""
+    code = getattr(exc, "errno", None)
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _nearly_full(path.parent):
+        hint = f"no space is left for {path.parent}: free some, or choose a data folder on another disk"
+    elif code in (errno.EROFS, errno.EACCES, errno.EPERM):
+        hint = f"make {path.parent} writable for this user, or choose another data folder"
+    else:
+        hint = f"check that {path.parent} is a folder that this user can write to, and that its disk is sound"
+    return ProductError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}", hint=hint)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 ``text`` to ``path``, whole or not at all.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written.
+    """
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, obj: object) -> None:
+    """Write ``obj`` as strict JSON, whole or not at all.
+
+    Dataclasses become objects, enums their values, dates ISO 8601, paths strings, arrays lists; what JSON lacks
+    (NaN, infinity) becomes null.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written.
+    TypeError
+        If ``obj`` holds something else.
+    """
+    write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _plain(obj: object) -> Any:
+    """``obj`` in the types that JSON knows."""
+    if isinstance(obj, Enum):
+        return _plain(obj.value)
+    if isinstance(obj, np.generic | np.ndarray):
+        return _plain(obj.tolist())
+    if isinstance(obj, float):
+        return obj if math.isfinite(obj) else None
+    if obj is None or isinstance(obj, str | int):
+        return obj
+    if isinstance(obj, date | datetime):
+        return obj.isoformat()
+    if isinstance(obj, Path):
+        return str(obj)
+    return _plain_container(obj)
+
+
+def _plain_container(obj: object) -> Any:
+    if is_dataclass(obj):
+        return {f.name: _plain(getattr(obj, f.name)) for f in fields(obj)}
+    if isinstance(obj, Mapping):
+        return {str(_plain(key)): _plain(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple | set | frozenset):
+        return [_plain(item) for item in obj]
+    msg = f"{type(obj).__name__} has no place in JSON"
+    raise TypeError(msg)
+
+
+def _nearly_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < NEARLY_FULL_BYTES
+    return False
+
+
+def _remove_leftovers(part: Path) -> None:
+    """Remove the temporary file and whatever a library put beside it under its name."""
+    with suppress(OSError):
+        for leftover in part.parent.glob(part.name + "*"):
+            leftover.unlink(missing_ok=True)

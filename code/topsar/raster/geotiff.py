@@ -1,0 +1,126 @@
+"""Cloud-optimised GeoTIFF: one band on a map grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+
+from topsar.errors import ProductError
+from topsar.model import GeoGrid
+from topsar.raster.files import atomic_path, write_failed
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises when GDAL fails."""
+
+BLOCK = 512
+SQUARENESS = 1e-9
+"""Rotation terms below this share of the posting are rounding."""
+
+
+def write_geotiff(
+    path: Path,
+    values: NDArray[Any],
+    grid: GeoGrid,
+    *,
+    nodata: float,
+    unit: str = "",
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    overviews: Literal["average", "nearest", "mode"] = "average",
+) -> None:
+    """Write one band as a cloud-optimised GeoTIFF (512-pixel tiles, deflate with predictor, overviews).
+
+    Parameters
+    ----------
+    values : (rows, columns) integer or real
+    grid : GeoGrid
+        Where the pixels lie; its shape is that of ``values``.
+    nodata : float
+        The value of holes, NaN included.
+    unit, description : str
+        Of the band.
+    tags : mapping
+        Metadata of the file.
+    overviews : str
+        How overviews are made; averaging suits neither labels nor wrapped phase.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written; nothing is left behind.
+    ValueError
+        If ``values`` does not have the shape of the grid.
+    """
+    if values.shape != grid.shape:
+        msg = f"{path.name}: values are {values.shape}, the grid is {grid.shape}"
+        raise ValueError(msg)
+    profile = {
+        "driver": "COG",
+        "height": grid.rows,
+        "width": grid.columns,
+        "count": 1,
+        "dtype": values.dtype,
+        "crs": grid.crs,
+        "transform": Affine(*grid.transform),
+        "nodata": nodata,
+        "blocksize": BLOCK,
+        "compress": "DEFLATE",
+        "predictor": "YES",
+        "overview_resampling": overviews.upper(),
+        "bigtiff": "IF_SAFER",
+    }
+    with atomic_path(path) as part:
+        try:
+            with rasterio.open(part, "w", **profile) as dataset:
+                dataset.write(values, 1)
+                dataset.units = (unit,)
+                dataset.descriptions = (description,)
+                dataset.update_tags(**dict(tags or {}))
+        except GDAL_ERRORS as exc:
+            raise write_failed(path, exc) from exc
+
+
+def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
+    """Read band 1 of a north-up raster: values (rows, columns), its grid, and the tags of the file.
+
+    Raises
+    ------
+    ProductError
+        If it cannot be read, is rotated, or has no coordinate system.
+    """
+    try:
+        with rasterio.open(path) as dataset:
+            grid = _grid_of(dataset, path)
+            values: NDArray[Any] = dataset.read(1)
+            return values, grid, dict(dataset.tags())
+    except GDAL_ERRORS as exc:
+        message = f"cannot read {path}: {exc}"
+        raise ProductError(message, hint="remove it and run again: it will be made anew") from exc
+
+
+def _grid_of(dataset: Any, path: Path) -> GeoGrid:
+    a, b, c, d, e, f = dataset.transform[:6]
+    if dataset.crs is None or a <= 0 or e >= 0 or max(abs(b), abs(d)) > SQUARENESS * a:
+        message = f"{path} is not a north-up raster with a coordinate system"
+        raise ProductError(message, hint="warp it to a north-up grid, for example with gdalwarp")
+    return GeoGrid(
+        crs=dataset.crs.to_string(), west=c, north=f, dx=a, dy=-e, rows=dataset.height, columns=dataset.width
+    )
+
+
+def is_square(transform: Affine) -> bool:
+    """Whether rows run east-west and columns north-south."""
+    return bool(max(abs(transform.b), abs(transform.d)) <= SQUARENESS * min(abs(transform.a), abs(transform.e)))
+
+
+def as_float32(values: Any) -> NDArray[np.float32]:
+    """A masked read as float32 with NaN in its holes."""
+    return np.ma.filled(values.astype(np.float32), np.nan)

@@ -1,0 +1,116 @@
+"""Evidence: files that parse, not files that exist."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+
+from topsar.errors import ProductError
+from topsar.raster.geotiff import GDAL_ERRORS
+
+CHUNK_BYTES = 1 << 22
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"IEND\xaeB`\x82"
+Evidence = dict[str, object]
+
+
+def inspect(path: Path) -> Evidence:
+    """Read a file or folder through and say what it is; the same content gives the same answer.
+
+    A ``.tif`` must open and every block of it decode; a ``.npy`` have the size its header claims; ``.json`` parse;
+    ``.png`` begin and end as one. Any other file must hold something. A folder is the sum of its files.
+
+    Returns
+    -------
+    dict
+        ``bytes`` and ``crc32``; for arrays ``shape`` (list) and ``dtype`` besides, for folders ``files``.
+
+    Raises
+    ------
+    ProductError
+        If it is missing, empty, cut short or does not parse.
+    """
+    try:
+        return _folder(path) if path.is_dir() else _file(path)
+    except (OSError, ValueError, EOFError, *GDAL_ERRORS) as exc:
+        raise _invalid(path, str(exc)) from exc
+
+
+def _invalid(path: Path, what: str) -> ProductError:
+    return ProductError(f"{path} is not valid: {what}", hint="remove it and run again: it will be made anew")
+
+
+def _folder(folder: Path) -> Evidence:
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    if not names:
+        raise _invalid(folder, "it is empty")
+    total, crc = 0, 0
+    for name in names:
+        evidence = inspect(folder / name)
+        total += int(str(evidence["bytes"]))
+        crc = zlib.crc32(f"{name} {evidence['crc32']}\n".encode(), crc)
+    return {"bytes": total, "crc32": f"{crc:08x}", "files": len(names)}
+
+
+def _file(path: Path) -> Evidence:
+    size = path.stat().st_size
+    if size == 0:
+        raise _invalid(path, "it is empty")
+    parse = _PARSERS.get(path.suffix.lower())
+    parsed = parse(path) if parse else {}
+    with path.open("rb") as stream:
+        return {"bytes": size, "crc32": _crc32(stream), **parsed}
+
+
+def _crc32(stream: BinaryIO) -> str:
+    crc = 0
+    while chunk := stream.read(CHUNK_BYTES):
+        crc = zlib.crc32(chunk, crc)
+    return f"{crc:08x}"
+
+
+def _tiff(path: Path) -> Evidence:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as dataset:
+            for _, window in dataset.block_windows(1):
+                dataset.read(window=window)
+            shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]
+            return {"shape": shape, "dtype": dataset.dtypes[0]}
+
+
+def _npy(path: Path) -> Evidence:
+    array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    expected, size = array.offset + array.nbytes, path.stat().st_size
+    if size != expected:
+        raise _invalid(path, f"its header promises {expected} bytes, it has {size}")
+    return {"shape": list(array.shape), "dtype": array.dtype.name}
+
+
+def _json(path: Path) -> Evidence:
+    json.loads(path.read_text(encoding="utf-8"))
+    return {}
+
+
+def _png(path: Path) -> Evidence:
+    content = path.read_bytes()
+    if not content.startswith(PNG_MAGIC) or not content.endswith(PNG_END):
+        raise _invalid(path, "it is no whole PNG")
+    return {}
+
+
+_PARSERS: dict[str, Callable[[Path], Evidence]] = {
+    ".tif": _tiff,
+    ".tiff": _tiff,
+    ".npy": _npy,
+    ".json": _json,
+    ".png": _png,
+}

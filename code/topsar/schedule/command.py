@@ -1,0 +1,271 @@
+"""One subprocess from start to end: own process group, captured log, time limit, measured use, nothing left behind.
+
+The child says how it ended by its exit code:
+
+====  =========================================================
+0     done (its evidence is checked afterwards)
+65    bad input: trying again cannot help (``EX_DATAERR``)
+75    trying again may help (``EX_TEMPFAIL``)
+else  error
+====  =========================================================
+
+and why by its last lines, which begin with ``error:``. A child that is killed by SIGKILL was killed for memory if the
+kernel counted such a kill meanwhile or the child used more than was reserved; otherwise somebody else killed it, and
+trying again may help.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from topsar.model import Command, Ended, Reason
+from topsar.schedule.guard import MARK, end_marked
+from topsar.schedule.memory import oom_kills, session_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXIT_BAD_INPUT = 65
+EXIT_RETRYABLE = 75
+GRACE_S = 5.0
+"""Seconds between the request to end and the kill."""
+
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_TERMINATED = (-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
+_LONGEST_POLL_S = 0.05
+_SAMPLE_S = 0.2
+_TAIL_BYTES = 16_384
+_MESSAGE_CHARACTERS = 800
+_NO_MEMORY = re.compile(r"^(?:[\w.]*MemoryError\b|std::bad_alloc|.*Cannot allocate memory)", re.MULTILINE)
+_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Handle:
+    """The other end of a running command: ask it to end, see what it uses.
+
+    Attributes
+    ----------
+    memory_bytes : int
+        Resident bytes of its processes when last looked at.
+    """
+
+    def __init__(self) -> None:
+        self.memory_bytes = 0
+        self._stop = threading.Event()
+        self._kill_at = float("inf")
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """Ask the command to end, and kill it after ``grace_s`` seconds."""
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
+        self._stop.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stop.is_set()
+
+    @property
+    def kill_at(self) -> float:
+        """Monotonic time at which it is killed."""
+        return self._kill_at
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not longer than until it is asked to end."""
+        self._stop.wait(seconds)
+
+
+def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | None = None) -> Ended:
+    """Run a command to its end and return how it ended; never raises for what the command does.
+
+    Parameters
+    ----------
+    command : Command
+        What to run. Its output is appended to ``command.log``.
+    reserved_bytes : int
+        Memory set aside for it; 0 if unknown.
+    handle : Handle, optional
+        By which another thread may end it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> run_command(Command(argv=("sh", "-c", "exit 75"), cwd=folder, log=folder / "log")).reason
+    <Reason.RETRYABLE: 'retryable error'>
+    """
+    handle = handle or Handle()
+    if handle.is_stopping:
+        return never_ran(Reason.INTERRUPTED, "")
+    started, kills = time.monotonic(), oom_kills()
+    try:
+        process, offset = _start(command)
+    except OSError as exc:
+        reason = Reason.RETRYABLE if isinstance(exc, BlockingIOError) else Reason.ERROR
+        return never_ran(reason, f"cannot start {command.argv[0]}: {exc}")
+    cut_short, peak = _watch(process.pid, started, command, handle)
+    code, cpu_s, highest = _reap(process, command)
+    peak = max(peak, highest)
+    message = last_words(command.log, offset)
+    over = oom_kills() > kills or 0 < reserved_bytes < peak
+    reason = cut_short or _reason(code, message, is_over=over)
+    return Ended(
+        reason=reason,
+        exit_code=code,
+        seconds=time.monotonic() - started,
+        cpu_s=cpu_s,
+        peak_memory_bytes=peak,
+        message=_explain(reason, code, message, command, peak, reserved_bytes),
+    )
+
+
+def last_words(log: Path, offset: int = 0) -> str:
+    r"""Return what a log's end says about a failure.
+
+    That is everything from the last line beginning with ``error:``; without one, a Python traceback's own last lines;
+    without that, the last three lines.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> log = Path(mkdtemp()) / "log"
+    >>> _ = log.write_text("reading\nerror: a.tif is truncated\n  hint: fetch it again\n")
+    >>> last_words(log)
+    'a.tif is truncated\n  hint: fetch it again'
+    """
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(offset, size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    # What a terminal would show of a line that a progress bar rewrites is its last state.
+    lines = [_ESCAPES.sub("", line.rstrip().rpartition("\r")[2]) for line in text.split("\n")]
+    lines = [line for line in lines if line.strip()]
+    return "\n".join(_meaningful(lines)).strip()[-_MESSAGE_CHARACTERS:]
+
+
+def _meaningful(lines: list[str]) -> list[str]:
+    for index in reversed(range(len(lines))):
+        if lines[index].lower().startswith("error:"):
+            return [lines[index][len("error:") :], *lines[index + 1 :]]
+    starts = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if starts:
+        inside = lines[starts[-1] + 1 :]
+        outer = next((index for index, line in enumerate(inside) if not line.startswith(" ")), len(inside))
+        return inside[outer:]
+    return lines[-3:]
+
+
+def never_ran(reason: Reason, message: str) -> Ended:
+    """Return the end of a command that was not even started (exit code 127, as a shell says it)."""
+    return Ended(reason=reason, exit_code=127, seconds=0.0, cpu_s=0.0, peak_memory_bytes=0, message=message)
+
+
+def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the command; also return where in the log its own output begins."""
+    with command.log.open("ab") as log:
+        log.write(f"# {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {' '.join(command.argv)}\n".encode())
+        log.flush()
+        offset = log.tell()  # before the start: the child shares this file's position
+        process = subprocess.Popen(
+            command.argv,
+            cwd=command.cwd,
+            env={**os.environ, **command.env},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return process, offset
+
+
+def _watch(pid: int, started: float, command: Command, handle: Handle) -> tuple[Reason | None, int]:
+    """Wait for the process, which stays unreaped; return why it was cut short, if it was, and peak memory."""
+    deadline = started + (command.timeout_s or float("inf"))
+    delay, sample_at, peak = 0.001, 0.0, 0
+    while not _has_exited(pid):
+        now = time.monotonic()
+        if now >= sample_at:
+            handle.memory_bytes = session_memory(pid)
+            peak = max(peak, handle.memory_bytes)
+            sample_at = now + min(_SAMPLE_S, (now - started) / 4 + 0.005)
+        if handle.is_stopping or now >= deadline:
+            _terminate(pid, command, handle)
+            return (Reason.INTERRUPTED if handle.is_stopping else Reason.TIMED_OUT), peak
+        handle.wait(min(delay, max(0.0, deadline - now)))
+        delay = min(2 * delay, _LONGEST_POLL_S)
+    return None, peak
+
+
+def _has_exited(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _terminate(pid: int, command: Command, handle: Handle) -> None:
+    """Ask the whole tree to end, and wait for its leader as long as the grace lasts."""
+    until = time.monotonic() + GRACE_S
+    _signal_tree(pid, command, signal.SIGTERM)
+    while not _has_exited(pid) and time.monotonic() < min(until, handle.kill_at):
+        time.sleep(0.01)
+
+
+def _reap(process: subprocess.Popen[bytes], command: Command) -> tuple[int, float, int]:
+    """End what is left of the tree, then the process; return its exit code, CPU seconds and highest memory."""
+    # The leader is not reaped yet, so its process group cannot be anybody else's.
+    _signal_tree(process.pid, command, signal.SIGKILL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    # Linux counts into ru_maxrss what the process was before it became the command: a copy of this one.
+    is_its_own = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    highest = usage.ru_maxrss * 1024 if is_its_own else 0
+    return process.returncode, usage.ru_utime + usage.ru_stime, highest
+
+
+def _signal_tree(pid: int, command: Command, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+    if MARK in command.env:
+        end_marked(command.env[MARK], number)
+
+
+def _reason(code: int, message: str, *, is_over: bool) -> Reason:
+    if code == 0:
+        return Reason.DONE
+    if (code in _KILLED and is_over) or _NO_MEMORY.search(message):
+        return Reason.OUT_OF_MEMORY
+    if _NO_SPACE.search(message):
+        return Reason.DISK_FULL
+    if code == EXIT_BAD_INPUT:
+        return Reason.BAD_INPUT
+    if code == EXIT_RETRYABLE or code in _KILLED or code in _TERMINATED:
+        return Reason.RETRYABLE
+    return Reason.ERROR
+
+
+def _explain(reason: Reason, code: int, message: str, command: Command, peak: int, reserved: int) -> str:
+    if reason in (Reason.DONE, Reason.INTERRUPTED):
+        return ""
+    said = message or f"exit code {code}, nothing in {command.log}"
+    if code < 0:
+        said = f"killed by {signal.Signals(-code).name}" + (f"; its last words: {message}" if message else "")
+    if reason is Reason.TIMED_OUT:
+        return f"timed out after {command.timeout_s:g} s" + (f"; its last words: {message}" if message else "")
+    if reason is Reason.OUT_OF_MEMORY:
+        return f"out of memory at {peak / 1e9:.2f} GB ({reserved / 1e9:.2f} GB reserved): {said}"
+    if reason is Reason.DISK_FULL:
+        return f"{said} ({shutil.disk_usage(command.cwd).free / 1e9:.2f} GB free at {command.cwd})"
+    return said

@@ -1,0 +1,122 @@
+"""Artifacts on disk: what proves that a step is done, and how its files go away again.
+
+A step is done when everything it writes is there and a validator has read it. The validator is the caller's: it reads
+one file or folder and returns facts that JSON can hold (size, checksum, ...) or raises `TopsarError`. The facts are
+recorded in the journal; on resume the same reading must give the same facts.
+
+Removal stays inside the runs folder: a link is removed as a link, and an artifact whose folder leads outside through a
+link is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from topsar.errors import TopsarError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from topsar.model import Step
+
+Inspect = Callable[["Path"], dict[str, Any]]
+"""A validator: facts of a valid file or folder, or `TopsarError`. Called from several threads at once."""
+
+
+class Store:
+    """The runs folder and the validator for what is in it.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    inspect : Inspect
+        The validator.
+    """
+
+    def __init__(self, runs: Path, inspect: Inspect) -> None:
+        self.runs = runs
+        self._inspect = inspect
+
+    def locate(self, artifact: str) -> Path:
+        """Absolute path of an artifact.
+
+        Raises
+        ------
+        TopsarError
+            When a link leads its folder out of the runs folder.
+        """
+        path = self.runs / artifact
+        if not path.parent.resolve().is_relative_to(self.runs.resolve()):
+            msg = f"{path} lies outside the runs folder: a folder above it is a link to {path.parent.resolve()}"
+            raise TopsarError(msg, hint="make the whole runs folder a link instead")
+        return path
+
+    def remove(self, artifact: str) -> int:
+        """Remove an artifact if it is there; return the bytes freed.
+
+        Raises
+        ------
+        OSError
+            When it cannot be removed.
+        """
+        path = self.locate(artifact)
+        if not os.path.lexists(path):
+            return 0
+        size = _size(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        return size
+
+    def gather(self, step: Step) -> dict[str, Any]:
+        """Collect the evidence that a step is done: facts by artifact path.
+
+        What the step wrote is fresh, because what was there before was removed before it started.
+
+        Raises
+        ------
+        TopsarError
+            When an output is missing or invalid.
+        """
+        evidence: dict[str, Any] = {}
+        for artifact in step.writes:
+            path = self.locate(artifact.path)
+            if not path.exists():
+                msg = f"ended without error, but did not write {artifact.path}"
+                raise TopsarError(msg)
+            try:
+                evidence[artifact.path] = _as_json(self._inspect(path))
+            except (TopsarError, OSError) as exc:
+                msg = f"ended without error, but {artifact.path} is not valid: {exc}"
+                raise TopsarError(msg) from exc
+        return evidence
+
+    def fault(self, artifact: str, evidence: dict[str, Any]) -> str:
+        """Say what is wrong with an artifact that was once recorded, or return an empty string."""
+        if artifact not in evidence:
+            return f"{artifact} was not written then"
+        try:
+            path = self.locate(artifact)
+            if not path.exists():
+                return f"{artifact} is gone"
+            facts = _as_json(self._inspect(path))
+        except (TopsarError, OSError) as exc:
+            return f"{artifact} is no longer valid: {exc}"
+        return "" if facts == evidence[artifact] else f"{artifact} has changed"
+
+
+def _as_json(facts: dict[str, Any]) -> Any:
+    """The facts as they will be read back from the journal (tuples become lists)."""
+    return json.loads(json.dumps(facts))
+
+
+def _size(path: Path) -> int:
+    if path.is_dir() and not path.is_symlink():
+        return sum(_size(inner) for inner in path.iterdir())
+    return path.lstat().st_size

@@ -1,0 +1,106 @@
+"""Where commands run: one small protocol, and this machine.
+
+The scheduler decides what runs when; an executor runs it and says how much may run at once. It never retries: there is
+one authority for that.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from topsar.model import Command, Ended, Resources
+from topsar.schedule.command import GRACE_S, Handle, run_command
+from topsar.schedule.memory import cores, memory_available
+
+_MOST_AT_ONCE = 1024
+
+
+class Executor(Protocol):
+    """What the scheduler asks of a place where commands run."""
+
+    def capacity(self) -> Resources:
+        """Memory and threads that all its commands together may use now; read again before every decision."""
+        ...
+
+    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
+        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread."""
+        ...
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """End all commands, killing what still runs after ``grace_s``; their futures say INTERRUPTED."""
+        ...
+
+    def close(self) -> None:
+        """End all commands and return when none is left."""
+        ...
+
+
+class LocalExecutor:
+    """Subprocesses on this machine, each supervised by a thread of its own.
+
+    A pool of worker processes would lose all its tasks when one worker is killed; a thread per subprocess does not.
+
+    Parameters
+    ----------
+    memory_bytes : int, optional
+        The user's limit for all commands together; default: what is available.
+    threads : int, optional
+        Cores to use; default: those this process may use.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> executor = LocalExecutor()
+    >>> command = Command(argv=("true",), cwd=folder, log=folder / "true.log")
+    >>> executor.submit(command, Resources()).result().exit_code
+    0
+    >>> executor.close()
+    """
+
+    def __init__(self, *, memory_bytes: int | None = None, threads: int | None = None) -> None:
+        self._memory_bytes = memory_bytes
+        self._cores = threads or cores()
+        self._lock = threading.Lock()
+        self._running: dict[Handle, int] = {}
+        self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
+
+    def capacity(self) -> Resources:
+        """Cores, and the smaller of available memory (with what our commands use of theirs) and the user's limit.
+
+        What a command uses beyond its reservation is taken off: it is there for nobody.
+        """
+        with self._lock:
+            use = [(handle.memory_bytes, reserved) for handle, reserved in self._running.items()]
+        memory = memory_available() + sum(min(used, reserved) for used, reserved in use)
+        if self._memory_bytes is not None:
+            memory = min(memory, self._memory_bytes - sum(max(0, used - reserved) for used, reserved in use))
+        return Resources(memory_bytes=max(0, memory), threads=self._cores)
+
+    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
+        """Start a command under a thread of its own."""
+        handle = Handle()
+        with self._lock:
+            self._running[handle] = needs.memory_bytes
+        return self._threads.submit(self._supervise, command, needs, handle)
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """End all commands: SIGTERM to every process group, SIGKILL after ``grace_s`` seconds."""
+        with self._lock:
+            for handle in self._running:
+                handle.stop(grace_s)
+
+    def close(self) -> None:
+        """End all commands and wait for their threads."""
+        self.stop()
+        self._threads.shutdown(wait=True)
+
+    def _supervise(self, command: Command, needs: Resources, handle: Handle) -> Ended:
+        try:
+            return run_command(command, reserved_bytes=needs.memory_bytes, handle=handle)
+        finally:
+            with self._lock:
+                del self._running[handle]

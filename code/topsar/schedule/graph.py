@@ -1,0 +1,189 @@
+"""The graph of steps, derived from what they write and read and from nothing else.
+
+A step that reads an artifact comes after the step, of whatever job, that writes it. Every step gets its checkpoint
+key here: a hash of its signature, its name and the keys of the steps that write what it reads. So a changed option
+changes the keys of exactly that step and of everything downstream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from topsar.errors import TopsarError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from topsar.model import Artifact, Job, Step
+
+NodeId = tuple[str, str]
+"""A step's name in the graph: (job id, step name)."""
+
+JOURNAL = "journal.jsonl"
+"""Name of the journal in a job's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Node:
+    """A step in its place.
+
+    Attributes
+    ----------
+    rank : int
+        Place of the job in the list of jobs: the lower, the older.
+    key : str
+        Checkpoint key, 64 hexadecimal digits.
+    parents, children : tuple of NodeId
+        The steps that write what this one reads, and those that read what it writes.
+    """
+
+    job: Job
+    rank: int
+    step: Step
+    key: str
+    parents: tuple[NodeId, ...]
+    children: tuple[NodeId, ...]
+
+    @property
+    def id(self) -> NodeId:
+        """(job id, step name)."""
+        return self.job.id, self.step.name
+
+    @property
+    def kept(self) -> tuple[Artifact, ...]:
+        """Outputs that stay."""
+        return tuple(artifact for artifact in self.step.writes if not artifact.scratch)
+
+    @property
+    def is_goal(self) -> bool:
+        """Whether the step is wanted for its own sake: it has outputs that stay, or nobody reads from it."""
+        return bool(self.kept) or not self.children
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Graph:
+    """All steps of all jobs; ``nodes`` is in topological order."""
+
+    jobs: tuple[Job, ...]
+    nodes: Mapping[NodeId, Node]
+    writers: Mapping[str, NodeId]
+    readers: Mapping[str, tuple[NodeId, ...]]
+
+
+def build_graph(jobs: Sequence[Job]) -> Graph:
+    """Build and check the graph.
+
+    Raises
+    ------
+    TopsarError
+        For an unusable name or path, a step or job named twice, an artifact with two writers or inside another
+        one, a read that nothing writes, or a cycle.
+
+    Examples
+    --------
+    >>> from topsar.model import Artifact, Job, Step
+    >>> make = Step(name="make", argv=("true",), signature="1", writes=(Artifact(path="a/x"),))
+    >>> use = Step(name="use", argv=("true",), signature="1", writes=(), reads=("a/x",))
+    >>> graph = build_graph([Job(id="b", title="b", steps=(use,)), Job(id="a", title="a", steps=(make,))])
+    >>> list(graph.nodes)
+    [('a', 'make'), ('b', 'use')]
+    """
+    _check_names(jobs)
+    steps = {(job.id, step.name): (rank, job, step) for rank, job in enumerate(jobs) for step in job.steps}
+    writers = _writers(jobs)
+    parents = {node: _parents(step, writers) for node, (_, _, step) in steps.items()}
+    children: dict[NodeId, list[NodeId]] = {node: [] for node in steps}
+    readers: dict[str, list[NodeId]] = {path: [] for path in writers}
+    for node, (_, _, step) in steps.items():
+        for parent in parents[node]:
+            children[parent].append(node)
+        for path in dict.fromkeys(step.reads):
+            readers[path].append(node)
+    nodes: dict[NodeId, Node] = {}
+    for node in _ordered(parents):
+        rank, job, step = steps[node]
+        nodes[node] = Node(
+            job=job,
+            rank=rank,
+            step=step,
+            key=_key(step, [nodes[parent].key for parent in parents[node]]),
+            parents=parents[node],
+            children=tuple(children[node]),
+        )
+    return Graph(
+        jobs=tuple(jobs), nodes=nodes, writers=writers, readers={path: tuple(ids) for path, ids in readers.items()}
+    )
+
+
+def _key(step: Step, upstream: list[str]) -> str:
+    text = json.dumps([step.signature, step.name, upstream])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _ordered(parents: Mapping[NodeId, tuple[NodeId, ...]]) -> Iterable[NodeId]:
+    try:
+        return tuple(TopologicalSorter(parents).static_order())
+    except CycleError as exc:
+        around = " -> ".join("/".join(node) for node in exc.args[1])
+        msg = f"steps wait for each other in a circle: {around}"
+        raise TopsarError(msg) from exc
+
+
+def _parents(step: Step, writers: Mapping[str, NodeId]) -> tuple[NodeId, ...]:
+    for path in step.reads:
+        if path not in writers:
+            msg = f"step {step.name!r} reads {path!r}, which no step writes"
+            raise TopsarError(msg)
+    return tuple(dict.fromkeys(writers[path] for path in step.reads))
+
+
+def _check_names(jobs: Sequence[Job]) -> None:
+    seen: set[str] = set()
+    for job in jobs:
+        for kind, name in (("job", job.id), *(("step", step.name) for step in job.steps)):
+            if not name or name.startswith(".") or "/" in name or "\0" in name:
+                msg = f"{kind} name {name!r} of job {job.id!r} cannot be a file name"
+                raise TopsarError(msg)
+        names = [step.name for step in job.steps]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if job.id in seen or twice:
+            msg = f"job {job.id!r} is given twice" if job.id in seen else f"job {job.id!r} has two steps {twice[0]!r}"
+            raise TopsarError(msg)
+        seen.add(job.id)
+
+
+def _writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
+    """Who writes what; no two artifacts may overlap, because a stale one is removed whole."""
+    writers: dict[str, NodeId] = {}
+    for job in jobs:
+        for step in job.steps:
+            for artifact in step.writes:
+                _check_path(artifact.path)
+                if artifact.path in writers:
+                    other = "/".join(writers[artifact.path])
+                    msg = f"{artifact.path!r} is written by two steps: {other} and {job.id}/{step.name}"
+                    raise TopsarError(msg)
+                writers[artifact.path] = (job.id, step.name)
+    folders = {job.id for job in jobs}
+    for path in writers:
+        if path in folders:
+            msg = f"{path!r} cannot be an artifact: it is a job's folder"
+            raise TopsarError(msg)
+        for folder in PurePosixPath(path).parents:
+            if str(folder) in writers:
+                msg = f"artifact {path!r} lies inside artifact {str(folder)!r}"
+                raise TopsarError(msg)
+    return writers
+
+
+def _check_path(path: str) -> None:
+    pure = PurePosixPath(path)
+    inside = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
+    if not inside or pure.name == JOURNAL or pure.parts[0].startswith("."):
+        msg = f"artifact path {path!r} is not a plain path inside the runs folder"
+        raise TopsarError(msg)

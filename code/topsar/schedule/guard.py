@@ -1,0 +1,103 @@
+"""Nothing a step started outlives the step, and nothing outlives the scheduler.
+
+Every step's process carries a mark in its environment, ``TOPSAR_MARK=<run>.<step>``, which its children inherit, also
+those that move to a session of their own. Whoever bears the mark can be found in ``/proc`` and ended.
+
+A scheduler that is killed with SIGKILL can end nothing. So it starts one guard beside it: this file as a script, in a
+session of its own, with a pipe from the scheduler as its standard input. The kernel closes the pipe when the
+scheduler dies, however it dies; the guard then ends every process with the run's mark. Should the guard be killed too,
+the next scheduler on the same folder finds the mark in the lock file and does the same before it starts.
+
+This was chosen over ``PR_SET_PDEATHSIG``, which needs a ``preexec_fn`` (unsafe in a program with threads), is tied to
+the thread that forked, and does not reach grandchildren; and over a wrapper around each step, which costs an
+interpreter start per step. The guard costs one per run and needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MARK = "TOPSAR_MARK"
+"""The variable that carries the mark."""
+
+_FAREWELL = b"done"
+_QUIET_PASSES = 3
+
+
+def marked(mark: str) -> list[int]:
+    """Find the living processes of this user whose mark starts with ``mark``.
+
+    Examples
+    --------
+    >>> marked("no-such-run.")
+    []
+    """
+    sought = f"{MARK}={mark}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = b"\0" + (folder / "environ").read_bytes()
+            if b"\0" + sought in environment and int(folder.name) != os.getpid():
+                found.append(int(folder.name))
+    return found
+
+
+def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
+    """Send a signal to every process whose mark starts with ``mark``; return how many there were."""
+    found = marked(mark)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+    return len(found)
+
+
+def end_run(mark: str, timeout_s: float = 10.0) -> None:
+    """End every process of a run whose scheduler is dead, also one that is just being started."""
+    quiet, until = 0, time.monotonic() + timeout_s
+    while quiet < _QUIET_PASSES and time.monotonic() < until:
+        quiet = 0 if end_marked(f"{mark}.") else quiet + 1
+        time.sleep(0.03)
+
+
+class Guard:
+    """A context within which the death of this process ends every process of the run.
+
+    Parameters
+    ----------
+    mark : str
+        The run's mark; steps carry ``<mark>.<anything>``.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+
+    def __enter__(self) -> Guard:
+        self._process = subprocess.Popen(
+            (sys.executable, "-I", "-S", __file__, self._mark),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate(_FAREWELL)
+
+
+def main() -> None:
+    """Wait for the scheduler's end, then end what it left behind."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.stdin.buffer.read() != _FAREWELL:
+        end_run(sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The journal: what happened to a job's steps, one JSON line per event, appended and synced before anything else.
+
+``runs/<job>/journal.jsonl`` is written by the scheduler alone, under the lock of the runs folder. A crash can tear at
+most the last line; it is cut off when the journal is next opened for writing, and skipped by readers. An artifact is
+evidence only together with its journal line, so a lost line costs one step run again and never a wrong result.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from topsar.model import Ended, Event, Reason, Status
+from topsar.schedule.graph import JOURNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from io import RawIOBase
+    from pathlib import Path
+
+
+class Journal:
+    """The journal of one job, open for appending.
+
+    Parameters
+    ----------
+    folder : Path
+        The job's folder; made when the first event is appended.
+
+    Examples
+    --------
+    >>> from datetime import timezone
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> journal = Journal(Path(mkdtemp()))
+    >>> when = datetime(2025, 4, 6, tzinfo=timezone.utc)
+    >>> journal.append(Event(time=when, job="a", step="filter", status=Status.DONE, key="k"))
+    >>> [event.step for event in read_journal(journal.path)]
+    ['filter']
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL
+        _mend(self.path)
+
+    def append(self, event: Event) -> None:
+        """Append one event; it is on the disk when this returns.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written.
+        """
+        line = (json.dumps(_plain(event), separators=(",", ":")) + "\n").encode()
+        is_new = not self.path.exists()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Opened per event: thousands of jobs may be under way, and open files are few.
+        with self.path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _write_whole(file, line)
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
+        if is_new:
+            _sync_folder(self.path.parent)
+
+
+def read_journal(path: Path) -> tuple[Event, ...]:
+    """Read all whole events of a journal, oldest first; a torn or unreadable line is skipped.
+
+    Works while a scheduler writes. A missing journal is empty.
+    """
+    if not path.exists():
+        return ()
+    events = (_event(line) for line in path.read_bytes().split(b"\n"))
+    return tuple(event for event in events if event is not None)
+
+
+def last_done(events: Iterable[Event]) -> dict[str, Event]:
+    """By step name, the event of the last success that no later start has put in question."""
+    done: dict[str, Event] = {}
+    for event in events:
+        if event.status is Status.DONE:
+            done[event.step] = event
+        elif event.status is Status.RUNNING:
+            done.pop(event.step, None)
+    return done
+
+
+def _mend(path: Path) -> None:
+    """Cut off a torn last line, so that the next one begins on its own."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole, _, tail = content.rpartition(b"\n")
+    if not tail:
+        return
+    with path.open("r+b") as file:
+        if _event(tail) is None:
+            file.truncate(len(whole) + 1 if whole or content.startswith(b"\n") else 0)
+        else:
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_whole(file: RawIOBase, line: bytes) -> None:
+    # A nearly full disk takes a part of the line and says so only by the count.
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    """The event as JSON takes it; what is empty is left out."""
+    fields = {name: value for name, value in asdict(event).items() if value not in ("", None, {}, 0)}
+    return fields | {"time": event.time.isoformat(), "status": event.status.value}
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        fields = json.loads(line)
+        fields["time"] = datetime.fromisoformat(fields["time"])
+        fields["status"] = Status(fields["status"])
+        if fields.get("ended"):
+            fields["ended"] = Ended(**fields["ended"] | {"reason": Reason(fields["ended"]["reason"])})
+        return Event(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

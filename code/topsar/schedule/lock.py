@@ -1,0 +1,93 @@
+"""One scheduler per runs folder.
+
+The lock is an ``flock`` on ``runs/.lock``: the kernel releases it when its holder dies, so a stale lock does not exist.
+The file names the holder (pid, host, mark). It is emptied on a clean end; what is still in it when the lock could be
+taken was left by a holder that died, and whatever that one left running is ended first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from topsar.errors import TopsarError
+from topsar.schedule.guard import end_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NAME = ".lock"
+
+
+@contextlib.contextmanager
+def hold_runs(runs: Path) -> Iterator[str]:
+    """Hold the runs folder for this process; yields the run's mark, a random name.
+
+    Raises
+    ------
+    TopsarError
+        When another scheduler holds it (its pid and host are named), or the folder cannot be written or locked.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> with hold_runs(Path(mkdtemp())) as mark:
+    ...     len(mark)
+    32
+    """
+    path = runs / _NAME
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as exc:
+        msg = f"the runs folder {runs} cannot be used: {exc.strerror}"
+        raise TopsarError(msg, hint="check its permissions and the disk") from exc
+    try:
+        _take(file, path)
+        _end_leftovers(_holder(path))
+        mark = uuid.uuid4().hex
+        _write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "mark": mark}))
+        yield mark
+        _write(file, "")
+    finally:
+        os.close(file)
+
+
+def _take(file: int, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        holder = _holder(path)
+        who = f"pid {holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}"
+        msg = f"another scheduler ({who}) is working in {path.parent}"
+        raise TopsarError(msg, hint="wait for it, or end it, and start again", retryable=True) from exc
+    except OSError as exc:
+        msg = f"{path} cannot be locked: {exc.strerror}"
+        raise TopsarError(msg, hint="put the runs folder on a file system with locks") from exc
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _end_leftovers(dead: dict[str, Any]) -> None:
+    mark = dead.get("mark")
+    if isinstance(mark, str) and mark and dead.get("host") == socket.gethostname():
+        end_run(mark)
+
+
+def _write(file: int, text: str) -> None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, text.encode(), 0)
+    os.fsync(file)

@@ -1,0 +1,110 @@
+"""What the machine gives: memory, cores, and whether the kernel has killed for memory.
+
+A container's limits are its cgroup's, version 1 or 2, and those of every cgroup above; the smallest counts. Page cache
+that the kernel can drop at once is not counted as use. Each function takes ``root``, the folder that holds ``proc``
+and ``sys``, so that it can be shown another machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+
+_ROOT = Path("/")
+_UNLIMITED = 1 << 60
+
+
+def memory_available(root: Path = _ROOT) -> int:
+    """Bytes that new processes may use now: the smaller of what the machine and every cgroup have left.
+
+    Examples
+    --------
+    >>> memory_available() > 0
+    True
+    """
+    free = [_free(folder) for folder in _cgroups("memory", root)]
+    return max(0, min([int(psutil.virtual_memory().available), *(value for value in free if value is not None)]))
+
+
+def cores(root: Path = _ROOT) -> int:
+    """Count the cores this process may use: its affinity, or its cgroups' CPU quota where that is less; at least 1."""
+    quotas = [_quota(folder) for folder in _cgroups("cpu", root)]
+    allowed = len(os.sched_getaffinity(0))
+    return max(1, min([allowed, *(int(quota) for quota in quotas if quota is not None)]))
+
+
+def oom_kills(root: Path = _ROOT) -> int:
+    """Count the processes killed for memory so far, here and in our cgroups; only a rise means something."""
+    files = [root / "proc/vmstat"]
+    for folder in _cgroups("memory", root):
+        files += [folder / "memory.events", folder / "memory.oom_control"]
+    return sum(_field(file, "oom_kill") or 0 for file in files)
+
+
+def session_memory(session: int) -> int:
+    """Sum the resident bytes of all processes of a session; pages they share are counted for each.
+
+    Parameters
+    ----------
+    session : int
+        Session id: the pid of the process that was started in a session of its own.
+    """
+    pages = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(folder.name)) == session:
+                pages += int((folder / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cgroups(controller: str, root: Path) -> list[Path]:
+    """The cgroups of this process for one controller, innermost first, in every hierarchy that has it."""
+    mounts = root / "sys/fs/cgroup"
+    folders: list[Path] = []
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, place = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            base = mounts / controller if controllers else mounts
+            inner = base / place.strip("/")
+            folders += [inner, *(folder for folder in inner.parents if folder == base or base in folder.parents)]
+    return folders
+
+
+def _free(folder: Path) -> int | None:
+    for limit_name, use_name, cache_name in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, use = _number(folder / limit_name), _number(folder / use_name)
+        if limit is not None and use is not None and limit < _UNLIMITED:
+            return limit - use + (_field(folder / "memory.stat", cache_name) or 0)
+    return None
+
+
+def _quota(folder: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    limit, each = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+    return limit / each if limit is not None and each and limit > 0 else None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _field(path: Path, name: str) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return None

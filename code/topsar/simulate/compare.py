@@ -1,0 +1,150 @@
+"""A processed pair against the truth that was put in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyproj import Transformer
+from scipy.ndimage import binary_dilation, map_coordinates
+
+from topsar.kernels.interferogram import phase_deviation
+from topsar.raster import read_geotiff
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.model import GeoGrid
+
+COHERENT = 0.5
+"""Pixels above this coherence are compared."""
+SEAM_PIXELS = 12
+"""Pixels on either side of a seam that are compared with each other."""
+_LEAST_PIXELS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Unfiltered phase minus truth where coherent, radians.
+
+    ``expected_rad`` is the deviation that coherence and looks allow; ``tilt_rad`` the change of a fitted plane across
+    the scene; ``seam_rad`` the largest step between neighbouring bursts along their common seam.
+    """
+
+    pair: str
+    pixels: int
+    mean_rad: float
+    deviation_rad: float
+    expected_rad: float
+    tilt_rad: float
+    seam_rad: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """Phase of ab · bc · conj(ac) where all three pairs are coherent, radians."""
+
+    pairs: tuple[str, str, str]
+    mean_rad: float
+    deviation_rad: float
+    expected_rad: float
+
+
+def compare_pair(products: Path, truth: Path) -> Comparison:
+    """Compare a pair's ``products`` folder with a simulated data set's ``truth`` folder."""
+    facts: dict[str, Any] = json.loads((products / "facts.json").read_text())
+    phase, grid, _ = read_geotiff(products / "wrapped_phase.tif")
+    coherence = read_geotiff(products / "coherence.tif")[0]
+    burst = read_geotiff(products / "burst.tif")[0]
+    expected = _true_phase(facts, truth, grid)
+    seen = (coherence > COHERENT) & np.isfinite(phase) & np.isfinite(expected)
+    difference = np.where(seen, np.angle(np.exp(1j * (phase - expected))), 0.0)
+    values = difference[seen]
+    return Comparison(
+        pair=facts["pair"],
+        pixels=int(seen.sum()),
+        mean_rad=float(np.angle(np.exp(1j * values).mean())),
+        deviation_rad=float(values.std()),
+        expected_rad=_rms(phase_deviation(coherence[seen], facts["independent_looks"])),
+        tilt_rad=_tilt(difference, seen),
+        seam_rad=_worst_seam(difference, seen, burst),
+    )
+
+
+def compare_closure(folders: Sequence[Path]) -> list[Closure]:
+    """Close every triangle among the pairs whose ``products`` folders are given."""
+    pairs = {}
+    for folder in folders:
+        facts = json.loads((folder / "facts.json").read_text())
+        pairs[facts["reference_date"], facts["secondary_date"]] = folder
+    dates = sorted({date for pair in pairs for date in pair})
+    return [
+        _close(pairs[a, b], pairs[b, c], pairs[a, c])
+        for a, b, c in combinations(dates, 3)
+        if {(a, b), (b, c), (a, c)} <= pairs.keys()
+    ]
+
+
+def _close(first: Path, second: Path, long: Path) -> Closure:
+    names, phases, variances, seen = [], [], [], None
+    for folder in (first, second, long):
+        facts = json.loads((folder / "facts.json").read_text())
+        names.append(facts["pair"])
+        phases.append(read_geotiff(folder / "wrapped_phase.tif")[0].astype(np.float64))
+        coherence = read_geotiff(folder / "coherence.tif")[0]
+        variances.append(phase_deviation(coherence, facts["independent_looks"]) ** 2)
+        seen = (coherence > COHERENT) & (True if seen is None else seen)
+    loop = np.exp(1j * (phases[0] + phases[1] - phases[2]))[seen]
+    mean = float(np.angle(loop.mean()))
+    return Closure(
+        pairs=(names[0], names[1], names[2]),
+        mean_rad=mean,
+        deviation_rad=float(np.angle(loop * np.exp(-1j * mean)).std()),
+        expected_rad=float(np.sqrt(np.sum(variances, axis=0)[seen].mean())),
+    )
+
+
+def _true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np.float64]:
+    """4π/λ times the range change from reference to secondary, at the pixel centres; NaN outside the truth."""
+    changes = []
+    for date in (facts["reference_date"], facts["secondary_date"]):
+        day = date[:10].replace("-", "")
+        values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
+        changes.append(values)
+    x, y = np.meshgrid(
+        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    )
+    lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(x, y)
+    place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
+    change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)
+    return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
+def _tilt(difference: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
+    """Range of a fitted plane over the seen pixels."""
+    row, column = np.nonzero(seen)
+    design = np.stack([row, column, np.ones(len(row))], axis=1)
+    plane = design @ np.linalg.lstsq(design, difference[seen], rcond=None)[0]
+    return float(np.ptp(plane))
+
+
+def _worst_seam(difference: NDArray[np.float64], seen: NDArray[np.bool_], burst: NDArray[np.int16]) -> float:
+    """Largest step of the mean difference across the seam of two bursts."""
+    steps = [0.0]
+    numbers = [int(n) for n in np.unique(burst) if n >= 0]
+    near = {n: binary_dilation(burst == n, iterations=SEAM_PIXELS) for n in numbers}
+    for a, b in combinations(numbers, 2):
+        sides = seen & (burst == a) & near[b], seen & (burst == b) & near[a]
+        if min(side.sum() for side in sides) >= _LEAST_PIXELS:
+            steps.append(float(abs(difference[sides[0]].mean() - difference[sides[1]].mean())))
+    return max(steps)

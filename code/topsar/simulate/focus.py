@@ -1,0 +1,225 @@
+"""Scatterers to focused bursts.
+
+A burst is made in the deramped domain, where its spectrum is a fixed band in both directions:
+
+1. every scatterer of the ground lattice is found by its own zero-Doppler geometry and spread over a few samples with
+   a Kaiser-Bessel kernel (gridding);
+2. white noise is added, and one filter replaces the kernel's spectrum by the processor's Hamming-weighted bands, so
+   that what comes out is strictly band limited;
+3. the TOPS phase ramp is put back and the samples are quantised.
+
+A scatterer of amplitude a at zero-Doppler time t and slant range R thus has the phase -4πR/λ + arg a at its peak.
+The geometry of step 1 is this module's own, on the closed-form orbit; the ramp terms come from the annotation through
+``kernels.tops``, as a processor reads them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import fft
+
+from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
+from topsar.kernels.tops import DerampTerms, deramp_terms
+from topsar.model import SPEED_OF_LIGHT
+from topsar.simulate.mode import AZIMUTH_SPACING_M, BETA_NOUGHT
+from topsar.simulate.radiometry import noise_power
+from topsar.simulate.scatter import (
+    LINE_TAPS,
+    SAMPLE_TAPS,
+    Canvas,
+    Ground,
+    band_filter,
+    fill,
+    finish,
+    kernel_table,
+    place,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import Burst
+    from topsar.simulate.plan import ProductPlan, SwathPlan
+    from topsar.simulate.recipe import Recipe
+    from topsar.simulate.terrain import Terrain
+
+LINE_PAD, SAMPLE_PAD = 24, 32
+_RAYLEIGH = 4096
+_ORBIT_DEGREE = 6
+_REACH_M = 600.0
+_BLOCK = 256
+_MARGIN_PX = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PointTarget:
+    """A single reflector: ECEF position in metres and the amplitude of its pulse before focusing."""
+
+    position_m: NDArray[np.float64]
+    amplitude: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Surface:
+    """The ground as one pass finds it: ``change`` is the extra range of the terrain's nodes, m."""
+
+    terrain: Terrain
+    change: NDArray[np.float32]
+
+
+def focus_burst(
+    product: ProductPlan,
+    swath: SwathPlan,
+    burst: Burst,
+    *,
+    surface: Surface | None = None,
+    targets: tuple[PointTarget, ...] = (),
+) -> NDArray[np.int16]:
+    """Focused samples of a burst as they stand in the measurement.
+
+    Parameters
+    ----------
+    product, swath, burst
+        What is to be made, as planned.
+    surface : Surface, optional
+        Without it there are neither ground nor thermal noise.
+    targets : tuple of PointTarget
+
+    Returns
+    -------
+    (lines, samples, 2) int16
+        Real and imaginary parts; zero outside the valid window.
+    """
+    recipe, arc = product.recipe, product.arc
+    terms = deramp_terms(_padded(burst), arc)
+    canvas = _canvas(burst, product, terms)
+    if surface is not None:
+        ground = _ground(surface, recipe, product.number)
+        first, stop = _cells(burst, arc, surface.terrain)
+        fill(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
+        seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
+        _add_noise(canvas.values, noise_power(recipe.nesz_db, swath.incidence_rad), seed)
+    if targets:
+        points = np.array([target.position_m for target in targets])
+        place(points, np.array([target.amplitude for target in targets]), canvas)
+    _filter(canvas.values, burst)
+    return _delivered(burst, canvas.values, terms)
+
+
+def _padded(burst: Burst) -> Burst:
+    grid = burst.grid
+    near = grid.near_range_m - SAMPLE_PAD * grid.range_spacing_m
+    return replace(burst, grid=replace(grid, near_range_m=near, samples=grid.samples + 2 * SAMPLE_PAD))
+
+
+def _occupied(burst: Burst) -> tuple[float, float]:
+    """Shares of the sampling band that the azimuth and range spectra fill."""
+    range_sampling = 1 / (2 * burst.grid.range_spacing_m / SPEED_OF_LIGHT)
+    return burst.azimuth_bandwidth_hz * burst.grid.line_interval_s, burst.range_bandwidth_hz / range_sampling
+
+
+def _canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> Canvas:
+    grid, acquisition, track = burst.grid, product.acquisition, product.track
+    rows = fft.next_fast_len(grid.lines + 2 * LINE_PAD)
+    columns = fft.next_fast_len(grid.samples + 2 * SAMPLE_PAD)
+    first_time = (grid.first_line_time - track.epoch).total_seconds()
+    mid_time = first_time + grid.lines / 2 * grid.line_interval_s
+    azimuth, range_ = _occupied(burst)
+    scale = grid.lines * grid.line_interval_s
+    x = np.cos(np.pi * (np.arange(40) + 0.5) / 40)
+    orbit = np.polynomial.polynomial.polyfit(x, track.state(mid_time + scale * x)[0], _ORBIT_DEGREE).T
+    quantile = (np.arange(_RAYLEIGH) + 0.5) / _RAYLEIGH
+    rayleigh = np.sqrt(-np.log(quantile))
+    return Canvas(
+        values=np.zeros((rows, columns), dtype=np.complex64),
+        first_time=first_time - LINE_PAD * grid.line_interval_s,
+        line_interval=grid.line_interval_s,
+        first_range=grid.near_range_m - SAMPLE_PAD * grid.range_spacing_m,
+        range_spacing=grid.range_spacing_m,
+        mid_time=mid_time,
+        azimuth_bias=acquisition.azimuth_shift_px * grid.line_interval_s,
+        range_bias=acquisition.range_shift_px * grid.range_spacing_m,
+        k_t=terms.k_t,
+        f_dc=terms.f_dc,
+        eta_ref=terms.eta_ref,
+        origin=mid_time,
+        scale=scale,
+        orbit=np.ascontiguousarray(orbit),
+        line_kernel=kernel_table(LINE_TAPS, azimuth),
+        sample_kernel=kernel_table(SAMPLE_TAPS, range_),
+        rayleigh=(rayleigh / np.sqrt(np.mean(rayleigh**2))).astype(np.float32),
+        wavelength=burst.wavelength_m,
+        brightness=BETA_NOUGHT**2 / (grid.range_spacing_m * AZIMUTH_SPACING_M),
+    )
+
+
+def _ground(surface: Surface, recipe: Recipe, number: int) -> Ground:
+    terrain = surface.terrain
+    days = np.diff([acquisition.day.toordinal() for acquisition in recipe.acquisitions], prepend=0)
+    return Ground(
+        first_row=terrain.first_row,
+        first_column=terrain.first_column % (1 << 31),
+        latitude=np.radians(terrain.latitude_deg),
+        longitude=np.radians(terrain.longitude_deg),
+        height=terrain.height,
+        gamma=terrain.gamma,
+        stable=terrain.stable,
+        change=surface.change,
+        north=recipe.scatterers[0],
+        east=recipe.scatterers[1],
+        seed=recipe.seed,
+        number=number,
+        renewal=(1 - np.exp(-days / recipe.decorrelation_days)).astype(np.float32),
+    )
+
+
+def _cells(burst: Burst, arc: OrbitArc, terrain: Terrain) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and stop corner (row, column) of the lattice cells that the burst may see."""
+    grid = burst.grid
+    heights = [float(terrain.height.min()), float(terrain.height.max())]
+    first, last = (arc.seconds(time) for time in (grid.first_line_time, grid.stop_time))
+    t, r, h = np.meshgrid(np.linspace(first, last, 3), np.linspace(grid.near_range_m, grid.far_range_m, 3), heights)
+    lat, lon, _ = ecef_to_geodetic(rdr2geo(t, r, h, arc))
+    rows = (terrain.latitude_deg[0] - np.degrees(lat)) / terrain.posting_deg
+    columns = (np.degrees(lon) - terrain.longitude_deg[0]) / terrain.posting_deg
+    reach = math.ceil(_REACH_M / min(terrain.spacing_m))
+    height, width = terrain.shape
+    start = max(int(rows.min()) - reach, 1), max(int(columns.min()) - reach, 1)
+    return start, (min(int(rows.max()) + reach, height - 2), min(int(columns.max()) + reach, width - 2))
+
+
+def _add_noise(values: NDArray[np.complex64], power: float, seed: tuple[int, ...]) -> None:
+    """Add white circular noise of a given power, in place."""
+    generator = np.random.default_rng(seed)
+    scale = np.float32(math.sqrt(power / 2))
+    for row in values:
+        noise = generator.standard_normal(2 * row.size, dtype=np.float32)
+        row += scale * noise.view(np.complex64)
+
+
+def _filter(values: NDArray[np.complex64], burst: Burst) -> None:
+    """Shape both spectra, in place, a block at a time."""
+    azimuth, range_ = _occupied(burst)
+    along = band_filter(values.shape[1], SAMPLE_TAPS, range_)
+    for block in np.array_split(values, max(1, values.shape[0] // _BLOCK)):
+        block[:] = fft.ifft(fft.fft(block, axis=1) * along, axis=1, overwrite_x=True)
+    across = band_filter(values.shape[0], LINE_TAPS, azimuth)
+    for block in np.array_split(values, max(1, values.shape[1] // _BLOCK), axis=1):
+        turned = np.ascontiguousarray(block.T)
+        block[:] = fft.ifft(fft.fft(turned, overwrite_x=True) * across, overwrite_x=True).T
+
+
+def _delivered(burst: Burst, values: NDArray[np.complex64], terms: DerampTerms) -> NDArray[np.int16]:
+    grid, valid = burst.grid, burst.valid
+    eta = (np.arange(grid.lines) - grid.lines / 2) * grid.line_interval_s
+    inner = slice(SAMPLE_PAD, SAMPLE_PAD + grid.samples)
+    out = np.zeros((*grid.shape, 2), dtype=np.int16)
+    window = valid.row, valid.row_stop, valid.column, valid.column_stop
+    image = values[LINE_PAD : LINE_PAD + grid.lines, inner]
+    finish(image, eta, terms.k_t[inner], terms.f_dc[inner], terms.eta_ref[inner], window, out)
+    return out

@@ -1,0 +1,157 @@
+"""What moves phases: a Mogi source, a fault, and the atmosphere, as slant range change of every node and pass."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.interpolate import RectBivariateSpline
+
+from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef, line_of_sight
+from topsar.simulate.fields import power_law_field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.simulate.plan import ProductPlan
+    from topsar.simulate.recipe import Recipe
+    from topsar.simulate.terrain import Terrain
+
+_POISSON = 0.25
+_FAULT_STRIKE_RAD = math.radians(25.0)
+_MOGI_PLACE = (0.5, 0.42)  # in the frame, from the north and from the west
+_FAULT_PLACE = (0.35, 0.6)
+_FAULT_LENGTH_SHARE = 0.35  # of the frame's height
+_FAULT_FADE = 3.0  # locking depths over which the far field fades, so that nothing tilts the frame
+_TURBULENCE_BAND_M = (600.0, 30_000.0)
+_LATTICE = 48
+
+
+def mogi(
+    east_m: NDArray[np.float64], north_m: NDArray[np.float64], *, volume_m3: float, depth_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Surface displacement (east, north, up; m) of a point source of volume change in an elastic half-space.
+
+    Mogi (1958), Bulletin of the Earthquake Research Institute 36.
+    """
+    distance3 = (east_m**2 + north_m**2 + depth_m**2) ** 1.5
+    scale = (1 - _POISSON) / math.pi * volume_m3 / distance3
+    return scale * east_m, scale * north_m, scale * depth_m
+
+
+def screw_dislocation(
+    across_m: NDArray[np.float64], along_m: NDArray[np.float64], *, slip_m: float, depth_m: float, length_m: float
+) -> NDArray[np.float64]:
+    """Displacement along strike (m) of a vertical strike-slip fault locked above ``depth_m``.
+
+    u = s/π · arctan(x/D) (Savage and Burford, 1973, Journal of Geophysical Research 78), faded smoothly beyond the
+    fault's length and away from it.
+    """
+    fade = np.exp(-((2 * along_m / length_m) ** 4) - (across_m / (_FAULT_FADE * depth_m)) ** 2 / 2)
+    return np.asarray(slip_m / math.pi * np.arctan(across_m / depth_m) * fade, dtype=np.float64)
+
+
+def deformation_los(recipe: Recipe, terrain: Terrain, product: ProductPlan) -> NDArray[np.float32]:
+    """Range change (m, positive away) of the nodes between the first and the last day.
+
+    The line of sight is that of ``product``'s pass at the mean height of the terrain.
+
+    Returns
+    -------
+    (rows, columns) float32
+    """
+    lattice = _coarse(terrain)
+    east, north, up = line_of_sight_lattice(terrain, product, lattice)
+    rows, columns = (np.arange(n, dtype=np.float64) for n in terrain.shape)
+    change = np.empty(terrain.shape, dtype=np.float32)
+    splines = [RectBivariateSpline(*lattice, values, kx=2, ky=2) for values in (east, north, up)]
+    for block in np.array_split(rows, max(1, len(rows) // 256)):
+        motion = _displacement(recipe, terrain, block, columns)
+        toward = sum(s(block, columns) * u for s, u in zip(splines, motion, strict=True))
+        change[block.astype(int)] = -toward
+    return change
+
+
+def _displacement(
+    recipe: Recipe, terrain: Terrain, rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    height, width = terrain.shape
+    d_north, d_east = terrain.spacing_m
+    volume, depth = recipe.mogi_volume_m3, recipe.mogi_depth_m
+    north = (_MOGI_PLACE[0] * height - rows[:, None]) * d_north
+    east = (columns - _MOGI_PLACE[1] * width) * d_east
+    u_east, u_north, u_up = mogi(east, north, volume_m3=volume, depth_m=depth)
+    north = (_FAULT_PLACE[0] * height - rows[:, None]) * d_north
+    east = (columns - _FAULT_PLACE[1] * width) * d_east
+    sin_s, cos_s = math.sin(_FAULT_STRIKE_RAD), math.cos(_FAULT_STRIKE_RAD)
+    slip = screw_dislocation(
+        east * cos_s - north * sin_s,
+        east * sin_s + north * cos_s,
+        slip_m=recipe.fault_slip_m,
+        depth_m=recipe.fault_depth_m,
+        length_m=_FAULT_LENGTH_SHARE * height * d_north,
+    )
+    return u_east + sin_s * slip, u_north + cos_s * slip, u_up
+
+
+def _coarse(terrain: Terrain) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rows, columns = (np.linspace(0, n - 1, max(4, n // _LATTICE)) for n in terrain.shape)
+    return rows, columns
+
+
+def line_of_sight_lattice(
+    terrain: Terrain, product: ProductPlan, lattice: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """East, north and up of the unit vector to the satellite, at fractional rows and columns of the terrain."""
+    lat = np.radians(terrain.latitude_deg[0] - lattice[0] * terrain.posting_deg)
+    lon = np.radians(terrain.longitude_deg[0] + lattice[1] * terrain.posting_deg)
+    lat_grid, lon_grid = np.meshgrid(lat, lon, indexing="ij")
+    points = geodetic_to_ecef(lat_grid, lon_grid, float(terrain.height.mean()))
+    arc = product.arc
+    time_s, _ = geo2rdr(points, arc)
+    east, north, up = np.moveaxis(line_of_sight(points, arc.position(time_s)), -1, 0)
+    return east, north, up
+
+
+def atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.float32]:
+    """Slant delay (m) of the nodes on pass ``number``: turbulence and a part that goes with height.
+
+    Returns
+    -------
+    (rows, columns) float32
+    """
+    seed = recipe.seed + 1000 * (number + 1)
+    # 8/3 is the exponent of the one-dimensional spectrum's surface; the two-dimensional density falls one faster
+    screen = power_law_field(terrain.shape, terrain.spacing_m, exponent=8 / 3 + 1, band_m=_TURBULENCE_BAND_M, seed=seed)
+    slope = recipe.stratified_m_per_km * float(np.random.default_rng(seed).standard_normal())
+    relative = (terrain.height - terrain.height.mean()) / np.float32(1000)
+    return np.asarray(recipe.turbulence_m * screen + slope * relative, dtype=np.float32)
+
+
+def range_change(
+    recipe: Recipe, terrain: Terrain, product: ProductPlan, deformation: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Slant range change (m, positive away from the satellite) of the nodes on the pass of ``product``.
+
+    Parameters
+    ----------
+    recipe, terrain
+    product : ProductPlan
+    deformation : (rows, columns) float32
+        Between the first and the last day, as `deformation_los` gives it.
+
+    Returns
+    -------
+    (rows, columns) float32
+    """
+    first, last = recipe.acquisitions[0].day, recipe.acquisitions[-1].day
+    share = (product.acquisition.day - first).days / max((last - first).days, 1)
+    return np.asarray(np.float32(share) * deformation + atmosphere(recipe, terrain, product.number), dtype=np.float32)
+
+
+def temporal_coherence(recipe: Recipe, terrain: Terrain, first: int, second: int) -> NDArray[np.float32]:
+    """Share of scatterers that two passes have in common, ``stable`` + (1 - stable) exp(-Δt/τ); zero on water."""
+    days = abs((recipe.acquisitions[second].day - recipe.acquisitions[first].day).days)
+    kept = math.exp(-days / recipe.decorrelation_days)
+    return np.where(terrain.stable < 0, 0, terrain.stable + (1 - terrain.stable) * kept).astype(np.float32)

@@ -1,0 +1,122 @@
+"""Measurement TIFFs as the S-1 IPF writes them: complex int16, one strip per line, ground control points."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SHORT, _LONG, _DOUBLE, _ASCII = 3, 4, 12, 2
+_FORMAT = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
+_COMPLEX_INT = 5
+_BYTES_PER_SAMPLE = 4
+_GEO_KEYS = (1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundPoint:
+    """A ground control point: image position and WGS84 degrees and metres."""
+
+    line: int
+    pixel: int
+    latitude_deg: float
+    longitude_deg: float
+    height_m: float
+
+
+class MeasurementFile:
+    """A measurement being written: header first, then bursts in any order.
+
+    Parameters
+    ----------
+    path : Path
+    lines, samples : int
+    points : sequence of GroundPoint
+    description : str
+    time : datetime
+
+    Attributes
+    ----------
+    data_offset : int
+        Byte at which line 0 begins; lines follow each other without gaps.
+    """
+
+    def __init__(
+        self, path: Path, *, lines: int, samples: int, points: Sequence[GroundPoint], description: str, time: datetime
+    ) -> None:
+        self.path = path
+        self.samples = samples
+        header, self.data_offset = _header(lines, samples, points, description, time)
+        with path.open("wb") as file:
+            file.write(header)
+            file.truncate(self.data_offset + lines * samples * _BYTES_PER_SAMPLE)
+
+    def offset(self, line: int) -> int:
+        """Byte at which a line begins."""
+        return self.data_offset + line * self.samples * _BYTES_PER_SAMPLE
+
+    def write(self, first_line: int, block: NDArray[np.int16]) -> None:
+        """Write lines (lines, samples, 2) from ``first_line`` on; safe from several threads for different lines."""
+        with self.path.open("r+b") as file:
+            file.seek(self.offset(first_line))
+            file.write(np.ascontiguousarray(block, dtype="<i2").data)
+
+
+def _header(
+    lines: int, samples: int, points: Sequence[GroundPoint], description: str, time: datetime
+) -> tuple[bytes, int]:
+    """Header, directory and their arrays, and the offset of the first strip."""
+    tie = [
+        value
+        for p in points
+        for value in (float(p.pixel), float(p.line), 0.0, p.longitude_deg, p.latitude_deg, p.height_m)
+    ]
+    strip = samples * _BYTES_PER_SAMPLE
+
+    def entries(first: int) -> list[tuple[int, int, Sequence[float] | str]]:
+        return [
+            (256, _LONG, [samples]),
+            (257, _LONG, [lines]),
+            (258, _SHORT, [8 * _BYTES_PER_SAMPLE]),
+            (259, _SHORT, [1]),
+            (262, _SHORT, [1]),
+            (270, _ASCII, description),
+            (273, _LONG, range(first, first + lines * strip, strip)),
+            (277, _SHORT, [1]),
+            (278, _LONG, [1]),
+            (279, _LONG, [strip] * lines),
+            (284, _SHORT, [1]),
+            (305, _ASCII, "topsar simulator"),
+            (306, _ASCII, f"{time:%Y:%m:%d %H:%M:%S}"),
+            (339, _SHORT, [_COMPLEX_INT]),
+            (33922, _DOUBLE, tie),
+            (34735, _SHORT, _GEO_KEYS),
+        ]
+
+    size = len(_directory(entries(0)))
+    return _directory(entries(size)), size
+
+
+def _directory(entries: list[tuple[int, int, Sequence[float] | str]]) -> bytes:
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    after = len(head) + 12 * len(entries) + 4
+    fields, arrays = b"", b""
+    for tag, kind, values in entries:
+        if isinstance(values, str):
+            data, count = values.encode("ascii") + b"\0", len(values) + 1
+        else:
+            data, count = struct.pack(f"<{len(values)}{_FORMAT[kind]}", *values), len(values)
+        if len(data) <= 4:
+            fields += struct.pack("<HHI4s", tag, kind, count, data)
+        else:
+            fields += struct.pack("<HHII", tag, kind, count, after + len(arrays))
+            arrays += data + b"\0" * (-len(data) % 8)
+    return head + fields + struct.pack("<I", 0) + arrays
