@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from fake_steps import inspect
+from fake_steps import inspect, wait_for
 from topsar.errors import TopsarError
 from topsar.model import Ended, Event, Reason, Status
 from topsar.schedule.evidence import Store
@@ -110,12 +109,20 @@ def test_garbage_in_the_lock_file(tmp_path: Path) -> None:
         pass
 
 
-def test_guard_ends_nothing_after_a_clean_end(mark: str) -> None:
+def test_guard_spares_other_runs(mark: str) -> None:
     with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{mark}.1."}) as step:
-        with Guard(mark):
+        with Guard("other"), Guard(mark[:-1]):
             pass
         assert step.poll() is None
-        assert marked(f"{mark}.") == [step.pid]
+        with Guard(mark):
+            pass
+        assert step.wait(5) == -9
+
+
+def test_marks_do_not_overlap(mark: str) -> None:
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{mark}.12."}) as step:
+        assert wait_for(lambda: marked(f"{mark}.12.") == [step.pid])
+        assert marked(f"{mark}.1.") == []
         step.kill()
 
 
@@ -129,12 +136,9 @@ def test_guard_ends_the_run_of_a_killed_scheduler(mark: str) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as scheduler:
         assert scheduler.stdout is not None
         scheduler.stdout.readline()
-        assert marked(f"{mark}.")
+        assert wait_for(lambda: marked(f"{mark}.") != [])
         scheduler.kill()
-    until = time.monotonic() + 5
-    while marked(f"{mark}.") and time.monotonic() < until:
-        time.sleep(0.02)
-    assert marked(f"{mark}.") == []
+    assert wait_for(lambda: marked(f"{mark}.") == [])
 
 
 def test_removal_never_follows_a_link(tmp_path: Path) -> None:

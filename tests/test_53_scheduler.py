@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
+import pkgutil
 import signal
 import threading
 import time
@@ -368,3 +371,13 @@ def test_folder_artifacts(bench: Bench) -> None:
     outcome = run_jobs([job("a", step)], runs=bench.runs, inspect=lambda path: {"files": len(list(path.rglob("*")))})[0]
     assert outcome.freed_bytes == 2
     assert not (bench.runs / "a" / "folder").exists()
+
+
+@pytest.mark.parametrize("name", [info.name for info in pkgutil.iter_modules(schedule.__path__)])
+def test_examples_in_docstrings(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"topsar.schedule.{name}")).failed == 0
+
+
+def test_exports_are_sorted_and_exist() -> None:
+    assert schedule.__all__ == sorted(schedule.__all__)
+    assert all(hasattr(schedule, name) for name in schedule.__all__)

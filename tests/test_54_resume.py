@@ -6,15 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from fake_steps import Bench, chain, inspect, make_step
+from fake_steps import Bench, chain, inspect, make_step, wait_for
 from topsar.model import Job, Status
 from topsar.schedule import plan_jobs, read_journal
-from topsar.schedule.guard import marked
 
 ALL = ["a/read", "a/form", "a/filter", "a/unwrap"]
 
@@ -153,15 +151,6 @@ def living(runs: Path) -> int:
     return found
 
 
-def wait_for(condition: object, seconds: float = 10.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def under_way(runs: Path) -> bool:
     return (runs / "a/started").exists() and (runs / "b/started").exists()
 
@@ -225,10 +214,3 @@ def test_a_nohup_scheduler_ignores_hangups(tmp_path: Path) -> None:
         scheduler.send_signal(signal.SIGINT)
         scheduler.communicate(timeout=10)
     assert living(tmp_path) == 0
-
-
-def test_marks_of_steps_do_not_overlap() -> None:
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, "TOPSAR_MARK": "overlap.12."}) as step:
-        assert marked("overlap.1.") == []
-        assert marked("overlap.12.") == [step.pid]
-        step.kill()

@@ -29,7 +29,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from topsar.model import Command, Ended, Reason
-from topsar.schedule.guard import MARK, end_marked
+from topsar.schedule.guard import MARK, end_all, end_marked
 from topsar.schedule.memory import oom_kills, session_memory
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
         reason = Reason.RETRYABLE if isinstance(exc, BlockingIOError) else Reason.ERROR
         return never_ran(reason, f"cannot start {command.argv[0]}: {exc}")
     cut_short, peak = _watch(process.pid, started, command, handle)
-    code, cpu_s, highest = _reap(process, command)
+    code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
     message = last_words(command.log, offset)
     over = oom_kills() > kills or 0 < reserved_bytes < peak
@@ -223,10 +223,12 @@ def _terminate(pid: int, command: Command, handle: Handle) -> None:
         time.sleep(0.01)
 
 
-def _reap(process: subprocess.Popen[bytes], command: Command) -> tuple[int, float, int]:
+def _reap(process: subprocess.Popen[bytes], command: Command, *, is_cut_short: bool) -> tuple[int, float, int]:
     """End what is left of the tree, then the process; return its exit code, CPU seconds and highest memory."""
     # The leader is not reaped yet, so its process group cannot be anybody else's.
-    _signal_tree(process.pid, command, signal.SIGKILL)
+    strays = _signal_tree(process.pid, command, signal.SIGKILL)
+    if strays or (is_cut_short and MARK in command.env):
+        end_all(command.env[MARK])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     # Linux counts into ru_maxrss what the process was before it became the command: a copy of this one.
@@ -235,11 +237,11 @@ def _reap(process: subprocess.Popen[bytes], command: Command) -> tuple[int, floa
     return process.returncode, usage.ru_utime + usage.ru_stime, highest
 
 
-def _signal_tree(pid: int, command: Command, number: int) -> None:
+def _signal_tree(pid: int, command: Command, number: int) -> int:
+    """Signal the process group and whoever left it; return how many of the latter there were."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    if MARK in command.env:
-        end_marked(command.env[MARK], number)
+    return end_marked(command.env[MARK], number) if MARK in command.env else 0
 
 
 def _reason(code: int, message: str, *, is_over: bool) -> Reason:

@@ -5,7 +5,8 @@ those that move to a session of their own. Whoever bears the mark can be found i
 
 A scheduler that is killed with SIGKILL can end nothing. So it starts one guard beside it: this file as a script, in a
 session of its own, with a pipe from the scheduler as its standard input. The kernel closes the pipe when the
-scheduler dies, however it dies; the guard then ends every process with the run's mark. Should the guard be killed too,
+scheduler dies, however it dies; the guard then ends every process with the run's mark (after a clean end there is
+none). Should the guard be killed too,
 the next scheduler on the same folder finds the mark in the lock file and does the same before it starts.
 
 This was chosen over ``PR_SET_PDEATHSIG``, which needs a ``preexec_fn`` (unsafe in a program with threads), is tied to
@@ -26,7 +27,6 @@ from pathlib import Path
 MARK = "TOPSAR_MARK"
 """The variable that carries the mark."""
 
-_FAREWELL = b"done"
 _QUIET_PASSES = 3
 
 
@@ -57,16 +57,20 @@ def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
     return len(found)
 
 
-def end_run(mark: str, timeout_s: float = 10.0) -> None:
-    """End every process of a run whose scheduler is dead, also one that is just being started."""
+def end_all(mark: str, timeout_s: float = 10.0) -> None:
+    """End every process whose mark starts with ``mark``, also one that is just being started.
+
+    While a process is between fork and the end of exec its environment cannot be read; so nobody must be found several
+    times in a row.
+    """
     quiet, until = 0, time.monotonic() + timeout_s
     while quiet < _QUIET_PASSES and time.monotonic() < until:
-        quiet = 0 if end_marked(f"{mark}.") else quiet + 1
+        quiet = 0 if end_marked(mark) else quiet + 1
         time.sleep(0.03)
 
 
 class Guard:
-    """A context within which the death of this process ends every process of the run.
+    """A context after which no process of the run lives, however it is left, be it by the death of this process.
 
     Parameters
     ----------
@@ -87,16 +91,15 @@ class Guard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(_FAREWELL)
+        self._process.communicate()
 
 
 def main() -> None:
-    """Wait for the scheduler's end, then end what it left behind."""
+    """Wait until the scheduler is done or dead, then end what it left behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if sys.stdin.buffer.read() != _FAREWELL:
-        end_run(sys.argv[1])
+    sys.stdin.buffer.read()
+    end_all(f"{sys.argv[1]}.")
 
 
 if __name__ == "__main__":

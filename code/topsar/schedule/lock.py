@@ -16,7 +16,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
-from topsar.schedule.guard import end_run
+from topsar.schedule.guard import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def _holder(path: Path) -> dict[str, Any]:
 def _end_leftovers(dead: dict[str, Any]) -> None:
     mark = dead.get("mark")
     if isinstance(mark, str) and mark and dead.get("host") == socket.gethostname():
-        end_run(mark)
+        end_all(f"{mark}.")
 
 
 def _write(file: int, text: str) -> None:

@@ -114,7 +114,7 @@ def _true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np
     """4π/λ times the range change from reference to secondary, at the pixel centres; NaN outside the truth."""
     changes = []
     for date in (facts["reference_date"], facts["secondary_date"]):
-        day = date[:10].replace("-", "")
+        day = date.replace("-", "")
         values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
         changes.append(values)
     x, y = np.meshgrid(

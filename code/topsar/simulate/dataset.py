@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from topsar.simulate.dem import write_dem
+from topsar.raster import write_geotiff, write_text
 from topsar.simulate.eof import write_orbit_file
 from topsar.simulate.focus import Surface
 from topsar.simulate.motion import deformation_los, range_change
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import Recipe
 from topsar.simulate.safe import write_product
-from topsar.simulate.terrain import build_terrain
+from topsar.simulate.terrain import Terrain, build_terrain
 from topsar.simulate.truth import write_facts, write_maps, write_range_change
+
+_WGS84_3D = "EPSG:4979"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ def simulate(
     ------
     ValueError
         If the recipe contradicts itself.
-    OSError
+    ProductError, OSError
         If something cannot be written.
     """
     threads = threads or len(os.sched_getaffinity(0))
@@ -71,7 +73,7 @@ def simulate(
         sub.mkdir(parents=True, exist_ok=True)
     products = plan_products(recipe)
     terrain = build_terrain(recipe, products)
-    dem = write_dem(folder / "dem" / "dem.tif", terrain)
+    dem = _write_dem(folder / "dem" / "dem.tif", terrain)
     write_maps(truth, recipe, terrain)
     watch("terrain")
     deformation = deformation_los(recipe, terrain, products[0][0])
@@ -96,12 +98,19 @@ def simulate(
     )
 
 
+def _write_dem(path: Path, terrain: Terrain) -> Path:
+    """The heights, with a three-dimensional CRS that declares them ellipsoidal."""
+    grid = replace(terrain.grid(), crs=_WGS84_3D)
+    write_geotiff(path, terrain.height, grid, nodata=float("nan"), unit="m", description="ellipsoidal height")
+    return path
+
+
 def _write_pairs(path: Path, products: tuple[tuple[ProductPlan, ...], ...], pairs: tuple[tuple[int, int], ...]) -> Path:
     lines = ["# reference, secondary"]
     for pair in pairs:
         sides = [[product.name.removesuffix(".SAFE") for product in products[k]] for k in pair]
         lines.append(", ".join(_side(names) for names in sides))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
     return path
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.raster import atomic_path
+from topsar.raster import write_text
 from topsar.simulate.plan import ProductPlan
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def write_orbit_file(folder: Path, product: ProductPlan) -> Path:
 
     Raises
     ------
-    OSError
+    ProductError
         If it cannot be written.
     """
     day = datetime.combine(product.start.date(), datetime.min.time(), tzinfo=timezone.utc)
@@ -36,8 +36,7 @@ def write_orbit_file(folder: Path, product: ProductPlan) -> Path:
     name = f"{mission}_OPER_AUX_POEORB_OPOD_{created:%Y%m%dT%H%M%S}_V{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}"
     orbit = product.track.vectors(start, stop)
     path = folder / f"{name}.EOF"
-    with atomic_path(path) as temporary:
-        temporary.write_text(_document(name, mission, product.absolute_orbit, start, stop, created, orbit))
+    write_text(path, _document(name, mission, product.absolute_orbit, start, stop, created, orbit))
     return path
 
 

@@ -22,7 +22,7 @@ def power_law_field(
     spacing_m : (float, float)
         Between rows and between columns.
     exponent : float
-        Of the two-dimensional spectrum: 8/3 + 1 for turbulent delay (Hanssen, 2001, section 4.7), 3.5 to 4 for relief.
+        Of the two-dimensional spectrum; 11/3 for turbulent delay (Hanssen, 2001, section 4.7), 3.5 to 4 for relief.
     band_m : (float, float)
         Shortest and longest wavelength, m: shorter ones are smoothed away, longer ones levelled off.
     seed : int

@@ -24,6 +24,7 @@ _MOGI_PLACE = (0.5, 0.42)  # in the frame, from the north and from the west
 _FAULT_PLACE = (0.35, 0.6)
 _FAULT_LENGTH_SHARE = 0.35  # of the frame's height
 _FAULT_FADE = 3.0  # locking depths over which the far field fades, so that nothing tilts the frame
+_TURBULENCE_EXPONENT = 11 / 3
 _TURBULENCE_BAND_M = (600.0, 30_000.0)
 _LATTICE = 48
 
@@ -122,8 +123,9 @@ def atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.floa
     (rows, columns) float32
     """
     seed = recipe.seed + 1000 * (number + 1)
-    # 8/3 is the exponent of the one-dimensional spectrum's surface; the two-dimensional density falls one faster
-    screen = power_law_field(terrain.shape, terrain.spacing_m, exponent=8 / 3 + 1, band_m=_TURBULENCE_BAND_M, seed=seed)
+    screen = power_law_field(
+        terrain.shape, terrain.spacing_m, exponent=_TURBULENCE_EXPONENT, band_m=_TURBULENCE_BAND_M, seed=seed
+    )
     slope = recipe.stratified_m_per_km * float(np.random.default_rng(seed).standard_normal())
     relative = (terrain.height - terrain.height.mean()) / np.float32(1000)
     return np.asarray(recipe.turbulence_m * screen + slope * relative, dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,11 +44,11 @@ def write_facts(folder: Path, recipe: Recipe, terrain: Terrain, products: tuple[
         folder / "truth.json",
         {
             "wavelength_m": WAVELENGTH_M,
-            "truth_phase": "reference * conj(secondary): 4 pi / wavelength * (range change of secondary - of reference)",
+            "truth_phase": "reference * conj(secondary): 4 pi / wavelength * (range change secondary - reference)",
             "perpendicular_baseline": "positive where (ground - first) x (this - first) points along the flight",
             "shifts": "the image content lies so many lines and samples later than the annotation and the orbit say",
             "height": "ellipsoidal; between nodes the simulated ground is their Catmull-Rom interpolation",
-            "recipe": _plain(asdict(recipe)),
+            "recipe": recipe,
             "terrain": {
                 "rows": terrain.shape[0],
                 "columns": terrain.shape[1],
@@ -80,19 +79,10 @@ def _facts_of(product: ProductPlan) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """A dataclass's dictionary in JSON's types."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, int | float | str) else str(value)
-
-
 def _write(
     path: Path, recipe: Recipe, terrain: Terrain, values: NDArray[np.float32], unit: str, description: str
 ) -> None:
     step = recipe.truth_step
     grid = terrain.grid(step)
     decimated = np.ascontiguousarray(values[step // 2 :: step, step // 2 :: step][: grid.rows, : grid.columns])
-    write_geotiff(path, decimated, grid, nodata=float("nan"), unit=unit, description=description, tags={})
+    write_geotiff(path, decimated, grid, nodata=float("nan"), unit=unit, description=description)

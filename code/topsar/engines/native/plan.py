@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from topsar.model import Burst, Dem, Scene
     from topsar.settings import Options
 
-VERSION = "native 1"
+VERSION = "1"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
+_KEY = f"native {VERSION}"
 
 FINE_EAST_M, FINE_NORTH_M = 5.0, 10.0
 """Fine pixels are about this large: near a resolution cell in range, half of one in azimuth."""
@@ -372,13 +373,13 @@ def _pair_job(task: PairTask) -> Job:
             8,
         ),
         "filter": _step(
-            pair, "filter", (f"{pair}/interfere",), f"{VERSION} {task.filter_strength}", _BASE_MEMORY + pixels * 60, 1
+            pair, "filter", (f"{pair}/interfere",), f"{_KEY} {task.filter_strength}", _BASE_MEMORY + pixels * 60, 1
         ),
         "unwrap": _step(
             pair,
             "unwrap",
             (f"{pair}/interfere", f"{pair}/filter"),
-            f"{VERSION} {task.unwrapper}",
+            f"{_KEY} {task.unwrapper}",
             _BASE_MEMORY + pixels * 400,
             2,
         ),
@@ -411,7 +412,7 @@ def _inputs(windows: tuple[BurstWindow, ...]) -> list[Path]:
 def _signature(task: GeocodeTask | PairTask, *files: Path) -> str:
     """A task without the folders its inputs lie in, and what identifies these inputs."""
     known = json.loads(dump_task(task))
-    return json.dumps([VERSION, _without_folders(known), sorted({_identity(path) for path in files})], sort_keys=True)
+    return json.dumps([_KEY, _without_folders(known), sorted({_identity(path) for path in files})], sort_keys=True)
 
 
 def _without_folders(value: Any) -> Any:

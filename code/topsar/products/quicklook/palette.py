@@ -7,11 +7,13 @@ from functools import lru_cache
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 COMPONENTS = ("#6c9bd2", "#eda55d", "#77b98a", "#d07a76", "#a98fc9", "#d8c25f", "#79c0cd", "#b48a70")
 """Colours of connected components 1, 2, ...; they repeat."""
 
 STEPS = 256
+MAX_CHROMA, SMOOTHING = 0.16, 41
 
 
 def _oklch_to_rgb(
@@ -49,14 +51,13 @@ def cyclic() -> ListedColormap:
     turn = 2 * np.pi * np.arange(STEPS) / STEPS
     lightness = 0.70 + 0.115 * np.cos(turn)
     hue = turn + np.radians(100)
-    chroma = np.full(STEPS, 0.16)
-    for _ in range(60):
-        linear = _oklch_to_rgb(lightness, chroma, hue)
+    reach = np.full(STEPS, MAX_CHROMA)
+    for chroma in np.arange(MAX_CHROMA, 0.0, -0.002):
+        linear = _oklch_to_rgb(lightness, np.minimum(reach, chroma), hue)
         outside = (linear.min(axis=1) < 0) | (linear.max(axis=1) > 1)
-        chroma[outside] -= 0.002
-    smooth = np.ones(25) / 25
-    chroma = np.convolve(np.concatenate([chroma[-12:], chroma, chroma[:12]]), smooth, mode="valid")
-    return ListedColormap(_gamma(_oklch_to_rgb(lightness, chroma, hue)), name="phase")
+        reach[outside] = chroma - 0.002
+    smooth = uniform_filter1d(minimum_filter1d(reach, SMOOTHING, mode="wrap"), SMOOTHING, mode="wrap")
+    return ListedColormap(_gamma(_oklch_to_rgb(lightness, smooth, hue)), name="phase")
 
 
 @lru_cache(maxsize=1)

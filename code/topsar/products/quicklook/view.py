@@ -140,7 +140,7 @@ def hillshade(height: Real, grid: GeoGrid) -> Real:
     if min(height.shape) < 2:
         return np.full(height.shape, 0.5, np.float32)
     south, east = np.gradient(height, length / grid.rows, width / grid.columns)
-    toward_light = (east - south) / np.sqrt(2.0)
+    toward_light = (east + south) / np.sqrt(2.0)
     spread = float(np.nanstd(toward_light)) if np.isfinite(toward_light).any() else 0.0
     scaled = np.tanh(toward_light / max(2.0 * spread, 0.01))
     return np.asarray(np.nan_to_num(0.5 + 0.5 * scaled, nan=0.5), np.float32)

@@ -108,7 +108,7 @@ def _axes(dates: Sequence[date], baselines: dict[date, float], place: dict[date,
             parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="{anchor}">{day}</text>')
             last_x = x
     low, high = _baseline_range(baselines)
-    step = _round_step((high - low) / 4)
+    step = _round_step((high - low) / 6)
     for value in np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step:
         y = bottom - (value - low) / (high - low) * (bottom - TOP)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#eef1f4"/>')

@@ -1,0 +1,145 @@
+"""From products on disk to interferograms, against the truth that was put in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topsar import workflow
+from topsar.model import Event, Outcome, Status
+from topsar.raster import inspect, read_geotiff
+from topsar.settings import load_settings
+from topsar.simulate import Acquisition, recipe, simulate
+from topsar.simulate.compare import compare_closure, compare_pair
+
+LAYERS = (
+    "wrapped_phase", "filtered_phase", "unwrapped_phase", "coherence", "components", "amplitude", "height",
+    "los_east", "los_north", "los_up", "incidence", "displacement",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dates of one swath, two bursts, with misregistration, as directories and one zip."""
+    folder = tmp_path_factory.mktemp("data with spaces")
+    days = (
+        Acquisition(day=date(2025, 3, 3)),
+        Acquisition(day=date(2025, 3, 15), perpendicular_baseline_m=74.0, azimuth_shift_px=0.004, sync_s=1e-3),
+        Acquisition(day=date(2025, 3, 27), perpendicular_baseline_m=-41.0, azimuth_shift_px=-0.002),
+    )
+    simulate(folder, replace(recipe("tiny"), acquisitions=days))
+    return folder
+
+
+def process(data: Path, **flags: str) -> tuple[tuple[Outcome, ...], list[Event]]:
+    events: list[Event] = []
+    settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
+    return workflow.run(settings, observe=events.append), events
+
+
+def started(events: list[Event]) -> set[str]:
+    return {event.step for event in events if event.status is Status.RUNNING}
+
+
+@pytest.fixture(scope="module")
+def products(data: Path) -> list[Path]:
+    outcomes, _ = process(data)
+    pairs = [outcome for outcome in outcomes if outcome.is_pair]
+    assert [pair.status for pair in pairs] == [Status.DONE] * 3, [pair.message for pair in pairs]
+    return [data / "runs" / pair.job / "products" for pair in pairs]
+
+
+def test_phase_agrees_with_the_truth(data: Path, products: list[Path]) -> None:
+    for folder in products:
+        found = compare_pair(folder, data / "truth")
+        assert found.pixels > 20_000
+        assert abs(found.mean_rad) < 0.02
+        assert found.deviation_rad < 1.2 * found.expected_rad
+        assert found.tilt_rad < 0.05
+        assert found.seam_rad < 0.03
+
+
+def test_three_pairs_close(products: list[Path]) -> None:
+    (loop,) = compare_closure(products)
+    assert abs(loop.mean_rad) < 0.01
+    assert loop.deviation_rad < loop.expected_rad
+
+
+def test_spectral_diversity_finds_the_misregistration(products: list[Path]) -> None:
+    for folder, injected in zip(products, (0.004, -0.002, -0.006), strict=True):
+        found = json.loads((folder / "facts.json").read_text())["azimuth_misregistration"]
+        assert found["source"] == "enhanced spectral diversity"
+        assert abs(found["pixels"] - injected) < 5e-4
+        assert found["standard_error_pixels"] < 2e-4
+
+
+def test_layers_share_one_grid_and_describe_themselves(products: list[Path]) -> None:
+    grids = set()
+    for folder in products:
+        for name in LAYERS:
+            values, grid, tags = read_geotiff(folder / f"{name}.tif")
+            grids.add(grid)
+            assert values.shape == grid.shape
+            assert tags
+        assert json.loads((folder / "facts.json").read_text())["perpendicular_baseline_m"]
+        assert (folder / "filtered_phase.png").stat().st_size > 10_000
+    assert len(grids) == 1
+    grid = grids.pop()
+    assert grid.west % grid.dx == 0
+    assert grid.north % grid.dy == 0
+
+
+def test_signs_hold_together(products: list[Path]) -> None:
+    folder = products[0]
+    unwrapped = read_geotiff(folder / "unwrapped_phase.tif")[0]
+    displacement = read_geotiff(folder / "displacement.tif")[0]
+    wavelength = json.loads((folder / "facts.json").read_text())["wavelength_m"]
+    seen = np.isfinite(unwrapped)
+    np.testing.assert_allclose(displacement[seen], -wavelength / (4 * np.pi) * unwrapped[seen], atol=1e-6)
+    filtered = read_geotiff(folder / "filtered_phase.tif")[0]
+    cycles = (unwrapped - filtered)[seen] / (2 * np.pi)
+    np.testing.assert_allclose(cycles, np.round(cycles), atol=1e-3)
+    east, north, up = (read_geotiff(folder / f"los_{axis}.tif")[0] for axis in ("east", "north", "up"))
+    np.testing.assert_allclose(east**2 + north**2 + up**2, 1, atol=1e-5)
+    assert east.mean() < 0  # an ascending, right-looking satellite stands in the west
+    incidence = read_geotiff(folder / "incidence.tif")[0]
+    np.testing.assert_allclose(np.cos(np.radians(incidence)), up, atol=1e-4)
+
+
+def test_reports_the_batch(data: Path, products: list[Path]) -> None:
+    page = (data / "runs" / "report.html").read_text()
+    assert all(folder.parent.name in page for folder in products)
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_scratch_is_gone(data: Path, products: list[Path]) -> None:
+    assert not list((data / "runs").glob("slc_*/slc"))
+
+
+def test_second_run_does_nothing(data: Path, products: list[Path]) -> None:
+    before = inspect(products[0])
+    outcomes, events = process(data)
+    assert {outcome.status for outcome in outcomes if outcome.is_pair} == {Status.CACHED}
+    assert started(events) == set()
+    assert inspect(products[0]) == before
+
+
+def test_changed_filter_reruns_from_there(data: Path, products: list[Path]) -> None:
+    outcomes, events = process(data, FILTER_STRENGTH="0.8", UNWRAPPER="whirlwind")
+    assert {outcome.status for outcome in outcomes if outcome.is_pair} == {Status.DONE}
+    assert started(events) == {"filter", "unwrap", "products"}
+
+
+def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
+    process(data)
+    (products[1] / "coherence.tif").write_bytes(b"II*\0")
+    _, events = process(data)
+    assert {(event.job, event.step) for event in events if event.status is Status.RUNNING} == {
+        (products[1].parent.name, "products")
+    }
+    assert read_geotiff(products[1] / "coherence.tif")[0].max() <= 1

@@ -1,0 +1,76 @@
+"""An independent pair: real annotation and geometry, pixels simulated by a program that shares no code with this."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from topsar import workflow
+from topsar.engines.native.ground import to_lonlat
+from topsar.kernels.interferogram import phase_deviation
+from topsar.model import Status
+from topsar.raster import read_geotiff
+from topsar.settings import load_settings
+
+pytestmark = pytest.mark.real
+
+INJECTED_PX = 0.004
+NAMES = (
+    "S1A_IW_SLC__1SSV_20250406T022018_20250406T022024_058630_07421F_BABD",
+    "S1A_IW_SLC__1SSV_20250418T022018_20250418T022024_058805_074946_2685",
+)
+
+
+@pytest.fixture(scope="module")
+def laid_out(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pair in the layout of a data folder."""
+    source, data = shared_data / "referee", tmp_path_factory.mktemp("referee")
+    for folder, pattern in (("raw", "*.zip"), ("orbit_data", "*.EOF"), ("dem", "dem_egm96.tif")):
+        (data / folder).mkdir()
+        for path in source.glob(pattern):
+            (data / folder / path.name).symlink_to(path)
+    (data / "pairs.txt").write_text(" ".join(NAMES))
+    return data
+
+
+def process(data: Path, **flags: str) -> Path:
+    settings = load_settings(
+        env_file=None, data=data, pairs=data / "pairs.txt", flags={"DEM_DATUM": "egm96", "UNWRAPPER": "none"} | flags
+    )
+    (pair,) = (outcome for outcome in workflow.run(settings) if outcome.is_pair)
+    assert pair.status is Status.DONE, pair.message
+    return data / "runs" / pair.job / "products"
+
+
+def residual(products: Path, truth: Path, above: float) -> tuple[np.ndarray, np.ndarray]:
+    """Phase minus truth where coherence is above a bound, and the deviation that coherence and looks allow."""
+    phase, grid, _ = read_geotiff(products / "wrapped_phase.tif")
+    coherence = read_geotiff(products / "coherence.tif")[0]
+    expected, source, _ = read_geotiff(truth / "phase_truth_20250406_20250418.tif")
+    x, y = np.meshgrid(
+        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    )
+    lon, lat = to_lonlat(grid.crs, x, y)
+    place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
+    difference = np.angle(np.exp(1j * (phase - map_coordinates(expected, place, order=1, cval=np.nan))))
+    seen = (coherence > above) & np.isfinite(difference)
+    looks = json.loads((products / "facts.json").read_text())["independent_looks"]
+    return difference[seen], phase_deviation(coherence[seen], looks)
+
+
+@pytest.mark.parametrize("above", [0.5, 0.8])
+def test_phase_with_the_known_misregistration_removed(laid_out: Path, shared_data: Path, above: float) -> None:
+    products = process(laid_out, ESD=str(INJECTED_PX))
+    difference, expected = residual(products, shared_data / "referee" / "truth", above)
+    assert difference.size > 30_000
+    assert abs(difference.mean()) < 0.05
+    assert np.sqrt((difference**2).mean()) < 1.3 * np.sqrt((expected**2).mean())
+
+
+def test_spectral_diversity_finds_it(laid_out: Path) -> None:
+    facts = json.loads((process(laid_out) / "facts.json").read_text())
+    assert abs(facts["azimuth_misregistration"]["pixels"] - INJECTED_PX) < 2e-4

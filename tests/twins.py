@@ -1,0 +1,166 @@
+"""Plain NumPy twins of the Numba kernels, and the small world they are tried in.
+
+A twin says the same as its kernel in the plainest way: no lookup shortcuts, no unrolled sums, one point at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from topsar.kernels.geometry import OrbitArc, fit_orbit
+from topsar.kernels.resample import FRACTIONS, NODE_STEP, TAPS, RadarImage
+from topsar.kernels.tops import DerampTerms
+from topsar.model import SPEED_OF_LIGHT, Burst, Looks, Orbit, OrbitSource, RadarGrid, RangePolynomial, Window
+
+# --- twins ------------------------------------------------------------------------------------------------------
+
+
+def zero_doppler(point_m: NDArray[np.float64], arc: OrbitArc, reach_s: float = 30.0) -> tuple[float, float]:
+    """Time and range of one ECEF point: where a bracketing root finder sees (X - P) · V change its sign."""
+
+    def along_track(t_s: float) -> float:
+        return float((point_m - arc.position(t_s)) @ arc.velocity(t_s))
+
+    time_s = brentq(along_track, arc.origin_s - reach_s, arc.origin_s + reach_s, xtol=1e-13, rtol=1e-15)
+    return time_s, float(np.linalg.norm(point_m - arc.position(time_s)))
+
+
+def cubic(values: NDArray[np.float32], row: float, column: float) -> float:
+    """Catmull-Rom interpolation in its textbook matrix form; NaN where a tap is missing or void."""
+    if not (math.isfinite(row) and math.isfinite(column)):
+        return math.nan
+    i, j = math.floor(row), math.floor(column)
+    if i < 1 or j < 1 or i + 2 >= values.shape[0] or j + 2 >= values.shape[1]:
+        return math.nan
+    matrix = 0.5 * np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
+    u, v = row - i, column - j
+    taps = values[i - 1 : i + 3, j - 1 : j + 3].astype(np.float64)
+    return float(np.array([1, u, u**2, u**3]) @ matrix @ taps @ matrix.T @ np.array([1, v, v**2, v**3]))
+
+
+def deramp(slc: NDArray[np.complex64], eta_s: NDArray[np.float64], terms: DerampTerms) -> NDArray[np.complex128]:
+    """The definition: the burst times exp(jφ)."""
+    return slc * np.exp(1j * terms.phase(eta_s))
+
+
+def cross_multiply(
+    reference: NDArray[np.complex64], secondary: NDArray[np.complex64], looks: Looks
+) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Sums over looks of r s*, |r|², |s|² and of pixels where both dates have signal."""
+    both = (np.abs(reference) > 0) & (np.abs(secondary) > 0)
+    r, s = np.where(both, reference, 0).astype(np.complex128), np.where(both, secondary, 0).astype(np.complex128)
+    rows, columns = r.shape[0] // looks.north, r.shape[1] // looks.east
+
+    def looked(values: NDArray[np.generic]) -> NDArray[np.generic]:
+        return values.reshape(rows, looks.north, columns, looks.east).sum(axis=(1, 3))
+
+    return looked(r * np.conj(s)), looked(np.abs(r) ** 2), looked(np.abs(s) ** 2), looked(both.astype(np.int64))
+
+
+def signal(image: RadarImage, time_s: float, range_m: float) -> complex:
+    """Signal of a deramped image at one time and range: interpolated, ramped again, flattened; 0 outside."""
+    line = (time_s - image.first_time_s) / image.line_interval_s
+    sample = (range_m - image.near_range_m) / image.range_spacing_m
+    i, j = math.floor(line) - 3 - image.line, math.floor(sample) - 3 - image.sample
+    lines, samples = image.real.shape
+    if i < 0 or j < 0 or i + TAPS > lines or j + TAPS > samples:
+        return 0j
+    patch = image.real[i : i + TAPS, j : j + TAPS] + 1j * image.imag[i : i + TAPS, j : j + TAPS].astype(np.float64)
+    azimuth = image.azimuth_table[round((line % 1) * FRACTIONS)].astype(np.float64)
+    range_ = image.range_table[round((sample % 1) * FRACTIONS)].astype(np.float64)
+    at = np.arange(len(image.k_t))
+    k_t, f_dc, eta_ref = (np.interp(sample, at, term) for term in (image.k_t, image.f_dc, image.eta_ref))
+    eta = (line - image.mid_line) * image.line_interval_s - eta_ref
+    ramp = np.pi * k_t * eta**2 + 2 * np.pi * f_dc * eta
+    return complex((azimuth @ patch @ range_) * np.exp(1j * (ramp + 4 * np.pi * range_m / image.wavelength_m)))
+
+
+def geocode(
+    nodes: NDArray[np.float64], dem: NDArray[np.float32], image: RadarImage, arc: OrbitArc, shape: tuple[int, int]
+) -> NDArray[np.complex128]:
+    """Pixel by pixel: ground from the four nodes around, height, exact zero-Doppler position, signal."""
+    out = np.zeros(shape, np.complex128)
+    for row, column in np.ndindex(shape):
+        i, j = row // NODE_STEP, column // NODE_STEP
+        u, v = row % NODE_STEP / NODE_STEP, column % NODE_STEP / NODE_STEP
+        corners = nodes[i : i + 2, j : j + 2, :8]
+        ground = np.einsum("i,j,ijk->k", [1 - u, u], [1 - v, v], corners)
+        height = cubic(dem, ground[6], ground[7])
+        if not math.isnan(height):
+            time_s, range_m = zero_doppler(ground[:3] + height * ground[3:6], arc)
+            out[row, column] = signal(image, time_s, range_m)
+    return out
+
+
+# --- a small world ----------------------------------------------------------------------------------------------
+
+EPOCH = datetime(2024, 3, 1, 6, 0, tzinfo=timezone.utc)
+EARTH_RATE_RAD_S = 7.2921151467e-5
+
+
+def circular_orbit(
+    *, latitude_deg: float = 40.0, offset_m: tuple[float, float] = (0.0, 0.0), step_s: float = 10.0, span_s: float = 120
+) -> Orbit:
+    """Sentinel-1's orbit as a circle, ascending over ``latitude_deg`` at `EPOCH`, shifted (up, to the left)."""
+    radius, inclination = 7_071_000.0 + offset_m[0], math.radians(98.18)
+    turn = math.sqrt(3.986004418e14 / 7_071_000.0**3)
+    start = math.asin(math.sin(math.radians(latitude_deg)) / math.sin(inclination))
+    times = np.arange(-span_s, span_s + 1, step_s)
+    u, theta = start + turn * times, EARTH_RATE_RAD_S * times
+    along = np.stack([np.cos(u), np.sin(u) * math.cos(inclination), np.sin(u) * math.sin(inclination)], axis=-1)
+    ahead = np.stack([-np.sin(u), np.cos(u) * math.cos(inclination), np.cos(u) * math.sin(inclination)], axis=-1)
+    normal = np.array([0.0, -math.sin(inclination), math.cos(inclination)])
+    place = radius * along + offset_m[1] * normal
+    speed = radius * turn * ahead
+    spin = np.stack([speed[:, 0] + EARTH_RATE_RAD_S * place[:, 1], speed[:, 1] - EARTH_RATE_RAD_S * place[:, 0]], -1)
+
+    def to_earth(x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([x * np.cos(theta) + y * np.sin(theta), y * np.cos(theta) - x * np.sin(theta), z], axis=-1)
+
+    return Orbit(
+        source=OrbitSource.PRECISE,
+        name="circle",
+        epoch=EPOCH,
+        times_s=times,
+        positions_m=to_earth(*place.T),
+        velocities_m_s=to_earth(spin[:, 0], spin[:, 1], speed[:, 2]),
+    )
+
+
+def arc_of(orbit: Orbit, seconds: float = 4.0) -> OrbitArc:
+    """The orbit from `EPOCH` on, as the engine fits it."""
+    return fit_orbit(orbit, EPOCH, EPOCH + timedelta(seconds=seconds))
+
+
+def small_burst(*, lines: int = 1500, samples: int = 2000, near_range_m: float = 850_000.0) -> Burst:
+    """An IW1 burst with real timing, sampling and Doppler, of fewer samples."""
+    tau = 2 * near_range_m / SPEED_OF_LIGHT
+    return Burst(
+        scene="small",
+        swath="IW1",
+        polarisation="VV",
+        index=0,
+        burst_id=None,
+        measurement="none",
+        first_line=0,
+        grid=RadarGrid(
+            first_line_time=EPOCH,
+            line_interval_s=2.055556299999998e-3,
+            near_range_m=near_range_m,
+            range_spacing_m=SPEED_OF_LIGHT / (2 * 64.34523812571428e6),
+            lines=lines,
+            samples=samples,
+        ),
+        valid=Window(row=0, column=0, rows=lines, columns=samples),
+        radar_frequency_hz=5.405000454334350e9,
+        steering_rate_rad_s=math.radians(1.590368784),
+        fm_rate=RangePolynomial(t0_s=tau, coefficients=(-2326.3644, 4.4e5, -7.8e7)),
+        doppler=RangePolynomial(t0_s=tau, coefficients=(25.0, 2.0e4, -3.0e7)),
+        azimuth_bandwidth_hz=327.0,
+        range_bandwidth_hz=56.5e6,
+    )
