@@ -218,7 +218,7 @@ def test_the_kernel_agrees_with_its_twin(step_m: float) -> None:
     np.testing.assert_array_equal(made == 0, expected == 0)
     # noise fills the band, so a place on the edge of two tabulated fractions may round to either
     difference = np.abs(made - expected)
-    assert np.median(difference) < 3e-5
+    assert np.percentile(difference, 99) < 2e-4
     assert difference.max() < 0.02
 
 
@@ -259,9 +259,9 @@ def test_a_scatterer_keeps_its_phase_on_every_orbit(pixel: tuple[int, int], offs
     arc = twins.arc_of(twins.circular_orbit(offset_m=offset_m)).narrowed(twins.EPOCH, stop)
     nodes, dem = ground()
     image = image_of(scatterer(*place_seen(pixel, nodes, dem, arc), 3 - 4j), arc)
-    assert geocoded(nodes, dem, image)[pixel] == pytest.approx(3 - 4j, abs=0.1)
+    assert geocoded(nodes, dem, image)[pixel] == pytest.approx(3 - 4j, abs=0.01)
     angle = np.angle(geocoded(nodes, dem, image)[pixel] * (3 + 4j))
-    assert abs(angle) < 0.003
+    assert abs(angle) < 5e-4
 
 
 def test_blocks_of_rows_and_columns_give_the_same_pixels() -> None:

@@ -142,4 +142,4 @@ def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
     assert {(event.job, event.step) for event in events if event.status is Status.RUNNING} == {
         (products[1].parent.name, "products")
     }
-    assert read_geotiff(products[1] / "coherence.tif")[0].max() <= 1
+    assert np.nanmax(read_geotiff(products[1] / "coherence.tif")[0]) <= 1

@@ -46,7 +46,7 @@ def goldstein(interferogram: NDArray[np.complex64], strength: float) -> NDArray[
     padded[pad : pad + rows, pad : pad + columns] = interferogram
     result = np.zeros_like(padded)
     ramp = np.minimum(np.arange(PATCH) + 0.5, PATCH - 0.5 - np.arange(PATCH)).astype(np.float32)
-    window = np.outer(ramp, ramp) / ramp.max() ** 2
+    window = np.outer(ramp, ramp) / (ramp.sum() / STRIDE) ** 2  # overlapping windows add up to one
     for top in range(0, padded_shape[0] - PATCH + 1, STRIDE):
         strip = padded[top : top + PATCH]
         patches = np.lib.stride_tricks.sliding_window_view(strip, PATCH, axis=1)[:, ::STRIDE].transpose(1, 0, 2)
@@ -60,6 +60,7 @@ def goldstein(interferogram: NDArray[np.complex64], strength: float) -> NDArray[
 def _filter_patches(patches: NDArray[np.complex64], strength: float) -> NDArray[np.complex64]:
     spectrum = fft.fft2(patches, axes=(1, 2), workers=1)
     modulus = uniform_filter(np.abs(spectrum), size=(1, _SMOOTHING, _SMOOTHING), mode="wrap")
+    modulus = np.maximum(modulus, 0)  # running sums leave rounding errors below zero beside a pure fringe
     peak = modulus.max(axis=(1, 2), keepdims=True)
     weight = np.divide(modulus, peak, out=np.zeros_like(modulus), where=peak > 0) ** strength
     filtered: NDArray[np.complex64] = fft.ifft2(spectrum * weight, axes=(1, 2), workers=1)

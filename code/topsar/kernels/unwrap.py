@@ -61,8 +61,8 @@ def unwrap(
     else:
         unwrapped, components = _whirlwind(phase, coherence, looks, mask)
     components = np.where(mask, components, 0).astype(np.uint32)
-    largest = components == np.argmax(np.bincount(components[components > 0], minlength=2))
-    anchor = largest if largest.any() else mask
+    sizes = np.bincount(components[components > 0])
+    anchor = components == sizes.argmax() if sizes.size else mask
     if anchor.any():
         unwrapped = unwrapped - np.float32(2 * np.pi * np.round(np.median(unwrapped[anchor]) / (2 * np.pi)))
     return np.where(mask, unwrapped, np.nan).astype(np.float32), components

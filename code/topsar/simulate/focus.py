@@ -4,7 +4,7 @@ A burst is made in the deramped domain, where its spectrum is a fixed band in bo
 
 1. every scatterer of the ground lattice is found by its own zero-Doppler geometry and spread over a few samples with
    a Kaiser-Bessel kernel (gridding);
-2. white noise is added, and one filter replaces the kernel's spectrum by the processor's Hamming-weighted bands, so
+2. in the spectrum the kernel is taken out, white noise added and both weighted with the processor's Hamming bands, so
    that what comes out is strictly band limited;
 3. the TOPS phase ramp is put back and the samples are quantised.
 
@@ -32,9 +32,10 @@ from topsar.simulate.scatter import (
     SAMPLE_TAPS,
     Canvas,
     Ground,
-    band_filter,
+    band_window,
     fill,
     finish,
+    kernel_spectrum,
     kernel_table,
     place,
 )
@@ -102,12 +103,12 @@ def focus_burst(
         ground = _ground(surface, recipe, product.number)
         first, stop = _cells(burst, arc, surface.terrain)
         fill(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
-        seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
-        _add_noise(canvas.values, noise_power(recipe.nesz_db, swath.incidence_rad), seed)
     if targets:
         points = np.array([target.position_m for target in targets])
         place(points, np.array([target.amplitude for target in targets]), canvas)
-    _filter(canvas.values, burst)
+    power = noise_power(recipe.nesz_db, swath.incidence_rad) if surface is not None else 0.0
+    seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
+    _shape(canvas.values, burst, power, seed)
     return _delivered(burst, canvas.values, terms)
 
 
@@ -193,25 +194,27 @@ def _cells(burst: Burst, arc: OrbitArc, terrain: Terrain) -> tuple[tuple[int, in
     return start, (min(int(rows.max()) + reach, height - 2), min(int(columns.max()) + reach, width - 2))
 
 
-def _add_noise(values: NDArray[np.complex64], power: float, seed: tuple[int, ...]) -> None:
-    """Add white circular noise of a given power, in place."""
-    generator = np.random.default_rng(seed)
-    scale = np.float32(math.sqrt(power / 2))
-    for row in values:
-        noise = generator.standard_normal(2 * row.size, dtype=np.float32)
-        row += scale * noise.view(np.complex64)
-
-
-def _filter(values: NDArray[np.complex64], burst: Burst) -> None:
-    """Shape both spectra, in place, a block at a time."""
+def _shape(values: NDArray[np.complex64], burst: Burst, power: float, seed: tuple[int, ...]) -> None:
+    """Replace the kernel's spectrum by the processor's bands and add noise of a given power, in place, by blocks."""
+    rows, columns = values.shape
     azimuth, range_ = _occupied(burst)
-    along = band_filter(values.shape[1], SAMPLE_TAPS, range_)
-    for block in np.array_split(values, max(1, values.shape[0] // _BLOCK)):
-        block[:] = fft.ifft(fft.fft(block, axis=1) * along, axis=1, overwrite_x=True)
-    across = band_filter(values.shape[0], LINE_TAPS, azimuth)
-    for block in np.array_split(values, max(1, values.shape[1] // _BLOCK), axis=1):
-        turned = np.ascontiguousarray(block.T)
-        block[:] = fft.ifft(fft.fft(turned, overwrite_x=True) * across, overwrite_x=True).T
+    across, along = band_window(rows, azimuth), band_window(columns, range_)
+    deconvolved_across = across / kernel_spectrum(rows, LINE_TAPS, azimuth)
+    deconvolved_along = along / kernel_spectrum(columns, SAMPLE_TAPS, range_)
+    generator = np.random.default_rng(seed)
+    scale = math.sqrt(power / 2 * rows * columns)
+    for block in np.array_split(values, max(1, rows // _BLOCK)):
+        block[:] = fft.fft(block, axis=1)
+    for part in np.array_split(np.arange(columns), max(1, columns // _BLOCK)):
+        block = values[:, part[0] : part[-1] + 1]
+        spectrum = fft.fft(np.ascontiguousarray(block.T), overwrite_x=True)
+        spectrum *= np.outer(deconvolved_along[part], deconvolved_across).astype(np.float32)
+        if power > 0:
+            noise = generator.standard_normal((len(part), 2 * rows), dtype=np.float32).view(np.complex64)
+            spectrum += noise * np.outer(scale * along[part], across).astype(np.float32)
+        block[:] = fft.ifft(spectrum, overwrite_x=True).T
+    for block in np.array_split(values, max(1, rows // _BLOCK)):
+        block[:] = fft.ifft(block, axis=1)
 
 
 def _delivered(burst: Burst, values: NDArray[np.complex64], terms: DerampTerms) -> NDArray[np.int16]:

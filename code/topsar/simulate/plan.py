@@ -283,6 +283,6 @@ def _doppler(recipe: Recipe, start: datetime, mode: SwathMode) -> RangePolynomia
     seed = zlib.crc32(f"{recipe.seed} {start.isoformat()} {mode.name}".encode())
     draw = np.random.default_rng(seed).standard_normal(3)
     middle = mode.near_time_s + mode.samples * RANGE_SPACING_M / SPEED_OF_LIGHT - DOPPLER_T0_S
-    slope, bend = 8e3 * draw[1], 3e6 * draw[2]
-    offset = 9.0 * draw[0] - slope * middle - bend * middle**2
+    slope, bend = 900 * recipe.doppler_hz * draw[1], 3e5 * recipe.doppler_hz * draw[2]
+    offset = recipe.doppler_hz * draw[0] - slope * middle - bend * middle**2
     return RangePolynomial(t0_s=DOPPLER_T0_S, coefficients=(float(offset), float(slope), float(bend)))

@@ -53,6 +53,7 @@ class Recipe:
     the slant delay of each day; ``stratified_m_per_km`` that of the delay per kilometre of height.
     ``stable`` bounds the map of the share of scatterers that never change; the others are renewed at random with the
     time constant ``decorrelation_days``. ``scatterers`` are per DEM cell, north by east.
+    ``doppler_hz`` is the standard deviation of the Doppler centroids of bursts.
     ``slices`` cuts every pass into so many products along the track.
     """
 
@@ -83,6 +84,7 @@ class Recipe:
     stable: tuple[float, float] = (0.35, 0.98)
     decorrelation_days: float = 24.0
     nesz_db: float = -25.0
+    doppler_hz: float = 6.0
     truth_step: int = 3
 
 
@@ -104,7 +106,7 @@ _TINY = Recipe(
     ),
     cuts=(SwathCut(swath="IW2", first_sample=12000, samples=1200),),
     bursts=2,
-    scatterers=(2, 4),
+    scatterers=(3, 5),
     relief_m=120.0,
     water_share=0.0,
     mogi_volume_m3=1e6,

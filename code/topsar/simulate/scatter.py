@@ -82,23 +82,19 @@ def kernel_table(taps: int, occupied: float) -> NDArray[np.float32]:
     return special.i0(beta * np.sqrt(np.clip(1 - (2 * x / taps) ** 2, 0, None))).astype(np.float32)
 
 
-def band_filter(size: int, taps: int, occupied: float) -> NDArray[np.float32]:
-    """Response (size,) that turns the gridding kernel into a Hamming-weighted band of unit mean power."""
+def kernel_spectrum(size: int, taps: int, occupied: float) -> NDArray[np.float64]:
+    """Fourier transform (size,) of the Kaiser-Bessel kernel inside the occupied band; one outside."""
     f = fft.fftfreq(size)
-    inside = np.abs(f) <= occupied / 2
-    window = np.where(inside, WINDOW + (1 - WINDOW) * np.cos(_TWO_PI * f / occupied), 0.0)
-    window /= np.sqrt(np.mean(window**2))
     beta = kernel_shape(taps, occupied)
-    root = np.sqrt((beta**2 - (np.pi * taps * f) ** 2).astype(np.complex128))
-    spectrum = taps * np.real(np.sinh(root) / root)
-    return np.where(inside, window / np.where(inside, spectrum, 1), 0.0).astype(np.float32)
+    root = np.sqrt(np.clip(beta**2 - (np.pi * taps * f) ** 2, 1e-12, None))
+    return np.where(np.abs(f) <= occupied / 2, taps * np.sinh(root) / root, 1.0)
 
 
-def peak_gain(occupied: float) -> float:
-    """Height of the unit-energy pulse of `band_filter` at its peak."""
-    f = np.linspace(-0.5, 0.5, 200_001)
+def band_window(size: int, occupied: float) -> NDArray[np.float64]:
+    """The processor's Hamming-weighted band (size,), of unit mean power."""
+    f = fft.fftfreq(size)
     window = np.where(np.abs(f) <= occupied / 2, WINDOW + (1 - WINDOW) * np.cos(_TWO_PI * f / occupied), 0.0)
-    return float(window.mean() / np.sqrt(np.mean(window**2)))
+    return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float64)
 
 
 # --- scatterers -------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +21,6 @@ from topsar.kernels.unwrap import unwrap
 from topsar.model import Interferogram, Layer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 
@@ -61,12 +62,21 @@ def _unwrap(task: PairTask, folder: Path) -> None:
         components = np.zeros(filtered.shape, np.uint32)
     else:
         looks = _facts(folder)["independent_looks"]
-        with tempfile.TemporaryDirectory(dir=folder, prefix="unwrap.") as scratch:
+        with _scratch(folder) as scratch:
             unwrapped, components = unwrap(
-                filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=type(folder)(scratch)
+                filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=scratch
             )
     np.save(folder / "unwrap" / "unwrapped.npy", unwrapped)
     np.save(folder / "unwrap" / "components.npy", components)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A temporary folder in ``folder``, under a name without spaces: SNAPHU cannot read others."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix="unwrap.") as real, tempfile.TemporaryDirectory() as other:
+        link = Path(other) / "unwrap"
+        link.symlink_to(Path(real).resolve())
+        yield link
 
 
 def _threads() -> int:

@@ -1,0 +1,244 @@
+"""Interferogram: looks against the twin, statistics against their theory, spectral diversity, mosaic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import twins
+from topsar.kernels.interferogram import (
+    LookSums,
+    Mosaic,
+    Overlap,
+    coherence,
+    cross_multiply,
+    independent_looks,
+    phase_deviation,
+    spectral_diversity,
+)
+from topsar.model import Looks
+
+
+def gaussian_pair(
+    shape: tuple[int, int], gamma: float, phase: float = 0.0, seed: int = 0
+) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+    """Circular Gaussian dates of unequal power with a known coherence and phase of reference · conj(secondary)."""
+    draw = np.random.default_rng(seed).normal(size=(4, *shape)) / math.sqrt(2)
+    common, noise = draw[0] + 1j * draw[1], draw[2] + 1j * draw[3]
+    secondary = (gamma * common + math.sqrt(1 - gamma**2) * noise) * np.exp(-1j * phase)
+    return (3 * common).astype(np.complex64), (0.2 * secondary).astype(np.complex64)
+
+
+def parts(values: NDArray[np.complex64]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values, np.complex64).view(np.float32).reshape(*values.shape, 2)
+
+
+def look_sums(reference: NDArray[np.complex64], secondary: NDArray[np.complex64], looks: Looks) -> LookSums:
+    sums = LookSums.zeros((reference.shape[0] // looks.north, reference.shape[1] // looks.east))
+    cross_multiply(parts(reference), parts(secondary), looks, sums)
+    return sums
+
+
+# --- products and looks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("looks", [Looks(east=1, north=1), Looks(east=4, north=3), Looks(east=16, north=8)])
+def test_the_kernel_agrees_with_its_twin(looks: Looks) -> None:
+    shape = (6 * looks.north, 5 * looks.east)
+    reference, secondary = gaussian_pair(shape, 0.6, 1.1)
+    reference[: shape[0] // 2, : shape[1] // 3] = 0
+    secondary[1::4, ::3] = 0
+    sums = look_sums(reference, secondary, looks)
+    for made, expected in zip(sums, twins.cross_multiply(reference, secondary, looks), strict=True):
+        np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_phase_is_that_of_reference_times_the_conjugate_of_secondary() -> None:
+    reference, secondary = gaussian_pair((64, 64), 0.9, 0.8)
+    sums = look_sums(reference, secondary, Looks(east=64, north=64))
+    assert np.angle(sums.cross[0, 0]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_pixels_that_are_not_numbers_are_left_out() -> None:
+    looks = Looks(east=4, north=4)
+    reference, secondary = gaussian_pair((8, 8), 0.7)
+    clean = reference.copy()
+    clean[2, 3] = clean[5, 5] = 0
+    reference[2, 3], reference[5, 5] = np.nan, complex(1, np.nan)
+    for made, expected in zip(look_sums(reference, secondary, looks), look_sums(clean, secondary, looks), strict=True):
+        np.testing.assert_array_equal(made, expected)
+
+
+def test_sums_are_cut_as_views() -> None:
+    sums = LookSums.zeros((6, 5))
+    sums.cut((slice(1, 3), slice(2, 4))).filled[:] = 7
+    assert sums.filled.sum() == 4 * 7
+
+
+# --- coherence --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("looks", [Looks(east=16, north=8), Looks(east=4, north=2), Looks(east=1, north=1)])
+@pytest.mark.parametrize("gamma", [0.3, 0.6, 0.95])
+def test_coherence_is_found(gamma: float, looks: Looks) -> None:
+    reference, secondary = gaussian_pair((60 * looks.north, 50 * looks.east), gamma)
+    found = coherence(look_sums(reference, secondary, looks), looks)[6:-6, 6:-6]
+    assert found.mean() == pytest.approx(gamma, abs=0.02)
+
+
+def test_without_coherence_the_estimate_stays_low() -> None:
+    for looks in (Looks(east=16, north=8), Looks(east=2, north=2)):
+        reference, secondary = gaussian_pair((60 * looks.north, 50 * looks.east), 0.0)
+        assert coherence(look_sums(reference, secondary, looks), looks).mean() < 0.125
+
+
+def test_coherence_is_one_for_equal_dates_and_zero_without_signal() -> None:
+    looks = Looks(east=4, north=4)
+    reference, _ = gaussian_pair((80, 80), 0.5)
+    reference[:40] = 0
+    found = coherence(look_sums(reference, 2j * reference, looks), looks)
+    assert (found[:10] == 0).all()
+    np.testing.assert_allclose(found[10:], 1, atol=1e-5)
+    assert found.max() <= 1
+
+
+def test_a_glaring_target_does_not_disturb_coherence_elsewhere() -> None:
+    looks = Looks(east=4, north=4)
+    reference, secondary = gaussian_pair((160, 160), 0.7, seed=4)
+    before = coherence(look_sums(reference, secondary, looks), looks)
+    reference[10, 10] = secondary[10, 10] = 3e4
+    after = coherence(look_sums(reference, secondary, looks), looks)
+    np.testing.assert_allclose(after[6:, 6:], before[6:, 6:], atol=1e-4)
+
+
+# --- statistics -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gamma", "looks"), [(0.5, 100), (0.8, 40), (0.95, 60)])
+def test_phase_scatters_as_predicted(gamma: float, looks: int) -> None:
+    reference, secondary = gaussian_pair((looks, 4000), gamma, 0.3)
+    phase = np.angle(look_sums(reference, secondary, Looks(east=1, north=looks)).cross)
+    expected = phase_deviation(np.array([gamma], np.float32), looks)[0]
+    assert phase.std() == pytest.approx(expected, rel=0.06)
+
+
+def band_limited(count: int, spacing: float, bandwidth: float, seed: int) -> NDArray[np.complex128]:
+    """Speckle of a Hamming-weighted band, one row."""
+    rng = np.random.default_rng(seed)
+    frequency = np.fft.fftfreq(count, spacing)
+    weight = 0.75 + 0.25 * np.cos(2 * np.pi * frequency / bandwidth)
+    spectrum = np.where(np.abs(frequency) <= bandwidth / 2, weight, 0) * (
+        rng.normal(size=count) + 1j * rng.normal(size=count)
+    )
+    return np.fft.ifft(spectrum)
+
+
+def test_independent_looks_are_what_speckle_shows() -> None:
+    """Looks of an area far above a resolution cell: (mean over deviation)² of its mean intensity, per axis."""
+    burst, incidence, speed = twins.small_burst(), math.radians(33), 6800.0
+    bands = 2 * burst.range_bandwidth_hz * math.sin(incidence) / 299_792_458.0, burst.azimuth_bandwidth_hz / speed
+    measured = 1.0
+    for spacing, window, band in zip((5.0, 10.0), (160, 160), bands, strict=True):
+        intensity = np.abs(band_limited(window * 6000, spacing, band, 3)) ** 2
+        means = intensity.reshape(-1, window).mean(axis=1)
+        measured *= means.mean() ** 2 / means.var()
+    assert independent_looks(burst, incidence, speed, 800.0 * 1600.0) == pytest.approx(measured, rel=0.06)
+
+
+def test_there_is_at_least_one_look() -> None:
+    assert independent_looks(twins.small_burst(), 0.6, 6800.0, 1.0) == 1.0
+    wide = replace(twins.small_burst(), range_bandwidth_hz=2 * 56.5e6)
+    assert independent_looks(wide, 0.6, 6800.0, 1e6) == pytest.approx(
+        2 * independent_looks(twins.small_burst(), 0.6, 6800.0, 1e6)
+    )
+
+
+# --- spectral diversity -----------------------------------------------------------------------------------------
+
+
+def overlap(shift_s: float, gamma: float, pixels: int, rng: np.random.Generator) -> Overlap:
+    """Double differences of an overlap whose noise follows from coherence and 55 looks per pixel and burst."""
+    separation = rng.uniform(4300, 4600, pixels)
+    deviation = math.sqrt(2) * phase_deviation(np.array([gamma], np.float32), 55)[0]
+    phase = 2 * np.pi * separation * shift_s + rng.normal(0, deviation, pixels)
+    return Overlap(np.angle(np.exp(1j * phase)), separation, np.full(pixels, gamma**4))
+
+
+@pytest.mark.parametrize("shift_s", [0.0, 8.2e-6, -6e-5])
+def test_an_azimuth_shift_is_found_with_an_honest_error(shift_s: float) -> None:
+    pulls = []
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        found = spectral_diversity([overlap(shift_s, gamma, 200, rng) for gamma in (0.45, 0.7, 0.9)])
+        assert found is not None
+        assert found.pixels == 600
+        pulls.append((found.seconds - shift_s) / found.deviation_s)
+    assert abs(np.mean(pulls)) < 0.5, "no bias: the mean of 50 pulls scatters by 0.14"
+    assert 0.75 < np.std(pulls) < 1.3
+
+
+def test_coherent_overlaps_have_the_say() -> None:
+    rng = np.random.default_rng(2)
+    good = overlap(5e-6, 0.95, 300, rng)
+    noise = Overlap(rng.uniform(-np.pi, np.pi, 3000), np.full(3000, 4400.0), np.full(3000, 0.3**4))
+    found = spectral_diversity([noise, good])
+    assert found is not None
+    assert found.seconds == pytest.approx(5e-6, abs=1.5e-6)
+    assert found.deviation_s < 1e-6
+
+
+def test_nothing_to_compare_gives_no_shift() -> None:
+    assert spectral_diversity([]) is None
+    empty = np.empty(0)
+    assert spectral_diversity([Overlap(empty, empty, empty)]) is None
+
+
+# --- mosaic -----------------------------------------------------------------------------------------------------
+
+
+def filled(rows: int, columns: int, value: float, count: int) -> LookSums:
+    shape = (rows, columns)
+    one = np.full(shape, value, np.float32)
+    return LookSums(one.astype(np.complex64), one, one, np.full(shape, count, np.int32))
+
+
+def edge_distance(rows: int, columns: int) -> NDArray[np.float32]:
+    row = np.arange(rows)[:, None] + 0 * np.arange(columns)
+    return (np.minimum(row, rows - 1 - row) * 80.0 + 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_seam_runs_at_mid_overlap_in_any_order(order: tuple[int, int]) -> None:
+    looks = Looks(east=2, north=2)
+    mosaic = Mosaic((50, 8), looks)
+    for index in order:
+        where = slice(20 * index, 20 * index + 30), slice(None)
+        mosaic.add(index, filled(30, 8, index + 1.0, 4), edge_distance(30, 8), where)
+    assert (mosaic.burst[:24] == 0).all()
+    assert (mosaic.burst[26:] == 1).all()
+    np.testing.assert_array_equal(mosaic.sums.power_reference, mosaic.burst + 1.0)
+    np.testing.assert_array_equal(mosaic.sums.cross.real, mosaic.burst + 1.0)
+
+
+def test_a_hole_in_one_burst_is_filled_by_the_other() -> None:
+    looks = Looks(east=2, north=2)
+    mosaic = Mosaic((30, 4), looks)
+    upper = filled(30, 4, 1.0, 4)
+    upper.filled[10:12] = 1  # less than half of the looks
+    mosaic.add(0, upper, edge_distance(30, 4), (slice(None), slice(None)))
+    mosaic.add(1, filled(30, 4, 2.0, 4), edge_distance(30, 4) / 10, (slice(None), slice(None)))
+    assert (mosaic.burst[10:12] == 1).all()
+    assert (np.delete(mosaic.burst, [10, 11], axis=0) == 0).all()
+
+
+def test_outside_of_all_bursts_nothing_is_laid() -> None:
+    mosaic = Mosaic((10, 10), Looks(east=1, north=1))
+    margin = np.full((10, 10), -5.0, np.float32)
+    margin[3] = np.nan
+    mosaic.add(0, filled(10, 10, 1.0, 1), margin, (slice(None), slice(None)))
+    assert (mosaic.burst == -1).all()
+    assert (mosaic.sums.cross == 0).all()

@@ -1,0 +1,126 @@
+"""Unwrapping: both packages recover a known surface, and say where there is none."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from topsar.kernels import unwrap as kernel
+from topsar.kernels.unwrap import tiles, unwrap
+
+SHAPE = (100, 128)
+ROW, COLUMN = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
+LOOKS = 40
+SURFACES = {
+    "ramp": 0.25 * COLUMN - 0.1 * ROW,
+    "bowl": -25 * np.exp(-((ROW - 45) ** 2 + (COLUMN - 70) ** 2) / (2 * 22**2)),
+}
+METHODS = ["snaphu", "whirlwind"]
+
+
+def interferogram(name: str, gamma: float = 0.7, seed: int = 0) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    """Multilooked phasor with the noise of its coherence, and the coherence."""
+    deviation = math.sqrt(1 - gamma**2) / (gamma * math.sqrt(2 * LOOKS))
+    phase = SURFACES[name] + np.random.default_rng(seed).normal(0, deviation, SHAPE)
+    return np.exp(1j * phase).astype(np.complex64), np.full(SHAPE, gamma, np.float32)
+
+
+def run(
+    phase: NDArray[np.complex64], gamma: NDArray[np.float32], method: str, scratch: Path
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    return unwrap(phase, gamma, LOOKS, method=method, threads=1, scratch=scratch)
+
+
+def cycles_wrong(found: NDArray[np.float32], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Whole cycles by which each pixel is off, after the one constant that unwrapping cannot know."""
+    cycles = (found - truth) / (2 * np.pi)
+    return np.round(cycles - np.round(np.nanmedian(cycles)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_noisy_surface_is_recovered(name: str, method: str, tmp_path: Path) -> None:
+    phase, gamma = interferogram(name)
+    found, components = run(phase, gamma, method, tmp_path)
+    assert (cycles_wrong(found, SURFACES[name]) == 0).all()
+    np.testing.assert_allclose(np.angle(np.exp(1j * found) * np.conj(phase)), 0, atol=1e-3)
+    assert (components == 1).mean() > 0.95
+    assert found.dtype == np.float32
+    assert components.dtype == np.uint32
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_constant_is_chosen_so_that_the_median_is_within_half_a_cycle(method: str, tmp_path: Path) -> None:
+    phase, gamma = interferogram("ramp")
+    found, components = run(phase, gamma, method, tmp_path)
+    assert abs(np.median(found[components == 1])) <= np.pi
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_signal_there_is_no_phase_and_no_component(method: str, tmp_path: Path) -> None:
+    phase, gamma = interferogram("bowl")
+    phase[:, :20] = 0
+    phase[60:70, 90:110] = 0
+    found, components = run(phase, gamma, method, tmp_path)
+    np.testing.assert_array_equal(np.isnan(found), phase == 0)
+    assert (components[phase == 0] == 0).all()
+    assert (cycles_wrong(found, SURFACES["bowl"])[phase != 0] == 0).mean() > 0.999
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_between_two_islands_makes_two_components(method: str, tmp_path: Path) -> None:
+    phase, gamma = interferogram("ramp", 0.9)
+    water = np.s_[:, 56:72]
+    rng = np.random.default_rng(3)
+    phase[water] = np.exp(1j * rng.uniform(-np.pi, np.pi, phase[water].shape))
+    gamma[water] = 0.03
+    found, components = run(phase, gamma, method, tmp_path)
+    left, right = np.bincount(components[:, :50].ravel()).argmax(), np.bincount(components[:, 80:].ravel()).argmax()
+    assert left > 0
+    assert right > 0
+    for island in (np.s_[:, :50], np.s_[:, 80:]):
+        assert (cycles_wrong(found[island], SURFACES["ramp"][island]) == 0).mean() > 0.99
+    if method == "snaphu":
+        assert left != right
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interferogram_without_any_signal_is_all_holes(method: str, tmp_path: Path) -> None:
+    found, components = run(np.zeros(SHAPE, np.complex64), np.zeros(SHAPE, np.float32), method, tmp_path)
+    assert np.isnan(found).all()
+    assert not components.any()
+
+
+def test_tiles_stay_below_their_size() -> None:
+    assert tiles((2000, 2000)) == (1, 1)
+    for shape in ((2001, 100), (9000, 7000), (100, 50_000)):
+        rows, columns = tiles(shape)
+        assert shape[0] / rows * (shape[1] / columns) <= kernel.TILE_PIXELS
+
+
+def test_a_surface_over_several_tiles_is_seamless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "TILE_PIXELS", 80 * 80)
+    monkeypatch.setattr(kernel, "_TILE_OVERLAP", 30)
+    phase, gamma = interferogram("ramp", 0.9)
+    assert tiles(SHAPE) == (2, 2)
+    found, _ = run(phase, gamma, "snaphu", tmp_path)
+    assert (cycles_wrong(found, SURFACES["ramp"]) == 0).mean() > 0.99
+
+
+def test_without_reliable_components_the_median_is_that_of_all_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phase, gamma = interferogram("ramp")
+    phase[:, :100] = 0
+
+    def unsure(*_: object) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+        return np.where(phase != 0, 20 * np.pi + 0.1, 0).astype(np.float32), np.zeros(SHAPE, np.uint32)
+
+    monkeypatch.setattr(kernel, "_whirlwind", unsure)
+    found, components = run(phase, gamma, "whirlwind", tmp_path)
+    np.testing.assert_allclose(found[phase != 0], 0.1, atol=1e-4)
+    assert not components.any()
