@@ -17,6 +17,7 @@ usage: ./run_local.sh VERB [ARGUMENTS]
   settings   show every setting, its value, where it comes from and what it means
   simulate   write simulated Sentinel-1 products
   test       run the tests (arguments go to pytest)
+  lint       run the linters and the type checker
 
 Flags of a verb: ./run_local.sh VERB --help. The first start sets up .venv beside this script.
 
@@ -152,10 +153,18 @@ run_tests() {
   exec "$python" -m pytest "${parallel[@]}" "$@"
 }
 
+run_linters() {
+  cd "$here"
+  "$venv/bin/ruff" check .
+  "$venv/bin/ruff" format --check .
+  "$venv/bin/mypy"
+}
+
 case ${1-} in
   "") usage >&2; exit 2 ;;
   help | -h | --help) usage ;;
   test) prepare test; run_tests "${@:2}" ;;
+  lint) prepare dev; run_linters ;;
   *)
     prepare ""
     [[ $1 != run ]] || make_env_file

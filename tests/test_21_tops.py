@@ -42,10 +42,10 @@ def test_the_terms_follow_their_definitions() -> None:
 
 
 def test_doppler_is_minus_the_slope_of_the_deramping_phase() -> None:
-    step = 1e-4
-    slope = (TERMS.phase(ETA_S + step) - TERMS.phase(ETA_S - step)) / (2 * step)
+    step, times = 1e-4, ETA_S[::50]
+    slope = (TERMS.phase(times + step) - TERMS.phase(times - step)) / (2 * step)
     sample = np.broadcast_to(np.arange(BURST.grid.samples, dtype=float), slope.shape)
-    eta = np.broadcast_to(ETA_S[:, None], slope.shape)
+    eta = np.broadcast_to(times[:, None], slope.shape)
     np.testing.assert_allclose(TERMS.doppler(eta, sample), -slope / (2 * np.pi), atol=1e-3)
     assert TERMS.doppler(eta, sample).max() > 2500, "a burst sweeps thousands of hertz"
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from topsar import cli
 from topsar.errors import ProvisionError, SettingsError, StepFailed
 from topsar.model import Outcome, Status
 from topsar.settings import KEYS
+from topsar.simulate.compare import Comparison
 
 VERBS = ("run", "demo", "settings", "simulate")
 Main = Callable[..., int]
@@ -32,6 +33,11 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+COMPARISON = Comparison(
+    pair="a", pixels=1, mean_rad=0.0, deviation_rad=0.066, expected_rad=0.067, tilt_rad=0.0, seam_rad=0.0
+)
 
 
 class Workflow(ModuleType):
@@ -52,9 +58,9 @@ class Workflow(ModuleType):
         self._called("run", settings)
         return self.outcomes
 
-    def demo(self, folder: Path, *, size: str, flags: dict[str, str]) -> int:
+    def demo(self, folder: Path, *, size: str, flags: dict[str, str]) -> SimpleNamespace:
         self._called("demo", folder, size, flags)
-        return 0
+        return SimpleNamespace(outcomes=self.outcomes, comparisons=(COMPARISON,), closures=())
 
     def simulate(self, folder: Path, *, size: str, seed: int) -> None:
         self._called("simulate", folder, size, seed)
@@ -199,13 +205,23 @@ def test_ctrl_c(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert "resumes" in capsys.readouterr().err
 
 
-def test_demo(workflow: Workflow) -> None:
+def test_demo(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.outcomes = (pair("a", Status.DONE),)
     assert cli.main(["demo"]) == 0
+    assert "0.0660" in capsys.readouterr().out
     assert cli.main(["demo", "here", "--size", "tiny", "--workers", "2", "-o", "ESD=off"]) == 0
     assert workflow.calls == [
         ("demo", (Path("data/demo"), "demo", {})),
         ("demo", (Path("here"), "tiny", {"WORKERS": "2", "ESD": "off"})),
     ]
+
+
+def test_secret_on_the_command_line(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "-o", "OPENTOPO_API_KEY=abc123"])
+    shown = capsys.readouterr()
+    assert "set it in .env" in shown.err
+    assert "abc123" not in shown.err + shown.out
 
 
 def test_simulate(workflow: Workflow) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 import textwrap
@@ -89,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print(f"error: {exc}", file=sys.stderr)
         return _exit_code(exc, args.verb)
+    except BrokenPipeError:  # whoever read our output, `head` for one, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("interrupted; the same command resumes where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -287,6 +291,11 @@ def _assignment(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         msg = f"expected KEY=VALUE, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    from topsar.settings import KEYS
+
+    if any(known.secret and known.name == key.strip() for known in KEYS):
+        msg = f"{key.strip()} is secret, and a command line is visible to every user of the machine: set it in .env"
         raise argparse.ArgumentTypeError(msg)
     return key.strip(), value
 

@@ -258,8 +258,9 @@ def _machine() -> dict[str, str]:
 
 def _versions() -> dict[str, str]:
     packages = ("numpy", "scipy", "numba", "rasterio", "pyproj", "snaphu", "whirlwind-insar")
+    installed = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
     return {"topsar": __version__, "python": platform.python_version()} | {
-        name: metadata.version(name) for name in packages
+        name: installed[name] for name in packages if name in installed
     }
 
 

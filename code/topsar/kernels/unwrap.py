@@ -18,8 +18,11 @@ _TILE_OVERLAP = 200
 
 
 def tiles(shape: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of SNAPHU tiles so that none has more than `TILE_PIXELS`."""
-    return math.ceil(shape[0] / math.sqrt(TILE_PIXELS)), math.ceil(shape[1] / math.sqrt(TILE_PIXELS))
+    """Rows and columns of SNAPHU tiles so that none has more than about `TILE_PIXELS`."""
+    rows, columns = shape
+    count = math.ceil(rows * columns / TILE_PIXELS)
+    down = max(min(round(math.sqrt(count * rows / columns)), count), 1)
+    return down, math.ceil(count / down)
 
 
 def unwrap(

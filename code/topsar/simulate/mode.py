@@ -119,5 +119,5 @@ SWATHS = {
 FIRST_ORBIT = {"S1A": 73, "S1B": 27, "S1C": 172, "S1D": 0}
 """Absolute orbit number (modulo 175) at which each satellite flies relative orbit 1."""
 
-SATELLITE_ID = {"S1A": "2014-016A", "S1B": "2016-025A", "S1C": "2024-233A", "S1D": "0000-000A"}
+SATELLITE_ID = {"S1A": "2014-016A", "S1B": "2016-025A", "S1C": "2024-233A", "S1D": "2025-251A"}
 """International designators."""

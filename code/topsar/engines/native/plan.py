@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from topsar.engines.native.tasks import (
     dump_task,
 )
 from topsar.engines.protocol import Inputs, Plan
-from topsar.errors import ProvisionError, SceneError, TopsarError
+from topsar.errors import ProvisionError, SceneError, SettingsError, TopsarError
 from topsar.model import Artifact, BBox, GeoGrid, Job, Looks, OrbitSource, Pair, Resources, Step
 from topsar.raster import open_dem
 
@@ -63,6 +64,7 @@ class _Matched:
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Match bursts, lay the grid, and cut the work into jobs."""
+    check_unwrapper(options.unwrapper)
     matched: list[_Matched] = []
     refused: dict[str, TopsarError] = {}
     for pair in inputs.pairs:
@@ -80,6 +82,19 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     windows = [_windows(m, crs, posting, region) for m in matched]
     grids = _shared_grids(matched, windows)
     return _jobs(matched, windows, grids, looks, inputs, options, refused)
+
+
+def check_unwrapper(name: str) -> None:
+    """Refuse an unwrapper that is not installed.
+
+    Raises
+    ------
+    SettingsError
+        With the alternative.
+    """
+    if name != "none" and find_spec(name) is None:
+        msg = f"UNWRAPPER={name}: the package is not installed (whirlwind needs Python 3.11 or newer)"
+        raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
 
 
 # --- one pair ---------------------------------------------------------------------------------------------------

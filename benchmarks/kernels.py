@@ -1,0 +1,201 @@
+"""Speed of the kernels, on real geometry: a burst of 1500 by 8000 samples over simulated ground."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import TAPS, interpolate, time_call, timed
+from numpy.typing import NDArray
+
+from topsar.engines.native.geocode import radar_image
+from topsar.engines.native.ground import from_lonlat, ground_nodes
+from topsar.kernels.filter import goldstein
+from topsar.kernels.geometry import OrbitArc, ecef_to_geodetic, geo2rdr, geodetic_to_ecef, rdr2geo
+from topsar.kernels.interferogram import LookSums, cross_multiply
+from topsar.kernels.resample import RadarImage, geocode, interpolator, place_nodes
+from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
+from topsar.kernels.unwrap import unwrap
+from topsar.model import BBox, Burst, GeoGrid, Looks
+from topsar.raster import HeightField
+from topsar.simulate.fields import power_law_field
+from topsar.simulate.focus import Surface, focus_burst
+from topsar.simulate.plan import ProductPlan, plan_products
+from topsar.simulate.recipe import SwathCut, recipe
+from topsar.simulate.terrain import Terrain, build_terrain
+
+LOOKS = Looks(east=16, north=8)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """A call and the millions of ``unit`` it does."""
+
+    name: str
+    unit: str
+    work: float
+    call: Callable[[], object]
+    repeats: int = 5
+    parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """A burst, the ground under it, and a UTM grid over both."""
+
+    product: ProductPlan
+    burst: Burst
+    arc: OrbitArc
+    terms: DerampTerms
+    terrain: Terrain
+    field: HeightField
+    grid: GeoGrid
+
+
+def measure(threads: int) -> Iterator[dict[str, Any]]:
+    """One row per kernel: first call, speed of one core, speed of all."""
+    for kernel in _kernels():
+        first = timed(kernel.call)
+        one = time_call(kernel.call, threads=1, repeats=kernel.repeats)
+        several = kernel.parallel and threads > 1
+        together = time_call(kernel.call, threads=threads, repeats=kernel.repeats) if several else None
+        yield {
+            "kernel": kernel.name,
+            "unit": kernel.unit,
+            "first_call_s": first,
+            "per_core": kernel.work / one.seconds,
+            "multiply_adds_each": one.multiply_adds / kernel.work,
+            "all_cores": kernel.work / together.seconds if together else None,
+        }
+
+
+def _kernels() -> Iterator[Kernel]:
+    generator = np.random.default_rng(1)
+    yield _plain(generator)
+    scene = _scene()
+    yield from _radar_kernels(scene, generator)
+    yield from _multilook_kernels(generator)
+    yield _simulator(scene)
+
+
+def _plain(generator: np.random.Generator) -> Kernel:
+    image = _noise(generator, (1100, 4100))
+    weights = generator.random((1024, TAPS), dtype=np.float32)
+    out = np.zeros((1000, 4000), np.complex64)
+    return Kernel("plain 8x8 taps", "px", out.size / 1e6, lambda: interpolate(image, weights, out))
+
+
+def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Kernel]:
+    burst, terms, dem = scene.burst, scene.terms, scene.field.heights_m
+    slc = _noise(generator, burst.grid.shape)
+    real, imag = np.empty(slc.shape, np.float32), np.empty(slc.shape, np.float32)
+    eta = (np.arange(burst.grid.lines) - burst.grid.lines / 2) * burst.grid.line_interval_s
+    yield Kernel(
+        name="deramp", unit="samples", work=slc.size / 1e6,
+        call=lambda: deramp(slc, eta, terms.k_t, terms.f_dc, terms.eta_ref, real, imag),
+    )  # fmt: skip
+    image: RadarImage = radar_image(burst, scene.arc, terms, burst.valid, *_planes(burst, real, imag))
+    nodes = ground_nodes(scene.grid, scene.field)
+    yield Kernel("place_nodes", "nodes", nodes.shape[0] * nodes.shape[1] / 1e6, lambda: place_nodes(nodes, dem, image))
+    placed = place_nodes(nodes, dem, image)
+    out = np.zeros(scene.grid.shape, np.complex64)
+    geocode(placed.nodes, placed.active, dem, image, out)
+    valid = np.count_nonzero(out) / 1e6
+    yield Kernel("geocode", "valid px", valid, lambda: geocode(placed.nodes, placed.active, dem, image, out))
+    heights = np.tile(dem[::2, ::2], (4, 1)).astype(np.float64)
+    lat = np.radians(np.linspace(*np.sort(scene.terrain.latitude_deg[[0, -1]]), heights.shape[0]))
+    lon = np.radians(np.linspace(*scene.terrain.longitude_deg[[0, -1]], heights.shape[1]))
+    points = geodetic_to_ecef(*np.meshgrid(lat, lon, indexing="ij"), heights)
+    yield Kernel("geo2rdr", "points", heights.size / 1e6, lambda: geo2rdr(points, scene.arc))
+
+
+def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
+    shape = 120, 500
+    fine = shape[0] * LOOKS.north, shape[1] * LOOKS.east, 2
+    first, second = (generator.standard_normal(fine, dtype=np.float32) for _ in range(2))
+    sums = LookSums.zeros(shape)
+    yield Kernel(
+        "cross_multiply", "fine px", first.size / 2e6, lambda: cross_multiply(first, second, LOOKS, sums)
+    )
+    phase, coherence = _interferogram(generator, (600, 600))
+    work = phase.size / 1e6
+    yield Kernel("goldstein", "px", work, lambda: goldstein(phase, 0.5), repeats=3, parallel=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        for method in ("snaphu", "whirlwind"):
+
+            def call(method: str = method) -> object:
+                return unwrap(phase, coherence, 20.0, method=method, threads=1, scratch=Path(scratch))
+
+            yield Kernel(f"unwrap {method}", "px", work, call, repeats=1, parallel=False)
+
+
+def _simulator(scene: Scene) -> Kernel:
+    surface = Surface(terrain=scene.terrain, change=np.zeros(scene.terrain.shape, np.float32))
+    swath = scene.product.swaths[0]
+    work = scene.burst.grid.lines * scene.burst.grid.samples / 1e6
+    return Kernel(
+        name="simulate a burst", unit="samples", work=work, repeats=1, parallel=False,
+        call=lambda: focus_burst(scene.product, swath, scene.burst, surface=surface),
+    )  # fmt: skip
+
+
+def _scene() -> Scene:
+    cut = SwathCut(swath="IW2", first_sample=8000, samples=8000)
+    chosen = replace(recipe("tiny"), cuts=(cut,), bursts=1)
+    products = plan_products(chosen)
+    product = products[0][0]
+    burst = product.swaths[0].bursts[0]
+    start, stop = burst.grid.first_line_time - _SECOND, burst.grid.stop_time + _SECOND
+    arc = product.track.arc(start, stop).narrowed(start, stop)
+    terrain = build_terrain(chosen, products)
+    posting = terrain.posting_deg
+    place = posting, 0.0, terrain.longitude_deg[0], 0.0, -posting, terrain.latitude_deg[0]
+    return Scene(
+        product=product,
+        burst=burst,
+        arc=arc,
+        terms=deramp_terms(burst, arc),
+        terrain=terrain,
+        field=HeightField(heights_m=terrain.height, crs="EPSG:4326", transform=place),
+        grid=_grid(burst, arc, terrain),
+    )
+
+
+def _grid(burst: Burst, arc: OrbitArc, terrain: Terrain) -> GeoGrid:
+    """Pixels of 5 m east by 10 m north under the burst."""
+    grid = burst.grid
+    times = arc.seconds(grid.first_line_time), arc.seconds(grid.stop_time)
+    t, r, h = np.meshgrid(times, (grid.near_range_m, grid.far_range_m), (terrain.height.min(), terrain.height.max()))
+    lat, lon, _ = ecef_to_geodetic(rdr2geo(t.ravel(), r.ravel(), h.ravel().astype(np.float64), arc))
+    zone = f"EPSG:{32601 + int((np.degrees(lon.mean()) + 180) // 6)}"
+    x, y = from_lonlat(zone, np.degrees(lon), np.degrees(lat))
+    box = BBox(west=float(x.min()), south=float(y.min()), east=float(x.max()), north=float(y.max()))
+    return GeoGrid.covering(box, crs=zone, dx=5.0, dy=10.0)
+
+
+def _planes(burst: Burst, *planes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    return [np.ascontiguousarray(plane[burst.valid.slices]) for plane in planes]
+
+
+def _noise(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
+    values = generator.standard_normal((shape[0], 2 * shape[1]), dtype=np.float32)
+    return values.view(np.complex64)
+
+
+def _interferogram(
+    generator: np.random.Generator, shape: tuple[int, int]
+) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    """Fringes over coherent and incoherent ground."""
+    spacing = 80.0, 80.0
+    signal = 8 * power_law_field(shape, spacing, exponent=3.6, band_m=(800.0, 40_000.0), seed=2)
+    cover = power_law_field(shape, spacing, exponent=2.6, band_m=(800.0, 10_000.0), seed=3)
+    coherence = np.clip(0.6 + 0.2 * cover, 0.05, 0.98).astype(np.float32)
+    spread = np.sqrt((1 - coherence**2) / (2 * 20.0)) / coherence
+    phase = signal + spread * generator.standard_normal(shape, dtype=np.float32)
+    return (coherence * np.exp(1j * phase)).astype(np.complex64), coherence
