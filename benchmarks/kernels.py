@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from machine import TAPS, interpolate, time_call, timed
@@ -18,7 +18,7 @@ from topsar.engines.native.ground import from_lonlat, ground_nodes
 from topsar.kernels.filter import goldstein
 from topsar.kernels.geometry import OrbitArc, ecef_to_geodetic, geo2rdr, geodetic_to_ecef, rdr2geo
 from topsar.kernels.interferogram import LookSums, cross_multiply
-from topsar.kernels.resample import RadarImage, geocode, interpolator, place_nodes
+from topsar.kernels.resample import RadarImage, geocode, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.kernels.unwrap import unwrap
 from topsar.model import BBox, Burst, GeoGrid, Looks
@@ -33,8 +33,7 @@ LOOKS = Looks(east=16, north=8)
 _SECOND = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
+class Kernel(NamedTuple):
     """A call and the millions of ``unit`` it does."""
 
     name: str
@@ -120,9 +119,7 @@ def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
     fine = shape[0] * LOOKS.north, shape[1] * LOOKS.east, 2
     first, second = (generator.standard_normal(fine, dtype=np.float32) for _ in range(2))
     sums = LookSums.zeros(shape)
-    yield Kernel(
-        "cross_multiply", "fine px", first.size / 2e6, lambda: cross_multiply(first, second, LOOKS, sums)
-    )
+    yield Kernel("cross_multiply", "fine px", first.size / 2e6, lambda: cross_multiply(first, second, LOOKS, sums))
     phase, coherence = _interferogram(generator, (600, 600))
     work = phase.size / 1e6
     yield Kernel("goldstein", "px", work, lambda: goldstein(phase, 0.5), repeats=3, parallel=False)

@@ -73,6 +73,14 @@ def calibrate(threads: int, clock: Clock) -> float:
     return values.size * _ROUNDS / 1e6 / timed(lambda: _multiply_add(values, _ROUNDS), clock)
 
 
+def peak_rate(threads: int) -> float:
+    """Giga multiply-adds per second on so many threads (median)."""
+    numba.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    calibrate(threads, clock)
+    return median(calibrate(threads, clock) for _ in range(9)) / 1e3
+
+
 def copy_bandwidth() -> float:
     """GB/s that NumPy reads and writes when it copies a large array."""
     source = np.ones(_COPY_BYTES // 8)

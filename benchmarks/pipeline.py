@@ -19,7 +19,6 @@ from topsar.simulate import Recipe, recipe, simulate
 from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
-SIZES = ("small", "swath", "frame")
 _SAMPLE_S = 0.1
 _STEPS = ("geocode", "interfere", "filter", "unwrap", "products")
 

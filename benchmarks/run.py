@@ -1,26 +1,26 @@
-"""Benchmarks in one command: the machine, the kernels, and a whole run. See README.md beside this file."""
+"""Benchmarks in one command: the machine, the kernels, and whole runs. What the figures mean: README.md beside this."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+SIZES = ("small", "swath", "frame")
 
 
 def main() -> None:
     """Parse, measure, print."""
     args = _parse()
-    cores = sorted(os.sched_getaffinity(0))[: args.threads]
-    os.sched_setaffinity(0, cores)  # before Numba counts them; every process started from here inherits it
-    result: dict[str, Any] = {"machine": show_machine(len(cores))}
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])  # Numba and all children count these
+    threads = len(os.sched_getaffinity(0))
+    result: dict[str, Any] = {"machine": show_machine(threads)}
     if args.only != "pipeline":
-        result["kernels"] = show_kernels(len(cores))
+        result["kernels"] = show_kernels(threads)
     if args.only != "kernels":
         result["pipeline"] = show_pipeline(args.size, args.folder, args.repeats or (3 if args.size == "small" else 1))
     if args.json:
@@ -31,13 +31,73 @@ def show_machine(threads: int) -> dict[str, Any]:
     """Print what the machine is and can."""
     import machine
 
-    known = machine.describe()
-    one, together = (machine.time_call(lambda: None, threads=n, repeats=0) for n in (1, threads))
-    return known | {"one": one, "together": together}
+    found = machine.describe() | {
+        "multiply_adds_per_core_g_s": machine.peak_rate(1),
+        "multiply_adds_all_cores_g_s": machine.peak_rate(threads),
+        "copy_gb_s": machine.copy_bandwidth(),
+    }
+    print("Machine")
+    for key, value in found.items():
+        print(f"  {key.replace('_', ' '):<28} {value:.1f}" if isinstance(value, float) else f"  {key:<28} {value}")
+    return found
 
 
 def show_kernels(threads: int) -> list[dict[str, Any]]:
     """Print the speed of each kernel."""
     import kernels
 
-    return list(kernels.measure(threads))
+    print(f"\nKernels: millions per second on one core (CPU time) and on {threads} (wall time)")
+    print(f"  {'kernel':<18}{'unit':<10}{'first call':>12}{'one core':>12}{'all cores':>12}{'multiply-adds each':>20}")
+    rows = []
+    for row in kernels.measure(threads):
+        together = f"{row['all_cores']:.2f}" if row["all_cores"] else "-"
+        print(
+            f"  {row['kernel']:<18}{row['unit']:<10}{row['first_call_s']:>10.2f} s{row['per_core']:>12.2f}"
+            f"{together:>12}{row['multiply_adds_each']:>20.0f}",
+            flush=True,
+        )
+        rows.append(row)
+    return rows
+
+
+def show_pipeline(size: str, folder: Path, repeats: int) -> dict[str, Any]:
+    """Simulate once, run as often as asked, print the run of median duration."""
+    import pipeline
+
+    data, simulated_s = pipeline.data_of(size, folder)
+    samples = pipeline.million_samples(pipeline.recipe_of(size))
+    uses = [pipeline.run_pairs(data) for _ in range(repeats)]
+    use = pipeline.typical(uses)
+    print(f"\nPipeline, size {size}: one pair of {samples:.1f} million SLC samples per date, in {data}")
+    print(f"  simulated in {simulated_s:.1f} s" if simulated_s else "  simulated earlier")
+    print("  seconds of each run: " + ", ".join(f"{one.seconds:.1f}" for one in uses))
+    print(f"  {'step':<12}{'steps':>6}{'seconds':>10}{'CPU s':>10}{'peak memory':>14}")
+    for step in use.steps:
+        print(
+            f"  {step.name:<12}{step.steps:>6}{step.seconds:>10.1f}{step.cpu_s:>10.1f}{step.peak_bytes / 1e6:>11.0f} MB"
+        )
+    print(f"  {'all':<12}{'':>6}{use.seconds:>10.1f}{use.cpu_s:>10.1f}{use.peak_bytes / 1e6:>11.0f} MB")
+    print(
+        f"  per million samples: {use.seconds / samples:.3f} s, {use.cpu_s / samples:.3f} CPU s\n"
+        f"  disk: runs folder at most {use.peak_disk_bytes / 1e6:.0f} MB "
+        f"({use.peak_disk_bytes / samples / 1e6:.0f} bytes per sample), products {use.product_bytes / 1e6:.1f} MB, "
+        f"read {use.read_bytes / 1e6:.0f} MB, written {use.written_bytes / 1e6:.0f} MB"
+    )
+    return {"size": size, "samples_m": samples, "simulated_s": simulated_s, "runs": [asdict(one) for one in uses]}
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="small", help="what the whole run processes [small]")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores to use [all]")
+    parser.add_argument("--repeats", type=int, metavar="N", help="whole runs [3 of size small, else 1]")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where simulated data are kept [results]")
+    parser.add_argument("--only", choices=("kernels", "pipeline"), help="leave out the other part")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    args = parser.parse_args()
+    args.folder = args.folder.resolve()
+    return args
+
+
+if __name__ == "__main__":
+    main()

@@ -33,6 +33,7 @@ RELIEF = 0.28
 """How much light and shadow change the brightness of a draped colour."""
 
 NAMED_COMPONENTS = 8
+UNRELIABLE = "grey where unwrapping is not reliable"
 CENTIMETRES = {"m": 100.0, "cm": 1.0, "mm": 0.1}
 
 Picture = tuple[NDArray[np.float32], ColourBar | Key, str, str]
@@ -105,9 +106,9 @@ def _unwrapped(view: View) -> Picture | None:
         return None
     low, high = _robust_range(phase)
     cmap = matplotlib.colormaps["viridis"]
-    rgba = _draped(cmap((phase - low) / (high - low))[..., :3], view.shade(), np.isfinite(phase))
+    rgba = _draped(cmap((phase - low) / (high - low))[..., :3], view.shade(), np.isfinite(phase) & _reliable(view))
     bar = ColourBar(cmap=cmap, low=low, high=high, label="Unwrapped phase (rad)", extend="both")
-    return _with_ground(view, rgba), bar, "Unwrapped phase", "Positive: range grew from reference to secondary"
+    return _with_ground(view, rgba), bar, "Unwrapped phase", f"Positive: range grew; {UNRELIABLE}"
 
 
 def _displacement(view: View) -> Picture | None:
@@ -116,7 +117,8 @@ def _displacement(view: View) -> Picture | None:
         return None
     centimetres = metres * CENTIMETRES.get(view.ifg.layers["displacement"].unit, 100.0)
     limit = max(abs(x) for x in _robust_range(centimetres))
-    rgba = _draped(palette.diverging()((centimetres / limit + 1) / 2)[..., :3], view.shade(), np.isfinite(centimetres))
+    inside = np.isfinite(centimetres) & _reliable(view)
+    rgba = _draped(palette.diverging()((centimetres / limit + 1) / 2)[..., :3], view.shade(), inside)
     bar = ColourBar(
         cmap=palette.diverging(),
         low=-limit,
@@ -125,7 +127,7 @@ def _displacement(view: View) -> Picture | None:
         extend="both",
         ends=("away from\nthe satellite", "toward\nthe satellite"),
     )
-    return _with_ground(view, rgba), bar, "Line-of-sight displacement", "Relative to the unwrapper's reference"
+    return _with_ground(view, rgba), bar, "Line-of-sight displacement", f"Up to a constant; {UNRELIABLE}"
 
 
 def _coherence(view: View) -> Picture | None:
@@ -195,6 +197,12 @@ def _clarity(view: View) -> Real:
     x = np.clip((np.nan_to_num(coherence) - FADED) / (CLEAR - FADED), 0.0, 1.0)
     clarity: Real = x * x * (3 - 2 * x)
     return clarity
+
+
+def _reliable(view: View) -> NDArray[np.bool_]:
+    """Where unwrapping can be trusted: inside a connected component."""
+    labels = view.labels("components")
+    return np.ones(view.grid.shape, bool) if labels is None else np.nan_to_num(labels) > 0
 
 
 def _covered(view: View) -> NDArray[np.bool_]:
