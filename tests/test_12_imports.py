@@ -21,6 +21,7 @@ FLOORS = (
     {"kernels"},
     {"sentinel1", "raster"},
     {"engines", "provision", "schedule", "products", "simulate"},
+    {"results"},
     {"workflow"},
     {"cli"},
     {"__main__"},
