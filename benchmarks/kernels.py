@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -34,11 +37,11 @@ _SECOND = timedelta(seconds=1)
 
 
 class Kernel(NamedTuple):
-    """A call and the millions of ``unit`` it does."""
+    """A call and the ``unit``s it does: how many million, or the array whose filled pixels are counted afterwards."""
 
     name: str
     unit: str
-    work: float
+    work: float | NDArray[np.complex64]
     call: Callable[[], object]
     repeats: int = 5
     parallel: bool = True
@@ -61,6 +64,7 @@ def measure(threads: int) -> Iterator[dict[str, Any]]:
     """One row per kernel: first call, speed of one core, speed of all."""
     for kernel in _kernels():
         first = timed(kernel.call)
+        work = kernel.work if isinstance(kernel.work, float) else np.count_nonzero(kernel.work) / 1e6
         one = time_call(kernel.call, threads=1, repeats=kernel.repeats)
         several = kernel.parallel and threads > 1
         together = time_call(kernel.call, threads=threads, repeats=kernel.repeats) if several else None
@@ -68,9 +72,9 @@ def measure(threads: int) -> Iterator[dict[str, Any]]:
             "kernel": kernel.name,
             "unit": kernel.unit,
             "first_call_s": first,
-            "per_core": kernel.work / one.seconds,
-            "multiply_adds_each": one.multiply_adds / kernel.work,
-            "all_cores": kernel.work / together.seconds if together else None,
+            "per_core": work / one.seconds,
+            "multiply_adds_each": one.multiply_adds / work,
+            "all_cores": work / together.seconds if together else None,
         }
 
 
@@ -104,14 +108,10 @@ def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Ker
     yield Kernel("place_nodes", "nodes", nodes.shape[0] * nodes.shape[1] / 1e6, lambda: place_nodes(nodes, dem, image))
     placed = place_nodes(nodes, dem, image)
     out = np.zeros(scene.grid.shape, np.complex64)
-    geocode(placed.nodes, placed.active, dem, image, out)
-    valid = np.count_nonzero(out) / 1e6
-    yield Kernel("geocode", "valid px", valid, lambda: geocode(placed.nodes, placed.active, dem, image, out))
-    heights = np.tile(dem[::2, ::2], (4, 1)).astype(np.float64)
-    lat = np.radians(np.linspace(*np.sort(scene.terrain.latitude_deg[[0, -1]]), heights.shape[0]))
-    lon = np.radians(np.linspace(*scene.terrain.longitude_deg[[0, -1]], heights.shape[1]))
-    points = geodetic_to_ecef(*np.meshgrid(lat, lon, indexing="ij"), heights)
-    yield Kernel("geo2rdr", "points", heights.size / 1e6, lambda: geo2rdr(points, scene.arc))
+    yield Kernel("geocode", "valid px", out, lambda: geocode(placed.nodes, placed.active, dem, image, out))
+    lat, lon = np.meshgrid(scene.terrain.latitude_deg, scene.terrain.longitude_deg, indexing="ij")
+    points = geodetic_to_ecef(np.radians(lat), np.radians(lon), dem.astype(np.float64))
+    yield Kernel("geo2rdr", "points", lat.size / 1e6, lambda: geo2rdr(points, scene.arc))
 
 
 def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
@@ -120,16 +120,31 @@ def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
     first, second = (generator.standard_normal(fine, dtype=np.float32) for _ in range(2))
     sums = LookSums.zeros(shape)
     yield Kernel("cross_multiply", "fine px", first.size / 2e6, lambda: cross_multiply(first, second, LOOKS, sums))
-    phase, coherence = _interferogram(generator, (600, 600))
+    phase, coherence = _interferogram(generator, (500, 500))
     work = phase.size / 1e6
     yield Kernel("goldstein", "px", work, lambda: goldstein(phase, 0.5), repeats=3, parallel=False)
     with tempfile.TemporaryDirectory() as scratch:
         for method in ("snaphu", "whirlwind"):
 
-            def call(method: str = method) -> object:
-                return unwrap(phase, coherence, 20.0, method=method, threads=1, scratch=Path(scratch))
+            def call(method: str = method) -> None:
+                with _quiet():
+                    unwrap(phase, coherence, 20.0, method=method, threads=1, scratch=Path(scratch))
 
             yield Kernel(f"unwrap {method}", "px", work, call, repeats=1, parallel=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what programs started from here print."""
+    sys.stdout.flush()
+    shown = os.dup(1)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(shown, 1)
+        os.close(shown)
 
 
 def _simulator(scene: Scene) -> Kernel:

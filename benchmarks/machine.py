@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,12 @@ def describe() -> dict[str, Any]:
     }
 
 
+def cpu_time() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def timed(call: Callable[[], object], clock: Clock = time.perf_counter) -> float:
     """Seconds of one call."""
     start = clock()
@@ -57,7 +64,7 @@ def time_call(call: Callable[[], object], *, threads: int, repeats: int) -> Timi
     On one thread CPU time counts, so that other work on the machine matters less; on several, the clock on the wall.
     The calibration kernel runs right before each call, so that their ratio survives a machine whose speed varies.
     """
-    clock = time.process_time if threads == 1 else time.perf_counter
+    clock = cpu_time if threads == 1 else time.perf_counter
     numba.set_num_threads(threads)
     seconds, multiply_adds = [], []
     for _ in range(repeats):
@@ -76,7 +83,7 @@ def calibrate(threads: int, clock: Clock) -> float:
 def peak_rate(threads: int) -> float:
     """Giga multiply-adds per second on so many threads (median)."""
     numba.set_num_threads(threads)
-    clock = time.process_time if threads == 1 else time.perf_counter
+    clock = cpu_time if threads == 1 else time.perf_counter
     calibrate(threads, clock)
     return median(calibrate(threads, clock) for _ in range(9)) / 1e3
 

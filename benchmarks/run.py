@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,22 @@ def main() -> None:
     args = _parse()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])  # Numba and all children count these
     threads = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as empty:
+        if args.cold:
+            os.environ["NUMBA_CACHE_DIR"] = empty
+        result = measure(args, threads)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
+    """Measure and print all that was asked for."""
     result: dict[str, Any] = {"machine": show_machine(threads)}
     if args.only != "pipeline":
         result["kernels"] = show_kernels(threads)
     if args.only != "kernels":
         result["pipeline"] = show_pipeline(args.size, args.folder, args.repeats or (3 if args.size == "small" else 1))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def show_machine(threads: int) -> dict[str, Any]:
@@ -93,6 +103,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, metavar="N", help="whole runs [3 of size small, else 1]")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where simulated data are kept [results]")
     parser.add_argument("--only", choices=("kernels", "pipeline"), help="leave out the other part")
+    parser.add_argument("--cold", action="store_true", help="compile anew: first calls and the first run show it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args()
     args.folder = args.folder.resolve()

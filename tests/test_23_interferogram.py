@@ -63,12 +63,12 @@ def test_the_phase_is_that_of_reference_times_the_conjugate_of_secondary() -> No
     assert np.angle(sums.cross[0, 0]) == pytest.approx(0.8, abs=0.03)
 
 
-def test_pixels_that_are_not_numbers_are_left_out() -> None:
+def test_pixels_that_are_not_finite_are_left_out() -> None:
     looks = Looks(east=4, north=4)
     reference, secondary = gaussian_pair((8, 8), 0.7)
     clean = reference.copy()
-    clean[2, 3] = clean[5, 5] = 0
-    reference[2, 3], reference[5, 5] = np.nan, complex(1, np.nan)
+    clean[2, 3] = clean[5, 5] = clean[7, 0] = 0
+    reference[2, 3], reference[5, 5], reference[7, 0] = np.nan, complex(1, np.nan), complex(-np.inf, 2)
     for made, expected in zip(look_sums(reference, secondary, looks), look_sums(clean, secondary, looks), strict=True):
         np.testing.assert_array_equal(made, expected)
 

@@ -31,8 +31,7 @@ FRACTIONS = 1024
 """Tabulated fractions of a sample."""
 _RIDGE = 1e-5  # noise the least-squares interpolator must not amplify, relative to the signal
 _HALO = 3  # taps before the sample left of the position
-_MARGIN_LINES = 60.0
-_MARGIN_SAMPLES = 400.0
+_RELIEF_LINES, _RELIEF_SAMPLES = 16.0, 200.0  # relief inside a tile shifts it by no more
 
 
 class RadarImage(NamedTuple):
@@ -188,14 +187,20 @@ def place_nodes(nodes: NDArray[np.float64], dem: NDArray[np.float32], image: Rad
     time, line, sample = np.empty(shape), np.empty(shape), np.empty(shape)
     _place(points, image, time, line, sample)
     lines, samples = image.real.shape
+    margin_lines, margin_samples = _largest_step(line) + _RELIEF_LINES, _largest_step(sample) + _RELIEF_SAMPLES
     inside = (
-        (line > image.line - _MARGIN_LINES)
-        & (line < image.line + lines + _MARGIN_LINES)
-        & (sample > image.sample - _MARGIN_SAMPLES)
-        & (sample < image.sample + samples + _MARGIN_SAMPLES)
+        (line > image.line - margin_lines)
+        & (line < image.line + lines + margin_lines)
+        & (sample > image.sample - margin_samples)
+        & (sample < image.sample + samples + margin_samples)
     )
     active = inside[:-1, :-1] | inside[1:, :-1] | inside[:-1, 1:] | inside[1:, 1:]
     return PlacedNodes(np.concatenate([nodes, time[..., None]], axis=-1), line, sample, active)
+
+
+def _largest_step(values: NDArray[np.float64]) -> float:
+    """Largest change from a node to its neighbour."""
+    return float(max(np.abs(np.diff(values, axis=0)).max(), np.abs(np.diff(values, axis=1)).max()))
 
 
 @njit(cache=True, nogil=True, parallel=True)

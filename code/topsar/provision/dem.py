@@ -32,7 +32,8 @@ def find_dem(options: Options, folder: Path) -> Dem:
     Raises
     ------
     ProvisionError
-        If there is none, more than one, or its heights are measured from nobody knows what.
+        If there is none, more than one, its heights are measured from nobody knows what, or from a geoid that is
+        not at hand.
     """
     path = _only_raster(folder) if options.dem == "auto" else _named(options.dem, folder)
     datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else declared_datum(path)
@@ -43,6 +44,11 @@ def find_dem(options: Options, folder: Path) -> Dem:
             hint="set DEM_DATUM: ellipsoid for WGS84 heights, egm96 for SRTM and NASADEM, egm2008 for Copernicus",
         )
     geoid = _existing(options.geoid, folder, "GEOID") if options.geoid else None
+    if datum is VerticalDatum.EGM2008 and geoid is None:
+        msg = f"the DEM {path} has EGM2008 heights, and GEOID is not set"
+        raise ProvisionError(
+            msg, hint="set GEOID to a raster of EGM2008 undulations in metres, or take a DEM with other heights"
+        )
     return Dem(path=path, datum=datum, geoid=geoid)
 
 

@@ -1,7 +1,7 @@
 """Rasters and files: heights above the ellipsoid, cloud-optimised GeoTIFFs, atomic writes and their evidence."""
 
-from topsar.raster.dem import HeightField, declared_datum, open_dem
-from topsar.raster.files import atomic_path, write_json, write_text
+from topsar.raster.dem import HeightField, declared_datum, open_dem, require_cover
+from topsar.raster.files import atomic_path, save_array, write_json, write_text
 from topsar.raster.geoid import Geoid, read_geoid
 from topsar.raster.geotiff import read_geotiff, write_geotiff
 from topsar.raster.inspection import inspect
@@ -15,6 +15,8 @@ __all__ = [
     "open_dem",
     "read_geoid",
     "read_geotiff",
+    "require_cover",
+    "save_array",
     "write_geotiff",
     "write_json",
     "write_text",

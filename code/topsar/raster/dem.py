@@ -95,11 +95,24 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
         transform=_centre_transform(transform, window, factor, shift),
     )
     if not np.isfinite(heights).any():
-        message = f"the DEM {dem.path} holds nothing but voids in {box}"
+        message = f"the DEM {dem.path} holds nothing but voids in {_degrees(*_edges(box))}"
         raise ProvisionError(message, hint="check its nodata value, or take another DEM")
     if geoid_path is not None:
         _add_undulation(field, geoid_path)
     return field
+
+
+def require_cover(dem: Dem, box: BBox) -> None:
+    """Check that a DEM reaches around ``box`` (degrees, to one posting), without reading a height.
+
+    Raises
+    ------
+    ProvisionError
+        If it does not, or cannot be opened.
+    """
+    with _opened(dem.path) as dataset:
+        transform = _corner_transform(dataset, dem.path)
+        _window_of(dataset, transform, _horizontal_crs(dataset, dem.path), box, 0.0, dem.path)
 
 
 def declared_datum(path: Path) -> VerticalDatum | None:
@@ -134,7 +147,7 @@ def _refuse_contradiction(dem: Dem) -> None:
     declared = declared_datum(dem.path)
     if declared is not None and declared is not dem.datum:
         message = f"the DEM {dem.path} is given as {dem.datum.value}, but declares {declared.value} heights itself"
-        hint = f"set its datum to {declared.value}, or correct its header (gdal_edit.py -a_srs) if that is wrong"
+        hint = f"set DEM_DATUM={declared.value}, or correct its header (gdal_edit.py -a_srs) if that is wrong"
         raise ProvisionError(message, hint=hint)
 
 
@@ -193,7 +206,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with rasterio.Env(GTIFF_REPORT_COMPD_CS=True), rasterio.open(name) as dataset:
             yield dataset
     except GDAL_ERRORS as exc:
-        message = f"cannot read the DEM {path}: {exc}"
+        message = f"cannot read the DEM {path}: {exc.__cause__ or exc}"
         raise ProvisionError(message, hint="give a whole raster that GDAL opens (GeoTIFF, ISCE, VRT, HGT)") from exc
 
 
@@ -237,9 +250,13 @@ def _window_of(
     x = sorted((transform.c, transform.c + transform.a * dataset.width))
     y = sorted((transform.f, transform.f + transform.e * dataset.height))
     edges = Transformer.from_crs(crs, WGS84, always_xy=True).transform_bounds(x[0], y[0], x[1], y[1])
-    asked = _degrees(box.west, box.south, box.east, box.north)
+    asked = _degrees(*_edges(box))
     message = f"the DEM {path} covers {_degrees(*edges)}, which leaves a part of {asked} without heights"
     raise ProvisionError(message, hint="take a larger DEM, or a smaller region of interest")
+
+
+def _edges(box: BBox) -> tuple[float, float, float, float]:
+    return box.west, box.south, box.east, box.north
 
 
 def _degrees(west: float, south: float, east: float, north: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topsar.errors import ProductError
 
@@ -47,14 +49,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def write_failed(path: Path, exc: BaseException) -> ProductError:
     """The error for a failed write of ``path``, with the likeliest cause as its hint."""
-    code = getattr(exc, "errno", None)
-    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _nearly_full(path.parent):
+    code = exc.errno if isinstance(exc, OSError) else None  # GDAL's errors number something else
+    if code is None and _nearly_full(path.parent):
+        code = errno.ENOSPC
+    if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = f"no space is left for {path.parent}: free some, or choose a data folder on another disk"
     elif code in (errno.EROFS, errno.EACCES, errno.EPERM):
         hint = f"make {path.parent} writable for this user, or choose another data folder"
     else:
-        hint = f"check that {path.parent} is a folder that this user can write to, and that its disk is sound"
-    return ProductError(f"cannot write {path}: {getattr(exc, 'strerror', None) or exc}", hint=hint)
+        hint = f"check that this user can write to {path.parent}, and that its disk is sound and has space left"
+    why = getattr(exc, "strerror", None) or (os.strerror(code) if code else exc)
+    return ProductError(f"cannot write {path}: {why}", hint=hint)
+
+
+def save_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array as ``.npy``, whole or not at all.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written.
+    """
+    with atomic_path(path) as part:
+        np.save(part, values)
 
 
 def write_text(path: Path, text: str) -> None:

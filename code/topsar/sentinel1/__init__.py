@@ -1,13 +1,14 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
 from topsar.sentinel1.annotation import GeolocationGrid, annotation_orbit, geolocation_grid, read_bursts
-from topsar.sentinel1.measurement import iter_samples, read_samples
+from topsar.sentinel1.measurement import check_archived, iter_samples, read_samples
 from topsar.sentinel1.orbit import choose_orbit, find_orbits, parse_orbit_name, read_orbit
 from topsar.sentinel1.safe import find_scene, open_scene
 
 __all__ = [
     "GeolocationGrid",
     "annotation_orbit",
+    "check_archived",
     "choose_orbit",
     "find_orbits",
     "find_scene",

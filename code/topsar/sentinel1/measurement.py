@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+import zlib
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
+_CHUNK_BYTES = 1 << 22
 _IN_ZIP = re.compile(r"/vsizip/\{(?P<zip>.+)\}/(?P<member>[^{}]+)", re.DOTALL)
 
 
@@ -88,6 +90,31 @@ def iter_samples(burst: Burst, window: Window, lines: int) -> Iterator[NDArray[n
                     yield np.asarray(image.read(1, window=part, out_dtype=np.complex64), dtype=np.complex64)
     except (RasterioError, OSError) as exc:
         msg = f"{_name(burst)} {_problem(burst.measurement, exc)}"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+
+
+def check_archived(burst: Burst) -> None:
+    """Check the image of a burst, if it lies in a zip, against the checksum kept there; GDAL does not.
+
+    Reads the whole image: once per swath is enough.
+
+    Raises
+    ------
+    SceneError
+        Where the image or its zip is damaged.
+    """
+    match = _IN_ZIP.fullmatch(burst.measurement)
+    if not match:
+        return
+    try:
+        with zipfile.ZipFile(match["zip"]) as archive, archive.open(match["member"]) as image:
+            while image.read(_CHUNK_BYTES):
+                pass
+    except KeyError as exc:
+        msg = f"{_name(burst)} is missing"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
+        msg = f"{_name(burst)} is damaged inside {Path(match['zip']).name} ({str(exc).partition(' for file ')[0]})"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from topsar.errors import SceneError
 from topsar.model import Direction, Scene, SwathFiles
@@ -14,6 +14,8 @@ from topsar.sentinel1.document import Node, parse_xml
 _ANNOTATION = re.compile(
     r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
 )
+
+_IMAGE = re.compile(r"measurement/s1[a-d]-iw[123]-slc-(?:hh|hv|vh|vv)-[^/]+\.tiff", re.ASCII)
 
 
 def find_scene(folder: Path, name: str) -> Path:
@@ -29,7 +31,7 @@ def find_scene(folder: Path, name: str) -> Path:
     Returns
     -------
     Path
-        The SAFE folder if it holds a manifest, else the zip.
+        The SAFE folder if it holds a manifest, else the zip, else the folder that ought to hold one.
 
     Raises
     ------
@@ -40,6 +42,7 @@ def find_scene(folder: Path, name: str) -> Path:
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     products = [e for e in entries if (e / MANIFEST).is_file() or (e.suffix.lower() == ".zip" and e.is_file())]
     matches = [entry for entry in products if bare_name(entry.name) == wanted]
+    matches = matches or [entry for entry in entries if entry.is_dir() and bare_name(entry.name) == wanted]
     if matches:
         return min(matches, key=lambda entry: not entry.is_dir())
     near = difflib.get_close_matches(wanted, sorted({bare_name(entry.name) for entry in products}), n=3)
@@ -73,9 +76,7 @@ def open_scene(path: Path) -> Scene:
     manifest = read_xml(container, MANIFEST)
     _check_kind(manifest, container.product)
     files = _swath_files(container)
-    if not files:
-        msg = f"{container.path.name}: no annotation of any swath (annotation/s1?-iw?-slc-*.xml)"
-        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+    _check_files(container, files)
     period, orbit = manifest.child(".//{*}acquisitionPeriod"), manifest.child(".//{*}orbitReference")
     return Scene(
         name=container.product,
@@ -119,6 +120,18 @@ def _swath_files(container: Container) -> tuple[SwathFiles, ...]:
         for match in matches
     ]
     return tuple(sorted(files, key=lambda f: (f.swath, f.polarisation, f.annotation)))
+
+
+def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
+    """Refuse a product without annotation, or with an image whose annotation is lost: half of it would be skipped."""
+    if not files:
+        msg = f"{container.path.name}: no annotation of any swath (annotation/s1?-iw?-slc-*.xml)"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+    images = {name for name in container.names if _IMAGE.fullmatch(name)} - {f.measurement for f in files}
+    if images:
+        lost = ", ".join(f"annotation/{PurePosixPath(name).stem}.xml" for name in sorted(images))
+        msg = f"{container.path.name}: {lost} is missing, its image is there"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
 
 
 def _at_start(orbit: Node, tag: str) -> int:

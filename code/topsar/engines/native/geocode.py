@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.native.ground import dem_under, ground_nodes
+from topsar.errors import ProvisionError
 from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.model import Burst, Orbit, Window
 from topsar.raster import HeightField, atomic_path
-from topsar.sentinel1 import iter_samples
+from topsar.sentinel1 import check_archived, iter_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
@@ -46,6 +48,8 @@ def geocode_swath(task: GeocodeTask, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     first = task.windows[0].burst
     orbit = task.orbit.load(first.swath, first.polarisation)
+    for burst in {window.burst.measurement: window.burst for window in task.windows}.values():
+        check_archived(burst)
     for window in task.windows:
         fine = window.grid.refined(task.looks)
         field = dem_under(task.dem, window.grid)
@@ -55,9 +59,19 @@ def geocode_swath(task: GeocodeTask, folder: Path) -> None:
 
 
 def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
-    """The orbit during a burst; times count from a second before its first line."""
+    """The orbit during a burst; times count from a second before its first line.
+
+    Raises
+    ------
+    ProvisionError
+        If the state vectors do not cover it.
+    """
     start, stop = burst.grid.first_line_time - _ARC_MARGIN, burst.grid.stop_time + _ARC_MARGIN
-    return fit_orbit(orbit, start, stop).narrowed(start, stop)
+    try:
+        return fit_orbit(orbit, start, stop).narrowed(start, stop)
+    except ValueError as exc:
+        msg = f"burst {burst.label} of {burst.scene}: the orbit {exc}"
+        raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
 
 
 def geocode_burst(window: BurstWindow, fine: GeoGrid, field: HeightField, orbit: Orbit, path: Path) -> None:
@@ -68,12 +82,12 @@ def geocode_burst(window: BurstWindow, fine: GeoGrid, field: HeightField, orbit:
     aligned, offset = align_to_nodes(fine)
     nodes = ground_nodes(aligned, field)
     seen = _seen_window(nodes, field, burst, arc, terms)
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(*fine.shape, 2))
-    if seen is not None:
-        real, imag = load_deramped(burst, terms, seen)
-        image = radar_image(burst, arc, terms, seen, real, imag)
-        _fill(out, offset, nodes, field, image)
-    out.flush()
+    with path.open("wb") as file:
+        plane = _SparsePlane(file, fine.shape)
+        if seen is not None:
+            real, imag = load_deramped(burst, terms, seen)
+            image = radar_image(burst, arc, terms, seen, real, imag)
+            _fill(plane, offset, nodes, field, image)
 
 
 def radar_image(
@@ -166,8 +180,32 @@ def align_to_nodes(fine: GeoGrid) -> tuple[GeoGrid, tuple[int, int]]:
     return fine.crop(before), (row, column)
 
 
+class _SparsePlane:
+    """A ``.npy`` of float16 (rows, columns, 2) that is written in parts; the rest is a hole in the file.
+
+    Not a memory map: writing to one on a full disk kills the process.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        header = {"descr": "<f2", "fortran_order": False, "shape": (*shape, 2)}
+        np.lib.format.write_array_header_1_0(file, header)
+        self._file, self._start = file, file.tell()
+        file.truncate(self._start + self._offset(shape[0], 0))
+
+    def write(self, row: int, column: int, values: NDArray[np.complex64]) -> None:
+        """Write a block whose first pixel is (``row``, ``column``)."""
+        halves = np.ascontiguousarray(values).view(np.float32).astype("<f2")
+        for number, line in enumerate(halves, start=row):
+            self._file.seek(self._start + self._offset(number, column))
+            self._file.write(line.data)
+
+    def _offset(self, row: int, column: int) -> int:
+        return (row * self.shape[1] + column) * 4
+
+
 def _fill(
-    out: NDArray[np.float16],
+    out: _SparsePlane,
     offset: tuple[int, int],
     nodes: NDArray[np.float64],
     field: HeightField,
@@ -193,6 +231,4 @@ def _fill(
             block,
         )
         inside = block[max(offset[0] - top, 0) :, max(offset[1] - start, 0) :]
-        row, column = max(top - offset[0], 0), max(start - offset[1], 0)
-        target = out[row : row + inside.shape[0], column : column + inside.shape[1]]
-        target[:] = np.ascontiguousarray(inside).view(np.float32).reshape(*inside.shape, 2)
+        out.write(max(top - offset[0], 0), max(start - offset[1], 0), inside)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyproj import Transformer
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 
+from topsar.errors import SettingsError
 from topsar.kernels.geometry import geodetic_to_ecef, up_vector
 from topsar.kernels.resample import NODE_STEP, sample_heights
 from topsar.model import BBox
@@ -19,6 +21,38 @@ if TYPE_CHECKING:
 
 DEM_MARGIN_DEG = 0.01
 """The DEM is read this far beyond a window, for its interpolator."""
+BEYOND_AREA_DEG = 6.0
+"""A projection may be used this far beyond the area that it was made for, such as the next UTM zone."""
+
+
+def check_projection(crs: str, box: BBox) -> None:
+    """Refuse a projection that does not exist, is not in metres, or was made for another part of the Earth.
+
+    Raises
+    ------
+    SettingsError
+        Naming the setting ``CRS``.
+    """
+    hint = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
+    try:
+        known = CRS.from_user_input(crs)
+    except CRSError as exc:
+        msg = f"CRS={crs}: there is no such coordinate system"
+        raise SettingsError(msg, hint=hint) from exc
+    if not known.is_projected or any(axis.unit_name != "metre" for axis in known.axis_info):
+        msg = f"CRS={crs} ({known.name}) is not a projection in metres"
+        raise SettingsError(msg, hint=hint)
+    area = known.area_of_use
+    if area is None or area.west >= area.east:
+        return
+    made_for = BBox(west=area.west, south=area.south, east=area.east, north=area.north)
+    if not made_for.grown(BEYOND_AREA_DEG).intersects(box):
+        lon, lat = box.centre
+        msg = (
+            f"CRS={crs} ({known.name}) is made for latitudes {area.south:g} to {area.north:g}, longitudes "
+            f"{area.west:g} to {area.east:g}; the pairs lie around latitude {lat:.1f}, longitude {lon:.1f}"
+        )
+        raise SettingsError(msg, hint=hint)
 
 
 def to_lonlat(

@@ -24,7 +24,7 @@ from topsar.kernels.interferogram import (
 )
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Window
-from topsar.raster import write_json
+from topsar.raster import save_array, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
         "burst": mosaic.burst,
     }
     for name, values in arrays.items():
-        np.save(folder / f"{name}.npy", values)
+        save_array(folder / f"{name}.npy", values)
     write_json(folder / "facts.json", facts)
 
 

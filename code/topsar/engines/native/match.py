@@ -1,4 +1,4 @@
-"""Which bursts of two dates show the same ground, and where that ground lies."""
+"""Which pairs can be run, which bursts of two dates show the same ground, and where that ground lies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.native.geocode import burst_arc
+from topsar.engines.native.tasks import OrbitChoice
 from topsar.errors import SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
-from topsar.model import BBox
+from topsar.model import BBox, OrbitSource
+from topsar.raster import open_dem
 from topsar.sentinel1 import read_bursts
 
 if TYPE_CHECKING:
@@ -19,13 +21,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from topsar.engines.protocol import Inputs
     from topsar.model import Burst, Orbit, Pair, Scene
     from topsar.settings import Options
+
+    Outline = tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Longitudes and latitudes of points around a burst, degrees."""
 
 SAME_PLACE_M = 5000.0
 """Bursts without ids are the same if their centres lie this near; the next burst is 19 km away."""
 _SAME_TIME_S = 0.5
 _OUTLINE_POINTS = 9
+_SEARCH_MARGIN_DEG = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,91 @@ class Matched:
 
     reference: Burst
     secondary: Burst
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedPair:
+    """A pair that can be run; ``outlines`` are those of both dates of each burst, ``box`` lies around them."""
+
+    pair: Pair
+    polarisation: str
+    orbits: tuple[OrbitChoice, OrbitChoice]
+    bursts: tuple[Matched, ...]
+    outlines: tuple[tuple[Outline, Outline], ...]
+    box: BBox
+
+
+class Survey:
+    """The pairs of a batch in space: what they share is read and found once, so that it is the same for all of them."""
+
+    def __init__(self, inputs: Inputs, options: Options) -> None:
+        self._inputs, self._options = inputs, options
+        self._orbits: dict[tuple[OrbitChoice, str, str], Orbit] = {}
+        self._outlines: dict[Burst, Outline | None] = {}
+
+    def match(self, pair: Pair) -> MatchedPair:
+        """Match the bursts of a pair and find where they lie.
+
+        Raises
+        ------
+        TopsarError
+            If the pair cannot be run.
+        """
+        check_pair(pair)
+        polarisation = choose_polarisation(pair, self._options.polarization)
+        choices = self._choice(pair.reference), self._choice(pair.secondary)
+        orbits = self._load(choices[0], polarisation), self._load(choices[1], polarisation)
+        bursts, outlines = [], []
+        for both in match_bursts(pair, polarisation, self._options, orbits):
+            near, far = self._outline(both.reference, orbits[0]), self._outline(both.secondary, orbits[1])
+            if near is not None and far is not None:
+                bursts.append(both)
+                outlines.append((near, far))
+        if not bursts:
+            msg = f"no burst of {pair.id} lies in the region of interest"
+            raise SceneError(msg, hint="ROI is south,north,west,east in degrees: does it lie inside both scenes?")
+        box = union([box_of(*near) for near, _ in outlines])
+        return MatchedPair(
+            pair=pair,
+            polarisation=polarisation,
+            orbits=choices,
+            bursts=tuple(bursts),
+            outlines=tuple(outlines),
+            box=self._inside(box) or box,
+        )
+
+    def _choice(self, scenes: tuple[Scene, ...]) -> OrbitChoice:
+        scene = scenes[0]
+        start, stop = min(s.start for s in scenes), max(s.stop for s in scenes)
+        file = self._inputs.orbits[scene.name]
+        if file is None:
+            source, name, path = OrbitSource.ANNOTATION, f"annotation of {scene.name}", scene.path
+        else:
+            source, name, path = file.source, file.path.name, file.path
+        return OrbitChoice(source=source, name=name, path=path, start=start, stop=stop, scene=scene)
+
+    def _load(self, choice: OrbitChoice, polarisation: str) -> Orbit:
+        key = choice, choice.scene.swaths[0], polarisation
+        if key not in self._orbits:
+            self._orbits[key] = choice.load(*key[1:])
+        return self._orbits[key]
+
+    def _outline(self, burst: Burst, orbit: Orbit) -> Outline | None:
+        """Outline of a burst on the lowest and on the highest ground near it; None outside the region of interest."""
+        if burst not in self._outlines:
+            box = self._inside(box_of(*outline(burst, orbit, (0.0,))))
+            self._outlines[burst] = None if box is None else outline(burst, orbit, self._height_range(box))
+        return self._outlines[burst]
+
+    def _inside(self, box: BBox) -> BBox | None:
+        roi = self._options.roi
+        return box if roi is None else box.intersection(roi)
+
+    def _height_range(self, box: BBox) -> tuple[float, float]:
+        """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground."""
+        narrowed = min(_SEARCH_MARGIN_DEG, 0.4 * min(box.east - box.west, box.north - box.south))
+        heights = open_dem(self._inputs.dem, box.grown(-narrowed), narrowed + _SEARCH_MARGIN_DEG).heights_m
+        return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
 
 
 def check_pair(pair: Pair) -> None:
@@ -145,7 +237,7 @@ def _centre(burst: Burst, orbit: Orbit) -> NDArray[np.float64]:
     return rdr2geo(time, middle, 0.0, arc)
 
 
-def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> tuple[NDArray[np.float64], ...]:
+def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline:
     """Longitude and latitude in degrees around the valid part of a burst, at several heights.
 
     Returns
@@ -167,3 +259,11 @@ def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> tuple[N
 def box_of(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> BBox:
     """Box around points."""
     return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
+
+
+def union(boxes: list[BBox]) -> BBox:
+    """The smallest box around all boxes."""
+    whole = boxes[0]
+    for box in boxes[1:]:
+        whole = whole.union(box)
+    return whole

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.native.ground import from_lonlat
-from topsar.engines.native.match import (
-    Matched,
-    box_of,
-    check_pair,
-    choose_polarisation,
-    match_bursts,
-    outline,
-)
+from topsar.engines.native.ground import check_projection, from_lonlat, lonlat_box
+from topsar.engines.native.match import MatchedPair, Survey, box_of, union
 from topsar.engines.native.tasks import (
     BurstPair,
     BurstWindow,
@@ -30,12 +24,12 @@ from topsar.engines.native.tasks import (
     dump_task,
 )
 from topsar.engines.protocol import Inputs, Plan
-from topsar.errors import ProvisionError, SceneError, SettingsError, TopsarError
-from topsar.model import Artifact, BBox, GeoGrid, Job, Looks, OrbitSource, Pair, Resources, Step
-from topsar.raster import open_dem
+from topsar.errors import ProvisionError, SettingsError, TopsarError
+from topsar.model import Artifact, BBox, GeoGrid, Job, Looks, Resources, Step
+from topsar.raster import require_cover
 
 if TYPE_CHECKING:
-    from topsar.model import Burst, Dem, Scene
+    from topsar.model import Burst, Dem
     from topsar.settings import Options
 
 VERSION = "1"
@@ -47,39 +41,35 @@ FINE_EAST_M, FINE_NORTH_M = 5.0, 10.0
 METRES_PER_DEGREE = 111_319.49
 _BASE_MEMORY = 400_000_000
 _UTM_REACH_DEG = 12.0
-_SEARCH_MARGIN_DEG = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Matched:
-    """A pair that can be run, before its grid is known."""
-
-    pair: Pair
-    polarisation: str
-    orbits: tuple[OrbitChoice, OrbitChoice]
-    bursts: tuple[Matched, ...]
-    outlines: tuple[tuple[Any, Any], ...]
-    box: BBox
 
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Match bursts, lay the grid, and cut the work into jobs."""
     check_unwrapper(options.unwrapper)
-    matched: list[_Matched] = []
+    survey, found = Survey(inputs, options), []
     refused: dict[str, TopsarError] = {}
     for pair in inputs.pairs:
         try:
-            matched.append(_match(pair, inputs, options))
+            found.append(survey.match(pair))
         except TopsarError as exc:
             refused[pair.id] = exc
-    if not matched:
+    if not found:
         return Plan(jobs=(), tasks={}, refused=refused)
-    everything = _union([m.box for m in matched])
+    everything = union([one.box for one in found])
     crs = choose_crs(options, everything)
     posting = posting_in(crs, options.posting_m)
     looks = choose_looks(options, crs, posting, everything)
     region = GeoGrid.covering(_project(crs, options.roi), crs=crs, dx=posting, dy=posting) if options.roi else None
-    windows = [_windows(m, crs, posting, region) for m in matched]
+    matched, windows = [], []
+    for one in found:
+        part = _windows(one, crs, posting, region)
+        try:
+            require_cover(inputs.dem, lonlat_box(_hull(part)))
+        except TopsarError as exc:
+            refused[one.pair.id] = exc
+        else:
+            matched.append(one)
+            windows.append(part)
     grids = _shared_grids(matched, windows)
     return _jobs(matched, windows, grids, looks, inputs, options, refused)
 
@@ -97,57 +87,6 @@ def check_unwrapper(name: str) -> None:
         raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
 
 
-# --- one pair ---------------------------------------------------------------------------------------------------
-
-
-def _match(pair: Pair, inputs: Inputs, options: Options) -> _Matched:
-    check_pair(pair)
-    polarisation = choose_polarisation(pair, options.polarization)
-    choices = _orbit(pair.reference, inputs), _orbit(pair.secondary, inputs)
-    swath = pair.reference[0].swaths[0], pair.secondary[0].swaths[0]
-    orbits = choices[0].load(swath[0], polarisation), choices[1].load(swath[1], polarisation)
-    bursts, outlines = [], []
-    for both in match_bursts(pair, polarisation, options, orbits):
-        box = _inside(box_of(*outline(both.reference, orbits[0], (0.0,))), options.roi)
-        if box is None:
-            continue
-        heights = _height_range(inputs.dem, box)
-        bursts.append(both)
-        outlines.append((outline(both.reference, orbits[0], heights), outline(both.secondary, orbits[1], heights)))
-    if not bursts:
-        msg = f"no burst of {pair.id} lies in the region of interest"
-        raise SceneError(msg, hint="ROI is south,north,west,east in degrees: does it lie inside both scenes?")
-    boxes = [box_of(*near) for near, _ in outlines]
-    return _Matched(
-        pair=pair,
-        polarisation=polarisation,
-        orbits=choices,
-        bursts=tuple(bursts),
-        outlines=tuple(outlines),
-        box=_inside(_union(boxes), options.roi) or _union(boxes),
-    )
-
-
-def _orbit(scenes: tuple[Scene, ...], inputs: Inputs) -> OrbitChoice:
-    scene = scenes[0]
-    start, stop = min(s.start for s in scenes), max(s.stop for s in scenes)
-    file = inputs.orbits[scene.name]
-    if file is None:
-        source, name, path = OrbitSource.ANNOTATION, f"annotation of {scene.name}", scene.path
-    else:
-        source, name, path = file.source, file.path.name, file.path
-    return OrbitChoice(source=source, name=name, path=path, start=start, stop=stop, scene=scene)
-
-
-def _inside(box: BBox, roi: BBox | None) -> BBox | None:
-    return box if roi is None else box.intersection(roi)
-
-
-def _height_range(dem: Dem, box: BBox) -> tuple[float, float]:
-    heights = open_dem(dem, box, _SEARCH_MARGIN_DEG).heights_m
-    return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
-
-
 # --- the grid ---------------------------------------------------------------------------------------------------
 
 
@@ -156,12 +95,15 @@ def choose_crs(options: Options, box: BBox) -> str:
 
     Raises
     ------
+    SettingsError
+        If the projection that is set cannot be used here.
     ProvisionError
         If the batch is too wide for one UTM zone.
     """
-    if options.crs == "latlon":
+    if options.crs in ("latlon", "EPSG:4326"):
         return "EPSG:4326"
     if options.crs not in ("auto", "utm"):
+        check_projection(options.crs, box)
         return options.crs
     if box.east - box.west > _UTM_REACH_DEG:
         msg = f"the pairs reach from {box.west:.1f} to {box.east:.1f} degrees east, too far for one UTM zone"
@@ -199,12 +141,19 @@ def _project(crs: str, box: BBox) -> BBox:
 
 
 def _windows(
-    matched: _Matched, crs: str, posting: float, region: GeoGrid | None
+    matched: MatchedPair, crs: str, posting: float, region: GeoGrid | None
 ) -> tuple[tuple[GeoGrid, GeoGrid], ...]:
     """The output pixels that each burst may touch, on both dates."""
     return tuple(
         (_window(near, crs, posting, region), _window(far, crs, posting, region)) for near, far in matched.outlines
     )
+
+
+def _hull(windows: tuple[tuple[GeoGrid, GeoGrid], ...]) -> GeoGrid:
+    """The smallest grid around the windows of a pair."""
+    grids = [grid for both in windows for grid in both]
+    box = union([grid.bbox for grid in grids])
+    return GeoGrid.covering(box, crs=grids[0].crs, dx=grids[0].dx, dy=grids[0].dy)
 
 
 def _window(lonlat: tuple[Any, Any], crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
@@ -214,12 +163,12 @@ def _window(lonlat: tuple[Any, Any], crs: str, posting: float, region: GeoGrid |
     return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
 
 
-def _shared_grids(matched: list[_Matched], windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]]) -> list[GeoGrid]:
+def _shared_grids(matched: list[MatchedPair], windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]]) -> list[GeoGrid]:
     """One grid for all pairs of a track that touch each other, so that they stack."""
     groups: list[tuple[int, BBox]] = []
-    boxes = [_union([grid.bbox for both in part for grid in both]) for part in windows]
-    for one, box in zip(matched, boxes, strict=True):
-        grown = box
+    hulls = [_hull(part) for part in windows]
+    for one, hull in zip(matched, hulls, strict=True):
+        grown = hull.bbox
         apart = []
         for track, other in groups:
             if track == one.pair.track and other.intersects(grown):
@@ -227,30 +176,22 @@ def _shared_grids(matched: list[_Matched], windows: list[tuple[tuple[GeoGrid, Ge
             else:
                 apart.append((track, other))
         groups = [*apart, (one.pair.track, grown)]
-    any_grid = windows[0][0][0]
     return [
         GeoGrid.covering(
-            next(whole for track, whole in groups if track == one.pair.track and whole.contains(box)),
-            crs=any_grid.crs,
-            dx=any_grid.dx,
-            dy=any_grid.dy,
+            next(whole for track, whole in groups if track == one.pair.track and whole.contains(hull.bbox)),
+            crs=hull.crs,
+            dx=hull.dx,
+            dy=hull.dy,
         )
-        for one, box in zip(matched, boxes, strict=True)
+        for one, hull in zip(matched, hulls, strict=True)
     ]
-
-
-def _union(boxes: list[BBox]) -> BBox:
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.union(box)
-    return whole
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------
 
 
 def _jobs(
-    matched: list[_Matched],
+    matched: list[MatchedPair],
     windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]],
     grids: list[GeoGrid],
     looks: Looks,
@@ -271,7 +212,7 @@ def _jobs(
     return Plan(jobs=tuple(jobs.values()), tasks=tasks, refused=refused)
 
 
-def _sides(one: _Matched) -> list[tuple[OrbitChoice, Burst]]:
+def _sides(one: MatchedPair) -> list[tuple[OrbitChoice, Burst]]:
     return [side for both in one.bursts for side in ((one.orbits[0], both.reference), (one.orbits[1], both.secondary))]
 
 
@@ -281,7 +222,7 @@ def _geocode_id(orbit: OrbitChoice, burst: Burst) -> str:
 
 
 def _geocodings(
-    matched: list[_Matched], windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]], looks: Looks, dem: Dem
+    matched: list[MatchedPair], windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]], looks: Looks, dem: Dem
 ) -> dict[str, GeocodeTask]:
     """What each date and swath must geocode for all pairs together."""
     found: dict[str, dict[str, BurstWindow]] = {}
@@ -303,7 +244,7 @@ def _geocodings(
 
 
 def _pair_task(
-    one: _Matched,
+    one: MatchedPair,
     windows: tuple[tuple[GeoGrid, GeoGrid], ...],
     grid: GeoGrid,
     looks: Looks,
@@ -356,7 +297,7 @@ def _geocode_job(name: str, task: GeocodeTask) -> Job:
     step = Step(
         name="geocode",
         argv=_argv("geocode"),
-        signature=_signature(task, task.dem.path, *_inputs(task.windows), task.orbit.path),
+        signature=_signature(task, *_inputs(task.windows), task.orbit.path),
         writes=(Artifact(path=f"{name}/slc", scratch=True),),
         needs=Resources(
             memory_bytes=_BASE_MEMORY + samples * 8 + block,
@@ -383,7 +324,7 @@ def _pair_job(task: PairTask) -> Job:
             pair,
             "interfere",
             slcs,
-            _signature(plain, task.dem.path),
+            _signature(plain),
             _BASE_MEMORY + pixels * 150 + bursts * 28 + block,
             8,
         ),
@@ -427,6 +368,7 @@ def _inputs(windows: tuple[BurstWindow, ...]) -> list[Path]:
 def _signature(task: GeocodeTask | PairTask, *files: Path) -> str:
     """A task without the folders its inputs lie in, and what identifies these inputs."""
     known = json.loads(dump_task(task))
+    files = (*files, task.dem.path, *([task.dem.geoid] if task.dem.geoid else []))
     return json.dumps([_KEY, _without_folders(known), sorted({_identity(path) for path in files})], sort_keys=True)
 
 
@@ -440,11 +382,10 @@ def _without_folders(value: Any) -> Any:
 
 
 def _identity(path: Path) -> str:
-    """Name, size and time of a file; of its archive for a file inside one."""
-    text = str(path).removeprefix("/vsizip/")
-    outer = Path(text.split(".zip/")[0] + ".zip" if ".zip/" in text else text)
-    try:
-        stat = outer.stat()
-    except OSError:
+    """Name, size and time of a file, of its archive for a file inside one; the name alone of a folder."""
+    archive = re.match(r"/vsizip/\{(.+)\}/", str(path))
+    outer = Path(archive[1]) if archive else path
+    if not outer.is_file():
         return outer.name
+    stat = outer.stat()
     return f"{outer.name} {stat.st_size} {stat.st_mtime_ns}"

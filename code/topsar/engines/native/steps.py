@@ -19,6 +19,7 @@ from topsar.errors import StepFailed
 from topsar.kernels.filter import goldstein
 from topsar.kernels.unwrap import unwrap
 from topsar.model import Interferogram, Layer
+from topsar.raster import save_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def _filter(task: PairTask, folder: Path) -> None:
     (folder / "filter").mkdir(exist_ok=True)
     cross, coherence = (_load(folder, f"interfere/{name}") for name in ("cross", "coherence"))
     weighted = coherence * np.exp(1j * np.angle(cross)).astype(np.complex64)
-    np.save(folder / "filter" / "filtered.npy", goldstein(weighted, task.filter_strength))
+    save_array(folder / "filter" / "filtered.npy", goldstein(weighted, task.filter_strength))
 
 
 def _unwrap(task: PairTask, folder: Path) -> None:
@@ -66,8 +67,8 @@ def _unwrap(task: PairTask, folder: Path) -> None:
             unwrapped, components = unwrap(
                 filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=scratch
             )
-    np.save(folder / "unwrap" / "unwrapped.npy", unwrapped)
-    np.save(folder / "unwrap" / "components.npy", components)
+    save_array(folder / "unwrap" / "unwrapped.npy", unwrapped)
+    save_array(folder / "unwrap" / "components.npy", components)
 
 
 @contextmanager

@@ -1,0 +1,155 @@
+"""Simulated data sets for planning: whole products, orbits and DEM, but the same pixel everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topsar.engines import Inputs, Plan, get_engine
+from topsar.engines.native.tasks import GeocodeTask, PairTask, load_task
+from topsar.model import Burst, Interferogram, Pair
+from topsar.pairs_file import read_pairs
+from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.schedule.graph import build_graph
+from topsar.settings import load_settings
+from topsar.simulate import Acquisition, Recipe, recipe, simulate
+from topsar.simulate.dataset import Dataset
+from topsar.simulate.recipe import SwathCut
+
+DAYS = (
+    Acquisition(day=date(2025, 3, 3)),
+    Acquisition(day=date(2025, 3, 15), perpendicular_baseline_m=74.0, sync_s=2e-3),
+    Acquisition(day=date(2025, 3, 27), perpendicular_baseline_m=-41.0, sync_s=-1e-3),
+)
+
+
+def dry_recipe(**changes: object) -> Recipe:
+    """Two dates, two narrow swaths side by side, three bursts."""
+    small = replace(
+        recipe("tiny"),
+        acquisitions=DAYS[:2],
+        cuts=(
+            SwathCut(swath="IW1", first_sample=20300, samples=340),
+            SwathCut(swath="IW2", first_sample=500, samples=300),
+        ),
+        bursts=3,
+        dem_posting_arcsec=3,
+    )
+    return replace(small, **changes)  # type: ignore[arg-type]
+
+
+def dry_data(folder: Path, chosen: Recipe) -> Dataset:
+    """Write a data set in a second: nothing is focused."""
+
+    def focus(_product: object, _swath: object, burst: Burst, *, surface: object) -> np.ndarray:
+        return np.ones((*burst.grid.shape, 2), np.int16)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("topsar.simulate.safe.focus_burst", focus)
+        data = simulate(folder, chosen)
+    shorten_orbits(data)
+    return data
+
+
+def shorten_orbits(data: Dataset) -> None:
+    """Leave only the vectors around each pass: reading those of a whole day takes half a second."""
+    for path, slices in zip(data.orbits, data.scenes, strict=True):
+        start, stop = (datetime.strptime(slices[i].name.split("_")[n], "%Y%m%dT%H%M%S") for i, n in ((0, 5), (-1, 6)))  # noqa: DTZ007
+        keep_vectors(path, start - timedelta(seconds=150), stop + timedelta(seconds=150))
+
+
+def keep_vectors(orbit_file: Path, start: datetime, stop: datetime) -> None:
+    """Take all state vectors outside a period out of an orbit file."""
+
+    def kept(match: re.Match[str]) -> str:
+        time = datetime.strptime(match["time"], "%Y-%m-%dT%H:%M:%S.%f")  # noqa: DTZ007
+        return match[0] if start <= time <= stop else ""
+
+    vector = r"\s*<OSV>.*?<UTC>UTC=(?P<time>[^<]+)</UTC>.*?</OSV>"
+    rewrite(orbit_file, lambda text: re.sub(vector, kept, text, flags=re.DOTALL))
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    """Put another text in the place of a file's; a hard link elsewhere keeps the old one."""
+    before = path.read_text()
+    after = change(before)
+    assert after != before
+    path.unlink()
+    path.write_text(after)
+
+
+def annotation(scene: Path, swath: str = "IW2") -> Path:
+    """The annotation of a swath."""
+    (path,) = (scene / "annotation").glob(f"*-{swath.lower()}-*.xml")
+    return path
+
+
+def drop_burst(scene: Path, index: int, swath: str = "IW2") -> None:
+    """Take one burst out of an annotation."""
+
+    def without(text: str) -> str:
+        bursts = re.findall(r"\s*<burst>.*?</burst>", text, flags=re.DOTALL)
+        return text.replace(bursts[index], "")
+
+    rewrite(annotation(scene, swath), without)
+
+
+def drop_burst_ids(scene: Path, swath: str = "IW2") -> None:
+    """Make an annotation one of before burst ids were introduced."""
+    rewrite(annotation(scene, swath), lambda text: re.sub(r"\s*<burstId[^>]*>.*?</burstId>", "", text))
+
+
+class Planned:
+    """What the native engine makes of a data folder, its tasks read back."""
+
+    def __init__(self, data: Path, scratch: Path, **flags: str) -> None:
+        self.settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
+        listed = find_pairs(read_pairs(self.settings.pairs), data / "raw")
+        pairs: tuple[Pair, ...] = tuple(one.pair for one in listed if one.pair is not None)
+        self.inputs = Inputs(
+            pairs=pairs,
+            orbits=find_pass_orbits(pairs, data / "orbit_data"),
+            dem=find_dem(self.settings.options, data / "dem"),
+        )
+        self.plan: Plan = get_engine("native")[0].plan(self.inputs, self.settings.options)
+        self.pairs: list[PairTask] = []
+        self.geocodings: dict[str, GeocodeTask] = {}
+        for name, text in self.plan.tasks.items():
+            folder = scratch / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "job.json").write_text(text)
+            task = load_task(folder)
+            if isinstance(task, PairTask):
+                self.pairs.append(task)
+            else:
+                self.geocodings[name] = task
+
+    def execute(self, runs: Path) -> Interferogram:
+        """Run all steps in this process; the first pair's result."""
+        engine = get_engine("native")[0]
+        for name, text in self.plan.tasks.items():
+            (runs / name).mkdir(parents=True)
+            (runs / name / "job.json").write_text(text)
+        for job, step in build_graph(self.plan.jobs).nodes:
+            engine.execute(runs / job, step)
+        return engine.collect(runs / self.pairs[0].facts.pair)
+
+    @property
+    def problem(self) -> str:
+        """The only refusal."""
+        (problem,) = self.plan.refused.values()
+        return str(problem)
+
+    def labels(self, pair: int = 0) -> list[str]:
+        """The bursts of a pair, by the reference's names."""
+        return [both.reference.burst.label for both in self.pairs[pair].bursts]
+
+    def signatures(self) -> dict[tuple[str, str], str]:
+        """By job and step."""
+        return {(job.id, step.name): step.signature for job in self.plan.jobs for step in job.steps}

@@ -1,0 +1,562 @@
+"""The native engine's plan: which bursts, on which grid, in which jobs."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dry_data import (
+    DAYS,
+    Planned,
+    annotation,
+    drop_burst,
+    drop_burst_ids,
+    dry_data,
+    dry_recipe,
+    rewrite,
+)
+from topsar.engines.native.plan import METRES_PER_DEGREE, choose_crs, choose_looks, posting_in
+from topsar.errors import ProvisionError, SettingsError
+from topsar.model import BBox, Direction, GeoGrid, Looks, OrbitSource
+from topsar.raster import read_geotiff, write_geotiff
+from topsar.schedule.graph import build_graph
+from topsar.settings import Options
+
+REPEAT = timedelta(days=12)
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Data folders by what their recipe changes; and where they are kept."""
+    return {"": tmp_path_factory.mktemp("planned")}
+
+
+@pytest.fixture
+def make(store: dict[str, Path], tmp_path: Path) -> Make:
+    """Gives a data folder after a recipe; each test gets its own to break (its files are links: see `rewrite`)."""
+    number = count()
+
+    def give(**changes: object) -> Path:
+        key = repr(sorted(changes.items()))
+        if key not in store:
+            store[key] = store[""] / str(len(store))
+            dry_data(store[key], dry_recipe(**changes))
+        return shutil.copytree(store[key], tmp_path / f"data {next(number)}", copy_function=os.link)
+
+    return give
+
+
+def scenes(data: Path) -> list[Path]:
+    return sorted((data / "raw").iterdir())
+
+
+def list_pairs(data: Path, *pairs: str) -> None:
+    (data / "pairs.txt").unlink()
+    (data / "pairs.txt").write_text("\n".join(pairs) + "\n")
+
+
+def put_dem(data: Path, heights: Callable[[np.ndarray, np.ndarray], np.ndarray], box: BBox | None = None) -> None:
+    """Replace the DEM by a function of longitude and latitude, on a box or on where the DEM was."""
+    path = data / "dem" / "dem.tif"
+    box = box or read_geotiff(path)[1].bbox
+    grid = GeoGrid.covering(box, crs="EPSG:4979", dx=1 / 1200, dy=1 / 1200)
+    x = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
+    y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    path.unlink()
+    values = heights(*np.meshgrid(x, y)).astype(np.float32)
+    write_geotiff(path, values, grid, nodata=math.nan, unit="m", description="height")
+
+
+def flat(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.full(x.shape, 600)
+
+
+def days_apart(planned: Planned) -> list[timedelta]:
+    """Between the two dates of each burst."""
+    return [
+        both.secondary.burst.grid.first_line_time - both.reference.burst.grid.first_line_time
+        for both in planned.pairs[0].bursts
+    ]
+
+
+def is_repeat(planned: Planned) -> bool:
+    """Whether all bursts were matched with those of 12 days later; the next one is 2.76 s away."""
+    return all(abs(apart - REPEAT) < timedelta(seconds=0.1) for apart in days_apart(planned))
+
+
+# --- matching bursts --------------------------------------------------------------------------------------------
+
+
+def test_bursts_are_matched_by_id(make: Make, tmp_path: Path) -> None:
+    planned = Planned(make(), tmp_path)
+    assert not planned.plan.refused
+    assert [label[:3] for label in planned.labels()] == ["IW1"] * 3 + ["IW2"] * 3
+    assert is_repeat(planned)
+    for both in planned.pairs[0].bursts:
+        assert both.reference.burst.burst_id == both.secondary.burst.burst_id is not None
+
+
+def test_without_ids_by_place(make: Make, tmp_path: Path) -> None:
+    by_id, by_place = Planned(make(), tmp_path), Planned(make(with_burst_id=False), tmp_path)
+    assert by_place.labels() == ["IW1_00", "IW1_01", "IW1_02", "IW2_00", "IW2_01", "IW2_02"]
+    assert days_apart(by_place) == days_apart(by_id)
+    assert by_place.pairs[0].grid == by_id.pairs[0].grid
+
+
+@pytest.mark.parametrize("older", [0, 1])
+def test_where_one_date_lacks_ids_by_place(make: Make, tmp_path: Path, older: int) -> None:
+    data = make()
+    for swath in ("IW1", "IW2"):
+        drop_burst_ids(scenes(data)[older], swath)
+    drop_burst(scenes(data)[1], 0)
+    planned = Planned(data, tmp_path)
+    assert [both.reference.burst.index for both in planned.pairs[0].bursts] == [0, 1, 2, 1, 2]
+    assert [both.secondary.burst.index for both in planned.pairs[0].bursts] == [0, 1, 2, 0, 1]
+    assert is_repeat(planned)
+
+
+@pytest.mark.parametrize("with_burst_id", [True, False])
+def test_dates_with_other_bursts_share_what_they_share(make: Make, tmp_path: Path, with_burst_id: bool) -> None:
+    data = make(with_burst_id=with_burst_id)
+    drop_burst(scenes(data)[0], 2)
+    drop_burst(scenes(data)[1], 0)
+    planned = Planned(data, tmp_path, SWATHS="2")
+    (both,) = planned.pairs[0].bursts
+    assert (both.reference.burst.index, both.secondary.burst.index) == (1, 0)
+    assert is_repeat(planned)
+
+
+def test_one_swath_without_a_shared_burst_leaves_the_other(make: Make, tmp_path: Path) -> None:
+    data = make()
+    drop_burst(scenes(data)[0], 2)
+    for index in (1, 0):
+        drop_burst(scenes(data)[1], index)
+    assert [label[:3] for label in Planned(data, tmp_path).labels()] == ["IW1"] * 3
+    assert "share no burst of IW2" in Planned(data, tmp_path, SWATHS="2").problem
+
+
+def test_slices_of_one_pass_are_joined(make: Make, tmp_path: Path) -> None:
+    data = make(slices=2, bursts=2)
+    planned = Planned(data, tmp_path, SWATHS="2")
+    (task,) = planned.pairs
+    times = [both.reference.burst.grid.first_line_time for both in task.bursts]
+    apart = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert apart == pytest.approx([2.7583] * 3, abs=0.01)
+    assert [both.reference.burst.index for both in task.bursts] == [0, 1, 0, 1]
+    assert len({both.reference.burst.measurement for both in task.bursts}) == 2
+    assert len({both.reference_file for both in task.bursts}) == 4
+    assert len(planned.geocodings) == 2
+    assert len(task.facts.reference_scenes) == 2
+    assert task.reference_orbit.start < times[0] < times[-1] < task.reference_orbit.stop
+
+
+def test_a_burst_that_two_slices_repeat_counts_once(make: Make, tmp_path: Path) -> None:
+    data = make(slices=2, bursts=2)
+    first, second = (annotation(scene) for scene in scenes(data)[:2])
+    repeated = re.findall(r"<burst>.*?</burst>", first.read_text(), flags=re.DOTALL)[-1]
+    rewrite(second, lambda text: text.replace("<burst>", repeated + "<burst>", 1))
+    assert len(Planned(data, tmp_path, SWATHS="2").labels()) == 4
+
+
+def test_a_pass_may_have_fewer_slices_than_the_other(make: Make, tmp_path: Path) -> None:
+    data = make(slices=2, bursts=2)
+    names = [scene.name for scene in scenes(data)]
+    list_pairs(data, f'["{names[0]}", "{names[1]}"], "{names[3]}"')
+    planned = Planned(data, tmp_path, SWATHS="2")
+    assert len(planned.labels()) == 2
+    assert is_repeat(planned)
+
+
+def test_zips_give_the_same_plan(make: Make, tmp_path: Path) -> None:
+    folders, zips = Planned(make(), tmp_path), Planned(make(zipped=True), tmp_path)
+    assert zips.labels() == folders.labels()
+    assert zips.pairs[0].grid == folders.pairs[0].grid
+    for packed, plain in zip(zips.pairs[0].bursts, folders.pairs[0].bursts, strict=True):
+        assert packed.reference.grid == plain.reference.grid
+        assert packed.reference.burst.measurement.startswith("/vsizip/{")
+        assert replace(packed.reference.burst, measurement=plain.reference.burst.measurement) == plain.reference.burst
+
+
+def test_passes_without_orbit_files_use_the_annotation(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make()
+    (data / "orbit_data" / sorted(p.name for p in (data / "orbit_data").iterdir())[1]).unlink()
+    task = Planned(data, tmp_path).pairs[0]
+    assert task.reference_orbit.source is OrbitSource.PRECISE
+    assert task.secondary_orbit.source is OrbitSource.ANNOTATION
+    assert task.secondary_orbit.name == f"annotation of {task.facts.secondary_scenes[0]}"
+    (warning,) = (record.message for record in caplog.records)
+    assert "S1A 2025-03-15 16:0" in warning
+    assert "the annotation's own orbit is used" in warning
+
+
+def test_annotation_that_does_not_cover_its_bursts(make: Make, tmp_path: Path) -> None:
+    data = make()
+    for path in (data / "orbit_data").iterdir():
+        path.unlink()
+
+    def shortened(text: str) -> str:
+        vectors = re.findall(r"\s*<orbit>.*?</orbit>", text, flags=re.DOTALL)
+        for vector in vectors[3:]:
+            text = text.replace(vector, "")
+        return text
+
+    rewrite(annotation(scenes(data)[1], "IW1"), shortened)
+    problem = Planned(data, tmp_path).problem
+    assert re.search(r"burst IW1_\d{6} of S1A\S+: the orbit annotation of S1A\S+ does not cover 2025-03-15T", problem)
+    assert "hint: put the orbit file (POEORB or RESORB) of this pass into orbit_data" in problem
+
+
+# --- what a pair must have --------------------------------------------------------------------------------------
+
+
+def test_hh(make: Make, tmp_path: Path) -> None:
+    data = make(polarisation="HH")
+    planned = Planned(data, tmp_path)
+    assert planned.pairs[0].facts.polarisation == "HH"
+    assert all(job.id.endswith("_HH") for job in planned.plan.jobs if not job.is_pair)
+    problem = Planned(data, tmp_path, POLARIZATION="VV").problem
+    assert re.search(r"no VV in common: (S1A_IW_SLC__1SSH\S+ has HH(; )?){2}", problem)
+    assert "set POLARIZATION to one that all scenes have" in problem
+
+
+def test_descending(make: Make, tmp_path: Path) -> None:
+    planned = Planned(make(direction=Direction.DESCENDING), tmp_path)
+    assert planned.pairs[0].facts.direction == "descending"
+    assert is_repeat(planned)
+    west = [both.reference.grid.bbox.west for both in planned.pairs[0].bursts]
+    assert west[0] > west[3]  # seen from the east, near range lies there
+
+
+def test_other_direction_is_refused(make: Make, tmp_path: Path) -> None:
+    data = make()
+    rewrite(scenes(data)[1] / "manifest.safe", lambda text: text.replace(">ASCENDING<", ">DESCENDING<"))
+    assert re.search(r"S1A\S+_20250315\S+ is descending, S1A\S+_20250303\S+ ascending", Planned(data, tmp_path).problem)
+
+
+def test_a_refused_pair_leaves_the_others(make: Make, tmp_path: Path) -> None:
+    data = make(acquisitions=DAYS)
+    rewrite(
+        scenes(data)[1] / "manifest.safe", lambda text: text.replace('Number type="start">131', 'Number type="start">8')
+    )
+    planned = Planned(data, tmp_path)
+    assert sorted(planned.plan.refused) == [
+        pair.id for pair in sorted(planned.inputs.pairs, key=lambda pair: pair.id) if "20250315" in pair.id
+    ]
+    assert [task.facts.pair[-15:-7] for task in planned.pairs] == ["20250327"]
+
+
+def test_swaths(make: Make, tmp_path: Path) -> None:
+    data = make()
+    planned = Planned(data, tmp_path, SWATHS="IW1")
+    assert {label[:3] for label in planned.labels()} == {"IW1"}
+    assert len(planned.geocodings) == 2
+    problem = Planned(data, tmp_path, SWATHS="3").problem
+    assert "share no burst of IW3" in problem
+    assert problem.count(": IW1, IW2") == 2  # what both dates have
+
+
+# --- the grid ---------------------------------------------------------------------------------------------------
+
+
+def middle(grid: GeoGrid) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a lat/lon grid."""
+    return grid.bbox.centre
+
+
+def test_region_cuts_bursts_and_grid(make: Make, tmp_path: Path) -> None:
+    data = make()
+    whole = Planned(data, tmp_path, CRS="latlon")
+    lon, lat = middle(whole.pairs[0].bursts[4].reference.grid)  # the middle burst of IW2
+    region = BBox(west=lon - 0.01, south=lat - 0.004, east=lon + 0.01, north=lat + 0.004)
+    roi = f"{region.south},{region.north},{region.west},{region.east}"
+    planned = Planned(data, tmp_path, ROI=roi, CRS="latlon")
+    assert whole.labels()[4] in planned.labels()
+    assert len(planned.labels()) < 6
+    (task,) = planned.pairs
+    assert task.grid.bbox.contains(region.grown(-1e-9))
+    assert region.grown(2 * task.grid.dx).contains(task.grid.bbox)
+    for both in task.bursts:
+        assert region.grown(2 * task.grid.dx).contains(both.reference.grid.bbox)
+
+
+@pytest.mark.parametrize("roi", ["10,11,28,29", "37,37.1,20,21"])
+def test_region_outside_is_refused(make: Make, tmp_path: Path, roi: str) -> None:
+    problem = Planned(make(), tmp_path, ROI=roi).problem
+    assert re.search(r"no burst of T131_\S+ lies in the region of interest", problem)
+    assert "ROI is south,north,west,east in degrees" in problem
+
+
+def test_utm_grid_is_snapped(make: Make, tmp_path: Path) -> None:
+    (task,) = Planned(make(), tmp_path, POSTING="70").pairs
+    assert task.grid.crs == "EPSG:32635"
+    for grid in (task.grid, *(both.secondary.grid for both in task.bursts)):
+        assert grid.dx == grid.dy == 70
+        assert grid.west % 70 == 0
+        assert grid.north % 70 == 0
+
+
+def test_latlon_grid_is_snapped_to_whole_degrees(make: Make, tmp_path: Path) -> None:
+    (task,) = Planned(make(), tmp_path, CRS="latlon").pairs
+    assert task.grid.crs == "EPSG:4326"
+    per_degree = 1 / task.grid.dx
+    assert per_degree == pytest.approx(round(per_degree), abs=1e-9)
+    assert task.grid.dx * METRES_PER_DEGREE == pytest.approx(80, rel=1e-3)
+    for edge in (task.grid.west, task.grid.north):
+        assert edge * per_degree == pytest.approx(round(edge * per_degree), abs=1e-6)
+
+
+def test_windows_lie_on_the_grid(make: Make, tmp_path: Path) -> None:
+    for crs in ("auto", "latlon", "EPSG:32636"):
+        (task,) = Planned(make(), tmp_path, CRS=crs).pairs
+        for both in task.bursts:
+            for grid in (both.reference.grid, both.secondary.grid):
+                window = task.grid.window_of(grid)
+                assert task.grid.crop(window).bbox.west == pytest.approx(grid.west, abs=1e-6 * grid.dx)
+                assert window.row >= 0 <= window.column
+                assert window.row_stop <= task.grid.rows
+                assert window.column_stop <= task.grid.columns
+
+
+def test_pairs_of_one_track_share_one_grid(make: Make, tmp_path: Path) -> None:
+    planned = Planned(make(acquisitions=DAYS), tmp_path)
+    assert len(planned.pairs) == 3
+    assert len({task.grid for task in planned.pairs}) == 1
+
+
+def test_frames_apart_have_grids_of_their_own(make: Make, tmp_path: Path) -> None:
+    data, north = make(), make(centre=(38.4, 28.1))
+    shutil.copytree(north / "raw", data / "raw", dirs_exist_ok=True)
+    shutil.rmtree(data / "orbit_data")  # each frame is simulated on an orbit of its own: its annotation has it
+    both = [line for folder in (data, north) for line in (folder / "pairs.txt").read_text().splitlines()[1:]]
+    list_pairs(data, *both)
+    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.union(read_geotiff(north / "dem" / "dem.tif")[1].bbox)
+    put_dem(data, flat, box)
+    planned = Planned(data, tmp_path)
+    assert not planned.plan.refused
+    assert len({task.facts.pair for task in planned.pairs}) == 2
+    assert not planned.pairs[0].grid.bbox.intersects(planned.pairs[1].grid.bbox)
+
+
+@pytest.mark.parametrize(
+    ("text", "box", "crs"),
+    [
+        ("auto", BBox(west=28, south=37, east=29, north=38), "EPSG:32635"),
+        ("utm", BBox(west=-180, south=-19, east=-179, north=-18), "EPSG:32701"),
+        ("auto", BBox(west=179, south=60, east=180, north=61), "EPSG:32660"),
+        ("auto", BBox(west=28, south=-1.5, east=31.9, north=0.5), "EPSG:32735"),
+        ("latlon", BBox(west=0, south=0, east=40, north=1), "EPSG:4326"),
+        ("EPSG:4326", BBox(west=28, south=37, east=29, north=38), "EPSG:4326"),
+        ("epsg:32636", BBox(west=28, south=37, east=29, north=38), "EPSG:32636"),
+        ("EPSG:3035", BBox(west=5, south=45, east=6, north=46), "EPSG:3035"),
+    ],
+)
+def test_projection(text: str, box: BBox, crs: str) -> None:
+    assert choose_crs(Options(crs=text), box) == crs
+
+
+def test_projection_of_the_region_of_interest() -> None:
+    batch = BBox(west=27, south=37, east=31, north=38)
+    assert choose_crs(Options(roi="37,38,30.5,31"), batch) == "EPSG:32636"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("EPSG:99999", "CRS=EPSG:99999: there is no such coordinate system"),
+        ("EPSG:4258", r"CRS=EPSG:4258 \(ETRS89\) is not a projection in metres"),
+        ("EPSG:2225", r"CRS=EPSG:2225 \(NAD83 / California zone 1 \(ftUS\)\) is not a projection in metres"),
+        (
+            "EPSG:32601",
+            r"\(WGS 84 / UTM zone 1N\) is made for latitudes 0 to 84, longitudes -180 to -174; "
+            r"the pairs lie around latitude 37.5, longitude 28.5",
+        ),
+        ("EPSG:32735", r"\(WGS 84 / UTM zone 35S\) is made for latitudes -80 to 0"),
+    ],
+)
+def test_projection_that_cannot_be_used(text: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why) as caught:
+        choose_crs(Options(crs=text), BBox(west=28, south=37, east=29, north=38))
+    assert "set CRS=utm, CRS=latlon" in caught.value.hint
+
+
+def test_batch_too_wide_for_one_zone() -> None:
+    with pytest.raises(ProvisionError, match=r"from 10\.0 to 30\.0 degrees east, too far for one UTM zone"):
+        choose_crs(Options(), BBox(west=10, south=37, east=30, north=38))
+
+
+@pytest.mark.parametrize(
+    ("options", "looks"),
+    [
+        ({"posting_m": 80}, Looks(east=16, north=8)),
+        ({"posting_m": 40}, Looks(east=8, north=4)),
+        ({"posting_m": 3}, Looks(east=1, north=1)),
+        ({"posting_m": 80, "looks": "10x4"}, Looks(east=10, north=4)),
+        ({"posting_m": 80, "crs": "latlon"}, Looks(east=8, north=8)),  # 60 N: a degree east is half as long
+    ],
+)
+def test_looks(options: dict[str, object], looks: Looks) -> None:
+    box = BBox(west=28, south=59.5, east=29, north=60.5)
+    chosen = Options(**options)  # type: ignore[arg-type]
+    crs = choose_crs(chosen, box)
+    assert choose_looks(chosen, crs, posting_in(crs, chosen.posting_m), box) == looks
+
+
+def test_posting_and_looks_reach_the_tasks(make: Make, tmp_path: Path) -> None:
+    planned = Planned(make(), tmp_path, POSTING="40", LOOKS="9x5")
+    assert planned.pairs[0].grid.dx == 40
+    for task in (planned.pairs[0], *planned.geocodings.values()):
+        assert task.looks == Looks(east=9, north=5)
+
+
+def test_dem_that_ends_inside_the_bursts_is_refused(make: Make, tmp_path: Path) -> None:
+    data = make()
+    (task,) = Planned(data, tmp_path, CRS="latlon").pairs
+    box = task.grid.bbox
+    put_dem(data, flat, BBox(west=box.west, south=box.south, east=box.east, north=box.centre[1]))
+    problem = Planned(data, tmp_path).problem
+    assert re.search(
+        r"dem\.tif covers west 28\.\d+, south .*, which leaves a part of west 28\.\d+, .* without", problem
+    )
+    assert "take a larger DEM, or a smaller region of interest" in problem
+
+
+def test_dem_must_cover_the_whole_grid_before_anything_starts(make: Make, tmp_path: Path) -> None:
+    data = make()
+    (task,) = Planned(data, tmp_path, CRS="latlon").pairs
+    put_dem(data, flat, task.grid.bbox.grown(-4 * task.grid.dx))
+    assert "without heights" in Planned(data, tmp_path, CRS="latlon").problem
+    put_dem(data, flat, task.grid.bbox.grown(0.001))
+    assert not Planned(data, tmp_path, CRS="latlon").plan.refused
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_burst_that_pairs_share_is_geocoded_once(make: Make, tmp_path: Path) -> None:
+    planned = Planned(make(acquisitions=DAYS), tmp_path)
+    assert len(planned.geocodings) == 6  # three dates, two swaths
+    assert [job.is_pair for job in planned.plan.jobs].count(True) == 3
+    assert all(len(task.windows) == 3 for task in planned.geocodings.values())
+
+
+@pytest.mark.parametrize("posting", ["10", "11"])
+def test_pairs_read_shared_bursts_where_they_were_written(make: Make, tmp_path: Path, posting: str) -> None:
+    data = make(acquisitions=DAYS)
+    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.grown(0.3)
+    put_dem(data, lambda x, y: 8000 * (x - x.min()) + 3000 * (y - y.min()), box)  # other heights in every box
+    planned = Planned(data, tmp_path, POSTING=posting)
+    written = {
+        f"{name}/slc/{window.filename}": window for name, task in planned.geocodings.items() for window in task.windows
+    }
+    for task in planned.pairs:
+        for both in task.bursts:
+            assert written[both.reference_file] == both.reference
+            assert written[both.secondary_file] == both.secondary
+
+
+def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
+    planned = Planned(make(acquisitions=DAYS), tmp_path)
+    graph = build_graph(planned.plan.jobs)
+    assert set(planned.plan.tasks) == {job.id for job in planned.plan.jobs}
+    pairs = {task.facts.pair: task for task in planned.pairs}
+    for job in planned.plan.jobs:
+        assert all(step.argv[-4:] == ("topsar", "step", "job.json", step.name) for step in job.steps)
+        assert all(artifact.path.startswith(f"{job.id}/") for step in job.steps for artifact in step.writes)
+        assert all(step.needs.memory_bytes > 0 for step in job.steps)
+        if not job.is_pair:
+            assert [artifact.scratch for artifact in job.steps[0].writes] == [True]
+            continue
+        files = {name for both in pairs[job.id].bursts for name in (both.reference_file, both.secondary_file)}
+        assert set(job.steps[0].reads) == {name.rpartition("/")[0] for name in files}
+        feeding = {parent[0] for parent in graph.nodes[job.id, "interfere"].parents}
+        assert feeding == {name.partition("/")[0] for name in files}
+        assert [step.name for step in job.steps] == ["interfere", "filter", "unwrap"]
+    order = [job.id for job in planned.plan.jobs]
+    assert all(
+        order.index(name) <= order.index(node[0]) for node in graph.nodes for name, _ in graph.nodes[node].parents
+    )
+
+
+# --- signatures -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_signatures_hold_when_the_data_move(make: Make, tmp_path: Path, zipped: bool) -> None:
+    data = make(zipped=zipped)
+    (data / "orbit_data" / sorted(p.name for p in (data / "orbit_data").iterdir())[1]).unlink()
+    before = Planned(data, tmp_path).signatures()
+    assert Planned(shutil.copytree(data, tmp_path / "copied"), tmp_path).signatures() == before
+    assert Planned(data.rename(tmp_path / "moved"), tmp_path).signatures() == before
+
+
+def changed(before: Planned, after: Planned) -> set[str]:
+    """Names of the steps whose checkpoint keys differ."""
+    first, second = (build_graph(planned.plan.jobs).nodes for planned in (before, after))
+    assert set(first) == set(second)
+    return {node[1] for node in first if first[node].key != second[node].key}
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps"),
+    [
+        ({"POSTING": "40"}, {"geocode", "interfere", "filter", "unwrap"}),
+        ({"LOOKS": "8x8"}, {"geocode", "interfere", "filter", "unwrap"}),
+        ({"ESD": "off"}, {"interfere", "filter", "unwrap"}),
+        ({"FILTER_STRENGTH": "0.7"}, {"filter", "unwrap"}),
+        ({"UNWRAPPER": "none"}, {"unwrap"}),
+        ({"WORKERS": "1", "MEMORY_GB": "3"}, set()),
+    ],
+)
+def test_settings_change_the_steps_that_use_them(
+    make: Make, tmp_path: Path, flags: dict[str, str], steps: set[str]
+) -> None:
+    data = make()
+    assert changed(Planned(data, tmp_path), Planned(data, tmp_path, **flags)) == steps
+
+
+@pytest.mark.parametrize(
+    "pattern", ["raw/*20250315*/measurement/*.tiff", "orbit_data/*20250314T*", "dem/dem.tif", "geoid.tif", "raw/*.zip"]
+)
+def test_another_input_of_the_same_name_changes_them(make: Make, tmp_path: Path, pattern: str) -> None:
+    data = make(zipped=pattern.endswith("zip"))
+    geoid = data / "geoid.tif"
+    whole = GeoGrid(crs="EPSG:4326", west=0, north=60, dx=1, dy=1, rows=60, columns=60)
+    write_geotiff(geoid, np.full(whole.shape, 30, np.float32), whole, nodata=math.nan)
+    put_dem(data, flat)
+    rename_crs(data / "dem" / "dem.tif", "EPSG:4326")
+    flags = {"DEM_DATUM": "egm96", "GEOID": str(geoid)}
+    before = Planned(data, tmp_path, **flags)
+    path = sorted(data.glob(pattern))[0]
+    stat = path.stat()
+    shutil.copy2(path, data / "copy")
+    (data / "copy").replace(path)  # so that the time of no link elsewhere changes
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert "geocode" in changed(before, Planned(data, tmp_path, **flags))
+
+
+def rename_crs(path: Path, crs: str) -> None:
+    values, grid, _ = read_geotiff(path)
+    path.unlink()
+    write_geotiff(path, values, replace(grid, crs=crs), nodata=math.nan)
+
+
+def test_another_pair_does_not_change_the_bursts_it_shares(make: Make, tmp_path: Path) -> None:
+    data = make(acquisitions=DAYS)
+    three = Planned(data, tmp_path).signatures()
+    list_pairs(data, (data / "pairs.txt").read_text().splitlines()[1])
+    one = Planned(data, tmp_path).signatures()
+    assert [one[key] == three[key] for key in one if key[1] == "geocode"] == [True] * 4

@@ -1,0 +1,243 @@
+"""What every engine promises: one test per sentence of the protocol, over all engines that there are."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from topsar.engines import Engine, Inputs, Plan, get_engine
+from topsar.errors import TopsarError
+from topsar.model import Interferogram, Job, Pair
+from topsar.pairs_file import read_pairs
+from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.raster import inspect, write_json
+from topsar.schedule.graph import build_graph
+from topsar.settings import Settings, load_settings
+from topsar.simulate import Acquisition, recipe, simulate
+from topsar.simulate.recipe import SwathCut
+
+ENGINES = ("native",)
+LAYERS = {
+    "wrapped_phase": "rad",
+    "filtered_phase": "rad",
+    "unwrapped_phase": "rad",
+    "coherence": "1",
+    "components": "1",
+    "amplitude": "1",
+    "height": "m",
+    "los_east": "1",
+    "los_north": "1",
+    "los_up": "1",
+    "incidence": "degree",
+    "displacement": "m",
+}
+FACTS = {
+    "pair", "track", "direction", "reference_date", "secondary_date", "temporal_baseline_days", "polarisation",
+    "reference_scenes", "secondary_scenes", "bursts", "orbits", "dem", "looks", "independent_looks", "posting", "crs",
+    "engine", "engine_version", "wavelength_m", "perpendicular_baseline_m", "coherence_mean", "valid_share",
+    "azimuth_misregistration",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Inputs of one good pair and one that cannot be run, and the settings."""
+
+    inputs: Inputs
+    settings: Settings
+
+    @property
+    def good(self) -> Pair:
+        return self.inputs.pairs[0]
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    folder = tmp_path_factory.mktemp("data with spaces")
+    days = (
+        Acquisition(day=date(2025, 3, 3)),
+        Acquisition(day=date(2025, 3, 15), perpendicular_baseline_m=60.0, sync_s=1e-3),
+    )
+    cut = SwathCut(swath="IW2", first_sample=12000, samples=400)
+    simulate(folder, replace(recipe("tiny"), acquisitions=days, cuts=(cut,)))
+    settings = load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags={})
+    (listed,) = find_pairs(read_pairs(settings.pairs), folder / "raw")
+    assert listed.pair is not None
+    elsewhere = tuple(replace(scene, track=8) for scene in listed.pair.reference)
+    pairs = listed.pair, Pair(reference=elsewhere, secondary=listed.pair.secondary)
+    orbits = find_pass_orbits(pairs, folder / "orbit_data")
+    return Batch(
+        inputs=Inputs(pairs=pairs, orbits=orbits, dem=find_dem(settings.options, folder / "dem")), settings=settings
+    )
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return get_engine(request.param)[0]
+
+
+@pytest.fixture(scope="module")
+def plan(engine: Engine, batch: Batch) -> Plan:
+    return engine.plan(batch.inputs, batch.settings.options)
+
+
+@pytest.fixture(scope="module")
+def runs(engine: Engine, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder in which every step has been executed, each in the folder of its job."""
+    folder = tmp_path_factory.mktemp("runs of a conformance test")
+    prepare(folder, plan)
+    for job, step in in_order(plan):
+        engine.execute(folder / job.id, step)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def interferogram(engine: Engine, runs: Path, batch: Batch) -> Interferogram:
+    return engine.collect(runs / batch.good.id)
+
+
+def prepare(folder: Path, plan: Plan) -> None:
+    for name, task in plan.tasks.items():
+        (folder / name).mkdir()
+        (folder / name / "job.json").write_text(task)
+
+
+def in_order(plan: Plan) -> Iterator[tuple[Job, str]]:
+    for node in build_graph(plan.jobs).nodes.values():
+        yield node.job, node.step.name
+
+
+# --- plan -------------------------------------------------------------------------------------------------------
+
+
+def test_has_a_name_and_a_version(engine: Engine) -> None:
+    assert get_engine(engine.name)[0].name == engine.name
+    assert engine.version
+
+
+def test_every_pair_becomes_a_job_or_is_refused(plan: Plan, batch: Batch) -> None:
+    good, bad = (pair.id for pair in batch.inputs.pairs)
+    assert [job.id for job in plan.jobs if job.is_pair] == [good]
+    assert list(plan.refused) == [bad]
+    refusal = plan.refused[bad]
+    assert isinstance(refusal, TopsarError)
+    assert "track" in refusal.message
+    assert refusal.hint
+
+
+def test_steps_are_run_as_the_protocol_says(plan: Plan) -> None:
+    for job in plan.jobs:
+        assert job.title
+        for step in job.steps:
+            assert step.argv[1:] == ("-m", "topsar", "step", "job.json", step.name)
+            assert step.needs.memory_bytes > 0
+            assert step.needs.threads >= 1
+            assert step.timeout_s is not None
+
+
+def test_jobs_form_a_graph_and_write_into_their_own_folders(plan: Plan) -> None:
+    build_graph(plan.jobs)
+    assert set(plan.tasks) == {job.id for job in plan.jobs}
+    for job in plan.jobs:
+        assert all(artifact.path.startswith(f"{job.id}/") for step in job.steps for artifact in step.writes)
+
+
+def test_planning_twice_gives_the_same(engine: Engine, plan: Plan, batch: Batch) -> None:
+    again = engine.plan(batch.inputs, batch.settings.options)
+    assert again.jobs == plan.jobs
+    assert again.tasks == plan.tasks
+
+
+def test_no_pairs_no_jobs(engine: Engine, batch: Batch) -> None:
+    nothing = engine.plan(replace(batch.inputs, pairs=()), batch.settings.options)
+    assert (nothing.jobs, dict(nothing.tasks), dict(nothing.refused)) == ((), {}, {})
+
+
+# --- execute ----------------------------------------------------------------------------------------------------
+
+
+def test_steps_leave_what_they_promise_and_nothing_else(plan: Plan, runs: Path) -> None:
+    promised = {artifact.path for job in plan.jobs for step in job.steps for artifact in step.writes}
+    for path in promised:
+        assert inspect(runs / path)["bytes"]
+    found = {path.relative_to(runs).as_posix() for path in runs.glob("*/*")}
+    assert found == promised | {f"{job.id}/job.json" for job in plan.jobs}
+
+
+def test_the_same_step_gives_the_same_files(engine: Engine, plan: Plan, runs: Path) -> None:
+    for job, name in in_order(plan):
+        (step,) = (step for step in job.steps if step.name == name)
+        before = [inspect(runs / artifact.path) for artifact in step.writes]
+        engine.execute(runs / job.id, name)
+        assert [inspect(runs / artifact.path) for artifact in step.writes] == before
+
+
+def test_unknown_step_is_one_clear_error(engine: Engine, plan: Plan, runs: Path) -> None:
+    with pytest.raises(TopsarError, match="no step 'launder'"):
+        engine.execute(runs / plan.jobs[0].id, "launder")
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "not json"])
+def test_unreadable_task_is_one_clear_error(engine: Engine, tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "job.json").write_text(content)
+    with pytest.raises(TopsarError, match=r"job\.json cannot be read") as caught:
+        engine.execute(tmp_path, "interfere")
+    assert "start the run again" in caught.value.hint
+
+
+# --- collect ----------------------------------------------------------------------------------------------------
+
+
+def test_interferogram_has_all_layers_on_one_grid(interferogram: Interferogram, batch: Batch) -> None:
+    assert interferogram.pair_id == batch.good.id
+    assert interferogram.grid.dx == batch.settings.posting_m
+    assert set(LAYERS) <= set(interferogram.layers)
+    for name, layer in interferogram.layers.items():
+        assert layer.name == name
+        assert layer.values.shape == interferogram.grid.shape
+        assert layer.description
+    assert {name: interferogram.layers[name].unit for name in LAYERS} == LAYERS
+
+
+def test_layers_hold_what_their_names_say(interferogram: Interferogram) -> None:
+    layers = {name: layer.values for name, layer in interferogram.layers.items()}
+    seen = np.isfinite(layers["wrapped_phase"])
+    assert 0.1 < seen.mean() < 1
+    for name in ("wrapped_phase", "filtered_phase"):
+        assert np.abs(layers[name][seen]).max() <= math.pi + 1e-6
+    assert layers["coherence"][seen].min() >= 0
+    assert layers["coherence"][seen].max() <= 1
+    assert np.median(layers["coherence"][seen]) > 0.5
+    length = layers["los_east"] ** 2 + layers["los_north"] ** 2 + layers["los_up"] ** 2
+    np.testing.assert_allclose(length, 1, atol=1e-5)
+    assert 25 < np.nanmean(layers["incidence"]) < 50
+    moved = -interferogram.facts["wavelength_m"] / (4 * math.pi) * layers["unwrapped_phase"]
+    np.testing.assert_allclose(layers["displacement"], moved, atol=1e-6)
+    assert np.isnan(interferogram.layers["wrapped_phase"].nodata)
+    assert np.issubdtype(layers["components"].dtype, np.integer)
+
+
+def test_facts_say_what_was_done(interferogram: Interferogram, engine: Engine, tmp_path: Path) -> None:
+    facts = interferogram.facts
+    assert set(facts) >= FACTS
+    assert (facts["engine"], facts["engine_version"]) == (engine.name, engine.version)
+    assert (facts["reference_date"], facts["secondary_date"]) == ("2025-03-03", "2025-03-15")
+    assert facts["temporal_baseline_days"] == pytest.approx(12, abs=0.001)
+    assert facts["perpendicular_baseline_m"] == pytest.approx(60, abs=3)
+    write_json(tmp_path / "facts.json", facts)
+    assert json.loads((tmp_path / "facts.json").read_text())["bursts"]
+
+
+def test_only_pairs_can_be_collected(engine: Engine, plan: Plan, runs: Path) -> None:
+    for job in plan.jobs:
+        if not job.is_pair:
+            with pytest.raises(TopsarError, match="does not hold a pair"):
+                engine.collect(runs / job.id)
