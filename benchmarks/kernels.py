@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 
 from topsar.engines.native.geocode import radar_image
 from topsar.engines.native.ground import from_lonlat, ground_nodes
+from topsar.engines.native.match import box_of
 from topsar.kernels.filter import goldstein
-from topsar.kernels.geometry import OrbitArc, ecef_to_geodetic, geo2rdr, geodetic_to_ecef, rdr2geo
+from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
 from topsar.kernels.interferogram import LookSums, cross_multiply
 from topsar.kernels.resample import RadarImage, geocode, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.kernels.unwrap import unwrap
-from topsar.model import BBox, Burst, GeoGrid, Looks
+from topsar.model import Burst, GeoGrid, Looks
 from topsar.raster import HeightField
 from topsar.simulate.fields import power_law_field
 from topsar.simulate.focus import Surface, focus_burst
@@ -103,7 +105,8 @@ def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Ker
         name="deramp", unit="samples", work=slc.size / 1e6,
         call=lambda: deramp(slc, eta, terms.k_t, terms.f_dc, terms.eta_ref, real, imag),
     )  # fmt: skip
-    image: RadarImage = radar_image(burst, scene.arc, terms, burst.valid, *_planes(burst, real, imag))
+    planes = (np.ascontiguousarray(plane[burst.valid.slices]) for plane in (real, imag))
+    image: RadarImage = radar_image(burst, scene.arc, terms, burst.valid, *planes)
     nodes = ground_nodes(scene.grid, scene.field)
     yield Kernel("place_nodes", "nodes", nodes.shape[0] * nodes.shape[1] / 1e6, lambda: place_nodes(nodes, dem, image))
     placed = place_nodes(nodes, dem, image)
@@ -120,11 +123,11 @@ def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
     first, second = (generator.standard_normal(fine, dtype=np.float32) for _ in range(2))
     sums = LookSums.zeros(shape)
     yield Kernel("cross_multiply", "fine px", first.size / 2e6, lambda: cross_multiply(first, second, LOOKS, sums))
-    phase, coherence = _interferogram(generator, (500, 500))
+    phase, coherence = _interferogram(generator, (400, 400))
     work = phase.size / 1e6
     yield Kernel("goldstein", "px", work, lambda: goldstein(phase, 0.5), repeats=3, parallel=False)
     with tempfile.TemporaryDirectory() as scratch:
-        for method in ("snaphu", "whirlwind"):
+        for method in filter(find_spec, ("snaphu", "whirlwind")):
 
             def call(method: str = method) -> None:
                 with _quiet():
@@ -175,24 +178,15 @@ def _scene() -> Scene:
         terms=deramp_terms(burst, arc),
         terrain=terrain,
         field=HeightField(heights_m=terrain.height, crs="EPSG:4326", transform=place),
-        grid=_grid(burst, arc, terrain),
+        grid=_grid(terrain),
     )
 
 
-def _grid(burst: Burst, arc: OrbitArc, terrain: Terrain) -> GeoGrid:
-    """Pixels of 5 m east by 10 m north under the burst."""
-    grid = burst.grid
-    times = arc.seconds(grid.first_line_time), arc.seconds(grid.stop_time)
-    t, r, h = np.meshgrid(times, (grid.near_range_m, grid.far_range_m), (terrain.height.min(), terrain.height.max()))
-    lat, lon, _ = ecef_to_geodetic(rdr2geo(t.ravel(), r.ravel(), h.ravel().astype(np.float64), arc))
-    zone = f"EPSG:{32601 + int((np.degrees(lon.mean()) + 180) // 6)}"
-    x, y = from_lonlat(zone, np.degrees(lon), np.degrees(lat))
-    box = BBox(west=float(x.min()), south=float(y.min()), east=float(x.max()), north=float(y.max()))
-    return GeoGrid.covering(box, crs=zone, dx=5.0, dy=10.0)
-
-
-def _planes(burst: Burst, *planes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    return [np.ascontiguousarray(plane[burst.valid.slices]) for plane in planes]
+def _grid(terrain: Terrain) -> GeoGrid:
+    """Pixels of 5 m east by 10 m north over the ground that was made for the burst."""
+    lat, lon = terrain.latitude_deg[[0, -1, -1, 0]], terrain.longitude_deg[[0, 0, -1, -1]]
+    zone = f"EPSG:{32601 + int((lon.mean() + 180) // 6)}"
+    return GeoGrid.covering(box_of(*from_lonlat(zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
 
 
 def _noise(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import median_low
+from typing import Any
 
 import psutil
 
@@ -22,35 +22,6 @@ from topsar.simulate.recipe import SwathCut
 
 _SAMPLE_S = 0.1
 _STEPS = ("geocode", "interfere", "filter", "unwrap", "products")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepUse:
-    """What the steps of one name used: how many, their seconds and CPU seconds together, the largest one's memory."""
-
-    name: str
-    steps: int
-    seconds: float
-    cpu_s: float
-    peak_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunUse:
-    """What one run used.
-
-    ``peak_bytes`` is the resident memory of all processes together, ``peak_disk_bytes`` the most that the runs folder
-    held at a time; ``read_bytes`` counts what processes asked for, ``written_bytes`` what went to the disk's cache.
-    """
-
-    seconds: float
-    cpu_s: float
-    peak_bytes: int
-    peak_disk_bytes: int
-    product_bytes: int
-    read_bytes: int
-    written_bytes: int
-    steps: tuple[StepUse, ...]
 
 
 def recipe_of(size: str) -> Recipe:
@@ -81,38 +52,32 @@ def data_of(size: str, folder: Path) -> tuple[Path, float]:
     return data, time.perf_counter() - started
 
 
-def run_pairs(data: Path) -> RunUse:
-    """Process the pairs of a data folder from the beginning, in a process of its own."""
-    runs = data / "runs"
+def run_pairs(data: Path) -> dict[str, Any]:
+    """Process the pairs of a data folder from the beginning, in a process of its own, and say what that used."""
+    runs, log = data / "runs", data / "run.log"
     shutil.rmtree(runs, ignore_errors=True)
     argv = (sys.executable, "-m", "topsar", "run", "--data", str(data), "--pairs", str(data / "pairs.txt"))
-    me = psutil.Process()
+    me = psutil.Process()  # a parent inherits the counts of children that have ended
     io, cpu, started = me.io_counters(), me.cpu_times(), time.perf_counter()
-    with (data / "run.log").open("w") as log, subprocess.Popen(argv, cwd=data, stdout=log, stderr=log) as process:
-        peak, disk = _watch(process, runs)
+    with log.open("w") as out, subprocess.Popen(argv, cwd=data, stdout=out, stderr=out) as process:
+        memory, disk = _watch(process, runs)
     seconds, io_after, cpu_after = time.perf_counter() - started, me.io_counters(), me.cpu_times()
     if process.returncode:
-        sys.exit(f"error: the run failed, see {data / 'run.log'}")
-    return RunUse(
-        seconds=seconds,
-        cpu_s=cpu_after.children_user + cpu_after.children_system - cpu.children_user - cpu.children_system,
-        peak_bytes=peak,
-        peak_disk_bytes=disk,
-        product_bytes=sum(_allocated(folder) for folder in runs.glob("*/products")),
-        read_bytes=io_after.read_chars - io.read_chars,  # a parent inherits the counts of children that have ended
-        written_bytes=io_after.write_bytes - io.write_bytes,
-        steps=tuple(_steps(runs)),
-    )
-
-
-def typical(uses: list[RunUse]) -> RunUse:
-    """The run of median duration."""
-    middle = median_low([use.seconds for use in uses])
-    return next(use for use in uses if use.seconds == middle)
+        sys.exit(f"error: the run failed, see {log}")
+    return {
+        "seconds": seconds,
+        "cpu_s": cpu_after.children_user + cpu_after.children_system - cpu.children_user - cpu.children_system,
+        "peak_bytes": memory,
+        "peak_disk_bytes": disk,
+        "product_bytes": sum(_allocated(folder) for folder in runs.glob("*/products")),
+        "read_bytes": io_after.read_chars - io.read_chars,
+        "written_bytes": io_after.write_bytes - io.write_bytes,
+        "steps": list(_steps(runs)),
+    }
 
 
 def _watch(process: subprocess.Popen[bytes], runs: Path) -> tuple[int, int]:
-    """Highest resident memory of a process and its children together, and of the disk that ``runs`` takes."""
+    """Highest resident memory of a process and its children together, and most disk that ``runs`` takes."""
     memory = disk = 0
     root = psutil.Process(process.pid)
     while process.poll() is None:
@@ -139,15 +104,16 @@ def _allocated(folder: Path) -> int:
     return total
 
 
-def _steps(runs: Path) -> Iterator[StepUse]:
+def _steps(runs: Path) -> Iterator[dict[str, Any]]:
+    """Seconds of all steps of one name together, and the memory of the largest."""
     events = [event for journal in sorted(runs.glob("*/journal.jsonl")) for event in read_journal(journal)]
     for name in _STEPS:
         ended = [event.ended for event in events if event.step == name and event.ended]
         if ended:
-            yield StepUse(
-                name=name,
-                steps=len(ended),
-                seconds=sum(one.seconds for one in ended),
-                cpu_s=sum(one.cpu_s for one in ended),
-                peak_bytes=max(one.peak_memory_bytes for one in ended),
-            )
+            yield {
+                "step": name,
+                "count": len(ended),
+                "seconds": sum(one.seconds for one in ended),
+                "cpu_s": sum(one.cpu_s for one in ended),
+                "peak_bytes": max(one.peak_memory_bytes for one in ended),
+            }

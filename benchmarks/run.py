@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,24 +75,24 @@ def show_pipeline(size: str, folder: Path, repeats: int) -> dict[str, Any]:
 
     data, simulated_s = pipeline.data_of(size, folder)
     samples = pipeline.million_samples(pipeline.recipe_of(size))
-    uses = [pipeline.run_pairs(data) for _ in range(repeats)]
-    use = pipeline.typical(uses)
+    uses = sorted((pipeline.run_pairs(data) for _ in range(repeats)), key=lambda use: float(use["seconds"]))
+    use = uses[(repeats - 1) // 2]
     print(f"\nPipeline, size {size}: one pair of {samples:.1f} million SLC samples per date, in {data}")
     print(f"  simulated in {simulated_s:.1f} s" if simulated_s else "  simulated earlier")
-    print("  seconds of each run: " + ", ".join(f"{one.seconds:.1f}" for one in uses))
+    print("  seconds of the runs, sorted: " + ", ".join(f"{one['seconds']:.1f}" for one in uses))
     print(f"  {'step':<12}{'steps':>6}{'seconds':>10}{'CPU s':>10}{'peak memory':>14}")
-    for step in use.steps:
+    for row in (*use["steps"], use | {"step": "all", "count": ""}):
         print(
-            f"  {step.name:<12}{step.steps:>6}{step.seconds:>10.1f}{step.cpu_s:>10.1f}{step.peak_bytes / 1e6:>11.0f} MB"
+            f"  {row['step']:<12}{row['count']:>6}{row['seconds']:>10.1f}{row['cpu_s']:>10.1f}"
+            f"{row['peak_bytes'] / 1e6:>11.0f} MB"
         )
-    print(f"  {'all':<12}{'':>6}{use.seconds:>10.1f}{use.cpu_s:>10.1f}{use.peak_bytes / 1e6:>11.0f} MB")
     print(
-        f"  per million samples: {use.seconds / samples:.3f} s, {use.cpu_s / samples:.3f} CPU s\n"
-        f"  disk: runs folder at most {use.peak_disk_bytes / 1e6:.0f} MB "
-        f"({use.peak_disk_bytes / samples / 1e6:.0f} bytes per sample), products {use.product_bytes / 1e6:.1f} MB, "
-        f"read {use.read_bytes / 1e6:.0f} MB, written {use.written_bytes / 1e6:.0f} MB"
+        f"  per million samples: {use['seconds'] / samples:.3f} s, {use['cpu_s'] / samples:.3f} CPU s\n"
+        f"  disk: runs folder at most {use['peak_disk_bytes'] / 1e6:.0f} MB "
+        f"({use['peak_disk_bytes'] / samples / 1e6:.0f} bytes per sample), products {use['product_bytes'] / 1e6:.1f} "
+        f"MB, read {use['read_bytes'] / 1e6:.0f} MB, written {use['written_bytes'] / 1e6:.0f} MB"
     )
-    return {"size": size, "samples_m": samples, "simulated_s": simulated_s, "runs": [asdict(one) for one in uses]}
+    return {"size": size, "million_samples": samples, "simulated_s": simulated_s, "runs": uses}
 
 
 def _parse() -> argparse.Namespace:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import twins
+from topsar.kernels import _void_stale_caches
 from topsar.kernels.geometry import OrbitArc, ecef_to_geodetic, geo2rdr, geodetic_to_ecef, rdr2geo, up_vector
 from topsar.kernels.resample import (
     FRACTIONS,
@@ -273,3 +276,14 @@ def test_blocks_of_rows_and_columns_give_the_same_pixels() -> None:
     part = np.ascontiguousarray(placed.nodes[1:, 1:]), np.ascontiguousarray(placed.active[1:, 1:])
     geocode(*part, dem, image, out)
     np.testing.assert_array_equal(out, whole[NODE_STEP:, NODE_STEP:])
+
+
+def test_an_edit_in_any_kernel_file_voids_all_caches(tmp_path: Path) -> None:
+    cache = tmp_path / "__pycache__"
+    cache.mkdir()
+    source, old, new = tmp_path / "geometry.py", cache / "resample.old.nbi", cache / "resample.new.nbi"
+    for path, time in ((old, 100), (source, 200), (new, 300)):
+        path.touch()
+        os.utime(path, (time, time))
+    _void_stale_caches(tmp_path)
+    assert list(cache.iterdir()) == [new]

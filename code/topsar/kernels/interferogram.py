@@ -66,7 +66,7 @@ def _cross_multiply(reference, secondary, north, east, cross, power_reference, p
                     c, d = secondary[i, j, 0], secondary[i, j, 1]
                     p = a * a + b * b
                     q = c * c + d * d
-                    if 0.0 < p < np.inf and 0.0 < q < np.inf:
+                    if 0.0 < p * q < np.inf:
                         re += a * c + b * d
                         im += b * c - a * d
                         first += p

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 BLOCK_ROWS = 16 * NODE_STEP
 """Fine rows geocoded at once."""
+HALF_MAX = float(np.finfo(np.float16).max)
 READ_LINES = 256
 """Burst lines read and deramped at once."""
 _ARC_MARGIN = timedelta(seconds=1)
@@ -195,7 +196,8 @@ class _SparsePlane:
 
     def write(self, row: int, column: int, values: NDArray[np.complex64]) -> None:
         """Write a block whose first pixel is (``row``, ``column``)."""
-        halves = np.ascontiguousarray(values).view(np.float32).astype("<f2")
+        parts = np.ascontiguousarray(values).view(np.float32)
+        halves = np.clip(parts, -HALF_MAX, HALF_MAX, out=parts).astype("<f2")  # saturated targets overshoot
         for number, line in enumerate(halves, start=row):
             self._file.seek(self._start + self._offset(number, column))
             self._file.write(line.data)

@@ -252,7 +252,7 @@ def _facts(
     return {
         "wavelength_m": burst.wavelength_m,
         "perpendicular_baseline_m": float(perpendicular_baseline(middle[None], reference, secondary)[0]),
-        "independent_looks": independent_looks(burst, math.acos(up), speed, area),
+        "independent_looks": min(independent_looks(burst, math.acos(up), speed, area), task.looks.count),
         "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
         "valid_share": float((gamma > 0).mean()),
         "azimuth_misregistration": _describe(task, bias, interval_s),

@@ -63,10 +63,14 @@ def _unwrap(task: PairTask, folder: Path) -> None:
         components = np.zeros(filtered.shape, np.uint32)
     else:
         looks = _facts(folder)["independent_looks"]
-        with _scratch(folder) as scratch:
-            unwrapped, components = unwrap(
-                filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=scratch
-            )
+        try:
+            with _scratch(folder) as scratch:
+                unwrapped, components = unwrap(
+                    filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=scratch
+                )
+        except RuntimeError as exc:  # how both packages report a failure of theirs
+            msg = f"{task.unwrapper} could not unwrap {task.facts.pair}: {exc}"
+            raise StepFailed(msg, hint="unwrap.log has its own words; UNWRAPPER=none leaves the phase wrapped") from exc
     save_array(folder / "unwrap" / "unwrapped.npy", unwrapped)
     save_array(folder / "unwrap" / "components.npy", components)
 
