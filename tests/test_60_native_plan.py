@@ -25,7 +25,8 @@ from dry_data import (
     dry_recipe,
     rewrite,
 )
-from topsar.engines.native.plan import METRES_PER_DEGREE, choose_crs, choose_looks, posting_in
+from topsar.engines.native.match import union
+from topsar.engines.native.plan import METRES_PER_DEGREE, SNAP_PIXELS, choose_crs, choose_looks, posting_in
 from topsar.errors import ProvisionError, SettingsError
 from topsar.model import BBox, Direction, GeoGrid, Looks, OrbitSource
 from topsar.raster import read_geotiff, write_geotiff
@@ -309,6 +310,12 @@ def test_utm_grid_is_snapped(make: Make, tmp_path: Path) -> None:
         assert grid.north % 70 == 0
 
 
+def test_grid_of_a_stack_ends_at_whole_multiples(make: Make, tmp_path: Path) -> None:
+    (task,) = Planned(make(), tmp_path).pairs
+    box, step = task.grid.bbox, 80 * SNAP_PIXELS
+    assert [edge % step for edge in (box.west, box.south, box.east, box.north)] == [0, 0, 0, 0]
+
+
 def test_latlon_grid_is_snapped_to_whole_degrees(make: Make, tmp_path: Path) -> None:
     (task,) = Planned(make(), tmp_path, CRS="latlon").pairs
     assert task.grid.crs == "EPSG:4326"
@@ -437,9 +444,11 @@ def test_dem_that_ends_inside_the_bursts_is_refused(make: Make, tmp_path: Path) 
 def test_dem_must_cover_the_whole_grid_before_anything_starts(make: Make, tmp_path: Path) -> None:
     data = make()
     (task,) = Planned(data, tmp_path, CRS="latlon").pairs
-    put_dem(data, flat, task.grid.bbox.grown(-4 * task.grid.dx))
+    needed = union([window.grid.bbox for both in task.bursts for window in (both.reference, both.secondary)])
+    assert task.grid.bbox.contains(needed)
+    put_dem(data, flat, needed.grown(-4 * task.grid.dx))
     assert "without heights" in Planned(data, tmp_path, CRS="latlon").problem
-    put_dem(data, flat, task.grid.bbox.grown(0.001))
+    put_dem(data, flat, needed.grown(0.001))
     assert not Planned(data, tmp_path, CRS="latlon").plan.refused
 
 

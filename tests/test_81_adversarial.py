@@ -7,6 +7,7 @@ first and leave the other as it is: CACHED, without starting a process for it.
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -158,7 +159,7 @@ def refusal(data: Folder, **flags: str) -> str:
     (bad,) = outcomes.values()
     assert bad.status in (Status.FAILED, Status.BLOCKED)
     said(bad.message)
-    assert bad.message in (data.path / "runs" / "report.html").read_text().replace("&#x27;", "'").replace("&quot;", '"')
+    assert bad.message in html.unescape((data.path / "runs" / "report.html").read_text())
     return bad.message
 
 
@@ -403,7 +404,7 @@ def test_void_region_of_the_dem_is_a_hole_in_the_products(data: Folder, tmp_path
 def test_dem_of_voids(data: Folder) -> None:
     change_dem(data, lambda heights: heights * np.nan)
     message = refused_each(data)
-    assert re.match(rf"the DEM {data.dem} holds nothing but voids in west 28\.\d+, south 3\d\.\d+, east", message)
+    assert re.match(rf"the DEM {data.dem} holds nothing but voids under the bursts of the pair", message)
     assert "check its nodata value, or take another DEM" in message
 
 
@@ -462,6 +463,8 @@ def test_datum_that_contradicts_the_dem(data: Folder) -> None:
 @pytest.fixture
 def disk(data: Folder) -> Iterator[Callable[[str], None]]:
     """Mounts an empty disk in place of the runs folder, or mounts it again with other options."""
+    if shutil.which("mount") is None:
+        pytest.skip("disks cannot be mounted here")
     runs = data.path / "runs"
     shutil.rmtree(runs)
     runs.mkdir()

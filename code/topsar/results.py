@@ -42,7 +42,8 @@ def write_products(folder: Path, engine: Engine, known: Mapping[str, Any]) -> No
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     interferogram = replace(interferogram, facts=facts)
-    staging = folder / f"products.{os.getpid()}.part"
+    staging = folder / "products.part"
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
         write_layers(interferogram, staging)

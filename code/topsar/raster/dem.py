@@ -70,10 +70,11 @@ class HeightField:
         return rows, columns
 
 
-def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
+def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = True) -> HeightField:
     """Read the part of a DEM around ``box`` (degrees) and make its heights ellipsoidal.
 
-    The box must be covered (to one posting); the margin is taken as far as the DEM reaches. Undulations are bilinear.
+    The box must be covered (to one posting) and not all void, unless ``covering`` is False: then what the DEM has of
+    it will do. The margin is taken as far as the DEM reaches. Undulations are bilinear.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
     with _opened(dem.path) as dataset:
         crs = _horizontal_crs(dataset, dem.path)
         transform = _corner_transform(dataset, dem.path)
-        window, shift = _window_of(dataset, transform, crs, box, margin_deg, dem.path)
+        window, shift = _window_of(dataset, transform, crs, box, margin_deg, dem.path, covering=covering)
         factor = max(1, math.ceil(math.sqrt(window.rows * window.columns / MAX_POSTINGS)))
         heights = _read(dataset, window, factor)
     field = HeightField(
@@ -94,7 +95,7 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
         crs=f"EPSG:{epsg}" if (epsg := crs.to_epsg()) else crs.to_wkt(),
         transform=_centre_transform(transform, window, factor, shift),
     )
-    if not np.isfinite(heights).any():
+    if covering and not np.isfinite(heights).any():
         message = f"the DEM {dem.path} holds nothing but voids in {_degrees(*_edges(box))}"
         raise ProvisionError(message, hint="check its nodata value, or take another DEM")
     if geoid_path is not None:
@@ -236,13 +237,14 @@ def _corner_transform(dataset: Any, path: Path) -> Affine:
 
 
 def _window_of(
-    dataset: Any, transform: Affine, crs: CRS, box: BBox, margin_deg: float, path: Path
+    dataset: Any, transform: Affine, crs: CRS, box: BBox, margin_deg: float, path: Path, *, covering: bool = True
 ) -> tuple[Window, float]:
     """The window around the box and the turn (degrees) that brings the box to the DEM's longitudes."""
     whole = Window(row=0, column=0, rows=dataset.height, columns=dataset.width)
     for turn in (0.0, 360.0, -360.0) if crs.is_geographic else (0.0,):
         needed = _pixels(transform, crs, box, turn, slack=-1)
-        if needed.intersection(whole) == needed:
+        inside = needed.intersection(whole)
+        if inside == needed or (inside is not None and not covering):
             wanted = _pixels(transform, crs, box.grown(margin_deg) if margin_deg else box, turn, slack=1)
             window = wanted.intersection(whole)
             if window is not None:

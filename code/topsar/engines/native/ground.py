@@ -86,8 +86,8 @@ def lonlat_box(grid: GeoGrid) -> BBox:
 
 
 def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
-    """The part of the DEM under a grid."""
-    return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG)
+    """The part of the DEM under a grid, whose outermost pixels it need not reach."""
+    return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG, covering=False)
 
 
 def ground_nodes(grid: GeoGrid, field: HeightField) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from topsar.engines.native.geocode import burst_arc
 from topsar.engines.native.tasks import OrbitChoice
-from topsar.errors import SceneError
+from topsar.errors import ProvisionError, SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox, OrbitSource
 from topsar.raster import open_dem
@@ -62,6 +62,7 @@ class Survey:
         self._inputs, self._options = inputs, options
         self._orbits: dict[tuple[OrbitChoice, str, str], Orbit] = {}
         self._outlines: dict[Burst, Outline | None] = {}
+        self._void = False
 
     def match(self, pair: Pair) -> MatchedPair:
         """Match the bursts of a pair and find where they lie.
@@ -81,6 +82,9 @@ class Survey:
             if near is not None and far is not None:
                 bursts.append(both)
                 outlines.append((near, far))
+        if not bursts and self._void:
+            msg = f"the DEM {self._inputs.dem.path} holds nothing but voids under the bursts of the pair"
+            raise ProvisionError(msg, hint="check its nodata value, or take another DEM")
         if not bursts:
             msg = f"no burst of {pair.id} lies in the region of interest"
             raise SceneError(msg, hint="ROI is south,north,west,east in degrees: does it lie inside both scenes?")
@@ -111,20 +115,28 @@ class Survey:
         return self._orbits[key]
 
     def _outline(self, burst: Burst, orbit: Orbit) -> Outline | None:
-        """Outline of a burst on the lowest and on the highest ground near it; None outside the region of interest."""
+        """Outline of a burst on the lowest and on the highest ground near it.
+
+        None outside the region of interest, and where the DEM is all void, as over the open sea.
+        """
         if burst not in self._outlines:
             box = self._inside(box_of(*outline(burst, orbit, (0.0,))))
-            self._outlines[burst] = None if box is None else outline(burst, orbit, self._height_range(box))
+            heights = None if box is None else self._height_range(box)
+            self._void |= box is not None and heights is None
+            self._outlines[burst] = None if heights is None else outline(burst, orbit, heights)
         return self._outlines[burst]
 
     def _inside(self, box: BBox) -> BBox | None:
         roi = self._options.roi
         return box if roi is None else box.intersection(roi)
 
-    def _height_range(self, box: BBox) -> tuple[float, float]:
+    def _height_range(self, box: BBox) -> tuple[float, float] | None:
         """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground."""
         narrowed = min(_SEARCH_MARGIN_DEG, 0.4 * min(box.east - box.west, box.north - box.south))
-        heights = open_dem(self._inputs.dem, box.grown(-narrowed), narrowed + _SEARCH_MARGIN_DEG).heights_m
+        margin = narrowed + _SEARCH_MARGIN_DEG
+        heights = open_dem(self._inputs.dem, box.grown(-narrowed), margin, covering=False).heights_m
+        if not np.isfinite(heights).any():
+            return None
         return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
 
 

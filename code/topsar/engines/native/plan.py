@@ -25,7 +25,7 @@ from topsar.engines.native.tasks import (
 )
 from topsar.engines.protocol import Inputs, Plan
 from topsar.errors import ProvisionError, SettingsError, TopsarError
-from topsar.model import Artifact, BBox, GeoGrid, Job, Looks, Resources, Step
+from topsar.model import Artifact, BBox, GeoGrid, Job, Looks, Resources, Step, Window
 from topsar.raster import require_cover
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _KEY = f"native {VERSION}"
 
 FINE_EAST_M, FINE_NORTH_M = 5.0, 10.0
 """Fine pixels are about this large: near a resolution cell in range, half of one in azimuth."""
+SNAP_PIXELS = 32
+"""Grids of pairs end at whole multiples of so many pixels: a date added later seldom moves them."""
 METRES_PER_DEGREE = 111_319.49
 _BASE_MEMORY = 400_000_000
 _UTM_REACH_DEG = 12.0
@@ -70,7 +72,7 @@ def plan(inputs: Inputs, options: Options) -> Plan:
         else:
             matched.append(one)
             windows.append(part)
-    grids = _shared_grids(matched, windows)
+    grids = _shared_grids(matched, windows, region)
     return _jobs(matched, windows, grids, looks, inputs, options, refused)
 
 
@@ -163,7 +165,9 @@ def _window(lonlat: tuple[Any, Any], crs: str, posting: float, region: GeoGrid |
     return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
 
 
-def _shared_grids(matched: list[MatchedPair], windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]]) -> list[GeoGrid]:
+def _shared_grids(
+    matched: list[MatchedPair], windows: list[tuple[tuple[GeoGrid, GeoGrid], ...]], region: GeoGrid | None
+) -> list[GeoGrid]:
     """One grid for all pairs of a track that touch each other, so that they stack."""
     groups: list[tuple[int, BBox]] = []
     hulls = [_hull(part) for part in windows]
@@ -177,14 +181,22 @@ def _shared_grids(matched: list[MatchedPair], windows: list[tuple[tuple[GeoGrid,
                 apart.append((track, other))
         groups = [*apart, (one.pair.track, grown)]
     return [
-        GeoGrid.covering(
-            next(whole for track, whole in groups if track == one.pair.track and whole.contains(hull.bbox)),
-            crs=hull.crs,
-            dx=hull.dx,
-            dy=hull.dy,
+        _snapped(
+            next(box for track, box in groups if track == one.pair.track and box.contains(hull.bbox)), hull, region
         )
         for one, hull in zip(matched, hulls, strict=True)
     ]
+
+
+def _snapped(box: BBox, like: GeoGrid, region: GeoGrid | None) -> GeoGrid:
+    """The grid around ``box`` that ends at whole multiples of `SNAP_PIXELS`, or where the region of interest does."""
+    coarse = GeoGrid.covering(box, crs=like.crs, dx=like.dx * SNAP_PIXELS, dy=like.dy * SNAP_PIXELS)
+    snapped = coarse.refined(Looks(east=SNAP_PIXELS, north=SNAP_PIXELS))
+    if region is None:
+        return snapped
+    whole = Window(row=0, column=0, rows=snapped.rows, columns=snapped.columns)
+    inside = snapped.window_of(region).intersection(whole)
+    return snapped.crop(inside) if inside else snapped
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------
