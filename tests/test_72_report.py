@@ -65,7 +65,7 @@ def done(folder: Path | None = None, **changes: Any) -> PairEntry:
         "orbits": {"2023-09-04": "S1A_OPER_AUX_POEORB_OPOD_20230924T080728_V1_2.EOF", "2023-09-16": "annotation"},
         "engine": "native",
         "engine_version": "0.1.0",
-        "posting": 80.0,
+        "posting": "80 m",
         "versions": {"topsar": "0.1.0"},
     }
     steps = (

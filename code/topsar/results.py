@@ -62,10 +62,11 @@ def write_batch_report(
 
     peaks = [event.ended.peak_memory_bytes for one in outcomes for event in one.events if event.ended]
     shown = resolved(settings)["settings"]
+    titles = {one.job: one.title for one in outcomes}
     write_report(
         runs / "report.html",
-        title=f"Sentinel-1 interferograms, {started:%Y-%m-%d %H:%M} UTC",
-        pairs=[_report_entry(runs, one) for one in outcomes if one.is_pair],
+        title="Sentinel-1 interferograms",
+        pairs=[_report_entry(runs, one, titles) for one in outcomes if one.is_pair],
         machine=_machine(),
         settings=[
             SettingEntry(key=key.name, meaning=key.meaning, **shown[key.name]) for key in KEYS if key.name in shown
@@ -79,32 +80,33 @@ def write_batch_report(
     )
 
 
-def _report_entry(runs: Path, outcome: Outcome) -> PairEntry:
+def _report_entry(runs: Path, outcome: Outcome, titles: Mapping[str, str]) -> PairEntry:
     from topsar.products.report import PairEntry, StepEntry
 
+    ended = [event for event in outcome.events if event.ended]
+    steps = [
+        StepEntry(name=e.step, status=e.status, seconds=e.ended.seconds, peak_memory_bytes=e.ended.peak_memory_bytes)
+        for e in ended
+        if e.ended
+    ]
     folder = runs / outcome.job / "products"
     if outcome.status in (Status.DONE, Status.CACHED):
         facts = json.loads((folder / "facts.json").read_text())
-        steps = tuple(
+        fed = [
             StepEntry(
-                name=step["name"] if step["job"] == outcome.job else f"{step['name']} {step['job']}",
+                name=f"{step['name']} {titles.get(step['job'], step['job'])}",
                 status=Status.DONE,
                 seconds=step["seconds"],
                 peak_memory_bytes=step["peak_memory_bytes"],
             )
             for step in facts["steps"]
-        )
-        return PairEntry(pair_id=outcome.job, status=outcome.status, facts=facts, folder=folder, steps=steps)
-    ended = [event for event in outcome.events if event.ended]
-    steps = tuple(
-        StepEntry(name=e.step, status=e.status, seconds=e.ended.seconds, peak_memory_bytes=e.ended.peak_memory_bytes)
-        for e in ended
-        if e.ended
-    )
+            if step["job"] != outcome.job
+        ]
+        return PairEntry(pair_id=outcome.job, status=outcome.status, facts=facts, folder=folder, steps=(*fed, *steps))
     log_file = runs / outcome.job / f"{ended[-1].step}.log" if ended else None
     tail = log_file.read_text(errors="replace").splitlines()[-20:] if log_file and log_file.is_file() else []
     return PairEntry(
-        pair_id=outcome.job, status=outcome.status, message=outcome.message, steps=steps, log_tail=tuple(tail)
+        pair_id=outcome.job, status=outcome.status, message=outcome.message, steps=tuple(steps), log_tail=tuple(tail)
     )
 
 
@@ -113,9 +115,9 @@ def _machine() -> dict[str, str]:
         "host": platform.node(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "memory": f"{psutil.virtual_memory().total / GIGABYTE:.1f} GB",
-        "topsar": __version__,
-        "python": platform.python_version(),
+        "memory": f"{psutil.virtual_memory().total / GIGABYTE:.1f} GB memory",
+        "topsar": f"topsar {__version__}",
+        "python": f"Python {platform.python_version()}",
     }
 
 

@@ -192,7 +192,7 @@ def _describe(task: PairTask, measured: dict[str, Any]) -> dict[str, Any]:
         "ipf": facts.ipf,
         "polarisation": facts.polarisation,
         "looks": str(task.looks),
-        "posting": task.grid.dx,
+        "posting": f"{task.grid.dx:g} m" if task.grid.crs != "EPSG:4326" else f"1/{1 / task.grid.dx:.0f} degree",
         "crs": task.grid.crs,
         "engine": "native",
         "engine_version": VERSION,

@@ -204,7 +204,6 @@ _UNITS = {
     "temporal_baseline_days": ("g", " days"),
     "coherence_mean": (".3f", ""),
     "wavelength_m": (".6f", " m"),
-    "posting": ("g", ""),
 }
 
 
