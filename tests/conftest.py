@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the project."""
-    folder = ROOT.parent / "shared" / "data"
+    """The folder of real data: ``TOPSAR_TEST_DATA``, or the one beside the project."""
+    folder = Path(os.environ.get("TOPSAR_TEST_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip("no real data beside the project (../shared/data)")
+        pytest.skip(f"no real data: {folder} is not a folder")
     return folder

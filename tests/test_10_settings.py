@@ -170,6 +170,27 @@ def test_precedence_and_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(origins) == NAMES
 
 
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+def test_an_empty_text_leaves_the_choice_to_the_next_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    box = BBox(south=1, north=2, west=3, east=4)
+    settings = load(tmp_path, "ROI=1,2,3,4\n", ROI=empty)
+    assert (settings.roi, settings.origins["ROI"]) == (box, ".env")
+    monkeypatch.setenv("ROI", empty)
+    settings = load(tmp_path, "ROI=1,2,3,4\n", ROI=empty)
+    assert (settings.roi, settings.origins["ROI"]) == (box, ".env")
+    settings = load(tmp_path, f"ROI={empty}\n", ROI=empty)
+    assert (settings.roi, settings.origins["ROI"]) == (None, "default")
+    monkeypatch.setenv("ROI", "1,2,3,4")
+    settings = load(tmp_path, "ROI=5,6,7,8\n", ROI=empty)
+    assert (settings.roi, settings.origins["ROI"]) == (box, "environment")
+
+
+def test_an_empty_flag_does_not_hide_a_wrong_value_below(tmp_path: Path) -> None:
+    assert f"{tmp_path / '.env'}, line 1: WORKERS = 'many': " in refusal(tmp_path, "WORKERS=many\n", WORKERS="")
+
+
 def test_the_environment_may_hold_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WORKER", "workers", "data", "DATA", "PAIRS", "pairs", "ROI_"):
         monkeypatch.setenv(name, "nonsense")

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count, pairwise
+from itertools import count, pairwise, permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,19 @@ from dry_data import (
     dry_recipe,
     rewrite,
 )
-from topsar.engines.native.match import union
-from topsar.engines.native.plan import METRES_PER_DEGREE, SNAP_PIXELS, choose_crs, choose_looks, posting_in
-from topsar.errors import ProvisionError, SettingsError
-from topsar.model import BBox, Direction, GeoGrid, Looks, OrbitSource
+from topsar.engines.native.grid import (
+    METRES_PER_DEGREE,
+    SNAP_PIXELS,
+    choose_crs,
+    choose_looks,
+    group_pairs,
+    posting_in,
+)
+from topsar.engines.native.ground import dem_density, to_lonlat
+from topsar.engines.native.match import MatchedPair, Survey, box_of, check_pair, outline, union
+from topsar.engines.native.tasks import BurstWindow
+from topsar.errors import ProvisionError, SceneError, SettingsError
+from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum
 from topsar.raster import read_geotiff, write_geotiff
 from topsar.schedule.graph import build_graph
 from topsar.settings import Options
@@ -158,7 +168,7 @@ def test_slices_of_one_pass_are_joined(make: Make, tmp_path: Path) -> None:
     assert [both.reference.burst.index for both in task.bursts] == [0, 1, 0, 1]
     assert len({both.reference.burst.measurement for both in task.bursts}) == 2
     assert len({both.reference_file for both in task.bursts}) == 4
-    assert len(planned.geocodings) == 2
+    assert len(planned.geocodings) == 4
     assert len(task.facts.reference_scenes) == 2
     assert task.reference_orbit.start < times[0] < times[-1] < task.reference_orbit.stop
 
@@ -169,6 +179,33 @@ def test_a_burst_that_two_slices_repeat_counts_once(make: Make, tmp_path: Path) 
     repeated = re.findall(r"<burst>.*?</burst>", first.read_text(), flags=re.DOTALL)[-1]
     rewrite(second, lambda text: text.replace("<burst>", repeated + "<burst>", 1))
     assert len(Planned(data, tmp_path, SWATHS="2").labels()) == 4
+
+
+def written(planned: Planned) -> dict[str, BurstWindow]:
+    """What geocoding jobs write, by file."""
+    return {
+        f"{name}/slc/{window.filename}": window for name, task in planned.geocodings.items() for window in task.windows
+    }
+
+
+def test_a_repeated_burst_of_each_slice_has_a_file_of_its_own(make: Make, tmp_path: Path) -> None:
+    data = make(slices=2, bursts=2)
+    names = [scene.name for scene in scenes(data)]
+    for first, second in (names[:2], names[2:]):
+        text = annotation(data / "raw" / first).read_text()
+        repeated = re.findall(r"<burst>.*?</burst>", text, flags=re.DOTALL)[-1]
+        rewrite(
+            annotation(data / "raw" / second),
+            lambda text, again=repeated: text.replace("<burst>", again + "<burst>", 1),
+        )
+    list_pairs(data, f'["{names[0]}", "{names[1]}"], ["{names[2]}", "{names[3]}"]', f'"{names[1]}", "{names[3]}"')
+    planned = Planned(data, tmp_path, SWATHS="2")
+    assert [len(task.bursts) for task in planned.pairs] == [4, 3]
+    files = written(planned)
+    for task in planned.pairs:
+        for both in task.bursts:
+            assert files[both.reference_file] == both.reference
+            assert files[both.secondary_file] == both.secondary
 
 
 def test_a_pass_may_have_fewer_slices_than_the_other(make: Make, tmp_path: Path) -> None:
@@ -204,10 +241,39 @@ def test_passes_without_orbit_files_use_the_annotation(
     assert "the annotation's own orbit is used" in warning
 
 
-def test_annotation_that_does_not_cover_its_bursts(make: Make, tmp_path: Path) -> None:
-    data = make()
+def without_orbit_files(data: Path) -> Path:
     for path in (data / "orbit_data").iterdir():
         path.unlink()
+    return data
+
+
+def test_every_scene_is_geocoded_with_its_own_annotation(make: Make, tmp_path: Path) -> None:
+    data = without_orbit_files(make(slices=2, bursts=2))
+    names = [scene.name for scene in scenes(data)]
+    list_pairs(data, f'"{names[0]}", "{names[2]}"', f'"{names[1]}", "{names[3]}"')
+    planned = Planned(data, tmp_path, SWATHS="2")
+    assert len(planned.geocodings) == 4
+    for task in planned.geocodings.values():
+        assert {window.burst.scene for window in task.windows} == {scene.name for scene in task.orbit.scenes}
+
+
+def test_annotations_of_a_pass_are_joined(make: Make, tmp_path: Path) -> None:
+    data = without_orbit_files(make(slices=2, bursts=2))
+    vectors = [re.findall(r"\s*<orbit>.*?</orbit>", annotation(s).read_text(), flags=re.DOTALL) for s in scenes(data)]
+    for scene, gone in ((scenes(data)[0], vectors[0][-3:]), (scenes(data)[1], vectors[1][:3])):
+        rewrite(annotation(scene), lambda text, gone=gone: "".join(re.split("|".join(map(re.escape, gone)), text)))
+    orbit = Planned(data, tmp_path, SWATHS="2").pairs[0].reference_orbit
+    joined, parts = orbit.load("IW2", "VV"), [replace(orbit, scenes=(s,)).load("IW2", "VV") for s in orbit.scenes]
+    assert orbit.name == f"annotation of {orbit.scenes[0].name}, {orbit.scenes[1].name}"
+    assert (np.diff(joined.times_s) > 0).all()
+    reach = [part.times_s[[0, -1]] + (part.epoch - joined.epoch).total_seconds() for part in parts]
+    assert joined.times_s[[0, -1]] == pytest.approx([reach[0][0], reach[1][1]])
+    assert set(joined.positions_m[:, 0]) == {x for part in parts for x in part.positions_m[:, 0]}
+
+
+def test_annotation_that_does_not_cover_its_bursts(make: Make, tmp_path: Path) -> None:
+    data = make()
+    without_orbit_files(data)
 
     def shortened(text: str) -> str:
         vectors = re.findall(r"\s*<orbit>.*?</orbit>", text, flags=re.DOTALL)
@@ -260,6 +326,50 @@ def test_a_refused_pair_leaves_the_others(make: Make, tmp_path: Path) -> None:
     assert [task.facts.pair[-15:-7] for task in planned.pairs] == ["20250327"]
 
 
+def number_track(scene: Path, track: int) -> None:
+    """Let a manifest say another relative orbit."""
+    rewrite(
+        scene / "manifest.safe",
+        lambda text: re.sub(r'(relativeOrbitNumber type="start">)\d+', rf"\g<1>{track}", text),
+    )
+
+
+@pytest.mark.parametrize("later", [(1,), (3,), (1, 2, 3), (2, 3)])
+def test_tracks_are_counted_on_at_the_equator(make: Make, tmp_path: Path, later: tuple[int, ...]) -> None:
+    data = make(slices=2, bursts=2)
+    for index in later:
+        number_track(scenes(data)[index], 132)
+    planned = Planned(data, tmp_path, SWATHS="2")
+    assert not planned.plan.refused
+    assert len(planned.labels()) == 4
+    assert is_repeat(planned)
+
+
+def test_the_next_orbit_is_of_another_track(make: Make, tmp_path: Path) -> None:
+    (pair,) = Planned(make(), tmp_path).inputs.pairs
+    scene = pair.secondary[0]
+    for track, start in ((132, timedelta(minutes=98.7)), (130, -timedelta(minutes=98.7)), (133, timedelta(0))):
+        other = replace(scene, track=track, start=scene.start + start)
+        with pytest.raises(SceneError, match=rf"is of track {track}, S1A\S+ of track 131"):
+            check_pair(replace(pair, secondary=(other,)))
+    first, last = (replace(one, track=track) for one, track in ((pair.reference[0], 175), (scene, 1)))
+    check_pair(Pair(reference=(first,), secondary=(last,)))
+
+
+def test_a_pair_across_the_180th_meridian_is_refused_alone(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def across(burst: Burst, *others: Any) -> tuple[np.ndarray, np.ndarray]:
+        lon, lat = outline(burst, *others)
+        return (lon - lon.mean() + 360) % 360 - 180 if "_20250327" in burst.scene else lon, lat
+
+    monkeypatch.setattr("topsar.engines.native.match.outline", across)
+    planned = Planned(make(acquisitions=DAYS), tmp_path)
+    assert len(planned.pairs) == 1
+    for problem in planned.plan.refused.values():
+        assert re.search(r"burst IW\d_\d+ of S1A\S+_20250327\S+ crosses the 180th meridian", str(problem))
+
+
 def test_swaths(make: Make, tmp_path: Path) -> None:
     data = make()
     planned = Planned(data, tmp_path, SWATHS="IW1")
@@ -301,6 +411,34 @@ def test_region_outside_is_refused(make: Make, tmp_path: Path, roi: str) -> None
     assert "ROI is south,north,west,east in degrees" in problem
 
 
+def matched(planned: Planned) -> MatchedPair:
+    return Survey(planned.inputs, planned.settings.options).match(planned.inputs.pairs[0])
+
+
+def roi(box: BBox) -> str:
+    return f"{box.south},{box.north},{box.west},{box.east}"
+
+
+def test_region_beside_the_slanted_bursts_is_refused(make: Make, tmp_path: Path) -> None:
+    data = make()
+    box = box_of(*matched(Planned(data, tmp_path, SWATHS="2")).outlines[1][0])
+    for west, south in ((box.west, box.south), (box.east - 0.004, box.north - 0.004)):
+        corner = BBox(west=west, south=south, east=west + 0.004, north=south + 0.004)
+        assert "lies in the region of interest" in Planned(data, tmp_path, SWATHS="2", ROI=roi(corner)).problem
+
+
+def test_region_that_only_high_ground_brings_into_view(make: Make, tmp_path: Path) -> None:
+    data = make()
+    put_dem(data, lambda *at: np.full(at[0].shape, 3000), read_geotiff(data / "dem" / "dem.tif")[1].bbox.grown(0.2))
+    whole = matched(Planned(data, tmp_path, SWATHS="2"))
+    burst, (lon, lat) = whole.bursts[1].reference, whole.outlines[1][0]
+    sea_level = box_of(*outline(burst, whole.orbits[0].load("IW2", "VV"), (0.0,)))
+    tip = int(lon.argmax())
+    region = BBox(west=lon[tip] - 0.02, south=lat[tip] - 0.01, east=lon[tip], north=lat[tip] + 0.01)
+    assert not region.intersects(sea_level)
+    assert burst.label in Planned(data, tmp_path, SWATHS="2", ROI=roi(region)).labels()
+
+
 def test_utm_grid_is_snapped(make: Make, tmp_path: Path) -> None:
     (task,) = Planned(make(), tmp_path, POSTING="70").pairs
     assert task.grid.crs == "EPSG:32635"
@@ -308,6 +446,13 @@ def test_utm_grid_is_snapped(make: Make, tmp_path: Path) -> None:
         assert grid.dx == grid.dy == 70
         assert grid.west % 70 == 0
         assert grid.north % 70 == 0
+
+
+@pytest.mark.parametrize("flags", [{"POSTING": "500", "LOOKS": "1x1"}, {"LOOKS": "200x8"}])
+def test_looks_that_make_unusable_fine_pixels_are_refused(make: Make, tmp_path: Path, flags: dict[str, str]) -> None:
+    problem = Planned(make(), tmp_path, **flags).problem
+    assert f"LOOKS={flags['LOOKS']} with POSTING={flags.get('POSTING', '80')} makes fine pixels of" in problem
+    assert "hint: LOOKS=auto takes" in problem
 
 
 def test_grid_of_a_stack_ends_at_whole_multiples(make: Make, tmp_path: Path) -> None:
@@ -344,18 +489,62 @@ def test_pairs_of_one_track_share_one_grid(make: Make, tmp_path: Path) -> None:
     assert len({task.grid for task in planned.pairs}) == 1
 
 
-def test_frames_apart_have_grids_of_their_own(make: Make, tmp_path: Path) -> None:
-    data, north = make(), make(centre=(38.4, 28.1))
-    shutil.copytree(north / "raw", data / "raw", dirs_exist_ok=True)
+def two_frames(make: Make, **changes: object) -> Path:
+    """A data folder with a frame of another recipe besides."""
+    data, other = make(), make(**changes)
+    shutil.copytree(other / "raw", data / "raw", dirs_exist_ok=True)
     shutil.rmtree(data / "orbit_data")  # each frame is simulated on an orbit of its own: its annotation has it
-    both = [line for folder in (data, north) for line in (folder / "pairs.txt").read_text().splitlines()[1:]]
+    both = [line for folder in (data, other) for line in (folder / "pairs.txt").read_text().splitlines()[1:]]
     list_pairs(data, *both)
-    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.union(read_geotiff(north / "dem" / "dem.tif")[1].bbox)
+    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.union(read_geotiff(other / "dem" / "dem.tif")[1].bbox)
     put_dem(data, flat, box)
-    planned = Planned(data, tmp_path)
+    return data
+
+
+def test_frames_apart_have_grids_of_their_own(make: Make, tmp_path: Path) -> None:
+    planned = Planned(two_frames(make, centre=(38.4, 28.1)), tmp_path)
     assert not planned.plan.refused
     assert len({task.facts.pair for task in planned.pairs}) == 2
     assert not planned.pairs[0].grid.bbox.intersects(planned.pairs[1].grid.bbox)
+
+
+def test_tracks_apart_have_projections_of_their_own(make: Make, tmp_path: Path) -> None:
+    data = two_frames(make, centre=(37.2, 37.0), track=160)
+    both = Planned(data, tmp_path)
+    assert [task.grid.crs for task in both.pairs] == ["EPSG:32635", "EPSG:32637"]
+    one_zone = Planned(data, tmp_path, CRS="EPSG:32635")
+    assert [task.facts.track for task in one_zone.pairs] == [131]
+    assert "is made for latitudes" in one_zone.problem
+    list_pairs(data, (data / "pairs.txt").read_text().splitlines()[0])
+    alone = Planned(data, tmp_path).signatures()
+    assert alone == {key: both.signatures()[key] for key in alone}
+
+
+def test_frames_apart_have_looks_of_their_own(make: Make, tmp_path: Path) -> None:
+    planned = Planned(two_frames(make, centre=(52.0, 28.1)), tmp_path, CRS="latlon")
+    assert [str(task.looks) for task in planned.pairs] == ["13x8", "10x8"]
+    for task in planned.pairs:
+        for both in task.bursts:
+            assert planned.geocodings[both.reference_file.partition("/")[0]].looks == task.looks
+
+
+def test_groups_do_not_depend_on_the_order_of_pairs(make: Make, tmp_path: Path) -> None:
+    one = matched(Planned(make(), tmp_path))
+
+    def at(west: float, east: float) -> MatchedPair:
+        box = BBox(west=west, south=0, east=east, north=1)
+        sides = (
+            tuple(replace(scene, name=f"{west}_{scene.name}") for scene in scenes)
+            for scenes in (one.pair.reference, one.pair.secondary)
+        )
+        return replace(one, box=box, pair=Pair(reference=next(sides), secondary=next(sides)))
+
+    chain = [at(0, 2), at(1, 4), at(3, 6), at(5, 8), at(9, 10)]
+    for order in permutations(chain):
+        groups = sorted(sorted(pair.box.west for pair in group) for group in group_pairs(list(order)))
+        assert groups == [[0, 1, 3, 5], [9]]
+    shared = [replace(one, box=pair.box) for pair in (chain[0], chain[4])]
+    assert len(group_pairs(shared)) == 1
 
 
 @pytest.mark.parametrize(
@@ -398,6 +587,11 @@ def test_projection_that_cannot_be_used(text: str, why: str) -> None:
     with pytest.raises(SettingsError, match=why) as caught:
         choose_crs(Options(crs=text), BBox(west=28, south=37, east=29, north=38))
     assert "set CRS=utm, CRS=latlon" in caught.value.hint
+
+
+def test_projection_that_does_not_exist_stops_the_batch(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="CRS=EPSG:99999: there is no such coordinate system"):
+        Planned(make(acquisitions=DAYS), tmp_path, CRS="EPSG:99999")
 
 
 def test_batch_too_wide_for_one_zone() -> None:
@@ -446,7 +640,7 @@ def test_dem_must_cover_the_whole_grid_before_anything_starts(make: Make, tmp_pa
     (task,) = Planned(data, tmp_path, CRS="latlon").pairs
     needed = union([window.grid.bbox for both in task.bursts for window in (both.reference, both.secondary)])
     assert task.grid.bbox.contains(needed)
-    put_dem(data, flat, needed.grown(-4 * task.grid.dx))
+    put_dem(data, flat, needed.grown(-6 * task.grid.dx))
     assert "without heights" in Planned(data, tmp_path, CRS="latlon").problem
     put_dem(data, flat, needed.grown(0.001))
     assert not Planned(data, tmp_path, CRS="latlon").plan.refused
@@ -468,13 +662,11 @@ def test_pairs_read_shared_bursts_where_they_were_written(make: Make, tmp_path: 
     box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.grown(0.3)
     put_dem(data, lambda x, y: 8000 * (x - x.min()) + 3000 * (y - y.min()), box)  # other heights in every box
     planned = Planned(data, tmp_path, POSTING=posting)
-    written = {
-        f"{name}/slc/{window.filename}": window for name, task in planned.geocodings.items() for window in task.windows
-    }
+    files = written(planned)
     for task in planned.pairs:
         for both in task.bursts:
-            assert written[both.reference_file] == both.reference
-            assert written[both.secondary_file] == both.secondary
+            assert files[both.reference_file] == both.reference
+            assert files[both.secondary_file] == both.secondary
 
 
 def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
@@ -498,6 +690,36 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
     assert all(
         order.index(name) <= order.index(node[0]) for node in graph.nodes for name, _ in graph.nodes[node].parents
     )
+
+
+def test_memory_for_the_crop_of_a_fine_dem(make: Make, tmp_path: Path) -> None:
+    data = make()
+    before = Planned(data, tmp_path)
+    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox
+    density = dem_density(before.inputs.dem, box)
+    assert density == pytest.approx(1200**2)
+    values, grid, _ = read_geotiff(data / "dem" / "dem.tif")
+    (data / "dem" / "dem.tif").unlink()
+    fine = np.repeat(np.repeat(values, 4, axis=0), 4, axis=1)
+    write_geotiff(data / "dem" / "dem.tif", fine, grid.refined(Looks(east=4, north=4)), nodata=math.nan)
+    after = Planned(data, tmp_path)
+    for old, new in zip(before.plan.jobs, after.plan.jobs, strict=True):
+        assert new.steps[0].needs.memory_bytes - old.steps[0].needs.memory_bytes > 0.9 * smallest_crop(before) * 15 * 4
+
+
+def smallest_crop(planned: Planned) -> float:
+    """Postings of 3 arc seconds under the smallest of the largest windows of geocoding jobs."""
+    sizes = [max(w.grid.rows * w.grid.columns * w.grid.dx**2 for w in t.windows) for t in planned.geocodings.values()]
+    return min(sizes) / (METRES_PER_DEGREE**2 * math.cos(math.radians(37))) * 1200**2
+
+
+def test_density_of_a_projected_dem(tmp_path: Path) -> None:
+    grid = GeoGrid(crs="EPSG:32735", west=500_000, north=9_990_000, dx=100, dy=50, rows=200, columns=100)
+    write_geotiff(tmp_path / "dem.tif", np.zeros(grid.shape, np.float32), grid, nodata=math.nan)
+    lon, lat = to_lonlat(grid.crs, np.array(505_000.0), np.array(9_985_000.0))
+    spot = BBox(west=float(lon) - 0.01, south=float(lat) - 0.01, east=float(lon) + 0.01, north=float(lat) + 0.01)
+    density = dem_density(Dem(path=tmp_path / "dem.tif", datum=VerticalDatum.ELLIPSOID), spot)
+    assert density == pytest.approx(111_320 / 100 * 110_574 / 50, rel=2e-3)
 
 
 # --- signatures -------------------------------------------------------------------------------------------------

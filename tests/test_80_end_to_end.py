@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from topsar import workflow
+from topsar.errors import TopsarError
 from topsar.model import Event, Outcome, Status
 from topsar.raster import inspect, read_geotiff
+from topsar.schedule import hold_runs
 from topsar.settings import load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_closure, compare_pair
@@ -133,6 +135,21 @@ def test_changed_filter_reruns_from_there(data: Path, products: list[Path]) -> N
     outcomes, events = process(data, FILTER_STRENGTH="0.8", UNWRAPPER="whirlwind")
     assert {outcome.status for outcome in outcomes if outcome.is_pair} == {Status.DONE}
     assert started(events) == {"filter", "unwrap", "products"}
+
+
+def test_refused_second_run_leaves_the_first_ones_tasks_alone(data: Path, products: list[Path]) -> None:
+    task = products[0].parent / "job.json"
+    before = task.read_text()
+    with hold_runs(data / "runs"), pytest.raises(TopsarError, match="another scheduler"):
+        process(data, FILTER_STRENGTH="0.3")
+    assert task.read_text() == before
+
+
+def test_step_repeated_by_hand_replaces_what_was_there(products: list[Path]) -> None:
+    before = (products[0] / "wrapped_phase.tif").read_bytes()
+    workflow.execute_step(products[0].parent / "job.json", "products")
+    assert (products[0] / "wrapped_phase.tif").read_bytes() == before
+    assert not [*products[0].parent.glob("products.old*"), *products[0].parent.glob("products.part*")]
 
 
 def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:

@@ -7,7 +7,6 @@
     ├── SceneError         a SAFE or its parts: missing, truncated, of the wrong kind
     ├── ProvisionError     an orbit, DEM or geoid that is missing or does not fit
     ├── StepFailed         a step's process ended badly
-    ├── NotConverged       an iteration did not reach its tolerance
     └── ProductError       an output could not be written or read back
 
 Foreign exceptions become ours at four borders only (network, XML, subprocess, raster), with ``from exc``.
@@ -58,10 +57,6 @@ class ProvisionError(TopsarError):
 
 class StepFailed(TopsarError):
     """A step's process ended badly."""
-
-
-class NotConverged(TopsarError):
-    """An iteration did not reach its tolerance."""
 
 
 class ProductError(TopsarError):

@@ -48,10 +48,20 @@ def write_products(folder: Path, engine: Engine, known: Mapping[str, Any]) -> No
     try:
         write_layers(interferogram, staging)
         write_quicklooks(interferogram, staging)
-        staging.rename(folder / "products")
+        _replace(folder / "products", staging)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    """Let ``staging`` take the place of ``folder``, which may or may not be there."""
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_batch_report(
@@ -105,14 +115,16 @@ def _report_entry(runs: Path, outcome: Outcome, titles: Mapping[str, str]) -> Pa
         return PairEntry(pair_id=outcome.job, status=outcome.status, facts=facts, folder=folder, steps=(*fed, *steps))
     log_file = runs / outcome.job / f"{ended[-1].step}.log" if ended else None
     tail = log_file.read_text(errors="replace").splitlines()[-20:] if log_file and log_file.is_file() else []
+    message = outcome.message
+    if folder.is_dir():
+        message += f"\n{folder.relative_to(runs)} is left from an earlier run."
     return PairEntry(
-        pair_id=outcome.job, status=outcome.status, message=outcome.message, steps=tuple(steps), log_tail=tuple(tail)
+        pair_id=outcome.job, status=outcome.status, message=message, steps=tuple(steps), log_tail=tuple(tail)
     )
 
 
 def _machine() -> dict[str, str]:
     return {
-        "host": platform.node(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "memory": f"{psutil.virtual_memory().total / GIGABYTE:.1f} GB memory",

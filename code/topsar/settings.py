@@ -1,7 +1,8 @@
 """Settings: command line, environment and ``.env`` become one frozen object, once.
 
 Each setting is one field below; its key, default, meaning and allowed values stand there and nowhere else.
-Precedence: command line, then environment, then ``.env``, then default; an empty value is no value.
+Precedence: command line, then environment, then ``.env``, then default; an empty value is no value, and the next
+place decides.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Options(BaseModel):
     engine: Annotated[Literal["auto", "native", "isce2"], Lower] = _key(
         "ENGINE",
         "auto",
-        "Who does the radar work; auto takes isce2 where topsApp can be started, else native",
+        "Who does the radar work; auto takes native, isce2 is refused in this version",
         "auto, native or isce2",
     )
     roi: Annotated[BBox | None, BeforeValidator(parse_roi)] = _key(
@@ -171,7 +172,8 @@ class Options(BaseModel):
     crs: Annotated[str, BeforeValidator(_crs)] = _key(
         "CRS",
         "auto",
-        "Map projection of the products; auto and utm take the UTM zone of the scene's centre",
+        "Map projection of the products; auto and utm take the UTM zone of the centre of ROI, or, without one, of all "
+        "bursts of the pairs of one track that touch each other",
         "auto, utm, latlon or EPSG:number such as EPSG:32629",
     )
     looks: Annotated[Literal["auto"] | Looks, BeforeValidator(parse_looks)] = _key(
@@ -196,9 +198,9 @@ class Options(BaseModel):
     dem: str = _key(
         "DEM",
         "auto",
-        "Height model: a raster file (relative paths start in data/dem), or the name of a global model; auto takes the "
-        "raster in data/dem",
-        "auto, a path, or a name such as COP30, NASADEM or SRTMGL1",
+        "Height model: a raster file (relative paths start in data/dem); auto takes the raster in data/dem; global "
+        "models such as COP30, NASADEM or SRTMGL1 are not downloaded in this version",
+        "auto or a path",
     )
     dem_datum: Annotated[Literal["auto", "ellipsoid", "egm96", "egm2008"], Lower] = _key(
         "DEM_DATUM",
@@ -243,7 +245,7 @@ class Settings(Options, BaseSettings):
     retries: int = _key(
         "RETRIES",
         2,
-        "How often a step is tried again after a failure that may pass (network, memory)",
+        "How often a step is tried again after a failure that may pass (killed for memory, disk full)",
         "a whole number from 0 to 10",
         ge=0,
         le=10,
@@ -251,7 +253,7 @@ class Settings(Options, BaseSettings):
     opentopo_api_key: SecretStr = _key(
         "OPENTOPO_API_KEY",
         SecretStr(""),
-        "Key of your OpenTopography account, for downloading a DEM",
+        "Key of your OpenTopography account, kept for downloading a DEM; not used in this version",
         "the key, or empty",
     )
     data: Path = Field(exclude=True)
@@ -355,28 +357,33 @@ def load_settings(*, env_file: Path | None, data: Path, pairs: Path, flags: Mapp
     """
     problems = [f"command line: {_unknown(key)}" for key in flags if key not in _KEY_OF]
     lines: dict[str, int] = {}
-    layers: dict[str, dict[str, Any]] = {"flag": dict(flags), "environment": EnvSettingsSource(Settings)(), ".env": {}}
+    layers = {"flag": _texts(flags), "environment": _texts(EnvSettingsSource(Settings)()), ".env": {}}
     if env_file is not None:
         lines, file_problems = _check_env_file(env_file)
         problems += file_problems
-        layers[".env"] = DotEnvSettingsSource(Settings, env_file=env_file, env_file_encoding=encoding_of(env_file))()
+        source = DotEnvSettingsSource(Settings, env_file=env_file, env_file_encoding=encoding_of(env_file))
+        layers[".env"] = _texts(source())
 
-    origins = {key: origin for origin in reversed(layers) for key in layers[origin] if key in _KEY_OF}
-    texts = {key: layers[origin][key].strip() for key, origin in origins.items()}
-    texts = {key: "" if text.startswith("#") else text for key, text in texts.items()}  # python-dotenv < 1.2.4
-    values: dict[str, Any] = {key: text for key, text in texts.items() if text}
+    origins = {key: origin for origin in reversed(layers) for key in layers[origin]}
+    values: dict[str, Any] = {key: layers[origin][key] for key, origin in origins.items()}
     try:
         settings = Settings(data=data.expanduser().absolute(), pairs=pairs.expanduser().absolute(), **values)
     except ValidationError as exc:
         for key, expected in _complaints(exc).items():
             place = f"{env_file}, line {lines[key]}" if origins[key] == ".env" else _PLACES[origins[key]]
-            shown = MASK if _KEY_OF[key].secret else texts[key]
+            shown = MASK if _KEY_OF[key].secret else values[key]
             problems.append(f"{place}: {key} = {shown!r}: {expected}")
         raise _refusal(problems) from exc
     if problems:
         raise _refusal(problems)
-    settings._origins.update({key: origin for key, origin in origins.items() if texts[key]})
+    settings._origins.update(origins)
     return settings
+
+
+def _texts(layer: Mapping[str, Any]) -> dict[str, str]:
+    """What a layer sets; an empty text is no value, nor is a lone comment (python-dotenv < 1.2.4 keeps it)."""
+    texts = {key: layer[key].strip() for key in layer if key in _KEY_OF}
+    return {key: text for key, text in texts.items() if text and not text.startswith("#")}
 
 
 def _check_env_file(path: Path) -> tuple[dict[str, int], list[str]]:

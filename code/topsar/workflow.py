@@ -18,12 +18,12 @@ from topsar.model import Artifact, Job, Outcome, Resources, Status, Step
 from topsar.pairs_file import read_pairs
 from topsar.provision import ListedPair, find_dem, find_pairs, find_pass_orbits
 from topsar.raster import inspect, write_json, write_text
-from topsar.results import write_batch_report, write_products
-from topsar.schedule import Budget, Progress, run_jobs
+from topsar.results import GIGABYTE, write_batch_report, write_products
+from topsar.schedule import Budget, Progress, hold_runs, run_jobs
 from topsar.settings import load_settings, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topsar.model import Event
     from topsar.settings import Settings
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 PRODUCTS_VERSION = "products 1"
 """Enters the key of the step that writes products: raised when they would look otherwise."""
-GIGABYTE = 1_000_000_000
 
 
 def run(settings: Settings, *, observe: Callable[[Event], None] | None = None) -> tuple[Outcome, ...]:
@@ -60,18 +59,19 @@ def run(settings: Settings, *, observe: Callable[[Event], None] | None = None) -
     lines = read_pairs(settings.pairs)
     engine, why = get_engine(settings.engine)
     log.info("engine: %s (%s)", engine.name, why)
-    dem = find_dem(settings.options, data / "dem")
     listed = find_pairs(lines, data / "raw")
+    _warn(one for one in listed if one.problem)
+    dem = find_dem(settings.options, data / "dem")
     pairs = tuple(one.pair for one in listed if one.pair is not None)
     orbits = find_pass_orbits(pairs, data / "orbit_data")
     plan = engine.plan(Inputs(pairs=pairs, orbits=orbits, dem=dem), settings.options)
-    refused = _refused(listed, plan)
-    for outcome in refused:
-        log.warning("%s cannot be processed: %s", outcome.title, outcome.message)
+    listed = tuple(_refused(one, plan) for one in listed)
+    _warn(one for one in listed if one.pair and one.problem)
     jobs = _with_products(plan, engine, settings)
-    _write_plan(runs, plan, jobs, engine, settings)
-    outcomes = refused + _schedule(jobs, runs, settings, observe)
-    write_batch_report(runs, outcomes, settings, started, time.monotonic() - clock)
+    with hold_runs(runs) as mark:
+        _write_plan(runs, plan, jobs, engine, settings)
+        outcomes = _failed(listed) + _schedule(jobs, runs, settings, observe, mark)
+        write_batch_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
 
 
@@ -89,15 +89,29 @@ def execute_step(job_file: Path, step: str) -> None:
 # --- planning ---------------------------------------------------------------------------------------------------
 
 
-def _refused(listed: Sequence[ListedPair], plan: Plan) -> tuple[Outcome, ...]:
-    """Pairs that cannot even start, as outcomes."""
-    found = []
+def _refused(one: ListedPair, plan: Plan) -> ListedPair:
+    """The pair with what the engine has against it, if anything."""
+    return replace(one, problem=plan.refused.get(one.pair.id)) if one.pair else one
+
+
+def _warn(listed: Iterable[ListedPair]) -> None:
     for one in listed:
-        problem = one.problem or (plan.refused.get(one.pair.id) if one.pair else None)
-        if problem is not None:
-            job = one.pair.id if one.pair else f"line {one.line}"
-            found.append(Outcome(job=job, title=one.title, status=Status.FAILED, is_pair=True, message=str(problem)))
-    return tuple(found)
+        log.warning("%s cannot be processed: %s", one.title, one.problem)
+
+
+def _failed(listed: Sequence[ListedPair]) -> tuple[Outcome, ...]:
+    """Pairs that cannot even start, as outcomes."""
+    return tuple(
+        Outcome(
+            job=one.pair.id if one.pair else f"line {one.line}",
+            title=one.title,
+            status=Status.FAILED,
+            is_pair=True,
+            message=str(one.problem),
+        )
+        for one in listed
+        if one.problem
+    )
 
 
 def _with_products(plan: Plan, engine: Engine, settings: Settings) -> tuple[Job, ...]:
@@ -135,7 +149,7 @@ def _write_plan(runs: Path, plan: Plan, jobs: Sequence[Job], engine: Engine, set
 
 
 def _schedule(
-    jobs: Sequence[Job], runs: Path, settings: Settings, observe: Callable[[Event], None] | None
+    jobs: Sequence[Job], runs: Path, settings: Settings, observe: Callable[[Event], None] | None, mark: str
 ) -> tuple[Outcome, ...]:
     if not jobs:
         return ()
@@ -158,6 +172,7 @@ def _schedule(
             observe=watch,
             cleanup=settings.cleanup,
             retries=settings.retries,
+            mark=mark,
         )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit, prange
 from scipy.ndimage import uniform_filter
 
+from topsar.model import SPEED_OF_LIGHT
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -132,7 +134,7 @@ def independent_looks(burst: Burst, incidence_rad: float, ground_speed_m_s: floa
     u = np.linspace(-np.pi, np.pi, 1001)
     power = (0.75 + 0.25 * np.cos(u)) ** 2
     narrowing = float(power.mean() ** 2 / (power**2).mean())
-    range_cell = 299_792_458.0 / (2 * burst.range_bandwidth_hz * narrowing * math.sin(incidence_rad))
+    range_cell = SPEED_OF_LIGHT / (2 * burst.range_bandwidth_hz * narrowing * math.sin(incidence_rad))
     azimuth_cell = ground_speed_m_s / (burst.azimuth_bandwidth_hz * narrowing)
     return max(area_m2 / (range_cell * azimuth_cell), 1.0)
 

@@ -31,7 +31,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum, Window
 from topsar.raster.geoid import EGM96, read_geoid
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_square
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
 
 WGS84 = CRS.from_epsg(4326)
 LOWEST_M, HIGHEST_M = -1000.0, 9500.0
@@ -228,7 +228,7 @@ def _horizontal_crs(dataset: Any, path: Path) -> CRS:
 
 def _corner_transform(dataset: Any, path: Path) -> Affine:
     transform = dataset.transform
-    if not is_square(transform):
+    if not is_unrotated(transform):
         message = f"the DEM {path} is rotated or has no position"
         raise ProvisionError(message, hint="warp it to a north-up grid with gdalwarp")
     if dataset.driver != "ISCE":

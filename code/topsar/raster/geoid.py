@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_square
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
 
 EGM96 = Path(__file__).parent / "egm96" / "egm96_15.tif"
 """The EGM96 15-minute grid that comes with the package."""
@@ -95,7 +95,7 @@ def read_geoid(path: Path, box: BBox) -> Geoid:
 
 def _crop(dataset: Any, path: Path, box: BBox) -> Geoid:
     transform = dataset.transform
-    if dataset.crs is None or not dataset.crs.is_geographic or not is_square(transform) or transform.a < 0:
+    if dataset.crs is None or not dataset.crs.is_geographic or not is_unrotated(transform) or transform.a < 0:
         message = f"the geoid grid {path} is not in longitude and latitude"
         raise ProvisionError(message, hint="warp it to EPSG:4326 with gdalwarp, without vertical transformation")
     west, north = transform.c + transform.a / 2, transform.f + transform.e / 2

@@ -21,7 +21,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when GDAL fails."""
 
 BLOCK = 512
-SQUARENESS = 1e-9
+ROTATION_SHARE = 1e-9
 """Rotation terms below this share of the posting are rounding."""
 
 
@@ -108,7 +108,7 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
 
 def _grid_of(dataset: Any, path: Path) -> GeoGrid:
     a, b, c, d, e, f = dataset.transform[:6]
-    if dataset.crs is None or a <= 0 or e >= 0 or max(abs(b), abs(d)) > SQUARENESS * a:
+    if dataset.crs is None or a <= 0 or e >= 0 or max(abs(b), abs(d)) > ROTATION_SHARE * a:
         message = f"{path} is not a north-up raster with a coordinate system"
         raise ProductError(message, hint="warp it to a north-up grid, for example with gdalwarp")
     return GeoGrid(
@@ -116,9 +116,9 @@ def _grid_of(dataset: Any, path: Path) -> GeoGrid:
     )
 
 
-def is_square(transform: Affine) -> bool:
+def is_unrotated(transform: Affine) -> bool:
     """Whether rows run east-west and columns north-south."""
-    return bool(max(abs(transform.b), abs(transform.d)) <= SQUARENESS * min(abs(transform.a), abs(transform.e)))
+    return bool(max(abs(transform.b), abs(transform.d)) <= ROTATION_SHARE * min(abs(transform.a), abs(transform.e)))
 
 
 def as_float32(values: Any) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from topsar.schedule.admission import Budget
 from topsar.schedule.evidence import Inspect
 from topsar.schedule.executor import Executor, LocalExecutor
 from topsar.schedule.journal import read_journal
+from topsar.schedule.lock import hold_runs
 from topsar.schedule.plan import Decision, plan_jobs
 from topsar.schedule.progress import Progress
 from topsar.schedule.scheduler import Cleanup, run_jobs
@@ -34,6 +35,7 @@ __all__ = [
     "Inspect",
     "LocalExecutor",
     "Progress",
+    "hold_runs",
     "plan_jobs",
     "read_journal",
     "run_jobs",

@@ -47,17 +47,26 @@ def hold_runs(runs: Path) -> Iterator[str]:
         runs.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as exc:
-        msg = f"the runs folder {runs} cannot be used: {exc.strerror}"
-        raise TopsarError(msg, hint="check its permissions and the disk") from exc
+        raise _unusable(runs, exc) from exc
     try:
         _take(file, path)
         _end_leftovers(_holder(path))
         mark = uuid.uuid4().hex
-        _write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "mark": mark}))
+        try:
+            _write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "mark": mark}))
+        except OSError as exc:
+            raise _unusable(runs, exc) from exc
         yield mark
         _write(file, "")
     finally:
         os.close(file)
+
+
+def _unusable(runs: Path, exc: OSError) -> TopsarError:
+    return TopsarError(
+        f"the runs folder {runs} cannot be used: {exc.strerror}",
+        hint="is the disk full, or the folder not writable for this user?",
+    )
 
 
 def _take(file: int, path: Path) -> None:

@@ -75,6 +75,7 @@ def run_jobs(
     retries: int = 2,
     backoff_s: float = 5.0,
     executor: Executor | None = None,
+    mark: str | None = None,
 ) -> tuple[Outcome, ...]:
     """Run what has to be run of the jobs, and say what became of each.
 
@@ -102,6 +103,8 @@ def run_jobs(
         Seconds before the first retry; doubled for each further one, with jitter.
     executor : Executor, optional
         Where steps run; default: this machine. It is closed at the end.
+    mark : str, optional
+        What `hold_runs` gave a caller that holds the runs folder already.
 
     Returns
     -------
@@ -129,10 +132,10 @@ def run_jobs(
         raise TopsarError(msg)
     graph, bounds = build_graph(jobs), budget or Budget()
     rules = _Rules(is_tidy=cleanup == "scratch", retries=retries, backoff_s=backoff_s, workers=bounds.workers)
-    with hold_runs(runs) as mark, Guard(mark):
+    with contextlib.nullcontext(mark) if mark else hold_runs(runs) as held, Guard(held):
         place = executor or LocalExecutor(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
         try:
-            return _Run(graph, Store(runs.resolve(), inspect), place, rules, mark, observe).to_the_end()
+            return _Run(graph, Store(runs.resolve(), inspect), place, rules, held, observe).to_the_end()
         finally:
             place.close()
 

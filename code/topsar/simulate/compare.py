@@ -64,6 +64,12 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
     burst = read_geotiff(products / "burst.tif")[0]
     expected = _true_phase(facts, truth, grid)
     seen = (coherence > COHERENT) & np.isfinite(phase) & np.isfinite(expected)
+    if not seen.any():
+        nothing = float("nan")
+        return Comparison(
+            pair=facts["pair"], pixels=0, mean_rad=nothing, deviation_rad=nothing, expected_rad=nothing,
+            tilt_rad=nothing, seam_rad=nothing,
+        )  # fmt: skip
     difference = np.where(seen, np.angle(np.exp(1j * (phase - expected))), 0.0)
     values = difference[seen]
     return Comparison(
@@ -85,13 +91,14 @@ def compare_closure(folders: Sequence[Path]) -> list[Closure]:
         pairs[facts["reference_date"], facts["secondary_date"]] = folder
     dates = sorted({date for pair in pairs for date in pair})
     return [
-        _close(pairs[a, b], pairs[b, c], pairs[a, c])
+        loop
         for a, b, c in combinations(dates, 3)
         if {(a, b), (b, c), (a, c)} <= pairs.keys()
+        and (loop := _close(pairs[a, b], pairs[b, c], pairs[a, c])) is not None
     ]
 
 
-def _close(first: Path, second: Path, long: Path) -> Closure:
+def _close(first: Path, second: Path, long: Path) -> Closure | None:
     names, phases, variances, seen = [], [], [], None
     for folder in (first, second, long):
         facts = json.loads((folder / "facts.json").read_text())
@@ -100,6 +107,8 @@ def _close(first: Path, second: Path, long: Path) -> Closure:
         coherence = read_geotiff(folder / "coherence.tif")[0]
         variances.append(phase_deviation(coherence, facts["independent_looks"]) ** 2)
         seen = (coherence > COHERENT) & (True if seen is None else seen)
+    if seen is None or not seen.any():
+        return None
     loop = np.exp(1j * (phases[0] + phases[1] - phases[2]))[seen]
     mean = float(np.angle(loop.mean()))
     return Closure(

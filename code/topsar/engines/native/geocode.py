@@ -18,7 +18,7 @@ from topsar.errors import ProvisionError
 from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
-from topsar.model import Burst, Orbit, Window
+from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, Window
 from topsar.raster import HeightField, atomic_path
 from topsar.sentinel1 import check_archived, iter_samples
 
@@ -102,7 +102,7 @@ def radar_image(
     """Tie deramped planes that hold ``window`` of a burst to time, range and Doppler."""
     grid = burst.grid
     azimuth_band = (burst.azimuth_bandwidth_hz + _DOPPLER_MARGIN_HZ) * grid.line_interval_s
-    range_band = burst.range_bandwidth_hz * 2 * grid.range_spacing_m / 299_792_458.0
+    range_band = burst.range_bandwidth_hz * 2 * grid.range_spacing_m / SPEED_OF_LIGHT
     return RadarImage(
         real=real,
         imag=imag,

@@ -23,25 +23,38 @@ DEM_MARGIN_DEG = 0.01
 """The DEM is read this far beyond a window, for its interpolator."""
 BEYOND_AREA_DEG = 6.0
 """A projection may be used this far beyond the area that it was made for, such as the next UTM zone."""
+_STEP_DEG = 0.01
+_PROJECTION_HINT = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
+
+
+def known_projection(crs: str) -> CRS:
+    """The projection of that name.
+
+    Raises
+    ------
+    SettingsError
+        Naming the setting ``CRS``, if it does not exist or is not in metres.
+    """
+    try:
+        known = CRS.from_user_input(crs)
+    except CRSError as exc:
+        msg = f"CRS={crs}: there is no such coordinate system"
+        raise SettingsError(msg, hint=_PROJECTION_HINT) from exc
+    if not known.is_projected or any(axis.unit_name != "metre" for axis in known.axis_info):
+        msg = f"CRS={crs} ({known.name}) is not a projection in metres"
+        raise SettingsError(msg, hint=_PROJECTION_HINT)
+    return known
 
 
 def check_projection(crs: str, box: BBox) -> None:
-    """Refuse a projection that does not exist, is not in metres, or was made for another part of the Earth.
+    """Refuse a projection that was made for another part of the Earth than ``box`` (degrees).
 
     Raises
     ------
     SettingsError
         Naming the setting ``CRS``.
     """
-    hint = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
-    try:
-        known = CRS.from_user_input(crs)
-    except CRSError as exc:
-        msg = f"CRS={crs}: there is no such coordinate system"
-        raise SettingsError(msg, hint=hint) from exc
-    if not known.is_projected or any(axis.unit_name != "metre" for axis in known.axis_info):
-        msg = f"CRS={crs} ({known.name}) is not a projection in metres"
-        raise SettingsError(msg, hint=hint)
+    known = known_projection(crs)
     area = known.area_of_use
     if area is None or area.west >= area.east:
         return
@@ -52,7 +65,7 @@ def check_projection(crs: str, box: BBox) -> None:
             f"CRS={crs} ({known.name}) is made for latitudes {area.south:g} to {area.north:g}, longitudes "
             f"{area.west:g} to {area.east:g}; the pairs lie around latitude {lat:.1f}, longitude {lon:.1f}"
         )
-        raise SettingsError(msg, hint=hint)
+        raise SettingsError(msg, hint=_PROJECTION_HINT)
 
 
 def to_lonlat(
@@ -88,6 +101,19 @@ def lonlat_box(grid: GeoGrid) -> BBox:
 def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
     """The part of the DEM under a grid, whose outermost pixels it need not reach."""
     return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG, covering=False)
+
+
+def dem_density(dem: Dem, box: BBox) -> float:
+    """Postings of a DEM per square degree in the middle of a box."""
+    lon, lat = box.centre
+    spot = BBox(west=lon, south=lat, east=lon + 1e-6, north=lat + 1e-6)
+    field = open_dem(dem, spot, covering=False)
+    a, _, _, _, e, _ = field.transform
+    if CRS.from_user_input(field.crs).is_geographic:
+        return 1 / abs(a * e)
+    x, y = from_lonlat(field.crs, np.array([lon, lon + _STEP_DEG, lon]), np.array([lat, lat, lat + _STEP_DEG]))
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    return abs(float(area) / (a * e)) / _STEP_DEG**2
 
 
 def ground_nodes(grid: GeoGrid, field: HeightField) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from topsar.engines.native.geocode import burst_arc
 from topsar.engines.native.ground import dem_under, ground_points
+from topsar.errors import SceneError
 from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
 from topsar.kernels.interferogram import (
     LookSums,
@@ -41,6 +42,8 @@ ESD_COHERENCE = 0.4
 """Overlap pixels below this coherence do not vote on the misregistration."""
 ESD_LEAST_PIXELS = 50
 """Fewer voting pixels give no estimate."""
+MID_INCIDENCE_RAD = math.radians(38)
+"""Turns slant into ground range where margins of bursts are compared: a few per cent decide nothing."""
 _GROUND_SPEED = 0.907  # ground track speed over orbital speed, at 700 km
 
 
@@ -78,9 +81,13 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
     for index, burst in enumerate(bursts):
         _remove_bias(burst, bias.seconds if bias else 0.0)
         mosaic.add(index, burst.sums, burst.margin_m, burst.where.slices)
+    used, place = _used(mosaic)
+    if not used:
+        msg = f"no pixel of {task.facts.pair} is seen on both dates and has a height"
+        raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
     gamma = coherence(mosaic.sums, task.looks)
     facts = _facts(task, scenery, gamma, bias, interval)
-    facts["bursts"] = [burst.label for burst in bursts]
+    facts["bursts"] = [bursts[index].label for index in used]
     sums = mosaic.sums
     power = sums.power_reference + sums.power_secondary
     amplitude = np.sqrt(np.divide(power, 2 * sums.filled, out=np.zeros_like(power), where=sums.filled > 0))
@@ -90,11 +97,18 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
         "amplitude": amplitude,
         "height": scenery.height,
         "los": _line_of_sight(scenery, task.bursts),
-        "burst": mosaic.burst,
+        "burst": place,
     }
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
     write_json(folder / "facts.json", facts)
+
+
+def _used(mosaic: Mosaic) -> tuple[list[int], NDArray[np.int16]]:
+    """The bursts that pixels come from, and for each pixel its burst's place among these, -1 outside."""
+    used = [int(index) for index in np.unique(mosaic.burst) if index >= 0]
+    place = np.searchsorted(used, mosaic.burst).astype(np.int16)
+    return used, np.where(mosaic.burst >= 0, place, np.int16(-1))
 
 
 def _scenery(task: PairTask) -> Scenery:
@@ -165,7 +179,7 @@ def _margin(
     speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time)))) * _GROUND_SPEED
     azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
     slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
-    return np.minimum(azimuth, slant / math.sin(math.radians(38))).astype(np.float32)
+    return np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD)).astype(np.float32)
 
 
 # --- misregistration --------------------------------------------------------------------------------------------

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from topsar.engines.native.geocode import burst_arc
 from topsar.engines.native.tasks import OrbitChoice
 from topsar.errors import ProvisionError, SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
-from topsar.model import BBox, OrbitSource
-from topsar.raster import open_dem
+from topsar.model import BBox
+from topsar.raster import open_dem, require_cover
 from topsar.sentinel1 import read_bursts
 
 if TYPE_CHECKING:
@@ -28,11 +30,16 @@ if TYPE_CHECKING:
     Outline = tuple[NDArray[np.float64], NDArray[np.float64]]
     """Longitudes and latitudes of points around a burst, degrees."""
 
+TRACKS = 175
+"""Orbits in a repeat cycle."""
+LONGEST_PASS = timedelta(minutes=30)
+"""IW data takes last 25 minutes at most; a revolution lasts 99."""
 SAME_PLACE_M = 5000.0
 """Bursts without ids are the same if their centres lie this near; the next burst is 19 km away."""
 _SAME_TIME_S = 0.5
 _OUTLINE_POINTS = 9
 _SEARCH_MARGIN_DEG = 0.1
+_ROI_MARGIN_DEG = 0.002  # edges of a hull are straight between outline points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,10 @@ class Matched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedPair:
-    """A pair that can be run; ``outlines`` are those of both dates of each burst, ``box`` lies around them."""
+    """A pair that can be run.
+
+    ``outlines`` are those of both dates of each burst; ``box`` lies around them, within the region of interest.
+    """
 
     pair: Pair
     polarisation: str
@@ -60,9 +70,9 @@ class Survey:
 
     def __init__(self, inputs: Inputs, options: Options) -> None:
         self._inputs, self._options = inputs, options
-        self._orbits: dict[tuple[OrbitChoice, str, str], Orbit] = {}
+        self._orbits: dict[tuple[str, str], Orbit] = {}
         self._outlines: dict[Burst, Outline | None] = {}
-        self._void = False
+        self._over_voids: set[Burst] = set()
 
     def match(self, pair: Pair) -> MatchedPair:
         """Match the bursts of a pair and find where they lie.
@@ -74,57 +84,74 @@ class Survey:
         """
         check_pair(pair)
         polarisation = choose_polarisation(pair, self._options.polarization)
-        choices = self._choice(pair.reference), self._choice(pair.secondary)
-        orbits = self._load(choices[0], polarisation), self._load(choices[1], polarisation)
+        for scene in (*pair.reference, *pair.secondary):
+            self._load(scene, polarisation)
+        shared = match_bursts(pair, polarisation, self._options, self._centre)
         bursts, outlines = [], []
-        for both in match_bursts(pair, polarisation, self._options, orbits):
-            near, far = self._outline(both.reference, orbits[0]), self._outline(both.secondary, orbits[1])
+        for both in shared:
+            near, far = self._outline(both.reference), self._outline(both.secondary)
             if near is not None and far is not None:
                 bursts.append(both)
                 outlines.append((near, far))
-        if not bursts and self._void:
+        if not bursts and not self._over_voids.isdisjoint(
+            b for both in shared for b in (both.reference, both.secondary)
+        ):
             msg = f"the DEM {self._inputs.dem.path} holds nothing but voids under the bursts of the pair"
             raise ProvisionError(msg, hint="check its nodata value, or take another DEM")
         if not bursts:
             msg = f"no burst of {pair.id} lies in the region of interest"
             raise SceneError(msg, hint="ROI is south,north,west,east in degrees: does it lie inside both scenes?")
-        box = union([box_of(*near) for near, _ in outlines])
+        whole = not_across_180(union([box_of(*one) for both in outlines for one in both]), pair.id)
+        box = self._inside(whole) or whole
+        require_cover(self._inputs.dem, box)
         return MatchedPair(
             pair=pair,
             polarisation=polarisation,
-            orbits=choices,
+            orbits=(self._choice(*pair.reference), self._choice(*pair.secondary)),
             bursts=tuple(bursts),
             outlines=tuple(outlines),
-            box=self._inside(box) or box,
+            box=box,
         )
 
-    def _choice(self, scenes: tuple[Scene, ...]) -> OrbitChoice:
-        scene = scenes[0]
-        start, stop = min(s.start for s in scenes), max(s.stop for s in scenes)
-        file = self._inputs.orbits[scene.name]
-        if file is None:
-            source, name, path = OrbitSource.ANNOTATION, f"annotation of {scene.name}", scene.path
-        else:
-            source, name, path = file.source, file.path.name, file.path
-        return OrbitChoice(source=source, name=name, path=path, start=start, stop=stop, scene=scene)
+    def _choice(self, *scenes: Scene) -> OrbitChoice:
+        return OrbitChoice(file=self._inputs.orbits[scenes[0].name], scenes=scenes)
 
-    def _load(self, choice: OrbitChoice, polarisation: str) -> Orbit:
-        key = choice, choice.scene.swaths[0], polarisation
-        if key not in self._orbits:
-            self._orbits[key] = choice.load(*key[1:])
-        return self._orbits[key]
+    def _load(self, scene: Scene, polarisation: str) -> None:
+        """Read the orbit of a slice: its bursts lie at the same place whatever slices a pair lists beside it."""
+        if (scene.name, polarisation) not in self._orbits:
+            self._orbits[scene.name, polarisation] = self._choice(scene).load(scene.swaths[0], polarisation)
 
-    def _outline(self, burst: Burst, orbit: Orbit) -> Outline | None:
+    def _orbit(self, burst: Burst) -> Orbit:
+        return self._orbits[burst.scene, burst.polarisation]
+
+    def _centre(self, burst: Burst) -> NDArray[np.float64]:
+        """ECEF of the middle of a burst at height zero."""
+        arc, grid = burst_arc(burst, self._orbit(burst)), burst.grid
+        time = np.array(arc.seconds(grid.mid_time))
+        middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
+        return rdr2geo(time, middle, 0.0, arc)
+
+    def _outline(self, burst: Burst) -> Outline | None:
         """Outline of a burst on the lowest and on the highest ground near it.
 
         None outside the region of interest, and where the DEM is all void, as over the open sea.
         """
         if burst not in self._outlines:
-            box = self._inside(box_of(*outline(burst, orbit, (0.0,))))
-            heights = None if box is None else self._height_range(box)
-            self._void |= box is not None and heights is None
-            self._outlines[burst] = None if heights is None else outline(burst, orbit, heights)
+            self._outlines[burst] = self._find_outline(burst)
         return self._outlines[burst]
+
+    def _find_outline(self, burst: Burst) -> Outline | None:
+        orbit, roi = self._orbit(burst), self._options.roi
+        box = not_across_180(box_of(*outline(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
+        near = box if roi is None else box.grown(_SEARCH_MARGIN_DEG).intersection(roi)
+        if near is None:
+            return None
+        heights = self._height_range(near)
+        if heights is None:
+            self._over_voids.add(burst)
+            return None
+        found = outline(burst, orbit, heights)
+        return found if roi is None or touches(found, roi.grown(_ROI_MARGIN_DEG)) else None
 
     def _inside(self, box: BBox) -> BBox | None:
         roi = self._options.roi
@@ -148,14 +175,40 @@ def check_pair(pair: Pair) -> None:
     SceneError
         If tracks or flight directions differ.
     """
+    first = pair.reference[0]
     for scene in (*pair.reference, *pair.secondary):
-        first = pair.reference[0]
-        if scene.track != first.track:
+        if not same_track(scene, first):
             msg = f"{scene.name} is of track {scene.track}, {first.name} of track {first.track}"
             raise SceneError(msg, hint="a pair needs two passes of the same track: mend the line in pairs.txt")
         if scene.direction is not first.direction:
             msg = f"{scene.name} is {scene.direction.value}, {first.name} {first.direction.value}"
             raise SceneError(msg, hint="a pair needs two passes of the same direction: mend the line in pairs.txt")
+
+
+def same_track(one: Scene, other: Scene) -> bool:
+    """Whether two scenes are of one track, whose number steps by one where it crosses the equator northward.
+
+    The satellites are sun-synchronous: they come back at the same time of day, and fly the next orbit 99 minutes later.
+    """
+    if one.track == other.track:
+        return True
+    day = timedelta(days=1)
+    apart = (one.start - other.start) % day
+    return (one.track - other.track) % TRACKS in (1, TRACKS - 1) and min(apart, day - apart) < LONGEST_PASS
+
+
+def not_across_180(box: BBox, name: str) -> BBox:
+    """The box of something on one side of the 180th meridian.
+
+    Raises
+    ------
+    SceneError
+        If it lies on both: then the box goes around the Earth.
+    """
+    if box.east - box.west > 180.0:
+        msg = f"{name} crosses the 180th meridian, which is not supported"
+        raise SceneError(msg, hint="leave out the slice or, with SWATHS, the swath that does")
+    return box
 
 
 def choose_polarisation(pair: Pair, wanted: str) -> str:
@@ -177,10 +230,12 @@ def choose_polarisation(pair: Pair, wanted: str) -> str:
     raise SceneError(msg, hint="set POLARIZATION to one that all scenes have")
 
 
-def match_bursts(pair: Pair, polarisation: str, options: Options, orbits: tuple[Orbit, Orbit]) -> tuple[Matched, ...]:
+def match_bursts(
+    pair: Pair, polarisation: str, options: Options, centre: Callable[[Burst], NDArray[np.float64]]
+) -> tuple[Matched, ...]:
     """Bursts that both dates have, swath by swath in time order.
 
-    Matched by ESA's burst id where both dates carry it, else by place.
+    Matched by ESA's burst id where both dates carry it, else by ``centre``, which gives ECEF.
 
     Raises
     ------
@@ -192,7 +247,7 @@ def match_bursts(pair: Pair, polarisation: str, options: Options, orbits: tuple[
         if all(swath in _swaths(scenes) for scenes in (pair.reference, pair.secondary)):
             reference = _pass_bursts(pair.reference, swath, polarisation)
             secondary = _pass_bursts(pair.secondary, swath, polarisation)
-            matched += _match_swath(reference, secondary, orbits)
+            matched += _match_swath(reference, secondary, centre)
     if not matched:
         have = "; ".join(
             f"{scenes[0].name}: {', '.join(sorted(_swaths(scenes)))}" for scenes in (pair.reference, pair.secondary)
@@ -224,14 +279,13 @@ def _start(burst: Burst) -> datetime:
     return burst.grid.first_line_time
 
 
-def _match_swath(reference: list[Burst], secondary: list[Burst], orbits: tuple[Orbit, Orbit]) -> Iterable[Matched]:
+def _match_swath(
+    reference: list[Burst], secondary: list[Burst], centre: Callable[[Burst], NDArray[np.float64]]
+) -> Iterable[Matched]:
     if all(burst.burst_id for burst in (*reference, *secondary)):
-        by_id = {burst.burst_id: burst for burst in secondary}
-        return [Matched(reference=b, secondary=by_id[b.burst_id]) for b in reference if b.burst_id in by_id]
-    centres = [
-        np.array([_centre(burst, orbit) for burst in bursts]).reshape(-1, 3)
-        for bursts, orbit in zip((reference, secondary), orbits, strict=True)
-    ]
+        by_number = {_number(burst): burst for burst in secondary}
+        return [Matched(reference=b, secondary=by_number[_number(b)]) for b in reference if _number(b) in by_number]
+    centres = [np.array([centre(burst) for burst in bursts]).reshape(-1, 3) for bursts in (reference, secondary)]
     distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1)
     return [
         Matched(reference=burst, secondary=secondary[int(row.argmin())])
@@ -240,13 +294,9 @@ def _match_swath(reference: list[Burst], secondary: list[Burst], orbits: tuple[O
     ]
 
 
-def _centre(burst: Burst, orbit: Orbit) -> NDArray[np.float64]:
-    """ECEF of the middle of a burst at height zero."""
-    arc = burst_arc(burst, orbit)
-    grid = burst.grid
-    time = np.array(arc.seconds(grid.mid_time))
-    middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
-    return rdr2geo(time, middle, 0.0, arc)
+def _number(burst: Burst) -> int | None:
+    """ESA's number, unique in a swath: it counts on from track to track."""
+    return burst.burst_id.number if burst.burst_id else None
 
 
 def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline:
@@ -271,6 +321,16 @@ def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline
 def box_of(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> BBox:
     """Box around points."""
     return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
+
+
+def touches(points: Outline, box: BBox) -> bool:
+    """Whether the convex hull of points shares area with a box: no side of either separates them."""
+    if not box_of(*points).intersects(box):
+        return False
+    corners = np.array([(x, y) for x in (box.west, box.east) for y in (box.south, box.north)])
+    sides = ConvexHull(np.column_stack(points)).equations
+    outside = corners @ sides[:, :2].T + sides[:, 2] > 0
+    return not outside.all(axis=0).any()
 
 
 def union(boxes: list[BBox]) -> BBox:

@@ -2,34 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from topsar.errors import ProvisionError
-from topsar.model import Burst, Dem, GeoGrid, Looks, Orbit, OrbitSource, Scene
+from topsar.model import Burst, Dem, GeoGrid, Looks, Orbit, OrbitFile, OrbitSource, Scene
 from topsar.sentinel1 import annotation_orbit, read_orbit
+
+_MICROSECOND = 6  # decimals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrbitChoice:
-    """The orbit of one pass: an orbit file, or the annotation of a scene where there is none."""
+    """The orbit of some slices of one pass: an orbit file, or their annotations where there is none."""
 
-    source: OrbitSource
-    name: str
-    path: Path
-    start: datetime
-    stop: datetime
-    scene: Scene
+    file: OrbitFile | None
+    scenes: tuple[Scene, ...]
+
+    @property
+    def source(self) -> OrbitSource:
+        """How good it is."""
+        return self.file.source if self.file else OrbitSource.ANNOTATION
+
+    @property
+    def name(self) -> str:
+        """What the products say of it."""
+        return self.file.path.name if self.file else f"annotation of {', '.join(scene.name for scene in self.scenes)}"
+
+    @property
+    def path(self) -> Path:
+        """The orbit file, or the first slice."""
+        return self.file.path if self.file else self.scenes[0].path
+
+    @property
+    def start(self) -> datetime:
+        """When the first slice starts."""
+        return min(scene.start for scene in self.scenes)
+
+    @property
+    def stop(self) -> datetime:
+        """When the last slice stops."""
+        return max(scene.stop for scene in self.scenes)
 
     def load(self, swath: str, polarisation: str) -> Orbit:
-        """State vectors around the pass."""
-        if self.source is OrbitSource.ANNOTATION:
-            return annotation_orbit(self.scene, swath, polarisation)
-        return read_orbit(self.path, self.start, self.stop)
+        """State vectors around the slices; of annotations those of all slices that have the swath."""
+        if self.file:
+            return read_orbit(self.file.path, self.start, self.stop)
+        having = [scene for scene in self.scenes if swath in scene.swaths]
+        return self._joined([annotation_orbit(scene, swath, polarisation) for scene in having])
+
+    def _joined(self, orbits: list[Orbit]) -> Orbit:
+        """State vectors of several annotations, each time once."""
+        first = orbits[0]
+        times = np.concatenate([orbit.times_s + (orbit.epoch - first.epoch).total_seconds() for orbit in orbits])
+        times_s, index = np.unique(times.round(_MICROSECOND), return_index=True)
+        return replace(
+            first,
+            name=self.name,
+            times_s=times_s,
+            positions_m=np.concatenate([orbit.positions_m for orbit in orbits])[index],
+            velocities_m_s=np.concatenate([orbit.velocities_m_s for orbit in orbits])[index],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +79,13 @@ class BurstWindow:
 
     @property
     def filename(self) -> str:
-        """Name of the geocoded burst; slices of one pass may number their bursts alike, times are unique."""
-        return f"{self.burst.label}_{self.burst.grid.first_line_time:%H%M%S}.npy"
+        """Name of the geocoded burst in the folder of its scene and swath."""
+        return f"{self.burst.label}.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeocodeTask:
-    """One swath of one pass, to be geocoded."""
+    """One swath of one scene, to be geocoded."""
 
     kind: Literal["geocode"] = "geocode"
     windows: tuple[BurstWindow, ...]
