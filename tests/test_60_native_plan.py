@@ -34,8 +34,8 @@ from topsar.engines.native.grid import (
     group_pairs,
     posting_in,
 )
-from topsar.engines.native.ground import dem_density, to_lonlat
-from topsar.engines.native.match import MatchedPair, Survey, box_of, check_pair, outline, union
+from topsar.engines.native.ground import box_of, dem_density, to_lonlat
+from topsar.engines.native.match import MatchedPair, Survey, check_pair, outline, union
 from topsar.engines.native.tasks import BurstWindow
 from topsar.errors import ProvisionError, SceneError, SettingsError
 from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum

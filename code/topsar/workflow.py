@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar import __version__
-from topsar.engines import Engine, Inputs, Plan, get_engine
+from topsar.engines import Engine, Inputs, Plan, get_engine, step_argv
 from topsar.errors import SettingsError
 from topsar.model import Artifact, Job, Outcome, Resources, Status, Step
 from topsar.pairs_file import read_pairs
@@ -127,7 +126,7 @@ def _products_step(job: Job, engine: Engine, options: str) -> Step:
     written = [artifact.path for step in job.steps for artifact in step.writes]
     return Step(
         name="products",
-        argv=(sys.executable, "-m", "topsar", "step", "job.json", "products"),
+        argv=step_argv("products"),
         signature=json.dumps([PRODUCTS_VERSION, engine.version, options]),
         reads=tuple(written),
         writes=(Artifact(path=f"{job.id}/products"),),

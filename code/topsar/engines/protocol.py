@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,6 +36,11 @@ class Plan:
     refused: Mapping[str, TopsarError]
 
 
+def step_argv(step: str) -> tuple[str, ...]:
+    """The command of a step; steps run in their job's folder."""
+    return sys.executable, "-m", "topsar", "step", "job.json", step
+
+
 class Engine(Protocol):
     """A processor of pairs."""
 
@@ -42,7 +48,7 @@ class Engine(Protocol):
     version: str
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs; each step runs as ``python -m topsar step <job folder>/job.json <step>``."""
+        """Turn pairs into jobs; each step runs as `step_argv` says."""
         ...
 
     def execute(self, folder: Path, step: str) -> None:

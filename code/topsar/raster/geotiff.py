@@ -106,6 +106,14 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
         raise ProductError(message, hint="remove it and run again: it will be made anew") from exc
 
 
+def pixel_centres(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map coordinates x and y of all pixel centres, each (rows, columns), in units of the grid's ``crs``."""
+    x, y = np.meshgrid(
+        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    )
+    return x, y
+
+
 def _grid_of(dataset: Any, path: Path) -> GeoGrid:
     a, b, c, d, e, f = dataset.transform[:6]
     if dataset.crs is None or a <= 0 or e >= 0 or max(abs(b), abs(d)) > ROTATION_SHARE * a:

@@ -12,7 +12,7 @@ from pyproj import Transformer
 from scipy.ndimage import binary_dilation, map_coordinates
 
 from topsar.kernels.interferogram import phase_deviation
-from topsar.raster import read_geotiff
+from topsar.raster import pixel_centres, read_geotiff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,10 +126,7 @@ def _true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np
         day = date.replace("-", "")
         values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
         changes.append(values)
-    x, y = np.meshgrid(
-        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
-    )
-    lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(x, y)
+    lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(*pixel_centres(grid))
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)
     return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)

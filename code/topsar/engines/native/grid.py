@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.native.ground import check_projection, from_lonlat, known_projection
-from topsar.engines.native.match import box_of, same_track, union
+from topsar.engines.native.ground import box_of, check_projection, from_lonlat, known_projection
+from topsar.engines.native.match import same_track, union
 from topsar.errors import ProvisionError, SettingsError
 from topsar.model import GeoGrid, Looks, Window
 

@@ -12,7 +12,7 @@ from topsar.errors import SettingsError
 from topsar.kernels.geometry import geodetic_to_ecef, up_vector
 from topsar.kernels.resample import NODE_STEP, sample_heights
 from topsar.model import BBox
-from topsar.raster import HeightField, open_dem
+from topsar.raster import HeightField, open_dem, pixel_centres
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +86,11 @@ def from_lonlat(
     return np.asarray(x), np.asarray(y)
 
 
+def box_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> BBox:
+    """Box around points."""
+    return BBox(west=float(x.min()), south=float(y.min()), east=float(x.max()), north=float(y.max()))
+
+
 def lonlat_box(grid: GeoGrid) -> BBox:
     """Box in degrees around a grid, its edges followed."""
     steps = np.linspace(0, 1, 21)
@@ -94,8 +99,7 @@ def lonlat_box(grid: GeoGrid) -> BBox:
     y = box.south + steps * (box.north - box.south)
     edge_x = np.concatenate([x, x, np.full_like(y, box.west), np.full_like(y, box.east)])
     edge_y = np.concatenate([np.full_like(x, box.south), np.full_like(x, box.north), y, y])
-    lon, lat = to_lonlat(grid.crs, edge_x, edge_y)
-    return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
+    return box_of(*to_lonlat(grid.crs, edge_x, edge_y))
 
 
 def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
@@ -144,10 +148,7 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
     points_m : (rows, columns, 3) float64
         ECEF; over voids at height zero.
     """
-    x, y = np.meshgrid(
-        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
-    )
-    lon, lat = to_lonlat(grid.crs, x, y)
+    lon, lat = to_lonlat(grid.crs, *pixel_centres(grid))
     row, column = _dem_position(field, lon, lat)
     height = np.empty(row.size)
     sample_heights(field.heights_m, row.ravel(), column.ravel(), height)

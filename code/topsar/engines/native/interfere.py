@@ -86,7 +86,8 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
         msg = f"no pixel of {task.facts.pair} is seen on both dates and has a height"
         raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
     gamma = coherence(mosaic.sums, task.looks)
-    facts = _facts(task, scenery, gamma, bias, interval)
+    reference = _pass_arc(scenery.reference, [pair.reference for pair in task.bursts])
+    facts = _facts(task, scenery, reference, gamma, bias, interval)
     facts["bursts"] = [bursts[index].label for index in used]
     sums = mosaic.sums
     power = sums.power_reference + sums.power_secondary
@@ -96,7 +97,7 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
         "coherence": gamma,
         "amplitude": amplitude,
         "height": scenery.height,
-        "los": _line_of_sight(scenery, task.bursts),
+        "los": _line_of_sight(scenery, reference),
         "burst": place,
     }
     for name, values in arrays.items():
@@ -236,9 +237,8 @@ def _remove_bias(burst: BurstInterferogram, seconds: float) -> None:
 # --- what is said about the pair --------------------------------------------------------------------------------
 
 
-def _line_of_sight(scenery: Scenery, bursts: tuple[BurstPair, ...]) -> NDArray[np.float32]:
+def _line_of_sight(scenery: Scenery, arc: OrbitArc) -> NDArray[np.float32]:
     """East, north, up components of the unit vector to the satellite, (3, rows, columns)."""
-    arc = _pass_arc(scenery.reference, [pair.reference for pair in bursts])
     los = np.empty((3, *scenery.grid.shape), np.float32)
     for row in range(scenery.grid.rows):
         time, _ = geo2rdr(scenery.points[row], arc)
@@ -253,15 +253,19 @@ def _pass_arc(orbit: Orbit, windows: list[BurstWindow]) -> OrbitArc:
 
 
 def _facts(
-    task: PairTask, scenery: Scenery, gamma: NDArray[np.float32], bias: TimingBias | None, interval_s: float
+    task: PairTask,
+    scenery: Scenery,
+    reference: OrbitArc,
+    gamma: NDArray[np.float32],
+    bias: TimingBias | None,
+    interval_s: float,
 ) -> dict[str, Any]:
-    reference = _pass_arc(scenery.reference, [pair.reference for pair in task.bursts])
     secondary = _pass_arc(scenery.secondary, [pair.secondary for pair in task.bursts])
     middle = scenery.points[scenery.grid.rows // 2, scenery.grid.columns // 2]
     time, _ = geo2rdr(middle[None], reference)
     up = line_of_sight(middle[None], reference.position(time))[0, 2]
     speed = float(np.linalg.norm(reference.velocity(time))) * _GROUND_SPEED
-    area = abs(_pixel_area(scenery))
+    area = _pixel_area(scenery)
     burst = task.bursts[0].reference.burst
     return {
         "wavelength_m": burst.wavelength_m,

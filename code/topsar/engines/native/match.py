@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from topsar.engines.native.geocode import burst_arc
+from topsar.engines.native.ground import box_of
 from topsar.engines.native.tasks import OrbitChoice
 from topsar.errors import ProvisionError, SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
@@ -318,11 +320,6 @@ def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline
     return np.degrees(lon), np.degrees(lat)
 
 
-def box_of(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> BBox:
-    """Box around points."""
-    return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
-
-
 def touches(points: Outline, box: BBox) -> bool:
     """Whether the convex hull of points shares area with a box: no side of either separates them."""
     if not box_of(*points).intersects(box):
@@ -335,7 +332,4 @@ def touches(points: Outline, box: BBox) -> bool:
 
 def union(boxes: list[BBox]) -> BBox:
     """The smallest box around all boxes."""
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.union(box)
-    return whole
+    return functools.reduce(BBox.union, boxes)

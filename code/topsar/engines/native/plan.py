@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from topsar.engines.native.geocode import BLOCK_ROWS
 from topsar.engines.native.grid import LaidPair, check_crs, group_pairs, lay_grid
 from topsar.engines.native.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
+from topsar.engines.native.interfere import BLOCK_ROWS as MULTIPLIED_ROWS
 from topsar.engines.native.match import MatchedPair, Survey
 from topsar.engines.native.tasks import (
     BurstPair,
@@ -23,7 +23,7 @@ from topsar.engines.native.tasks import (
     PairTask,
     dump_task,
 )
-from topsar.engines.protocol import Inputs, Plan
+from topsar.engines.protocol import Inputs, Plan, step_argv
 from topsar.errors import SettingsError, TopsarError
 from topsar.model import Artifact, GeoGrid, Job, Resources, Step
 
@@ -185,7 +185,7 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
     burst = task.windows[0].burst
     step = Step(
         name="geocode",
-        argv=_argv("geocode"),
+        argv=step_argv("geocode"),
         signature=_signature(task, *_inputs(task.windows), task.orbit.path),
         writes=(Artifact(path=f"{name}/slc", scratch=True),),
         needs=Resources(
@@ -205,7 +205,7 @@ def _pair_job(task: PairTask, density: float) -> Job:
     )
     pixels = task.grid.rows * task.grid.columns
     bursts = sum(b.reference.grid.rows * b.reference.grid.columns for b in task.bursts)
-    block = max(b.reference.grid.columns for b in task.bursts) * task.looks.count * 32 * 24
+    block = max(b.reference.grid.columns for b in task.bursts) * task.looks.count * MULTIPLIED_ROWS * 24
     crop = _dem_crop(task.grid, density)
     plain = _signature(replace(task, filter_strength=0.0, unwrapper="none"))
     interfered, filtered = f"{pair}/interfere", f"{pair}/filter"
@@ -227,18 +227,13 @@ def _dem_crop(grid: GeoGrid, density: float) -> int:
 def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, memory: int, threads: int) -> Step:
     return Step(
         name=name,
-        argv=_argv(name),
+        argv=step_argv(name),
         signature=signature,
         reads=reads,
         writes=(Artifact(path=f"{pair}/{name}"),),
         needs=Resources(memory_bytes=memory, threads=threads),
         timeout_s=6 * 3600.0,
     )
-
-
-def _argv(step: str) -> tuple[str, ...]:
-    """Steps run in their job's folder."""
-    return (sys.executable, "-m", "topsar", "step", "job.json", step)
 
 
 def _inputs(windows: tuple[BurstWindow, ...]) -> list[Path]:
