@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError
-from topsar.model import Artifact, Event, Job, Outcome, Resources, Status, Step
+from topsar.model import Artifact, Event, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.schedule import Budget, run_jobs
 
 EXECUTED = ".executed"
@@ -30,6 +30,7 @@ def make_step(
     name: str,
     *,
     keeps: tuple[str, ...] = (),
+    restart: tuple[str, ...] = (),
     scratch: tuple[str, ...] = (),
     reads: tuple[str, ...] = (),
     does: str = "",
@@ -41,13 +42,17 @@ def make_step(
     """A step that notes that it ran, does ``does``, then writes what it read and its name into its outputs."""
     inputs = " ".join(f"'../{path}'" for path in reads)
     lines = [f'echo "$(basename "$PWD")/{name}" >> ../{EXECUTED}', "set -e", does]
-    for path in (*keeps, *scratch):
+    for path in (*keeps, *restart, *scratch):
         lines += [f"mkdir -p ../{Path(path).parent}", f"{{ cat {inputs} /dev/null; echo {name}; }} > '../{path}'"]
     return Step(
         name=name,
         argv=("sh", "-c", "\n".join(lines)),
         signature=signature,
-        writes=(*(Artifact(path=path) for path in keeps), *(Artifact(path=path, scratch=True) for path in scratch)),
+        writes=(
+            *(Artifact(path=path) for path in keeps),
+            *(Artifact(path=path, lifetime=Lifetime.RESTART) for path in restart),
+            *(Artifact(path=path, lifetime=Lifetime.SCRATCH) for path in scratch),
+        ),
         reads=reads,
         needs=Resources(memory_bytes=memory, threads=threads),
         timeout_s=timeout_s,

@@ -17,7 +17,7 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.model import Artifact, Event, Job, Reason, Status
+from topsar.model import Artifact, Event, Job, Lifetime, Reason, Status
 from topsar.schedule import Budget, plan_jobs, run_jobs
 from topsar.schedule.graph import build_graph
 
@@ -366,7 +366,7 @@ def test_steps_that_write_nothing_run_once(bench: Bench) -> None:
 def test_folder_artifacts(bench: Bench) -> None:
     step = replace(
         make_step("x", does="mkdir -p folder/deep; echo 1 > folder/deep/one"),
-        writes=(Artifact(path="a/folder", scratch=True),),
+        writes=(Artifact(path="a/folder", lifetime=Lifetime.SCRATCH),),
     )
     outcome = run_jobs([job("a", step)], runs=bench.runs, inspect=lambda path: {"files": len(list(path.rglob("*")))})[0]
     assert outcome.freed_bytes == 2

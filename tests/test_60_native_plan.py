@@ -38,7 +38,7 @@ from topsar.engines.native.ground import box_of, dem_density, to_lonlat
 from topsar.engines.native.match import MatchedPair, Survey, check_pair, outline, union
 from topsar.engines.native.tasks import BurstWindow
 from topsar.errors import ProvisionError, SceneError, SettingsError
-from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum
+from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Lifetime, Looks, OrbitSource, Pair, VerticalDatum
 from topsar.raster import read_geotiff, write_geotiff
 from topsar.schedule.graph import build_graph
 from topsar.settings import Options
@@ -679,7 +679,7 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
         assert all(artifact.path.startswith(f"{job.id}/") for step in job.steps for artifact in step.writes)
         assert all(step.needs.memory_bytes > 0 for step in job.steps)
         if not job.is_pair:
-            assert [artifact.scratch for artifact in job.steps[0].writes] == [True]
+            assert [artifact.lifetime for artifact in job.steps[0].writes] == [Lifetime.SCRATCH]
             continue
         files = {name for both in pairs[job.id].bursts for name in (both.reference_file, both.secondary_file)}
         assert set(job.steps[0].reads) == {name.rpartition("/")[0] for name in files}

@@ -477,20 +477,45 @@ class Command:
     timeout_s: float | None = None
 
 
+class Lifetime(str, Enum):
+    """How long an artifact stays."""
+
+    SCRATCH = "scratch"
+    """Until no unfinished step needs it."""
+    RESTART = "restart"
+    """So that a later run can start in the middle; the first to go where space matters more than that."""
+    RESULT = "result"
+    """For good: it is what the run is for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A file or folder that a step writes, relative to the runs folder; scratch goes once nobody needs it."""
+    """A file or folder that a step writes, relative to the runs folder."""
 
     path: str
-    scratch: bool = False
+    lifetime: Lifetime = Lifetime.RESULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """The unit of scheduling.
 
-    ``signature`` is whatever decides the step's result besides the artifacts it reads: engine and version,
-    options used, identities of inputs. The scheduler chains signatures into checkpoint keys.
+    Attributes
+    ----------
+    signature : str
+        Whatever decides the step's result besides the artifacts it reads: engine and version, options used,
+        identities of inputs. The scheduler chains signatures into checkpoint keys.
+    needs : Resources
+        What it takes by its author's table: memory, threads it can use, bytes it writes.
+    seconds : float, optional
+        How long it takes by that table, with all the threads it can use.
+    kind : str
+        Steps of one kind (engine, version, name) are alike but for their size, so that what one of them took says
+        what the next will take. Empty: nothing is learned.
+    size : float
+        How much work it is, in whatever unit the kind counts.
+    timeout_s : float, optional
+        When it is given up.
     """
 
     name: str
@@ -499,6 +524,9 @@ class Step:
     writes: tuple[Artifact, ...]
     reads: tuple[str, ...] = ()
     needs: Resources = Resources()
+    seconds: float | None = None
+    kind: str = ""
+    size: float = 0.0
     timeout_s: float | None = None
 
 
@@ -549,19 +577,23 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a subprocess ended and what it used (the whole process tree)."""
+    """How a subprocess ended and what its process tree used; ``written_bytes`` is the size of its outputs."""
 
     reason: Reason
     exit_code: int
     seconds: float
     cpu_s: float
     peak_memory_bytes: int
+    written_bytes: int = 0
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened in a run, for the journal and for whoever watches."""
+    """Something that happened in a run, for the journal and for whoever watches.
+
+    ``granted`` is what was set aside for a step that starts; ``note`` says what it waits for.
+    """
 
     time: datetime
     job: str
@@ -569,6 +601,8 @@ class Event:
     status: Status
     key: str = ""
     attempt: int = 1
+    granted: Resources | None = None
+    note: str = ""
     ended: Ended | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
     freed_bytes: int = 0

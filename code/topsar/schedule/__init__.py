@@ -16,15 +16,17 @@ alone, best in this order:
 `guard`      no process left behind
 `memory`     what the machine gives
 `progress`   bars and lines for whoever watches
+`record`     the newest run as anybody can read it
 """
 
 from topsar.schedule.admission import Budget
 from topsar.schedule.evidence import Inspect
 from topsar.schedule.executor import Executor, LocalExecutor
 from topsar.schedule.journal import read_journal
-from topsar.schedule.lock import hold_runs
+from topsar.schedule.lock import Holder, find_holder, hold_runs
 from topsar.schedule.plan import Decision, plan_jobs
 from topsar.schedule.progress import Progress
+from topsar.schedule.record import RunRecord, read_record
 from topsar.schedule.scheduler import Cleanup, run_jobs
 
 __all__ = [
@@ -32,11 +34,15 @@ __all__ = [
     "Cleanup",
     "Decision",
     "Executor",
+    "Holder",
     "Inspect",
     "LocalExecutor",
     "Progress",
+    "RunRecord",
+    "find_holder",
     "hold_runs",
     "plan_jobs",
     "read_journal",
+    "read_record",
     "run_jobs",
 ]

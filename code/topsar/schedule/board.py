@@ -11,9 +11,9 @@ from topsar.model import Outcome, Resources, Status
 from topsar.schedule.admission import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
-    from topsar.model import Event, Job
+    from topsar.model import Event, Job, Lifetime
     from topsar.schedule.graph import Graph, Node, NodeId
     from topsar.schedule.plan import Decision
 
@@ -136,12 +136,11 @@ class Board:
         blocked = self._block(state.node, f"{state.node.job.title} failed: {cause}")
         return blocked + self._prune([state, *blocked])
 
-    def releasable(self, node_id: NodeId) -> list[tuple[NodeId, str]]:
-        """Scratch that nobody needs any more now that a step has settled: (its writer, its path)."""
-        node = self.states[node_id].node
-        own = [artifact.path for artifact in node.step.writes if artifact.scratch]
-        paths = dict.fromkeys([*node.step.reads, *own])
-        return [(self._graph.writers[path], path) for path in paths if self._is_spent(path)]
+    def releasable(self, node_id: NodeId, lifetimes: Container[Lifetime]) -> list[tuple[NodeId, str]]:
+        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path)."""
+        step = self.states[node_id].node.step
+        paths = dict.fromkeys([*step.reads, *(artifact.path for artifact in step.writes)])
+        return [(self._graph.writers[path], path) for path in paths if self._is_spent(path, lifetimes)]
 
     def outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
         """Say what became of a job."""
@@ -198,9 +197,9 @@ class Board:
                 parents.update(state.node.parents)
         return pruned
 
-    def _is_spent(self, path: str) -> bool:
-        """Whether an artifact is scratch, written, and read by none but steps that are settled for good."""
+    def _is_spent(self, path: str, lifetimes: Container[Lifetime]) -> bool:
+        """Whether an artifact may go: it is written, and read by none but steps that are settled for good."""
         writer = self.states[self._graph.writers[path]]
-        is_scratch = any(artifact.path == path and artifact.scratch for artifact in writer.node.step.writes)
+        may_go = any(artifact.path == path and artifact.lifetime in lifetimes for artifact in writer.node.step.writes)
         users = [writer, *(self.states[reader] for reader in self._graph.readers[path])]
-        return is_scratch and all(user.status in SETTLED_WELL and not user.cause for user in users)
+        return may_go and all(user.status in SETTLED_WELL and not user.cause for user in users)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from topsar.model import Command, Ended, Resources
 from topsar.schedule.command import GRACE_S, Handle, run_command
-from topsar.schedule.memory import cores, memory_available
+from topsar.schedule.memory import cores, memory_available, memory_limit
 
 _MOST_AT_ONCE = 1024
 
@@ -20,8 +20,16 @@ _MOST_AT_ONCE = 1024
 class Executor(Protocol):
     """What the scheduler asks of a place where commands run."""
 
+    def limits(self) -> Resources:
+        """The most memory and threads that one command can ever have here."""
+        ...
+
     def capacity(self) -> Resources:
         """Memory and threads that all its commands together may use now; read again before every decision."""
+        ...
+
+    def memory_in_use(self) -> int | None:
+        """Resident bytes of all its commands' processes; None where it cannot tell."""
         ...
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
@@ -67,6 +75,16 @@ class LocalExecutor:
         self._lock = threading.Lock()
         self._running: dict[Handle, int] = {}
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
+
+    def limits(self) -> Resources:
+        """Cores, and the smaller of the machine's memory and the user's limit."""
+        bounds = [memory_limit(), *([self._memory_bytes] if self._memory_bytes is not None else [])]
+        return Resources(memory_bytes=min(bounds), threads=self._cores)
+
+    def memory_in_use(self) -> int:
+        """Resident bytes of all commands' processes when last looked at."""
+        with self._lock:
+            return sum(handle.memory_bytes for handle in self._running)
 
     def capacity(self) -> Resources:
         """Cores, and the smaller of available memory (with what our commands use of theirs) and the user's limit.

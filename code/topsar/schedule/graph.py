@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
+from topsar.model import Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -55,14 +56,14 @@ class Node:
         return self.job.id, self.step.name
 
     @property
-    def kept(self) -> tuple[Artifact, ...]:
-        """Outputs that stay."""
-        return tuple(artifact for artifact in self.step.writes if not artifact.scratch)
+    def results(self) -> tuple[Artifact, ...]:
+        """Outputs that the run is for."""
+        return tuple(artifact for artifact in self.step.writes if artifact.lifetime is Lifetime.RESULT)
 
     @property
     def is_goal(self) -> bool:
-        """Whether the step is wanted for its own sake: it has outputs that stay, or nobody reads from it."""
-        return bool(self.kept) or not self.children
+        """Whether the step is wanted for its own sake: it writes results, or nobody reads from it."""
+        return bool(self.results) or not self.children
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

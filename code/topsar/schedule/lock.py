@@ -13,6 +13,8 @@ import json
 import os
 import socket
 import uuid
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
@@ -20,9 +22,41 @@ from topsar.schedule.guard import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-_NAME = ".lock"
+LOCK = ".lock"
+"""Name of the file in the runs folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a runs folder, or held it when it died; ``is_alive`` is None for one on another host."""
+
+    pid: int
+    host: str
+    mark: str
+    is_alive: bool | None
+
+
+def find_holder(runs: Path) -> Holder | None:
+    """Say who holds the runs folder, without touching it; None where the last holder ended as it should.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> runs = Path(mkdtemp())
+    >>> with hold_runs(runs) as mark:
+    ...     find_holder(runs).is_alive
+    True
+    >>> find_holder(runs) is None
+    True
+    """
+    known = _holder(runs / LOCK)
+    try:
+        pid, host, mark, birth = int(known["pid"]), str(known["host"]), str(known["mark"]), str(known["birth"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    is_alive = _birth(pid) == birth if host == socket.gethostname() else None
+    return Holder(pid=pid, host=host, mark=mark, is_alive=is_alive)
 
 
 @contextlib.contextmanager
@@ -42,7 +76,7 @@ def hold_runs(runs: Path) -> Iterator[str]:
     ...     len(mark)
     32
     """
-    path = runs / _NAME
+    path = runs / LOCK
     try:
         runs.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -53,7 +87,8 @@ def hold_runs(runs: Path) -> Iterator[str]:
         _end_leftovers(_holder(path))
         mark = uuid.uuid4().hex
         try:
-            _write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "mark": mark}))
+            me = {"pid": os.getpid(), "host": socket.gethostname(), "mark": mark, "birth": _birth(os.getpid())}
+            _write(file, json.dumps(me))
         except OSError as exc:
             raise _unusable(runs, exc) from exc
         yield mark
@@ -88,6 +123,14 @@ def _holder(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _birth(pid: int) -> str:
+    """When a process was started, in ticks since the machine was: with its pid, it names one process; else empty."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _end_leftovers(dead: dict[str, Any]) -> None:

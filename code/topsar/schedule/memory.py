@@ -29,6 +29,12 @@ def memory_available(root: Path = _ROOT) -> int:
     return max(0, min([int(psutil.virtual_memory().available), *(value for value in free if value is not None)]))
 
 
+def memory_limit(root: Path = _ROOT) -> int:
+    """Bytes that all processes together can ever use: the smaller of the machine's memory and every cgroup's limit."""
+    limits = [_limit(folder) for folder in _cgroups("memory", root)]
+    return min([int(psutil.virtual_memory().total), *(limit for limit in limits if limit is not None)])
+
+
 def cores(root: Path = _ROOT) -> int:
     """Count the cores this process may use: its affinity, or its cgroups' CPU quota where that is less; at least 1."""
     quotas = [_quota(folder) for folder in _cgroups("cpu", root)]
@@ -75,13 +81,20 @@ def _cgroups(controller: str, root: Path) -> list[Path]:
     return folders
 
 
+def _limit(folder: Path) -> int | None:
+    """A cgroup's own limit; version 1 says "none" by a number beyond any machine."""
+    limits = [_number(folder / name) for name in ("memory.max", "memory.limit_in_bytes")]
+    return next((limit for limit in limits if limit is not None and limit < _UNLIMITED), None)
+
+
 def _free(folder: Path) -> int | None:
-    for limit_name, use_name, cache_name in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    limit = _limit(folder)
+    for use_name, cache_name in (
+        ("memory.current", "inactive_file"),
+        ("memory.usage_in_bytes", "total_inactive_file"),
     ):
-        limit, use = _number(folder / limit_name), _number(folder / use_name)
-        if limit is not None and use is not None and limit < _UNLIMITED:
+        use = _number(folder / use_name)
+        if limit is not None and use is not None:
             return limit - use + (_field(folder / "memory.stat", cache_name) or 0)
     return None
 

@@ -1,9 +1,9 @@
 """What has to run: the demand of the goals, walked from the end of the graph to its beginning.
 
-A goal is a step with outputs that stay, or one that nobody reads from. It must run when it never succeeded, when its
-checkpoint key is another one now, or when an output no longer matches its recorded evidence. A step that writes
-scratch alone must run only when a step that must run reads scratch of it that is not there any more, as ``make``
-treats intermediate files.
+A goal is a step that writes results, or one that nobody reads from. It must run when it never succeeded, when its
+checkpoint key is another one now, or when a result no longer matches its recorded evidence. A step that writes nothing
+but what others read must run only when a step that must run reads something of it that is not there any more, or not as
+it was, as ``make`` treats intermediate files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topsar.model import Event, Status
+from topsar.model import Event, Lifetime, Status
 from topsar.schedule.evidence import Store
 from topsar.schedule.graph import JOURNAL, NodeId, build_graph
 from topsar.schedule.journal import last_done, read_journal
@@ -101,7 +101,7 @@ def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) 
             for path in graph.nodes[child].step.reads
         }
         why = stale[node.id] if wanted or node.is_goal else ""
-        decisions[node.id] = _decision(node, why or _scratch_gone(node, records[node.id], wanted, store), bool(wanted))
+        decisions[node.id] = _decision(node, why or _input_gone(node, records[node.id], wanted, store), bool(wanted))
     return {node: decisions[node] for node in graph.nodes}
 
 
@@ -120,19 +120,19 @@ def _decision(node: Node, why: str, is_wanted: bool) -> Decision:  # noqa: FBT00
 
 
 def _stale(node: Node, record: Event | None, store: Store) -> str:
-    """Why the step's record no longer speaks for what it keeps, or an empty string."""
+    """Why the step's record no longer speaks for its results, or an empty string."""
     if record is None:
         return "not done yet"
     if record.key != node.key:
         return "its options or inputs are others now"
-    faults = (store.fault(artifact.path, record.evidence) for artifact in node.kept)
+    faults = (store.fault(artifact.path, record.evidence) for artifact in node.results)
     return next((fault for fault in faults if fault), "")
 
 
-def _scratch_gone(node: Node, record: Event | None, wanted: Mapping[str, NodeId], store: Store) -> str:
-    """Why scratch that a step must read has to be written again, or an empty string."""
+def _input_gone(node: Node, record: Event | None, wanted: Mapping[str, NodeId], store: Store) -> str:
+    """Why an intermediate that a step must read has to be written again, or an empty string."""
     for artifact in node.step.writes:
-        if record is not None and artifact.scratch and artifact.path in wanted:
+        if record is not None and artifact.lifetime is not Lifetime.RESULT and artifact.path in wanted:
             fault = store.fault(artifact.path, record.evidence)
             if fault:
                 return f"{'/'.join(wanted[artifact.path])} needs it, and {fault}"

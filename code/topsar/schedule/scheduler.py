@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from topsar.errors import StepFailed, TopsarError
-from topsar.model import Command, Ended, Event, Outcome, Reason, Resources, Status
+from topsar.model import Command, Ended, Event, Lifetime, Outcome, Reason, Resources, Status
 from topsar.schedule.admission import Budget, Grant, PairWindow, choose
 from topsar.schedule.board import Board
 from topsar.schedule.command import GRACE_S, never_ran
@@ -44,7 +44,14 @@ if TYPE_CHECKING:
     from topsar.schedule.executor import Executor
     from topsar.schedule.graph import Graph, Node, NodeId
 
-Cleanup = Literal["none", "scratch"]
+Cleanup = Literal["none", "scratch", "nuclear"]
+
+_GOING: dict[str, frozenset[Lifetime]] = {
+    "none": frozenset(),
+    "scratch": frozenset({Lifetime.SCRATCH}),
+    "nuclear": frozenset({Lifetime.SCRATCH, Lifetime.RESTART}),
+}
+"""What goes, by level of cleanup, once nobody needs it."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -95,8 +102,8 @@ def run_jobs(
         The user's upper bounds.
     observe : callable, optional
         Is given every event, in the calling thread.
-    cleanup : {"scratch", "none"}
-        Whether scratch is removed as soon as no unfinished step needs it.
+    cleanup : {"scratch", "nuclear", "none"}
+        What is removed as soon as no unfinished step needs it: scratch; everything but results; nothing.
     retries : int
         How often a step is tried again after a failure that may pass.
     backoff_s : float
@@ -127,11 +134,11 @@ def run_jobs(
     >>> [(outcome.title, outcome.status.value) for outcome in outcomes]
     [('pair a', 'done')]
     """
-    if cleanup not in ("none", "scratch"):
-        msg = f"cleanup is {cleanup!r}, expected 'none' or 'scratch'"
+    if cleanup not in _GOING:
+        msg = f"cleanup is {cleanup!r}, expected one of {', '.join(_GOING)}"
         raise TopsarError(msg)
     graph, bounds = build_graph(jobs), budget or Budget()
-    rules = _Rules(is_tidy=cleanup == "scratch", retries=retries, backoff_s=backoff_s, workers=bounds.workers)
+    rules = _Rules(going=_GOING[cleanup], retries=retries, backoff_s=backoff_s, workers=bounds.workers)
     with contextlib.nullcontext(mark) if mark else hold_runs(runs) as held, Guard(held):
         place = executor or LocalExecutor(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
         try:
@@ -142,7 +149,7 @@ def run_jobs(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
-    is_tidy: bool
+    going: frozenset[Lifetime]
     retries: int
     backoff_s: float
     workers: int | None
@@ -342,9 +349,7 @@ class _Run:
 
     def _release(self, node_id: NodeId) -> None:
         """Remove scratch that nobody needs now that a step has settled."""
-        if not self._rules.is_tidy:
-            return
-        for writer, path in self._board.releasable(node_id):
+        for writer, path in self._board.releasable(node_id, self._rules.going):
             with contextlib.suppress(OSError, TopsarError):  # what cannot be removed costs space, not the run
                 freed = self._store.remove(path)
                 if freed:

@@ -25,7 +25,7 @@ from topsar.engines.native.tasks import (
 )
 from topsar.engines.protocol import Inputs, Plan, step_argv
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import Artifact, GeoGrid, Job, Resources, Step
+from topsar.model import Artifact, GeoGrid, Job, Lifetime, Resources, Step
 
 if TYPE_CHECKING:
     from topsar.model import Burst, Dem, Pair, Scene
@@ -187,7 +187,7 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
         name="geocode",
         argv=step_argv("geocode"),
         signature=_signature(task, *_inputs(task.windows), task.orbit.path),
-        writes=(Artifact(path=f"{name}/slc", scratch=True),),
+        writes=(Artifact(path=f"{name}/slc", lifetime=Lifetime.SCRATCH),),
         needs=Resources(
             memory_bytes=_BASE_MEMORY + samples * 8 + block + crop,
             threads=8,

@@ -1,0 +1,248 @@
+"""The record of the newest run: what was planned, what happened, and what was in use, for whoever wants to look.
+
+``runs/record.jsonl`` is begun anew by every run and may be read at any time, while the run goes on and after it, from
+another process or another machine. It is a view, not a memory: what a later run builds on is in the journals, so its
+lines are flushed but not synced, and on a full disk they are lost without harm.
+
+Times are seconds since the run began, by a clock that nobody can set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from topsar.model import Event, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+RECORD = "record.jsonl"
+"""Name of the file in the runs folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """A step as the run found it: what is to be done with it and why, and what it is predicted to take."""
+
+    name: str
+    status: Status
+    why: str = ""
+    memory_bytes: int = 0
+    threads: int = 1
+    disk_bytes: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """A job of the run and its steps."""
+
+    id: str
+    title: str
+    is_pair: bool
+    steps: tuple[PlannedStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """The first line: who runs what, and the bounds (None: whatever the machine has)."""
+
+    line: Literal["begin"] = "begin"
+    started: datetime
+    pid: int
+    host: str
+    mark: str
+    workers: int | None = None
+    jobs: tuple[PlannedJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An event, without its evidence."""
+
+    line: Literal["event"] = "event"
+    at_s: float
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """What was in use at a time; ``memory_bytes`` is None where the executor cannot tell.
+
+    ``budget_bytes`` is what all steps together might have used then, ``reserved_bytes`` what was set aside for those
+    under way, and ``waiting_for`` says what the run waits for, if it does.
+    """
+
+    line: Literal["pulse"] = "pulse"
+    at_s: float
+    running: int
+    memory_bytes: int | None
+    reserved_bytes: int
+    budget_bytes: int
+    disk_free_bytes: int
+    waiting_for: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The last line of a run that was not killed; ``how`` is a status, or what went wrong."""
+
+    line: Literal["end"] = "end"
+    at_s: float
+    how: str
+
+
+Line = Beginning | Moment | Pulse | End
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepNow:
+    """A step as it stands: its newest event, where there is one, and when that was."""
+
+    job: PlannedJob
+    planned: PlannedStep
+    at_s: float | None = None
+    event: Event | None = None
+
+    @property
+    def status(self) -> Status:
+        """The newest status."""
+        return self.event.status if self.event else self.planned.status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run as its record tells it.
+
+    Attributes
+    ----------
+    begun : Beginning
+    moments : tuple of Moment
+        Events, oldest first.
+    pulses : tuple of Pulse
+        Oldest first.
+    end : End, optional
+        None while the run goes on, and for ever if it was killed.
+    """
+
+    begun: Beginning
+    moments: tuple[Moment, ...] = ()
+    pulses: tuple[Pulse, ...] = ()
+    end: End | None = None
+    written: float = field(default=0.0, compare=False)
+    """When the file last grew, seconds since 1970: a sign of life."""
+
+    @property
+    def last_s(self) -> float:
+        """Seconds from the beginning to the newest line."""
+        lines = (*self.moments[-1:], *self.pulses[-1:], *((self.end,) if self.end else ()))
+        return max((line.at_s for line in lines), default=0.0)
+
+    def steps(self) -> dict[tuple[str, str], StepNow]:
+        """Every step as it stands, by (job id, step name), in the order of the jobs."""
+        now = {(job.id, step.name): StepNow(job=job, planned=step) for job in self.begun.jobs for step in job.steps}
+        for moment in self.moments:
+            place = (moment.event.job, moment.event.step)
+            # Scratch that goes is told as an event of its writer, whose own state it does not change.
+            if place in now and not moment.event.freed_bytes:
+                now[place] = replace(now[place], at_s=moment.at_s, event=moment.event)
+        return now
+
+
+class Recorder:
+    """Writes the record of a run.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    beginning : Beginning
+        The first line.
+
+    Examples
+    --------
+    >>> from datetime import timezone
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> runs = Path(mkdtemp())
+    >>> when = datetime(2025, 4, 6, tzinfo=timezone.utc)
+    >>> recorder = Recorder(runs, Beginning(started=when, pid=1, host="here", mark="m"))
+    >>> recorder.event(Event(time=when, job="a", step="filter", status=Status.RUNNING))
+    >>> recorder.end("done")
+    >>> record = read_record(runs)
+    >>> record.moments[0].event.step, record.end.how
+    ('filter', 'done')
+    """
+
+    def __init__(self, runs: Path, beginning: Beginning) -> None:
+        self._path = runs / RECORD
+        self._zero = time.monotonic()
+        self._is_torn = False
+        with contextlib.suppress(OSError):
+            part = self._path.with_name(f"{RECORD}.part")
+            part.write_bytes(_LINE.dump_json(beginning) + b"\n")
+            part.replace(self._path)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the beginning."""
+        return round(time.monotonic() - self._zero, 3)
+
+    def event(self, event: Event) -> None:
+        """Note an event."""
+        self._append(Moment(at_s=self.now_s, event=replace(event, evidence={})))
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Note what is in use."""
+        self._append(pulse)
+
+    def end(self, how: str) -> None:
+        """Note that the run is over."""
+        self._append(End(at_s=self.now_s, how=how))
+
+    def _append(self, line: Line) -> None:
+        text = (b"\n" if self._is_torn else b"") + _LINE.dump_json(line) + b"\n"
+        self._is_torn = True  # by a full disk; it must not swallow the next line
+        with contextlib.suppress(OSError), self._path.open("ab", buffering=0) as file:
+            self._is_torn = file.write(text) != len(text)
+
+
+def read_record(runs: Path) -> RunRecord | None:
+    """Read the record of the newest run; None where there is none. A torn line is skipped.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    """
+    try:
+        content = (runs / RECORD).read_bytes()
+        written = (runs / RECORD).stat().st_mtime
+    except OSError:
+        return None
+    lines = tuple(_lines(content.split(b"\n")))
+    begun = next((line for line in lines if isinstance(line, Beginning)), None)
+    if begun is None:
+        return None
+    return RunRecord(
+        begun=begun,
+        moments=tuple(line for line in lines if isinstance(line, Moment)),
+        pulses=tuple(line for line in lines if isinstance(line, Pulse)),
+        end=next((line for line in lines if isinstance(line, End)), None),
+        written=written,
+    )
+
+
+def _lines(texts: Iterable[bytes]) -> Iterable[Line]:
+    for text in texts:
+        if text:
+            with contextlib.suppress(ValidationError):
+                yield _LINE.validate_json(text)
