@@ -19,6 +19,7 @@ from topsar.schedule.evidence import Store
 from topsar.schedule.guard import MARK, Guard, marked
 from topsar.schedule.journal import Journal, last_done, read_journal
 from topsar.schedule.lock import hold_runs
+from topsar.schedule.removal import TRASH, Remover
 
 ENDED = Ended(reason=Reason.DONE, exit_code=0, seconds=1.5, cpu_s=1.0, peak_memory_bytes=7, message="ü")
 
@@ -149,11 +150,12 @@ def test_removal_never_follows_a_link(tmp_path: Path) -> None:
     (runs / "a" / "folder" / "inner").symlink_to(outside)
     (runs / "a" / "link").symlink_to(outside)
     (runs / "b").symlink_to(outside)
-    store = Store(runs, inspect)
-    store.remove("a/folder")
-    store.remove("a/link")
+    store, remover = Store(runs, inspect), Remover(runs)
+    for path in ("a/folder", "a/link"):
+        remover.remove(store.locate(path), lambda _: None)
     with pytest.raises(TopsarError, match="outside the runs folder"):
-        store.remove("b/precious")
+        store.locate("b/precious")
+    assert remover.finish(10)
     assert [path.name for path in (runs / "a").iterdir()] == []
     assert (outside / "precious").read_text() == "x\n"
 
@@ -162,6 +164,17 @@ def test_removal_counts_bytes(tmp_path: Path) -> None:
     (tmp_path / "a" / "deep").mkdir(parents=True)
     (tmp_path / "a" / "deep" / "x").write_bytes(b"12345")
     (tmp_path / "a" / "y").write_bytes(b"123")
-    store = Store(tmp_path, inspect)
-    assert store.remove("a") == 8
-    assert store.remove("a") == 0
+    remover, freed = Remover(tmp_path), []
+    for _ in range(2):
+        remover.remove(tmp_path / "a", freed.append)
+        assert not (tmp_path / "a").exists()
+    assert remover.finish(10)
+    assert freed == [8]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_was_removing_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / TRASH / "half").mkdir(parents=True)
+    (tmp_path / TRASH / "half" / "x").write_text("x")
+    assert Remover(tmp_path).finish(10)
+    assert not (tmp_path / TRASH).exists()

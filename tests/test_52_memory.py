@@ -126,8 +126,12 @@ def chosen(
     return {grant.request.id[1]: grant.threads for grant in choose(ready, grants, capacity, window)}
 
 
-def test_one_step_always_runs() -> None:
-    assert chosen([request("huge", 0, 99, threads=9)], memory=10, threads=4) == {"huge": 4}
+def test_what_does_not_fit_does_not_start_even_alone() -> None:
+    assert chosen([request("huge", 0, 99, threads=9)], memory=10, threads=4) == {}
+
+
+def test_while_the_oldest_cannot_fit_even_alone_it_holds_nobody_back() -> None:
+    assert chosen([request("huge", 0, 99), request("small", 1, 4), request("other", 2, 7)]) == {"small": 1}
 
 
 def test_threads_are_dealt_out() -> None:
@@ -135,6 +139,29 @@ def test_threads_are_dealt_out() -> None:
     assert chosen(steps, threads=4) == {"a": 2, "b": 1, "c": 1}
     assert chosen(steps, threads=2) == {"a": 1, "b": 1}
     assert chosen(steps, threads=16) == {"a": 8, "b": 1, "c": 2}
+
+
+def test_a_single_thread_starts_beside_a_step_that_has_every_core() -> None:
+    wide = Grant(request=request("wide", 0, threads=8), threads=4)
+    ready = [request("wide too", 1, threads=8), *(request(f"light {n}", 2 + n) for n in range(4))]
+    capacity = Resources(memory_bytes=10, threads=4)
+    light = choose(ready, [wide], capacity, PairWindow(None))
+    assert [(grant.request.id[1], grant.threads) for grant in light] == [("light 0", 1), ("light 1", 1)]
+    assert choose(ready[3:], [wide, *light], capacity, PairWindow(None)) == ()
+    # Without a wide step there is nothing to be beside.
+    four = [Grant(request=request(f"n{n}", n), threads=1) for n in range(4)]
+    assert choose([request("fifth", 9)], four, capacity, PairWindow(None)) == ()
+
+
+def test_disk_is_kept_for_what_older_pairs_have_still_to_write() -> None:
+    def writing(name: str, pair: int, size: int) -> Request:
+        return Request(id=("job", name), rank=(pair,), needs=Resources(disk_bytes=size), pairs=(pair,))
+
+    capacity = Resources(memory_bytes=10, threads=4, disk_bytes=100)
+    old, young = writing("old", 0, 40), writing("young", 1, 50)
+    assert len(choose([old, young], (), capacity, PairWindow(None))) == 2
+    assert [g.request.id[1] for g in choose([old, young], (), capacity, PairWindow(None), {0: 60})] == ["old"]
+    assert len(choose([young], (), capacity, PairWindow(None), {0: 50, 2: 99})) == 1
 
 
 def test_no_core_no_start() -> None:

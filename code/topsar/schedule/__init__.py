@@ -5,18 +5,23 @@ alone, best in this order:
 
 `graph`      what depends on what, and the checkpoint key of each step
 `journal`    what is remembered, and how it survives a crash
-`evidence`   what proves that a step is done; how its files are removed
+`evidence`   what proves that a step is done
 `plan`       what has to run
-`admission`  what of it starts now
+`forecast`   what each step will take, by the table and by experience
+`admission`  which steps start now
+`supply`     the numbers that admission weighs
+`memory`     what the machine gives
 `command`    one subprocess, from start to end
-`executor`   where commands run
+`executor`   where commands run: here, or (`dask_executor`) on the workers of a cluster
 `board`      the state of all steps
 `scheduler`  the loop that ties these together
+`rehearsal`  the same loop without processes: how long it will take
+`removal`    how files go away
+`chronicle`  who is told what happened
+`record`     the newest run as anybody can read it
+`progress`   bars and lines for whoever watches
 `lock`       one scheduler per folder
 `guard`      no process left behind
-`memory`     what the machine gives
-`progress`   bars and lines for whoever watches
-`record`     the newest run as anybody can read it
 """
 
 from topsar.schedule.admission import Budget

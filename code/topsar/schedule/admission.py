@@ -4,17 +4,23 @@ The oldest step goes first. A younger one may fill a gap that the oldest waiting
 that the oldest will not need: everything younger than it, running or starting, must fit beside it. So when the steps
 older than it have ended it starts, and nothing can starve it.
 
+Disk is different from memory: what a step writes stays after it, until the steps that read it are done. So a step may
+only write into what is left when all older pairs under way have written what they still have to; then the oldest of
+them can always go on, finish, and have its scratch removed.
+
 Threads are a wish: each step that starts gets one, then the free cores are dealt out in turns up to each one's wish.
-A step that finds the machine empty has it whole.
+A step that finds the machine empty has it whole; lest it keep light company away, steps of a single thread may start
+beside it, up to half as many as there are cores.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
     from topsar.model import Resources
     from topsar.schedule.graph import NodeId
@@ -32,11 +38,14 @@ class Budget:
         Memory of all steps together.
     threads : int, optional
         Cores of all steps together.
+    free_disk_bytes : int
+        What is always left free on the disk of the runs folder.
     """
 
     workers: int | None = None
     memory_bytes: int | None = None
     threads: int | None = None
+    free_disk_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,11 @@ class PairWindow:
         self._open: set[int] = set()
         self._left: set[int] = set()
 
+    @property
+    def under_way(self) -> Set[int]:
+        """The pairs under way."""
+        return self._open
+
     def admits(self, pairs: Iterable[int]) -> bool:
         """Whether a step that works for these pairs may start."""
         waiting = [pair for pair in pairs if pair not in self._left]
@@ -104,7 +118,11 @@ class PairWindow:
 
 
 def choose(
-    ready: Iterable[Request], running: Sequence[Grant], capacity: Resources, window: PairWindow
+    ready: Iterable[Request],
+    running: Sequence[Grant],
+    capacity: Resources,
+    window: PairWindow,
+    owed: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[Grant, ...]:
     """Choose the steps that start now and enter their pairs in the window.
 
@@ -115,9 +133,11 @@ def choose(
     running : sequence of Grant
         Steps under way.
     capacity : Resources
-        What all steps together may use.
+        What all steps together may use; on disk, what those that run and those that start may still write.
     window : PairWindow
         The pairs under way.
+    owed : mapping, optional
+        By pair under way, the bytes that its waiting steps have still to write.
 
     Examples
     --------
@@ -130,30 +150,87 @@ def choose(
     >>> [(g.request.id[1], g.threads) for g in choose(ready, running, capacity, PairWindow(None))]
     [('fits beside', 3)]
     """
-    free = capacity.threads - sum(grant.threads for grant in running)
-    taken = [grant.request for grant in running]
+    cores, room = _Cores(capacity.threads, running), _Room(capacity, (grant.request for grant in running))
     chosen: list[Request] = []
     held: Request | None = None
+    beside_held = _Room(capacity, ())
     for request in ready:
-        if taken and free <= len(chosen):
+        if cores.are_none_for_anybody:
             break
         if not window.admits(request.pairs):
             continue
-        if taken and not _fits(request, taken, capacity):
-            held = held or request
-        elif held is None or _fits(held, [r for r in taken if r.rank > held.rank] + [request], capacity):
+        if not (cores.admit(request) and room.fits(request, _older(owed, request))):
+            if held is None:
+                held = request
+                younger = (grant.request for grant in running if grant.request.rank > held.rank)
+                beside_held = _Room(capacity, younger)
+        elif held is None or beside_held.leaves_room_for(held, request):
+            cores.take()
+            for place in (room, beside_held):
+                place.add(request)
             chosen.append(request)
-            taken.append(request)
             window.enter(request.pairs)
-    return _deal(chosen, free)
+    return _deal(chosen, cores.free)
 
 
-def _fits(request: Request, others: Sequence[Request], capacity: Resources) -> bool:
-    together = [request, *others]
-    return (
-        sum(r.needs.memory_bytes for r in together) <= capacity.memory_bytes
-        and sum(r.needs.disk_bytes for r in together) <= capacity.disk_bytes
-    )
+class _Room:
+    """Memory and disk of a capacity, as steps take it up."""
+
+    def __init__(self, capacity: Resources, requests: Iterable[Request]) -> None:
+        self._memory, self._disk = capacity.memory_bytes, capacity.disk_bytes
+        self._whole = capacity
+        for request in requests:
+            self.add(request)
+
+    def add(self, request: Request) -> None:
+        self._memory -= request.needs.memory_bytes
+        self._disk -= request.needs.disk_bytes
+
+    def fits(self, request: Request, owed: int = 0) -> bool:
+        return request.needs.memory_bytes <= self._memory and request.needs.disk_bytes + owed <= self._disk
+
+    def leaves_room_for(self, held: Request, request: Request) -> bool:
+        """Whether a step that is held back still finds room beside all younger ones when another one starts."""
+        both, whole = (held.needs, request.needs), self._whole
+        if held.needs.memory_bytes > whole.memory_bytes or held.needs.disk_bytes > whole.disk_bytes:
+            return True  # others than we have its room: until they are gone it loses nothing
+        return (
+            sum(needs.memory_bytes for needs in both) <= self._memory
+            and sum(needs.disk_bytes for needs in both) <= self._disk
+        )
+
+
+def _older(owed: Mapping[int, int], request: Request) -> int:
+    """Bytes that pairs older than a step's have still to write."""
+    return sum(size for pair, size in owed.items() if pair < request.rank[0]) if owed else 0
+
+
+class _Cores:
+    """Cores that are free, and how many steps of one thread may start where none is."""
+
+    def __init__(self, total: int, running: Sequence[Grant]) -> None:
+        used = sum(grant.threads for grant in running)
+        self._is_idle = not running
+        self._beside = max(0, used - total)
+        self._most_beside = max(1, total // 2) if any(grant.threads > 1 for grant in running) else 0
+        self.free = total - used
+        self._left = self.free
+
+    @property
+    def are_none_for_anybody(self) -> bool:
+        return not self._is_idle and self._left <= 0 and self._beside >= self._most_beside
+
+    def admit(self, request: Request) -> bool:
+        if self._left > 0 or self._is_idle:
+            return True
+        return request.needs.threads == 1 and self._beside < self._most_beside
+
+    def take(self) -> None:
+        self._is_idle = False
+        if self._left > 0:
+            self._left -= 1
+        else:
+            self._beside += 1
 
 
 def _deal(chosen: Sequence[Request], free: int) -> tuple[Grant, ...]:

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 SETTLED_WELL = frozenset({Status.DONE, Status.CACHED, Status.UNNEEDED})
 """States of a step that nobody waits for any more."""
 
+_NO_LESS = Resources(threads=1 << 30)
 _OPEN = frozenset({Status.WAITING, Status.RUNNING})
 _WORST_FIRST = (Status.FAILED, Status.BLOCKED, Status.INTERRUPTED, Status.DONE, Status.CACHED, Status.UNNEEDED)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """Of several statuses the one that matters most; one that is still open counts as interrupted."""
+    found = {Status.INTERRUPTED if status in _OPEN else status for status in statuses}
+    return next((status for status in _WORST_FIRST if status in found), Status.UNNEEDED)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -30,32 +37,39 @@ class State:
 
     Attributes
     ----------
-    needs : Resources
-        What it asks for now; grows after a kill for memory.
+    least : Resources
+        What it asks for at least, having failed with less; as for threads, at most.
     missing : int
         Steps it reads from that are not settled yet.
     cause : str
         Why it failed, or which failure keeps it from running.
     attempt : int
         Times it was started.
+    excused : int
+        Attempts that do not count against it: others had taken the disk.
     not_before : float
         Monotonic time before which it is not tried again.
     """
 
     node: Node
     status: Status
-    needs: Resources
     rank: tuple[int, ...]
     pairs: tuple[int, ...]
+    least: Resources = _NO_LESS
     missing: int = 0
     cause: str = ""
     attempt: int = 0
+    excused: int = 0
     not_before: float = 0.0
 
-    @property
-    def request(self) -> Request:
-        """The step as admission sees it."""
-        return Request(id=self.node.id, rank=self.rank, needs=self.needs, pairs=self.pairs)
+    def request(self, needs: Resources) -> Request:
+        """The step as admission sees it, when it is predicted to need so much."""
+        raised = Resources(
+            memory_bytes=max(needs.memory_bytes, self.least.memory_bytes),
+            threads=min(needs.threads, self.least.threads),
+            disk_bytes=max(needs.disk_bytes, self.least.disk_bytes),
+        )
+        return Request(id=self.node.id, rank=self.rank, needs=raised, pairs=self.pairs)
 
 
 class Board:
@@ -77,7 +91,6 @@ class Board:
             self.states[node.id] = State(
                 node=node,
                 status=decisions[node.id].status,
-                needs=node.step.needs,
                 rank=(pairs[node.id][0] if pairs[node.id] else node.rank, node.rank, place),
                 pairs=pairs[node.id],
                 missing=sum(decisions[parent].status is Status.WAITING for parent in node.parents),
@@ -116,6 +129,10 @@ class Board:
         state.status = Status.WAITING
         bisect.insort(self._ready, (state.rank, node_id))
 
+    def waiting(self) -> Iterable[State]:
+        """Steps that have not started, whatever they wait for."""
+        return (state for state in self.states.values() if state.status is Status.WAITING)
+
     def start(self, node_id: NodeId) -> State:
         """Mark a ready step as running."""
         state = self.states[node_id]
@@ -145,8 +162,7 @@ class Board:
     def outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
         """Say what became of a job."""
         states = [self.states[job.id, step.name] for step in job.steps]
-        statuses = {Status.INTERRUPTED if state.status in _OPEN else state.status for state in states}
-        status = next((status for status in _WORST_FIRST if status in statuses), Status.UNNEEDED)
+        status = worst(state.status for state in states)
         all_events = tuple(events)
         return Outcome(
             job=job.id,

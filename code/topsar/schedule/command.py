@@ -17,6 +17,7 @@ trying again may help.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import resource
@@ -26,14 +27,11 @@ import subprocess
 import threading
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from topsar.model import Command, Ended, Reason
 from topsar.schedule.guard import MARK, end_all, end_marked
 from topsar.schedule.memory import oom_kills, session_memory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 EXIT_BAD_INPUT = 65
 EXIT_RETRYABLE = 75
@@ -48,6 +46,14 @@ _TAIL_BYTES = 16_384
 _MESSAGE_CHARACTERS = 800
 _NO_MEMORY = re.compile(r"^(?:[\w.]*MemoryError\b|std::bad_alloc|.*Cannot allocate memory)", re.MULTILINE)
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+_START_REASONS = {
+    errno.EAGAIN: Reason.RETRYABLE,
+    errno.ENOMEM: Reason.OUT_OF_MEMORY,
+    errno.ENOSPC: Reason.DISK_FULL,
+    errno.EDQUOT: Reason.DISK_FULL,
+}
+"""Why a process could not be started, where that may pass."""
+_KILL_ME_FIRST = "500"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -112,8 +118,7 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
     try:
         process, offset = _start(command)
     except OSError as exc:
-        reason = Reason.RETRYABLE if isinstance(exc, BlockingIOError) else Reason.ERROR
-        return never_ran(reason, f"cannot start {command.argv[0]}: {exc}")
+        return never_ran(_START_REASONS.get(exc.errno or 0, Reason.ERROR), f"cannot start {command.argv[0]}: {exc}")
     cut_short, peak = _watch(process.pid, started, command, handle)
     code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
@@ -190,7 +195,10 @@ def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        return process, offset
+    # Should the kernel run out of memory, it is to kill a step, which is tried again, and nothing else of the user's.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_KILL_ME_FIRST)
+    return process, offset
 
 
 def _watch(pid: int, started: float, command: Command, handle: Handle) -> tuple[Reason | None, int]:

@@ -1,22 +1,21 @@
-"""Artifacts on disk: what proves that a step is done, and how its files go away again.
+"""Artifacts on disk: where they are, and what proves that a step is done.
 
 A step is done when everything it writes is there and a validator has read it. The validator is the caller's: it reads
 one file or folder and returns facts that JSON can hold (size, checksum, ...) or raises `TopsarError`. The facts are
 recorded in the journal; on resume the same reading must give the same facts.
 
-Removal stays inside the runs folder: a link is removed as a link, and an artifact whose folder leads outside through a
-link is refused.
+Nothing is read or removed outside the runs folder: an artifact whose folder leads there through a link is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
+from topsar.schedule.removal import size_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,23 +55,13 @@ class Store:
             raise TopsarError(msg, hint="make the whole runs folder a link instead")
         return path
 
-    def remove(self, artifact: str) -> int:
-        """Remove an artifact if it is there; return the bytes freed.
-
-        Raises
-        ------
-        OSError
-            When it cannot be removed.
-        """
-        path = self.locate(artifact)
-        if not os.path.lexists(path):
-            return 0
-        size = _size(path)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-        return size
+    def size(self, step: Step) -> int:
+        """Bytes of what a step has written so far."""
+        total = 0
+        for artifact in step.writes:
+            with contextlib.suppress(TopsarError):
+                total += size_of(self.locate(artifact.path))
+        return total
 
     def gather(self, step: Step) -> dict[str, Any]:
         """Collect the evidence that a step is done: facts by artifact path.
@@ -114,9 +103,3 @@ class Store:
 def _as_json(facts: dict[str, Any]) -> Any:
     """The facts as they will be read back from the journal (tuples become lists)."""
     return json.loads(json.dumps(facts))
-
-
-def _size(path: Path) -> int:
-    if path.is_dir() and not path.is_symlink():
-        return sum(_size(inner) for inner in path.iterdir())
-    return path.lstat().st_size

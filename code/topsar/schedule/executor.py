@@ -55,7 +55,7 @@ class LocalExecutor:
     memory_bytes : int, optional
         The user's limit for all commands together; default: what is available.
     threads : int, optional
-        Cores to use; default: those this process may use.
+        The user's limit of cores; default: those this process may use.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class LocalExecutor:
 
     def __init__(self, *, memory_bytes: int | None = None, threads: int | None = None) -> None:
         self._memory_bytes = memory_bytes
-        self._cores = threads or cores()
+        self._cores = threads
         self._lock = threading.Lock()
         self._running: dict[Handle, int] = {}
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
@@ -79,7 +79,7 @@ class LocalExecutor:
     def limits(self) -> Resources:
         """Cores, and the smaller of the machine's memory and the user's limit."""
         bounds = [memory_limit(), *([self._memory_bytes] if self._memory_bytes is not None else [])]
-        return Resources(memory_bytes=min(bounds), threads=self._cores)
+        return Resources(memory_bytes=min(bounds), threads=self._threads_now())
 
     def memory_in_use(self) -> int:
         """Resident bytes of all commands' processes when last looked at."""
@@ -96,7 +96,10 @@ class LocalExecutor:
         memory = memory_available() + sum(min(used, reserved) for used, reserved in use)
         if self._memory_bytes is not None:
             memory = min(memory, self._memory_bytes - sum(max(0, used - reserved) for used, reserved in use))
-        return Resources(memory_bytes=max(0, memory), threads=self._cores)
+        return Resources(memory_bytes=max(0, memory), threads=self._threads_now())
+
+    def _threads_now(self) -> int:
+        return self._cores or cores()
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
         """Start a command under a thread of its own."""

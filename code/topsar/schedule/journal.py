@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from topsar.model import Ended, Event, Reason, Status
+from topsar.model import Ended, Event, Reason, Resources, Status
 from topsar.schedule.graph import JOURNAL
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _event(line: bytes) -> Event | None:
         fields = json.loads(line)
         fields["time"] = datetime.fromisoformat(fields["time"])
         fields["status"] = Status(fields["status"])
+        if fields.get("granted"):
+            fields["granted"] = Resources(**fields["granted"])
         if fields.get("ended"):
             fields["ended"] = Ended(**fields["ended"] | {"reason": Reason(fields["ended"]["reason"])})
         return Event(**fields)

@@ -1,0 +1,221 @@
+"""What steps will take: their author's table, corrected by what this machine measured.
+
+Every attempt that tells something about its step leaves a line in ``runs/usage.jsonl``. Steps of one kind are alike but
+for their size, so what some of them took says what the next will take: the first steps of a batch teach the later
+ones, and a batch teaches the next batch. The kind holds the version of the engine, so another version learns anew.
+
+Memory and disk are upper bounds: of attempts alike in size, the 95th percentile (of few, the largest), with a margin
+that shrinks as they become more. Where none is alike the table stands, raised by as much as it was ever too low. Time
+is a median: nothing depends on it but what people are told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from topsar.model import Ended, Reason, Resources, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+USAGE = "usage.jsonl"
+"""Name of the file in the runs folder."""
+
+_TELLING = (Reason.DONE, Reason.OUT_OF_MEMORY)
+_REMEMBERED = 100
+"""Attempts per kind, the newest."""
+_ALIKE = 1.5
+"""Sizes are alike when neither is more than this many times the other."""
+_QUANTILE = 0.95
+_MARGIN = 0.25
+"""Added to the bound that a single attempt gives; of n attempts, this over the root of n."""
+_IDLE = 0.25
+"""A step that leaves more of a granted core unused than this has more threads than it can use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one attempt took, beside what the table had said."""
+
+    kind: str
+    size: float
+    threads: int
+    table: Resources
+    table_seconds: float | None
+    peak_memory_bytes: int
+    written_bytes: int
+    seconds: float
+    cpu_s: float
+    is_complete: bool
+
+
+_USAGE: TypeAdapter[Usage] = TypeAdapter(Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a step will take.
+
+    Attributes
+    ----------
+    needs : Resources
+        Upper bounds of memory and disk, and the threads it can use.
+    seconds : float, optional
+        How long it takes with these threads; None if nobody knows.
+    learned_from : int
+        Attempts that this rests on; 0 for the table alone.
+    """
+
+    needs: Resources
+    seconds: float | None = None
+    learned_from: int = 0
+
+    def seconds_on(self, threads: int) -> float:
+        """How long it takes on so many threads; 0 if nobody knows."""
+        return (self.seconds or 0.0) * self.needs.threads / max(1, min(self.needs.threads, threads))
+
+
+class Ledger:
+    """What attempts took, kept in the runs folder.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder; read at once, written when something is added.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> ledger = Ledger(Path(mkdtemp()))
+    >>> step = Step(name="filter", argv=(), signature="", writes=(), kind="demo 1 filter", size=100.0,
+    ...             needs=Resources(memory_bytes=8_000_000))
+    >>> ledger.predict(step).needs.memory_bytes
+    8000000
+    >>> ended = Ended(reason=Reason.DONE, exit_code=0, seconds=3.0, cpu_s=2.9, peak_memory_bytes=2_000_000)
+    >>> ledger.add(step, 1, ended)
+    >>> ledger.predict(step).needs.memory_bytes, ledger.predict(step).seconds
+    (2500000, 3.0)
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self._path = runs / USAGE
+        self._known: dict[str, deque[Usage]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+        self._told: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
+        lines = self._read()
+        for usage in lines:
+            self._known[usage.kind].append(usage)
+        if len(lines) > 2 * sum(len(usages) for usages in self._known.values()):
+            self._rewrite()
+
+    def add(self, step: Step, threads: int, ended: Ended) -> None:
+        """Learn from an attempt that ended; one that failed for another reason than memory tells nothing."""
+        if not step.kind or ended.reason not in _TELLING:
+            return
+        usage = Usage(
+            kind=step.kind,
+            size=step.size,
+            threads=threads,
+            table=step.needs,
+            table_seconds=step.seconds,
+            peak_memory_bytes=ended.peak_memory_bytes,
+            written_bytes=ended.written_bytes,
+            seconds=round(ended.seconds, 3),
+            cpu_s=round(ended.cpu_s, 3),
+            is_complete=ended.reason is Reason.DONE,
+        )
+        self._known[step.kind].append(usage)
+        self._told.pop(step.kind, None)
+        with contextlib.suppress(OSError), self._path.open("ab") as file:  # losing it costs a lesson
+            file.write(_USAGE.dump_json(usage) + b"\n")
+
+    def predict(self, step: Step) -> Forecast:
+        """Say what a step will take."""
+        if not step.kind or step.kind not in self._known:
+            return Forecast(needs=step.needs, seconds=step.seconds)
+        told, place = self._told[step.kind], (step.size, step.needs, step.seconds)
+        if place not in told:
+            told[place] = _predict(step, tuple(self._known[step.kind]))
+        return told[place]
+
+    def _read(self) -> list[Usage]:
+        usages = []
+        with contextlib.suppress(OSError):
+            for line in self._path.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValidationError):
+                    usages.append(_USAGE.validate_json(line))
+        return usages
+
+    def _rewrite(self) -> None:
+        """Forget what is too old to be told from, on disk too."""
+        kept = (usage for usages in self._known.values() for usage in usages)
+        with contextlib.suppress(OSError):
+            part = self._path.with_name(f"{USAGE}.part")
+            part.write_bytes(b"".join(_USAGE.dump_json(usage) + b"\n" for usage in kept))
+            part.replace(self._path)
+
+
+def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:
+    alike = [usage for usage in usages if _is_alike(usage.size, step.size)]
+    whole = [usage for usage in alike if usage.is_complete]
+    if whole:
+        memory = _bound(_scaled(u.peak_memory_bytes, step.needs.memory_bytes, u.table.memory_bytes) for u in alike)
+        disk = _bound(_scaled(u.written_bytes, step.needs.disk_bytes, u.table.disk_bytes) for u in whole)
+    else:
+        memory = _raised(step.needs.memory_bytes, [(u.peak_memory_bytes, u.table.memory_bytes) for u in usages])
+        disk = _raised(step.needs.disk_bytes, [(u.written_bytes, u.table.disk_bytes) for u in usages])
+    threads = _threads(step.needs.threads, [u for u in usages if u.is_complete])
+    return Forecast(
+        needs=Resources(memory_bytes=memory, threads=threads, disk_bytes=disk),
+        seconds=_seconds(step, threads, whole or [u for u in usages if u.is_complete]),
+        learned_from=len(alike) if whole else 0,
+    )
+
+
+def _is_alike(one: float, other: float) -> bool:
+    return max(one, other) <= _ALIKE * min(one, other)
+
+
+def _scaled(measured: int, table: int, table_then: int) -> float:
+    """What was measured, carried over to this size as the table goes with size."""
+    return measured * table / table_then if table and table_then else measured
+
+
+def _bound(values: Iterable[float]) -> int:
+    ordered = sorted(values)
+    quantile = ordered[math.ceil(_QUANTILE * len(ordered)) - 1]
+    return int(quantile * (1 + _MARGIN / math.sqrt(len(ordered))))
+
+
+def _raised(table: int, measured: Iterable[tuple[int, int]]) -> int:
+    return int(table * max([1.0, *(peak / then for peak, then in measured if then)]))
+
+
+def _threads(wish: int, usages: Sequence[Usage]) -> int:
+    """The threads that a step can use: its author's wish, or fewer where granted ones were left idle."""
+    idle = [u.cpu_s / u.seconds for u in usages if u.seconds > 1 and u.threads - u.cpu_s / u.seconds > _IDLE]
+    if not idle or len(idle) < len(usages):
+        return wish
+    return max(1, min(wish, math.ceil(max(idle) - _IDLE)))
+
+
+def _seconds(step: Step, threads: int, usages: Sequence[Usage]) -> float | None:
+    """How long it takes on ``threads``: a median, carried over to this size and these threads."""
+    if not usages:
+        return step.seconds
+    found = []
+    for usage in usages:
+        grown = step.seconds / usage.table_seconds if step.seconds and usage.table_seconds else 1.0
+        if grown == 1.0 and usage.size and step.size:
+            grown = step.size / usage.size
+        used = max(1, min(usage.threads, threads))
+        found.append(usage.seconds * grown * used / threads)
+    return median(found)

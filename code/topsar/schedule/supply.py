@@ -1,0 +1,113 @@
+"""What there is for steps to use, and what each of them asks for: the numbers that admission weighs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from topsar.errors import TopsarError
+from topsar.schedule.record import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Set
+
+    from topsar.model import Resources
+    from topsar.schedule.admission import Grant, Request
+    from topsar.schedule.board import State
+    from topsar.schedule.evidence import Store
+    from topsar.schedule.executor import Executor
+    from topsar.schedule.forecast import Ledger
+    from topsar.schedule.graph import Node, NodeId
+
+_MEASURE_S = 5.0
+
+
+class Supply:
+    """Memory, cores and disk of a run.
+
+    Parameters
+    ----------
+    place : Executor
+        Where steps run.
+    store : Store
+        Where they write.
+    ledger : Ledger
+        What they will take.
+    reserve_bytes : int
+        Disk that is to stay free.
+    """
+
+    def __init__(self, place: Executor, store: Store, ledger: Ledger, reserve_bytes: int) -> None:
+        self._place, self._store, self._ledger, self._reserve_bytes = place, store, ledger, reserve_bytes
+        self._written: dict[NodeId, tuple[float, int]] = {}
+        self._most = place.limits()
+
+    def request(self, state: State) -> Request:
+        """A step as admission sees it; what was learned never makes one too big that has run here before."""
+        forecast = self._ledger.predict(state.node.step)
+        needs = forecast.needs
+        if forecast.learned_from:
+            needs = replace(needs, memory_bytes=min(needs.memory_bytes, self._most.memory_bytes))
+        return state.request(needs)
+
+    def capacity(self, running: Mapping[Node, Grant]) -> Resources:
+        """What all steps together may use; on disk, with what those under way have written of theirs already."""
+        written = {node.id: self._written_by(node) for node, grant in running.items() if grant.request.needs.disk_bytes}
+        self._written = {node_id: self._written[node_id] for node_id in written}
+        sizes = (min(grant.request.needs.disk_bytes, written.get(node.id, 0)) for node, grant in running.items())
+        return replace(self._place.capacity(), disk_bytes=self.free_disk() + sum(sizes))
+
+    def owed(self, waiting: Iterable[State], under_way: Set[int]) -> Mapping[int, int]:
+        """By pair under way, the bytes that its waiting steps have still to write."""
+        owed: Counter[int] = Counter()
+        for state in waiting:
+            if state.rank[0] in under_way and state.node.step.needs.disk_bytes:
+                owed[state.rank[0]] += self.request(state).needs.disk_bytes
+        return owed
+
+    def free_disk(self) -> int:
+        """Bytes free beyond the reserve; negative where it is touched.
+
+        Raises
+        ------
+        TopsarError
+            When the runs folder is gone.
+        """
+        try:
+            return shutil.disk_usage(self._store.runs).free - self._reserve_bytes
+        except OSError as exc:
+            msg = f"the runs folder {self._store.runs} cannot be reached any more: {exc.strerror}"
+            raise TopsarError(msg, hint="was it removed or unmounted? Start again once it is there") from exc
+
+    def disk_text(self) -> str:
+        """What is free, in words."""
+        kept = f", {gigabytes(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""
+        return f"{gigabytes(self.free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
+
+    def pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
+        """What is in use now."""
+        return Pulse(
+            at_s=at_s,
+            running=len(running),
+            memory_bytes=self._place.memory_in_use(),
+            reserved_bytes=sum(grant.request.needs.memory_bytes for grant in running),
+            budget_bytes=self._place.capacity().memory_bytes,
+            disk_free_bytes=self.free_disk() + self._reserve_bytes,
+            waiting_for=waiting_for,
+        )
+
+    def _written_by(self, node: Node) -> int:
+        now = time.monotonic()
+        when, size = self._written.get(node.id, (-_MEASURE_S, 0))
+        if now >= when + _MEASURE_S:
+            when, size = now, self._store.size(node.step)
+            self._written[node.id] = (when, size)
+        return size
+
+
+def gigabytes(size: int) -> str:
+    """``4.20 GB``: powers of ten."""
+    return f"{size / 1e9:.2f} GB"
