@@ -21,7 +21,7 @@ FLOORS = (
     {"kernels"},
     {"sentinel1", "raster"},
     {"engines", "provision", "schedule", "products", "simulate"},
-    {"results"},
+    {"results", "doctor", "terminal"},
     {"workflow"},
     {"cli"},
     {"__main__"},

@@ -15,15 +15,17 @@ import psutil
 
 from topsar import __version__
 from topsar.model import Outcome, Status
-from topsar.schedule import read_journal
+from topsar.schedule import read_journal, read_record
 from topsar.settings import KEYS, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from topsar.engines import Engine
-    from topsar.products.report import PairEntry
+    from topsar.products.report import AttemptEntry, FailureEntry, PairEntry, Timeline
+    from topsar.schedule import RunRecord
+    from topsar.schedule.record import Moment, PlannedJob, PlannedStep
     from topsar.settings import Settings
 
 GIGABYTE = 1_000_000_000
@@ -67,12 +69,14 @@ def _replace(folder: Path, staging: Path) -> None:
 def write_batch_report(
     runs: Path, outcomes: Sequence[Outcome], settings: Settings, started: datetime, seconds: float
 ) -> None:
-    """Write ``report.html``: every pair of the batch, done or not."""
+    """Write ``report.html``: every pair of the batch, done or not, and how the run went, as far as it was recorded."""
     from topsar.products.report import SettingEntry, Totals, write_report
 
     peaks = [event.ended.peak_memory_bytes for one in outcomes for event in one.events if event.ended]
     shown = resolved(settings)["settings"]
     titles = {one.job: one.title for one in outcomes}
+    record = read_record(runs)
+    is_ours = record is not None and record.begun.started >= started  # where nothing ran, it tells of an earlier run
     write_report(
         runs / "report.html",
         title="Sentinel-1 interferograms",
@@ -87,6 +91,8 @@ def write_batch_report(
             peak_memory_bytes=max(peaks, default=None),
             freed_bytes=sum(one.freed_bytes for one in outcomes),
         ),
+        failures=[_failure(runs, one, outcomes) for one in outcomes if not one.is_pair and one.status is Status.FAILED],
+        timeline=_timeline(record) if record and is_ours else None,
     )
 
 
@@ -113,13 +119,97 @@ def _report_entry(runs: Path, outcome: Outcome, titles: Mapping[str, str]) -> Pa
             if step["job"] != outcome.job
         ]
         return PairEntry(pair_id=outcome.job, status=outcome.status, facts=facts, folder=folder, steps=(*fed, *steps))
-    log_file = runs / outcome.job / f"{ended[-1].step}.log" if ended else None
-    tail = log_file.read_text(errors="replace").splitlines()[-20:] if log_file and log_file.is_file() else []
     message = outcome.message
     if folder.is_dir():
         message += f"\n{folder.relative_to(runs)} is left from an earlier run."
     return PairEntry(
-        pair_id=outcome.job, status=outcome.status, message=message, steps=tuple(steps), log_tail=tuple(tail)
+        pair_id=outcome.job,
+        status=outcome.status,
+        message=message,
+        steps=tuple(steps),
+        log_tail=_log_tail(runs, outcome),
+    )
+
+
+def _log_tail(runs: Path, outcome: Outcome) -> tuple[str, ...]:
+    """The last lines of the step that failed; a step that never ran has none, or one of an earlier run."""
+    failed = [event for event in outcome.events if event.status is Status.FAILED and event.ended]
+    if not failed or not (failed[-1].ended and failed[-1].ended.seconds):
+        return ()
+    log_file = runs / outcome.job / f"{failed[-1].step}.log"
+    return tuple(log_file.read_text(errors="replace").splitlines()[-20:]) if log_file.is_file() else ()
+
+
+def _failure(runs: Path, outcome: Outcome, outcomes: Sequence[Outcome]) -> FailureEntry:
+    """A job that failed and feeds pairs."""
+    from topsar.products.report import FailureEntry
+
+    return FailureEntry(
+        title=outcome.title,
+        message=outcome.message,
+        log_tail=_log_tail(runs, outcome),
+        blocks=tuple(one.job for one in outcomes if one.is_pair and outcome.job in _feeding(runs, one.job)),
+    )
+
+
+def _feeding(runs: Path, job: str) -> set[str]:
+    """The jobs that a job reads from, itself among them."""
+    try:
+        return set(json.loads((runs / job / "run.json").read_text())["jobs"])
+    except (OSError, ValueError, KeyError):
+        return set()
+
+
+def _timeline(record: RunRecord) -> Timeline:
+    from topsar.products.report import PulseEntry, Timeline
+
+    found = [step.status for job in record.begun.jobs for step in job.steps]
+    return Timeline(
+        seconds=record.last_s,
+        attempts=tuple(_attempts(record)),
+        pulses=tuple(
+            PulseEntry(
+                at_s=pulse.at_s,
+                memory_bytes=pulse.memory_bytes,
+                reserved_bytes=pulse.reserved_bytes,
+                budget_bytes=pulse.budget_bytes,
+            )
+            for pulse in record.pulses
+        ),
+        steps=len(found),
+        done_before=found.count(Status.CACHED),
+        not_needed=found.count(Status.UNNEEDED),
+    )
+
+
+def _attempts(record: RunRecord) -> Iterator[AttemptEntry]:
+    """Every try of a step, from its start to what came of it; one without an end lasted until the last line."""
+    steps = {(job.id, step.name): (job, step) for job in record.begun.jobs for step in job.steps}
+    under_way: dict[tuple[str, str], Moment] = {}
+    for moment in record.moments:
+        place = (moment.event.job, moment.event.step)
+        if place not in steps or moment.event.freed_bytes:
+            continue
+        if moment.event.status is Status.RUNNING:
+            under_way[place] = moment
+        elif place in under_way:
+            yield _attempt(*steps[place], under_way.pop(place), moment)
+    for place, begun in under_way.items():
+        yield _attempt(*steps[place], begun, replace(begun, at_s=record.last_s))
+
+
+def _attempt(job: PlannedJob, step: PlannedStep, begun: Moment, ended: Moment) -> AttemptEntry:
+    from topsar.products.report import AttemptEntry
+
+    return AttemptEntry(
+        job=job.title,
+        step=step.name,
+        start_s=begun.at_s,
+        end_s=ended.at_s,
+        status=ended.event.status,
+        attempt=begun.event.attempt,
+        predicted_bytes=step.memory_bytes,
+        ended=ended.event.ended,
     )
 
 
@@ -155,6 +245,7 @@ def _steps(runs: Path, jobs: Sequence[str]) -> list[dict[str, Any]]:
                         "seconds": round(event.ended.seconds, 2),
                         "cpu_seconds": round(event.ended.cpu_s, 2),
                         "peak_memory_bytes": event.ended.peak_memory_bytes,
+                        "written_bytes": event.ended.written_bytes,
                     }
                 )
     return found

@@ -1,8 +1,9 @@
 """Which steps start now: pure decisions over numbers.
 
-The oldest step goes first. A younger one may fill a gap that the oldest waiting step cannot use, but only into memory
-that the oldest will not need: everything younger than it, running or starting, must fit beside it. So when the steps
-older than it have ended it starts, and nothing can starve it.
+Steps have an order: oldest first, unless a better one was found beforehand (`rehearsal`). The first goes first. A later
+one may fill a gap that the first waiting step cannot use, but only into memory that this one will not need: everything
+later than it, running or starting, must fit beside it. So when the steps before it have ended it starts, and nothing
+can starve it.
 
 Disk is different from memory: what a step writes stays after it, until the steps that read it are done. So a step may
 only write into what is left when all older pairs under way have written what they still have to; then the oldest of
@@ -55,7 +56,7 @@ class Request:
     Attributes
     ----------
     rank : tuple of int
-        Age: the lower, the older.
+        Its turn: the lower, the earlier. Where nothing better is known, its age.
     pairs : tuple of int
         The pairs it works for, oldest first; none for a step that no pair needs.
     """
@@ -201,8 +202,10 @@ class _Room:
 
 
 def _older(owed: Mapping[int, int], request: Request) -> int:
-    """Bytes that pairs older than a step's have still to write."""
-    return sum(size for pair, size in owed.items() if pair < request.rank[0]) if owed else 0
+    """Bytes that pairs older than a step's have still to write; all of them are older than a step of none."""
+    if not owed:
+        return 0
+    return sum(size for pair, size in owed.items() if not request.pairs or pair < request.pairs[0])
 
 
 class _Cores:

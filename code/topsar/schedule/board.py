@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from topsar.model import Outcome, Resources, Status
@@ -81,9 +82,13 @@ class Board:
         The steps.
     decisions : mapping
         What is to be done with each: WAITING, CACHED or UNNEEDED.
+    order : mapping, optional
+        The place of each waiting step among those that could start; default: oldest first.
     """
 
-    def __init__(self, graph: Graph, decisions: Mapping[NodeId, Decision]) -> None:
+    def __init__(
+        self, graph: Graph, decisions: Mapping[NodeId, Decision], order: Mapping[NodeId, int] = MappingProxyType({})
+    ) -> None:
         self._graph = graph
         self.states: dict[NodeId, State] = {}
         pairs = self._pairs(decisions)
@@ -91,7 +96,7 @@ class Board:
             self.states[node.id] = State(
                 node=node,
                 status=decisions[node.id].status,
-                rank=(pairs[node.id][0] if pairs[node.id] else node.rank, node.rank, place),
+                rank=(order.get(node.id, 0), pairs[node.id][0] if pairs[node.id] else node.rank, node.rank, place),
                 pairs=pairs[node.id],
                 missing=sum(decisions[parent].status is Status.WAITING for parent in node.parents),
             )

@@ -31,11 +31,12 @@ from topsar.schedule.graph import build_graph
 from topsar.schedule.guard import MARK, Guard
 from topsar.schedule.lock import hold_runs
 from topsar.schedule.plan import decide
+from topsar.schedule.rehearsal import Script, find_order
 from topsar.schedule.removal import Remover, size_of
 from topsar.schedule.supply import Supply, gigabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from types import FrameType
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from topsar.schedule.evidence import Inspect
     from topsar.schedule.executor import Executor
     from topsar.schedule.graph import Graph, Node, NodeId
+    from topsar.schedule.plan import Decision
 
 Cleanup = Literal["none", "scratch", "nuclear"]
 
@@ -203,7 +205,7 @@ class _Run:
         self._supply = Supply(place, store, self._ledger, rules.free_disk_bytes)
         decisions = decide(graph, self._chronicle.done, store)
         self._chronicle.begin(mark, rules.workers, decisions, self._ledger)
-        self._board = Board(graph, decisions)
+        self._board = Board(graph, decisions, self._order(decisions))
         self._remover = Remover(store.runs)
         self._window = PairWindow(rules.workers)
         self._running: dict[NodeId, Grant] = {}
@@ -233,6 +235,17 @@ class _Run:
         outcomes = tuple(self._board.outcome(job, self._chronicle.events[job.id]) for job in self._graph.jobs)
         self._chronicle.end(worst(outcome.status for outcome in outcomes).value)
         return outcomes
+
+    def _order(self, decisions: Mapping[NodeId, Decision]) -> Mapping[NodeId, int]:
+        script = Script(
+            graph=self._graph,
+            decisions=decisions,
+            predict=self._ledger.predict,
+            capacity=self._supply.capacity({}),
+            workers=self._rules.workers,
+            going=self._rules.going,
+        )
+        return find_order(script)
 
     # --- before anything starts ----------------------------------------------------------------------------------
 
@@ -302,7 +315,7 @@ class _Run:
         lacks_disk = needs.disk_bytes > capacity.disk_bytes
         enough = replace(capacity, memory_bytes=max(capacity.memory_bytes, needs.memory_bytes), disk_bytes=1 << 62)
         in_reserve = needs.disk_bytes <= capacity.disk_bytes + self._rules.free_disk_bytes
-        if lacks_disk and in_reserve and oldest.rank[0] in self._window.under_way:
+        if lacks_disk and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
             return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
         lack = _lack(node, "disk", needs.disk_bytes, self._supply.disk_text())
         if not lacks_disk:

@@ -64,8 +64,8 @@ class Supply:
         """By pair under way, the bytes that its waiting steps have still to write."""
         owed: Counter[int] = Counter()
         for state in waiting:
-            if state.rank[0] in under_way and state.node.step.needs.disk_bytes:
-                owed[state.rank[0]] += self.request(state).needs.disk_bytes
+            if state.pairs and state.pairs[0] in under_way and state.node.step.needs.disk_bytes:
+                owed[state.pairs[0]] += self.request(state).needs.disk_bytes
         return owed
 
     def free_disk(self) -> int:

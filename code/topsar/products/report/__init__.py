@@ -5,11 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from topsar.products.report.entries import PairEntry, SettingEntry, StepEntry, Totals
+from topsar.products.report.entries import (
+    AttemptEntry,
+    FailureEntry,
+    PairEntry,
+    PulseEntry,
+    SettingEntry,
+    StepEntry,
+    StepKind,
+    Timeline,
+    Totals,
+    step_kinds,
+)
 from topsar.products.report.page import render
 from topsar.raster import write_text
 
-__all__ = ["PairEntry", "SettingEntry", "StepEntry", "Totals", "write_report"]
+__all__ = [
+    "AttemptEntry",
+    "FailureEntry",
+    "PairEntry",
+    "PulseEntry",
+    "SettingEntry",
+    "StepEntry",
+    "StepKind",
+    "Timeline",
+    "Totals",
+    "step_kinds",
+    "write_report",
+]
 
 
 def write_report(
@@ -20,6 +43,8 @@ def write_report(
     machine: Mapping[str, str],
     settings: Sequence[SettingEntry],
     totals: Totals,
+    failures: Sequence[FailureEntry] = (),
+    timeline: Timeline | None = None,
 ) -> None:
     """Write the report of a batch.
 
@@ -35,10 +60,24 @@ def write_report(
         With secrets masked already: values are shown as they come.
     totals : Totals
         Of the whole batch.
+    failures : sequence of FailureEntry
+        Jobs that are no pairs and failed.
+    timeline : Timeline, optional
+        The run, step by step.
 
     Raises
     ------
     ProductError
         If the file cannot be written.
     """
-    write_text(path, render(path.parent, title=title, pairs=pairs, machine=machine, settings=settings, totals=totals))
+    text = render(
+        path.parent,
+        title=title,
+        pairs=pairs,
+        machine=machine,
+        settings=settings,
+        totals=totals,
+        failures=failures,
+        timeline=timeline,
+    )
+    write_text(path, text)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import date
-from html import escape
 
 import numpy as np
 
 from topsar.products.report.entries import PairEntry
+from topsar.products.report.wording import round_step, safe
 
 WIDTH, HEIGHT = 880, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 18, 42
 MAX_LABELS = 16
-FAILED, LOW, HIGH = "#b3372f", (0xC9, 0xD6, 0xDE), (0x14, 0x5A, 0x75)
+FAINTEST = 0.2
+"""How much of the ink a line without any coherence has."""
 Node = tuple[float, float]
 
 
@@ -72,33 +73,27 @@ def _baseline_range(baselines: dict[date, float]) -> tuple[float, float]:
 
 def _line(pair: PairEntry, start: Node, end: Node) -> str:
     coherence = pair.number("coherence_mean")
-    style = f'stroke="{_shade(coherence)}" stroke-width="2"'
+    style = f'class="pair-done" stroke-opacity="{_strength(coherence):.2f}"'
     if not pair.is_done:
-        style = f'stroke="{FAILED}" stroke-width="1.5" stroke-dasharray="5 4"'
+        style = 'class="pair-failed" stroke-dasharray="5 4"'
     known = "" if coherence is None else f", coherence {coherence:.2f}"
-    about = f"<title>{escape(pair.pair_id)}: {pair.status.value}{known}</title>"
+    about = f"<title>{safe(pair.pair_id)}: {pair.status.value}{known}</title>"
     return f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" {style}>{about}</line>'
 
 
-def _shade(coherence: float | None) -> str:
+def _strength(coherence: float | None) -> float:
     share = min(max(0.5 if coherence is None else coherence, 0.0), 1.0)
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(LOW, HIGH, strict=True))
+    return FAINTEST + (1 - FAINTEST) * share
 
 
 def _dot(day: date, place: Node, baseline: float) -> str:
     about = f"<title>{day}: {baseline:+.0f} m</title>"
-    return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" fill="#1d2733">{about}</circle>'
-
-
-def _round_step(least: float) -> float:
-    """The smallest 1, 2 or 5 times a power of ten that is not below ``least``."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= least)
+    return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" class="ink">{about}</circle>'
 
 
 def _axes(dates: Sequence[date], baselines: dict[date, float], place: dict[date, Node]) -> str:
     bottom = HEIGHT - BOTTOM
-    parts = [f'<path d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}" fill="none" stroke="#c3ccd4"/>']
+    parts = [f'<path d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}" class="axis"/>']
     shown = dates[:: -(-len(dates) // MAX_LABELS)]
     last_x = float("-inf")
     for day in shown:
@@ -108,10 +103,10 @@ def _axes(dates: Sequence[date], baselines: dict[date, float], place: dict[date,
             parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="{anchor}">{day}</text>')
             last_x = x
     low, high = _baseline_range(baselines)
-    step = _round_step((high - low) / 6)
+    step = round_step((high - low) / 6)
     for value in np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step:
         y = bottom - (value - low) / (high - low) * (bottom - TOP)
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#eef1f4"/>')
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.0f} m</text>'.replace(">-", ">−"))
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 6}">Perpendicular baseline relative to {dates[0]}</text>')
     return "".join(parts)

@@ -18,17 +18,16 @@ from PIL import Image
 
 from topsar import __version__
 from topsar.model import Status
-from topsar.products.report.entries import PairEntry, SettingEntry, StepEntry, Totals
+from topsar.products.report.entries import FailureEntry, PairEntry, SettingEntry, StepEntry, Timeline, Totals
 from topsar.products.report.network import network_svg
 from topsar.products.report.style import CSS
+from topsar.products.report.timeline import timeline_section
+from topsar.products.report.wording import DASH, bytes_text, rate_text, safe, seconds_text
 
 PICTURES = ("filtered_phase", "displacement", "coherence", "unwrapped_phase")
 THUMBNAIL_WIDTH, SMALL_THUMBNAIL_WIDTH = 480, 320
 MANY_PAIRS = 40
 """From so many pairs on, thumbnails are smaller and two for a pair."""
-
-DASH = "–"
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def render(
@@ -39,6 +38,8 @@ def render(
     machine: Mapping[str, str],
     settings: Sequence[SettingEntry],
     totals: Totals,
+    failures: Sequence[FailureEntry],
+    timeline: Timeline | None,
 ) -> str:
     """The page as text; ``folder`` is where it will lie."""
     many = len(pairs) >= MANY_PAIRS
@@ -46,10 +47,11 @@ def render(
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_safe(title)}</title><style>{CSS}</style></head><body><main>"
-        f"{_head(title, pairs, machine, totals)}{_networks(pairs)}{_table(pairs, folder)}"
-        f"<h2>Pair by pair</h2>{sections}{_machine(machine)}{_settings(settings)}"
-        f"<footer>Written by topsar {_safe(__version__)}. Phase is reference times conjugate of secondary; "
+        f"<title>{safe(title)}</title><style>{CSS}</style></head><body><main>"
+        f"{_head(title, pairs, machine, totals)}{_failures(failures, pairs)}{_networks(pairs)}"
+        f"{_table(pairs, folder)}{timeline_section(timeline)}<h2>Pair by pair</h2>{sections}"
+        f"{_machine(machine)}{_settings(settings)}"
+        f"<footer>Written by topsar {safe(__version__)}. Phase is reference times conjugate of secondary; "
         "displacement is along the line of sight, positive toward the satellite.</footer></main></body></html>\n"
     )
 
@@ -63,25 +65,53 @@ def _head(title: str, pairs: Sequence[PairEntry], machine: Mapping[str, str], to
     chips = [(f"{done} of {len(pairs)}", "pairs done", ""), (seconds_text(totals.seconds), "wall time", "")]
     if failed:
         chips.insert(1, (str(failed), "not done", "bad"))
+    fresh = sum(pair.status is Status.DONE for pair in pairs)
+    if fresh and totals.seconds:
+        chips.append((rate_text(3600 * fresh / totals.seconds), "pairs per hour", ""))
     if totals.peak_memory_bytes:
         chips.append((bytes_text(totals.peak_memory_bytes), "peak memory of a step", ""))
     if totals.freed_bytes:
         chips.append((bytes_text(totals.freed_bytes), "scratch removed", ""))
     boxes = "".join(
-        f'<div class="{style}"><b>{_safe(value)}</b><span>{name}</span></div>' for value, name, style in chips
+        f'<div class="{style}"><b>{safe(value)}</b><span>{name}</span></div>' for value, name, style in chips
     )
     where = ", ".join(str(value) for value in machine.values())
     started = f"{totals.started:%Y-%m-%d %H:%M} {totals.started:%Z}".strip()
     return (
-        f'<h1>{_safe(title)}</h1><div class="muted">{_safe(started)}'
-        f'{" · " + _safe(where) if where else ""}</div><div class="summary">{boxes}</div>'
+        f'<h1>{safe(title)}</h1><div class="muted">{safe(started)}'
+        f'{" · " + safe(where) if where else ""}</div><div class="summary">{boxes}</div>'
     )
+
+
+def _failures(failures: Sequence[FailureEntry], pairs: Sequence[PairEntry]) -> str:
+    if not failures:
+        return ""
+    numbers = {pair.pair_id: (number, pair) for number, pair in enumerate(pairs, 1)}
+    sections = []
+    for failure in failures:
+        names = [
+            f'<a href="#pair-{numbers[pair_id][0]}">{safe(_name(numbers[pair_id][1]))}</a>'
+            for pair_id in failure.blocks
+            if pair_id in numbers
+        ]
+        blocked = f'<div class="muted small">Pairs that need it: {", ".join(names)}</div>' if names else ""
+        sections.append(
+            f'<section class="pair"><header><h3>{safe(failure.title)}</h3>{_badge(Status.FAILED)}</header>'
+            f"{_error(failure.message, failure.log_tail)}{blocked}</section>"
+        )
+    return f"<h2>Failures outside the pairs</h2>{''.join(sections)}"
+
+
+def _error(message: str, log_tail: Sequence[str]) -> str:
+    error = f'<div class="error">{safe(message)}</div>' if message else ""
+    log = "\n".join(log_tail)
+    return error + (f'<div class="muted small">Last lines of the log</div><pre>{safe(log)}</pre>' if log else "")
 
 
 def _networks(pairs: Sequence[PairEntry]) -> str:
     tracks = sorted({pair.track for pair in pairs})
     drawn = [(track, network_svg([pair for pair in pairs if pair.track == track])) for track in tracks]
-    plots = [f'<div class="muted small">Track {_safe(track) or DASH}</div>{svg}' for track, svg in drawn if svg]
+    plots = [f'<div class="muted small">Track {safe(track) or DASH}</div>{svg}' for track, svg in drawn if svg]
     return f"<h2>Network</h2>{''.join(plots)}" if plots else ""
 
 
@@ -108,22 +138,20 @@ def _row(pair: PairEntry, number: int, folder: Path) -> str:
         seconds_text(seconds) if seconds else DASH,
         bytes_text(peak) if peak else DASH,
     )
-    cells = "".join(f'<td class="n">{_safe(text)}</td>' for text in numbers)
+    cells = "".join(f'<td class="n">{safe(text)}</td>' for text in numbers)
     products = f'<a href="{_link(pair.folder, folder)}/">folder</a>' if pair.folder else DASH
     return (
-        f'<tr><td class="nowrap"><a href="#pair-{number}">{_safe(_name(pair))}</a></td><td>{_badge(pair.status)}</td>'
+        f'<tr><td class="nowrap"><a href="#pair-{number}">{safe(_name(pair))}</a></td><td>{_badge(pair.status)}</td>'
         f"{cells}<td>{products}</td></tr>"
     )
 
 
 def _section(pair: PairEntry, number: int, folder: Path, *, many: bool) -> str:
-    error = f'<div class="error">{_safe(pair.message)}</div>' if pair.message and not pair.is_done else ""
-    log = "\n".join(pair.log_tail)
-    tail = f'<div class="muted small">Last lines of the log</div><pre>{_safe(log)}</pre>' if log else ""
+    error = _error("" if pair.is_done else pair.message, pair.log_tail)
     details = _facts(pair.facts) + _steps(pair.steps)
     return (
-        f'<section class="pair" id="pair-{number}"><header><h3>{_safe(_name(pair))}</h3>{_badge(pair.status)}'
-        f'<span class="muted small">{_safe(pair.pair_id)}</span></header>{error}{tail}'
+        f'<section class="pair" id="pair-{number}"><header><h3>{safe(_name(pair))}</h3>{_badge(pair.status)}'
+        f'<span class="muted small">{safe(pair.pair_id)}</span></header>{error}'
         f"{_pictures(pair, folder, many=many)}{f'<div class=columns>{details}</div>' if details else ''}</section>"
     )
 
@@ -138,14 +166,14 @@ def _pictures(pair: PairEntry, folder: Path, *, many: bool) -> str:
         if data:
             figures.append(
                 f'<a href="{_link(path, folder)}"><img src="data:image/png;base64,{data}" '
-                f'alt="{_safe(name.replace("_", " "))} of {_safe(_name(pair))}"></a>'
+                f'alt="{safe(name.replace("_", " "))} of {safe(_name(pair))}"></a>'
             )
     return f'<div class="pictures">{"".join(figures)}</div>' if figures else ""
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
     rows = [(label, _fact(key, facts)) for key, label in _FACT_LABELS.items() if facts.get(key) not in (None, "")]
-    body = "".join(f"<tr><td>{label}</td><td>{_safe(text)}</td></tr>" for label, text in rows if text)
+    body = "".join(f"<tr><td>{label}</td><td>{safe(text)}</td></tr>" for label, text in rows if text)
     return f'<table class="facts"><tbody>{body}</tbody></table>' if body else ""
 
 
@@ -157,7 +185,7 @@ def _steps(steps: Sequence[StepEntry]) -> str:
     for step in steps:
         share = 100 * (step.seconds or 0.0) / longest
         rows.append(
-            f"<tr><td>{_safe(step.name)}</td><td>{_badge(step.status)}</td>"
+            f"<tr><td>{safe(step.name)}</td><td>{_badge(step.status)}</td>"
             f'<td class="n">{DASH if step.seconds is None else seconds_text(step.seconds)}</td>'
             f'<td class="bars"><span class="bar" style="width:{share:.0f}%"></span></td>'
             f'<td class="n">{bytes_text(step.peak_memory_bytes) if step.peak_memory_bytes else DASH}</td></tr>'
@@ -167,14 +195,14 @@ def _steps(steps: Sequence[StepEntry]) -> str:
 
 
 def _machine(machine: Mapping[str, str]) -> str:
-    rows = "".join(f"<tr><td>{_safe(key)}</td><td>{_safe(value)}</td></tr>" for key, value in machine.items())
+    rows = "".join(f"<tr><td>{safe(key)}</td><td>{safe(value)}</td></tr>" for key, value in machine.items())
     return f'<h2>Machine</h2><table class="facts"><tbody>{rows}</tbody></table>' if rows else ""
 
 
 def _settings(settings: Sequence[SettingEntry]) -> str:
     rows = "".join(
-        f'<tr><td class="nowrap">{_safe(s.key)}</td><td>{_safe(s.value)}</td><td class="nowrap">{_safe(s.origin)}</td>'
-        f'<td class="muted">{_safe(s.meaning)}</td></tr>'
+        f'<tr><td class="nowrap">{safe(s.key)}</td><td>{safe(s.value)}</td><td class="nowrap">{safe(s.origin)}</td>'
+        f'<td class="muted">{safe(s.meaning)}</td></tr>'
         for s in settings
     )
     head = "<tr><th>Key</th><th>Value</th><th>From</th><th>Meaning</th></tr>"
@@ -249,31 +277,6 @@ def _badge(status: Status) -> str:
 
 def _number(value: float | None, spec: str) -> str:
     return DASH if value is None else format(value, spec).replace("-", "−")
-
-
-def seconds_text(seconds: float) -> str:
-    """``0.4 s``, ``44 s``, ``3 min 20 s``, ``1 h 02 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def bytes_text(count: int) -> str:
-    """``512 B``, ``3.4 MB``, ``1.9 GB``: powers of ten."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit in ("B", "kB") or size >= 99.5 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def _safe(text: object) -> str:
-    """Text for HTML, without terminal escapes and control characters."""
-    return escape(CONTROL.sub("", str(text)))
 
 
 def _link(path: Path, folder: Path) -> str:

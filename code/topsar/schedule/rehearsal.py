@@ -1,0 +1,232 @@
+"""The scheduler's decisions without processes: what a batch will take, and in which order it is done soonest.
+
+The same board and the same admission as in a run, on a clock that jumps from one end of a step to the next. Rehearsing
+is cheap, so before a run several orders are tried: oldest first; the longest chain of waiting steps first, which keeps
+a batch from ending with one long chain alone; and random variations of that. Another order than oldest first must be
+worth it, and needs the time of every step to be known.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from topsar.model import Lifetime, Status
+from topsar.schedule.admission import Grant, PairWindow, choose
+from topsar.schedule.board import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping
+
+    from topsar.model import Resources, Step
+    from topsar.schedule.forecast import Forecast
+    from topsar.schedule.graph import Graph, Node, NodeId
+    from topsar.schedule.plan import Decision
+
+_OLDEST_FIRST: Mapping[NodeId, int] = MappingProxyType({})
+_TRIALS, _TRIED_STEPS = 150, 6000
+"""So many orders are tried at most, and so many steps altogether."""
+_WORTH = 0.95
+"""Another order than oldest first must end before this part of its time."""
+_VARIATION = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Script:
+    """What is rehearsed.
+
+    Attributes
+    ----------
+    graph : Graph
+        All steps.
+    decisions : mapping
+        What is to be done with each, as `plan_jobs` says.
+    predict : callable
+        What a step will take, such as `Ledger.predict`.
+    capacity : Resources
+        What all steps together may use; of the disk, what is free at the start.
+    workers : int, optional
+        Pairs under way at once.
+    going : container of Lifetime
+        What is removed once nobody needs it.
+    """
+
+    graph: Graph
+    decisions: Mapping[NodeId, Decision]
+    predict: Callable[[Step], Forecast]
+    capacity: Resources
+    workers: int | None = None
+    going: Container[Lifetime] = (Lifetime.SCRATCH,)
+
+    @property
+    def waiting(self) -> list[Node]:
+        """Steps that have to run, each after those that it reads from."""
+        return [node for node in self.graph.nodes.values() if self.decisions[node.id].status is Status.WAITING]
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the time of every step that has to run is known."""
+        return all(self.predict(node.step).seconds is not None for node in self.waiting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a run will take.
+
+    Attributes
+    ----------
+    seconds : float
+        From the first start to the last end.
+    peak_memory_bytes : int
+        Most memory set aside at once.
+    peak_disk_bytes : int
+        Most that lies on the disk at once, of what the run writes.
+    starts : mapping
+        When each step starts, seconds.
+    unfitting : tuple of NodeId
+        Steps that find no room although nothing runs; what reads from them never starts either.
+    """
+
+    seconds: float
+    peak_memory_bytes: int
+    peak_disk_bytes: int
+    starts: Mapping[NodeId, float]
+    unfitting: tuple[NodeId, ...] = ()
+
+
+def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Rehearsal:
+    """Go through a run as the scheduler would.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from topsar.model import Job, Resources, Step
+    >>> from topsar.schedule.forecast import Forecast
+    >>> from topsar.schedule.graph import build_graph
+    >>> from topsar.schedule.plan import plan_jobs
+    >>> steps = [Step(name=name, argv=(), signature="", writes=(), seconds=10) for name in ("one", "two")]
+    >>> jobs = [Job(id=step.name, title=step.name, steps=(step,)) for step in steps]
+    >>> def predict(step):
+    ...     return Forecast(needs=Resources(memory_bytes=3), seconds=step.seconds)
+    >>> def seconds(memory):
+    ...     decisions = plan_jobs(jobs, runs=Path("none"), inspect=lambda path: {})
+    ...     capacity = Resources(memory_bytes=memory, threads=2)
+    ...     script = Script(graph=build_graph(jobs), decisions=decisions, predict=predict, capacity=capacity)
+    ...     return rehearse(script).seconds
+    >>> seconds(memory=6), seconds(memory=5)
+    (10.0, 20.0)
+    """
+    stage = _Stage(script, order)
+    stage.play()
+    return Rehearsal(
+        seconds=stage.now,
+        peak_memory_bytes=stage.peak_memory,
+        peak_disk_bytes=stage.peak_disk,
+        starts=stage.starts,
+        unfitting=tuple(stage.unfitting),
+    )
+
+
+def find_order(script: Script) -> Mapping[NodeId, int]:
+    """Find an order of the waiting steps in which the batch is done soon; empty for oldest first."""
+    waiting = script.waiting
+    trials = min(_TRIALS, _TRIED_STEPS // max(1, len(waiting)))
+    if trials < 2 or not script.is_timed:
+        return _OLDEST_FIRST
+    best, order = rehearse(script).seconds * _WORTH, _OLDEST_FIRST
+    chance = random.Random(0)
+    tails = _tails(script, waiting)
+    for trial in range(trials):
+        spread = _VARIATION if trial else 0.0
+        weights = {node: tail * (1 + spread * (chance.random() - 0.5)) for node, tail in tails.items()}
+        tried = {node: place for place, node in enumerate(sorted(weights, key=weights.__getitem__, reverse=True))}
+        seconds = rehearse(script, tried).seconds
+        if seconds < best:
+            best, order = seconds, tried
+    return order
+
+
+def _tails(script: Script, waiting: Iterable[Node]) -> dict[NodeId, float]:
+    """By step, seconds from its start to the end of the longest chain of steps that begins with it."""
+    tails: dict[NodeId, float] = {}
+    for node in reversed(list(waiting)):
+        after = max((tails.get(child, 0.0) for child in node.children), default=0.0)
+        tails[node.id] = script.predict(node.step).seconds_on(script.capacity.threads) + after
+    return tails
+
+
+class _Stage:
+    """A rehearsal under way."""
+
+    def __init__(self, script: Script, order: Mapping[NodeId, int]) -> None:
+        self._script = script
+        self._board = Board(script.graph, script.decisions, order)
+        self._window = PairWindow(script.workers)
+        self._running: dict[NodeId, Grant] = {}
+        self._ends: list[tuple[float, int, NodeId]] = []
+        self._lying: Counter[str] = Counter()
+        self.now = 0.0
+        self.peak_memory = self.peak_disk = 0
+        self.starts: dict[NodeId, float] = {}
+        self.unfitting: list[NodeId] = []
+        for rank, job in enumerate(script.graph.jobs):
+            if job.is_pair and self._board.job_is_settled(job):
+                self._window.leave(rank)
+
+    def play(self) -> None:
+        self._admit()
+        while self._ends:
+            self.now, _, node_id = heapq.heappop(self._ends)
+            self._end(node_id, Status.DONE)
+            self._admit()
+
+    def _admit(self) -> None:
+        while True:
+            predict = self._script.predict
+            requests = [state.request(predict(state.node.step).needs) for state in self._board.ready()]
+            left = replace(
+                self._script.capacity, disk_bytes=self._script.capacity.disk_bytes - sum(self._lying.values())
+            )
+            for grant in choose(requests, tuple(self._running.values()), left, self._window, self._owed()):
+                self._start(grant)
+            if self._running or not requests:
+                return
+            oldest = next((request for request in requests if self._window.admits(request.pairs)), None)
+            if oldest is None:
+                return
+            self.unfitting.append(oldest.id)
+            self._end(oldest.id, Status.FAILED)
+
+    def _owed(self) -> Mapping[int, int]:
+        owed: Counter[int] = Counter()
+        for state in self._board.waiting():
+            if state.pairs and state.pairs[0] in self._window.under_way and state.node.step.needs.disk_bytes:
+                owed[state.pairs[0]] += self._script.predict(state.node.step).needs.disk_bytes
+        return owed
+
+    def _start(self, grant: Grant) -> None:
+        node_id = grant.request.id
+        self._board.start(node_id)
+        self._running[node_id] = grant
+        self.starts[node_id] = self.now
+        seconds = self._script.predict(self._script.graph.nodes[node_id].step).seconds_on(grant.threads)
+        heapq.heappush(self._ends, (self.now + seconds, len(self.starts), node_id))
+        needs = [one.request.needs for one in self._running.values()]
+        self.peak_memory = max(self.peak_memory, sum(need.memory_bytes for need in needs))
+        self.peak_disk = max(self.peak_disk, sum(need.disk_bytes for need in needs) + sum(self._lying.values()))
+
+    def _end(self, node_id: NodeId, status: Status) -> None:
+        node, grant = self._script.graph.nodes[node_id], self._running.pop(node_id, None)
+        if grant is not None and grant.request.needs.disk_bytes:
+            for artifact in node.step.writes:
+                self._lying[artifact.path] += grant.request.needs.disk_bytes // len(node.step.writes)
+        others = self._board.settle(node_id, status)
+        for _, path in self._board.releasable(node_id, self._script.going):
+            self._lying.pop(path, None)
+        for settled in (node, *(state.node for state in others)):
+            if settled.job.is_pair and self._board.job_is_settled(settled.job):
+                self._window.leave(settled.rank)

@@ -1,0 +1,52 @@
+"""The plan of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topsar.model import Status
+from topsar.products.report.wording import DASH, bytes_text, plain, seconds_text
+from topsar.terminal.table import LONGEST_TITLE, cut, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from topsar.schedule.record import PlannedJob, PlannedStep
+
+_SAID = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}
+
+
+def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: int = 120) -> str:
+    """What a run would do: every step of every job, and lines of totals.
+
+    Parameters
+    ----------
+    jobs : sequence of PlannedJob
+        In the order in which they are shown.
+    totals : mapping
+        Name -> value, as text.
+    width : int
+        Titles and reasons are cut so that no line is longer, as far as numbers allow.
+    """
+    rows = [_planned(job, step, is_first=place == 0) for job in jobs for place, step in enumerate(job.steps)]
+    heads = ["pair or shared work", "step", "status", "why", "memory", "threads", "disk", "time"]
+    longest = max((len(row[0]) for row in rows), default=0)
+    fixed = sum(max(len(row[place]) for row in [heads, *rows]) + 2 for place in (1, 2, 4, 5, 6, 7))
+    why = max(width - fixed - max(longest, len(heads[0])) - 2, len(heads[3]))
+    steps = table(heads, [[*row[:3], cut(row[3], why), *row[4:]] for row in rows], texts=4) if rows else ""
+    name = max((len(key) for key in totals), default=0)
+    lines = "\n".join(f"{key:<{name}}  {plain(value)}" for key, value in totals.items())
+    return "\n\n".join(part for part in (steps, lines) if part)
+
+
+def _planned(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]:
+    needs = ["", "", "", ""]
+    if step.status is Status.WAITING:
+        needs = [
+            bytes_text(step.memory_bytes),
+            str(step.threads),
+            bytes_text(step.disk_bytes),
+            DASH if step.seconds is None else seconds_text(step.seconds),
+        ]
+    title = cut(job.title, LONGEST_TITLE) if is_first else ""
+    return [title, cut(step.name, 20), _SAID.get(step.status, step.status.value), plain(step.why), *needs]
