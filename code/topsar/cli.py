@@ -10,8 +10,10 @@ import argparse
 import logging
 import os
 import re
+import shutil
 import sys
 import textwrap
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,11 +31,17 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+WATCH_S = 2.0
+CLEAR = "\x1b[H\x1b[2J"
+
 DESCRIPTION = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
 EXAMPLES = {
     "": """
   topsar demo                        make a small data set, process it, compare with its truth
+  topsar doctor                      check machine, settings and inputs before anything runs
+  topsar plan                        what a run would do, and what it would take
   topsar run                         process pairs.txt with the products in data/raw
+  topsar status --watch              how the run is getting on, from another terminal
   topsar run --help                  flags of a verb
   topsar settings                    every setting, its value, where it comes from, what it means
 """,
@@ -44,6 +52,24 @@ EXAMPLES = {
   topsar run -o UNWRAPPER=none -o FILTER_STRENGTH=0
 
 folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (results)
+""",
+    "plan": """
+  topsar plan
+  topsar plan --posting 40           what another posting would make anew
+""",
+    "status": """
+  topsar status
+  topsar status --watch              again every two seconds, until the run is over
+  topsar status --json
+""",
+    "doctor": """
+  topsar doctor
+  topsar doctor --json
+""",
+    "clean": """
+  topsar clean --dry-run             list what would go
+  topsar clean                       remove what no run of these pairs needs any more
+  topsar clean --cleanup nuclear     all but products, facts and logs
 """,
     "demo": """
   topsar demo
@@ -122,6 +148,59 @@ def run(args: argparse.Namespace) -> int:
     return _tell(outcomes, settings.data / "runs")
 
 
+def plan(args: argparse.Namespace) -> int:
+    """Show what a run would do and take, without doing it."""
+    from topsar import workflow
+    from topsar.terminal import plan_text, plan_totals
+
+    settings = _load(args)
+    batch, preview = workflow.preview(settings)
+    print(plan_text(preview.jobs, totals=plan_totals(preview, refused=len(batch.refused)), width=_width()))
+    return EXIT_FAILED if batch.refused or preview.rehearsal.unfitting else 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show how the newest run is getting on, or how it ended."""
+    from topsar.schedule import find_holder, read_record
+    from topsar.terminal import status_json, status_text
+
+    runs = args.data / "runs"
+    while True:
+        holder, record = find_holder(runs), read_record(runs)  # in this order: a run may end in between
+        if record is None:
+            print(f"no run has left a record in {runs}", file=sys.stderr)
+            return EXIT_FAILED
+        now = time.time()
+        text = (
+            status_json(record, holder, now=now) if args.json else status_text(record, holder, now=now, width=_width())
+        )
+        if args.watch and sys.stdout.isatty():
+            text = CLEAR + text
+        print(text, flush=True)
+        if not args.watch or record.end is not None or holder is None or holder.is_alive is False:
+            return 0
+        time.sleep(WATCH_S)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Check machine, settings, inputs, engine, memory, disk and credentials; say how to mend each finding."""
+    from topsar.doctor import Grade, as_json, describe, examine, worst
+
+    findings = examine(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=dict(args.flags))
+    print(as_json(findings) if args.json else describe(findings))
+    return EXIT_FAILED if worst(findings) is Grade.PROBLEM else 0
+
+
+def clean(args: argparse.Namespace) -> int:
+    """Remove what no run of the listed pairs needs any more; of other pairs, whatever is no result."""
+    from topsar import workflow
+    from topsar.terminal import removable_text
+
+    found = workflow.clean(_load(args), dry_run=args.dry_run)
+    print(removable_text(found, is_dry=args.dry_run))
+    return 0
+
+
 def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
     from topsar import workflow
@@ -176,9 +255,16 @@ def step(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> Settings:
     from topsar.settings import load_settings
 
+    return load_settings(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=dict(args.flags))
+
+
+def _env_file(args: argparse.Namespace) -> Path | None:
     default_env = Path(".env")
-    env_file = args.env or (default_env if default_env.is_file() else None)
-    return load_settings(env_file=env_file, data=args.data, pairs=args.pairs, flags=dict(args.flags))
+    return args.env or (default_env if default_env.is_file() else None)
+
+
+def _width() -> int:
+    return max(80, shutil.get_terminal_size((120, 24)).columns)
 
 
 def _tell(outcomes: Sequence[Outcome], runs: Path) -> int:
@@ -207,6 +293,25 @@ def build_parser() -> argparse.ArgumentParser:
 
     verb = _add_verb(verbs, "run", run, help="process all pairs")
     _add_places(verb)
+    _add_settings(verb)
+
+    verb = _add_verb(verbs, "plan", plan, help="what a run would do, and what it would take")
+    _add_places(verb)
+    _add_settings(verb)
+
+    verb = _add_verb(verbs, "status", status, help="how the newest run is getting on, or how it ended")
+    verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
+    verb.add_argument("--json", action="store_true", help="for programs: every step")
+    verb.add_argument("--watch", action="store_true", help="again and again, until the run is over")
+
+    verb = _add_verb(verbs, "doctor", doctor, help="check machine, settings and inputs; say how to mend what is wrong")
+    _add_places(verb)
+    verb.add_argument("--json", action="store_true", help="for programs")
+    _add_settings(verb)
+
+    verb = _add_verb(verbs, "clean", clean, help="remove intermediate files that no run of these pairs needs any more")
+    _add_places(verb)
+    verb.add_argument("--dry-run", action="store_true", help="list them and leave them")
     _add_settings(verb)
 
     verb = _add_verb(verbs, "demo", demo, help="make a small data set, process it, compare with its truth")

@@ -110,6 +110,14 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _dask_scheduler(value: object) -> object:
+    text = str(value).strip()
+    if not re.fullmatch(r"(?:(?:tcp|tls)://\S+:\d+|slurm)?", text):
+        msg = "expected tcp://host:port, tls://host:port, slurm, or empty"
+        raise ValueError(msg)
+    return text
+
+
 def _polarisation(value: object) -> object:
     return "auto" if _lower(value) == "auto" else value.upper() if isinstance(value, str) else value
 
@@ -236,11 +244,13 @@ class Settings(Options, BaseSettings):
     memory_gb: Annotated[Literal["auto"] | Annotated[float, Field(gt=0)], Lower] = _key(
         "MEMORY_GB", "auto", "Memory for all steps together in GB; auto takes what is free", "auto or a number above 0"
     )
-    cleanup: Annotated[Literal["none", "scratch"], Lower] = _key(
+    disk_reserve_gb: float = _key("DISK_RESERVE_GB", 2.0, "Disk space in GB that is left free", "a number from 0", ge=0)
+    cleanup: Annotated[Literal["none", "scratch", "nuclear"], Lower] = _key(
         "CLEANUP",
         "scratch",
-        "scratch removes intermediate files as soon as no later step needs them, none keeps all",
-        "none or scratch",
+        "scratch removes the large intermediate files as soon as no later step needs them; nuclear removes everything "
+        "but products, facts and logs; none keeps all",
+        "none, scratch or nuclear",
     )
     retries: int = _key(
         "RETRIES",
@@ -249,6 +259,16 @@ class Settings(Options, BaseSettings):
         "a whole number from 0 to 10",
         ge=0,
         le=10,
+    )
+    executor: Annotated[Literal["local", "dask"], Lower] = _key(
+        "EXECUTOR", "local", "Where steps run: on this machine, or on the workers of a Dask cluster", "local or dask"
+    )
+    dask_scheduler: Annotated[str, BeforeValidator(_dask_scheduler)] = _key(
+        "DASK_SCHEDULER",
+        "",
+        "With EXECUTOR=dask, the address of its scheduler; slurm starts workers as jobs of that queue, as Dask's own "
+        "configuration of jobqueue.slurm says",
+        "tcp://host:port, tls://host:port, slurm, or empty",
     )
     opentopo_api_key: SecretStr = _key(
         "OPENTOPO_API_KEY",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,18 +14,29 @@ from typing import TYPE_CHECKING
 from topsar import __version__
 from topsar.engines import Engine, Inputs, Plan, get_engine, step_argv
 from topsar.errors import SettingsError
-from topsar.model import Artifact, Job, Outcome, Resources, Status, Step
+from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.pairs_file import read_pairs
 from topsar.provision import ListedPair, find_dem, find_pairs, find_pass_orbits
 from topsar.raster import inspect, write_json, write_text
 from topsar.results import GIGABYTE, write_batch_report, write_products
-from topsar.schedule import Budget, Progress, hold_runs, run_jobs
+from topsar.schedule import (
+    GOING,
+    Budget,
+    Progress,
+    Store,
+    find_removable,
+    hold_runs,
+    preview_jobs,
+    remove_all,
+    run_jobs,
+)
 from topsar.settings import load_settings, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topsar.model import Event
+    from topsar.schedule import Executor, Preview, Removable
     from topsar.settings import Settings
     from topsar.simulate.compare import Closure, Comparison
 
@@ -32,6 +44,46 @@ log = logging.getLogger(__name__)
 
 PRODUCTS_VERSION = "products 1"
 """Enters the key of the step that writes products: raised when they would look otherwise."""
+PRODUCTS_START_S, PRODUCTS_S = 2.5, 4e-6
+"""Seconds that this step takes, and per pixel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a list of pairs comes to: jobs, the text that their steps read, and pairs that cannot be processed."""
+
+    engine: Engine
+    plan: Plan
+    jobs: tuple[Job, ...]
+    listed: tuple[ListedPair, ...]
+
+    @property
+    def refused(self) -> tuple[ListedPair, ...]:
+        """Pairs that cannot be processed."""
+        return tuple(one for one in self.listed if one.problem)
+
+
+def prepare(settings: Settings) -> Batch:
+    """Find what the listed pairs need and turn them into jobs; writes nothing.
+
+    Raises
+    ------
+    TopsarError
+        If nothing can be processed: settings, pairs.txt or the DEM cannot be used.
+    """
+    data = settings.data.resolve()
+    lines = read_pairs(settings.pairs)
+    engine, why = get_engine(settings.engine)
+    log.info("engine: %s (%s)", engine.name, why)
+    listed = find_pairs(lines, data / "raw")
+    _warn(one for one in listed if one.problem)
+    dem = find_dem(settings.options, data / "dem")
+    pairs = tuple(one.pair for one in listed if one.pair is not None)
+    orbits = find_pass_orbits(pairs, data / "orbit_data")
+    plan = engine.plan(Inputs(pairs=pairs, orbits=orbits, dem=dem), settings.options)
+    listed = tuple(_refused(one, plan) for one in listed)
+    _warn(one for one in listed if one.pair and one.problem)
+    return Batch(engine=engine, plan=plan, jobs=_with_products(plan, engine, settings), listed=listed)
 
 
 def run(settings: Settings, *, observe: Callable[[Event], None] | None = None) -> tuple[Outcome, ...]:
@@ -54,24 +106,41 @@ def run(settings: Settings, *, observe: Callable[[Event], None] | None = None) -
         If nothing can start: settings, pairs.txt, the DEM or the runs folder cannot be used.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    data, runs = settings.data.resolve(), settings.data.resolve() / "runs"
-    lines = read_pairs(settings.pairs)
-    engine, why = get_engine(settings.engine)
-    log.info("engine: %s (%s)", engine.name, why)
-    listed = find_pairs(lines, data / "raw")
-    _warn(one for one in listed if one.problem)
-    dem = find_dem(settings.options, data / "dem")
-    pairs = tuple(one.pair for one in listed if one.pair is not None)
-    orbits = find_pass_orbits(pairs, data / "orbit_data")
-    plan = engine.plan(Inputs(pairs=pairs, orbits=orbits, dem=dem), settings.options)
-    listed = tuple(_refused(one, plan) for one in listed)
-    _warn(one for one in listed if one.pair and one.problem)
-    jobs = _with_products(plan, engine, settings)
+    runs = settings.data.resolve() / "runs"
+    batch = prepare(settings)
     with hold_runs(runs) as mark:
-        _write_plan(runs, plan, jobs, engine, settings)
-        outcomes = _failed(listed) + _schedule(jobs, runs, settings, observe, mark)
+        _write_plan(runs, batch, settings)
+        outcomes = _failed(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
         write_batch_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
+
+
+def preview(settings: Settings) -> tuple[Batch, Preview]:
+    """Say what `run` would do, and what it would take; writes nothing."""
+    batch, runs = prepare(settings), settings.data.resolve() / "runs"
+    return batch, preview_jobs(
+        batch.jobs, runs=runs, inspect=inspect, budget=_budget(settings), cleanup=settings.cleanup
+    )
+
+
+def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
+    """Remove, or only find, what no run of the listed pairs will need; of other pairs, whatever is no result.
+
+    Raises
+    ------
+    TopsarError
+        If another run holds the runs folder, or something cannot be removed.
+    """
+    runs = settings.data.resolve() / "runs"
+    with nullcontext() if dry_run or not runs.exists() else hold_runs(runs):
+        batch, shown = preview(settings)
+        artifacts = _known_artifacts(runs) | {
+            artifact.path: artifact.lifetime for job in batch.jobs for step in job.steps for artifact in step.writes
+        }
+        found = find_removable(Store(runs, inspect), artifacts, going=GOING[settings.cleanup], needed=shown.needed)
+        if not dry_run:
+            remove_all(found)
+    return found
 
 
 def execute_step(job_file: Path, step: str) -> None:
@@ -123,28 +192,73 @@ def _with_products(plan: Plan, engine: Engine, settings: Settings) -> tuple[Job,
 
 
 def _products_step(job: Job, engine: Engine, options: str) -> Step:
+    """Products take no more memory than the largest step before, and about the disk of what they are made from."""
     written = [artifact.path for step in job.steps for artifact in step.writes]
+    size = max(step.size for step in job.steps)
     return Step(
         name="products",
         argv=step_argv("products"),
         signature=json.dumps([PRODUCTS_VERSION, engine.version, options]),
         reads=tuple(written),
         writes=(Artifact(path=f"{job.id}/products"),),
-        needs=Resources(memory_bytes=max(step.needs.memory_bytes for step in job.steps), threads=1),
+        needs=Resources(
+            memory_bytes=max(step.needs.memory_bytes for step in job.steps),
+            threads=1,
+            disk_bytes=sum(step.needs.disk_bytes for step in job.steps),
+        ),
+        seconds=PRODUCTS_START_S + PRODUCTS_S * size,
+        kind=f"{PRODUCTS_VERSION} {engine.name}",
+        size=size,
         timeout_s=3600.0,
     )
 
 
-def _write_plan(runs: Path, plan: Plan, jobs: Sequence[Job], engine: Engine, settings: Settings) -> None:
+def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
     """What steps read: ``job.json`` for the engine, ``run.json`` for us; and the settings of the run."""
-    writers = {artifact.path: job.id for job in jobs for step in job.steps for artifact in step.writes}
+    writers = {artifact.path: job.id for job in batch.jobs for step in job.steps for artifact in step.writes}
     write_json(runs / "settings.json", resolved(settings))
-    for job in jobs:
-        feeding = sorted({writers[path] for step in job.steps for path in step.reads} | {job.id})
-        known = {"engine": engine.name, "jobs": feeding, "options": settings.options.model_dump(mode="json")}
+    for job in batch.jobs:
+        known = {
+            "engine": batch.engine.name,
+            "jobs": sorted({writers[path] for step in job.steps for path in step.reads} | {job.id}),
+            "options": settings.options.model_dump(mode="json"),
+            "artifacts": {artifact.path: artifact.lifetime for step in job.steps for artifact in step.writes},
+        }
         (runs / job.id).mkdir(parents=True, exist_ok=True)
-        write_text(runs / job.id / "job.json", plan.tasks[job.id])
+        write_text(runs / job.id / "job.json", batch.plan.tasks[job.id])
         write_json(runs / job.id / "run.json", known)
+
+
+def _known_artifacts(runs: Path) -> dict[str, Lifetime]:
+    """What earlier runs wrote, as their ``run.json`` tell."""
+    known: dict[str, Lifetime] = {}
+    for file in sorted(runs.glob("*/run.json")):
+        with suppress(OSError, ValueError, AttributeError):
+            known |= {path: Lifetime(value) for path, value in json.loads(file.read_text())["artifacts"].items()}
+    return known
+
+
+def _budget(settings: Settings) -> Budget:
+    return Budget(
+        workers=None if settings.workers == "auto" else settings.workers,
+        memory_bytes=None if settings.memory_gb == "auto" else int(settings.memory_gb * GIGABYTE),
+        free_disk_bytes=int(settings.disk_reserve_gb * GIGABYTE),
+    )
+
+
+def _executor(settings: Settings, runs: Path, mark: str) -> Executor | None:
+    """Workers of a Dask cluster where they are asked for; None is this machine."""
+    if settings.executor == "local":
+        return None
+    if not settings.dask_scheduler:
+        msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
+        raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
+    from topsar.schedule.dask_executor import DaskExecutor
+
+    budget = _budget(settings)
+    return DaskExecutor(
+        settings.dask_scheduler, runs=runs, mark=mark, memory_bytes=budget.memory_bytes, jobs=budget.workers or 1
+    )
 
 
 def _schedule(
@@ -152,10 +266,6 @@ def _schedule(
 ) -> tuple[Outcome, ...]:
     if not jobs:
         return ()
-    budget = Budget(
-        workers=None if settings.workers == "auto" else settings.workers,
-        memory_bytes=None if settings.memory_gb == "auto" else int(settings.memory_gb * GIGABYTE),
-    )
     with Progress(jobs) as progress:
 
         def watch(event: Event) -> None:
@@ -167,10 +277,11 @@ def _schedule(
             jobs,
             runs=runs,
             inspect=inspect,
-            budget=budget,
+            budget=_budget(settings),
             observe=watch,
             cleanup=settings.cleanup,
             retries=settings.retries,
+            executor=_executor(settings, runs, mark),
             mark=mark,
         )
 

@@ -16,7 +16,9 @@ alone, best in this order:
 `board`      the state of all steps
 `scheduler`  the loop that ties these together
 `rehearsal`  the same loop without processes: how long it will take
+`preview`    what a run would do
 `removal`    how files go away
+`tidy`       what may go when nobody works
 `chronicle`  who is told what happened
 `record`     the newest run as anybody can read it
 `progress`   bars and lines for whoever watches
@@ -25,16 +27,20 @@ alone, best in this order:
 """
 
 from topsar.schedule.admission import Budget
-from topsar.schedule.evidence import Inspect
+from topsar.schedule.evidence import Inspect, Store
 from topsar.schedule.executor import Executor, LocalExecutor
 from topsar.schedule.journal import read_journal
 from topsar.schedule.lock import Holder, find_holder, hold_runs
 from topsar.schedule.plan import Decision, plan_jobs
+from topsar.schedule.preview import Preview, preview_jobs
 from topsar.schedule.progress import Progress
 from topsar.schedule.record import RunRecord, read_record
-from topsar.schedule.scheduler import Cleanup, run_jobs
+from topsar.schedule.removal import GOING, Cleanup
+from topsar.schedule.scheduler import run_jobs
+from topsar.schedule.tidy import Removable, find_removable, remove_all
 
 __all__ = [
+    "GOING",
     "Budget",
     "Cleanup",
     "Decision",
@@ -42,12 +48,18 @@ __all__ = [
     "Holder",
     "Inspect",
     "LocalExecutor",
+    "Preview",
     "Progress",
+    "Removable",
     "RunRecord",
+    "Store",
     "find_holder",
+    "find_removable",
     "hold_runs",
     "plan_jobs",
+    "preview_jobs",
     "read_journal",
     "read_record",
+    "remove_all",
     "run_jobs",
 ]

@@ -12,7 +12,7 @@ from topsar.model import Outcome, Resources, Status
 from topsar.schedule.admission import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Set
 
     from topsar.model import Event, Job, Lifetime
     from topsar.schedule.graph import Graph, Node, NodeId
@@ -137,6 +137,14 @@ class Board:
     def waiting(self) -> Iterable[State]:
         """Steps that have not started, whatever they wait for."""
         return (state for state in self.states.values() if state.status is Status.WAITING)
+
+    def owed(self, under_way: Set[int], needs: Callable[[State], Resources]) -> Mapping[int, int]:
+        """By pair under way, the bytes that its waiting steps have still to write."""
+        owed: Counter[int] = Counter()
+        for state in self.waiting():
+            if state.pairs and state.pairs[0] in under_way and state.node.step.needs.disk_bytes:
+                owed[state.pairs[0]] += needs(state).disk_bytes
+        return owed
 
     def start(self, node_id: NodeId) -> State:
         """Mark a ready step as running."""

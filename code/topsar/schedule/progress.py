@@ -70,7 +70,7 @@ class Progress:
         if event.status is Status.RUNNING:
             self._running[step] = None
         line = _line(event, self._jobs[event.job])
-        if line and (self._bar is None or event.status is Status.FAILED):
+        if line and (self._bar is None or event.note or event.status is Status.FAILED):
             self._write(f"{event.time:%Y-%m-%dT%H:%M:%SZ} {line}")
         self._count(event)
         if self._bar is not None:
@@ -103,6 +103,8 @@ def _line(event: Event, job: Job) -> str:
     name, ended = f"{job.title}: {event.step}", event.ended
     if event.status is Status.RUNNING:
         return f"{name} started" + (f" (attempt {event.attempt})" if event.attempt > 1 else "")
+    if event.note:
+        return f"{name} {event.note}"
     if event.status in _QUIET:
         return ""
     if event.status is Status.BLOCKED or ended is None:

@@ -185,13 +185,14 @@ class _Stage:
             self._admit()
 
     def _admit(self) -> None:
+        predict = self._script.predict
         while True:
-            predict = self._script.predict
             requests = [state.request(predict(state.node.step).needs) for state in self._board.ready()]
             left = replace(
                 self._script.capacity, disk_bytes=self._script.capacity.disk_bytes - sum(self._lying.values())
             )
-            for grant in choose(requests, tuple(self._running.values()), left, self._window, self._owed()):
+            owed = self._board.owed(self._window.under_way, lambda state: predict(state.node.step).needs)
+            for grant in choose(requests, tuple(self._running.values()), left, self._window, owed):
                 self._start(grant)
             if self._running or not requests:
                 return
@@ -200,13 +201,6 @@ class _Stage:
                 return
             self.unfitting.append(oldest.id)
             self._end(oldest.id, Status.FAILED)
-
-    def _owed(self) -> Mapping[int, int]:
-        owed: Counter[int] = Counter()
-        for state in self._board.waiting():
-            if state.pairs and state.pairs[0] in self._window.under_way and state.node.step.needs.disk_bytes:
-                owed[state.pairs[0]] += self._script.predict(state.node.step).needs.disk_bytes
-        return owed
 
     def _start(self, grant: Grant) -> None:
         node_id = grant.request.id

@@ -12,11 +12,23 @@ import queue
 import shutil
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from topsar.model import Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+Cleanup = Literal["none", "scratch", "nuclear"]
+
+GOING: Mapping[str, frozenset[Lifetime]] = {
+    "none": frozenset(),
+    "scratch": frozenset({Lifetime.SCRATCH}),
+    "nuclear": frozenset({Lifetime.SCRATCH, Lifetime.RESTART}),
+}
+"""What goes, by level of cleanup, once nobody needs it."""
 
 TRASH = ".trash"
 """Folder in the runs folder."""

@@ -16,10 +16,10 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from topsar.errors import StepFailed, TopsarError
-from topsar.model import Command, Ended, Lifetime, Outcome, Reason, Resources, Status
+from topsar.model import Command, Ended, Outcome, Reason, Resources, Status
 from topsar.schedule.admission import Budget, Grant, PairWindow, choose
 from topsar.schedule.board import Board, worst
 from topsar.schedule.chronicle import Chronicle
@@ -32,7 +32,7 @@ from topsar.schedule.guard import MARK, Guard
 from topsar.schedule.lock import hold_runs
 from topsar.schedule.plan import decide
 from topsar.schedule.rehearsal import Script, find_order
-from topsar.schedule.removal import Remover, size_of
+from topsar.schedule.removal import GOING, Remover, size_of
 from topsar.schedule.supply import Supply, gigabytes
 
 if TYPE_CHECKING:
@@ -41,21 +41,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from topsar.model import Event, Job
+    from topsar.model import Event, Job, Lifetime
     from topsar.schedule.board import State
     from topsar.schedule.evidence import Inspect
     from topsar.schedule.executor import Executor
     from topsar.schedule.graph import Graph, Node, NodeId
     from topsar.schedule.plan import Decision
-
-Cleanup = Literal["none", "scratch", "nuclear"]
-
-_GOING: dict[str, frozenset[Lifetime]] = {
-    "none": frozenset(),
-    "scratch": frozenset({Lifetime.SCRATCH}),
-    "nuclear": frozenset({Lifetime.SCRATCH, Lifetime.RESTART}),
-}
-"""What goes, by level of cleanup, once nobody needs it."""
+    from topsar.schedule.removal import Cleanup
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -142,12 +134,12 @@ def run_jobs(
     >>> [(outcome.title, outcome.status.value) for outcome in outcomes]
     [('pair a', 'done')]
     """
-    if cleanup not in _GOING:
-        msg = f"cleanup is {cleanup!r}, expected one of {', '.join(_GOING)}"
+    if cleanup not in GOING:
+        msg = f"cleanup is {cleanup!r}, expected one of {', '.join(GOING)}"
         raise TopsarError(msg)
     graph, bounds = build_graph(jobs), budget or Budget()
     rules = _Rules(
-        going=_GOING[cleanup],
+        going=GOING[cleanup],
         retries=retries,
         backoff_s=backoff_s,
         patience_s=patience_s,
@@ -292,7 +284,7 @@ class _Run:
         if ready:
             running = {self._graph.nodes[node_id]: grant for node_id, grant in self._running.items()}
             capacity = self._supply.capacity(running)
-            owed = self._supply.owed(self._board.waiting(), self._window.under_way)
+            owed = self._board.owed(self._window.under_way, lambda state: self._supply.request(state).needs)
             requests = (self._supply.request(state) for state in ready)
             grants = choose(requests, tuple(running.values()), capacity, self._window, owed)
         if grants or self._running or not ready:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from topsar.errors import TopsarError
 from topsar.schedule.record import Pulse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Set
+    from collections.abc import Collection, Mapping
 
     from topsar.model import Resources
     from topsar.schedule.admission import Grant, Request
@@ -59,14 +58,6 @@ class Supply:
         self._written = {node_id: self._written[node_id] for node_id in written}
         sizes = (min(grant.request.needs.disk_bytes, written.get(node.id, 0)) for node, grant in running.items())
         return replace(self._place.capacity(), disk_bytes=self.free_disk() + sum(sizes))
-
-    def owed(self, waiting: Iterable[State], under_way: Set[int]) -> Mapping[int, int]:
-        """By pair under way, the bytes that its waiting steps have still to write."""
-        owed: Counter[int] = Counter()
-        for state in waiting:
-            if state.pairs and state.pairs[0] in under_way and state.node.step.needs.disk_bytes:
-                owed[state.pairs[0]] += self.request(state).needs.disk_bytes
-        return owed
 
     def free_disk(self) -> int:
         """Bytes free beyond the reserve; negative where it is touched.

@@ -11,8 +11,10 @@ from topsar.terminal.table import LONGEST_TITLE, cut, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from topsar.schedule import Preview, Removable
     from topsar.schedule.record import PlannedJob, PlannedStep
 
+_MOST_NAMED = 5
 _SAID = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}
 
 
@@ -37,6 +39,33 @@ def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: i
     name = max((len(key) for key in totals), default=0)
     lines = "\n".join(f"{key:<{name}}  {plain(value)}" for key, value in totals.items())
     return "\n\n".join(part for part in (steps, lines) if part)
+
+
+def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:
+    """The whole of a preview in a few lines; ``refused`` pairs could not even be planned."""
+    pairs = [job for job in preview.jobs if job.is_pair]
+    waiting = sum(step.status is Status.WAITING for job in preview.jobs for step in job.steps)
+    to_do = sum(any(step.status is Status.WAITING for step in job.steps) for job in pairs)
+    rehearsal, capacity = preview.rehearsal, preview.capacity
+    totals = {
+        "pairs": f"{to_do} to do, {len(pairs) - to_do} done" + (f", {refused} cannot be processed" if refused else ""),
+        "steps to run": str(waiting),
+        "time": f"about {seconds_text(rehearsal.seconds)}" if preview.is_timed else "not known before some are done",
+        "memory": f"at most {bytes_text(rehearsal.peak_memory_bytes)} of {bytes_text(capacity.memory_bytes)} at once",
+        "disk": f"at most {bytes_text(rehearsal.peak_disk_bytes)} of {bytes_text(max(0, capacity.disk_bytes))} at once",
+        "cores": str(capacity.threads),
+    }
+    if rehearsal.unfitting:
+        totals["no room for"] = ", ".join("/".join(step) for step in rehearsal.unfitting[:_MOST_NAMED])
+    return totals
+
+
+def removable_text(found: Sequence[Removable], *, is_dry: bool) -> str:
+    """What would go, or has gone."""
+    lines = [f"{bytes_text(one.size):>8}  {plain(str(one.path))}  ({one.why})" for one in found]
+    total = bytes_text(sum(one.size for one in found))
+    verb = "would be removed" if is_dry else "removed"
+    return "\n".join([*lines, f"{len(found)} files and folders, {total}, {verb}" if found else "nothing to remove"])
 
 
 def _planned(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]:

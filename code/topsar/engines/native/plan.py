@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from topsar.engines.native import costs
 from topsar.engines.native.geocode import BLOCK_ROWS
 from topsar.engines.native.grid import LaidPair, check_crs, group_pairs, lay_grid
 from topsar.engines.native.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
@@ -25,7 +26,7 @@ from topsar.engines.native.tasks import (
 )
 from topsar.engines.protocol import Inputs, Plan, step_argv
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import Artifact, GeoGrid, Job, Lifetime, Resources, Step
+from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
 
 if TYPE_CHECKING:
     from topsar.model import Burst, Dem, Pair, Scene
@@ -35,12 +36,6 @@ VERSION = "1"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 _KEY = f"native {VERSION}"
 
-_BASE_MEMORY = 400_000_000
-"""An interpreter with its packages; every step on the smallest of data peaks at 0.29 to 0.40 GB.
-
-Measured on a swath of 332 million fine pixels, 2301 by 1528 in the output: geocode 0.80 GB, interfere 1.18 GB, unwrap
-1.61 GB. The bytes per pixel below follow from the arrays that the steps hold, and predict no less than that.
-"""
 _GEOCODE_BYTES = 20
 """Per fine pixel of a block: the complex block, its contiguous copy, and halves."""
 _DEM_BYTES = 4
@@ -178,21 +173,21 @@ def _pair_task(laid: LaidPair, dem: Dem, options: Options) -> PairTask:
 
 
 def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
-    pixels = [window.grid.refined(task.looks) for window in task.windows]
+    grids = [window.grid.refined(task.looks) for window in task.windows]
     samples = max(window.burst.valid.rows * window.burst.valid.columns for window in task.windows)
-    block = max(grid.columns for grid in pixels) * BLOCK_ROWS * _GEOCODE_BYTES
+    block = max(grid.columns for grid in grids) * BLOCK_ROWS * _GEOCODE_BYTES
     crop = max(_dem_crop(window.grid, density) for window in task.windows)
+    pixels = sum(grid.rows * grid.columns for grid in grids)
     burst = task.windows[0].burst
     step = Step(
         name="geocode",
         argv=step_argv("geocode"),
         signature=_signature(task, *_inputs(task.windows), task.orbit.path),
         writes=(Artifact(path=f"{name}/slc", lifetime=Lifetime.SCRATCH),),
-        needs=Resources(
-            memory_bytes=_BASE_MEMORY + samples * 8 + block + crop,
-            threads=8,
-            disk_bytes=sum(grid.rows * grid.columns for grid in pixels) * 4,
-        ),
+        needs=costs.GEOCODE.needs(pixels, extra_memory=samples * 8 + block + crop),
+        seconds=costs.GEOCODE.seconds(pixels),
+        kind=f"{_KEY} geocode",
+        size=pixels,
         timeout_s=3600.0 + 600 * len(task.windows),
     )
     return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} {burst.swath} {burst.polarisation}", steps=(step,))
@@ -206,13 +201,16 @@ def _pair_job(task: PairTask, density: float) -> Job:
     pixels = task.grid.rows * task.grid.columns
     bursts = sum(b.reference.grid.rows * b.reference.grid.columns for b in task.bursts)
     block = max(b.reference.grid.columns for b in task.bursts) * task.looks.count * MULTIPLIED_ROWS * 24
-    crop = _dem_crop(task.grid, density)
+    held = bursts * 28 + block + _dem_crop(task.grid, density)
     plain = _signature(replace(task, filter_strength=0.0, unwrapper="none"))
     interfered, filtered = f"{pair}/interfere", f"{pair}/filter"
     steps = (
-        _step(pair, "interfere", slcs, plain, _BASE_MEMORY + pixels * 150 + bursts * 28 + block + crop, 8),
-        _step(pair, "filter", (interfered,), f"{_KEY} {task.filter_strength}", _BASE_MEMORY + pixels * 60, 1),
-        _step(pair, "unwrap", (interfered, filtered), f"{_KEY} {task.unwrapper}", _BASE_MEMORY + pixels * 400, 2),
+        _step(pair, "interfere", slcs, plain, costs.INTERFERE, pixels, held),
+        _step(pair, "filter", (interfered,), f"{_KEY} {task.filter_strength}", costs.FILTER, pixels),
+        replace(
+            _step(pair, "unwrap", (interfered, filtered), f"{_KEY} {task.unwrapper}", costs.UNWRAP, pixels),
+            kind=f"{_KEY} unwrap {task.unwrapper}",
+        ),
     )
     title = f"{task.facts.reference_date:%Y-%m-%d} to {task.facts.secondary_date:%Y-%m-%d} T{task.facts.track:03d}"
     return Job(id=pair, title=title, steps=steps, is_pair=True)
@@ -224,14 +222,19 @@ def _dem_crop(grid: GeoGrid, density: float) -> int:
     return int((box.east - box.west) * (box.north - box.south) * density) * _DEM_BYTES
 
 
-def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, memory: int, threads: int) -> Step:
+def _step(
+    pair: str, name: str, reads: tuple[str, ...], signature: str, cost: costs.Cost, pixels: int, held: int = 0
+) -> Step:
     return Step(
         name=name,
         argv=step_argv(name),
         signature=signature,
         reads=reads,
-        writes=(Artifact(path=f"{pair}/{name}"),),
-        needs=Resources(memory_bytes=memory, threads=threads),
+        writes=(Artifact(path=f"{pair}/{name}", lifetime=Lifetime.RESTART),),
+        needs=cost.needs(pixels, extra_memory=held),
+        seconds=cost.seconds(pixels),
+        kind=f"{_KEY} {name}",
+        size=pixels,
         timeout_s=6 * 3600.0,
     )
 
