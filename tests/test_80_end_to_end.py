@@ -16,7 +16,7 @@ from topsar.errors import TopsarError
 from topsar.model import Event, Outcome, Status
 from topsar.raster import inspect, read_geotiff
 from topsar.schedule import hold_runs
-from topsar.settings import load_settings
+from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_closure, compare_pair
 
@@ -162,3 +162,75 @@ def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
         (products[1].parent.name, "products")
     }
     assert np.nanmax(read_geotiff(products[1] / "coherence.tif")[0]) <= 1
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def folders_of(runs: Path) -> set[str]:
+    return {path.name for path in runs.glob("*/*") if path.is_dir()}
+
+
+@pytest.fixture
+def fresh(data: Path, tmp_path: Path) -> Path:
+    """The same inputs with an empty runs folder, for the first pair alone."""
+    for name in ("raw", "dem", "orbit_data"):
+        (tmp_path / name).symlink_to(data / name)
+    (tmp_path / "pairs.txt").write_text((data / "pairs.txt").read_text().splitlines()[-1] + "\n")
+    return tmp_path
+
+
+def settings_of(data: Path, **flags: str) -> Settings:
+    return load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
+
+
+def test_a_plan_writes_nothing_and_foresees_the_run(fresh: Path) -> None:
+    batch, preview = workflow.preview(settings_of(fresh))
+    assert not (fresh / "runs").exists()
+    assert not batch.refused
+    assert {step.status for job in preview.jobs for step in job.steps} == {Status.WAITING}
+    assert preview.is_timed
+    assert preview.rehearsal.seconds > 0
+    assert preview.rehearsal.unfitting == ()
+
+
+def test_nuclear_cleanup_leaves_products_alone_and_frees_nine_tenths(fresh: Path) -> None:
+    most = 0
+
+    def look(_: Event) -> None:
+        nonlocal most
+        most = max(most, size_of(fresh / "runs"))
+
+    outcomes = workflow.run(settings_of(fresh, CLEANUP="nuclear"), observe=look)
+    assert [outcome.status for outcome in outcomes if outcome.is_pair] == [Status.DONE]
+    assert folders_of(fresh / "runs") == {"products"}
+    assert size_of(fresh / "runs") < 0.1 * most
+    assert sum(outcome.freed_bytes for outcome in outcomes) > 0.9 * most
+    for level in ("nuclear", "scratch"):  # what is gone is missed by nobody
+        _, events = process(fresh, CLEANUP=level)
+        assert started(events) == set()
+
+
+def test_clean_lists_then_removes_what_no_run_needs(fresh: Path) -> None:
+    flags = {"UNWRAPPER": "none"}
+    process(fresh, CLEANUP="none", **flags)
+    pair = next((fresh / "runs").glob("T*"))
+    (pair / "interfere.part").mkdir()
+    (pair / "notes.txt").write_text("mine")
+    before = size_of(fresh / "runs")
+    found = workflow.clean(settings_of(fresh, **flags), dry_run=True)
+    assert sorted(one.path.name for one in found) == ["interfere.part", "slc", "slc"]
+    assert size_of(fresh / "runs") == before
+    assert workflow.clean(settings_of(fresh, **flags), dry_run=False) == found
+    assert size_of(fresh / "runs") == before - sum(one.size for one in found)
+    # A pair that has still to write its products needs what they are made from.
+    (pair / "products" / "coherence.tif").unlink()
+    assert workflow.clean(settings_of(fresh, CLEANUP="nuclear", **flags), dry_run=False) == ()
+    _, events = process(fresh, **flags)
+    assert started(events) == {"products"}
+    workflow.clean(settings_of(fresh, CLEANUP="nuclear", **flags), dry_run=False)
+    assert folders_of(fresh / "runs") == {"products"}
+    assert (pair / "notes.txt").read_text() == "mine"
+    _, events = process(fresh, **flags)
+    assert started(events) == set()

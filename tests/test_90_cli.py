@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,11 +16,14 @@ import pytest
 import topsar
 from topsar import cli
 from topsar.errors import ProvisionError, SettingsError, StepFailed
-from topsar.model import Outcome, Status
+from topsar.model import Event, Outcome, Resources, Status
+from topsar.schedule import Preview, Removable
+from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Recorder
+from topsar.schedule.rehearsal import Rehearsal
 from topsar.settings import KEYS
 from topsar.simulate.compare import Comparison
 
-VERBS = ("run", "demo", "settings", "simulate")
+VERBS = ("run", "plan", "status", "doctor", "clean", "demo", "settings", "simulate")
 Main = Callable[..., int]
 
 
@@ -38,6 +43,20 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 COMPARISON = Comparison(
     pair="a", pixels=1, mean_rad=0.0, deviation_rad=0.066, expected_rad=0.067, tilt_rad=0.0, seam_rad=0.0
 )
+PREVIEW = Preview(
+    jobs=(
+        PlannedJob(
+            id="a",
+            title="pair a",
+            is_pair=True,
+            steps=(PlannedStep(name="filter", status=Status.WAITING, why="not done yet", memory_bytes=406_000_000),),
+        ),
+    ),
+    rehearsal=Rehearsal(seconds=95.0, peak_memory_bytes=406_000_000, peak_disk_bytes=0, starts={}),
+    is_timed=True,
+    capacity=Resources(memory_bytes=8_000_000_000, threads=2, disk_bytes=10**10),
+    needed=frozenset(),
+)
 
 
 class Workflow(ModuleType):
@@ -47,6 +66,7 @@ class Workflow(ModuleType):
         super().__init__("topsar.workflow")
         self.calls: list[tuple[str, Any]] = []
         self.outcomes: tuple[Outcome, ...] = ()
+        self.refused: tuple[object, ...] = ()
         self.error: BaseException | None = None
 
     def _called(self, name: str, *given: object) -> None:
@@ -64,6 +84,14 @@ class Workflow(ModuleType):
 
     def simulate(self, folder: Path, *, size: str, seed: int) -> None:
         self._called("simulate", folder, size, seed)
+
+    def preview(self, settings: object) -> tuple[SimpleNamespace, Preview]:
+        self._called("preview", settings)
+        return SimpleNamespace(refused=self.refused), PREVIEW
+
+    def clean(self, settings: object, *, dry_run: bool) -> tuple[Removable, ...]:
+        self._called("clean", settings, dry_run)
+        return (Removable(path=Path("data/runs/d/slc"), size=31_200_000, why="scratch, and no step needs it"),)
 
     def execute_step(self, job_file: Path, step: str) -> None:
         self._called("step", job_file, step)
@@ -227,6 +255,74 @@ def test_secret_on_the_command_line(workflow: Workflow, capsys: pytest.CaptureFi
 def test_simulate(workflow: Workflow) -> None:
     assert cli.main(["simulate", "there", "--size", "frame", "--seed", "7"]) == 0
     assert workflow.calls == [("simulate", (Path("there"), "frame", 7))]
+
+
+def test_plan(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--posting", "40"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^pair a +filter +to do +not done yet +406 MB ", shown, re.MULTILINE)
+    assert re.search(r"^time +about 1 min 35 s$", shown, re.MULTILINE)
+    assert re.search(r"^memory +at most 406 MB of 8.0 GB at once$", shown, re.MULTILINE)
+    assert workflow.calls[0][1][0].posting_m == 40
+
+
+def test_plan_with_pairs_that_cannot_be_processed(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.refused = (object(),)
+    assert cli.main(["plan"]) == 1
+    assert "1 to do, 0 done, 1 cannot be processed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flags", "word"), [((), "removed"), (("--dry-run",), "would be removed")])
+def test_clean(workflow: Workflow, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], word: str) -> None:
+    assert cli.main(["clean", "--cleanup", "nuclear", *flags]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split(maxsplit=3) == ["31.2", "MB", "data/runs/d/slc", "(scratch, and no step needs it)"]
+    assert shown[1] == f"1 path, 31.2 MB, {word}"
+    name, (settings, is_dry) = workflow.calls[0]
+    assert (name, settings.cleanup, is_dry) == ("clean", "nuclear", bool(flags))
+
+
+def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["status", "--data", str(tmp_path)]) == 1
+    assert f"no run has left a record in {tmp_path / 'runs'}" in capsys.readouterr().err
+    (tmp_path / "runs").mkdir()
+    when = datetime(2025, 4, 6, tzinfo=timezone.utc)
+    recorder = Recorder(
+        tmp_path / "runs", Beginning(started=when, pid=1, host="elsewhere", mark="m", jobs=PREVIEW.jobs)
+    )
+    recorder.event(Event(time=when, job="a", step="filter", status=Status.DONE))
+    recorder.end("done")
+    assert cli.main(["status", "--data", str(tmp_path), "--watch"]) == 0
+    assert capsys.readouterr().out.startswith("done")
+    assert cli.main(["status", "--data", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "done"
+
+
+def test_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--data", str(tmp_path / "nowhere"), "--workers", "none"]) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"problem +command line: WORKERS = 'none': expected auto or a whole number", shown)
+    assert "--workers" not in shown
+    assert cli.main(["doctor", "--data", str(tmp_path / "nowhere"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["worst"] == "problem"
+
+
+def test_started_in_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.main(["status"]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert "error: the folder that this was started in has been removed" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_one_message(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.error = FileNotFoundError(2, "No such file or directory", "/x/run.json")
+    assert cli.main(["step", "/x/job.json", "filter"]) == 1
+    assert "error: [Errno 2] No such file or directory: '/x/run.json'\n" in capsys.readouterr().err
 
 
 def test_step_ends_with_the_code_of_the_error(workflow: Workflow) -> None:

@@ -109,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     _start_logging()
     try:
+        _check_current_folder()
         return int(args.command(args))
     except TopsarError as exc:
         if args.debug:
@@ -119,9 +120,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output, `head` for one, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except OSError as exc:
+        if args.debug:
+            raise
+        print(f"error: {exc}\n  hint: --debug shows where this happened", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("interrupted; the same command resumes where it stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _check_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as exc:
+        msg = "the folder that this was started in has been removed"
+        raise TopsarError(msg, hint="cd into one that is there") from exc
 
 
 def _exit_code(exc: TopsarError, verb: str) -> int:

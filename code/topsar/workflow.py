@@ -20,7 +20,6 @@ from topsar.provision import ListedPair, find_dem, find_pairs, find_pass_orbits
 from topsar.raster import inspect, write_json, write_text
 from topsar.results import GIGABYTE, write_batch_report, write_products
 from topsar.schedule import (
-    GOING,
     Budget,
     Progress,
     Store,
@@ -137,7 +136,7 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
         artifacts = _known_artifacts(runs) | {
             artifact.path: artifact.lifetime for job in batch.jobs for step in job.steps for artifact in step.writes
         }
-        found = find_removable(Store(runs, inspect), artifacts, going=GOING[settings.cleanup], needed=shown.needed)
+        found = find_removable(Store(runs, inspect), artifacts, cleanup=settings.cleanup, needed=shown.needed)
         if not dry_run:
             remove_all(found)
     return found

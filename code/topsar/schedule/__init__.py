@@ -35,12 +35,11 @@ from topsar.schedule.plan import Decision, plan_jobs
 from topsar.schedule.preview import Preview, preview_jobs
 from topsar.schedule.progress import Progress
 from topsar.schedule.record import RunRecord, read_record
-from topsar.schedule.removal import GOING, Cleanup
+from topsar.schedule.removal import Cleanup
 from topsar.schedule.scheduler import run_jobs
 from topsar.schedule.tidy import Removable, find_removable, remove_all
 
 __all__ = [
-    "GOING",
     "Budget",
     "Cleanup",
     "Decision",

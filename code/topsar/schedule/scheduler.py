@@ -33,7 +33,7 @@ from topsar.schedule.lock import hold_runs
 from topsar.schedule.plan import decide
 from topsar.schedule.rehearsal import Script, find_order
 from topsar.schedule.removal import GOING, Remover, size_of
-from topsar.schedule.supply import Supply, gigabytes
+from topsar.schedule.supply import Supply, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -264,7 +264,7 @@ class _Run:
                     disk, self._supply.free_disk() + size_of(self._store.runs)
                 )  # what is there may yet be removed
             if needs.memory_bytes > memory:
-                lack = _lack(state.node, "memory", needs.memory_bytes, f"the budget is {gigabytes(memory)}")
+                lack = _lack(state.node, "memory", needs.memory_bytes, f"the budget is {size_text(memory)}")
                 self._settle(state.node, Status.FAILED, never_ran(Reason.OUT_OF_MEMORY, lack))
             elif needs.disk_bytes > disk:
                 lack = _lack(state.node, "disk", needs.disk_bytes, self._supply.disk_text())
@@ -311,7 +311,7 @@ class _Run:
             return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
         lack = _lack(node, "disk", needs.disk_bytes, self._supply.disk_text())
         if not lacks_disk:
-            lack = _lack(node, "memory", needs.memory_bytes, f"{gigabytes(capacity.memory_bytes)} are free")
+            lack = _lack(node, "memory", needs.memory_bytes, f"{size_text(capacity.memory_bytes)} are free")
         if self._waited(node, lack) < self._rules.patience_s:
             return ()
         self._stuck_since = None
@@ -508,4 +508,4 @@ def _is_full(exc: BaseException | None) -> bool:
 
 
 def _lack(node: Node, what: str, needed: int, there: str) -> str:
-    return f"step {node.step.name!r} needs {gigabytes(needed)} of {what}, {there}"
+    return f"step {node.step.name!r} needs {size_text(needed)} of {what}, {there}"

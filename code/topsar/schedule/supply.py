@@ -75,8 +75,8 @@ class Supply:
 
     def disk_text(self) -> str:
         """What is free, in words."""
-        kept = f", {gigabytes(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""
-        return f"{gigabytes(self.free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
+        kept = f", {size_text(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""
+        return f"{size_text(self.free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
 
     def pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
         """What is in use now."""
@@ -99,6 +99,6 @@ class Supply:
         return size
 
 
-def gigabytes(size: int) -> str:
-    """``4.20 GB``: powers of ten."""
-    return f"{size / 1e9:.2f} GB"
+def size_text(size: int) -> str:
+    """``4.20 GB``, ``31 MB``: powers of ten."""
+    return f"{size / 1e9:.2f} GB" if abs(size) >= 1e8 else f"{size / 1e6:.3g} MB"

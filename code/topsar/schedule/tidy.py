@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
-from topsar.schedule.removal import TRASH, delete, size_of
+from topsar.schedule.removal import GOING, TRASH, delete, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from topsar.model import Lifetime
     from topsar.schedule.evidence import Store
+    from topsar.schedule.removal import Cleanup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Removable:
 
 
 def find_removable(
-    store: Store, artifacts: Mapping[str, Lifetime], *, going: Container[Lifetime], needed: Container[str]
+    store: Store, artifacts: Mapping[str, Lifetime], *, cleanup: Cleanup, needed: Container[str]
 ) -> tuple[Removable, ...]:
     """Find what may go: spent artifacts, and what killed steps and killed removals left half-done.
 
@@ -38,12 +39,12 @@ def find_removable(
         The runs folder.
     artifacts : mapping
         Lifetime of every artifact that is known, of these jobs and of earlier ones.
-    going : container of Lifetime
-        What may go.
+    cleanup : {"scratch", "nuclear", "none"}
+        Which lifetimes may go.
     needed : container of str
         Artifacts that stay, whatever their lifetime.
     """
-    found = [*_spent(store, artifacts, going, needed), *_leftovers(store, artifacts)]
+    found = [*_spent(store, artifacts, GOING[cleanup], needed), *_leftovers(store, artifacts)]
     trash = store.runs / TRASH
     if trash.is_dir() and not trash.is_symlink():
         found += [_removable(path, "was being removed") for path in sorted(trash.iterdir())]

@@ -64,8 +64,9 @@ def removable_text(found: Sequence[Removable], *, is_dry: bool) -> str:
     """What would go, or has gone."""
     lines = [f"{bytes_text(one.size):>8}  {plain(str(one.path))}  ({one.why})" for one in found]
     total = bytes_text(sum(one.size for one in found))
+    count = f"{len(found)} path" + ("s" if len(found) > 1 else "")
     verb = "would be removed" if is_dry else "removed"
-    return "\n".join([*lines, f"{len(found)} files and folders, {total}, {verb}" if found else "nothing to remove"])
+    return "\n".join([*lines, f"{count}, {total}, {verb}" if found else "nothing to remove"])
 
 
 def _planned(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]:
