@@ -13,7 +13,11 @@ usage() {
 usage: ./run_local.sh VERB [ARGUMENTS]
 
   demo       make a small Sentinel-1 data set, process it, show where the results are
+  doctor     check machine, settings and inputs before anything runs
+  plan       show what a run would do, and what it would take
   run        process the pairs in pairs.txt with the products in data/raw
+  status     show how the run is getting on (--watch), or how it ended
+  clean      remove intermediate files that no run of these pairs needs (--dry-run)
   settings   show every setting, its value, where it comes from and what it means
   simulate   write simulated Sentinel-1 products
   test       run the tests (arguments go to pytest)

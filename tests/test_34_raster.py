@@ -280,3 +280,13 @@ class TestInspect:
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(ProductError, match="not valid"):
             inspect(tmp_path / "a.tif")
+
+
+def test_evidence_tells_the_share_of_numbers(tmp_path: Path) -> None:
+    values = np.ones((4, 5), np.float32)
+    values[0, :2] = np.nan
+    np.save(tmp_path / "coherence.npy", values)
+    (tmp_path / "facts.json").write_text("{}")
+    evidence = inspect(tmp_path)
+    assert evidence["files"] == 2
+    assert evidence["arrays"] == {"coherence.npy": {"shape": [4, 5], "dtype": "float32", "finite": 0.9}}

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from topsar.errors import ProductError
@@ -31,7 +32,8 @@ def inspect(path: Path) -> Evidence:
     Returns
     -------
     dict
-        ``bytes`` and ``crc32``; for arrays ``shape`` (list) and ``dtype`` besides, for folders ``files``.
+        ``bytes`` and ``crc32``; of arrays also ``shape`` (list), ``dtype`` and ``finite``, the share of values that
+        are numbers; of folders ``files``, how many, and ``arrays``, what is said of each array in them.
 
     Raises
     ------
@@ -53,11 +55,14 @@ def _folder(folder: Path) -> Evidence:
     if not names:
         raise _invalid(folder, "it is empty")
     total, crc = 0, 0
+    arrays: dict[str, Evidence] = {}
     for name in names:
         evidence = inspect(folder / name)
         total += int(str(evidence["bytes"]))
         crc = zlib.crc32(f"{name} {evidence['crc32']}\n".encode(), crc)
-    return {"bytes": total, "crc32": f"{crc:08x}", "files": len(names)}
+        if "shape" in evidence:
+            arrays[name] = {key: evidence[key] for key in ("shape", "dtype", "finite")}
+    return {"bytes": total, "crc32": f"{crc:08x}", "files": len(names), "arrays": arrays}
 
 
 def _file(path: Path) -> Evidence:
@@ -81,10 +86,10 @@ def _tiff(path: Path) -> Evidence:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as dataset:
-            for _, window in dataset.block_windows(1):
-                dataset.read(window=window)
+            finite = sum(_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
+            size = dataset.count * dataset.height * dataset.width
             shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]
-            return {"shape": shape, "dtype": dataset.dtypes[0]}
+            return {"shape": shape, "dtype": dataset.dtypes[0], "finite": _share(finite, size)}
 
 
 def _npy(path: Path) -> Evidence:
@@ -92,7 +97,17 @@ def _npy(path: Path) -> Evidence:
     expected, size = array.offset + array.nbytes, path.stat().st_size
     if size != expected:
         raise _invalid(path, f"its header promises {expected} bytes, it has {size}")
-    return {"shape": list(array.shape), "dtype": array.dtype.name}
+    values = array.reshape(-1)
+    finite = sum(_finite(values[start : start + CHUNK_BYTES]) for start in range(0, values.size, CHUNK_BYTES))
+    return {"shape": list(array.shape), "dtype": array.dtype.name, "finite": _share(finite, values.size)}
+
+
+def _finite(values: NDArray[Any]) -> int:
+    return int(np.isfinite(values).sum()) if values.dtype.kind in "fc" else values.size
+
+
+def _share(finite: int, size: int) -> float:
+    return round(finite / size, 6) if size else 0.0
 
 
 def _json(path: Path) -> Evidence:

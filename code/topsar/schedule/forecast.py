@@ -89,7 +89,7 @@ class Ledger:
     Parameters
     ----------
     runs : Path
-        The runs folder; read at once, written when something is added.
+        The runs folder; read at once, written only when something is added.
 
     Examples
     --------
@@ -110,11 +110,10 @@ class Ledger:
         self._path = runs / USAGE
         self._known: dict[str, deque[Usage]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
         self._told: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
-        lines = self._read()
-        for usage in lines:
+        usages = self._read()
+        for usage in usages:
             self._known[usage.kind].append(usage)
-        if len(lines) > 2 * sum(len(usages) for usages in self._known.values()):
-            self._rewrite()
+        self._lines = len(usages)
 
     def add(self, step: Step, threads: int, ended: Ended) -> None:
         """Learn from an attempt that ended; one that failed for another reason than memory tells nothing."""
@@ -134,6 +133,10 @@ class Ledger:
         )
         self._known[step.kind].append(usage)
         self._told.pop(step.kind, None)
+        if self._lines > 2 * sum(len(usages) for usages in self._known.values()):
+            self._rewrite()
+            return
+        self._lines += 1
         with contextlib.suppress(OSError), self._path.open("ab") as file:  # losing it costs a lesson
             file.write(_USAGE.dump_json(usage) + b"\n")
 
@@ -156,7 +159,8 @@ class Ledger:
 
     def _rewrite(self) -> None:
         """Forget what is too old to be told from, on disk too."""
-        kept = (usage for usages in self._known.values() for usage in usages)
+        kept = [usage for usages in self._known.values() for usage in usages]
+        self._lines = len(kept)
         with contextlib.suppress(OSError):
             part = self._path.with_name(f"{USAGE}.part")
             part.write_bytes(b"".join(_USAGE.dump_json(usage) + b"\n" for usage in kept))

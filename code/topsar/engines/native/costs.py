@@ -53,6 +53,10 @@ class Cost:
         """How long a step of so many pixels takes on the threads that it can use."""
         return round(self.start_s + self.microseconds * 1e-6 * pixels / self.needs(pixels).threads, 1)
 
+    def timeout_s(self, pixels: float) -> float:
+        """When a step of so many pixels is given up: long after the slowest machine is done."""
+        return 3600.0 + 200 * self.seconds(pixels)
+
 
 GEOCODE = Cost(memory=0, disk=4, start_s=1.5, microseconds=0.12, pixels_per_thread=5e6)
 """Per fine pixel; its memory depends on the largest burst and the DEM, not on how many bursts there are."""

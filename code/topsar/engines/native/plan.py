@@ -188,7 +188,7 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
         seconds=costs.GEOCODE.seconds(pixels),
         kind=f"{_KEY} geocode",
         size=pixels,
-        timeout_s=3600.0 + 600 * len(task.windows),
+        timeout_s=costs.GEOCODE.timeout_s(pixels),
     )
     return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} {burst.swath} {burst.polarisation}", steps=(step,))
 
@@ -235,7 +235,7 @@ def _step(
         seconds=cost.seconds(pixels),
         kind=f"{_KEY} {name}",
         size=pixels,
-        timeout_s=6 * 3600.0,
+        timeout_s=cost.timeout_s(pixels),
     )
 
 

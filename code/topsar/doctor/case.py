@@ -1,0 +1,100 @@
+"""What the checks look at: the settings, and what follows from them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from topsar.errors import SettingsError
+from topsar.pairs_file import read_pairs
+from topsar.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from topsar.engines import Plan
+    from topsar.model import Dem, OrbitFile, Pair
+    from topsar.provision import ListedPair
+    from topsar.schedule.forecast import Forecast
+    from topsar.schedule.graph import NodeId
+
+
+@dataclass(frozen=True)
+class Case:
+    """The settings, and what follows from them; each is found when first asked for, or raises what prevents it."""
+
+    settings: Settings
+    broken: SettingsError | None
+    env_file: Path | None
+
+    @classmethod
+    def of(cls, env_file: Path | None, data: Path, pairs: Path, flags: Mapping[str, str]) -> Case:
+        """Load the settings; the defaults, if they cannot be used."""
+        try:
+            return cls(load_settings(env_file=env_file, data=data, pairs=pairs, flags=flags), None, env_file)
+        except SettingsError as exc:
+            defaults = Settings(data=data.expanduser().absolute(), pairs=pairs.expanduser().absolute())
+            return cls(defaults, exc, env_file)
+
+    @cached_property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.settings.data.resolve()
+
+    @cached_property
+    def runs(self) -> Path:
+        """The runs folder."""
+        return self.data / "runs"
+
+    @cached_property
+    def place(self) -> Path:
+        """The runs folder, or the nearest folder above it that is there."""
+        return next(folder for folder in (self.runs, *self.runs.parents) if os.path.lexists(folder))
+
+    @cached_property
+    def listed(self) -> tuple[ListedPair, ...]:
+        """The pairs of each line, with what is wrong with them."""
+        from topsar.provision import find_pairs
+
+        if not (path := self.settings.pairs).is_file():
+            msg = f"no {path}"
+            raise SettingsError(msg, hint="list the pairs there, reference first, or give --pairs FILE")
+        return find_pairs(read_pairs(path), self.data / "raw")
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs whose products can be read."""
+        return tuple(one.pair for one in self.listed if one.pair is not None)
+
+    @cached_property
+    def orbits(self) -> Mapping[str, OrbitFile | None]:
+        """Orbit files by scene."""
+        from topsar.provision import find_pass_orbits
+
+        return find_pass_orbits(self.pairs, self.data / "orbit_data")
+
+    @cached_property
+    def dem(self) -> Dem:
+        """The height model."""
+        from topsar.provision import find_dem
+
+        return find_dem(self.settings.options, self.data / "dem")
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the engine would do."""
+        from topsar.engines import Inputs, get_engine
+
+        inputs = Inputs(pairs=self.pairs, orbits=self.orbits, dem=self.dem)
+        return get_engine(self.settings.engine)[0].plan(inputs, self.settings.options)
+
+    @cached_property
+    def forecasts(self) -> Mapping[NodeId, Forecast]:
+        """What each step will take, by what was learned in the runs folder."""
+        from topsar.schedule.forecast import Ledger
+
+        ledger = Ledger(self.runs)
+        return {(job.id, step.name): ledger.predict(step) for job in self.plan.jobs for step in job.steps}

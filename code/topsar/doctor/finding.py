@@ -1,0 +1,97 @@
+"""What a check says, and how it is told."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from dataclasses import asdict, dataclass
+from enum import Enum
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WIDTH = 110
+"""Characters of a line, unless a word is longer."""
+
+
+class Grade(str, Enum):
+    """How much a finding matters, least first."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Good to know."""
+    WARNING = "warning"
+    """A run starts, but something may go wrong or take long."""
+    PROBLEM = "problem"
+    """A run, or a part of it, would fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and how to mend it."""
+
+    topic: str
+    grade: Grade
+    text: str
+    remedy: str = ""
+
+
+class Said(NamedTuple):
+    """A finding in the words of its check, which does not know its topic."""
+
+    grade: Grade
+    text: str
+    remedy: str = ""
+
+
+def worst(findings: Iterable[Finding]) -> Grade:
+    """The gravest of the grades.
+
+    Examples
+    --------
+    >>> worst([Finding("disk", Grade.OK, "free"), Finding("disk", Grade.NOTE, "slow")]).value
+    'note'
+    """
+    return max((finding.grade for finding in findings), key=list(Grade).index, default=Grade.OK)
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """The findings as a table for the terminal, each with its remedy below; the last line sums up.
+
+    Examples
+    --------
+    >>> print(describe([Finding("disk", Grade.WARNING, "1 GB free", "remove something")]))
+    disk  warning  1 GB free
+                   remove something
+    1 warning: a run can start
+    """
+    wide = max((len(finding.topic) for finding in findings), default=0)
+    indent = " " * (wide + 11)
+    lines: list[str] = []
+    for finding, after in zip_longest(findings, findings[1:]):
+        lines += _wrapped(finding.text, f"{finding.topic:<{wide}}  {finding.grade.value:<7}  ", indent)
+        if finding.remedy and not (after and after.remedy == finding.remedy):
+            lines += _wrapped(finding.remedy, indent, indent)
+    tally = Counter(finding.grade for finding in findings)
+    told = [counted(tally[grade], grade.value) for grade in reversed(Grade) if tally[grade] and grade is not Grade.OK]
+    end = "mend the problems first" if tally[Grade.PROBLEM] else "a run can start"
+    return "\n".join([*lines, f"{', '.join(told) or 'all is well'}: {end}"])
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """The findings and the gravest grade, for programs."""
+    return json.dumps({"worst": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 pair``, ``2 passes``."""
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
