@@ -14,7 +14,8 @@ alone, best in this order:
 `command`    one subprocess, from start to end
 `executor`   where commands run: here, or (`dask_executor`) on the workers of a cluster
 `board`      the state of all steps
-`scheduler`  the loop that ties these together
+`run`        the loop that ties these together
+`scheduler`  the one call that starts it
 `rehearsal`  the same loop without processes: how long it will take
 `preview`    what a run would do
 `removal`    how files go away

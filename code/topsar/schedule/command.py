@@ -35,6 +35,17 @@ from topsar.schedule.memory import oom_kills, session_memory
 
 EXIT_BAD_INPUT = 65
 EXIT_RETRYABLE = 75
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "GDAL_NUM_THREADS",
+)
+"""Variables that cap the threads of a step; each is set to the number of threads it was granted."""
 GRACE_S = 5.0
 """Seconds between the request to end and the kill."""
 
