@@ -12,7 +12,7 @@ alone, best in this order:
 `supply`     the numbers that admission weighs
 `memory`     what the machine gives
 `command`    one subprocess, from start to end
-`executor`   where commands run: here, or (`dask_executor`) on the workers of a cluster
+`executor`   where commands run: here, or on the workers of a cluster (`dask_executor`, `dask_link`, `dask_worker`)
 `board`      the state of all steps
 `run`        the loop that ties these together
 `scheduler`  the one call that starts it

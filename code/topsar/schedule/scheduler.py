@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
 from topsar.schedule.admission import Budget
-from topsar.schedule.command import THREAD_VARIABLES
 from topsar.schedule.evidence import Store
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.graph import build_graph
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from topsar.schedule.evidence import Inspect
     from topsar.schedule.executor import Executor
     from topsar.schedule.removal import Cleanup
-
-__all__ = ["THREAD_VARIABLES", "run_jobs"]
 
 
 def run_jobs(

@@ -47,7 +47,7 @@ class Supply:
     def request(self, state: State) -> Request:
         """A step as admission sees it; what was learned never makes one too big that has run here before."""
         forecast = self._ledger.predict(state.node.step)
-        needs = forecast.needs
+        needs = replace(forecast.needs, threads=min(forecast.needs.threads, self._most.threads))
         if forecast.learned_from:
             needs = replace(needs, memory_bytes=min(needs.memory_bytes, self._most.memory_bytes))
         return state.request(needs)
