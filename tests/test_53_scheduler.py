@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import io
 import json
 import pkgutil
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -17,8 +20,8 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.model import Artifact, Event, Job, Lifetime, Reason, Status
-from topsar.schedule import Budget, plan_jobs, run_jobs
+from topsar.model import Artifact, Event, Job, Lifetime, Reason, Resources, Status, Step
+from topsar.schedule import Budget, Progress, plan_jobs, run_jobs
 from topsar.schedule.graph import build_graph
 
 
@@ -374,3 +377,138 @@ def test_examples_in_docstrings(name: str) -> None:
 def test_exports_are_sorted_and_exist() -> None:
     assert schedule.__all__ == sorted(schedule.__all__)
     assert all(hasattr(schedule, name) for name in schedule.__all__)
+
+
+# --- what odd input and odd surroundings must not do ------------------------------------------------------------------
+
+
+def test_pairs_whose_scratch_does_not_fit_at_once_finish_one_after_the_other(bench: Bench) -> None:
+    def writing(name: str, number: int, size: int, reads: tuple[str, ...] = ()) -> Step:
+        path = f"{name}/{number}"
+        step = make_step(
+            f"s{number}", scratch=(path,) if number < 3 else (), keeps=(path,) if number == 3 else (), reads=reads
+        )
+        return replace(step, needs=Resources(disk_bytes=size))
+
+    free = shutil.disk_usage(bench.runs.parent).free
+    unit = free // 20
+    jobs = [
+        job(
+            name,
+            writing(name, 1, 3 * unit),
+            writing(name, 2, 4 * unit, (f"{name}/1",)),
+            writing(name, 3, unit, (f"{name}/2",)),
+        )
+        for name in "abcdef"
+    ]
+    outcomes = bench.run(*jobs, budget=Budget(threads=8), cleanup="scratch", patience_s=5)
+    assert {outcome.status for outcome in outcomes} == {Status.DONE}, outcomes
+
+
+def test_one_pair_at_a_time_though_it_reads_from_another(bench: Bench) -> None:
+    first = job("a", make_step("one", keeps=("a/one",)), make_step("two", reads=("b/x", "a/one"), keeps=("a/two",)))
+    second = job("b", make_step("x", keeps=("b/x",)))
+    assert {o.status for o in bench.run(first, second, budget=Budget(workers=1))} == {Status.DONE}
+
+
+def test_what_a_small_step_took_too_much_does_not_refuse_a_large_one(bench: Bench) -> None:
+    small = replace(
+        make_step("s", keeps=("a/x",), does="head -c 90000000 /dev/zero | tail -c 1", memory=1000), kind="k", size=1
+    )
+    bench.run(job("a", small))
+    large = replace(make_step("s", keeps=("b/x",), memory=10**9), kind="k", size=100)
+    assert bench.run(job("b", large), budget=Budget(memory_bytes=11 * 10**8))[0].status is Status.DONE
+
+
+@pytest.mark.parametrize("argv", [(), ("true", "\0"), ("echo", "\udcff")])
+def test_a_command_that_cannot_be_a_command_fails_its_own_step(bench: Bench, argv: tuple[str, ...]) -> None:
+    odd = replace(make_step("odd"), argv=argv)
+    outcomes = bench.run(
+        job(
+            "a",
+            odd,
+        ),
+        chain("b"),
+    )
+    assert outcomes[1].status is Status.DONE
+    assert outcomes[0].status is (Status.DONE if argv[:1] == ("echo",) else Status.FAILED)
+
+
+def test_a_validator_that_breaks_fails_its_step(bench: Bench) -> None:
+    def broken(path: Path) -> dict[str, object]:
+        if path.parent.name == "a":
+            raise ZeroDivisionError
+        return inspect(path)
+
+    bad, good = job("a", make_step("x", keeps=("a/x",))), job("b", make_step("x", keeps=("b/x",)))
+    outcomes = run_jobs([bad, good], runs=bench.runs, inspect=broken, backoff_s=0.01)
+    assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.DONE]
+
+
+def test_a_link_in_place_of_the_trash_is_not_followed(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "precious").touch()
+    bench.runs.mkdir()
+    (bench.runs / ".trash").symlink_to(tmp_path / "outside")
+    assert bench.run(chain(), cleanup="scratch")[0].status is Status.DONE
+    assert (tmp_path / "outside" / "precious").exists()
+
+
+def test_a_tree_deeper_than_the_stack_is_removed_or_left_but_ends_no_run(bench: Bench) -> None:
+    deep = "p=../d/deep; mkdir -p $p; cd $p; for i in $(seq 1100); do mkdir x; cd x; done"
+    step = replace(make_step("x", does=f"({deep})"), writes=(Artifact(path="d/deep", lifetime=Lifetime.SCRATCH),))
+    outcome = run_jobs([job("d", step)], runs=bench.runs, inspect=lambda _: {}, cleanup="scratch")[0]
+    assert outcome.status is Status.DONE
+    subprocess.run(["rm", "-rf", bench.runs], check=True)
+
+
+def test_a_full_disk_fails_a_step_only_when_patience_is_over(bench: Bench) -> None:
+    says = "echo 'No space left on device' >&2; exit 1"
+    full = make_step("x", keeps=("a/x",), does=f"[ -e ../room ] || {{ {says}; }}")
+    threading.Timer(0.6, (bench.runs / "room").touch).start()
+    outcome = bench.run(job("a", full), retries=1, patience_s=30)[0]
+    assert outcome.status is Status.DONE
+    assert max(event.attempt for event in outcome.events) > 2
+    (bench.runs / "room").unlink()
+    failed = bench.run(job("b", replace(full, writes=(Artifact(path="b/x"),))), retries=1, patience_s=0.3)[0]
+    assert failed.status is Status.FAILED
+    assert "GB free at" in failed.message
+
+
+class Gone(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_watcher_that_has_gone_ends_no_run(bench: Bench) -> None:
+    with Progress([chain()], stream=Gone()) as progress:
+        assert bench.run(chain(), observe=progress)[0].status is Status.DONE
+
+
+def test_steps_wait_for_memory_that_others_have(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [10**8]
+    monkeypatch.setattr("topsar.schedule.executor.memory_available", lambda: there[0])
+    threading.Timer(0.5, lambda: there.append(there.pop() * 20)).start()
+    outcome = bench.run(job("a", make_step("x", keeps=("a/x",), memory=10**9)), patience_s=60)[0]
+    assert outcome.status is Status.DONE
+    assert [event.note for event in outcome.events if event.note] == [
+        "waits: step 'x' needs 1.00 GB of memory, 0.10 GB are free"
+    ]
+
+
+def test_after_waiting_in_vain_a_step_is_tried_all_the_same_and_the_next_does_not_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topsar.schedule.executor.memory_available", lambda: 10**8)
+    jobs = [job(name, make_step("x", keeps=(f"{name}/x",), memory=10**9)) for name in "abc"]
+    started = time.monotonic()
+    assert {o.status for o in bench.run(*jobs, patience_s=1.5)} == {Status.DONE}
+    assert time.monotonic() - started < 2 * 1.5 + 2
+
+
+def test_a_runs_folder_that_is_taken_away_is_one_message(bench: Bench) -> None:
+    away = make_step("x", keeps=("a/x",), does=f"mv {bench.runs} {bench.runs}.away; sleep 0.3; exit 1")
+    with pytest.raises(TopsarError, match=r"cannot be reached any more|was replaced by another one"):
+        bench.run(job("a", away), job("b", make_step("y", does="sleep 30")))

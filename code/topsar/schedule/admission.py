@@ -6,8 +6,8 @@ later than it, running or starting, must fit beside it. So when the steps before
 can starve it.
 
 Disk is different from memory: what a step writes stays after it, until the steps that read it are done. So a step may
-only write into what is left when all older pairs under way have written what they still have to; then the oldest of
-them can always go on, finish, and have its scratch removed.
+only write into what is left when all pairs that came under way before its own have written what they still have to;
+then the first of them can always go on, finish, and have its scratch removed.
 
 Threads are a wish: each step that starts gets one, then the free cores are dealt out in turns up to each one's wish.
 A step that finds the machine empty has it whole; lest it keep light company away, steps of a single thread may start
@@ -16,15 +16,21 @@ beside it, up to half as many as there are cores.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+    from collections.abc import Iterable, KeysView, Mapping, Sequence
 
     from topsar.model import Resources
     from topsar.schedule.graph import NodeId
+
+_FURTHEST_LOOK = 100
+"""Steps behind the first one that finds no room that are tried in its gap."""
+_SAG = 1.1
+"""Capacity as measured wavers by less than this factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,30 +97,30 @@ class PairWindow:
 
     def __init__(self, workers: int | None) -> None:
         self._workers = workers
-        self._open: set[int] = set()
+        self._open: dict[int, None] = {}
         self._left: set[int] = set()
 
     @property
-    def under_way(self) -> Set[int]:
-        """The pairs under way."""
-        return self._open
+    def under_way(self) -> KeysView[int]:
+        """The pairs under way, in the order in which they came."""
+        return self._open.keys()
 
     def admits(self, pairs: Iterable[int]) -> bool:
         """Whether a step that works for these pairs may start."""
         waiting = [pair for pair in pairs if pair not in self._left]
-        if self._workers is None or not waiting or not self._open.isdisjoint(waiting):
+        if self._workers is None or not waiting or not self.under_way.isdisjoint(waiting):
             return True
         return len(self._open) < self._workers
 
     def enter(self, pairs: Iterable[int]) -> None:
         """Note that a step that works for these pairs starts."""
         waiting = [pair for pair in pairs if pair not in self._left]
-        if waiting and self._open.isdisjoint(waiting):
-            self._open.add(waiting[0])
+        if waiting and self.under_way.isdisjoint(waiting):
+            self._open[waiting[0]] = None
 
     def leave(self, pair: int) -> None:
         """Note that a pair is settled."""
-        self._open.discard(pair)
+        self._open.pop(pair, None)
         self._left.add(pair)
 
 
@@ -138,7 +144,7 @@ def choose(
     window : PairWindow
         The pairs under way.
     owed : mapping, optional
-        By pair under way, the bytes that its waiting steps have still to write.
+        By pair, the bytes that its waiting steps have still to write.
 
     Examples
     --------
@@ -152,25 +158,23 @@ def choose(
     [('fits beside', 3)]
     """
     cores, room = _Cores(capacity.threads, running), _Room(capacity, (grant.request for grant in running))
+    debts, gap = _Debts(owed, window), _Gap(capacity, running)
     chosen: list[Request] = []
-    held: Request | None = None
-    beside_held = _Room(capacity, ())
     for request in ready:
-        if cores.are_none_for_anybody:
+        if cores.are_none_for_anybody or gap.is_searched:
             break
         if not window.admits(request.pairs):
             continue
-        if not (cores.admit(request) and room.fits(request, _older(owed, request))):
-            if held is None:
-                held = request
-                younger = (grant.request for grant in running if grant.request.rank > held.rank)
-                beside_held = _Room(capacity, younger)
-        elif held is None or beside_held.leaves_room_for(held, request):
+        before = debts.before(request)
+        if not (cores.admit(request) and room.fits(request, before)):
+            gap.hold(request, is_for_disk=room.lacks_disk(request, before))
+        elif gap.admits(request, is_under_way=not window.under_way.isdisjoint(request.pairs)):
             cores.take()
-            for place in (room, beside_held):
-                place.add(request)
-            chosen.append(request)
+            room.add(request)
+            gap.add(request)
             window.enter(request.pairs)
+            debts.pay(request)
+            chosen.append(request)
     return _deal(chosen, cores.free)
 
 
@@ -179,7 +183,6 @@ class _Room:
 
     def __init__(self, capacity: Resources, requests: Iterable[Request]) -> None:
         self._memory, self._disk = capacity.memory_bytes, capacity.disk_bytes
-        self._whole = capacity
         for request in requests:
             self.add(request)
 
@@ -187,25 +190,75 @@ class _Room:
         self._memory -= request.needs.memory_bytes
         self._disk -= request.needs.disk_bytes
 
+    def lacks_disk(self, request: Request, owed: int = 0) -> bool:
+        return bool(request.needs.disk_bytes) and request.needs.disk_bytes + owed > self._disk
+
     def fits(self, request: Request, owed: int = 0) -> bool:
-        return request.needs.memory_bytes <= self._memory and request.needs.disk_bytes + owed <= self._disk
+        return request.needs.memory_bytes <= self._memory and not self.lacks_disk(request, owed)
 
-    def leaves_room_for(self, held: Request, request: Request) -> bool:
-        """Whether a step that is held back still finds room beside all younger ones when another one starts."""
-        both, whole = (held.needs, request.needs), self._whole
-        if held.needs.memory_bytes > whole.memory_bytes or held.needs.disk_bytes > whole.disk_bytes:
-            return True  # others than we have its room: until they are gone it loses nothing
-        return (
-            sum(needs.memory_bytes for needs in both) <= self._memory
-            and sum(needs.disk_bytes for needs in both) <= self._disk
-        )
+    def fits_beside(self, one: Request, other: Request) -> bool:
+        memory = one.needs.memory_bytes + other.needs.memory_bytes
+        return memory <= self._memory and one.needs.disk_bytes + other.needs.disk_bytes <= self._disk
 
 
-def _older(owed: Mapping[int, int], request: Request) -> int:
-    """Bytes that pairs older than a step's have still to write; all of them are older than a step of none."""
-    if not owed:
-        return 0
-    return sum(size for pair, size in owed.items() if not request.pairs or pair < request.pairs[0])
+class _Gap:
+    """What later steps may take while the first waiting one, the held one, finds no room."""
+
+    def __init__(self, capacity: Resources, running: Sequence[Grant]) -> None:
+        self._capacity, self._running = capacity, running
+        self._held: Request | None = None
+        self._is_for_disk = False
+        self._beside = _Room(capacity, ())
+        self._looked_at = 0
+
+    @property
+    def is_searched(self) -> bool:
+        return self._looked_at >= _FURTHEST_LOOK
+
+    def hold(self, request: Request, *, is_for_disk: bool) -> None:
+        self._looked_at += 1
+        if self._held is None:
+            self._held, self._is_for_disk = request, is_for_disk
+            later = (grant.request for grant in self._running if grant.request.rank > request.rank)
+            self._beside = _Room(self._capacity, later)
+
+    def add(self, request: Request) -> None:
+        self._beside.add(request)
+
+    def admits(self, request: Request, *, is_under_way: bool) -> bool:
+        """Whether the held step will still find room beside everything later than itself, this one included."""
+        if self._held is None:
+            return True
+        self._looked_at += 1
+        if self._is_for_disk and is_under_way:
+            return True  # the end of a pair is what gives disk back
+        if self._lacks_what_others_have(self._held):
+            return True  # until they are gone it loses nothing
+        return self._beside.fits_beside(self._held, request)
+
+    def _lacks_what_others_have(self, held: Request) -> bool:
+        memory, disk = held.needs.memory_bytes, held.needs.disk_bytes
+        return memory > _SAG * self._capacity.memory_bytes or disk > _SAG * self._capacity.disk_bytes
+
+
+class _Debts:
+    """Disk that pairs have still to write."""
+
+    def __init__(self, owed: Mapping[int, int], window: PairWindow) -> None:
+        self._owed, self._window = dict(owed), window
+
+    def before(self, request: Request) -> int:
+        """Bytes owed to the pairs that came under way before the one that a step works for."""
+        if not self._owed or not request.needs.disk_bytes:
+            return 0
+        earlier = itertools.takewhile(lambda pair: pair not in request.pairs, self._window.under_way)
+        return sum(self._owed.get(pair, 0) for pair in earlier)
+
+    def pay(self, request: Request) -> None:
+        """Take what a step that starts writes off the debt of the pair that it works for."""
+        pair = next((pair for pair in self._window.under_way if pair in request.pairs), None)
+        if pair in self._owed:
+            self._owed[pair] = max(0, self._owed[pair] - request.needs.disk_bytes)
 
 
 class _Cores:

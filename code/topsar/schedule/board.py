@@ -12,7 +12,7 @@ from topsar.model import Outcome, Resources, Status
 from topsar.schedule.admission import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Set
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping
 
     from topsar.model import Event, Job, Lifetime
     from topsar.schedule.graph import Graph, Node, NodeId
@@ -47,7 +47,9 @@ class State:
     attempt : int
         Times it was started.
     excused : int
-        Attempts that do not count against it: others had taken the disk.
+        Attempts that do not count against it: the disk was full.
+    full_since : float, optional
+        Monotonic time when that was first so.
     not_before : float
         Monotonic time before which it is not tried again.
     """
@@ -61,6 +63,7 @@ class State:
     cause: str = ""
     attempt: int = 0
     excused: int = 0
+    full_since: float | None = None
     not_before: float = 0.0
 
     def request(self, needs: Resources) -> Request:
@@ -91,6 +94,7 @@ class Board:
     ) -> None:
         self._graph = graph
         self.states: dict[NodeId, State] = {}
+        self._most_disk: int | None = None
         pairs = self._pairs(decisions)
         for place, node in enumerate(graph.nodes.values()):
             self.states[node.id] = State(
@@ -107,12 +111,12 @@ class Board:
                 self.make_ready(node_id)
 
     def _pairs(self, decisions: Mapping[NodeId, Decision]) -> dict[NodeId, tuple[int, ...]]:
-        """The ranks of the pairs that each step works for: its own, or those of the waiting steps it feeds."""
+        """The ranks of the pairs that each step works for: its own, and those of the waiting steps it feeds."""
         pairs: dict[NodeId, tuple[int, ...]] = {}
         for node in reversed(tuple(self._graph.nodes.values())):
             waiting = (child for child in node.children if decisions[child].status is Status.WAITING)
             fed = {pair for child in waiting for pair in pairs[child]}
-            pairs[node.id] = (node.rank,) if node.job.is_pair else tuple(sorted(fed))
+            pairs[node.id] = tuple(sorted(fed | {node.rank} if node.job.is_pair else fed))
         return pairs
 
     @property
@@ -138,12 +142,19 @@ class Board:
         """Steps that have not started, whatever they wait for."""
         return (state for state in self.states.values() if state.status is Status.WAITING)
 
-    def owed(self, under_way: Set[int], needs: Callable[[State], Resources]) -> Mapping[int, int]:
-        """By pair under way, the bytes that its waiting steps have still to write."""
+    def owed(self, under_way: Collection[int], free: int, disk: Callable[[State], int]) -> Mapping[int, int]:
+        """By pair, the bytes that waiting steps have still to write for it; empty where ``free`` is enough for all.
+
+        What several pairs share counts for the first one under way.
+        """
         owed: Counter[int] = Counter()
+        if self._most_disk is None:
+            self._most_disk = 2 * sum(disk(state) for state in self.waiting())  # twice: predictions may grow
+        if free >= self._most_disk:
+            return owed
         for state in self.waiting():
-            if state.pairs and state.pairs[0] in under_way and state.node.step.needs.disk_bytes:
-                owed[state.pairs[0]] += needs(state).disk_bytes
+            if state.pairs and (size := disk(state)):
+                owed[next((pair for pair in under_way if pair in state.pairs), state.pairs[0])] += size
         return owed
 
     def start(self, node_id: NodeId) -> State:

@@ -50,10 +50,13 @@ GRACE_S = 5.0
 """Seconds between the request to end and the kill."""
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-_TERMINATED = (-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
+_TERMINATED = tuple(
+    code for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT) for code in (-number, 128 + number)
+)
 _LONGEST_POLL_S = 0.05
 _SAMPLE_S = 0.2
 _TAIL_BYTES = 16_384
+_NEXT_TO_NOTHING = 100_000
 _MESSAGE_CHARACTERS = 800
 _NO_MEMORY = re.compile(r"^(?:[\w.]*MemoryError\b|std::bad_alloc|.*Cannot allocate memory)", re.MULTILINE)
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
@@ -128,14 +131,15 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
     started, kills = time.monotonic(), oom_kills()
     try:
         process, offset = _start(command)
-    except OSError as exc:
-        return never_ran(_START_REASONS.get(exc.errno or 0, Reason.ERROR), f"cannot start {command.argv[0]}: {exc}")
+    except (OSError, ValueError, IndexError) as exc:
+        number = exc.errno if isinstance(exc, OSError) else None
+        return never_ran(_START_REASONS.get(number or 0, Reason.ERROR), f"cannot start {command.argv[:1]}: {exc}")
     cut_short, peak = _watch(process.pid, started, command, handle)
     code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
     message = last_words(command.log, offset)
     over = oom_kills() > kills or 0 < reserved_bytes < peak
-    reason = cut_short or _reason(code, message, is_over=over)
+    reason = cut_short or _reason(code, message, is_over=over, is_disk_full=_is_disk_full(command.cwd))
     return Ended(
         reason=reason,
         exit_code=code,
@@ -194,7 +198,9 @@ def never_ran(reason: Reason, message: str) -> Ended:
 def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
     """Start the command; also return where in the log its own output begins."""
     with command.log.open("ab") as log:
-        log.write(f"# {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {' '.join(command.argv)}\n".encode())
+        log.write(
+            f"# {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {' '.join(command.argv)}\n".encode(errors="replace")
+        )
         log.flush()
         offset = log.tell()  # before the start: the child shares this file's position
         process = subprocess.Popen(
@@ -263,12 +269,20 @@ def _signal_tree(pid: int, command: Command, number: int) -> int:
     return end_marked(command.env[MARK], number) if MARK in command.env else 0
 
 
-def _reason(code: int, message: str, *, is_over: bool) -> Reason:
+def _is_disk_full(folder: Path) -> bool:
+    """Whether next to nothing is free: many programs do not say what they stumbled over."""
+    try:
+        return shutil.disk_usage(folder).free < _NEXT_TO_NOTHING
+    except OSError:
+        return False
+
+
+def _reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) -> Reason:
     if code == 0:
         return Reason.DONE
     if (code in _KILLED and is_over) or _NO_MEMORY.search(message):
         return Reason.OUT_OF_MEMORY
-    if _NO_SPACE.search(message):
+    if _NO_SPACE.search(message) or (is_disk_full and code not in (EXIT_BAD_INPUT, *_KILLED)):
         return Reason.DISK_FULL
     if code == EXIT_BAD_INPUT:
         return Reason.BAD_INPUT

@@ -110,6 +110,7 @@ class Ledger:
         self._path = runs / USAGE
         self._known: dict[str, deque[Usage]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
         self._told: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
+        self._is_torn = False
         usages = self._read()
         for usage in usages:
             self._known[usage.kind].append(usage)
@@ -138,7 +139,8 @@ class Ledger:
             return
         self._lines += 1
         with contextlib.suppress(OSError), self._path.open("ab") as file:  # losing it costs a lesson
-            file.write(_USAGE.dump_json(usage) + b"\n")
+            file.write(b"\n" * self._is_torn + _USAGE.dump_json(usage) + b"\n")
+            self._is_torn = False
 
     def predict(self, step: Step) -> Forecast:
         """Say what a step will take."""
@@ -152,7 +154,9 @@ class Ledger:
     def _read(self) -> list[Usage]:
         usages = []
         with contextlib.suppress(OSError):
-            for line in self._path.read_bytes().split(b"\n"):
+            content = self._path.read_bytes()
+            self._is_torn = bool(content) and not content.endswith(b"\n")
+            for line in content.split(b"\n"):
                 with contextlib.suppress(ValidationError):
                     usages.append(_USAGE.validate_json(line))
         return usages
@@ -200,15 +204,17 @@ def _bound(values: Iterable[float]) -> int:
 
 
 def _raised(table: int, measured: Iterable[tuple[int, int]]) -> int:
-    return int(table * max([1.0, *(peak / then for peak, then in measured if then)]))
+    return table + max([0, *(taken - then for taken, then in measured if then)])
 
 
 def _threads(wish: int, usages: Sequence[Usage]) -> int:
     """The threads that a step can use: its author's wish, or fewer where granted ones were left idle."""
-    idle = [u.cpu_s / u.seconds for u in usages if u.seconds > 1 and u.threads - u.cpu_s / u.seconds > _IDLE]
-    if not idle or len(idle) < len(usages):
+    used = [(u.threads, u.cpu_s / u.seconds) for u in usages if u.seconds > 1]
+    idle = [cores for threads, cores in used if threads - cores > _IDLE]
+    busy = [threads for threads, cores in used if threads - cores <= _IDLE]
+    if not idle:
         return wish
-    return max(1, min(wish, math.ceil(max(idle) - _IDLE)))
+    return max(1, min(wish, max([math.ceil(max(idle) - _IDLE), *busy])))
 
 
 def _seconds(step: Step, threads: int, usages: Sequence[Usage]) -> float | None:

@@ -27,6 +27,9 @@ NodeId = tuple[str, str]
 
 JOURNAL = "journal.jsonl"
 """Name of the journal in a job's folder."""
+_OURS = ("record.jsonl", "usage.jsonl")
+"""Files of the scheduler in the runs folder."""
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -147,7 +150,7 @@ def _check_names(jobs: Sequence[Job]) -> None:
     seen: set[str] = set()
     for job in jobs:
         for kind, name in (("job", job.id), *(("step", step.name) for step in job.steps)):
-            if not name or name.startswith(".") or "/" in name or "\0" in name:
+            if not _is_file_name(name):
                 msg = f"{kind} name {name!r} of job {job.id!r} cannot be a file name"
                 raise TopsarError(msg)
         names = [step.name for step in job.steps]
@@ -156,6 +159,11 @@ def _check_names(jobs: Sequence[Job]) -> None:
             msg = f"job {job.id!r} is given twice" if job.id in seen else f"job {job.id!r} has two steps {twice[0]!r}"
             raise TopsarError(msg)
         seen.add(job.id)
+
+
+def _is_file_name(name: str) -> bool:
+    is_plain = bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
+    return is_plain and name not in _OURS and len(name.encode(errors="replace")) <= _LONGEST_NAME
 
 
 def _writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
@@ -185,6 +193,6 @@ def _writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
 def _check_path(path: str) -> None:
     pure = PurePosixPath(path)
     inside = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
-    if not inside or pure.name == JOURNAL or pure.parts[0].startswith("."):
+    if not inside or pure.name == JOURNAL or pure.parts[0].startswith(".") or pure.parts[0] in _OURS:
         msg = f"artifact path {path!r} is not a plain path inside the runs folder"
         raise TopsarError(msg)

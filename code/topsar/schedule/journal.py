@@ -57,7 +57,7 @@ class Journal:
         """
         line = (json.dumps(_plain(event), separators=(",", ":")) + "\n").encode()
         is_new = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(exist_ok=True)  # but not a runs folder that was taken away
         # Opened per event: thousands of jobs may be under way, and open files are few.
         with self.path.open("ab", buffering=0) as file:
             before = file.tell()
@@ -140,6 +140,7 @@ def _event(line: bytes) -> Event | None:
             fields["granted"] = Resources(**fields["granted"])
         if fields.get("ended"):
             fields["ended"] = Ended(**fields["ended"] | {"reason": Reason(fields["ended"]["reason"])})
-        return Event(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        event = Event(**fields)
+        return event if isinstance(event.step, str) and isinstance(event.evidence, dict) else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

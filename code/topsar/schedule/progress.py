@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
@@ -64,7 +65,14 @@ class Progress:
             self._bar.close()
 
     def __call__(self, event: Event) -> None:
-        """Show an event."""
+        """Show an event; once nobody can be shown anything any more, do nothing."""
+        try:
+            self._show(event)
+        except OSError:  # a closed pipe, a full disk: no reason to end a run
+            self._stream = io.StringIO()
+            self._bar = None
+
+    def _show(self, event: Event) -> None:
         step = (event.job, event.step)
         self._running.pop(step, None)
         if event.status is Status.RUNNING:

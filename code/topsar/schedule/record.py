@@ -10,6 +10,7 @@ Times are seconds since the run began, by a clock that nobody can set.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from topsar.model import Event, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from io import RawIOBase
     from pathlib import Path
 
 RECORD = "record.jsonl"
@@ -183,13 +185,15 @@ class Recorder:
     """
 
     def __init__(self, runs: Path, beginning: Beginning) -> None:
-        self._path = runs / RECORD
+        path = runs / RECORD
         self._zero = time.monotonic()
         self._is_torn = False
+        self._file: RawIOBase | None = None
         with contextlib.suppress(OSError):
-            part = self._path.with_name(f"{RECORD}.part")
-            part.write_bytes(_LINE.dump_json(beginning) + b"\n")
-            part.replace(self._path)
+            part = path.with_name(f"{RECORD}.part")
+            part.write_bytes(_dumped(beginning) + b"\n")
+            part.replace(path)
+            self._file = path.open("ab", buffering=0)
 
     @property
     def now_s(self) -> float:
@@ -207,12 +211,26 @@ class Recorder:
     def end(self, how: str) -> None:
         """Note that the run is over."""
         self._append(End(at_s=self.now_s, how=how))
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _append(self, line: Line) -> None:
-        text = (b"\n" if self._is_torn else b"") + _LINE.dump_json(line) + b"\n"
+        if self._file is None:
+            return
+        text = (b"\n" if self._is_torn else b"") + _dumped(line) + b"\n"
         self._is_torn = True  # by a full disk; it must not swallow the next line
-        with contextlib.suppress(OSError), self._path.open("ab", buffering=0) as file:
-            self._is_torn = file.write(text) != len(text)
+        with contextlib.suppress(OSError):
+            self._is_torn = self._file.write(text) != len(text)
+
+
+def _dumped(line: Line) -> bytes:
+    """As JSON in ASCII: names that are no Unicode come back as they were."""
+    return json.dumps(_LINE.dump_python(line, mode="python"), default=_plain, separators=(",", ":")).encode()
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def read_record(runs: Path) -> RunRecord | None:
@@ -244,5 +262,5 @@ def read_record(runs: Path) -> RunRecord | None:
 def _lines(texts: Iterable[bytes]) -> Iterable[Line]:
     for text in texts:
         if text:
-            with contextlib.suppress(ValidationError):
-                yield _LINE.validate_json(text)
+            with contextlib.suppress(ValidationError, ValueError, RecursionError):
+                yield _LINE.validate_python(json.loads(text))

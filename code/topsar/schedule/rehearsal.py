@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from topsar.schedule.plan import Decision
 
 _OLDEST_FIRST: Mapping[NodeId, int] = MappingProxyType({})
-_TRIALS, _TRIED_STEPS = 150, 6000
-"""So many orders are tried at most, and so many steps altogether."""
+_TRIALS, _SEARCH_S = 150, 2.0
+"""So many orders are tried at most, and so long."""
+_MOST_STEPS = 3000
+"""Of a batch of more steps than this the end matters little."""
 _WORTH = 0.95
 """Another order than oldest first must end before this part of its time."""
-_VARIATION = 0.4
+_VARIATION = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,29 +137,40 @@ def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Reh
 def find_order(script: Script) -> Mapping[NodeId, int]:
     """Find an order of the waiting steps in which the batch is done soon; empty for oldest first."""
     waiting = script.waiting
-    trials = min(_TRIALS, _TRIED_STEPS // max(1, len(waiting)))
-    if trials < 2 or not script.is_timed:
+    if not 1 < len(waiting) <= _MOST_STEPS or not script.is_timed:
         return _OLDEST_FIRST
-    best, order = rehearse(script).seconds * _WORTH, _OLDEST_FIRST
+    until = time.monotonic() + _SEARCH_S
+    plain = rehearse(script)
+    best, order = plain.seconds * _WORTH, _OLDEST_FIRST
     chance = random.Random(0)
-    tails = _tails(script, waiting)
-    for trial in range(trials):
+    weights = _weights(script, waiting)
+    for trial in range(_TRIALS):
+        if time.monotonic() > until:
+            break
         spread = _VARIATION if trial else 0.0
-        weights = {node: tail * (1 + spread * (chance.random() - 0.5)) for node, tail in tails.items()}
-        tried = {node: place for place, node in enumerate(sorted(weights, key=weights.__getitem__, reverse=True))}
-        seconds = rehearse(script, tried).seconds
-        if seconds < best:
-            best, order = seconds, tried
+        varied = {node: weight * (1 + spread * (chance.random() - 0.5)) for node, weight in weights.items()}
+        tried = {node: place for place, node in enumerate(sorted(varied, key=varied.__getitem__, reverse=True))}
+        found = rehearse(script, tried)
+        if found.seconds < best and len(found.unfitting) <= len(plain.unfitting):
+            best, order = found.seconds, tried
     return order
 
 
-def _tails(script: Script, waiting: Iterable[Node]) -> dict[NodeId, float]:
-    """By step, seconds from its start to the end of the longest chain of steps that begins with it."""
+def _weights(script: Script, waiting: Iterable[Node]) -> dict[NodeId, float]:
+    """By step, how early it should start.
+
+    That is the seconds to the end of the longest chain of steps that begins with it, more for one that takes much
+    memory: the large ones are hard to place late.
+    """
     tails: dict[NodeId, float] = {}
+    weights: dict[NodeId, float] = {}
     for node in reversed(list(waiting)):
+        forecast = script.predict(node.step)
         after = max((tails.get(child, 0.0) for child in node.children), default=0.0)
-        tails[node.id] = script.predict(node.step).seconds_on(script.capacity.threads) + after
-    return tails
+        tails[node.id] = forecast.seconds_on(script.capacity.threads) + after
+        share = forecast.needs.memory_bytes / max(1, script.capacity.memory_bytes)
+        weights[node.id] = tails[node.id] * (1 + share)
+    return weights
 
 
 class _Stage:
@@ -187,20 +201,23 @@ class _Stage:
     def _admit(self) -> None:
         predict = self._script.predict
         while True:
-            requests = [state.request(predict(state.node.step).needs) for state in self._board.ready()]
+            ready = tuple(self._board.ready())
+            requests = (state.request(predict(state.node.step).needs) for state in ready)
             left = replace(
                 self._script.capacity, disk_bytes=self._script.capacity.disk_bytes - sum(self._lying.values())
             )
-            owed = self._board.owed(self._window.under_way, lambda state: predict(state.node.step).needs)
+            owed = self._board.owed(
+                self._window.under_way, left.disk_bytes, lambda state: predict(state.node.step).needs.disk_bytes
+            )
             for grant in choose(requests, tuple(self._running.values()), left, self._window, owed):
                 self._start(grant)
-            if self._running or not requests:
+            if self._running or not ready:
                 return
-            oldest = next((request for request in requests if self._window.admits(request.pairs)), None)
+            oldest = next((state.node.id for state in ready if self._window.admits(state.pairs)), None)
             if oldest is None:
                 return
-            self.unfitting.append(oldest.id)
-            self._end(oldest.id, Status.FAILED)
+            self.unfitting.append(oldest)
+            self._end(oldest, Status.FAILED)
 
     def _start(self, grant: Grant) -> None:
         node_id = grant.request.id

@@ -13,13 +13,13 @@ import shutil
 import threading
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from topsar.model import Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 Cleanup = Literal["none", "scratch", "nuclear"]
 
@@ -36,12 +36,19 @@ TRASH = ".trash"
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; links are not followed. Nothing there is nothing."""
-    try:
-        if path.is_dir() and not path.is_symlink():
-            return sum(size_of(inner) for inner in path.iterdir())
-        return path.lstat().st_size
-    except OSError:
-        return 0
+    size, folders = 0, [path]
+    if not path.is_dir() or path.is_symlink():
+        with contextlib.suppress(OSError):
+            size = path.lstat().st_size
+        return size
+    while folders:  # no recursion: a tree may be deeper than Python's stack
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                else:
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size
 
 
 def delete(path: Path) -> None:
@@ -85,6 +92,8 @@ class Remover:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         with contextlib.suppress(OSError):
+            if self._trash.is_symlink():
+                self._trash.unlink()
             for leftover in self._trash.iterdir():
                 self._put(leftover, lambda _: None)
 
@@ -147,10 +156,10 @@ class Remover:
         while (item := self._work.get()) is not None:
             path, freed = item
             size = size_of(path)
-            try:
+            # Whatever it is that cannot be deleted, the next one can; and a run waits until all have been tried.
+            with contextlib.suppress(Exception):
                 delete(path)
-            except OSError:
-                size -= size_of(path)
+            size -= size_of(path)
             with self._lock:
                 self._pending -= 1
             freed(size)

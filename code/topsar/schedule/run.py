@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 _WORTH_RETRYING = (Reason.RETRYABLE, Reason.OUT_OF_MEMORY, Reason.DISK_FULL)
 _LONGEST_BACKOFF_S = 300.0
 _REREAD_S = 1.0
+_LAST_LOOK_S = 0.1
+_LEAST_DISK = 1_000_000
+_BETTER = 1.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -99,6 +102,7 @@ class Run:
         self._running: dict[NodeId, Grant] = {}
         self._unwritten: list[_Finished] = []
         self._stuck_since: float | None = None
+        self._in_vain: Resources | None = None
         self._waiting_for = ""
         self._serial = 0
         self._signals_seen = 0
@@ -151,19 +155,17 @@ class Run:
 
     def _refuse(self) -> None:
         """Fail the steps that can never fit."""
-        memory, disk = self._place.limits().memory_bytes, self._supply.free_disk()
+        memory, disk, removable = self._place.limits().memory_bytes, self._supply.free_disk(), None
         for state in self._board.states.values():
             if state.status is not Status.WAITING:
                 continue
             needs = self._supply.request(state).needs
             if needs.disk_bytes > disk:
-                disk = max(
-                    disk, self._supply.free_disk() + size_of(self._store.runs)
-                )  # what is there may yet be removed
+                removable = size_of(self._store.runs) if removable is None else removable
             if needs.memory_bytes > memory:
                 lack = _lack(state.node, "memory", needs.memory_bytes, f"the budget is {size_text(memory)}")
                 self._settle(state.node, Status.FAILED, never_ran(Reason.OUT_OF_MEMORY, lack))
-            elif needs.disk_bytes > disk:
+            elif needs.disk_bytes > disk + (removable or 0):
                 lack = _lack(state.node, "disk", needs.disk_bytes, self._supply.disk_text())
                 self._settle(state.node, Status.FAILED, never_ran(Reason.DISK_FULL, lack))
 
@@ -181,7 +183,7 @@ class Run:
         if ready:
             running = {self._graph.nodes[node_id]: grant for node_id, grant in self._running.items()}
             capacity = self._supply.capacity(running)
-            owed = self._board.owed(self._window.under_way, lambda state: self._supply.request(state).needs)
+            owed = self._board.owed(self._window.under_way, capacity.disk_bytes, self._supply.disk_of)
             requests = (self._supply.request(state) for state in ready)
             grants = choose(requests, tuple(running.values()), capacity, self._window, owed)
         if grants or self._running or not ready:
@@ -195,35 +197,43 @@ class Run:
         self._chronicle.pulse(functools.partial(self._supply.pulse, self._running.values(), self._waiting_for))
 
     def _help(self, ready: Sequence[State], capacity: Resources) -> tuple[Grant, ...]:
-        """Deal with the oldest step that finds no room although nothing runs: wait, and in the end decide."""
-        state = next((state for state in ready if self._window.admits(state.pairs)), None)
-        if state is None or self._remover.is_busy:
+        """Deal with steps that find no room although nothing runs: wait, and in the end decide."""
+        admitted = [state for state in ready if self._window.admits(state.pairs)]
+        if not admitted or self._remover.is_busy:
             return ()
-        oldest = self._supply.request(state)
-        node, needs = state.node, oldest.needs
-        lacks_disk = needs.disk_bytes > capacity.disk_bytes
-        enough = replace(capacity, memory_bytes=max(capacity.memory_bytes, needs.memory_bytes), disk_bytes=1 << 62)
-        in_reserve = needs.disk_bytes <= capacity.disk_bytes + self._rules.free_disk_bytes
+        enough = replace(capacity, memory_bytes=1 << 62, disk_bytes=1 << 62)
+        for request in map(self._supply.request, admitted):
+            if _fits(request.needs, capacity):  # its room is kept for pairs before its own
+                is_patient = len(ready) < sum(1 for _ in self._board.ready())  # one of theirs is to be tried again
+                return () if is_patient else choose([request], (), enough, self._window)
+        state, oldest = admitted[0], self._supply.request(admitted[0])
+        lacks_disk = oldest.needs.disk_bytes > capacity.disk_bytes
+        in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._rules.free_disk_bytes
         if lacks_disk and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
             return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
-        lack = _lack(node, "disk", needs.disk_bytes, self._supply.disk_text())
+        lack = _lack(state.node, "disk", oldest.needs.disk_bytes, self._supply.disk_text())
         if not lacks_disk:
-            lack = _lack(node, "memory", needs.memory_bytes, f"{size_text(capacity.memory_bytes)} are free")
-        if self._waited(node, lack) < self._rules.patience_s:
+            there = f"{size_text(capacity.memory_bytes)} are free"
+            lack = _lack(state.node, "memory", oldest.needs.memory_bytes, there)
+        if not self._is_out_of_patience(state.node, lack, capacity):
             return ()
-        self._stuck_since = None
         if lacks_disk:
-            self._settle(node, Status.FAILED, never_ran(Reason.DISK_FULL, f"{lack}; waited in vain"))
+            self._settle(state.node, Status.FAILED, never_ran(Reason.DISK_FULL, f"{lack}; waited in vain"))
             return ()
         return choose([oldest], (), enough, self._window)
 
-    def _waited(self, node: Node, lack: str) -> float:
-        """Seconds since the run first lacked something; said once."""
+    def _is_out_of_patience(self, node: Node, lack: str, capacity: Resources) -> bool:
+        """Whether the run has waited long enough, or has waited in vain before and nothing is better since."""
         now = time.monotonic()
+        if self._in_vain is not None and not _is_better(capacity, self._in_vain):
+            return True
         if self._stuck_since is None:
             self._stuck_since, self._waiting_for = now, lack
             self._chronicle.tell(node, Status.WAITING, note=f"waits: {lack}")
-        return now - self._stuck_since
+        if now - self._stuck_since < self._rules.patience_s:
+            return False
+        self._stuck_since, self._in_vain = None, capacity
+        return True
 
     def _take(self) -> None:
         """Wait for something to happen, and deal with it."""
@@ -232,6 +242,8 @@ class Run:
         patience = min([self._chronicle.pulse_in_s + 0.001, *(pause for pause in pauses if pause > 0)])
         if pauses or self._unwritten:
             patience = min(patience, _REREAD_S)
+        if self._board.is_settled:  # nothing is left but files that are being deleted
+            patience = min(patience, _LAST_LOOK_S)
         try:
             item = self._inbox.get(timeout=patience)
         except queue.Empty:
@@ -253,10 +265,10 @@ class Run:
         self._running[node.id] = grant
         try:
             self._chronicle.tell(node, Status.RUNNING, attempt=state.attempt, granted=granted)
-            (self._store.runs / node.job.id).mkdir(parents=True, exist_ok=True)
+            (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node)
             future = self._place.submit(self._command(node, grant.threads), granted)
-        except (OSError, TopsarError) as exc:
+        except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
             reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
             self._finish(_Finished(node, never_ran(reason, f"cannot start: {exc}"), {}))
             return
@@ -298,10 +310,13 @@ class Run:
         node, ended = finished.node, finished.ended
         grant = self._running.pop(node.id)
         self._ledger.add(node.step, grant.threads, ended)
+        if ended.reason is not Reason.DONE:
+            self._supply.free_disk()  # where the runs folder is gone, that is what is wrong
         state = self._board.states[node.id]
         may_pass = ended.reason in _WORTH_RETRYING
-        if ended.reason is Reason.DISK_FULL and self._running:
-            state.excused += 1
+        if ended.reason is Reason.DISK_FULL:
+            state.full_since = state.full_since or time.monotonic()
+            state.excused += time.monotonic() - state.full_since < self._rules.patience_s
         if ended.reason is Reason.DONE:
             self._conclude(finished)
         elif ended.reason is Reason.INTERRUPTED or (may_pass and self._signals_seen):
@@ -320,7 +335,7 @@ class Run:
             memory = min(more, max(self._place.limits().memory_bytes, needs.memory_bytes))
             state.least = replace(state.least, memory_bytes=memory, threads=max(1, grant.threads // 2))
         if ended.reason is Reason.DISK_FULL:
-            more = max(needs.disk_bytes, ended.written_bytes) * 5 // 4
+            more = max(2 * max(needs.disk_bytes, ended.written_bytes), _LEAST_DISK)
             state.least = replace(state.least, disk_bytes=more)
             with contextlib.suppress(OSError, TopsarError):
                 self._discard(state.node)
@@ -402,6 +417,14 @@ def _is_full(exc: BaseException | None) -> bool:
     if isinstance(exc, OSError):
         return exc.errno in (errno.ENOSPC, errno.EDQUOT)
     return exc is not None and _is_full(exc.__cause__)
+
+
+def _fits(needs: Resources, capacity: Resources) -> bool:
+    return needs.memory_bytes <= capacity.memory_bytes and needs.disk_bytes <= max(0, capacity.disk_bytes)
+
+
+def _is_better(now: Resources, then: Resources) -> bool:
+    return now.memory_bytes > _BETTER * then.memory_bytes or now.disk_bytes > _BETTER * then.disk_bytes
 
 
 def _lack(node: Node, what: str, needed: int, there: str) -> str:

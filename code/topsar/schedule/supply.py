@@ -12,6 +12,7 @@ from topsar.schedule.record import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from topsar.model import Resources
     from topsar.schedule.admission import Grant, Request
@@ -42,15 +43,22 @@ class Supply:
     def __init__(self, place: Executor, store: Store, ledger: Ledger, reserve_bytes: int) -> None:
         self._place, self._store, self._ledger, self._reserve_bytes = place, store, ledger, reserve_bytes
         self._written: dict[NodeId, tuple[float, int]] = {}
+        self._folder = _identity(store.runs)
         self._most = place.limits()
 
     def request(self, state: State) -> Request:
-        """A step as admission sees it; what was learned never makes one too big that has run here before."""
+        """A step as admission sees it; what was learned never makes one too big for this place."""
         forecast = self._ledger.predict(state.node.step)
-        needs = replace(forecast.needs, threads=min(forecast.needs.threads, self._most.threads))
+        most, table = self._most, state.node.step.needs
+        memory = min(forecast.needs.memory_bytes, max(most.memory_bytes, table.memory_bytes))
         if forecast.learned_from:
-            needs = replace(needs, memory_bytes=min(needs.memory_bytes, self._most.memory_bytes))
-        return state.request(needs)
+            memory = min(memory, most.memory_bytes)
+        threads = min(forecast.needs.threads, most.threads)
+        return state.request(replace(forecast.needs, memory_bytes=memory, threads=threads))
+
+    def disk_of(self, state: State) -> int:
+        """Bytes that a step is going to write."""
+        return max(self._ledger.predict(state.node.step).needs.disk_bytes, state.least.disk_bytes)
 
     def capacity(self, running: Mapping[Node, Grant]) -> Resources:
         """What all steps together may use; on disk, with what those under way have written of theirs already."""
@@ -67,11 +75,15 @@ class Supply:
         TopsarError
             When the runs folder is gone.
         """
+        hint = "was it removed or unmounted? Start again once it is there"
         try:
+            if _identity(self._store.runs) != self._folder:
+                msg = f"the runs folder {self._store.runs} was replaced by another one"
+                raise TopsarError(msg, hint=hint)
             return shutil.disk_usage(self._store.runs).free - self._reserve_bytes
         except OSError as exc:
             msg = f"the runs folder {self._store.runs} cannot be reached any more: {exc.strerror}"
-            raise TopsarError(msg, hint="was it removed or unmounted? Start again once it is there") from exc
+            raise TopsarError(msg, hint=hint) from exc
 
     def disk_text(self) -> str:
         """What is free, in words."""
@@ -97,6 +109,11 @@ class Supply:
             when, size = now, self._store.size(node.step)
             self._written[node.id] = (when, size)
         return size
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def size_text(size: int) -> str:

@@ -81,14 +81,14 @@ def _spent(
                     yield _removable(path, f"{lifetime.value}, and no step needs it")
 
 
-def _leftovers(store: Store, artifacts: Iterable[str]) -> Iterable[Removable]:
-    """Temporary files and folders: they stand beside an artifact, and their name is its name, a dot, and more."""
+def _leftovers(store: Store, artifacts: Mapping[str, Lifetime]) -> Iterable[Removable]:
+    """What is being written in place of an artifact, or was there before it."""
     for artifact in artifacts:
-        with contextlib.suppress(TopsarError, OSError):
-            path = store.locate(artifact)
-            for beside in sorted(path.parent.iterdir()):
-                if beside.name.startswith(f"{path.name}.") and beside.suffix != ".log":
-                    yield _removable(beside, "left half-done")
+        for name in (f"{artifact}.part", f"{artifact}.old"):
+            with contextlib.suppress(TopsarError):
+                path = store.locate(name)
+                if name not in artifacts and os.path.lexists(path):
+                    yield _removable(path, "left half-done")
 
 
 def _removable(path: Path, why: str) -> Removable:

@@ -64,7 +64,7 @@ def _unwrap(task: PairTask, folder: Path) -> None:
     else:
         looks = _facts(folder)["independent_looks"]
         try:
-            with _scratch(folder) as scratch:
+            with _scratch(folder / "unwrap") as scratch:
                 unwrapped, components = unwrap(
                     filtered, coherence, looks, method=task.unwrapper, threads=_threads(), scratch=scratch
                 )
@@ -78,7 +78,7 @@ def _unwrap(task: PairTask, folder: Path) -> None:
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """A temporary folder in ``folder``, under a name without spaces: SNAPHU cannot read others."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="unwrap.") as real, tempfile.TemporaryDirectory() as other:
+    with tempfile.TemporaryDirectory(dir=folder) as real, tempfile.TemporaryDirectory() as other:
         link = Path(other) / "unwrap"
         link.symlink_to(Path(real).resolve())
         yield link

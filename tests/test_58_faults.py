@@ -1,0 +1,131 @@
+"""The fault campaign: small here, whole with ``-m slow`` and in ``benchmarks/faults.py``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, step_of
+from topsar.errors import ProductError
+from topsar.model import Event, Job, Lifetime, Reason, Resources, Status
+from topsar.schedule import executor as executor_module
+from topsar.schedule import read_record, run_jobs
+
+MB = 1_000_000
+SHARES = {
+    "steps": 0.1,
+    "scheduler": 0.05,
+    "guard": 0.1,
+    "signals": 0.1,
+    "journals": 0.1,
+    "outputs": 0.04,
+    "disk": 0.1,
+    "memory": 0.1,
+    "clock": 0.25,
+    "deleted": 0.1,
+    "read-only": 0.1,
+}
+"""Which part of each campaign is played in the small."""
+
+
+@pytest.fixture(scope="module")
+def faults() -> ModuleType:
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
+    return importlib.import_module("faults")
+
+
+def play(faults: ModuleType, name: str, folder: Path, *, pace: float, share: float) -> None:
+    count = faults.play(name, folder, seed=1, pace=pace, share=share)
+    if count.skipped:
+        pytest.skip(count.skipped)
+    assert count.faults > 0
+    assert count.is_clean, count
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_harmed_run_is_resumed_as_if_nothing_had_happened(faults: ModuleType, tmp_path: Path, name: str) -> None:
+    play(faults, name, tmp_path, pace=0.3, share=SHARES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHARES)
+def test_the_whole_campaign(faults: ModuleType, tmp_path: Path, name: str) -> None:
+    play(faults, name, tmp_path, pace=1.0, share=1.0)
+
+
+def test_every_campaign_is_played(faults: ModuleType) -> None:
+    assert list(SHARES) == list(faults.CAMPAIGNS)
+
+
+# --- memory, shown another machine ----------------------------------------------------------------------------------
+
+
+def test_a_step_waits_for_memory_that_others_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    available, notes = [100 * MB], []
+    monkeypatch.setattr(executor_module, "memory_available", lambda: available[0])
+
+    def observe(event: Event) -> None:
+        if event.note:
+            notes.append(event.note)
+            threading.Timer(1.3, available.__setitem__, (0, 900 * MB)).start()
+
+    step = step_of(
+        "a/x",
+        tmp_path / "executed",
+        writes={"a/x": Lifetime.RESULT},
+        needs=Resources(memory_bytes=500 * MB),
+    )
+    runs = tmp_path / "runs"
+    outcome = run_jobs([Job(id="a", title="a", steps=(step,))], runs=runs, inspect=inspect, observe=observe)[0]
+    record = read_record(runs)
+    assert outcome.status is Status.DONE
+    assert len(notes) == 1
+    assert "'x' needs" in notes[0]
+    assert record is not None
+    assert any("of memory" in pulse.waiting_for for pulse in record.pulses)
+    assert [event.ended.reason for event in outcome.events if event.ended] == [Reason.DONE]
+
+
+# --- what the campaign itself rests on ------------------------------------------------------------------------------
+
+
+def test_what_has_to_run_again(tmp_path: Path) -> None:
+    jobs = network(tmp_path / "executed")
+    assert needed(jobs, set(), {"p12/out/filtered"}) == {"p12/filter"}
+    assert needed(jobs, set(), {"p12/out/filtered", "p12/ifg", "d1/slc"}) == {
+        "p12/filter",
+        "p12/interfere",
+        "d1/geocode",
+    }
+    assert needed(jobs, set(), {"d1/slc"}) == set()
+    assert needed(jobs, {"p12/products"}, set()) == {"p12/products"}
+    assert needed(jobs, {"p12/unwrap", "d1/read"}, set()) == set()
+    assert needed(jobs, set(nodes(jobs)), set()) == set(nodes(jobs))
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_harm_is_seen(tmp_path: Path, how: str) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("one\ntwo\n")
+    folder.mkdir()
+    (folder / "content").write_text("one\ntwo\nthree\n")
+    for path in (file, folder):
+        before = inspect(path)
+        harm(path, how)
+        try:
+            assert not path.exists() or inspect(path) != before
+        except ProductError:
+            assert how == "truncate"
+
+
+def test_a_trial_knows_its_processes(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "trial")
+    with trial.start() as process:
+        assert process.pid in trial.living()
+        process.kill()
+    assert trial.is_deserted(10)
