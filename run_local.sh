@@ -13,9 +13,10 @@ usage() {
 usage: ./run_local.sh VERB [ARGUMENTS]
 
   demo       make a small Sentinel-1 data set, process it, show where the results are
+  pairs      list pairs of what lies in data/raw, or of what the archive has
   doctor     check machine, settings and inputs before anything runs
   plan       show what a run would do, and what it would take
-  run        process the pairs in pairs.txt with the products in data/raw
+  run        fetch what is missing and process the pairs in pairs.txt
   status     show how the run is getting on (--watch), or how it ended
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
   settings   show every setting, its value, where it comes from and what it means

@@ -20,6 +20,7 @@ FLOORS = (
     {"settings", "pairs_file", "text_file"},
     {"kernels"},
     {"sentinel1", "raster"},
+    {"pairing"},
     {"engines", "provision", "schedule", "products", "simulate"},
     {"results", "doctor", "terminal"},
     {"workflow"},

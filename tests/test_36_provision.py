@@ -175,6 +175,26 @@ def test_slices_of_a_pass_share_one_orbit_that_covers_them_all(tmp_path: Path) -
     assert found["first"].path == whole
 
 
+def test_slices_of_a_pass_share_one_orbit_whichever_pairs_name_them(tmp_path: Path) -> None:
+    first, second = scene("first"), scene("second", START + timedelta(seconds=25))
+    put_orbit(tmp_path, START - HOUR, START + timedelta(seconds=40))
+    whole = put_orbit(tmp_path, START - HOUR, START + HOUR, "RESORB")
+    for pairs in [((first, second), (first,)), ((first,), (first, second))]:
+        found = find_pass_orbits([Pair(reference=slices, secondary=slices) for slices in pairs], tmp_path)
+        assert [file.path for file in found.values() if file] == [whole, whole]
+
+
+def test_orbit_of_an_impossible_date_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = put_orbit(tmp_path, START - HOUR, START + HOUR)
+    bad = tmp_path / good.name.replace("V202503", "V202513")
+    bad.touch()
+    found = find_pass_orbits([Pair(reference=(scene("a"),), secondary=(scene("a"),))], tmp_path)["a"]
+    assert found is not None
+    assert found.path == good
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{bad} is passed over: {bad.name}: a date that does not exist")
+
+
 def test_pass_without_orbit_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dates = [scene(name, START + k * REPEAT) for k, name in enumerate("abc")]
     pairs = [Pair(reference=(dates[0],), secondary=(late,)) for late in dates[1:]]

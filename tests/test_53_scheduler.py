@@ -478,7 +478,7 @@ def test_a_full_disk_fails_a_step_only_when_patience_is_over(bench: Bench) -> No
 class Gone(io.StringIO):
     """A pipe that nobody reads any more."""
 
-    def write(self, text: str) -> int:
+    def write(self, _: str) -> int:
         raise BrokenPipeError(32, "Broken pipe")
 
 

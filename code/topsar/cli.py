@@ -16,13 +16,14 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import Outcome, Status
+from topsar.model import Direction, Outcome, Status
 
 if TYPE_CHECKING:
     from topsar.settings import Settings
@@ -32,12 +33,14 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 WATCH_S = 2.0
+NEIGHBOURS = 2
 CLEAR = "\x1b[H\x1b[2J"
 
 DESCRIPTION = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
 EXAMPLES = {
     "": """
   topsar demo                        make a small data set, process it, compare with its truth
+  topsar pairs                       list pairs of what lies in data/raw, or of what the archive has
   topsar doctor                      check machine, settings and inputs before anything runs
   topsar plan                        what a run would do, and what it would take
   topsar run                         process pairs.txt with the products in data/raw
@@ -57,6 +60,11 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar plan
   topsar plan --posting 40           what another posting would make anew
 """,
+    "pairs": """
+  topsar pairs                                     each date of data/raw with the next two
+  topsar pairs --days 24 --baseline 150
+  topsar pairs --search --roi 37.4,37.9,14.7,15.3 --from 2025-01-01 --to 2025-06-30 --track 44
+""",
     "status": """
   topsar status
   topsar status --watch              again every two seconds, until the run is over
@@ -74,6 +82,7 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
     "demo": """
   topsar demo
   topsar demo /tmp/topsar-demo --workers 2
+  topsar demo /tmp/topsar-fetched --size tiny --provision
 """,
     "settings": """
   topsar settings
@@ -154,23 +163,53 @@ def _start_logging() -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Process all pairs."""
+    """Fetch what is missing and process all pairs."""
     from topsar import workflow
+    from topsar.provision import Services
 
     settings = _load(args)
-    outcomes = workflow.run(settings)
+    outcomes = workflow.run(settings, Services())
     return _tell(outcomes, settings.data / "runs")
 
 
 def plan(args: argparse.Namespace) -> int:
     """Show what a run would do and take, without doing it."""
     from topsar import workflow
-    from topsar.terminal import plan_text, plan_totals
+    from topsar.terminal import pairs_text, plan_text, plan_totals
 
     settings = _load(args)
+    missing = workflow.describe_missing(settings)
+    if missing:
+        print("to be fetched first:", *missing, sep="\n  ", end="\n\n")
     batch, preview = workflow.preview(settings)
+    if batch.plan.outlooks:
+        titles = {job.id: job.title for job in batch.jobs}
+        print(pairs_text(batch.plan.outlooks, titles), end="\n\n")
     print(plan_text(preview.jobs, totals=plan_totals(preview, refused=len(batch.refused)), width=_width()))
     return EXIT_FAILED if batch.refused or preview.rehearsal.unfitting else 0
+
+
+def pairs(args: argparse.Namespace) -> int:
+    """List pairs for the dates that lie in data/raw or that a search finds, and draw their network."""
+    from topsar import workflow
+    from topsar.pairing import Rules
+    from topsar.provision import Search, Services
+
+    settings = _load(args)
+    neighbours = args.neighbours
+    if neighbours is None and not args.all and args.days is None and args.baseline is None:
+        neighbours = NEIGHBOURS
+    rules = Rules(neighbours=neighbours, max_days=args.days, max_baseline_m=args.baseline)
+    search = Search(start=args.start, stop=args.stop, track=args.track, direction=args.direction)
+    network, kept = workflow.list_pairs(
+        settings, rules, search=search if args.search else None, services=Services(), force=args.force
+    )
+    for note in network.notes:
+        print(note)
+    if kept is not None:
+        print(f"the old list is now {kept}")
+    print(f"{len(network.connections)} pairs in {settings.pairs}, drawn in {settings.pairs.with_suffix('.png')}")
+    return 0
 
 
 def status(args: argparse.Namespace) -> int:
@@ -219,7 +258,7 @@ def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
     from topsar import workflow
 
-    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
+    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags), provision=args.provision)
     print("\nUnfiltered phase minus truth where coherence is above 0.5, in radians:")
     print(f"{'pair':<38} {'pixels':>8} {'mean':>8} {'std':>7} {'expected':>9} {'tilt':>7} {'seams':>7}")
     for pair in shown.comparisons:
@@ -313,6 +352,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_places(verb)
     _add_settings(verb)
 
+    _add_pairs(verbs)
+
     verb = _add_verb(verbs, "status", status, help="how the newest run is getting on, or how it ended")
     verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
     verb.add_argument("--json", action="store_true", help="for programs: every step")
@@ -333,6 +374,9 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", metavar="DIR", type=Path, nargs="?", default=Path("data/demo"), help="where to [data/demo]"
     )
     _add_size(verb)
+    verb.add_argument(
+        "--provision", action="store_true", help="search and fetch everything from servers started on this machine"
+    )
     _add_settings(verb)
 
     verb = _add_verb(verbs, "settings", settings, help="show every setting, its value, origin and meaning")
@@ -379,6 +423,56 @@ def _add_verb(
     verb.set_defaults(verb=name, command=command, flags=[])
     verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
     return verb
+
+
+def _add_pairs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verb = _add_verb(verbs, "pairs", pairs, help="list pairs of what lies in data/raw, or of what the archive has")
+    _add_places(verb)
+    rules = verb.add_argument_group("which dates are paired", "several rules must all allow a pair")
+    rules.add_argument(
+        "--neighbours",
+        metavar="N",
+        type=_at_least_one,
+        help=f"each date with the next N [{NEIGHBOURS}, without a rule]",
+    )
+    rules.add_argument("--days", metavar="N", type=_at_least_one, help="at most so many days apart")
+    rules.add_argument("--baseline", metavar="M", type=float, help="perpendicular baseline at most so many metres")
+    rules.add_argument("--all", action="store_true", help="every date with every other")
+    search = verb.add_argument_group("search of the archive", "with ROI and POLARIZATION")
+    search.add_argument("--search", action="store_true", help="look in the archive, not in data/raw")
+    search.add_argument("--from", dest="start", metavar="DATE", type=_day, help="first day, such as 2025-01-31")
+    search.add_argument("--to", dest="stop", metavar="DATE", type=_last_moment, help="last day")
+    search.add_argument("--track", metavar="N", type=_at_least_one, help="relative orbit")
+    search.add_argument("--direction", metavar="WAY", type=_direction, help="ascending or descending")
+    verb.add_argument("--force", action="store_true", help="replace the list; the old one is kept beside it")
+    _add_settings(verb)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a whole number from 1, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+    except ValueError as exc:
+        msg = f"expected a day such as 2025-01-31, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from exc
+
+
+def _last_moment(text: str) -> datetime:
+    return _day(text) + timedelta(days=1, microseconds=-1)
+
+
+def _direction(text: str) -> Direction:
+    try:
+        return Direction(text.lower())
+    except ValueError as exc:
+        msg = f"expected ascending or descending, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from exc
 
 
 def _add_places(verb: argparse.ArgumentParser) -> None:

@@ -118,6 +118,11 @@ def _dask_scheduler(value: object) -> object:
     return text
 
 
+def _switch(value: object) -> object:
+    text = str(value).strip().lower()
+    return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text, value)
+
+
 def _polarisation(value: object) -> object:
     return "auto" if _lower(value) == "auto" else value.upper() if isinstance(value, str) else value
 
@@ -128,6 +133,8 @@ def text_of(value: object) -> str:
         return MASK if value.get_secret_value() else ""
     if isinstance(value, BBox):
         return ",".join(f"{edge:.12g}" for edge in (value.south, value.north, value.west, value.east))
+    if isinstance(value, bool):
+        return str(int(value))
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     if isinstance(value, float):
@@ -206,9 +213,9 @@ class Options(BaseModel):
     dem: str = _key(
         "DEM",
         "auto",
-        "Height model: a raster file (relative paths start in data/dem); auto takes the raster in data/dem; global "
-        "models such as COP30, NASADEM or SRTMGL1 are not downloaded in this version",
-        "auto or a path",
+        "Height model: a raster file (relative paths start in data/dem), or a global model; auto takes the raster in "
+        "data/dem and, where there is none, downloads SRTMGL1 with OPENTOPO_API_KEY, COP30 without",
+        "auto, a path, or one of SRTMGL1, SRTMGL1_E, SRTMGL3, NASADEM, COP30, COP90, AW3D30, AW3D30_E",
     )
     dem_datum: Annotated[Literal["auto", "ellipsoid", "egm96", "egm2008"], Lower] = _key(
         "DEM_DATUM",
@@ -220,7 +227,7 @@ class Options(BaseModel):
         "GEOID",
         "",
         "Geoid raster that turns the DEM's heights into ellipsoidal ones; empty takes the EGM96 grid that comes with "
-        "topsar (EGM2008 needs a file)",
+        "topsar, or downloads that of EGM2008",
         "a path, or empty",
     )
 
@@ -270,12 +277,35 @@ class Settings(Options, BaseSettings):
         "configuration of jobqueue.slurm says",
         "tcp://host:port, tls://host:port, slurm, or empty",
     )
+    offline: Annotated[bool, BeforeValidator(_switch)] = _key(
+        "OFFLINE",
+        False,  # noqa: FBT003 - the default of a switch
+        "1 forbids the network; what is missing is then named",
+        "0 or 1",
+    )
     opentopo_api_key: SecretStr = _key(
         "OPENTOPO_API_KEY",
         SecretStr(""),
-        "Key of your OpenTopography account, kept for downloading a DEM; not used in this version",
+        "Key of your OpenTopography account, for downloading a DEM; without one Copernicus GLO-30 is taken",
         "the key, or empty",
     )
+    earthdata_username: str = _key(
+        "EARTHDATA_USERNAME",
+        "",
+        "Your NASA Earthdata account, for downloading SLCs; or keep it in ~/.netrc",
+        "a name, or empty",
+    )
+    earthdata_password: SecretStr = _key("EARTHDATA_PASSWORD", SecretStr(""), "Its password", "the password, or empty")
+    earthdata_token: SecretStr = _key(
+        "EARTHDATA_TOKEN", SecretStr(""), "A token of that account, instead of name and password", "the token, or empty"
+    )
+    cdse_username: str = _key(
+        "CDSE_USERNAME",
+        "",
+        "Your Copernicus Data Space account, asked for orbits only where ASF has none",
+        "a name, or empty",
+    )
+    cdse_password: SecretStr = _key("CDSE_PASSWORD", SecretStr(""), "Its password", "the password, or empty")
     data: Path = Field(exclude=True)
     """Folder with ``raw``, ``orbit_data``, ``dem`` and ``runs``."""
     pairs: Path = Field(exclude=True)

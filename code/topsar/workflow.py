@@ -8,6 +8,7 @@ import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ from topsar import __version__
 from topsar.engines import Engine, Inputs, Plan, get_engine, step_argv
 from topsar.errors import SettingsError
 from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
+from topsar.pairing import build_network, group_passes, write_pairs
 from topsar.pairs_file import read_pairs
-from topsar.provision import ListedPair, find_dem, find_pairs, find_pass_orbits
 from topsar.raster import inspect, write_json, write_text
 from topsar.results import GIGABYTE, write_batch_report, write_products
 from topsar.schedule import (
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topsar.model import Event
+    from topsar.pairing import Network, Rules
+    from topsar.provision import ListedPair, Search, Services
     from topsar.schedule import Executor, Preview, Removable
     from topsar.settings import Settings
     from topsar.simulate.compare import Closure, Comparison
@@ -62,35 +65,47 @@ class Batch:
         return tuple(one for one in self.listed if one.problem)
 
 
-def prepare(settings: Settings) -> Batch:
-    """Find what the listed pairs need and turn them into jobs; writes nothing.
+def prepare(settings: Settings, services: Services | None = None) -> Batch:
+    """Find what the listed pairs need, and turn them into jobs.
+
+    Parameters
+    ----------
+    settings : Settings
+    services : Services, optional
+        Where to fetch what is missing; without it nothing is fetched.
 
     Raises
     ------
     TopsarError
         If nothing can be processed: settings, pairs.txt or the DEM cannot be used.
     """
-    data = settings.data.resolve()
+    from topsar.provision import find_inputs, provide_inputs
+
     lines = read_pairs(settings.pairs)
     engine, why = get_engine(settings.engine)
     log.info("engine: %s (%s)", engine.name, why)
-    listed = find_pairs(lines, data / "raw")
-    _warn(one for one in listed if one.problem)
-    dem = find_dem(settings.options, data / "dem")
-    pairs = tuple(one.pair for one in listed if one.pair is not None)
-    orbits = find_pass_orbits(pairs, data / "orbit_data")
-    plan = engine.plan(Inputs(pairs=pairs, orbits=orbits, dem=dem), settings.options)
-    listed = tuple(_refused(one, plan) for one in listed)
+    footprint = partial(engine.footprint, options=settings.options)
+    if services is None:
+        found = find_inputs(lines, settings, footprint)
+    else:
+        found = provide_inputs(lines, settings, services, footprint)
+    _warn(one for one in found.listed if one.problem)
+    plan = engine.plan(Inputs(pairs=found.pairs, orbits=found.orbits, dem=found.dem), settings.options)
+    listed = tuple(_refused(one, plan) for one in found.listed)
     _warn(one for one in listed if one.pair and one.problem)
     return Batch(engine=engine, plan=plan, jobs=_with_products(plan, engine, settings), listed=listed)
 
 
-def run(settings: Settings, *, observe: Callable[[Event], None] | None = None) -> tuple[Outcome, ...]:
+def run(
+    settings: Settings, services: Services | None = None, *, observe: Callable[[Event], None] | None = None
+) -> tuple[Outcome, ...]:
     """Process all pairs of a batch and write its report.
 
     Parameters
     ----------
     settings : Settings
+    services : Services, optional
+        Where to fetch what is missing; without it nothing is fetched.
     observe : callable, optional
         Is given every event, besides the progress display.
 
@@ -106,12 +121,21 @@ def run(settings: Settings, *, observe: Callable[[Event], None] | None = None) -
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
     runs = settings.data.resolve() / "runs"
-    batch = prepare(settings)
+    batch = prepare(settings, services)
     with hold_runs(runs) as mark:
         _write_plan(runs, batch, settings)
         outcomes = _failed(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
         write_batch_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
+
+
+def describe_missing(settings: Settings) -> tuple[str, ...]:
+    """What `run` would have to fetch first, in words; with OFFLINE=1 it would fail instead."""
+    from topsar import provision
+
+    engine, _ = get_engine(settings.engine)
+    footprint = partial(engine.footprint, options=settings.options)
+    return provision.describe_missing(read_pairs(settings.pairs), settings, footprint)
 
 
 def preview(settings: Settings) -> tuple[Batch, Preview]:
@@ -120,6 +144,46 @@ def preview(settings: Settings) -> tuple[Batch, Preview]:
     return batch, preview_jobs(
         batch.jobs, runs=runs, inspect=inspect, budget=_budget(settings), cleanup=settings.cleanup
     )
+
+
+def list_pairs(
+    settings: Settings, rules: Rules, *, search: Search | None = None, services: Services, force: bool = False
+) -> tuple[Network, Path | None]:
+    """Write ``pairs.txt`` for what lies in ``data/raw``, or for what a search of the archive finds; draw the network.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``pairs`` says where to; of a search, ``roi`` and ``polarization`` say what.
+    rules : Rules
+        Which dates are paired.
+    search : Search, optional
+        The rest of a search; without it the folder is looked at.
+    services : Services
+    force : bool
+        Replace a file that is there; it is kept under another name.
+
+    Returns
+    -------
+    Network, Path or None
+        The pairs, and where the old file is now.
+
+    Raises
+    ------
+    TopsarError
+        If there is nothing to pair, or a file is there already.
+    """
+    from topsar.products.network_plot import write_network
+    from topsar.provision import local_slices, search_slices
+
+    if search is None:
+        slices = local_slices(settings.data / "raw", settings.data / "orbit_data")
+    else:
+        slices = search_slices(settings, search, services)
+    network = build_network(group_passes(slices), rules)
+    kept = write_pairs(settings.pairs, network, force=force)
+    write_network(network, settings.pairs.with_suffix(".png"))
+    return network, kept
 
 
 def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
@@ -298,7 +362,7 @@ class Demonstration:
     closures: tuple[Closure, ...]
 
 
-def simulate(folder: Path, *, size: str, seed: int | None = None) -> Path:
+def simulate(folder: Path, *, size: str, seed: int | None = None, zipped: bool = False) -> Path:
     """Write a simulated data set in the layout of a data folder, with its ``pairs.txt`` and ``truth``.
 
     Raises
@@ -312,20 +376,36 @@ def simulate(folder: Path, *, size: str, seed: int | None = None) -> Path:
         chosen = recipe(size)
     except ValueError as exc:
         raise SettingsError(str(exc), hint="--size tiny is the quickest") from exc
-    chosen = chosen if seed is None else replace(chosen, seed=seed)
+    chosen = replace(chosen, zipped=zipped, seed=chosen.seed if seed is None else seed)
     simulate(folder, chosen, watch=log.info)
     return folder
 
 
-def demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstration:
-    """Simulate a data set, unless ``folder`` already holds it, process it, and compare with the truth."""
+def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool = False) -> Demonstration:
+    """Simulate a data set, unless ``folder`` already holds it, process it, and compare with the truth.
+
+    Parameters
+    ----------
+    folder : Path
+    size : str
+        How much is simulated.
+    flags : mapping
+        Settings.
+    provision : bool
+        Put the simulated data behind servers on this machine that speak the contracts of the real services, and let
+        scenes, orbits and heights be searched and fetched from there.
+    """
     from topsar.simulate.compare import compare_closure, compare_pair
 
-    made = folder / "truth" / "complete.json"
+    source = folder / "archive" if provision else folder
+    made = source / "truth" / "complete.json"
     if not (made.is_file() and json.loads(made.read_text()) == {"size": size, "version": __version__}):
-        simulate(folder, size=size)
+        simulate(source, size=size, zipped=provision)
         write_json(made, {"size": size, "version": __version__})
-    outcomes = run(load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags))
+    if provision:
+        outcomes = _run_from_servers(folder, source, flags)
+    else:
+        outcomes = run(load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags))
     finished = [
         folder / "runs" / outcome.job / "products"
         for outcome in outcomes
@@ -334,6 +414,37 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstration:
     return Demonstration(
         folder=folder,
         outcomes=outcomes,
-        comparisons=tuple(compare_pair(products, folder / "truth") for products in finished),
+        comparisons=tuple(compare_pair(products, source / "truth") for products in finished),
         closures=tuple(compare_closure(finished)),
     )
+
+
+def _run_from_servers(folder: Path, source: Path, flags: Mapping[str, str]) -> tuple[Outcome, ...]:
+    """List pairs by a search, fetch what they need, and process them; nothing but ``source`` is there before."""
+    from topsar.pairing import Rules
+    from topsar.provision import Search, Services
+    from topsar.raster import read_geotiff
+    from topsar.simulate.world import KEY, USER, serve
+
+    account = {"EARTHDATA_USERNAME": USER.name, "EARTHDATA_PASSWORD": USER.password, "OPENTOPO_API_KEY": KEY}
+    settings = load_settings(
+        env_file=None, data=folder, pairs=folder / "pairs.txt", flags=account | {"OFFLINE": "0"} | dict(flags)
+    )
+    with serve(source) as server:
+        services = Services(
+            opentopography=server.url,
+            copernicus_dem=server.url,
+            egm2008=server.url,
+            asf_orbits=f"{server.url}/asf_orbits",
+            s3_orbits=f"{server.url}/s3_orbits",
+            asf_search=server.url,
+            earthdata=server.url,
+        )
+        if not settings.pairs.exists():
+            (folder / "raw").mkdir(parents=True, exist_ok=True)
+            box = read_geotiff(source / "dem" / "dem.tif")[1].bbox
+            region = settings.model_copy(update={"roi": box})
+            list_pairs(region, Rules(), search=Search(), services=services)
+        outcomes = run(settings, services)
+        log.info("%d requests were answered by servers on this machine", len(server.asked))
+    return outcomes

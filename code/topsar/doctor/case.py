@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from topsar.errors import SettingsError
+from topsar.errors import ProvisionError, SettingsError, TopsarError
 from topsar.pairs_file import read_pairs
 from topsar.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from topsar.engines import Plan
-    from topsar.model import Dem, OrbitFile, Pair
+    from topsar.model import BBox, Dem, OrbitFile, Pair
     from topsar.provision import ListedPair
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import NodeId
+
+
+class NotYetError(TopsarError):
+    """Something that cannot be looked at before a run has fetched what it follows from."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,33 @@ class Case:
         return find_pass_orbits(self.pairs, self.data / "orbit_data")
 
     @cached_property
-    def dem(self) -> Dem:
-        """The height model."""
-        from topsar.provision import find_dem
+    def missing(self) -> tuple[str, ...]:
+        """What a run would fetch; nothing with OFFLINE=1."""
+        from topsar.pairs_file import read_pairs
+        from topsar.provision import describe_missing
 
-        return find_dem(self.settings.options, self.data / "dem")
+        if self.settings.offline or not self.settings.pairs.is_file():
+            return ()
+        return describe_missing(read_pairs(self.settings.pairs), self.settings, self.footprint)
+
+    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None]) -> BBox | None:
+        """The box that a DEM for some pairs must cover."""
+        from topsar.engines import get_engine
+
+        return get_engine(self.settings.engine)[0].footprint(pairs, orbits, self.settings.options)
+
+    @cached_property
+    def dem(self) -> Dem:
+        """The height model; `NotYetError` where a run would fetch it."""
+        from topsar.provision import known_dem
+
+        try:
+            return known_dem(self.settings, lambda: self.footprint(self.pairs, self.orbits))
+        except ProvisionError as exc:
+            if any(text.startswith("height model") for text in self.missing):
+                msg = "what follows from the height model is not known before it is fetched"
+                raise NotYetError(msg) from exc
+            raise
 
     @cached_property
     def plan(self) -> Plan:

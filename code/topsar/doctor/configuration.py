@@ -25,8 +25,18 @@ def settings(case: Case) -> Iterator[Said]:
 
 
 def credentials(case: Case) -> Iterator[Said]:
-    """Whether others can read files that hold secrets."""
-    yield Said(Grade.OK, "none are needed: this version downloads nothing")
+    """Whether there is an account for what has to be fetched, and whether others can read files that hold secrets."""
+    from topsar.provision import earthdata_account
+    from topsar.provision.earthdata import HOW_TO_LOG_IN
+
+    if any(text.startswith("scene ") for text in case.missing):
+        account = earthdata_account(case.settings)
+        if account is None:
+            yield Said(Grade.PROBLEM, "scenes have to be fetched, and there is no Earthdata account", HOW_TO_LOG_IN)
+        else:
+            yield Said(Grade.OK, f"Earthdata account from {account.origin}")
+    elif not case.missing:
+        yield Said(Grade.OK, "none are needed: all inputs are there")
     paths = [Path.home() / ".netrc"]
     if case.env_file and any(key.secret and case.settings.origins[key.name] == ".env" for key in KEYS):
         paths.append(case.env_file)

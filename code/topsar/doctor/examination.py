@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from topsar.doctor import configuration, disk, inputs, machine, packages
-from topsar.doctor.case import Case
+from topsar.doctor.case import Case, NotYetError
 from topsar.doctor.finding import Finding, Grade, Said
 from topsar.errors import TopsarError
 
@@ -25,6 +25,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("settings", configuration.settings),
     ("credentials", configuration.credentials),
     ("inputs", inputs.folders),
+    ("inputs", inputs.fetched),
     ("inputs", inputs.pairs),
     ("inputs", inputs.orbits),
     ("inputs", inputs.dem),
@@ -81,6 +82,8 @@ def examine(
 def _run(check: Check, case: Case) -> Iterator[Said]:
     try:
         yield from check(case)
+    except NotYetError as exc:
+        yield Said(Grade.NOTE, exc.message)
     except TopsarError as exc:  # an error that lists problems says in its first line what they have in common
         for text in exc.message.split("\n  ")[1:] or [exc.message]:
             yield Said(Grade.PROBLEM, text, exc.hint)

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from topsar.doctor.case import Case
 
 
+def fetched(case: Case) -> Iterator[Said]:
+    """What a run will fetch."""
+    for text in case.missing:
+        yield Said(Grade.NOTE, f"a run will fetch: {text}")
+
+
 def folders(case: Case) -> Iterator[Said]:
     """Whether products have a place."""
-    if not (case.data / "raw").is_dir():
+    if not (case.data / "raw").is_dir() and case.settings.offline:
         yield Said(Grade.PROBLEM, f"no {case.data / 'raw'}", "make it and put the SLCs there, or give --data DIR")
 
 
@@ -26,8 +32,9 @@ def pairs(case: Case) -> Iterator[Said]:
     scenes = {scene.name for pair in case.pairs for scene in (*pair.reference, *pair.secondary)}
     if scenes:
         yield Said(Grade.OK, f"{counted(len(case.pairs), 'pair')} of {counted(len(scenes), 'product')} found")
+    coming = {text.removeprefix("scene ") for text in case.missing}
     for one in case.listed:
-        if one.problem:
+        if one.problem and not any(name in one.title for name in coming):
             yield Said(Grade.PROBLEM, f"line {one.line}: {one.problem.message}", one.problem.hint)
 
 
@@ -65,6 +72,9 @@ def engine(case: Case) -> Iterator[Said]:
         yield Said(Grade.PROBLEM, f"UNWRAPPER={unwrapper} is not installed", "set UNWRAPPER to another one, or none")
     for pair, problem in case.plan.refused.items():
         yield Said(Grade.PROBLEM, f"{pair}: {problem.message}", problem.hint)
+    for pair, outlook in case.plan.outlooks.items():
+        for remark in outlook.remarks:
+            yield Said(Grade.NOTE, f"{pair}: {remark.text}", remark.remedy)
     if able := sum(job.is_pair for job in case.plan.jobs):
         steps = counted(sum(len(job.steps) for job in case.plan.jobs), "step")
         yield Said(Grade.OK, f"{counted(able, 'pair')} can be processed, in {steps}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from topsar.engines.protocol import Engine, Inputs, Plan, step_argv
+from topsar.engines.protocol import Engine, Inputs, Outlook, Plan, Remark, step_argv
 from topsar.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Engine", "Inputs", "Plan", "get_engine", "step_argv"]
+__all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "get_engine", "step_argv"]
 
 
 def get_engine(name: str, which: Callable[[str], str | None] = shutil.which) -> tuple[Engine, str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from topsar.errors import TopsarError
-    from topsar.model import Dem, Interferogram, Job, OrbitFile, Pair
+    from topsar.model import BBox, Dem, Interferogram, Job, OrbitFile, Pair
     from topsar.settings import Options
 
 
@@ -28,12 +28,51 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something about a pair that one should know before it is run, and what can be done about it."""
+
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What a pair will be made from.
+
+    Attributes
+    ----------
+    days : int
+        From reference to secondary.
+    bursts, reference_bursts, secondary_bursts : int
+        Bursts that both dates have and that are processed; those that each date has.
+    covered : float, optional
+        Share of the region of interest that these bursts show; None without one.
+    orbits, ipf : tuple of str
+        Kind of orbit of each date; versions of the processor.
+    remarks : tuple of Remark
+    """
+
+    days: int
+    bursts: int
+    reference_bursts: int
+    secondary_bursts: int
+    covered: float | None
+    orbits: tuple[str, str]
+    ipf: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Jobs to run, oldest first; the tasks their steps read, by job id; and pairs that cannot be run."""
+    """Jobs to run, oldest first; the tasks their steps read, by job id; and pairs that cannot be run.
+
+    ``outlooks`` says, by the id of each pair that can be run, what it will be made from.
+    """
 
     jobs: tuple[Job, ...]
     tasks: Mapping[str, str]
     refused: Mapping[str, TopsarError]
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
 
 
 def step_argv(step: str) -> tuple[str, ...]:
@@ -46,6 +85,10 @@ class Engine(Protocol):
 
     name: str
     version: str
+
+    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox | None:
+        """The box that a DEM for these pairs must cover; None where no pair can be run."""
+        ...
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs; each step runs as `step_argv` says."""

@@ -1,7 +1,36 @@
-"""Inputs: scenes, orbits and the DEM that a list of pairs needs, found where the user put them."""
+"""Inputs: scenes, orbits and the DEM that a list of pairs needs. The only room with a door to the network."""
 
+from topsar.provision.aux_cal import provide_aux_cal
 from topsar.provision.dem import find_dem
+from topsar.provision.inputs import (
+    Found,
+    Search,
+    describe_missing,
+    earthdata_account,
+    find_inputs,
+    known_dem,
+    provide_inputs,
+    search_slices,
+)
 from topsar.provision.orbits import find_pass_orbits
-from topsar.provision.scenes import ListedPair, find_pairs
+from topsar.provision.scenes import ListedPair, find_pairs, local_slices, missing_scenes
+from topsar.provision.services import Services
 
-__all__ = ["ListedPair", "find_dem", "find_pairs", "find_pass_orbits"]
+__all__ = [
+    "Found",
+    "ListedPair",
+    "Search",
+    "Services",
+    "describe_missing",
+    "earthdata_account",
+    "find_dem",
+    "find_inputs",
+    "find_pairs",
+    "find_pass_orbits",
+    "known_dem",
+    "local_slices",
+    "missing_scenes",
+    "provide_aux_cal",
+    "provide_inputs",
+    "search_slices",
+]

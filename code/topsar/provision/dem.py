@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.errors import ProvisionError
 from topsar.model import Dem, VerticalDatum
+from topsar.provision.dem_geoid import provide_egm2008
+from topsar.provision.dem_models import MODELS, REFUSED
+from topsar.provision.global_dem import MARGIN_DEG, provide_global_dem
 from topsar.raster import declared_datum
 
 if TYPE_CHECKING:
+    from topsar.model import BBox
+    from topsar.provision.download import Fetcher
+    from topsar.provision.services import Services
     from topsar.settings import Options
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".dem", ".wgs84", ".hgt", ".img"}
-GLOBAL_MODELS = {
-    "SRTMGL1", "SRTMGL1_E", "SRTMGL3", "NASADEM", "COP30", "COP90", "AW3D30", "AW3D30_E", "EU_DTM",
-}  # fmt: skip
+GLOBAL_MODELS = frozenset({*MODELS, *REFUSED})
 """Names that OpenTopography gives its global models."""
+
+GEOIDS = "geoid"
+"""Folder in ``data/dem`` for grids that are fetched."""
 
 
 def find_dem(options: Options, folder: Path) -> Dem:
-    """The DEM that the settings name, or the only raster in ``data/dem``.
+    """The DEM that the settings name, or the only raster in ``data/dem``; nothing is fetched.
 
     Parameters
     ----------
@@ -36,26 +44,106 @@ def find_dem(options: Options, folder: Path) -> Dem:
         not at hand.
     """
     path = _only_raster(folder) if options.dem == "auto" else _named(options.dem, folder)
-    datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else declared_datum(path)
-    if datum is None:
+    dem = _described(path, folder, options.dem_datum, options.geoid)
+    if dem.datum is VerticalDatum.EGM2008 and dem.geoid is None:
+        msg = f"the DEM {path} has EGM2008 heights, and GEOID is not set"
+        raise ProvisionError(
+            msg, hint="set GEOID to a raster of EGM2008 undulations in metres, or take a DEM with other heights"
+        )
+    return dem
+
+
+def is_global(choice: str, folder: Path) -> bool:
+    """Whether ``DEM`` asks for a global model, because it names one or because the user put no raster there."""
+    if choice == "auto":
+        return not _rasters(folder)
+    return choice.upper() in GLOBAL_MODELS and not (folder / choice).exists()
+
+
+def provide_dem(
+    choice: str,
+    box: BBox,
+    folder: Path,
+    *,
+    fetcher: Fetcher,
+    services: Services,
+    api_key: str = "",
+    datum: str = "auto",
+    geoid: str = "",
+    margin_deg: float = MARGIN_DEG,
+) -> Dem:
+    """The user's own DEM, or one of a global model around a box, with the geoid that its heights need.
+
+    Parameters
+    ----------
+    choice : str
+        ``DEM``: a raster, ``auto`` (the only raster in ``folder``, else a global model), or the name of a model.
+    box : BBox
+        The region of interest or the bursts' footprints, degrees; one that lies across the 180th meridian goes on
+        beyond it.
+    folder : Path
+        ``data/dem``; what is fetched is kept in ``provisioned`` and ``geoid`` under it.
+    fetcher, services
+        How and where to ask.
+    api_key : str
+        Of OpenTopography, or empty.
+    datum, geoid : str
+        ``DEM_DATUM`` and ``GEOID``.
+    margin_deg : float
+        Added around the box where a model is fetched.
+
+    Returns
+    -------
+    Dem
+        Ready for `topsar.raster.open_dem`.
+
+    Raises
+    ------
+    ProvisionError
+        As `find_dem`; or if what is needed does not exist or cannot be had.
+    """
+    if is_global(choice, folder):
+        dem = provide_global_dem(
+            choice,
+            box,
+            folder,
+            fetcher=fetcher,
+            services=services,
+            api_key=api_key,
+            datum=datum,
+            margin_deg=margin_deg,
+        )
+        if geoid and dem.datum is not VerticalDatum.ELLIPSOID:
+            dem = replace(dem, geoid=_existing(geoid, folder, "GEOID"))
+    else:
+        path = _only_raster(folder) if choice == "auto" else _named(choice, folder)
+        dem = _described(path, folder, datum, geoid)
+    if dem.datum is VerticalDatum.EGM2008 and dem.geoid is None:
+        grid = provide_egm2008(folder / GEOIDS, fetcher=fetcher, base_url=services.egm2008)
+        return replace(dem, geoid=grid)
+    return dem
+
+
+def _described(path: Path, folder: Path, datum: str, geoid: str) -> Dem:
+    """A raster, what its heights are measured from, and the user's geoid."""
+    found = VerticalDatum(datum) if datum != "auto" else declared_datum(path)
+    if found is None:
         msg = f"the DEM {path} does not say what its heights are measured from"
         raise ProvisionError(
             msg,
             hint="set DEM_DATUM: ellipsoid for WGS84 heights, egm96 for SRTM and NASADEM, egm2008 for Copernicus",
         )
-    geoid = _existing(options.geoid, folder, "GEOID") if options.geoid else None
-    if datum is VerticalDatum.EGM2008 and geoid is None:
-        msg = f"the DEM {path} has EGM2008 heights, and GEOID is not set"
-        raise ProvisionError(
-            msg, hint="set GEOID to a raster of EGM2008 undulations in metres, or take a DEM with other heights"
-        )
-    return Dem(path=path, datum=datum, geoid=geoid)
+    return Dem(path=path, datum=found, geoid=_existing(geoid, folder, "GEOID") if geoid else None)
+
+
+def _rasters(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    # an ISCE or ENVI raster comes with a .vrt of its own
+    return [path for path in found if not (path.suffix == ".vrt" and path.with_suffix("") in found)]
 
 
 def _only_raster(folder: Path) -> Path:
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    # an ISCE or ENVI raster comes with a .vrt of its own
-    rasters = [path for path in found if not (path.suffix == ".vrt" and path.with_suffix("") in found)]
+    rasters = _rasters(folder)
     if len(rasters) == 1:
         return rasters[0]
     if not rasters:
@@ -68,7 +156,7 @@ def _only_raster(folder: Path) -> Path:
 
 def _named(text: str, folder: Path) -> Path:
     if text.upper() in GLOBAL_MODELS and not (folder / text).exists():
-        msg = f"DEM={text} names a global model, and this version does not download one"
+        msg = f"DEM={text} names a global model, and nothing is downloaded here"
         raise ProvisionError(msg, hint=f"download it from opentopography.org, put it in {folder} and set DEM=auto")
     return _existing(text, folder, "DEM")
 

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from typing import TYPE_CHECKING
+from collections import Counter
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from topsar.errors import ProvisionError, TopsarError
+from topsar.model import OrbitSource
+from topsar.provision.data_space import DataSpace
+from topsar.provision.orbit_sources import Bucket, Offer, Pass, SceneService, Source, prove_orbit
+from topsar.raster import write_json
 from topsar.sentinel1 import choose_orbit, find_orbits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from topsar.model import OrbitFile, Pair
+    from topsar.provision.download import Fetcher
+    from topsar.provision.services import Services
 
 log = logging.getLogger(__name__)
+
+AT_ONCE = 3
+"""Passes provided side by side: the Copernicus Data Space allows four connections."""
+PRECISE_AFTER = timedelta(days=20)
+"""Age of a pass before which there is no precise orbit of it."""
+ASK_AGAIN_AFTER = timedelta(days=1)
+"""Pause after which a better orbit is asked for again."""
+MARGINS = (timedelta(seconds=60), timedelta(seconds=5))
+"""How far a file must reach beyond the pass, and how far at least: as `choose_orbit` has it."""
+FAILURES = 3
+"""Downloads that fail one after the other before a source is left alone."""
+SAME_PASS = timedelta(minutes=10)
+"""Scenes of a satellite that are no further apart are slices of one pass."""
+NOTES = ".orbits.json"
+"""What is known of the files in the folder, and when a better one was asked for last."""
 
 
 def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile | None]:
@@ -32,16 +59,235 @@ def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile
     """
     files = find_orbits(folder) if folder.is_dir() else ()
     chosen: dict[str, OrbitFile | None] = {}
-    for pair in pairs:
-        for scenes in (pair.reference, pair.secondary):
-            start, stop = min(scene.start for scene in scenes), max(scene.stop for scene in scenes)
-            best = choose_orbit(files, scenes[0].mission, start, stop)
-            if best is None and scenes[0].name not in chosen:
-                log.warning(
-                    "%s %s: no orbit file in %s covers it; the annotation's own orbit is used, decimetres less exact",
-                    scenes[0].mission,
-                    f"{start:%Y-%m-%d %H:%M:%S}",
-                    folder,
-                )
-            chosen.update({scene.name: best for scene in scenes})
+    for flown in _passes(pairs):
+        best = choose_orbit(files, flown.mission, flown.start, flown.stop)
+        if best is None:
+            _warn_of_annotation(flown, f"no orbit file in {folder} covers it")
+        chosen.update(dict.fromkeys(flown.scenes, best))
     return chosen
+
+
+def provide_orbits(
+    pairs: Iterable[Pair],
+    folder: Path,
+    *,
+    fetcher: Fetcher,
+    services: Services,
+    cdse: tuple[str, str] | None = None,
+    now: datetime,
+    offline: bool = False,
+) -> dict[str, OrbitFile | None]:
+    """As `find_pass_orbits`, with what is missing fetched into the folder, and every file proven to hold its pass.
+
+    What lies in the folder comes first; then ASF's service by scene, ASF's bucket and the Copernicus Data Space are
+    asked in turn, for a precise orbit before a restituted one. A restituted orbit that is there already is replaced
+    once the precise one can be had.
+
+    Parameters
+    ----------
+    pairs : iterable of Pair
+    folder : Path
+        ``data/orbit_data``.
+    fetcher : Fetcher
+    services : Services
+    cdse : tuple of str, optional
+        User name and password at the Copernicus Data Space; without them nothing is downloaded there.
+    now : datetime
+        The present time.
+    offline : bool
+        Take what is in the folder.
+
+    Returns
+    -------
+    dict
+        By scene name; None where only the annotation's vectors are left, which is said as a warning, with what each
+        source had against it.
+    """
+    space = DataSpace(fetcher, services, folder, cdse)
+    sources = (SceneService(fetcher, services, folder), Bucket(fetcher, services, folder, now), space)
+    provider = _Provider(() if offline else sources, folder, now, masked=fetcher.masked)
+    chosen: dict[str, OrbitFile | None] = {}
+
+    def provide(flown: Pass) -> Path:
+        chosen.update(dict.fromkeys(flown.scenes, provider.provide(flown)))
+        return folder
+
+    fetcher.download_all([partial(provide, flown) for flown in _passes(pairs)], at_once=AT_ONCE)
+    space.close()
+    provider.notes.save()
+    return chosen
+
+
+def _passes(pairs: Iterable[Pair]) -> list[Pass]:
+    """Scenes of all pairs by pass: its slices are together, whichever pairs name them."""
+    scenes = {scene.name: scene for pair in pairs for scene in (*pair.reference, *pair.secondary)}
+    passes: list[Pass] = []
+    for scene in sorted(scenes.values(), key=lambda scene: (scene.mission, scene.start, scene.name)):
+        last = passes[-1] if passes else None
+        if last and scene.mission == last.mission and scene.start <= last.stop + SAME_PASS:
+            start, stop, names = last.start, max(last.stop, scene.stop), (*last.scenes, scene.name)
+            passes[-1] = Pass(mission=scene.mission, start=start, stop=stop, scenes=names)
+        else:
+            passes.append(Pass(mission=scene.mission, start=scene.start, stop=scene.stop, scenes=(scene.name,)))
+    return passes
+
+
+def _warn_of_annotation(flown: Pass, why: str) -> None:
+    log.warning("%s: %s; the annotation's own orbit is used, decimetres less exact", flown, why)
+
+
+def _reaches(file: OrbitFile, flown: Pass, margin: timedelta) -> bool:
+    return file.mission == flown.mission and file.start <= flown.start - margin and flown.stop + margin <= file.stop
+
+
+class _Provider:
+    """Looks in the folder and asks the sources; a source that cannot be used is left alone for the rest."""
+
+    def __init__(self, sources: Sequence[Source], folder: Path, now: datetime, *, masked: Callable[[str], str]) -> None:
+        self._sources, self._folder, self._now, self._masked = sources, folder, now, masked
+        self._files = find_orbits(folder) if folder.is_dir() else ()
+        self._given_up: dict[str, str] = {}
+        self._failed: Counter[str] = Counter()
+        self.notes = _Notes(folder)
+
+    def provide(self, flown: Pass) -> OrbitFile | None:
+        """The best orbit file of a pass."""
+        here = self._here(flown)
+        reasons: dict[str, str] = {}
+        fetched = next((file for kind in self._wanted(flown, here) if (file := self._get(flown, kind, reasons))), None)
+        best = fetched or here
+        if best is None:
+            against = "".join(f"; {source}: {why}" for source, why in reasons.items())
+            _warn_of_annotation(flown, f"no orbit file in {self._folder} covers it{against}")
+        elif not _reaches(best, flown, MARGINS[0]):
+            log.warning("%s: %s reaches less than a minute beyond the pass", flown, best.path.name)
+        return best
+
+    def _here(self, flown: Pass) -> OrbitFile | None:
+        """The best sound file in the folder."""
+        files = list(self._files)
+        while best := choose_orbit(files, flown.mission, flown.start, flown.stop):
+            try:
+                self.notes.prove(best, flown)
+            except ProvisionError as exc:
+                log.warning("%s: the file is passed over: %s", flown, exc.message)
+                files.remove(best)
+            else:
+                return best
+        return None
+
+    def _wanted(self, flown: Pass, here: OrbitFile | None) -> tuple[OrbitSource, ...]:
+        """What to ask for."""
+        if not self._sources or (here is not None and here.source is OrbitSource.PRECISE):
+            return ()
+        kinds = () if here else (OrbitSource.RESTITUTED,)
+        if self._now - flown.stop < PRECISE_AFTER or (here and self.notes.asked_lately(flown, self._now)):
+            return kinds
+        self.notes.ask(flown, self._now)
+        return (OrbitSource.PRECISE, *kinds)
+
+    def _get(self, flown: Pass, kind: OrbitSource, reasons: dict[str, str]) -> OrbitFile | None:
+        """A file of a kind: a good margin before a small one, then the sources in order, then the newest."""
+        tried: set[tuple[str, str]] = set()
+        found: dict[str, list[Offer]] = {}
+        for margin in MARGINS:
+            for source in self._sources:
+                if source.name not in found:
+                    found[source.name] = self._find(source, flown, kind, reasons)
+                fitting = [offer for offer in found[source.name] if _reaches(offer.file, flown, margin)]
+                for offer in sorted(fitting, key=lambda offer: offer.file.created, reverse=True):
+                    if (source.name, offer.name) in tried:
+                        continue
+                    tried.add((source.name, offer.name))
+                    if source.name not in self._given_up and self._fetch(source, offer, flown, reasons):
+                        log.info("%s: %s from %s", flown, offer.name, source.name)
+                        return offer.file
+        return None
+
+    def _find(self, source: Source, flown: Pass, kind: OrbitSource, reasons: dict[str, str]) -> list[Offer]:
+        if source.name not in self._given_up:
+            try:
+                offers = [offer for offer in source.find(flown, kind) if _reaches(offer.file, flown, MARGINS[-1])]
+            except ProvisionError as exc:
+                self._give_up(source, exc)
+            else:
+                if not offers:
+                    log.debug("%s: %s has no %s file", flown, source.name, kind.value)
+                    reasons.setdefault(source.name, "it has none")
+                return offers
+        reasons[source.name] = self._given_up[source.name]
+        return []
+
+    def _fetch(self, source: Source, offer: Offer, flown: Pass, reasons: dict[str, str]) -> bool:
+        try:
+            source.fetch(offer, flown)
+            self.notes.remember(offer.file, flown)
+        except ProvisionError as exc:
+            reasons[source.name] = self._masked(exc.message)
+            log.info("%s: nothing from %s: %s", flown, source.name, reasons[source.name])
+            self._failed[source.name] += 1
+            if self._failed[source.name] >= FAILURES:
+                self._give_up(source, exc)
+            return False
+        self._failed[source.name] = 0
+        return True
+
+    def _give_up(self, source: Source, exc: ProvisionError) -> None:
+        self._given_up[source.name] = self._masked(exc.message)
+        log.info("%s is not asked any more: %s", source.name, self._given_up[source.name])
+
+
+class _Notes:
+    """Remembers in the folder which files were proven, so that each is read once, and when better ones were sought."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NOTES
+        self._proven: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            known = json.loads(self._path.read_text())
+            self._proven, self._asked = dict(known["proven"]), dict(known["asked"])
+        self._before = self._text()
+
+    def prove(self, file: OrbitFile, flown: Pass) -> None:
+        """Read the pass's orbit, unless this file was proven to hold it before."""
+        if self._proven.get(_key(file, flown)) != _evidence(file.path):
+            prove_orbit(file.path, file.path.name, flown)
+            self.remember(file, flown)
+
+    def remember(self, file: OrbitFile, flown: Pass) -> None:
+        """Take this file as proven."""
+        self._proven[_key(file, flown)] = _evidence(file.path)
+
+    def ask(self, flown: Pass, now: datetime) -> None:
+        """Remember that a precise orbit is asked for."""
+        self._asked[str(flown)] = now.isoformat()
+
+    def asked_lately(self, flown: Pass, now: datetime) -> bool:
+        """Whether a precise orbit was asked for within a day."""
+        try:
+            return timedelta(0) <= now - datetime.fromisoformat(self._asked[str(flown)]) < ASK_AGAIN_AFTER
+        except (KeyError, TypeError, ValueError):
+            return False
+
+    def save(self) -> None:
+        """Write what is new; a folder that cannot be written costs no more than asking and reading again."""
+        if self._text() != self._before:
+            with suppress(TopsarError):
+                write_json(self._path, {"proven": self._proven, "asked": self._asked})
+
+    def _text(self) -> str:
+        return json.dumps([self._proven, self._asked], sort_keys=True)
+
+
+def _key(file: OrbitFile, flown: Pass) -> str:
+    return f"{file.path.name} {flown.start.isoformat()} {flown.stop.isoformat()}"
+
+
+def _evidence(path: Path) -> list[int]:
+    try:
+        about = path.stat()
+    except OSError as exc:
+        msg = f"{path.name}: cannot be read ({exc.strerror})"
+        raise ProvisionError(msg, hint="make it readable, or remove it") from exc
+    return [about.st_size, about.st_mtime_ns]

@@ -1,20 +1,27 @@
-"""From names in pairs.txt to opened scenes."""
+"""From names in pairs.txt to opened scenes, and from scenes to what may be paired."""
 
 from __future__ import annotations
 
+import logging
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topsar.errors import TopsarError
+from topsar.errors import SceneError, TopsarError
+from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.model import Pair
-from topsar.sentinel1 import find_scene, open_scene
+from topsar.pairing import Slice
+from topsar.sentinel1 import annotation_orbit, choose_orbit, find_orbits, find_scene, open_scene, read_orbit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from topsar.model import Scene
+    from topsar.model import OrbitFile, Scene
     from topsar.pairs_file import PairLine
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +34,9 @@ class ListedPair:
     problem: TopsarError | None = None
 
 
-def find_pairs(lines: Sequence[PairLine], folder: Path) -> tuple[ListedPair, ...]:
+def find_pairs(
+    lines: Sequence[PairLine], folder: Path, problems: Mapping[str, TopsarError] | None = None
+) -> tuple[ListedPair, ...]:
     """Open the scenes of every line; each scene once.
 
     Parameters
@@ -35,13 +44,15 @@ def find_pairs(lines: Sequence[PairLine], folder: Path) -> tuple[ListedPair, ...
     lines : sequence of PairLine
     folder : Path
         ``data/raw``.
+    problems : mapping, optional
+        By name, why a scene that is not in ``folder`` could not be brought there.
 
     Returns
     -------
     tuple of ListedPair
         One per line, in order. A line that cannot be used does not stop the others.
     """
-    opened: dict[str, Scene | TopsarError] = {}
+    opened: dict[str, Scene | TopsarError] = dict(problems or {})
     return tuple(_find_pair(line, folder, opened) for line in lines)
 
 
@@ -67,3 +78,84 @@ def _open(folder: Path, name: str) -> Scene | TopsarError:
         return open_scene(find_scene(folder, name))
     except TopsarError as exc:
         return exc
+
+
+def missing_scenes(lines: Iterable[PairLine], folder: Path) -> tuple[str, ...]:
+    """Names that are not in a folder, or are there as a file that is no whole zip; each once, in order."""
+    names = dict.fromkeys(name for line in lines for name in (*line.reference, *line.secondary))
+    return tuple(name for name in names if not _is_there(folder, name))
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    try:
+        path = find_scene(folder, name)
+    except SceneError:
+        return False
+    return path.is_dir() or path != folder / f"{name}.zip" or zipfile.is_zipfile(path)
+
+
+# --- what may be paired -----------------------------------------------------------------------------------------
+
+
+def local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
+    """The products of a folder, with the best orbit at hand: a file of ``orbit_folder``, else the annotation's.
+
+    Products that cannot be opened are passed over with a warning.
+
+    Parameters
+    ----------
+    folder, orbit_folder : Path
+        ``data/raw`` and ``data/orbit_data``.
+    """
+    names = sorted(path.name for path in folder.glob("S1*") if path.suffix.lower() in {".safe", ".zip"})
+    scenes: dict[str, Scene] = {}
+    for name in names:
+        scene = _open(folder, name)
+        if isinstance(scene, TopsarError):
+            log.warning("passed over: %s", scene.message)
+        else:
+            scenes[scene.name] = scene
+    arcs = _arcs(tuple(scenes.values()), find_orbits(orbit_folder) if orbit_folder.is_dir() else ())
+    return tuple(
+        Slice(
+            name=scene.name,
+            mission=scene.mission,
+            start=scene.start,
+            stop=scene.stop,
+            track=scene.track,
+            direction=scene.direction,
+            polarisations=scene.polarisations,
+            arc=arcs[scene.name],
+        )
+        for scene in scenes.values()
+    )
+
+
+def _arcs(scenes: Sequence[Scene], files: Sequence[OrbitFile]) -> dict[str, OrbitArc | None]:
+    """By scene; an orbit file is read once for all its scenes, it takes half a second."""
+    by_file: dict[Path | None, list[Scene]] = {}
+    for scene in scenes:
+        chosen = choose_orbit(files, scene.mission, scene.start, scene.stop)
+        by_file.setdefault(chosen.path if chosen else None, []).append(scene)
+    arcs: dict[str, OrbitArc | None] = {scene.name: _annotated(scene) for scene in by_file.pop(None, [])}
+    for path, group in by_file.items():
+        arcs.update(_from_file(path, group) if path else {})
+    return arcs
+
+
+def _from_file(path: Path, scenes: Sequence[Scene]) -> dict[str, OrbitArc | None]:
+    try:
+        orbit = read_orbit(path, min(scene.start for scene in scenes), max(scene.stop for scene in scenes))
+    except TopsarError as exc:
+        log.warning("%s; the annotation's orbit is taken", exc.message)
+        return {scene.name: _annotated(scene) for scene in scenes}
+    return {scene.name: fit_orbit(orbit, scene.start, scene.stop) for scene in scenes}
+
+
+def _annotated(scene: Scene) -> OrbitArc | None:
+    files = scene.files[0]
+    try:
+        return fit_orbit(annotation_orbit(scene, files.swath, files.polarisation), scene.start, scene.stop)
+    except (TopsarError, ValueError) as exc:
+        log.warning("%s: no orbit: %s", scene.name, exc)
+        return None

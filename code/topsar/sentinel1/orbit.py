@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zipfile
 import zlib
@@ -15,6 +16,8 @@ from topsar.errors import ProvisionError
 from topsar.model import Orbit, OrbitFile, OrbitSource
 from topsar.sentinel1.document import Node, parse_xml
 from topsar.sentinel1.vectors import state_vectors
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(
     r"(?P<mission>S1[A-D])_OPER_AUX_(?P<source>POEORB|RESORB)_OPOD_(?P<created>\d{8}T\d{6})"
@@ -65,9 +68,17 @@ def parse_orbit_name(path: Path) -> OrbitFile:
 
 
 def find_orbits(folder: Path) -> tuple[OrbitFile, ...]:
-    """Orbit files in a folder and its subfolders, sorted by path; files of other names are passed over."""
-    files = sorted(path for path in folder.rglob("S1*.EOF*") if _NAME.fullmatch(path.name))
-    return tuple(parse_orbit_name(path) for path in files)
+    """Orbit files in a folder and its subfolders, sorted by path; files of other names are passed over.
+
+    One whose name holds a date that does not exist is passed over with a warning.
+    """
+    found = []
+    for path in sorted(path for path in folder.rglob("S1*.EOF*") if _NAME.fullmatch(path.name)):
+        try:
+            found.append(parse_orbit_name(path))
+        except ProvisionError as exc:
+            log.warning("%s is passed over: %s", path, exc.message)
+    return tuple(found)
 
 
 def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop: datetime) -> OrbitFile | None:

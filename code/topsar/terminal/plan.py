@@ -11,6 +11,7 @@ from topsar.terminal.table import LONGEST_TITLE, cut, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from topsar.engines import Outlook
     from topsar.schedule import Preview, Removable
     from topsar.schedule.record import PlannedJob, PlannedStep
 
@@ -39,6 +40,30 @@ def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: i
     name = max((len(key) for key in totals), default=0)
     lines = "\n".join(f"{key:<{name}}  {plain(value)}" for key, value in totals.items())
     return "\n\n".join(part for part in (steps, lines) if part)
+
+
+def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> str:
+    """What each pair will be made from, and what should be known about it; titles by the id of the pair."""
+    heads = ["pair", "orbits", "IPF", "days", "bursts", "of reference", "of secondary", "of ROI"]
+    rows = [
+        [
+            cut(titles.get(pair, pair), LONGEST_TITLE),
+            ", ".join(dict.fromkeys(one.orbits)),
+            ", ".join(one.ipf),
+            str(one.days),
+            str(one.bursts),
+            str(one.reference_bursts),
+            str(one.secondary_bursts),
+            DASH if one.covered is None else f"{100 * one.covered:.0f} %",
+        ]
+        for pair, one in outlooks.items()
+    ]
+    remarks = [
+        f"{cut(titles.get(pair, pair), LONGEST_TITLE)}: {remark.text}\n    {remark.remedy}"
+        for pair, one in outlooks.items()
+        for remark in one.remarks
+    ]
+    return "\n\n".join([table(heads, rows, texts=3) if rows else "", *remarks]).strip()
 
 
 def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from topsar.engines.native.plan import VERSION, plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from topsar.engines.protocol import Inputs, Plan
-    from topsar.model import Interferogram
+    from topsar.model import BBox, Interferogram, OrbitFile, Pair
     from topsar.settings import Options
 
 
@@ -23,6 +24,12 @@ class NativeEngine:
 
     name = "native"
     version = VERSION
+
+    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox | None:
+        """The box that a DEM for these pairs must cover."""
+        from topsar.engines.native.match import find_footprint
+
+        return find_footprint(pairs, orbits, options)
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from scipy.spatial import ConvexHull
 from topsar.engines.native.geocode import burst_arc
 from topsar.engines.native.ground import box_of
 from topsar.engines.native.tasks import OrbitChoice
-from topsar.errors import ProvisionError, SceneError
+from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox
 from topsar.raster import open_dem, require_cover
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.protocol import Inputs
-    from topsar.model import Burst, Orbit, Pair, Scene
+    from topsar.model import Burst, Orbit, OrbitFile, Pair, Scene
     from topsar.settings import Options
 
     Outline = tuple[NDArray[np.float64], NDArray[np.float64]]
     """Longitudes and latitudes of points around a burst, degrees."""
+    Reader = Callable[[Scene, str, str], Sequence[Burst]]
+    """Reads the bursts of a scene, swath and polarisation."""
 
 TRACKS = 175
 """Orbits in a repeat cycle."""
@@ -38,6 +41,7 @@ LONGEST_PASS = timedelta(minutes=30)
 """IW data takes last 25 minutes at most; a revolution lasts 99."""
 SAME_PLACE_M = 5000.0
 """Bursts without ids are the same if their centres lie this near; the next burst is 19 km away."""
+ALL_HEIGHTS_M = (-500.0, 8900.0)
 _SAME_TIME_S = 0.5
 _OUTLINE_POINTS = 9
 _SEARCH_MARGIN_DEG = 0.1
@@ -75,6 +79,7 @@ class Survey:
         self._orbits: dict[tuple[str, str], Orbit] = {}
         self._outlines: dict[Burst, Outline | None] = {}
         self._over_voids: set[Burst] = set()
+        self._bursts: dict[tuple[str, str, str], tuple[Burst, ...]] = {}
 
     def match(self, pair: Pair) -> MatchedPair:
         """Match the bursts of a pair and find where they lie.
@@ -88,7 +93,7 @@ class Survey:
         polarisation = choose_polarisation(pair, self._options.polarization)
         for scene in (*pair.reference, *pair.secondary):
             self._load(scene, polarisation)
-        shared = match_bursts(pair, polarisation, self._options, self._centre)
+        shared = match_bursts(pair, polarisation, self._options, self._centre, self.read)
         bursts, outlines = [], []
         for both in shared:
             near, far = self._outline(both.reference), self._outline(both.secondary)
@@ -114,6 +119,13 @@ class Survey:
             outlines=tuple(outlines),
             box=box,
         )
+
+    def read(self, scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...]:
+        """The bursts of one annotation, read once."""
+        place = (scene.name, swath, polarisation)
+        if place not in self._bursts:
+            self._bursts[place] = read_bursts(scene, swath, polarisation)
+        return self._bursts[place]
 
     def _choice(self, *scenes: Scene) -> OrbitChoice:
         return OrbitChoice(file=self._inputs.orbits[scenes[0].name], scenes=scenes)
@@ -167,6 +179,25 @@ class Survey:
         if not np.isfinite(heights).any():
             return None
         return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
+
+
+def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox | None:
+    """The box around all ground that the bursts of these pairs may show, within the region of interest; no DEM needed.
+
+    Bursts are outlined on the lowest and on the highest ground there is. None where no pair can be run.
+    """
+    boxes: list[BBox] = []
+    for pair in pairs:
+        with contextlib.suppress(TopsarError):  # told when the pair is planned
+            check_pair(pair)
+            polarisation = choose_polarisation(pair, options.polarization)
+            for scene in {scene.name: scene for scene in (*pair.reference, *pair.secondary)}.values():
+                orbit = OrbitChoice(file=orbits[scene.name], scenes=(scene,)).load(scene.swaths[0], polarisation)
+                bursts = [b for swath in options.swaths for b in pass_bursts((scene,), swath, polarisation)]
+                boxes += [not_across_180(box_of(*outline(b, orbit, ALL_HEIGHTS_M)), pair.id) for b in bursts]
+    if options.roi is not None:
+        boxes = [inside for box in boxes if (inside := box.intersection(options.roi)) is not None]
+    return union(boxes) if boxes else None
 
 
 def check_pair(pair: Pair) -> None:
@@ -233,7 +264,11 @@ def choose_polarisation(pair: Pair, wanted: str) -> str:
 
 
 def match_bursts(
-    pair: Pair, polarisation: str, options: Options, centre: Callable[[Burst], NDArray[np.float64]]
+    pair: Pair,
+    polarisation: str,
+    options: Options,
+    centre: Callable[[Burst], NDArray[np.float64]],
+    read: Reader = read_bursts,
 ) -> tuple[Matched, ...]:
     """Bursts that both dates have, swath by swath in time order.
 
@@ -247,8 +282,8 @@ def match_bursts(
     matched: list[Matched] = []
     for swath in options.swaths:
         if all(swath in _swaths(scenes) for scenes in (pair.reference, pair.secondary)):
-            reference = _pass_bursts(pair.reference, swath, polarisation)
-            secondary = _pass_bursts(pair.secondary, swath, polarisation)
+            reference = pass_bursts(pair.reference, swath, polarisation, read)
+            secondary = pass_bursts(pair.secondary, swath, polarisation, read)
             matched += _match_swath(reference, secondary, centre)
     if not matched:
         have = "; ".join(
@@ -263,12 +298,12 @@ def _swaths(scenes: tuple[Scene, ...]) -> set[str]:
     return {swath for scene in scenes for swath in scene.swaths}
 
 
-def _pass_bursts(scenes: tuple[Scene, ...], swath: str, polarisation: str) -> list[Burst]:
+def pass_bursts(scenes: tuple[Scene, ...], swath: str, polarisation: str, read: Reader = read_bursts) -> list[Burst]:
     """Bursts of all slices in time order; one that two slices repeat counts once."""
     found: list[Burst] = []
     for scene in scenes:
         if swath in scene.swaths:
-            found += [burst for burst in read_bursts(scene, swath, polarisation) if burst.valid.rows > 0]
+            found += [burst for burst in read(scene, swath, polarisation) if burst.valid.rows > 0]
     found.sort(key=_start)
     unique = found[:1]
     for burst in found[1:]:

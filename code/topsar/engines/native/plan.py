@@ -15,6 +15,7 @@ from topsar.engines.native.grid import LaidPair, check_crs, group_pairs, lay_gri
 from topsar.engines.native.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
 from topsar.engines.native.interfere import BLOCK_ROWS as MULTIPLIED_ROWS
 from topsar.engines.native.match import MatchedPair, Survey
+from topsar.engines.native.outlook import look_ahead
 from topsar.engines.native.tasks import (
     BurstPair,
     BurstWindow,
@@ -64,7 +65,9 @@ def plan(inputs: Inputs, options: Options) -> Plan:
             laid.update({one.matched.pair.id: one for one in lay_grid(group, options)})
         except TopsarError as exc:
             refused.update({one.pair.id: exc for one in group})
-    return _jobs([laid[pair.id] for pair in inputs.pairs if pair.id in laid], inputs, options, refused)
+    whole = _jobs([laid[pair.id] for pair in inputs.pairs if pair.id in laid], inputs, options, refused)
+    outlooks = {name: look_ahead(one.matched, options, survey.read) for name, one in laid.items()}
+    return replace(whole, outlooks=outlooks)
 
 
 def check_unwrapper(name: str) -> None:

@@ -1,0 +1,205 @@
+"""Calibration files that products of the first processor need.
+
+Products of IPF 002.36 lack a correction of the antenna's phase, which differs between swaths; who corrects it reads the
+antenna's pattern in the AUX_CAL file of the product's time.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from topsar.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from topsar.model import Scene
+    from topsar.provision.download import Fetcher
+    from topsar.provision.services import Services
+
+log = logging.getLogger(__name__)
+
+NEEDS_IT = "002.36"
+"""The processor whose products need a calibration file."""
+PUBLISHED = "20241128"
+"""Date in the names of the archives."""
+MOST_BYTES = 1 << 28
+"""A file is not unpacked beyond this."""
+
+_NAME = re.compile(r"(?P<mission>S1[AB])_AUX_CAL_V(?P<valid>\d{8}T\d{6})_G(?P<generated>\d{8}T\d{6})\.SAFE", re.ASCII)
+_HINT = "remove it, and it is fetched again"
+_Members = dict[str, list[tuple[zipfile.ZipInfo, PurePosixPath]]]
+_DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class _AuxCal:
+    """A calibration file by its name; the later sorts last, and of one validity the newer."""
+
+    valid: datetime
+    generated: datetime
+    mission: str
+    name: str
+
+
+def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, services: Services) -> Path | None:
+    """The folder with the calibration files of all scenes that need one; fetched where they are missing.
+
+    Parameters
+    ----------
+    scenes : iterable of Scene
+    folder : Path
+        ``data/aux_cal``: archives are kept in it, and what is valid for the scenes is unpacked beside them.
+    fetcher : Fetcher
+    services : Services
+        ``aux_cal`` is tried in order.
+
+    Returns
+    -------
+    Path or None
+        None where no scene needs one, or none can be had; the latter is said as a warning.
+    """
+    wanted = [scene for scene in scenes if scene.ipf == NEEDS_IT]
+    found = False
+    for mission in sorted({scene.mission for scene in wanted}):
+        times = sorted({scene.start for scene in wanted if scene.mission == mission})
+        try:
+            _provide(mission, times, folder, fetcher, services)
+        except ProvisionError as exc:
+            log.warning(
+                "%s products of IPF %s: %s; without a calibration file phase may jump between swaths",
+                mission,
+                NEEDS_IT,
+                exc.message,
+            )
+        else:
+            found = True
+    return folder if found else None
+
+
+def _provide(mission: str, times: list[datetime], folder: Path, fetcher: Fetcher, services: Services) -> None:
+    archive = folder / f"{mission}_AUX_CAL_{PUBLISHED}.zip"
+    members: _Members
+    try:
+        _fetch(archive, fetcher, services)
+    except ProvisionError:
+        members = {path.name: [] for path in folder.glob(f"{mission}_AUX_CAL_*.SAFE") if _is_whole(path)}
+        if not members:
+            raise
+    else:
+        members = _members(archive)
+    for time in times:
+        chosen = _valid_at(members, mission, time).name
+        if not _is_whole(folder / chosen):
+            _unpack(archive, members[chosen], folder / chosen)
+        log.info("%s %s: calibration file %s", mission, f"{time:%Y-%m-%d}", chosen)
+
+
+def _fetch(archive: Path, fetcher: Fetcher, services: Services) -> None:
+    """The archive of a mission from the first place that has it, unless it is there already."""
+    reasons = []
+    for place in services.aux_cal:
+        try:
+            fetcher.download(f"{place}/{archive.name}", archive, what=archive.name, check=_check)
+        except ProvisionError as exc:
+            log.info("%s: %s", archive.name, exc.message)
+            reasons.append(exc.message)
+        else:
+            return
+    msg = "; ".join(reasons) or f"no place is known that has {archive.name}"
+    raise ProvisionError(msg, hint=f"put {archive.name} in {archive.parent}", retryable=True)
+
+
+def _check(path: Path) -> None:
+    if not _members(path):
+        msg = f"{path.name}: the zip holds no AUX_CAL .SAFE"
+        raise ProvisionError(msg, hint=_HINT)
+
+
+def _members(archive: Path) -> _Members:
+    """Files of every calibration file in an archive, with their places inside it."""
+    found: _Members = {}
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if not member.is_dir()]
+    except _DAMAGED as exc:
+        msg = f"{archive.name}: not a readable zip ({exc})"
+        raise ProvisionError(msg, hint=_HINT, retryable=True) from exc
+    for member in members:
+        parts = PurePosixPath(member.filename).parts
+        at = next((k for k, part in enumerate(parts) if _NAME.fullmatch(part)), None)
+        if at is not None and parts[at + 1 :]:
+            found.setdefault(parts[at], []).append((member, PurePosixPath(*parts[at + 1 :])))
+    return found
+
+
+def _valid_at(names: Iterable[str], mission: str, time: datetime) -> _AuxCal:
+    """The file that was valid at a time: the last to become so, and its newest generation."""
+    parsed = [file for name in names if (file := _parsed(name)) is not None and file.mission == mission]
+    before = [file for file in parsed if file.valid <= time]
+    if not before:
+        msg = f"no AUX_CAL is valid at {time:%Y-%m-%d %H:%M}"
+        raise ProvisionError(msg, hint="look for one at sar-mpc.eu")
+    return max(before)
+
+
+def _parsed(name: str) -> _AuxCal | None:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        valid, generated = (
+            datetime.strptime(match[key], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
+            for key in ("valid", "generated")
+        )
+    except ValueError:
+        return None
+    return _AuxCal(valid=valid, generated=generated, mission=match["mission"], name=name)
+
+
+def _is_whole(safe: Path) -> bool:
+    """Whether the part that is read is there; a file is unpacked under another name first, so the rest is too."""
+    return any(path.stat().st_size for path in safe.glob("data/s1?-aux-cal.xml"))
+
+
+def _unpack(archive: Path, members: list[tuple[zipfile.ZipInfo, PurePosixPath]], target: Path) -> None:
+    """Write one calibration file; what points out of it, is no plain file or is far too large is refused."""
+    if any(_is_unsafe(member, inside) for member, inside in members):
+        msg = f"{archive.name}: {target.name} holds a member that would be written elsewhere"
+        raise ProvisionError(msg, hint="do not use this archive")
+    if sum(member.file_size for member, _ in members) > MOST_BYTES:
+        msg = f"{archive.name}: {target.name} is larger than any calibration file"
+        raise ProvisionError(msg, hint="do not use this archive")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member, inside in members:
+                path = part.joinpath(*inside.parts)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(opened.read(member))
+        if not _is_whole(part):
+            msg = f"{archive.name}: {target.name} lacks its data"
+            raise ProvisionError(msg, hint=_HINT)
+        if target.exists():
+            shutil.rmtree(target)
+        part.replace(target)
+    except _DAMAGED as exc:
+        msg = f"{archive.name}: {target.name} cannot be unpacked ({exc})"
+        raise ProvisionError(msg, hint=_HINT) from exc
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_unsafe(member: zipfile.ZipInfo, inside: PurePosixPath) -> bool:
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    strange = any(part in ("..", "/") or "\\" in part or ":" in part for part in inside.parts)
+    return strange or kind not in (0, stat.S_IFREG) or member.flag_bits & 1 != 0

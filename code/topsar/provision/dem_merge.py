@@ -1,0 +1,270 @@
+"""Pieces of a height model: checked when they come, and put together on one grid."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window as RasterWindow
+
+from topsar.errors import ProvisionError
+from topsar.model import BBox, GeoGrid, Window
+from topsar.raster.dem import HIGHEST_M, LOWEST_M
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_POSTINGS = 1 << 29
+"""A larger DEM (2 GiB as float32) is not put together."""
+
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SPACINGS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Distance of columns over distance of rows: the Copernicus model widens its columns toward the poles."""
+_SPACING_SHARE = 0.01
+_SLACK = 1.01
+_OPENING = threading.Lock()
+"""Filters of warnings belong to all threads: one at a time changes them."""
+_OFF_GRID = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A part of a model: its file, which is missing where all is sea, and the box (degrees) that it stands for."""
+
+    path: Path
+    box: BBox
+
+
+def check_piece(path: Path, box: BBox, posting_deg: float) -> None:
+    """Check that a file is a whole GeoTIFF of heights in longitude and latitude that covers ``box``, to one posting.
+
+    Raises
+    ------
+    ProvisionError
+        If it is anything else.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(1000)
+    if not start.startswith(_TIFF_MAGIC):
+        msg = f"what came for {edges(box)} is no GeoTIFF, but says {plain_words(start.decode('utf-8', 'replace'))!r}"
+        raise ProvisionError(msg, hint="try again later", retryable=True)
+    try:
+        with _opened(path) as dataset:
+            _check_place(dataset, box, posting_deg)
+            for _, window in dataset.block_windows(1):
+                dataset.read(1, window=window)
+    except GDAL_ERRORS as exc:
+        msg = f"the GeoTIFF for {edges(box)} is damaged or cut short: {exc.__cause__ or exc}"
+        raise ProvisionError(msg, hint="try again", retryable=True) from exc
+
+
+def _opened(path: Path) -> Any:
+    """A dataset; what lacks a position is refused by its caller, and needs no warning."""
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+def _check_place(dataset: Any, box: BBox, posting_deg: float) -> None:
+    transform = dataset.transform
+    if transform.is_identity:
+        msg = f"the GeoTIFF for {edges(box)} has no position, or is cut short"
+        raise ProvisionError(msg, hint="try again", retryable=True)
+    if dataset.crs is None or not dataset.crs.is_geographic or not is_unrotated(transform) or transform.e >= 0:
+        msg = f"the GeoTIFF for {edges(box)} is not a north-up raster in longitude and latitude"
+        raise ProvisionError(msg, hint="take another DEM")
+    if abs(-transform.e / posting_deg - 1) > _SPACING_SHARE or _spacing(transform.a / posting_deg) is None:
+        msg = (
+            f"the GeoTIFF for {edges(box)} has a posting of {transform.a * 3600:.3f} by {-transform.e * 3600:.3f} "
+            f"seconds of arc, where {posting_deg * 3600:.3f} were expected"
+        )
+        raise ProvisionError(msg, hint="take another DEM")
+    got = _bounds(dataset)
+    x, y = _SLACK * transform.a, -_SLACK * transform.e
+    reached = BBox(west=got.west - x, south=got.south - y, east=got.east + x, north=got.north + y)
+    if not reached.contains(box):
+        msg = f"the GeoTIFF for {edges(box)} covers only {edges(got)}"
+        raise ProvisionError(msg, hint="try again, or take another DEM", retryable=True)
+
+
+def merge(
+    rows: Sequence[Sequence[Piece]], box: BBox, posting_deg: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], GeoGrid]:
+    """Put pieces together on the grid of those with the closest columns; others are interpolated along their rows.
+
+    Parameters
+    ----------
+    rows : pieces by row; those of a row have columns equally far apart
+    box : BBox
+        Degrees; what the result covers.
+    posting_deg : float
+        Between rows of pixels.
+
+    Returns
+    -------
+    heights, sea, grid
+        (rows, columns) float32 with NaN in voids, (rows, columns) bool where no piece has a file, and where it is.
+
+    Raises
+    ------
+    ProvisionError
+        If the pieces do not lie on one grid, or the result would be too large.
+    """
+    bands = [_Band.of(present, box, posting_deg) for row in rows if (present := [p for p in row if p.path.is_file()])]
+    sample = min(bands, key=lambda band: band.dx, default=_Band((), posting_deg, posting_deg, box.west, box.north))
+    grid = sample.grid(box)
+    if grid.rows * grid.columns > MAX_POSTINGS:
+        msg = f"a DEM of {grid.rows} by {grid.columns} postings for {edges(box)} is too large"
+        raise ProvisionError(msg, hint="process a smaller region, or take a coarser model such as SRTMGL3 or COP90")
+    canvas = _Canvas(grid)
+    for band in bands:
+        if band.dx == grid.dx:
+            for piece in band.pieces:
+                canvas.draw(piece)
+        else:
+            canvas.draw_band(band)
+    return canvas.heights, canvas.sea, grid
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Pieces side by side, and the lattice of their pixels: distances, and one corner."""
+
+    pieces: tuple[Piece, ...]
+    dx: float
+    dy: float
+    west: float
+    north: float
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], box: BBox, posting_deg: float) -> _Band:
+        with rasterio.open(pieces[0].path) as dataset:
+            spacing = _spacing(dataset.transform.a / posting_deg) or 1.0
+            west, north = dataset.transform.c + _turn(dataset, pieces[0].box), dataset.transform.f
+        dx, dy = spacing * posting_deg, posting_deg
+        # the corner of that lattice next to the box, so that rounding in the file's posting does not add up
+        west += dx * round((box.west - west) / dx)
+        north += dy * round((box.north - north) / dy)
+        return cls(tuple(pieces), dx, dy, west, north)
+
+    def grid(self, box: BBox) -> GeoGrid:
+        """The smallest grid on the lattice that covers a box."""
+        column, row = (
+            math.floor(v + 1e-6) for v in ((box.west - self.west) / self.dx, (self.north - box.north) / self.dy)
+        )
+        west, north = self.west + column * self.dx, self.north - row * self.dy
+        return GeoGrid(
+            crs="EPSG:4326",
+            west=west,
+            north=north,
+            dx=self.dx,
+            dy=self.dy,
+            rows=math.ceil((north - box.south) / self.dy - 1e-6),
+            columns=math.ceil((box.east - west) / self.dx - 1e-6),
+        )
+
+
+class _Canvas:
+    """Heights and sea on a grid; what nothing is drawn on stays sea."""
+
+    def __init__(self, grid: GeoGrid) -> None:
+        self.grid = grid
+        self.heights = np.full(grid.shape, np.nan, np.float32)
+        self.sea = np.ones(grid.shape, bool)
+
+    def draw(self, piece: Piece) -> None:
+        with rasterio.open(piece.path) as dataset:
+            window = self._window_of(dataset, piece)
+            whole = Window(row=0, column=0, rows=self.grid.rows, columns=self.grid.columns)
+            if (part := window.intersection(whole)) is None:
+                return
+            source = RasterWindow(part.column - window.column, part.row - window.row, part.columns, part.rows)
+            values = as_float32(dataset.read(1, window=source, masked=True))
+        values[~((values > LOWEST_M) & (values < HIGHEST_M))] = np.nan
+        self._put(part, values, np.zeros(values.shape, bool))
+
+    def draw_band(self, band: _Band) -> None:
+        """Draw pieces whose columns lie further apart than those of the grid."""
+        box = self.grid.bbox
+        strip = _Canvas(
+            band.grid(BBox(west=box.west - band.dx, south=box.south, east=box.east + band.dx, north=box.north))
+        )
+        for piece in band.pieces:
+            strip.draw(piece)
+        x = self.grid.west + (np.arange(self.grid.columns) + 0.5) * self.grid.dx
+        position = (x - strip.grid.west) / strip.grid.dx - 0.5
+        left = np.clip(np.floor(position).astype(np.intp), 0, strip.grid.columns - 2)
+        share = (position - left).astype(np.float32)
+        whole = Window(row=0, column=0, rows=self.grid.rows, columns=self.grid.columns)
+        first = round((self.grid.north - strip.grid.north) / self.grid.dy)
+        window = Window(row=first, column=0, rows=strip.grid.rows, columns=self.grid.columns)
+        part = window.intersection(whole) or whole
+        rows = slice(part.row - first, part.row_stop - first)
+        west, east = strip.heights[rows, left], strip.heights[rows, left + 1]
+        nearest = np.where(share < 0.5, left, left + 1)
+        self._put(part, west + (east - west) * share, strip.sea[rows, nearest])
+
+    def _window_of(self, dataset: Any, piece: Piece) -> Window:
+        grid, transform = self.grid, dataset.transform
+        column = (transform.c + _turn(dataset, piece.box) - grid.west) / grid.dx
+        row = (grid.north - transform.f) / grid.dy
+        stretched = max(abs(transform.a / grid.dx - 1), abs(-transform.e / grid.dy - 1)) > _SPACING_SHARE
+        if stretched or max(abs(column - round(column)), abs(row - round(row))) > _OFF_GRID:
+            msg = f"the pieces of the DEM do not lie on one grid: {piece.path.name}"
+            raise ProvisionError(msg, hint="take another DEM")
+        return Window(row=round(row), column=round(column), rows=dataset.height, columns=dataset.width)
+
+    def _put(self, part: Window, values: NDArray[np.float32], sea: NDArray[np.bool_]) -> None:
+        heights = self.heights[part.slices]
+        np.copyto(heights, values, where=~np.isnan(values))
+        self.sea[part.slices] &= sea
+
+
+def _spacing(ratio: float) -> float | None:
+    return next((known for known in _SPACINGS if abs(ratio / known - 1) <= _SPACING_SHARE), None)
+
+
+def _turn(dataset: Any, box: BBox) -> float:
+    """Degrees that bring a file's longitudes to those of a box."""
+    return 360.0 * round((box.centre[0] - _bounds(dataset).centre[0]) / 360.0)
+
+
+def _bounds(dataset: Any) -> BBox:
+    west, south, east, north = dataset.bounds
+    return BBox(west=west, south=south, east=east, north=north)
+
+
+def edges(box: BBox) -> str:
+    """A box in words.
+
+    Examples
+    --------
+    >>> edges(BBox(west=14.5, south=37, east=15, north=38))
+    'south 37.00, north 38.00, west 14.50, east 15.00'
+    """
+    return f"south {box.south:.2f}, north {box.north:.2f}, west {box.west:.2f}, east {box.east:.2f}"
+
+
+def plain_words(text: str, length: int = 160) -> str:
+    r"""The words of an answer in HTML or XML, on one line and not too many.
+
+    Examples
+    --------
+    >>> plain_words("<error>\nError: API key required\n</error>")
+    'Error: API key required'
+    """
+    text = re.sub(r"<(style|script)\b.*?(</\1>|$)", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    words = "".join(letter for letter in words if letter.isprintable())
+    return words if len(words) <= length else words[: length - 3] + "..."

@@ -1,0 +1,224 @@
+"""Earthdata Login: whose account is used, and what a refusal means."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from topsar.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from topsar.provision.download import Answer, Fetcher
+    from topsar.provision.services import Services
+
+log = logging.getLogger(__name__)
+
+HOST = "urs.earthdata.nasa.gov"
+"""What an account is filed under in ``~/.netrc``."""
+CLIENT = "BO_n7nTIlMljdvU6kRRB3g"
+"""The archive, as Earthdata Login knows it."""
+
+_REGISTER = f"an account is free: https://{HOST}/users/new"
+_NETRC_LINE = f"machine {HOST} login NAME password PASSWORD"
+HOW_TO_LOG_IN = (
+    f"{_REGISTER}; then write one line to ~/.netrc, '{_NETRC_LINE}', and run chmod 600 ~/.netrc, "
+    "or set EARTHDATA_USERNAME and EARTHDATA_PASSWORD, or EARTHDATA_TOKEN"
+)
+_LICENCE = (
+    "log in once at https://search.asf.alaska.edu: it asks for the licence (EULA) and for your study area; both must "
+    f"stand in your profile at https://{HOST}/profile, as must the application 'Alaska Satellite Facility Data Access'"
+)
+_NEW_TOKEN = (
+    f"tokens last 60 days: generate another one at https://{HOST} (Generate Token) and set EARTHDATA_TOKEN to it, or "
+    "empty EARTHDATA_TOKEN and use a password"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An account; ``origin`` says where it was found. Name, password and token are shown nowhere."""
+
+    origin: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear anywhere."""
+        return tuple(filter(None, (self.password, self.token)))
+
+
+def find_credentials(
+    *, username: str = "", password: str = "", token: str = "", netrc_file: Path | None = None, host: str = HOST
+) -> Credentials | None:
+    """The account that the settings name, else the one in ``~/.netrc``; None where there is none.
+
+    Parameters
+    ----------
+    username, password, token : str
+        ``EARTHDATA_USERNAME``, ``EARTHDATA_PASSWORD`` and ``EARTHDATA_TOKEN``.
+    netrc_file : Path, optional
+        Instead of ``~/.netrc``.
+    host : str
+        The machine that is looked for in it.
+
+    Raises
+    ------
+    ProvisionError
+        If the settings name half an account, or the file cannot be read or understood.
+    """
+    if bool(username) != bool(password):
+        absent, present = ("PASSWORD", "USERNAME") if username else ("USERNAME", "PASSWORD")
+        msg = f"EARTHDATA_{present} is set and EARTHDATA_{absent} is not"
+        raise ProvisionError(msg, hint="set both, or neither and use ~/.netrc or EARTHDATA_TOKEN")
+    if token or username:
+        names = ["EARTHDATA_TOKEN"] * bool(token) + ["EARTHDATA_USERNAME and EARTHDATA_PASSWORD"] * bool(username)
+        return Credentials(origin=" or ".join(names), username=username, password=password, token=token)
+    return _from_netrc(netrc_file or Path.home() / ".netrc", host)
+
+
+def _from_netrc(path: Path, host: str) -> Credentials | None:
+    if not path.is_file():
+        return None
+    expected = f"expected lines such as '{_NETRC_LINE}'"
+    try:
+        mode = path.stat().st_mode & 0o777
+        found = netrc(path).hosts.get(host)
+    except NetrcParseError as exc:  # its message may quote the file
+        msg = f"{path}, line {exc.lineno}: not understood"
+        raise ProvisionError(msg, hint=expected) from None
+    except UnicodeDecodeError:
+        msg = f"{path} is not UTF-8 text"
+        raise ProvisionError(msg, hint=expected) from None
+    except OSError as exc:
+        msg = f"{path} cannot be read: {exc.strerror}"
+        raise ProvisionError(msg, hint=f"run chmod 600 {path}") from exc
+    if found is None:
+        return None
+    if mode & 0o077:
+        log.warning("%s holds passwords and others can read it (mode %03o): run chmod 600 %s", path, mode, path)
+    username, _, password = found
+    if not username or not password:
+        msg = f"{path}: the entry for {host} has no {'password' if username else 'login'}"
+        raise ProvisionError(msg, hint=expected)
+    return Credentials(origin=str(path), username=username, password=password)
+
+
+# --- logging in -------------------------------------------------------------------------------------------------
+
+
+def log_in(credentials: Credentials | None, *, fetcher: Fetcher, services: Services) -> str:
+    """A token that Earthdata Login has just called valid.
+
+    A token of the user's is asked about; for name and password one is fetched. Name and password are sent to
+    Earthdata Login alone.
+
+    Parameters
+    ----------
+    credentials : Credentials or None
+    fetcher : Fetcher
+    services : Services
+
+    Raises
+    ------
+    ProvisionError
+        If there are no credentials, Earthdata Login refuses them, or it does not answer.
+    """
+    if credentials is None:
+        msg = "the archive gives scenes to those who are logged in alone, and no Earthdata account is known"
+        raise ProvisionError(msg, hint=HOW_TO_LOG_IN)
+    if credentials.token:
+        refusal = _token_refusal(credentials.token, fetcher, services)
+        if refusal is None:
+            return credentials.token
+        if not credentials.password:
+            raise refusal
+        log.warning("%s; name and password are used", refusal.message)
+    return _fetch_token(credentials, fetcher, services)
+
+
+def _token_refusal(token: str, fetcher: Fetcher, services: Services) -> ProvisionError | None:
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        return ProvisionError("EARTHDATA_TOKEN holds blanks or characters that no token has", hint=_NEW_TOKEN)
+    expiry = _expiry(token)
+    if expiry is not None and expiry <= datetime.now(timezone.utc):
+        return ProvisionError(f"EARTHDATA_TOKEN expired on {expiry:%Y-%m-%d}", hint=_NEW_TOKEN)
+    answer = fetcher.ask(
+        f"{services.earthdata}/oauth/tokens/user",
+        what="whether the Earthdata token is valid",
+        params={"client_id": CLIENT},
+        form={"token": token},
+        accept=(200, 400, 401, 403),
+    )
+    if answer.status == 200:
+        return None
+    return ProvisionError(
+        "Earthdata Login does not accept EARTHDATA_TOKEN: it has expired or was revoked", hint=_NEW_TOKEN
+    )
+
+
+def _expiry(token: str) -> datetime | None:
+    """When a token says that it expires (they are JSON Web Tokens); None where it does not say."""
+    parts = token.split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return datetime.fromtimestamp(claims["exp"], timezone.utc)
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, binascii.Error):
+        return None
+
+
+def _fetch_token(credentials: Credentials, fetcher: Fetcher, services: Services) -> str:
+    both = f"{credentials.username}:{credentials.password}".encode()
+    answer = fetcher.ask(
+        f"{services.earthdata}/api/users/find_or_create_token",
+        what="a token of Earthdata Login",
+        form={},
+        headers={"Authorization": "Basic " + base64.b64encode(both).decode()},
+        accept=(200, 401, 403),
+    )
+    if answer.status != 200:
+        msg = f"Earthdata Login does not know this name with this password (from {credentials.origin})"
+        hint = f"try them at https://{HOST}; a forgotten password is reset there, and {_REGISTER}"
+        raise ProvisionError(msg, hint=hint)
+    try:
+        token = json.loads(answer.body)["access_token"]
+    except (ValueError, KeyError, TypeError):
+        token = None
+    if not isinstance(token, str) or not token:
+        msg = f"{services.earthdata} answered the login with something else than a token"
+        hint = "try again later; behind a captive portal, log in to the network first"
+        raise ProvisionError(msg, hint=hint, retryable=True)
+    return token
+
+
+# --- downloading ------------------------------------------------------------------------------------------------
+
+
+def trusted_hosts(url: str, services: Services) -> tuple[str, ...]:
+    """Besides the first one, hosts that a token is shown to: Earthdata Login, and where ``datapool`` sends on to."""
+    login = urlsplit(services.earthdata).netloc
+    archive = ("sentinel1.asf.alaska.edu",) if urlsplit(url).hostname == "datapool.asf.alaska.edu" else ()
+    return (login, *archive)
+
+
+def explain_refusal(answer: Answer) -> ProvisionError | None:
+    """What the archive means by refusing somebody whose token is valid; None where it is no refusal."""
+    if answer.status not in {401, 403}:
+        return None
+    if re.search(r"expired|invalid.{0,8}token|token.{0,20}(invalid|revoked)", answer.text, re.IGNORECASE):
+        msg = "the archive says that the Earthdata token has expired"
+        return ProvisionError(msg, hint="start again: a new token is fetched; if you set EARTHDATA_TOKEN, renew it")
+    told = re.search(r"EULA|licen[cs]e|study.?area", answer.text, re.IGNORECASE)
+    likely = "" if told else ", most likely because"
+    msg = f"the archive knows you and refuses the scene{likely or ':'} its licence (EULA) is not accepted"
+    return ProvisionError(msg, hint=_LICENCE)

@@ -1,0 +1,219 @@
+"""Everything that a list of pairs needs: found where the user put it, or fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from topsar.errors import ProvisionError, SettingsError
+from topsar.provision.dem import find_dem, is_global, provide_dem
+from topsar.provision.download import Fetcher
+from topsar.provision.earthdata import find_credentials
+from topsar.provision.orbits import find_pass_orbits, provide_orbits
+from topsar.provision.scenes import ListedPair, find_pairs, missing_scenes
+from topsar.provision.services import Services
+from topsar.provision.slc_download import provide_scenes
+from topsar.provision.slc_search import search_granules
+
+if TYPE_CHECKING:
+    from topsar.model import BBox, Dem, Direction, OrbitFile, Pair
+    from topsar.pairing import Slice
+    from topsar.pairs_file import PairLine
+    from topsar.provision.earthdata import Credentials
+    from topsar.settings import Settings
+
+GIGABYTE = 1_000_000_000
+Orbits = Mapping[str, "OrbitFile | None"]
+Footprint = Callable[[Sequence["Pair"], Orbits], "BBox | None"]
+"""The box that a DEM for some pairs must cover."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The lines of a list of pairs, each with its scenes or what is wrong with it; orbits by scene; and the DEM."""
+
+    listed: tuple[ListedPair, ...]
+    orbits: Orbits
+    dem: Dem
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs whose scenes can be read."""
+        return pairs_of(self.listed)
+
+
+def pairs_of(listed: Sequence[ListedPair]) -> tuple[Pair, ...]:
+    """The pairs whose scenes can be read."""
+    return tuple(one.pair for one in listed if one.pair is not None)
+
+
+def find_inputs(lines: Sequence[PairLine], settings: Settings, footprint: Footprint) -> Found:
+    """Find what is there, or was fetched before; nothing is fetched.
+
+    Raises
+    ------
+    ProvisionError
+        If there is no DEM that can be used.
+    """
+    data = settings.data.resolve()
+    listed = find_pairs(lines, data / "raw")
+    pairs = pairs_of(listed)
+    orbits = find_pass_orbits(pairs, data / "orbit_data")
+    return Found(listed=listed, orbits=orbits, dem=known_dem(settings, lambda: footprint(pairs, orbits)))
+
+
+def known_dem(settings: Settings, find_box: Callable[[], BBox | None]) -> Dem:
+    """The DEM that is there, or was fetched before for this box.
+
+    Raises
+    ------
+    ProvisionError
+        If there is none.
+    """
+    folder = settings.data.resolve() / "dem"
+    if not is_global(settings.dem, folder) or (box := find_box()) is None:
+        return find_dem(settings.options, folder)
+    return _provide_dem(settings, box, Fetcher(offline=True), Services())
+
+
+def _none_usable(listed: Sequence[ListedPair]) -> ProvisionError:
+    problems = list(dict.fromkeys(one.problem.message for one in listed if one.problem))
+    hint = next((one.problem.hint for one in listed if one.problem), "")
+    return ProvisionError("\n  ".join(["no pair can be processed:", *problems]), hint=hint)
+
+
+def _provide_dem(settings: Settings, box: BBox, fetcher: Fetcher, services: Services) -> Dem:
+    return provide_dem(
+        settings.dem,
+        box,
+        settings.data.resolve() / "dem",
+        fetcher=fetcher,
+        services=services,
+        api_key=settings.opentopo_api_key.get_secret_value().strip(),
+        datum=settings.dem_datum,
+        geoid=settings.geoid,
+    )
+
+
+def provide_inputs(lines: Sequence[PairLine], settings: Settings, services: Services, footprint: Footprint) -> Found:
+    """Find what is there, and fetch what is missing: scenes, orbits, the DEM, its geoid.
+
+    Parameters
+    ----------
+    lines : sequence of PairLine
+    settings : Settings
+    services : Services
+        Where to ask.
+    footprint : callable
+        The box that the DEM must cover.
+
+    Raises
+    ------
+    ProvisionError
+        If something that all pairs need cannot be had. What is wrong with one scene fails the pairs that list it.
+    """
+    data, raw = settings.data.resolve(), settings.data.resolve() / "raw"
+    needs_account = bool(missing_scenes(lines, raw)) and not settings.offline
+    account = earthdata_account(settings) if needs_account else None
+    fetcher = make_fetcher(settings, account)
+    supply = provide_scenes(
+        lines,
+        raw,
+        fetcher=fetcher,
+        services=services,
+        credentials=account,
+        disk_reserve_bytes=int(settings.disk_reserve_gb * GIGABYTE),
+        offline=settings.offline,
+    )
+    listed = find_pairs(lines, raw, supply.problems)
+    pairs = pairs_of(listed)
+    cdse = (settings.cdse_username, settings.cdse_password.get_secret_value())
+    orbits = provide_orbits(
+        pairs,
+        data / "orbit_data",
+        fetcher=fetcher,
+        services=services,
+        cdse=cdse if all(cdse) else None,
+        now=datetime.now(timezone.utc),
+        offline=settings.offline,
+    )
+    box = footprint(pairs, orbits)
+    if box is None and not pairs:
+        raise _none_usable(listed)
+    if box is None:  # the engine says what it has against each
+        return Found(listed=listed, orbits=orbits, dem=find_dem(settings.options, data / "dem"))
+    dem = _provide_dem(settings, box, fetcher, services)
+    return Found(listed=listed, orbits=orbits, dem=dem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What to look for in the archive, besides region and polarisation; None is anything."""
+
+    start: datetime | None = None
+    stop: datetime | None = None
+    track: int | None = None
+    direction: Direction | None = None
+
+
+def search_slices(settings: Settings, search: Search, services: Services) -> tuple[Slice, ...]:
+    """Products in the archive over the region of interest.
+
+    Raises
+    ------
+    SettingsError
+        If there is no region of interest, or the network is forbidden.
+    ProvisionError
+        If the catalogue does not answer, or knows no such product.
+    """
+    if settings.offline:
+        msg = "OFFLINE=1 forbids a search of the archive"
+        raise SettingsError(msg, hint="set OFFLINE=0, or leave --search out to pair what lies in data/raw")
+    if settings.roi is None:
+        msg = "a search of the archive needs ROI"
+        raise SettingsError(msg, hint="--roi south,north,west,east, in degrees")
+    granules = search_granules(
+        services,
+        box=settings.roi,
+        start=search.start,
+        stop=search.stop,
+        track=search.track,
+        direction=search.direction,
+        polarisation=None if settings.polarization == "auto" else settings.polarization,
+    )
+    return tuple(granule.slice for granule in granules)
+
+
+def describe_missing(lines: Sequence[PairLine], settings: Settings, footprint: Footprint) -> tuple[str, ...]:
+    """What a run would have to fetch, in words; nothing is fetched, and orbits that could be better are not counted."""
+    data = settings.data.resolve()
+    missing = [f"scene {name}" for name in missing_scenes(lines, data / "raw")]
+    pairs = pairs_of(find_pairs(lines, data / "raw"))
+    orbits = find_pass_orbits(pairs, data / "orbit_data")
+    missing += [f"orbit of {name}" for name, orbit in orbits.items() if orbit is None]
+    if is_global(settings.dem, data / "dem"):
+        try:
+            known_dem(settings, lambda: footprint(pairs, orbits))
+        except ProvisionError:
+            key = settings.opentopo_api_key.get_secret_value()
+            auto = "SRTMGL1" if key else "COP30, because OPENTOPO_API_KEY is not set"
+            missing.append(f"height model {auto if settings.dem == 'auto' else settings.dem.upper()}")
+    return tuple(missing)
+
+
+def earthdata_account(settings: Settings) -> Credentials | None:
+    """The account for downloading scenes: from the settings, else from ``~/.netrc``."""
+    return find_credentials(
+        username=settings.earthdata_username,
+        password=settings.earthdata_password.get_secret_value(),
+        token=settings.earthdata_token.get_secret_value(),
+    )
+
+
+def make_fetcher(settings: Settings, account: Credentials | None = None) -> Fetcher:
+    """What fetches with these settings; it lets none of their secrets out."""
+    secrets = [settings.opentopo_api_key, settings.earthdata_password, settings.earthdata_token, settings.cdse_password]
+    words = [*(secret.get_secret_value() for secret in secrets), *(account.secrets if account else ())]
+    return Fetcher(offline=settings.offline, secrets=[word for word in words if word])

@@ -1,0 +1,640 @@
+"""DEMs of global models, from services on this machine through real sockets."""
+
+from __future__ import annotations
+
+import doctest
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.io import MemoryFile
+from rasterio.transform import Affine
+
+from topsar.errors import ProvisionError
+from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
+from topsar.provision import dem_copernicus, dem_merge, dem_models, dem_opentopography
+from topsar.provision.dem import find_dem, provide_dem
+from topsar.provision.dem_models import MODELS, area_km2, parts_of
+from topsar.provision.download import Fetcher
+from topsar.provision.services import Services
+from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
+from topsar.raster.geoid import EGM96
+from topsar.settings import Options
+from topsar.simulate.loopback import Asked, Handler, Loopback, Reply
+from topsar.simulate.opentopography import (
+    EGM2008_BELOW_EGM96_M,
+    GEOID_PATH,
+    copernicus_dem,
+    egm2008_grid,
+    ground_of,
+    opentopography,
+)
+
+KEY = "0123456789abcdef-key"
+BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)
+AROUND = BOX.grown(0.1)
+MARGIN = 0.01
+COAST = 15.05
+NORTH_BOX = BBox(west=15.2, south=79.98, east=15.3, north=80.02)
+"""Copernicus columns are 3 seconds of arc apart below 80 degrees, 5 above."""
+
+
+def hills(longitude: Any, latitude: Any) -> Any:
+    """Ellipsoidal heights: a plane with a ridge along a meridian, so that heights tell where they were taken."""
+    plane = 700 + 2000 * (longitude - 15) + 1000 * (latitude - 37) - 15 * np.maximum(latitude - 50, 0) * 60
+    return plane + 200 * np.exp(-(((longitude - 15.03) / 0.002) ** 2))
+
+
+def slope(longitude: Any, latitude: Any) -> Any:
+    """A plane, so that columns can be interpolated without loss; half a posting aside it is 0.14 m off and more."""
+    return 500 + 2000 * (longitude - 15) + 1000 * (latitude - 79)
+
+
+def island(longitude: Any, latitude: Any) -> Any:
+    """Hills that come down to the sea, which begins at `COAST`."""
+    sea_level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).at(longitude, latitude)
+    return np.where(longitude < COAST, sea_level + 20000 * (COAST - longitude), np.nan)
+
+
+@pytest.fixture(scope="module")
+def geoid_grid() -> bytes:
+    return egm2008_grid()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Loopback]]:
+    """Start a server with these handlers."""
+    running: list[Loopback] = []
+
+    def start(*handlers: Handler) -> Loopback:
+        running.append(Loopback(*handlers))
+        return running[-1].__enter__()
+
+    yield start
+    for server in running:
+        server.__exit__()
+
+
+def geoid_handler(grid: bytes) -> Handler:
+    return lambda asked: Reply(body=grid) if asked.path == GEOID_PATH else None
+
+
+def always(reply: Reply) -> Handler:
+    return lambda _: reply
+
+
+def services(server: Loopback) -> Services:
+    return Services(opentopography=f"{server.url}/API", copernicus_dem=server.url, egm2008=server.url)
+
+
+def quick(**options: Any) -> Fetcher:
+    return Fetcher(**{"secrets": [KEY], "attempts": 2, "backoff_s": 0.01, "read_s": 20, "show": False, **options})
+
+
+def provide(server: Loopback, folder: Path, choice: str = "auto", box: BBox = BOX, **options: Any) -> Dem:
+    chosen = {"api_key": KEY, "margin_deg": MARGIN, "fetcher": quick(), "services": services(server), **options}
+    return provide_dem(choice, box, folder, **chosen)
+
+
+def refusal(server: Loopback, folder: Path, *args: Any, **options: Any) -> ProvisionError:
+    with pytest.raises(ProvisionError) as caught:
+        provide(server, folder, *args, **options)
+    return caught.value
+
+
+def assert_is_ground(dem: Dem, box: BBox, ground: Any, tolerance_m: float = 0.02) -> None:
+    field = open_dem(dem, box)
+    a, _, c, _, e, f = field.transform
+    x, y = c + a * np.arange(field.shape[1])[None, :], f + e * np.arange(field.shape[0])[:, None]
+    np.testing.assert_allclose(field.heights_m, ground(x, y), atol=tolerance_m)
+
+
+def globaldem_requests(server: Loopback) -> list[Asked]:
+    return [asked for asked in server.asked if asked.path.endswith("/globaldem")]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+# --- OpenTopography ---------------------------------------------------------------------------------------------
+
+
+def test_auto_with_a_key_fetches_srtm_once(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    dem = provide(server, tmp_path)
+    assert (dem.datum, dem.geoid) == (VerticalDatum.EGM96, None)
+    assert declared_datum(dem.path) is VerticalDatum.EGM96
+    assert_is_ground(dem, BOX.grown(MARGIN), hills)
+    (asked,) = globaldem_requests(server)
+    assert asked.query["demtype"] == "SRTMGL1"
+    assert asked.query["outputFormat"] == "GTiff"
+    assert float(asked.query["west"]) <= BOX.west - MARGIN
+    assert files(tmp_path) == ["provisioned/SRTMGL1_S37.60_N37.65_W15.01_E15.07.tif"]
+
+    assert provide(server, tmp_path, "SRTMGL1", fetcher=quick(offline=True)) == dem
+    assert len(server.asked) == 1
+
+
+def test_auto_beyond_the_reach_of_srtm_is_copernicus(
+    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(opentopography(slope, key=KEY), geoid_handler(geoid_grid))
+    dem = provide(server, tmp_path, box=NORTH_BOX)
+    assert_is_ground(dem, NORTH_BOX, slope)
+    assert {asked.query["demtype"] for asked in globaldem_requests(server)} == {"COP30"}
+    assert "Copernicus GLO-30 (COP30), for SRTMGL1 does not reach south 79.98" in caplog.text
+
+
+def test_margin_ends_where_the_model_does(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    def low(longitude: Any, latitude: Any) -> Any:
+        return 500 + 2000 * (longitude - 15) + 1000 * (latitude - 59)
+
+    server = serve(opentopography(low, key=KEY))
+    box = BBox(west=15.0, south=59.97, east=15.02, north=59.99)
+    assert_is_ground(provide(server, tmp_path, box=box, margin_deg=0.02), box, low)
+    assert float(globaldem_requests(server)[0].query["north"]) == 60
+
+
+@pytest.mark.parametrize("edges_on_postings", [False, True])
+@pytest.mark.parametrize("name", ["SRTMGL1", "SRTMGL1_E", "SRTMGL3", "NASADEM", "AW3D30", "AW3D30_E"])
+def test_models_are_above_what_they_say(
+    serve: Callable[..., Loopback], tmp_path: Path, name: str, edges_on_postings: bool
+) -> None:
+    server = serve(opentopography(hills, key=KEY, edges_on_postings=edges_on_postings))
+    dem = provide(server, tmp_path, name.lower())
+    assert dem.datum is MODELS[name].datum
+    assert_is_ground(dem, BOX, hills)
+
+
+def test_copernicus_with_a_key_has_its_own_geoid(
+    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes
+) -> None:
+    server = serve(opentopography(hills, key=KEY), geoid_handler(geoid_grid))
+    dem = provide(server, tmp_path, "COP90")
+    assert dem == Dem(path=dem.path, datum=VerticalDatum.EGM2008, geoid=tmp_path / "geoid" / "us_nga_egm08_25.tif")
+    assert_is_ground(dem, BOX, hills)
+    mistaken = open_dem(Dem(path=dem.path, datum=VerticalDatum.EGM2008, geoid=EGM96), BOX)
+    difference = mistaken.heights_m - open_dem(dem, BOX).heights_m
+    np.testing.assert_allclose(difference, EGM2008_BELOW_EGM96_M, atol=0.02)
+    provide(server, tmp_path, "COP90", fetcher=quick(offline=True))
+
+
+def test_large_boxes_come_in_parts_without_seams(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    whole = provide(server, tmp_path / "whole")
+    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 100)
+    parted = provide(server, tmp_path / "parted")
+    assert len(globaldem_requests(server)) == 1 + 2 * 3
+    one, other = read_geotiff(whole.path), read_geotiff(parted.path)
+    assert other[1] == one[1]
+    np.testing.assert_allclose(other[0], one[0], atol=2e-4)
+    assert files(tmp_path / "parted") == ["provisioned/" + whole.path.name]
+
+
+def test_parts_that_came_are_kept_when_another_fails(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 100)
+    fails = [True]
+
+    def gateway(asked: Asked) -> Reply | None:
+        return Reply(status=504) if fails[0] and float(asked.query["west"]) > 15.04 else None
+
+    server = serve(gateway, opentopography(hills, key=KEY))
+    problem = refusal(server, tmp_path)
+    assert "did not get SRTMGL1" in problem.message
+    assert problem.retryable
+    fails[0] = False
+    before = len(server.asked)
+    assert_is_ground(provide(server, tmp_path), BOX, hills)
+    assert len(server.asked) - before == 2
+
+
+def test_refused_key_is_tried_once(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 100)
+    server = serve(opentopography(hills, key="another"))
+    assert "refuses the API key" in refusal(server, tmp_path).message
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_no_part_is_above_the_limit_of_the_service(name: str) -> None:
+    model = MODELS[name]
+    for box in (BBox(west=-20, south=-30, east=30, north=30), BBox(west=5, south=40.01, east=8.33, north=44.5)):
+        edge = model.posting_deg * dem_opentopography.PART_POSTINGS
+        parts = [part for row in parts_of(box, model.limit_km2 * 0.9, edge) for part in row]
+        assert max(area_km2(part) for part in parts) < model.limit_km2 * 0.91
+        assert max(part.east - part.west for part in parts) < edge + 0.02
+        assert sum(area_km2(part) for part in parts) == pytest.approx(area_km2(box))
+
+
+def test_a_dem_that_covers_is_used_and_one_that_does_not_is_fetched(
+    serve: Callable[..., Loopback], tmp_path: Path
+) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    first = provide(server, tmp_path)
+    inside = BBox(west=15.03, south=37.62, east=15.04, north=37.63)
+    assert provide(server, tmp_path, box=inside) == first
+    assert len(server.asked) == 1
+    beside = BBox(west=15.03, south=37.62, east=15.075, north=37.63)
+    second = provide(server, tmp_path, box=beside)
+    assert len(server.asked) == 2
+    assert second.path != first.path
+    assert provide(server, tmp_path) == first
+    assert provide(server, tmp_path, box=beside) == second
+    assert provide(server, tmp_path, box=inside) == second, "the smallest one that covers"
+    with pytest.raises(ProvisionError, match="no DEM in"):
+        find_dem(Options(), tmp_path)
+    assert len(server.asked) == 2
+
+
+def test_damaged_dem_is_fetched_anew(
+    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    path = provide(server, tmp_path).path
+    path.write_bytes(path.read_bytes()[:-5000])
+    assert_is_ground(provide(server, tmp_path), BOX, hills)
+    assert len(server.asked) == 2
+    assert f"{path} is not used" in caplog.text
+
+
+def test_mislabelled_dem_is_not_used(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    path = provide(server, tmp_path).path
+    values, grid, _ = read_geotiff(path)
+    write_geotiff(path, values, replace(grid, crs="EPSG:4979"), nodata=np.nan)
+    assert declared_datum(provide(server, tmp_path).path) is VerticalDatum.EGM96
+
+
+def test_two_at_once_fetch_once(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    answer = opentopography(hills, key=KEY)
+
+    def slow(asked: Asked) -> Reply | None:
+        reply = answer(asked)
+        return replace(reply, delay_s=0.5) if reply else None
+
+    server = serve(slow)
+    found: list[Dem] = []
+    threads = [threading.Thread(target=lambda: found.append(provide(server, tmp_path))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3
+    assert len(set(found)) == 1
+    assert len(server.asked) == 1
+    assert files(tmp_path) == [f"provisioned/{found[0].path.name}"]
+
+
+def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes) -> None:
+    server = serve(geoid_handler(geoid_grid))
+    grid = GeoGrid(crs="EPSG:9518", west=15, north=38, dx=0.01, dy=0.01, rows=100, columns=100)
+    write_geotiff(tmp_path / "mine.tif", np.zeros(grid.shape, np.float32), grid, nodata=np.nan)
+    for choice in ("auto", "mine.tif"):
+        dem = provide(server, tmp_path, choice)
+        assert dem.path == tmp_path / "mine.tif"
+        assert dem.geoid == tmp_path / "geoid" / "us_nga_egm08_25.tif"
+    assert len(server.asked) == 1
+    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grown(0.1)).at(x, y) - 0.5)
+    own = provide(server, tmp_path, datum="egm2008", geoid=str(EGM96))
+    assert own.geoid == EGM96.resolve()
+
+
+# --- sea and voids ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SRTMGL1", "SRTMGL1_E"])
+def test_sea_is_at_the_geoid(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In a part that is all sea (204), and in voids of one that has a coast."""
+    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 72)
+    answers: list[int] = []
+    answer = opentopography(island, key=KEY)
+
+    def noted(asked: Asked) -> Reply | None:
+        reply = answer(asked)
+        answers.append(reply.status if reply else 0)
+        return reply
+
+    box = BBox(west=15.02, south=37.61, east=15.12, north=37.64)
+    dem = provide(serve(noted), tmp_path, name, box)
+    assert {200, 204} == set(answers)
+
+    def expected(longitude: Any, latitude: Any) -> Any:
+        return read_geoid(EGM96, box.grown(0.1)).at(longitude, latitude) + 20000 * np.maximum(COAST - longitude, 0)
+
+    assert_is_ground(dem, box, expected)
+    heights, _, _ = read_geotiff(dem.path)
+    assert (heights[:, -1] == 0).all() == (name == "SRTMGL1")
+    assert np.isfinite(heights).all()
+
+
+@pytest.mark.parametrize("reply", [Reply(status=204), Reply(body=b"")])
+def test_nothing_but_sea_is_said(
+    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture, reply: Reply
+) -> None:
+    dem = provide(serve(always(reply)), tmp_path)
+    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grown(0.1)).at(x, y))
+    assert "SRTMGL1 has no land at all in south 37.60" in caplog.text
+
+
+def test_void_on_a_mountain_stays_a_void(
+    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def holed(longitude: Any, latitude: Any) -> Any:
+        hole = (np.abs(longitude - 15.04) < 2.1 / 3600) & (np.abs(latitude - 37.625) < 2.1 / 3600)
+        return np.where(hole, np.nan, hills(longitude, latitude))
+
+    dem = provide(serve(opentopography(holed, key=KEY)), tmp_path)
+    assert np.isnan(open_dem(dem, BOX).heights_m).sum() == 25
+    assert "25 postings on land have no height" in caplog.text
+
+
+# --- what services do -------------------------------------------------------------------------------------------
+
+
+def tiff(*, box: BBox = AROUND, posting: float = 1 / 3600, crs: str | None = "EPSG:4326") -> bytes:
+    columns, rows = round((box.east - box.west) / posting), round((box.north - box.south) / posting)
+    transform = Affine(posting, 0, box.west, 0, -posting, box.north)
+    profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "height": rows, "width": columns}
+    with MemoryFile() as memory:
+        with memory.open(**profile, transform=transform, crs=crs) as dataset:
+            dataset.write(np.zeros((rows, columns), np.float32), 1)
+        return bytes(memory.getbuffer())
+
+
+def said(status: int, text: str) -> Reply:
+    return Reply(status=status, body=f"<?xml version='1.0'?><error>\nError: {text}\n</error>".encode())
+
+
+TOO_LARGE = "The maximum area for SRTMGL3 is 4,050,000 km2. The selected area is 29,549,914 km2"
+PAGE = b"<!DOCTYPE html><html><head><style>p {}</style></head><body><p>Down for maintenance</p></body></html>"
+NO_SUCH_KEY = Reply(status=404, body=b"<Error><Code>NoSuchKey</Code></Error>")
+FAULTS = {
+    "bad key": (said(401, "Invalid API key"), "refuses the API key (it says: Error: Invalid API key)", False),
+    "key named": (said(401, f"{KEY} is invalid"), "refuses the API key (it says: Error: ****", False),
+    "silent 401": (Reply(status=401), "refuses the API key", False),
+    "forbidden": (said(403, "Account not active"), "refuses the API key (it says: Error: Account not", False),
+    "quota as 401": (said(401, "Daily quota exceeded"), "gives no more data to this API key for now", True),
+    "quota as 403": (said(403, "API rate limit reached"), "gives no more data to this API key for now", True),
+    "quota as 429": (Reply(status=429), "gives no more data to this API key for now", True),
+    "area": (said(400, TOO_LARGE), "as too large for SRTMGL1 (it says: Error: The maximum area", False),
+    "bad request": (said(400, "Unknown parameter"), "answered 400 Bad Request: ", False),
+    "gateway": (Reply(status=504, body=PAGE), "did not get SRTMGL1 for south 37.60, north 37.65", True),
+    "bad gateway": (Reply(status=502), "ready in time (HTTP 502)", True),
+    "server error": (Reply(status=500), "answered 500 Internal Server Error", True),
+    "page": (Reply(body=PAGE), "is no GeoTIFF, but says 'Down for maintenance'", True),
+    "error as 200": (said(200, "API key"), "is no GeoTIFF, but says 'Error: API key'", True),
+    "noise": (Reply(body=b"\x00\x01\x02\x03"), "is no GeoTIFF", True),
+    "header only": (Reply(body=tiff()[:1000]), "has no position, or is cut short", True),
+    "truncated": (Reply(body=tiff()[:-1000]), "is damaged or cut short", True),
+    "elsewhere": (Reply(body=tiff(box=BBox(west=15, south=36, east=15.3, north=36.3))), "covers only south 36", True),
+    "too small": (Reply(body=tiff(box=BOX)), "covers only south 37.61, north 37.64, west 15.02", True),
+    "too coarse": (Reply(body=tiff(posting=3 / 3600)), "has a posting of 3.000 by 3.000 seconds of arc", True),
+    "projected": (Reply(body=tiff(crs="EPSG:32633")), "not a north-up raster in longitude and latitude", True),
+    "placeless": (Reply(body=tiff(crs=None)), "not a north-up raster in longitude and latitude", True),
+    "cut": (Reply(body=tiff(), cut_at=40_000), "broke off the connection", True),
+    "reset": (Reply(body=tiff(), reset_at=40_000), "from OpenTopography: ", True),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_one_clear_message_and_leaves_nothing(
+    serve: Callable[..., Loopback],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    reply, message, retryable = FAULTS[name]
+    caplog.set_level(logging.DEBUG)
+    server = serve(always(reply))
+    problem = refusal(server, tmp_path)
+    assert message in problem.message
+    assert "\n" not in problem.message
+    assert problem.retryable == retryable
+    assert problem.hint
+    assert [f for f in files(tmp_path) if not f.endswith((".part", ".part.json"))] == []
+    assert KEY not in f"{problem}{problem!r}{caplog.text}{capfd.readouterr()}"
+    for path in tmp_path.rglob("*"):
+        assert KEY not in str(path)
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
+    assert len(server.asked) == (1 if not retryable or "quota as 40" in name else 2)
+
+
+def test_pieces_of_different_grids_are_refused(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 144)
+    handlers = [opentopography(hills, key=KEY, edges_on_postings=on) for on in (False, True)]
+    server = serve(lambda asked: handlers[float(asked.query["west"]) > 15.02](asked))
+    assert "do not lie on one grid" in refusal(server, tmp_path).message
+
+
+def test_pieces_of_a_row_with_different_columns_are_refused(tmp_path: Path) -> None:
+    pieces = []
+    for k, seconds in enumerate((1.0, 1.5)):
+        profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "height": 36, "width": round(36 / seconds)}
+        transform = Affine(seconds / 3600, 0, 15 + k / 100, 0, -1 / 3600, 37)
+        with rasterio.open(tmp_path / f"{k}.tif", "w", **profile, transform=transform, crs="EPSG:4326") as dataset:
+            dataset.write(np.ones(dataset.shape, np.float32), 1)
+        box = BBox(west=15 + k / 100, south=36.99, east=15.01 + k / 100, north=37)
+        pieces.append(dem_merge.Piece(path=tmp_path / f"{k}.tif", box=box))
+    with pytest.raises(ProvisionError, match=r"do not lie on one grid: 1\.tif"):
+        dem_merge.merge([pieces], BBox(west=15, south=36.99, east=15.02, north=37), 1 / 3600)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "box", "key", "message", "hint"),
+    [
+        ("NASADEM", BOX, "", "DEM=NASADEM comes from OpenTopography, and OPENTOPO_API_KEY is not set", "DEM=COP30"),
+        ("EU_DTM", BOX, KEY, "DEM=EU_DTM is not downloaded: it comes in a map projection", "DEM_DATUM"),
+        ("srtmgl1", NORTH_BOX, KEY, "DEM=SRTMGL1 reaches from latitude -56 to 60", "set DEM=COP30"),
+        ("AW3D30", replace(NORTH_BOX, north=83.0), KEY, "DEM=AW3D30 reaches from latitude -82 to 82", "DEM=COP30"),
+        ("auto", replace(BOX, north=89.5), KEY, "DEM=COP30 reaches from latitude -89 to 89", "a file of yours"),
+        ("SRTMGL1", BBox(west=179.9, south=-17, east=180.1, north=-16), KEY, "across the 180th meridian", "DEM=COP30"),
+        (
+            "SRTMGL1",
+            BBox(west=-180.1, south=-17, east=-179.9, north=-16),
+            KEY,
+            "across the 180th meridian",
+            "DEM=COP30",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_refused_before_anything_is_asked(
+    serve: Callable[..., Loopback], tmp_path: Path, choice: str, box: BBox, key: str, message: str, hint: str
+) -> None:
+    server = serve()
+    problem = refusal(server, tmp_path, choice, box, api_key=key)
+    assert message in problem.message
+    assert hint in problem.hint
+    assert server.asked == []
+    assert files(tmp_path) == []
+
+
+def test_dem_too_large_to_put_together(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dem_merge, "MAX_POSTINGS", 10_000)
+    problem = refusal(serve(opentopography(hills, key=KEY)), tmp_path)
+    assert "a DEM of 181 by 217 postings" in problem.message
+    assert "smaller region" in problem.hint
+
+
+def test_datum_of_the_user_must_not_contradict_the_model(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    problem = refusal(server, tmp_path, "SRTMGL1", datum="ellipsoid")
+    assert problem.message == "DEM_DATUM=ellipsoid, and the heights of SRTMGL1 are above egm96"
+    assert server.asked == []
+    assert provide(server, tmp_path, "SRTMGL1", datum="egm96").datum is VerticalDatum.EGM96
+
+
+def test_offline_names_what_is_missing(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    problem = refusal(server, tmp_path, fetcher=quick(offline=True))
+    assert problem.message.startswith("SRTMGL1 heights for south 37.60, north 37.65, west 15.01, east 15.07")
+    assert "OFFLINE" in problem.message
+    assert server.asked == []
+
+
+# --- Copernicus bucket ------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_copernicus_comes_from_its_bucket(
+    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Across 80 degrees, where columns change their distance."""
+    server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
+    dem = provide(server, tmp_path, box=NORTH_BOX, api_key="")
+    assert "no OPENTOPO_API_KEY, so the DEM is Copernicus GLO-30" in caplog.text
+    assert dem.datum is declared_datum(dem.path) is VerticalDatum.EGM2008
+    assert_is_ground(dem, NORTH_BOX.grown(MARGIN / 2), slope)
+    _, grid, tags = read_geotiff(dem.path)
+    assert grid.dx == pytest.approx(3 / 3600)
+    assert tags["SOURCE"] == "Copernicus bucket"
+    tiles = sorted(asked.path for asked in server.asked if "Copernicus" in asked.path)
+    names = [f"Copernicus_DSM_COG_10_N{lat}_00_E015_00_DEM" for lat in (79, 80)]
+    assert tiles == [f"/{name}/{name}.tif" for name in names]
+
+    other = BBox(west=15.5, south=79.6, east=15.6, north=79.7)
+    before = len(server.asked)
+    assert_is_ground(provide(server, tmp_path, box=other, api_key=""), other, slope)
+    assert len(server.asked) == before, "tiles are kept for other boxes"
+
+
+def test_copernicus_across_the_antimeridian(serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes) -> None:
+    def even(longitude: Any, latitude: Any) -> Any:
+        return 300 + 1000 * np.abs(np.remainder(longitude, 360) - 180) + 10 * latitude
+
+    server = serve(copernicus_dem(even), geoid_handler(geoid_grid))
+    for west in (179.95, -180.05):
+        box = BBox(west=west, south=80.5, east=west + 0.1, north=80.52)
+        dem = provide(server, tmp_path, "COP30", box=box)
+        assert_is_ground(dem, box, even, tolerance_m=0.05)
+    tiles = {asked.path.split("/")[1] for asked in server.asked if "Copernicus" in asked.path}
+    assert tiles == {f"Copernicus_DSM_COG_10_N80_00_{side}_00_DEM" for side in ("E179", "W180")}
+
+
+def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes) -> None:
+    def shore(longitude: Any, latitude: Any) -> Any:
+        return np.where(longitude < 16, slope(longitude, latitude), np.nan)
+
+    server = serve(copernicus_dem(shore), geoid_handler(geoid_grid))
+    box = BBox(west=15.95, south=80.5, east=16.05, north=80.52)
+    dem = provide(server, tmp_path, box=box, api_key="")
+
+    def expected(longitude: Any, latitude: Any) -> Any:
+        level = read_geoid(EGM96, box.grown(0.1)).at(longitude, latitude) - EGM2008_BELOW_EGM96_M
+        return np.where(longitude < 16 - 1e-6, slope(longitude, latitude), level)
+
+    assert_is_ground(dem, box, expected)
+
+
+@pytest.mark.parametrize(
+    ("box", "reply", "message"),
+    [
+        (NORTH_BOX, Reply(status=404, body=PAGE), "the Copernicus bucket is not where it was"),
+        (NORTH_BOX, Reply(status=404), "the Copernicus bucket is not where it was"),
+        (BBox(west=45, south=40, east=45.1, north=40.1), NO_SUCH_KEY, "is not public (Armenia and Azerbaijan)"),
+        (NORTH_BOX, Reply(status=403), "answered 403 Forbidden"),
+        (NORTH_BOX, Reply(body=PAGE), "is no GeoTIFF, but says 'Down for maintenance'"),
+    ],
+)
+def test_tile_that_is_missing_for_another_reason_is_no_sea(
+    serve: Callable[..., Loopback], tmp_path: Path, box: BBox, reply: Reply, message: str
+) -> None:
+    assert message in refusal(serve(always(reply)), tmp_path, "COP30", box, api_key="").message
+    assert [f for f in files(tmp_path) if f.endswith(".tif")] == []
+
+
+# --- EGM2008 ----------------------------------------------------------------------------------------------------
+
+
+def small_world(**changes: Any) -> bytes:
+    """A whole-Earth grid of one degree."""
+    return tiff(box=BBox(west=-180, south=-90, east=180, north=90), posting=1.0, **changes)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(status=404), "answered 404 Not Found"),
+        (Reply(body=PAGE), "us_nga_egm08_25.tif.part is damaged or no raster"),
+        (Reply(body=small_world()), "is 180 by 360 pixels from -180, 90: not the EGM2008 grid"),
+        (Reply(body=b"half"), "is damaged or no raster"),
+    ],
+)
+def test_heights_without_their_geoid_are_refused(
+    serve: Callable[..., Loopback], tmp_path: Path, reply: Reply, message: str
+) -> None:
+    server = serve(lambda asked: reply if asked.path == GEOID_PATH else None, opentopography(hills, key=KEY))
+    problem = refusal(server, tmp_path, "COP90")
+    assert problem.message.startswith("the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot")
+    assert message in problem.message
+    assert "set GEOID to a grid of yours" in problem.hint
+    assert not [f for f in files(tmp_path / "geoid") if f.endswith(".tif")]
+
+
+def test_grid_of_something_else_is_not_taken_for_egm2008(
+    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes
+) -> None:
+    path = tmp_path / "shifted.tif"
+    path.write_bytes(geoid_grid)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.offsets = (30.0,)
+    server = serve(geoid_handler(path.read_bytes()), opentopography(hills, key=KEY))
+    assert "does not hold the EGM2008 geoid" in refusal(server, tmp_path, "COP90").message
+
+
+def test_ground_of_a_raster(tmp_path: Path) -> None:
+    grid = GeoGrid(crs="EPSG:4979", west=15, north=38, dx=0.01, dy=0.01, rows=20, columns=30)
+    values = np.arange(600, dtype=np.float32).reshape(20, 30)
+    write_geotiff(tmp_path / "dem.tif", values, grid, nodata=np.nan)
+    height = ground_of(tmp_path / "dem.tif")
+    assert height(np.array([15.015, 15.02]), np.array([37.975, 37.975])) == pytest.approx([61, 61.5], abs=1e-4)
+    assert height(np.array([14.9]), np.array([38.5])) == pytest.approx([0], abs=1e-4)
+
+
+@pytest.mark.parametrize("module", [dem_copernicus, dem_merge, dem_models, dem_voids])
+def test_examples(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
