@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from topsar.schedule.plan import Decision
 
 _OLDEST_FIRST: Mapping[NodeId, int] = MappingProxyType({})
-_TRIALS, _SEARCH_S = 150, 2.0
-"""So many orders are tried at most, and so long."""
+_TRIALS, _SEARCH_S, _SEARCH_SHARE = 500, 2.0, 0.03
+"""So many orders are tried at most, and so long: seconds, and as a share of what the batch will take."""
+_AS_GOOD = 1.01
 _MOST_STEPS = 3000
 """Of a batch of more steps than this the end matters little."""
 _WORTH = 0.95
@@ -139,13 +140,13 @@ def find_order(script: Script) -> Mapping[NodeId, int]:
     waiting = script.waiting
     if not 1 < len(waiting) <= _MOST_STEPS or not script.is_timed:
         return _OLDEST_FIRST
-    until = time.monotonic() + _SEARCH_S
-    plain = rehearse(script)
+    started, plain = time.monotonic(), rehearse(script)
+    until = started + min(_SEARCH_S, _SEARCH_SHARE * plain.seconds)
     best, order = plain.seconds * _WORTH, _OLDEST_FIRST
     chance = random.Random(0)
-    weights = _weights(script, waiting)
+    weights, shortest = _weights(script, waiting)
     for trial in range(_TRIALS):
-        if time.monotonic() > until:
+        if time.monotonic() > until or best <= _AS_GOOD * shortest:
             break
         spread = _VARIATION if trial else 0.0
         varied = {node: weight * (1 + spread * (chance.random() - 0.5)) for node, weight in weights.items()}
@@ -156,21 +157,25 @@ def find_order(script: Script) -> Mapping[NodeId, int]:
     return order
 
 
-def _weights(script: Script, waiting: Iterable[Node]) -> dict[NodeId, float]:
-    """By step, how early it should start.
+def _weights(script: Script, waiting: Iterable[Node]) -> tuple[dict[NodeId, float], float]:
+    """By step, how early it should start; and seconds that no order can beat.
 
-    That is the seconds to the end of the longest chain of steps that begins with it, more for one that takes much
-    memory: the large ones are hard to place late.
+    The weight is the seconds to the end of the longest chain of steps that begins with the step, more for one that
+    takes much memory: the large ones are hard to place late. No order beats the longest chain, nor all memory in use
+    all the time.
     """
+    filled = 0.0
     tails: dict[NodeId, float] = {}
     weights: dict[NodeId, float] = {}
     for node in reversed(list(waiting)):
         forecast = script.predict(node.step)
         after = max((tails.get(child, 0.0) for child in node.children), default=0.0)
-        tails[node.id] = forecast.seconds_on(script.capacity.threads) + after
+        seconds = forecast.seconds_on(script.capacity.threads)
+        tails[node.id] = seconds + after
         share = forecast.needs.memory_bytes / max(1, script.capacity.memory_bytes)
+        filled += share * seconds
         weights[node.id] = tails[node.id] * (1 + share)
-    return weights
+    return weights, max([filled, *tails.values()])
 
 
 class _Stage:
