@@ -142,7 +142,7 @@ def scene(name: str, start: datetime = START, mission: str = "S1A") -> Scene:
 def put_orbit(folder: Path, start: datetime, stop: datetime, kind: str = "POEORB", mission: str = "S1A") -> Path:
     text = f"{mission}_OPER_AUX_{kind}_OPOD_20250401T000000_V{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}.EOF"
     folder.mkdir(exist_ok=True)
-    (folder / text).touch()
+    (folder / text).write_text("<Earth_Explorer_File></Earth_Explorer_File>")
     return folder / text
 
 

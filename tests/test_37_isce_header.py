@@ -138,6 +138,17 @@ def test_sea_gets_the_height_of_the_geoid(
     assert caplog.text == ""
 
 
+def test_void_on_a_slope_that_touches_the_shore_is_no_sea(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_dem(tmp_path / "a.tif", crs="EPSG:9707", rows=slice(90, 100), columns=slice(60, 90))
+    with rasterio.open(path, "r+") as dataset:
+        values = dataset.read(1)
+        values[90:100, 90] = 3
+        dataset.write(values, 1)
+    dem = Dem(path=path, datum=ABOVE_EGM96)
+    write_isce_dem(dem, BOX, tmp_path / "r.dem.wgs84")
+    assert f"{path}: 300 voids on land were given the height" in caplog.text
+
+
 def test_other_voids_get_the_nearest_height_and_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_dem(tmp_path / "a.tif", rows=slice(90, 93), columns=slice(60, 62))
     dem = Dem(path=path, datum=ELLIPSOID)

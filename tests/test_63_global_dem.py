@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 import logging
+import os
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,11 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
+from topsar.engines.native.plan import _identity
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
-from topsar.provision import dem_copernicus, dem_merge, dem_models, dem_opentopography
-from topsar.provision.dem import find_dem, provide_dem
+from topsar.provision import dem_copernicus, dem_merge, dem_models, dem_opentopography, global_dem
+from topsar.provision.dem import find_dem, is_global, provide_dem
 from topsar.provision.dem_models import MODELS, area_km2, parts_of
 from topsar.provision.download import Fetcher
 from topsar.provision.services import Services
@@ -39,7 +42,7 @@ from topsar.simulate.opentopography import (
 
 KEY = "0123456789abcdef-key"
 BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)
-AROUND = BOX.grown(0.1)
+AROUND = BOX.grown(0.03)
 MARGIN = 0.01
 COAST = 15.05
 NORTH_BOX = BBox(west=15.2, south=79.98, east=15.3, north=80.02)
@@ -61,6 +64,12 @@ def island(longitude: Any, latitude: Any) -> Any:
     """Hills that come down to the sea, which begins at `COAST`."""
     sea_level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).at(longitude, latitude)
     return np.where(longitude < COAST, sea_level + 20000 * (COAST - longitude), np.nan)
+
+
+@pytest.fixture(autouse=True)
+def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fetched ends close to what is needed, so that it is quick."""
+    monkeypatch.setattr(global_dem, "BOX_STEP_DEG", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +277,72 @@ def test_damaged_dem_is_fetched_anew(
     path.write_bytes(path.read_bytes()[:-5000])
     assert_is_ground(provide(server, tmp_path), BOX, hills)
     assert len(server.asked) == 2
-    assert f"{path} is not used" in caplog.text
+    assert caplog.text.count(f"{path} is not used") == 1
+
+
+def test_dem_serves_boxes_that_differ_a_little(
+    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(global_dem, "BOX_STEP_DEG", 0.25)
+    server = serve(opentopography(hills, key=KEY))
+    first = provide(server, tmp_path, "SRTMGL3", margin_deg=0.15)
+    assert first.path.name == "SRTMGL3_S37.25_N38.00_W14.75_E15.25.tif"
+    (asked,) = globaldem_requests(server)
+    assert (float(asked.query["north"]), float(asked.query["east"])) == pytest.approx((38, 15.25), abs=0.01)
+    wider = replace(BOX, east=15.14)
+    assert provide(server, tmp_path, "SRTMGL3", box=wider, margin_deg=0.15) == first
+    assert len(server.asked) == 1
+    too_wide = replace(BOX, east=15.16)
+    second = provide(server, tmp_path, "SRTMGL3", box=too_wide, margin_deg=0.15)
+    assert second.path.name == "SRTMGL3_S37.25_N38.00_W14.75_E15.50.tif"
+
+
+def test_dem_fetched_again_is_known_for_the_same(tmp_path: Path) -> None:
+    fetched, own = tmp_path / "provisioned" / "a.tif", tmp_path / "a.tif"
+    fetched.parent.mkdir()
+    for path, is_same in ((fetched, True), (own, False)):
+        path.write_bytes(b"heights")
+        before = _identity(path)
+        os.utime(path, ns=(1, 1))
+        assert (_identity(path) == before) == is_same
+        path.write_bytes(b"other heights")
+        assert _identity(path) != before
+
+
+def test_what_lies_there_is_taken_without_fetching(
+    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
+    problem = refusal(server, tmp_path / "dem", box=NORTH_BOX, api_key="", fetch=False)
+    assert problem.message.startswith("the heights of COP30 for south 79.97")
+    assert problem.message.endswith("have not been fetched yet")
+    assert (caplog.text, server.asked, (tmp_path / "dem").exists()) == ("", [], False)
+    dem = provide(server, tmp_path / "dem", box=NORTH_BOX, api_key="")
+    assert provide(server, tmp_path / "dem", box=NORTH_BOX, api_key="", fetch=False) == dem
+    assert dem.geoid is not None
+    dem.geoid.write_bytes(dem.geoid.read_bytes()[:1000])
+    caplog.clear()
+    problem = refusal(server, tmp_path / "dem", box=NORTH_BOX, api_key="", fetch=False)
+    assert problem.message == f"the EGM2008 geoid grid {dem.geoid} has not been fetched yet"
+    assert [record for record in caplog.records if record.name.startswith("topsar")] == []
+
+
+def test_geoid_among_the_rasters_is_no_dem(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+    server = serve(opentopography(hills, key=KEY))
+    grid = GeoGrid(crs="EPSG:4326", west=15, north=38, dx=0.1, dy=0.1, rows=10, columns=10)
+    for name in ("und25.tif", "us_nga_egm08_25.tif", "EGM96_15.tif", "egm2008-1.tif"):
+        write_geotiff(tmp_path / name, np.zeros(grid.shape, np.float32), grid, nodata=np.nan)
+    assert is_global("auto", tmp_path, "und25.tif")
+    assert is_global("auto", tmp_path, str(tmp_path / "und25.tif"))
+    assert not is_global("auto", tmp_path)
+    dem = provide(server, tmp_path, geoid="und25.tif")
+    assert dem.path.parent.name == "provisioned"
+    assert dem.geoid == tmp_path / "und25.tif"
+    write_geotiff(tmp_path / "mine.tif", np.zeros(grid.shape, np.float32), grid, nodata=np.nan)
+    own = provide(server, tmp_path, geoid="und25.tif", datum="egm96")
+    assert own == find_dem(Options(geoid="und25.tif", dem_datum="egm96"), tmp_path)
+    assert own.path == tmp_path / "mine.tif"
 
 
 def test_mislabelled_dem_is_not_used(serve: Callable[..., Loopback], tmp_path: Path) -> None:
@@ -307,6 +381,7 @@ def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: P
         dem = provide(server, tmp_path, choice)
         assert dem.path == tmp_path / "mine.tif"
         assert dem.geoid == tmp_path / "geoid" / "us_nga_egm08_25.tif"
+        assert find_dem(Options(dem=choice), tmp_path) == dem, "with the grid that was fetched before"
     assert len(server.asked) == 1
     assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grown(0.1)).at(x, y) - 0.5)
     own = provide(server, tmp_path, datum="egm2008", geoid=str(EGM96))
@@ -364,6 +439,62 @@ def test_void_on_a_mountain_stays_a_void(
     assert "25 postings on land have no height" in caplog.text
 
 
+def test_void_on_a_slope_that_touches_the_shore_stays_a_void(
+    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes down to a strip of beach, and stands on the slope with the rest of its rim."""
+
+    def slope_and_beach(longitude: Any, latitude: Any) -> Any:
+        level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).at(longitude, latitude)
+        ground = np.where(longitude < COAST, level + 40000 * (COAST - longitude), level + 1)
+        hole = (np.abs(longitude - COAST + 0.005) < 0.005) & (np.abs(latitude - 37.625) < 0.002)
+        return np.where(hole, np.nan, ground)
+
+    dem = provide(serve(opentopography(slope_and_beach, key=KEY)), tmp_path, "SRTMGL1_E")
+    voids = int(np.isnan(read_geotiff(dem.path)[0]).sum())
+    assert voids > 400
+    assert f"{voids} postings on land have no height" in caplog.text
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_hole_is_sea_where_half_of_its_rim_is_shore(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    monkeypatch.setattr(dem_voids, "_STRIP_ROWS", 3)
+    voids, shore = np.zeros((22, 9), bool), np.zeros((22, 9), bool)
+    voids[1:21, 4] = True
+    shore[: round(share * 22), :] = True
+    assert dem_voids.sea_among(voids, shore)[voids].all() == (share > 0.5)
+    assert not dem_voids.sea_among(voids, shore)[~voids].any()
+
+
+def test_sea_that_goes_on_where_the_service_has_nothing_is_sea() -> None:
+    grid = GeoGrid(crs="EPSG:4326", west=15, north=38, dx=0.01, dy=0.01, rows=3, columns=9)
+    heights = np.full(grid.shape, np.nan, np.float32)
+    heights[:, 0] = 500
+    sea = np.zeros(grid.shape, bool)
+    sea[:, 5:] = True
+    global_dem._level_sea(heights, sea, grid, MODELS["SRTMGL1"])
+    np.testing.assert_array_equal(heights[:, 1:], 0)
+    assert sea[:, 1:].all()
+
+
+@pytest.mark.parametrize("name", ["SRTMGL1", "SRTMGL1_E"])
+def test_largest_dem_is_levelled_within_3_gb(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(global_dem, "_STRIP_ROWS", 16)
+    monkeypatch.setattr(dem_voids, "_STRIP_ROWS", 16)
+    grid = GeoGrid(crs="EPSG:4326", west=15, north=38, dx=1 / 3600, dy=1 / 3600, rows=1200, columns=1000)
+    tracemalloc.start()
+    try:
+        heights = np.tile(np.array([900, np.nan], np.float32), (grid.rows, grid.columns // 2))
+        sea = np.zeros(grid.shape, bool)
+        sea[:100] = True
+        heights[:100] = np.nan
+        global_dem._level_sea(heights, sea, grid, MODELS[name])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / (grid.rows * grid.columns) * dem_merge.MAX_POSTINGS < 3e9
+
+
 # --- what services do -------------------------------------------------------------------------------------------
 
 
@@ -400,11 +531,19 @@ FAULTS = {
     "page": (Reply(body=PAGE), "is no GeoTIFF, but says 'Down for maintenance'", True),
     "error as 200": (said(200, "API key"), "is no GeoTIFF, but says 'Error: API key'", True),
     "noise": (Reply(body=b"\x00\x01\x02\x03"), "is no GeoTIFF", True),
-    "header only": (Reply(body=tiff()[:1000]), "has no position, or is cut short", True),
-    "truncated": (Reply(body=tiff()[:-1000]), "is damaged or cut short", True),
+    "header only": (Reply(body=tiff()[:300]), "has no position, or is cut short", True),
+    "truncated": (Reply(body=tiff()[:-5000]), "is damaged or cut short", True),
     "elsewhere": (Reply(body=tiff(box=BBox(west=15, south=36, east=15.3, north=36.3))), "covers only south 36", True),
     "too small": (Reply(body=tiff(box=BOX)), "covers only south 37.61, north 37.64, west 15.02", True),
     "too coarse": (Reply(body=tiff(posting=3 / 3600)), "has a posting of 3.000 by 3.000 seconds of arc", True),
+    "too large": (Reply(body=tiff(box=BOX.grown(0.1))), "postings, many more than asked for", True),
+    "cut in the key": (said(401, f"{'x' * 140} {KEY}"), "refuses the API key (it says: Error: xxx", False),
+    "page cut in the key": (Reply(body=f"<p>{'x' * 147} {KEY}</p>".encode()), "is no GeoTIFF, but says 'xxx", True),
+    "cut in the key again": (
+        Reply(body=f"<style>{'x' * 970}</style><p>{KEY}</p>".encode()),
+        "is no GeoTIFF, but says '****",
+        True,
+    ),
     "projected": (Reply(body=tiff(crs="EPSG:32633")), "not a north-up raster in longitude and latitude", True),
     "placeless": (Reply(body=tiff(crs=None)), "not a north-up raster in longitude and latitude", True),
     "cut": (Reply(body=tiff(), cut_at=40_000), "broke off the connection", True),
@@ -429,7 +568,7 @@ def test_fault_is_one_clear_message_and_leaves_nothing(
     assert problem.retryable == retryable
     assert problem.hint
     assert [f for f in files(tmp_path) if not f.endswith((".part", ".part.json"))] == []
-    assert KEY not in f"{problem}{problem!r}{caplog.text}{capfd.readouterr()}"
+    assert KEY[:6] not in f"{problem}{problem!r}{caplog.text}{capfd.readouterr()}"
     for path in tmp_path.rglob("*"):
         assert KEY not in str(path)
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
@@ -494,9 +633,15 @@ def test_dem_too_large_to_put_together(
     serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dem_merge, "MAX_POSTINGS", 10_000)
-    problem = refusal(serve(opentopography(hills, key=KEY)), tmp_path)
-    assert "a DEM of 181 by 217 postings" in problem.message
-    assert "smaller region" in problem.hint
+    server = serve(opentopography(hills, key=KEY))
+    problem = refusal(server, tmp_path)
+    assert "a DEM of 180 by 216 postings" in problem.message
+    assert "is too large: at most 0.01 million are put together" in problem.message
+    assert "set ROI to a smaller region" in problem.hint
+    assert (server.asked, files(tmp_path)) == ([], [])
+    problem = refusal(server, tmp_path, "COP30", NORTH_BOX)
+    assert "is too large: at most 0.01 million" in problem.message
+    assert len(server.asked) == 1, "how many postings there are is seen when they have come"
 
 
 def test_datum_of_the_user_must_not_contradict_the_model(serve: Callable[..., Loopback], tmp_path: Path) -> None:

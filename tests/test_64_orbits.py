@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -323,7 +323,7 @@ def test_everything_fails(world: World, caplog: pytest.LogCaptureFixture) -> Non
     parts = dict(part.split(": ", 1) for part in warning.split("; ")[1:4])
     assert "refuses connections" in parts[ASF]
     assert "500" in parts[S3]
-    assert "no JSON object" in parts[CDSE]
+    assert parts[CDSE] == "its search answered with something else than a list of products: 'Maintenance'"
     assert world.visible == []
 
 
@@ -369,11 +369,15 @@ def test_restituted_where_there_is_no_precise_one(world: World) -> None:
     assert world.asked("AUX_RESORB/") == 1
 
 
-def test_young_pass_is_not_asked_for_a_precise_orbit(world: World) -> None:
+def test_young_pass_may_have_a_precise_orbit_all_the_same(world: World) -> None:
     put(world.far, orbit_name("RESORB"))
     world.without(ASF)
     assert world.one(now=START + 5 * DAY) == orbit_name("RESORB")
-    assert [asked.query["prefix"] for asked in world.server.asked if "prefix" in asked.query] == ["AUX_RESORB/S1A"]
+    prefixes = [asked.query["prefix"] for asked in world.server.asked if "prefix" in asked.query]
+    assert prefixes == ["AUX_POEORB/S1A", "AUX_RESORB/S1A"]
+    (world.near / orbit_name("RESORB")).unlink()
+    put(world.far, orbit_name(created=4 * DAY))
+    assert world.one(now=START + 7 * DAY) == orbit_name(created=4 * DAY)
 
 
 @pytest.mark.parametrize("source", [S3, CDSE])
@@ -435,6 +439,23 @@ def test_a_better_orbit_is_asked_for_once_a_day(world: World, caplog: pytest.Log
         assert len(world.server.asked) == asked > 0
         assert world.one(now=NOW + 25 * HOUR) == orbit_name()
     assert said == [], "there is an orbit, so nothing is wrong"
+
+
+@pytest.mark.parametrize("trouble", ["silent", "no account", "spoiled"])
+def test_a_better_orbit_is_asked_for_again_where_not_everybody_had_none(world: World, trouble: str) -> None:
+    put(world.near, orbit_name("RESORB"))
+    if trouble == "silent":
+        world.faults.append(at("/s3_orbits", Reply(status=500), times=2))
+        world.without(ASF, CDSE)
+    else:
+        put(world.far, orbit_name(), None if trouble == "no account" else "")
+        world.without(ASF, S3)
+    assert world.one(cdse=None) == orbit_name("RESORB")
+    world.faults.clear()
+    put(world.far, orbit_name())
+    for listing_kept in world.near.glob(".listing*"):
+        listing_kept.unlink()
+    assert world.one(now=NOW + HOUR) == orbit_name()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"proven": 3, "asked": 4}', '{"proven": {}, "asked": {"S1A": []}}'])
@@ -541,6 +562,40 @@ def test_damaged_file_in_the_folder_offline(world: World) -> None:
     put(world.near, orbit_name(created=40 * DAY), SPOILED["truncated"])
     put(world.near, orbit_name())
     assert world.one(offline=True) == orbit_name()
+
+
+@pytest.mark.parametrize("fault", ["truncated", "html", "text", "nothing"])
+def test_plan_takes_no_file_that_a_run_passes_over(
+    world: World, fault: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole days are not read for that."""
+    put(world.near, orbit_name(created=40 * DAY), SPOILED[fault])
+    sound = put(world.near, orbit_name("RESORB"))
+    monkeypatch.setattr("topsar.provision.orbit_sources.read_orbit", lambda *_: pytest.fail("read in full"))
+    with warnings_of(caplog) as said:
+        found = find_pass_orbits([PAIR], world.near)[ONE.name]
+    assert found is not None
+    assert found.path == sound
+    assert f"the file is passed over: {orbit_name(created=40 * DAY)}: " in said[0]
+    sound.unlink()
+    assert find_pass_orbits([PAIR], world.near) == {ONE.name: None}
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_plan_looks_at_zips(world: World, is_whole: bool) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(orbit_name(), GOOD)
+    world.near.mkdir()
+    (world.near / f"{orbit_name()}.zip").write_bytes(held.getvalue()[: None if is_whole else 900])
+    assert (find_pass_orbits([PAIR], world.near)[ONE.name] is not None) is is_whole
+
+
+def test_plan_does_not_look_at_what_a_run_has_proven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(world.near, orbit_name())
+    world.one(offline=True)
+    monkeypatch.setattr("topsar.provision.orbits.glance_at_orbit", lambda _: pytest.fail("looked at again"))
+    assert find_pass_orbits([PAIR], world.near)[ONE.name] is not None
 
 
 def test_impossible_dates_do_not_matter(world: World) -> None:
@@ -675,7 +730,7 @@ def test_wrong_password_is_sent_once(world: World, caplog: pytest.LogCaptureFixt
             now=NOW + 99 * DAY,
         )
     assert set(found.values()) == {None}
-    assert all("it refuses CDSE_USERNAME and CDSE_PASSWORD (Invalid user credentials)" in one for one in said)
+    assert all("it refuses CDSE_USERNAME and CDSE_PASSWORD; the annotation" in one for one in said)
     assert world.asked("/identity/token") == 1
     assert "wrong-pass-word" not in caplog.text
 
@@ -707,6 +762,67 @@ def test_no_token(world: World, fault: str, caplog: pytest.LogCaptureFixture) ->
     assert PASSWORD not in caplog.text
     assert world.asked("/download") == 0
     assert world.visible == []
+
+
+LONG = "eyJhbGciOiJSUzI1NiIsInR5cCIgOiAiSldUIiwia2lkIiA6ICJYVUh3VWZKaHVDVWo0X3k4ZF8xM0hxWXBYMFdwdDd2anhob2FPLUxzREZFIn0"
+
+
+def test_tokens_are_masked_wherever_they_are_quoted(world: World) -> None:
+    for text in (f'{{"access_token": "{LONG}', f"{{'id_token' : '{LONG}'", f'"{{\\"refresh_token\\": \\"{LONG}'):
+        assert LONG[:6] not in world.fetcher().masked(text)
+
+
+LEAKS = {
+    "cut": '{"access_token": "%s", "expires_in":',
+    "other quotes": "{'id_token' : '%s'",
+    "list": '["%s"]',
+    "refusal": '{"error_description": "%s"}',
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(status, body) for status in (200, 401, 500) for body in LEAKS],
+)
+def test_token_answer_is_not_quoted(world: World, body: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    put(world.far, orbit_name())
+    world.without(ASF, S3)
+    world.faults.append(at("/cdse/identity/token", Reply(status=status, body=(LEAKS[body] % LONG).encode())))
+    with warnings_of(caplog) as said:
+        assert world.one() is None
+    assert len(said) == 1
+    assert LONG[:6] not in caplog.text
+
+
+def test_secret_at_the_edge_of_a_quotation_is_not_halved(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """It begins within what is quoted and ends beyond."""
+    for lead in ("x " * 22, " " * 390, "<p>" * 131):
+        page = Reply(body=f"{lead}{PASSWORD}".encode())
+        world.faults[:] = [at("/asf_orbits/", page), at("/s3_orbits", page), at("/cdse/catalogue", page)]
+        with warnings_of(caplog):
+            world.one()
+    world.faults[:] = [at("/asf_orbits/", Reply(status=403, body=f"{'<p>' * 2728}{PASSWORD}".encode()))]
+    with warnings_of(caplog):
+        world.one()
+    assert "answered 403" in caplog.text
+    assert PASSWORD[:6] not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
+def test_session_is_ended_and_notes_are_kept_whatever_happens(world: World, kind: type[BaseException]) -> None:
+    class Interrupted(Fetcher):
+        def download_all(self, jobs: Sequence[Callable[[], Path]], *, at_once: int) -> list[Path]:
+            super().download_all(jobs, at_once=at_once)
+            raise kind
+
+    put(world.far, orbit_name())
+    world.without(ASF, S3)
+    fetcher = Interrupted(attempts=2, backoff_s=0.01, connect_s=2, read_s=5, secrets=ACCOUNT)
+    with pytest.raises(kind):
+        provide_orbits([PAIR], world.near, fetcher=fetcher, services=world.services, cdse=ACCOUNT, now=NOW)
+    assert world.asked("/identity/token") == 1
+    assert world.cdse.sessions == set()
+    assert orbit_name() in (world.near / ".orbits.json").read_text()
 
 
 def test_token_that_has_run_out_is_replaced(world: World) -> None:

@@ -8,6 +8,7 @@ import logging
 import shutil
 import threading
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -456,6 +457,46 @@ def test_no_token_over_an_open_line(scenes: tuple[ArchivedScene, ...], tmp_path:
     _require_safe(replace(granule, url="https://datapool.asf.alaska.edu/x.zip"), Services())
 
 
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("https://evil.org/x.zip", "evil.org"),
+        ("https://asf.alaska.edu.evil.org/x.zip", "asf.alaska.edu.evil.org"),
+        ("https://evilasf.alaska.edu/x.zip", "evilasf.alaska.edu"),
+        ("https://evil.org\\@datapool.asf.alaska.edu/x.zip", "evil.org"),
+        ("https://datapool.asf.alaska.edu@evil.org/x.zip", "evil.org"),
+        ("https://evil.org?.asf.alaska.edu/x.zip", "evil.org"),
+        ("https://[::1/x.zip", "[::1"),
+        ("https://datapool.asf.alaska.edu:8443/x.zip", "datapool.asf.alaska.edu:8443"),
+    ],
+)
+def test_no_token_for_hosts_that_are_not_the_archives(
+    scenes: tuple[ArchivedScene, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, named: str
+) -> None:
+    monkeypatch.setattr(Fetcher, "download", lambda *_, **how: pytest.fail(f"sent {how['headers']}"))
+    with world(scenes) as here:
+        known = find_granules([one.name for one in scenes], here.services)
+        astray = {name: replace(granule, url=url) for name, granule in known.items()}
+        monkeypatch.setattr("topsar.provision.slc_download.find_granules", lambda *_: astray)
+        here.services = replace(here.services, asf_search=Services().asf_search)
+        supply = provide(here, tmp_path)
+    assert set(supply.problems) == set(known)
+    for problem in supply.problems.values():
+        assert f"the catalogue names a host that is not the archive's, {named!r}" in problem.message
+
+
+@pytest.mark.parametrize(
+    "host", ["datapool.asf.alaska.edu", "Sentinel1.ASF.Alaska.edu", "sentinel1.asf.earthdatacloud.nasa.gov"]
+)
+def test_hosts_of_the_archive(scenes: tuple[ArchivedScene, ...], host: str) -> None:
+    from topsar.provision.slc_download import _require_safe
+
+    with world(scenes) as here:
+        granule = find_granules([scenes[0].name], here.services)[scenes[0].name]
+    for place in (host, f"{host}:443"):
+        _require_safe(replace(granule, url=f"https://{place}/SLC/SA/x.zip"), Services())
+
+
 # --- downloads that go wrong ------------------------------------------------------------------------------------
 
 
@@ -760,8 +801,32 @@ def test_catalogue_that_is_of_no_use(reply: Reply, tmp_path: Path) -> None:
     with Loopback(lambda _: reply) as server, pytest.raises(ProvisionError) as caught:
         search_granules(Services(asf_search=server.url), box=BOX, backoff_s=0.01)
     assert caught.value.retryable
-    assert caught.value.message.startswith(f"the catalogue at {server.url} did not answer the search")
+    said = "answered with something that is no JSON" if b"<html>Welcome" in reply.body else "did not answer the search"
+    assert caught.value.message.startswith(f"the catalogue at {server.url} {said}")
     assert "\n" not in caught.value.message
+    assert "Expecting value" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://jane:hidden@[bad:8080",
+        "http://jane:hid/den@proxy:8080",
+        "http://jane:hidden@:8080",
+        "http://jane hidden@x",
+    ],
+)
+def test_proxy_that_cannot_be_parsed_is_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    with pytest.raises(ProvisionError) as caught:
+        search_granules(Services(asf_search="https://catalogue.invalid"), box=BOX, backoff_s=0.001)
+    shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
+    for part in ("jane", "hid", "den@", "8080"):
+        assert part not in shown
+    assert caught.value.message.startswith("the catalogue at https://catalogue.invalid did not answer the search: ")
 
 
 def test_catalogue_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

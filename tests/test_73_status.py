@@ -246,7 +246,7 @@ def test_json_of_a_step() -> None:
 
 def test_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
     beginning = Beginning(started=BEGAN, pid=1, host="here", mark="m", jobs=(job("a", planned("filter")),))
-    Recorder(tmp_path, beginning)
+    Recorder(tmp_path, beginning).close()
     record = read_record(tmp_path)
     assert record is not None
     text = status_text(record, replace(ALIVE, is_alive=None), now=time.time())
@@ -269,6 +269,7 @@ def test_ten_thousand_steps_are_quick_and_short(tmp_path: Path) -> None:
             elif number % 3:
                 recorder.event(Event(time=BEGAN, job=name, step=step, status=Status.DONE, ended=ended(1.0)))
     clock = time.monotonic()
+    recorder.close()
     record = read_record(tmp_path)
     assert record is not None
     text = status_text(record, None, now=time.time())

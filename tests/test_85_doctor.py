@@ -111,7 +111,7 @@ def test_every_problem_at_once_and_each_once(tmp_path: Path) -> None:
     findings = look(tmp_path / "nowhere", env=env, MEMORY_GB="-1")
     assert {finding.topic for finding in findings} == {topic for topic, _ in CHECKS}
     problems = told(findings, PROBLEM)
-    assert [problem.topic for problem in problems] == ["settings"] * 3 + ["inputs"] * 3
+    assert [problem.topic for problem in problems] == ["settings"] * 3 + ["inputs"]
     assert all(problem.remedy for problem in problems)
     assert worst(findings) is PROBLEM
     assert describe(findings).splitlines()[-1].endswith("mend the problems first")
@@ -348,7 +348,8 @@ def test_secrets_are_never_told(data: Path, tmp_path: Path, rest: str) -> None:
 
 
 def test_folders_that_are_not_there(tmp_path: Path) -> None:
-    findings = look(tmp_path / "gone", "inputs")
+    assert not told(look(tmp_path / "gone", "inputs"), PROBLEM, "raw")
+    findings = look(tmp_path / "gone", "inputs", OFFLINE="1")
     assert "--data" in only(findings, PROBLEM, "^no .*/gone/raw$").remedy
     assert "--pairs" in only(findings, PROBLEM, "^no .*/pairs.txt$").remedy
 
@@ -364,7 +365,7 @@ def test_each_bad_line_of_pairs(data: Path) -> None:
 def test_pairs_of_absent_products(data: Path) -> None:
     lines = (data / "pairs.txt").read_text().splitlines()
     list_pairs(data, *lines, *absent_pairs(25))
-    findings = look(data, "inputs")
+    findings = look(data, "inputs", OFFLINE="1")
     problems = told(findings, PROBLEM)
     assert len(problems) == 21
     assert re.match(rf"line {len(lines) + 1}: S1A_IW\S+: neither a .SAFE folder", problems[0].text)
@@ -385,9 +386,116 @@ def test_orbits_of_lesser_kinds(data: Path) -> None:
 
 def test_missing_dem(data: Path) -> None:
     (data / "dem" / "dem.tif").unlink()
-    findings = look(data)
+    findings = look(data, OFFLINE="1")
     assert only(findings, PROBLEM).topic == "inputs"
-    assert only(findings, PROBLEM, "^no DEM in").remedy
+    assert (
+        "OFFLINE=0" in only(findings, PROBLEM, "have not been fetched yet, and OFFLINE=1 forbids the network$").remedy
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "model"),
+    [
+        ({}, "COP30, because OPENTOPO_API_KEY is not set"),
+        ({"OPENTOPO_API_KEY": "abc"}, "SRTMGL1"),
+        ({"OPENTOPO_API_KEY": "abc", "DEM": "nasadem"}, "NASADEM"),
+    ],
+)
+def test_a_dem_to_be_fetched(data: Path, flags: dict[str, str], model: str) -> None:
+    (data / "dem" / "dem.tif").unlink()
+    findings = look(data, **flags)
+    assert only(findings, NOTE, "^a run will fetch: height model ").text.endswith(f": height model {model}")
+    assert only(findings, NOTE, "^what follows from heights is not known before they are there: ")
+    assert not told(findings, PROBLEM), describe(findings)
+    assert not told(findings, WARNING, "height|DEM|memory")
+    assert not told(findings, OK, "all inputs are there")
+    assert describe(findings).splitlines()[-1].endswith(": a run can start")
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"DEM": "NASADEM"}, "OPENTOPO_API_KEY is not set"),
+        ({"DEM": "COP30", "DEM_DATUM": "egm96"}, "^DEM_DATUM=egm96, and the heights of COP30"),
+        ({"DEM": "EU_DTM"}, "^DEM=EU_DTM is not downloaded"),
+    ],
+)
+def test_a_dem_that_cannot_be_fetched(data: Path, flags: dict[str, str], problem: str) -> None:
+    (data / "dem" / "dem.tif").unlink()
+    assert only(look(data, **flags), PROBLEM, problem).remedy
+
+
+def test_scenes_to_be_fetched_without_an_account(data: Path) -> None:
+    shutil.rmtree(data / "raw")
+    findings = look(data)
+    assert len(told(findings, NOTE, "^a run will fetch: scene S1A_IW_SLC__1SSV_2025")) == 3
+    problem = only(findings, PROBLEM)
+    assert problem.topic == "credentials"
+    assert problem.text == "scenes have to be fetched, and there is no Earthdata account"
+    assert "EARTHDATA_USERNAME and EARTHDATA_PASSWORD, or EARTHDATA_TOKEN" in problem.remedy
+    assert "~/.netrc" in problem.remedy
+
+
+def test_scenes_to_be_fetched_with_an_account(data: Path, tmp_path: Path) -> None:
+    shutil.rmtree(data / "raw")
+    by_token, by_name = {"EARTHDATA_TOKEN": "abc"}, {"EARTHDATA_USERNAME": "me", "EARTHDATA_PASSWORD": "secret"}
+    for flags, origin in ((by_token, "EARTHDATA_TOKEN"), (by_name, "EARTHDATA_USERNAME and EARTHDATA_PASSWORD")):
+        findings = look(data, **flags)
+        assert not told(findings, PROBLEM), describe(findings)
+        assert only(findings, OK, "^Earthdata account from ").text.endswith(f" {origin}")
+    write_netrc(tmp_path, "machine urs.earthdata.nasa.gov login me password secret\n")
+    findings = look(data)
+    assert not told(findings, PROBLEM), describe(findings)
+    assert only(findings, OK, f"^Earthdata account from {tmp_path}/home/.netrc$")
+    assert len(told(findings, NOTE, "^a run will fetch: scene ")) == 3
+
+
+def test_half_an_account(data: Path) -> None:
+    shutil.rmtree(data / "raw")
+    problem = only(look(data, EARTHDATA_USERNAME="me"), PROBLEM)
+    assert problem.text == "EARTHDATA_USERNAME is set and EARTHDATA_PASSWORD is not"
+    assert problem.remedy
+
+
+def test_one_scene_to_be_fetched_leaves_what_else_is_wrong(data: Path) -> None:
+    lines = (data / "pairs.txt").read_text().splitlines()
+    list_pairs(data, *lines, *absent_pairs(1))
+    (sorted((data / "raw").iterdir())[0] / "manifest.safe").unlink()
+    findings = look(data, EARTHDATA_TOKEN="abc")
+    assert len(told(findings, NOTE, "^a run will fetch: scene S1A_IW_SLC__1SDV_2024")) == 2
+    assert len(told(findings, PROBLEM, "^line [0-9]+: .*manifest")) == 2
+    assert only(findings, OK, "^1 pair of 2 products found$")
+
+
+def test_offline_what_is_missing_is_a_problem(data: Path) -> None:
+    shutil.rmtree(data / "raw")
+    findings = look(data, OFFLINE="1")
+    assert not told(findings, NOTE, "will fetch")
+    assert only(findings, PROBLEM, "^no .*/raw$").remedy
+    assert len(told(findings, PROBLEM, "^line [0-9]+: S1A_IW")) == 3
+
+
+def test_offline_it_is_not_said_that_all_inputs_are_there(data: Path) -> None:
+    shutil.rmtree(data / "raw")
+    assert not told(look(data, "credentials", OFFLINE="1"), OK, "all inputs are there")
+
+
+def test_the_doctor_fetches_and_writes_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(data / "orbit_data")
+    shutil.rmtree(data / "raw")
+    monkeypatch.setattr("socket.socket", None)
+    before = everything_in(data)
+    findings = look(data, EARTHDATA_TOKEN="abc")
+    assert not told(findings, PROBLEM), describe(findings)
+    assert {path: state for path, state in everything_in(data).items() if path != str(data)} == {
+        path: state for path, state in before.items() if path != str(data)
+    }
+
+
+def test_the_doctor_makes_no_folder_for_a_height_model(data: Path) -> None:
+    (data / "dem" / "dem.tif").unlink()
+    look(data, "inputs")
+    assert list((data / "dem").iterdir()) == []
 
 
 def test_dem_that_does_not_cover(data: Path) -> None:

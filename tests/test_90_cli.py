@@ -14,17 +14,27 @@ from typing import Any
 import pytest
 
 import topsar
+from dry_data import DAYS, dry_data, dry_recipe
 from topsar import cli
 from topsar.errors import ProvisionError, SettingsError, StepFailed
-from topsar.model import Event, Outcome, Resources, Status
+from topsar.model import Direction, Event, Outcome, Resources, Status
+from topsar.pairing import Rules
+from topsar.pairs_file import read_pairs
+from topsar.provision import Search, Services
 from topsar.schedule import Preview, Removable
 from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Recorder
 from topsar.schedule.rehearsal import Rehearsal
 from topsar.settings import KEYS
 from topsar.simulate.compare import Comparison
+from topsar.simulate.recipe import SwathCut
 
-VERBS = ("run", "plan", "status", "doctor", "clean", "demo", "settings", "simulate")
+VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "demo", "settings", "simulate")
 Main = Callable[..., int]
+NARROW = SwathCut(swath="IW2", first_sample=500, samples=300)
+SCENES = (
+    "S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1",
+    "S1A_IW_SLC__1SDV_20230916T063730_20230916T063757_050349_060FC7_1B2C",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +77,9 @@ class Workflow(ModuleType):
         self.calls: list[tuple[str, Any]] = []
         self.outcomes: tuple[Outcome, ...] = ()
         self.refused: tuple[object, ...] = ()
+        self.missing: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.kept: Path | None = None
         self.error: BaseException | None = None
 
     def _called(self, name: str, *given: object) -> None:
@@ -74,12 +87,22 @@ class Workflow(ModuleType):
         if self.error:
             raise self.error
 
-    def run(self, settings: object) -> tuple[Outcome, ...]:
-        self._called("run", settings)
+    def run(self, settings: object, services: object) -> tuple[Outcome, ...]:
+        self._called("run", settings, services)
         return self.outcomes
 
-    def demo(self, folder: Path, *, size: str, flags: dict[str, str]) -> SimpleNamespace:
-        self._called("demo", folder, size, flags)
+    def describe_missing(self, settings: object) -> tuple[str, ...]:
+        self._called("describe_missing", settings)
+        return self.missing
+
+    def list_pairs(
+        self, settings: object, rules: Rules, *, search: Search | None, services: Services, force: bool
+    ) -> tuple[SimpleNamespace, Path | None]:
+        self._called("pairs", settings, rules, search, services, force)
+        return SimpleNamespace(connections=("one", "other"), notes=self.notes), self.kept
+
+    def demo(self, folder: Path, *, size: str, flags: dict[str, str], provision: bool) -> SimpleNamespace:
+        self._called("demo", folder, size, flags, provision)
         return SimpleNamespace(outcomes=self.outcomes, comparisons=(COMPARISON,), closures=())
 
     def simulate(self, folder: Path, *, size: str, seed: int) -> None:
@@ -87,7 +110,7 @@ class Workflow(ModuleType):
 
     def preview(self, settings: object) -> tuple[SimpleNamespace, Preview]:
         self._called("preview", settings)
-        return SimpleNamespace(refused=self.refused), PREVIEW
+        return SimpleNamespace(refused=self.refused, plan=SimpleNamespace(outlooks={})), PREVIEW
 
     def clean(self, settings: object, *, dry_run: bool) -> tuple[Removable, ...]:
         self._called("clean", settings, dry_run)
@@ -163,8 +186,9 @@ def test_run_passes_settings_on(tmp_path: Path, workflow: Workflow) -> None:
     (tmp_path / "my.env").write_text("RETRIES=1\nWORKERS=1\n", encoding="utf-8")
     argv = ["run", "--data", "there", "--pairs", "my pairs.txt", "--env", "my.env", "-o", "WORKERS=9", "--workers", "3"]
     assert cli.main([*argv, "--roi", "-3,-2,-37,-36", "--esd", "-.01", "-o", "POSTING=40", "--filter-strength=0"]) == 0
-    ((name, (settings,)),) = workflow.calls
+    ((name, (settings, services)),) = workflow.calls
     assert name == "run"
+    assert services == Services()
     assert (settings.data, settings.pairs) == (tmp_path / "there", tmp_path / "my pairs.txt")
     assert (settings.workers, settings.retries, settings.posting_m, settings.esd) == (3, 1, 40, -0.01)
     assert (settings.roi.south, settings.roi.east, settings.filter_strength) == (-3, -36, 0)
@@ -238,9 +262,11 @@ def test_demo(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo"]) == 0
     assert "0.0660" in capsys.readouterr().out
     assert cli.main(["demo", "here", "--size", "tiny", "--workers", "2", "-o", "ESD=off"]) == 0
+    assert cli.main(["demo", "there", "--provision", "--size", "tiny"]) == 0
     assert workflow.calls == [
-        ("demo", (Path("data/demo"), "demo", {})),
-        ("demo", (Path("here"), "tiny", {"WORKERS": "2", "ESD": "off"})),
+        ("demo", (Path("data/demo"), "demo", {}, False)),
+        ("demo", (Path("here"), "tiny", {"WORKERS": "2", "ESD": "off"}, False)),
+        ("demo", (Path("there"), "tiny", {}, True)),
     ]
 
 
@@ -263,13 +289,169 @@ def test_plan(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^pair a +filter +to do +not done yet +406 MB ", shown, re.MULTILINE)
     assert re.search(r"^time +about 1 min 35 s$", shown, re.MULTILINE)
     assert re.search(r"^memory +at most 406 MB of 8.0 GB at once$", shown, re.MULTILINE)
-    assert workflow.calls[0][1][0].posting_m == 40
+    assert "to be fetched" not in shown
+    assert [(name, settings.posting_m) for name, (settings,) in workflow.calls] == [
+        ("describe_missing", 40),
+        ("preview", 40),
+    ]
+
+
+def test_plan_says_first_what_is_to_be_fetched(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.missing = ("scene S1A_IW_SLC", "height model COP30, because OPENTOPO_API_KEY is not set")
+    assert cli.main(["plan"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:4] == ["to be fetched first:", *(f"  {text}" for text in workflow.missing), ""]
+    assert [line for line in shown[4:] if re.match("pair a +filter +to do", line)]
+
+
+def test_plan_says_what_is_to_be_fetched_even_where_more_cannot_be_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pairs.txt").write_text(f"{SCENES[0]} {SCENES[1]}\n")
+    cli.main(["plan"])
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "to be fetched first:"
+    assert shown[1:3] == [f"  scene {name}" for name in SCENES]
+    assert shown[3].startswith("  height model COP30")
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.txt"]
 
 
 def test_plan_with_pairs_that_cannot_be_processed(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     workflow.refused = (object(),)
     assert cli.main(["plan"]) == 1
     assert "1 to do, 0 done, 1 cannot be processed" in capsys.readouterr().out
+
+
+def asked_for(workflow: Workflow) -> tuple[Any, Rules, Search | None, bool]:
+    """Settings, rules, search and force of the only call."""
+    ((name, (settings, rules, search, services, force)),) = workflow.calls
+    assert (name, services) == ("pairs", Services())
+    workflow.calls.clear()
+    return settings, rules, search, force
+
+
+def test_pairs(tmp_path: Path, workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.notes = ("Track 131, ascending: no pair for 2025-03-03",)
+    assert cli.main(["pairs"]) == 0
+    settings, rules, search, force = asked_for(workflow)
+    assert (settings.data, settings.pairs) == (tmp_path / "data", tmp_path / "pairs.txt")
+    assert (rules, search, force) == (Rules(neighbours=2), None, False)
+    drawn = f"2 pairs in {tmp_path}/pairs.txt, drawn in {tmp_path}/pairs.png"
+    assert capsys.readouterr().out.splitlines() == [*workflow.notes, drawn]
+
+
+@pytest.mark.parametrize(
+    ("flags", "rules"),
+    [
+        (["--neighbours", "3"], Rules(neighbours=3)),
+        (["--days", "24"], Rules(max_days=24)),
+        (["--baseline", "150"], Rules(max_baseline_m=150)),
+        (
+            ["--neighbours", "1", "--days", "48", "--baseline", "99.5"],
+            Rules(neighbours=1, max_days=48, max_baseline_m=99.5),
+        ),
+        (["--all"], Rules()),
+        (["--all", "--days", "24"], Rules(max_days=24)),
+    ],
+)
+def test_rules_of_pairs(workflow: Workflow, flags: list[str], rules: Rules) -> None:
+    assert cli.main(["pairs", *flags]) == 0
+    assert asked_for(workflow)[1:] == (rules, None, False)
+
+
+def test_pairs_of_a_search(workflow: Workflow) -> None:
+    assert cli.main(["pairs", "--search"]) == 0
+    assert asked_for(workflow)[2] == Search()
+    period = ["--from", "2025-01-01", "--to", "2025-06-30"]
+    argv = ["pairs", "--search", "--roi", "-3,-2,36,37", *period, "--track", "44", "--direction", "Descending"]
+    assert cli.main([*argv, "--polarization", "VH", "--force"]) == 0
+    settings, rules, search, force = asked_for(workflow)
+    assert (settings.roi.south, settings.roi.east, settings.polarization) == (-3, 37, "VH")
+    assert (rules, force) == (Rules(neighbours=2), True)
+    assert search == Search(
+        start=datetime(2025, 1, 1, tzinfo=timezone.utc),
+        stop=datetime(2025, 6, 30, 23, 59, 59, 999_999, tzinfo=timezone.utc),
+        track=44,
+        direction=Direction.DESCENDING,
+    )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--from", "2025-02-30"],
+        ["--to", "yesterday"],
+        ["--from", "30.06.2025"],
+        ["--track", "0"],
+        ["--neighbours", "none"],
+        ["--days", "-1"],
+        ["--baseline", "short"],
+        ["--direction", "up"],
+    ],
+)
+def test_wrong_flags_of_pairs_end_with_2(
+    workflow: Workflow, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["pairs", "--search", *flags])
+    assert ended.value.code == 2
+    assert re.search(f"argument {flags[0]}: (expected|invalid) .*{flags[1]}", capsys.readouterr().err)
+    assert not workflow.calls
+
+
+@pytest.mark.parametrize("length", ["-5", "nan"])
+def test_a_baseline_that_is_none_ends_with_2(workflow: Workflow, length: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["pairs", "--baseline", length])
+    assert ended.value.code == 2
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Three dates in data/raw."""
+    dry_data(tmp_path / "data", dry_recipe(acquisitions=DAYS, cuts=(NARROW,), bursts=2))
+    return tmp_path / "data" / "raw"
+
+
+def test_pairs_of_a_folder_and_a_list_that_is_there(
+    tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["pairs", "--neighbours", "1"]) == 0
+    listed = tmp_path / "pairs.txt"
+    scenes = sorted((path.stem for path in raw.iterdir()), key=lambda name: name.split("_")[5])
+    assert [(line.reference, line.secondary) for line in read_pairs(listed)] == [
+        ((scenes[0],), (scenes[1],)),
+        ((scenes[1],), (scenes[2],)),
+    ]
+    assert (tmp_path / "pairs.png").read_bytes().startswith(b"\x89PNG")
+    before, drawn = listed.read_text(), (tmp_path / "pairs.png").read_bytes()
+    capsys.readouterr()
+    assert cli.main(["pairs"]) == 2
+    shown = capsys.readouterr()
+    assert f"error: {listed} is there already and is not overwritten\n" in shown.err
+    assert "--force" in shown.err
+    assert (listed.read_text(), (tmp_path / "pairs.png").read_bytes()) == (before, drawn)
+    assert cli.main(["pairs", "--force"]) == 0
+    assert f"the old list is now {tmp_path}/pairs.txt.bak\n3 pairs in {listed}" in capsys.readouterr().out
+    assert (tmp_path / "pairs.txt.bak").read_text() == before
+    assert len(read_pairs(listed)) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--search"], "a search of the archive needs ROI"),
+        (["--search", "--roi", "36,37,28,29", "--offline", "1"], "OFFLINE=1 forbids a search of the archive"),
+    ],
+)
+def test_a_search_that_cannot_be_made(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["pairs", *flags]) == 2
+    assert f"error: {message}\n  hint: " in capsys.readouterr().err
+
+
+def test_nothing_to_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["pairs"]) == 1
+    assert "no two dates of one track" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flags", "word"), [((), "removed"), (("--dry-run",), "would be removed")])

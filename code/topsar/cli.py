@@ -16,13 +16,14 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
-from topsar.errors import SettingsError, TopsarError
+from topsar.errors import NotFetchedError, ProvisionError, SettingsError, TopsarError
 from topsar.model import Direction, Outcome, Status
 
 if TYPE_CHECKING:
@@ -181,7 +182,13 @@ def plan(args: argparse.Namespace) -> int:
     missing = workflow.describe_missing(settings)
     if missing:
         print("to be fetched first:", *missing, sep="\n  ", end="\n\n")
-    batch, preview = workflow.preview(settings)
+    try:
+        batch, preview = workflow.preview(settings)
+    except ProvisionError as exc:
+        if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
+            raise
+        print("steps, memory, disk and time can be told once that is there")
+        return 0
     if batch.plan.outlooks:
         titles = {job.id: job.title for job in batch.jobs}
         print(pairs_text(batch.plan.outlooks, titles), end="\n\n")
@@ -201,6 +208,9 @@ def pairs(args: argparse.Namespace) -> int:
         neighbours = NEIGHBOURS
     rules = Rules(neighbours=neighbours, max_days=args.days, max_baseline_m=args.baseline)
     search = Search(start=args.start, stop=args.stop, track=args.track, direction=args.direction)
+    if search != Search() and not args.search:
+        msg = "--from, --to, --track and --direction belong to a search"
+        raise SettingsError(msg, hint="add --search, or leave them out to pair what lies in data/raw")
     network, kept = workflow.list_pairs(
         settings, rules, search=search if args.search else None, services=Services(), force=args.force
     )
@@ -208,7 +218,8 @@ def pairs(args: argparse.Namespace) -> int:
         print(note)
     if kept is not None:
         print(f"the old list is now {kept}")
-    print(f"{len(network.connections)} pairs in {settings.pairs}, drawn in {settings.pairs.with_suffix('.png')}")
+    count = len(network.connections)
+    print(f"{count} pair{'' if count == 1 else 's'} in {settings.pairs}, drawn in {settings.pairs.with_suffix('.png')}")
     return 0
 
 
@@ -436,7 +447,7 @@ def _add_pairs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help=f"each date with the next N [{NEIGHBOURS}, without a rule]",
     )
     rules.add_argument("--days", metavar="N", type=_at_least_one, help="at most so many days apart")
-    rules.add_argument("--baseline", metavar="M", type=float, help="perpendicular baseline at most so many metres")
+    rules.add_argument("--baseline", metavar="M", type=_length, help="perpendicular baseline at most so many metres")
     rules.add_argument("--all", action="store_true", help="every date with every other")
     search = verb.add_argument_group("search of the archive", "with ROI and POLARIZATION")
     search.add_argument("--search", action="store_true", help="look in the archive, not in data/raw")
@@ -453,6 +464,14 @@ def _at_least_one(text: str) -> int:
         msg = f"expected a whole number from 1, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
+
+
+def _length(text: str) -> float:
+    with suppress(ValueError):
+        if float(text) >= 0:
+            return float(text)
+    msg = f"expected metres from 0, got {text!r}"
+    raise argparse.ArgumentTypeError(msg)
 
 
 def _day(text: str) -> datetime:

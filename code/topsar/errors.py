@@ -6,6 +6,7 @@
     ├── SettingsError      .env, flags or pairs.txt: file, line, key, value, what was expected
     ├── SceneError         a SAFE or its parts: missing, truncated, of the wrong kind
     ├── ProvisionError     an orbit, DEM or geoid that is missing or does not fit
+    │   └── NotFetchedError    a run would fetch it
     ├── StepFailed         a step's process ended badly
     └── ProductError       an output could not be written or read back
 
@@ -53,6 +54,10 @@ class SceneError(TopsarError):
 
 class ProvisionError(TopsarError):
     """An orbit, DEM or geoid that is missing or does not fit."""
+
+
+class NotFetchedError(ProvisionError):
+    """Something that is missing, and that a run would fetch."""
 
 
 class StepFailed(TopsarError):

@@ -173,7 +173,7 @@ def group_passes(slices: Iterable[Slice]) -> tuple[Pass, ...]:
     groups: list[list[Slice]] = []
     for one in sorted(slices, key=lambda s: (s.mission, s.start, s.name)):
         last = groups[-1][-1] if groups else None
-        if last is None or one.mission != last.mission or (one.start - last.stop).total_seconds() > _NEXT_SLICE_S:
+        if last is None or not _follows(one, last):
             groups.append([one])
         elif one.start - last.start < (last.stop - last.start) / 2:
             if one.name != last.name:
@@ -184,12 +184,30 @@ def group_passes(slices: Iterable[Slice]) -> tuple[Pass, ...]:
     return tuple(sorted((Pass(slices=tuple(group)) for group in groups), key=lambda p: p.start))
 
 
+def _follows(one: Slice, last: Slice) -> bool:
+    is_next = one.mission == last.mission and (one.start - last.stop).total_seconds() <= _NEXT_SLICE_S
+    return is_next and bool(set(one.polarisations) & set(last.polarisations))
+
+
+def require_free(path: Path, *, force: bool) -> None:
+    """Refuse to write over a list of pairs.
+
+    Raises
+    ------
+    SettingsError
+        If there is a file and ``force`` is not given.
+    """
+    if path.exists() and not force:
+        msg = f"{path.absolute()} is there already and is not overwritten"
+        raise SettingsError(msg, hint="choose another file, or say --force: the old one is then kept as .bak")
+
+
 def can_be_paired(first: Pass, second: Pass) -> bool:
     """Whether both are of one track and direction, saw the same ground on two dates, and share a polarisation."""
     one, other = first.slices[0], second.slices[0]
     return (
         (one.track, one.direction) == (other.track, other.direction)
-        and first.start.date() != second.start.date()
+        and days_between(first, second) != 0
         and bool(first.polarisations & second.polarisations)
         and _same_ground(first, second)
     )
@@ -204,8 +222,8 @@ def _same_ground(first: Pass, second: Pass) -> bool:
 
 
 def days_between(first: Pass, second: Pass) -> int:
-    """Days from one date to the other."""
-    return (second.start.date() - first.start.date()).days
+    """Days from one pass to the other, whatever midnight lies between."""
+    return round((second.start - first.start).total_seconds() / _DAY_S)
 
 
 # --- the network ------------------------------------------------------------------------------------------------
@@ -256,7 +274,10 @@ def _stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
 def _choose(passes: Sequence[Pass], rules: Rules) -> Iterable[Connection]:
     for i, reference in enumerate(passes):
         later = [one for one in passes[i + 1 :] if can_be_paired(reference, one)]
-        for secondary in later[: rules.neighbours]:
+        dates = sorted({days_between(reference, one) for one in later})[: rules.neighbours]
+        for secondary in later:
+            if days_between(reference, secondary) not in dates:  # a date may be several passes, with a slice missing
+                continue
             if rules.max_days is not None and days_between(reference, secondary) > rules.max_days:
                 continue
             length = baseline_between(reference, secondary)
@@ -361,13 +382,11 @@ def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | 
     ProductError
         If the file cannot be written.
     """
+    require_free(path, force=force)
     text = pairs_text(network)
     if not path.exists():
         write_text(path, text)
         return None
-    if not force:
-        msg = f"{path.absolute()} is there already and is not overwritten"
-        raise SettingsError(msg, hint="choose another file, or say --force: the old one is then kept as .bak")
     names = (path.with_name(f"{path.name}.bak{number}") for number in ("", *range(2, 1_000)))
     kept = next(name for name in names if not name.exists())
     shutil.copy2(path, kept)

@@ -16,7 +16,7 @@ from topsar import __version__
 from topsar.engines import Engine, Inputs, Plan, get_engine, step_argv
 from topsar.errors import SettingsError
 from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
-from topsar.pairing import build_network, group_passes, write_pairs
+from topsar.pairing import build_network, group_passes, require_free, write_pairs
 from topsar.pairs_file import read_pairs
 from topsar.raster import inspect, write_json, write_text
 from topsar.results import GIGABYTE, write_batch_report, write_products
@@ -176,6 +176,7 @@ def list_pairs(
     from topsar.products.network_plot import write_network
     from topsar.provision import local_slices, search_slices
 
+    require_free(settings.pairs, force=force)  # before anybody is asked
     if search is None:
         slices = local_slices(settings.data / "raw", settings.data / "orbit_data")
     else:
@@ -421,14 +422,22 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
 
 def _run_from_servers(folder: Path, source: Path, flags: Mapping[str, str]) -> tuple[Outcome, ...]:
     """List pairs by a search, fetch what they need, and process them; nothing but ``source`` is there before."""
+    from pydantic import SecretStr
+
     from topsar.pairing import Rules
     from topsar.provision import Search, Services
     from topsar.raster import read_geotiff
     from topsar.simulate.world import KEY, USER, serve
 
-    account = {"EARTHDATA_USERNAME": USER.name, "EARTHDATA_PASSWORD": USER.password, "OPENTOPO_API_KEY": KEY}
     settings = load_settings(
-        env_file=None, data=folder, pairs=folder / "pairs.txt", flags=account | {"OFFLINE": "0"} | dict(flags)
+        env_file=None, data=folder, pairs=folder / "pairs.txt", flags=dict(flags) | {"OFFLINE": "0"}
+    ).model_copy(
+        update={
+            "earthdata_username": USER.name,
+            "earthdata_password": SecretStr(USER.password),
+            "earthdata_token": SecretStr(""),
+            "opentopo_api_key": SecretStr(KEY),
+        }
     )
     with serve(source) as server:
         services = Services(
@@ -437,6 +446,9 @@ def _run_from_servers(folder: Path, source: Path, flags: Mapping[str, str]) -> t
             egm2008=server.url,
             asf_orbits=f"{server.url}/asf_orbits",
             s3_orbits=f"{server.url}/s3_orbits",
+            cdse_catalogue=server.url,
+            cdse_identity=server.url,
+            cdse_download=server.url,
             asf_search=server.url,
             earthdata=server.url,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from topsar.errors import ProvisionError, SettingsError, TopsarError
+from topsar.errors import SettingsError
 from topsar.pairs_file import read_pairs
 from topsar.settings import Settings, load_settings
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from topsar.provision import ListedPair
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import NodeId
-
-
-class NotYetError(TopsarError):
-    """Something that cannot be looked at before a run has fetched what it follows from."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ class Case:
             return ()
         return describe_missing(read_pairs(self.settings.pairs), self.settings, self.footprint)
 
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None]) -> BBox | None:
+    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None]) -> BBox:
         """The box that a DEM for some pairs must cover."""
         from topsar.engines import get_engine
 
@@ -98,16 +94,10 @@ class Case:
 
     @cached_property
     def dem(self) -> Dem:
-        """The height model; `NotYetError` where a run would fetch it."""
+        """The height model."""
         from topsar.provision import known_dem
 
-        try:
-            return known_dem(self.settings, lambda: self.footprint(self.pairs, self.orbits))
-        except ProvisionError as exc:
-            if any(text.startswith("height model") for text in self.missing):
-                msg = "what follows from the height model is not known before it is fetched"
-                raise NotYetError(msg) from exc
-            raise
+        return known_dem(self.settings, lambda: self.footprint(self.pairs, self.orbits))
 
     @cached_property
     def plan(self) -> Plan:

@@ -36,7 +36,7 @@ def credentials(case: Case) -> Iterator[Said]:
         else:
             yield Said(Grade.OK, f"Earthdata account from {account.origin}")
     elif not case.missing:
-        yield Said(Grade.OK, "none are needed: all inputs are there")
+        yield Said(Grade.OK, "none are needed: nothing is to be fetched")
     paths = [Path.home() / ".netrc"]
     if case.env_file and any(key.secret and case.settings.origins[key.name] == ".env" for key in KEYS):
         paths.append(case.env_file)

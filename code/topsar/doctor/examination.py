@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from topsar.doctor import configuration, disk, inputs, machine, packages
-from topsar.doctor.case import Case, NotYetError
+from topsar.doctor.case import Case
 from topsar.doctor.finding import Finding, Grade, Said
-from topsar.errors import TopsarError
+from topsar.errors import NotFetchedError, TopsarError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,8 +82,12 @@ def examine(
 def _run(check: Check, case: Case) -> Iterator[Said]:
     try:
         yield from check(case)
-    except NotYetError as exc:
-        yield Said(Grade.NOTE, exc.message)
+    except NotFetchedError as exc:
+        if case.settings.offline:
+            remedy = "set OFFLINE=0, or set DEM to a file of yours"
+            yield Said(Grade.PROBLEM, f"{exc.message}, and OFFLINE=1 forbids the network", remedy)
+        else:
+            yield Said(Grade.NOTE, f"what follows from heights is not known before they are there: {exc.message}")
     except TopsarError as exc:  # an error that lists problems says in its first line what they have in common
         for text in exc.message.split("\n  ")[1:] or [exc.message]:
             yield Said(Grade.PROBLEM, text, exc.hint)

@@ -86,8 +86,8 @@ class Engine(Protocol):
     name: str
     version: str
 
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox | None:
-        """The box that a DEM for these pairs must cover; None where no pair can be run."""
+    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
+        """The box that a DEM for these pairs must cover; an error where no pair can be run."""
         ...
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:

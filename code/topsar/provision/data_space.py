@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import ProvisionError
-from topsar.provision.orbit_sources import MOST_PAGES, Offer, download_offer, excerpt, file_named
+from topsar.provision.orbit_sources import MOST_PAGES, Offer, beginning, download_offer, file_named
 
 if TYPE_CHECKING:
     from topsar.model import OrbitSource
@@ -96,8 +96,12 @@ class DataSpace:
             params=params | ({"$skip": skip} if skip else {}),
         )
         document = _json(answer)
-        if not isinstance(document.get("value"), list) or not all(isinstance(i, dict) for i in document["value"]):
-            msg = f"its search answered with something else than a list of products: {excerpt(answer)}"
+        if (
+            document is None
+            or not isinstance(document.get("value"), list)
+            or not all(isinstance(i, dict) for i in document["value"])
+        ):
+            msg = f"its search answered with something else than a list of products: {beginning(answer, self._fetcher)}"
             raise ProvisionError(msg, hint="try again later")
         return document
 
@@ -148,16 +152,19 @@ class DataSpace:
             f"{self._services.cdse_identity}/token", what="a download token", form=form, accept=(200, 400, 401, 403)
         )
         if answer.status != 200:
-            raise _refused(answer)
-        document = _json(answer)
+            msg = "it refuses CDSE_USERNAME and CDSE_PASSWORD"
+            raise ProvisionError(msg, hint="check both by logging in at dataspace.copernicus.eu")
+        document = _json(answer) or {}  # what is none is not quoted: it may hold a token all the same
         access, seconds = document.get("access_token"), document.get("expires_in")
         if not isinstance(access, str) or not access:
             msg = "its identity service answered without a token"
             raise ProvisionError(msg, hint="try again later")
+        refresh = str(document.get("refresh_token") or "")
+        self._fetcher.learn(access, refresh)
         life = float(seconds) if isinstance(seconds, int | float) else 600.0
         return _Token(
             access=access,
-            refresh=str(document.get("refresh_token") or ""),
+            refresh=refresh,
             until=time.monotonic() + max(life - _EARLY_S, life / 2),
         )
 
@@ -191,22 +198,10 @@ def _explain(answer: Answer) -> Exception | None:
     return None
 
 
-def _refused(answer: Answer) -> ProvisionError:
-    """What the identity service has against the account."""
-    try:
-        why = str(_json(answer).get("error_description") or "")
-    except ProvisionError:
-        why = ""
-    msg = "it refuses CDSE_USERNAME and CDSE_PASSWORD" + (f" ({' '.join(why.split())})" if why else "")
-    return ProvisionError(msg, hint="check both by logging in at dataspace.copernicus.eu")
-
-
-def _json(answer: Answer) -> dict[str, Any]:
+def _json(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object that an answer is, if it is one."""
     try:
         document = json.loads(answer.body)
     except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        msg = f"it answered with something that is no JSON object: {excerpt(answer)}"
-        raise ProvisionError(msg, hint="try again later")
-    return document
+        return None
+    return document if isinstance(document, dict) else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.errors import ProvisionError
 from topsar.model import Dem, VerticalDatum
-from topsar.provision.dem_geoid import provide_egm2008
+from topsar.provision.dem_geoid import fetched_egm2008, provide_egm2008
 from topsar.provision.dem_models import MODELS, REFUSED
 from topsar.provision.global_dem import MARGIN_DEG, provide_global_dem
 from topsar.raster import declared_datum
@@ -25,6 +26,9 @@ GLOBAL_MODELS = frozenset({*MODELS, *REFUSED})
 
 GEOIDS = "geoid"
 """Folder in ``data/dem`` for grids that are fetched."""
+
+_GEOID_NAMES = ("us_nga_egm*", "egm96_15*", "egm2008*")
+"""Customary names of geoid grids, which are no DEMs."""
 
 
 def find_dem(options: Options, folder: Path) -> Dem:
@@ -43,9 +47,11 @@ def find_dem(options: Options, folder: Path) -> Dem:
         If there is none, more than one, its heights are measured from nobody knows what, or from a geoid that is
         not at hand.
     """
-    path = _only_raster(folder) if options.dem == "auto" else _named(options.dem, folder)
+    path = _only_raster(folder, options.geoid) if options.dem == "auto" else _named(options.dem, folder)
     dem = _described(path, folder, options.dem_datum, options.geoid)
     if dem.datum is VerticalDatum.EGM2008 and dem.geoid is None:
+        if grid := fetched_egm2008(folder / GEOIDS):
+            return replace(dem, geoid=grid)
         msg = f"the DEM {path} has EGM2008 heights, and GEOID is not set"
         raise ProvisionError(
             msg, hint="set GEOID to a raster of EGM2008 undulations in metres, or take a DEM with other heights"
@@ -53,10 +59,13 @@ def find_dem(options: Options, folder: Path) -> Dem:
     return dem
 
 
-def is_global(choice: str, folder: Path) -> bool:
-    """Whether ``DEM`` asks for a global model, because it names one or because the user put no raster there."""
+def is_global(choice: str, folder: Path, geoid: str = "") -> bool:
+    """Whether ``DEM`` asks for a global model, because it names one or because the user put no raster there.
+
+    ``geoid`` is ``GEOID``: that file is not among the rasters.
+    """
     if choice == "auto":
-        return not _rasters(folder)
+        return not _rasters(folder, geoid)
     return choice.upper() in GLOBAL_MODELS and not (folder / choice).exists()
 
 
@@ -71,6 +80,7 @@ def provide_dem(
     datum: str = "auto",
     geoid: str = "",
     margin_deg: float = MARGIN_DEG,
+    fetch: bool = True,
 ) -> Dem:
     """The user's own DEM, or one of a global model around a box, with the geoid that its heights need.
 
@@ -91,6 +101,8 @@ def provide_dem(
         ``DEM_DATUM`` and ``GEOID``.
     margin_deg : float
         Added around the box where a model is fetched.
+    fetch : bool
+        Otherwise only what lies there is taken.
 
     Returns
     -------
@@ -102,7 +114,7 @@ def provide_dem(
     ProvisionError
         As `find_dem`; or if what is needed does not exist or cannot be had.
     """
-    if is_global(choice, folder):
+    if is_global(choice, folder, geoid):
         dem = provide_global_dem(
             choice,
             box,
@@ -112,14 +124,15 @@ def provide_dem(
             api_key=api_key,
             datum=datum,
             margin_deg=margin_deg,
+            fetch=fetch,
         )
         if geoid and dem.datum is not VerticalDatum.ELLIPSOID:
             dem = replace(dem, geoid=_existing(geoid, folder, "GEOID"))
     else:
-        path = _only_raster(folder) if choice == "auto" else _named(choice, folder)
+        path = _only_raster(folder, geoid) if choice == "auto" else _named(choice, folder)
         dem = _described(path, folder, datum, geoid)
     if dem.datum is VerticalDatum.EGM2008 and dem.geoid is None:
-        grid = provide_egm2008(folder / GEOIDS, fetcher=fetcher, base_url=services.egm2008)
+        grid = provide_egm2008(folder / GEOIDS, fetcher=fetcher, base_url=services.egm2008, fetch=fetch)
         return replace(dem, geoid=grid)
     return dem
 
@@ -136,14 +149,22 @@ def _described(path: Path, folder: Path, datum: str, geoid: str) -> Dem:
     return Dem(path=path, datum=found, geoid=_existing(geoid, folder, "GEOID") if geoid else None)
 
 
-def _rasters(folder: Path) -> list[Path]:
+def _rasters(folder: Path, geoid: str) -> list[Path]:
+    """Rasters in a folder that may be DEMs."""
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     # an ISCE or ENVI raster comes with a .vrt of its own
-    return [path for path in found if not (path.suffix == ".vrt" and path.with_suffix("") in found)]
+    found = [path for path in found if not (path.suffix == ".vrt" and path.with_suffix("") in found)]
+    return [path for path in found if not _is_geoid(path, folder, geoid)]
 
 
-def _only_raster(folder: Path) -> Path:
-    rasters = _rasters(folder)
+def _is_geoid(path: Path, folder: Path, geoid: str) -> bool:
+    if any(fnmatch(path.name.lower(), pattern) for pattern in _GEOID_NAMES):
+        return True
+    return bool(geoid) and (named := _found(geoid, folder)) is not None and path.resolve() == named
+
+
+def _only_raster(folder: Path, geoid: str) -> Path:
+    rasters = _rasters(folder, geoid)
     if len(rasters) == 1:
         return rasters[0]
     if not rasters:
@@ -162,9 +183,12 @@ def _named(text: str, folder: Path) -> Path:
 
 
 def _existing(text: str, folder: Path, key: str) -> Path:
-    path = Path(text).expanduser()
-    for candidate in (folder / path, path):
-        if candidate.is_file():
-            return candidate.resolve()
+    if path := _found(text, folder):
+        return path
     msg = f"{key}={text}: no such file, neither in {folder} nor from {Path.cwd()}"
     raise ProvisionError(msg, hint=f"mend {key}, or put the file in {folder}")
+
+
+def _found(text: str, folder: Path) -> Path | None:
+    path = Path(text).expanduser()
+    return next((candidate.resolve() for candidate in (folder / path, path) if candidate.is_file()), None)

@@ -13,6 +13,7 @@ from topsar.provision.dem_models import MODELS
 from topsar.provision.dem_opentopography import NothingButSea
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from topsar.provision.download import Answer, Fetcher
@@ -80,23 +81,24 @@ def _fetch(piece: Piece, *, fetcher: Fetcher, base_url: str) -> Path:
     box = BBox(west=piece.box.west + turn, south=piece.box.south, east=piece.box.east + turn, north=piece.box.north)
 
     def explain(answer: Answer) -> Exception | None:
-        return _missing(name, box, answer) if answer.status == 404 else None
+        return _missing(name, box, answer, fetcher.masked) if answer.status == 404 else None
 
     try:
         return fetcher.download(
             f"{base_url}/{name}/{name}.tif",
             piece.path,
             what=f"Copernicus tile {name}",
-            check=partial(check_piece, box=box, posting_deg=_POSTING_DEG),
+            check=partial(check_piece, box=box, posting_deg=_POSTING_DEG, masked=fetcher.masked),
             explain=explain,
         )
     except NothingButSea:
         return piece.path
 
 
-def _missing(name: str, box: BBox, answer: Answer) -> ProvisionError:
+def _missing(name: str, box: BBox, answer: Answer, masked: Callable[[str], str]) -> ProvisionError:
     if "NoSuchKey" not in answer.text:
-        msg = f"the Copernicus bucket is not where it was: asked for {name}, it says {plain_words(answer.text)!r}"
+        words = plain_words(answer.text, masked)
+        msg = f"the Copernicus bucket is not where it was: asked for {name}, it says {words!r}"
         return ProvisionError(msg, hint="try again later, or set OPENTOPO_API_KEY and take another model")
     if WITHHELD.intersects(box):
         msg = f"the Copernicus tile {name} is not public (Armenia and Azerbaijan), or is sea: which one is not known"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from rasterio.windows import Window as RasterWindow
 
-from topsar.errors import ProvisionError
+from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox
+from topsar.provision.dem_merge import opened
 from topsar.raster import read_geoid
 from topsar.raster.geoid import EGM96
 from topsar.raster.geotiff import GDAL_ERRORS, as_float32
@@ -31,7 +31,7 @@ _NEAR_EGM96_M = 1.5
 """The two geoids differ by about half a metre; a grid of something else by tens."""
 
 
-def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str) -> Path:
+def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str, fetch: bool = True) -> Path:
     """The EGM2008 grid in ``folder``, fetched if it is not there.
 
     Parameters
@@ -41,6 +41,8 @@ def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str) -> Path:
     fetcher : Fetcher
     base_url : str
         `Services.egm2008`.
+    fetch : bool
+        Otherwise only a grid that lies there is taken.
 
     Raises
     ------
@@ -48,12 +50,29 @@ def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str) -> Path:
         If it cannot be had, or is not that grid.
     """
     path = folder / GRID_NAME
+    if not fetch:
+        if found := fetched_egm2008(folder):
+            return found
+        msg = f"the EGM2008 geoid grid {path} has not been fetched yet"
+        raise NotFetchedError(msg, hint="a run fetches it; or set GEOID to a grid of yours", retryable=True)
     try:
         return fetcher.download(f"{base_url}/{GRID_NAME}", path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008)
     except ProvisionError as exc:
         msg = f"the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot be had: {exc.message}"
         hint = f"put {GRID_NAME} into {folder}, set GEOID to a grid of yours, or take an EGM96 model such as SRTMGL1"
         raise ProvisionError(msg, hint=hint, retryable=exc.retryable) from exc
+
+
+def fetched_egm2008(folder: Path) -> Path | None:
+    """The EGM2008 grid that was fetched into ``folder`` before, if it is whole."""
+    path = folder / GRID_NAME
+    if not path.is_file():
+        return None
+    try:
+        check_egm2008(path)
+    except ProvisionError:
+        return None
+    return path
 
 
 def check_egm2008(path: Path) -> None:
@@ -65,7 +84,7 @@ def check_egm2008(path: Path) -> None:
         If it is anything else.
     """
     try:
-        with rasterio.open(path) as dataset:
+        with opened(path) as dataset:
             _check_place(dataset, path)
             rows = [_row(dataset, row) for row in _SAMPLED_ROWS]
     except GDAL_ERRORS as exc:

@@ -20,13 +20,18 @@ from topsar.raster.dem import HIGHEST_M, LOWEST_M
 from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-MAX_POSTINGS = 1 << 29
-"""A larger DEM (2 GiB as float32) is not put together."""
+MAX_POSTINGS = 200_000_000
+"""A larger DEM is not put together: with what is known of its sea and voids, this one takes about 2.5 GB."""
+
+MOST_POSTINGS_OF_A_PIECE = 4
+"""A piece with more postings than so many times those asked for is not read."""
+
+_START_BYTES = 20_000
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SPACINGS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -46,8 +51,10 @@ class Piece:
     box: BBox
 
 
-def check_piece(path: Path, box: BBox, posting_deg: float) -> None:
+def check_piece(path: Path, box: BBox, posting_deg: float, masked: Callable[[str], str]) -> None:
     """Check that a file is a whole GeoTIFF of heights in longitude and latitude that covers ``box``, to one posting.
+
+    ``masked`` takes secrets out of what stands in a file that is none.
 
     Raises
     ------
@@ -55,12 +62,14 @@ def check_piece(path: Path, box: BBox, posting_deg: float) -> None:
         If it is anything else.
     """
     with path.open("rb") as stream:
-        start = stream.read(1000)
+        start = stream.read(_START_BYTES)
     if not start.startswith(_TIFF_MAGIC):
-        msg = f"what came for {edges(box)} is no GeoTIFF, but says {plain_words(start.decode('utf-8', 'replace'))!r}"
+        # half of what was read: a secret that begins in it ends in what was read, and is known for one
+        text = masked(start.decode("utf-8", "replace"))[: _START_BYTES // 2]
+        msg = f"what came for {edges(box)} is no GeoTIFF, but says {plain_words(text, masked)!r}"
         raise ProvisionError(msg, hint="try again later", retryable=True)
     try:
-        with _opened(path) as dataset:
+        with opened(path) as dataset:
             _check_place(dataset, box, posting_deg)
             for _, window in dataset.block_windows(1):
                 dataset.read(1, window=window)
@@ -69,7 +78,7 @@ def check_piece(path: Path, box: BBox, posting_deg: float) -> None:
         raise ProvisionError(msg, hint="try again", retryable=True) from exc
 
 
-def _opened(path: Path) -> Any:
+def opened(path: Path) -> Any:
     """A dataset; what lacks a position is refused by its caller, and needs no warning."""
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -95,6 +104,10 @@ def _check_place(dataset: Any, box: BBox, posting_deg: float) -> None:
     reached = BBox(west=got.west - x, south=got.south - y, east=got.east + x, north=got.north + y)
     if not reached.contains(box):
         msg = f"the GeoTIFF for {edges(box)} covers only {edges(got)}"
+        raise ProvisionError(msg, hint="try again, or take another DEM", retryable=True)
+    asked = (box.east - box.west) * (box.north - box.south) / posting_deg**2
+    if dataset.height * dataset.width > MOST_POSTINGS_OF_A_PIECE * asked:
+        msg = f"the GeoTIFF for {edges(box)} has {dataset.height} by {dataset.width} postings, many more than asked for"
         raise ProvisionError(msg, hint="try again, or take another DEM", retryable=True)
 
 
@@ -124,9 +137,7 @@ def merge(
     bands = [_Band.of(present, box, posting_deg) for row in rows if (present := [p for p in row if p.path.is_file()])]
     sample = min(bands, key=lambda band: band.dx, default=_Band((), posting_deg, posting_deg, box.west, box.north))
     grid = sample.grid(box)
-    if grid.rows * grid.columns > MAX_POSTINGS:
-        msg = f"a DEM of {grid.rows} by {grid.columns} postings for {edges(box)} is too large"
-        raise ProvisionError(msg, hint="process a smaller region, or take a coarser model such as SRTMGL3 or COP90")
+    require_size(grid.rows, grid.columns, box)
     canvas = _Canvas(grid)
     for band in bands:
         if band.dx == grid.dx:
@@ -135,6 +146,20 @@ def merge(
         else:
             canvas.draw_band(band)
     return canvas.heights, canvas.sea, grid
+
+
+def require_size(rows: int, columns: int, box: BBox) -> None:
+    """Refuse a DEM that is too large to put together.
+
+    Raises
+    ------
+    ProvisionError
+        If it has more than `MAX_POSTINGS`.
+    """
+    if rows * columns > MAX_POSTINGS:
+        msg = f"a DEM of {rows} by {columns} postings for {edges(box)} is too large: at most "
+        msg += f"{MAX_POSTINGS / 1e6:g} million are put together"
+        raise ProvisionError(msg, hint="set ROI to a smaller region, or take a coarser model such as SRTMGL3 or COP90")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +281,15 @@ def edges(box: BBox) -> str:
     return f"south {box.south:.2f}, north {box.north:.2f}, west {box.west:.2f}, east {box.east:.2f}"
 
 
-def plain_words(text: str, length: int = 160) -> str:
-    r"""The words of an answer in HTML or XML, on one line and not too many.
+def plain_words(text: str, masked: Callable[[str], str], length: int = 160) -> str:
+    r"""The words of an answer in HTML or XML, on one line and not too many, without the secrets in them.
 
     Examples
     --------
-    >>> plain_words("<error>\nError: API key required\n</error>")
+    >>> plain_words("<error>\nError: API key required\n</error>", str)
     'Error: API key required'
     """
     text = re.sub(r"<(style|script)\b.*?(</\1>|$)", " ", text, flags=re.DOTALL | re.IGNORECASE)
     words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-    words = "".join(letter for letter in words if letter.isprintable())
+    words = masked("".join(letter for letter in words if letter.isprintable()))  # half a secret is not known for one
     return words if len(words) <= length else words[: length - 3] + "..."

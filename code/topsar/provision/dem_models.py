@@ -121,6 +121,11 @@ def is_from_bucket(model: GlobalModel, box: BBox, api_key: str) -> bool:
     return model.name == KEYLESS and (not api_key or crosses_antimeridian(box))
 
 
+def has_square_postings(model: GlobalModel, box: BBox) -> bool:
+    """Whether columns lie as close as rows somewhere in a box: those of the Copernicus model do up to 50 degrees."""
+    return not model.name.startswith("COP") or (box.south < 50 and box.north > -50)
+
+
 def crosses_antimeridian(box: BBox) -> bool:
     """Whether a box that is centred within ±180 degrees reaches over the 180th meridian."""
     return box.west < -180 or box.east > 180

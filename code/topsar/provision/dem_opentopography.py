@@ -75,14 +75,14 @@ def _fetch(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str, api_
     def explain(answer: Answer) -> Exception | None:
         if answer.status == 204 or (answer.status == 200 and not answer.body):
             return NothingButSea(f"{model.name} has no land in {edges(piece.box)}")
-        return _refusal(model, piece.box, answer.status, plain_words(answer.text))
+        return _refusal(model, piece.box, answer.status, plain_words(answer.text, fetcher.masked))
 
     try:
         return fetcher.download(
             url,
             piece.path,
             what=f"{model.name} heights for {edges(piece.box)} from OpenTopography",
-            check=partial(check_piece, box=asked, posting_deg=model.posting_deg),
+            check=partial(check_piece, box=asked, posting_deg=model.posting_deg, masked=fetcher.masked),
             params=params,
             explain=explain,
         )

@@ -180,6 +180,10 @@ class Fetcher:
             raise errors[0]
         return [result for result in results if isinstance(result, Path)]
 
+    def learn(self, *secrets: str) -> None:
+        """Let nothing of these words be shown from now on."""
+        self._masker.learn(secrets)
+
     def masked(self, text: str) -> str:
         """The text with every secret replaced."""
         return self._masker.masked(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +17,12 @@ from requests.cookies import RequestsCookieJar
 from requests.utils import requote_uri
 
 from topsar import __version__
-from topsar.provision.failures import BROKEN, ONLINE, Answer, Failed, network_failure, refused
+from topsar.provision.failures import BROKEN, LONGEST_PAGE, ONLINE, Answer, Failed, excerpt, network_failure, refused
 
 MOST_REDIRECTS = 10
 LEAST_BYTES = 1024
 """A body that brings less than this within the time limit for reading is a connection that hangs."""
 CHUNK = 1 << 18
-ERROR_BYTES = 1 << 16
 CONFIDENTIAL = {"authorization", "cookie", "proxy-authorization"}
 CHECK_ADDRESS = "check the address of the service"
 
@@ -162,15 +160,16 @@ class Exchange:
         return Answer(status=response.status_code, url=url, headers=response.headers, body=body)
 
     def refused(self, response: requests.Response) -> Failed:
-        """The failure that an error status is."""
+        """The failure that an error status is; what answers a form is not quoted, as it may hold a token."""
         body = bytearray()
         with contextlib.suppress(Failed):  # the status says enough
             for piece in self.pieces(response):
                 body += piece
-                if len(body) >= ERROR_BYTES:
+                if len(body) >= LONGEST_PAGE:
                     break
-        answer = self.answer(response, bytes(body[:ERROR_BYTES]))
-        return refused(answer, self.place(response.url), response.reason or "", self._excerpt(answer.text))
+        answer = self.answer(response, bytes(body[:LONGEST_PAGE]))
+        said = "" if response.request.method == "POST" else excerpt(answer.text, self._masked)
+        return refused(answer, self.place(response.url), response.reason or "", said)
 
     def place(self, url: str) -> str:
         """Address without query and user, secrets masked."""
@@ -222,12 +221,6 @@ class Exchange:
         except ValueError as exc:
             msg = f"{self.place(url)} redirects to {self._masked(location)[:200]}: {exc}"
             raise Failed(msg, CHECK_ADDRESS) from exc
-
-    def _excerpt(self, text: str) -> str:
-        """The beginning of an error page, as a line of text."""
-        text = re.sub(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", self._masked(text[:8192]))
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        return text if len(text) <= 200 else text[:200] + "..."
 
     def _failure(self, exc: BaseException, url: str) -> Failed:
         host = urlsplit(url).hostname or ""

@@ -6,7 +6,7 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -19,6 +19,8 @@ BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.H
 ONLINE = "check that this machine is online, then try again"
 TRY_LATER = "the service has trouble of its own: try again later"
 WRONG = "try again later; if it stays so, look at what the service sends in a browser"
+LONGEST_PAGE = 1 << 16
+"""Characters of an error page that are looked at."""
 PASSING = {202, 408, 425, 429}
 """Beside 5xx, statuses after which the same request may succeed."""
 HINTS = {
@@ -87,7 +89,21 @@ def misfit(reason: str, *, spoiled: bool = False) -> Failed:
     return Failed(reason, WRONG, passing=True, spoiled=spoiled)
 
 
-def refused(answer: Answer, place: str, reason: str, excerpt: str) -> Failed:
+def excerpt(text: str, masked: Callable[[str], str], *, most: int = 200) -> str:
+    """How a page begins, as a line of text; secrets are replaced before it is cut, which could leave half of one.
+
+    Examples
+    --------
+    >>> excerpt("<html><h1>No   such file</h1>", str)
+    'No such file'
+    """
+    page = masked(text[:LONGEST_PAGE])[: LONGEST_PAGE // 8]
+    page = re.sub(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", page)
+    line = " ".join("".join(c if c.isprintable() else " " for c in page).split())
+    return line if len(line) <= most else line[:most] + "..."
+
+
+def refused(answer: Answer, place: str, reason: str, said: str) -> Failed:
     """The failure that an error status is.
 
     Parameters
@@ -95,16 +111,16 @@ def refused(answer: Answer, place: str, reason: str, excerpt: str) -> Failed:
     answer : Answer
     place : str
         Who said it.
-    reason, excerpt : str
+    reason, said : str
         What was said with the status, and in the body.
     """
     status, wait_s = answer.status, asked_pause(answer.headers.get("Retry-After", ""))
-    said = f"{place} answered {status} {reason or http.client.responses.get(status, '')}".rstrip()
-    said += f": {excerpt}" if excerpt else ""
-    said += f" (asks to wait {wait_s:.0f} s)" if wait_s else ""
+    told = f"{place} answered {status} {reason or http.client.responses.get(status, '')}".rstrip()
+    told += f": {said}" if said else ""
+    told += f" (asks to wait {wait_s:.0f} s)" if wait_s else ""
     passing = status in PASSING or status >= 500
     hint = HINTS.get(status, TRY_LATER if passing else "check what was asked for, and the address")
-    return Failed(said, hint, passing=passing, wait_s=wait_s, answer=answer)
+    return Failed(told, hint, passing=passing, wait_s=wait_s, answer=answer)
 
 
 def asked_pause(text: str) -> float:

@@ -1,9 +1,10 @@
 """A DEM of a region from a global height model, kept for whoever asks for the same region again.
 
 ``data/dem/provisioned`` holds ``<model>_<box>.tif`` for each box that was fetched, and under ``COP30`` the tiles of the
-Copernicus model. A box is served by the DEM of exactly that box, else by the smallest that covers it, by name among
-equals. Heights are the model's own, and the file says what they are measured from. Sea is at the height of the geoid:
-what the service has nothing for, tiles that do not exist, and voids that come to the shore. Other voids stay voids.
+Copernicus model. More is fetched than is asked of a DEM that lies there, so that one serves boxes that differ a little:
+first the DEM of the box that would be fetched, else the smallest that covers what is needed, by name among equals.
+Heights are the model's own, and the file says what they are measured from. Sea is at the height of the geoid: what the
+service has nothing for, tiles that do not exist, and voids whose rim is mostly shore. Other voids stay voids.
 """
 
 from __future__ import annotations
@@ -19,16 +20,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.errors import ProvisionError, TopsarError
+from topsar.errors import NotFetchedError, ProvisionError, TopsarError
 from topsar.model import BBox, Dem, VerticalDatum
 from topsar.provision.dem_copernicus import fetch_tiles
-from topsar.provision.dem_merge import edges, merge
-from topsar.provision.dem_models import BY_KEY, GlobalModel, crosses_antimeridian, is_from_bucket, wanted_models
+from topsar.provision.dem_merge import edges, merge, require_size
+from topsar.provision.dem_models import (
+    BY_KEY,
+    GlobalModel,
+    crosses_antimeridian,
+    has_square_postings,
+    is_from_bucket,
+    wanted_models,
+)
 from topsar.provision.dem_opentopography import fetch_parts
 from topsar.provision.failures import Failed
 from topsar.provision.partial import locked
 from topsar.raster import declared_datum, inspect, pixel_centres, read_geoid, require_cover, write_geotiff
-from topsar.raster.dem_voids import sea_among
+from topsar.raster.dem_voids import SHORE_M, sea_among
 from topsar.raster.geoid import EGM96
 
 if TYPE_CHECKING:
@@ -47,7 +55,15 @@ PROVISIONED = "provisioned"
 """Folder in ``data/dem``, so that what is fetched is not among the rasters that the user put there."""
 
 MARGIN_DEG = 0.15
-"""A summit of 9 km is seen that far from where it stands."""
+"""Fetched around a box."""
+
+LEAST_MARGIN_DEG = 0.10
+"""Asked of a DEM that lies there already: a summit of 9 km is displaced by less."""
+
+BOX_STEP_DEG = 0.25
+"""Edges of what is fetched lie on multiples of this."""
+
+_STRIP_ROWS = 256
 
 _CRS = {
     VerticalDatum.ELLIPSOID: "EPSG:4979",
@@ -69,6 +85,7 @@ def provide_global_dem(
     api_key: str = "",
     datum: str = "auto",
     margin_deg: float = MARGIN_DEG,
+    fetch: bool = True,
 ) -> Dem:
     """A DEM of a global model around a box: the one that lies here already, or fetched.
 
@@ -87,7 +104,9 @@ def provide_global_dem(
     datum : str
         ``DEM_DATUM``, which must not contradict the model.
     margin_deg : float
-        Added around the box, as far as the model reaches.
+        Added around the box, as far as the model reaches; `LEAST_MARGIN_DEG` of it must be in a DEM that lies there.
+    fetch : bool
+        Otherwise only a DEM that lies there is taken.
 
     Returns
     -------
@@ -102,15 +121,22 @@ def provide_global_dem(
     needed = _turned(box)
     models = _of_datum(datum, wanted_models(choice, needed, api_key))
     places = [(model, folder / PROVISIONED / _name(model, _grown(needed, margin_deg, model))) for model in models]
+    least_deg = min(margin_deg, LEAST_MARGIN_DEG)
     for model, path in places:
-        if (found := _lying(model, path)) is not None:
+        if (found := _lying(model, path, _reached(needed, least_deg, model), say=fetch)) is not None:
             return Dem(path=found, datum=model.datum)
     model, path = places[0]
     whole = _box_of(path)
+    if not fetch:
+        msg = f"the heights of {model.name} for {edges(whole)} have not been fetched yet"
+        raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
+    if has_square_postings(model, whole):  # how many there are is known before they come
+        rows = round((whole.north - whole.south) / model.posting_deg)
+        require_size(rows, round((whole.east - whole.west) / model.posting_deg), whole)
     if choice.lower() == "auto":
         _say_choice(model, needed, api_key)
     with _alone(path):
-        if (found := _lying(model, path)) is not None:  # somebody else has fetched it meanwhile
+        if (found := _lying(model, path, whole, say=False)) is not None:  # somebody else has fetched it meanwhile
             return Dem(path=found, datum=model.datum)
         if is_from_bucket(model, whole, api_key):
             tiles = fetch_tiles(whole, path.parent / model.name, fetcher=fetcher, base_url=services.copernicus_dem)
@@ -156,22 +182,28 @@ def _turned(box: BBox) -> BBox:
     return BBox(west=box.west + turn, south=box.south, east=box.east + turn, north=box.north)
 
 
-def _grown(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
-    """The box with its margin, on whole hundredths of a degree: a whole number of postings of every model."""
+def _reached(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
+    """The box with a margin, as far as the model and the world reach."""
     west, east = box.west - margin_deg, box.east + margin_deg
     if not crosses_antimeridian(box):
         west, east = max(west, -180.0), min(east, 180.0)
     south, north = max(box.south - margin_deg, model.south), min(box.north + margin_deg, model.north)
+    return BBox(west=west, south=south, east=east, north=north)
+
+
+def _grown(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
+    """What is fetched; `BOX_STEP_DEG` is a whole number of postings of every model."""
+    reached = _reached(box, margin_deg, model)
     return BBox(
-        west=_hundredths(west, math.floor),
-        south=_hundredths(south, math.floor),
-        east=_hundredths(east, math.ceil),
-        north=_hundredths(north, math.ceil),
+        west=_stepped(reached.west, math.floor),
+        south=_stepped(reached.south, math.floor),
+        east=_stepped(reached.east, math.ceil),
+        north=_stepped(reached.north, math.ceil),
     )
 
 
-def _hundredths(degrees: float, rounded: Callable[[float], int]) -> float:
-    return rounded(round(degrees * 100, 6)) / 100
+def _stepped(degrees: float, rounded: Callable[[float], int]) -> float:
+    return round(rounded(round(degrees / BOX_STEP_DEG, 6)) * BOX_STEP_DEG, 2)
 
 
 def _name(model: GlobalModel, box: BBox) -> str:
@@ -186,29 +218,33 @@ def _box_of(path: Path) -> BBox:
     return BBox(west=west, south=south, east=east, north=north)
 
 
-def _lying(model: GlobalModel, path: Path) -> Path | None:
-    """The sound DEM of the model that serves the box in a file's name, or None."""
-    box = _box_of(path)
+def _lying(model: GlobalModel, path: Path, box: BBox, *, say: bool) -> Path | None:
+    """The sound DEM of the model that covers a box, first the one at ``path``; with ``say``, others are warned of."""
     covering = []
     for other in path.parent.glob(f"{model.name}_*.tif"):
         if _NAME.fullmatch(other.name) and (extent := _box_of(other)).contains(box):
             area = (extent.east - extent.west) * (extent.north - extent.south)
             covering.append((other != path, area, other.name, other))
-    return next((found for *_, found in sorted(covering) if _is_sound(found, model)), None)
+    return next((found for *_, found in sorted(covering) if _is_sound(found, model, say=say)), None)
 
 
-def _is_sound(path: Path, model: GlobalModel) -> bool:
+def _is_sound(path: Path, model: GlobalModel, *, say: bool) -> bool:
+    problem = _problem(path, model)
+    if problem and say:
+        log.warning("%s is not used: %s", path, problem)
+    return not problem
+
+
+def _problem(path: Path, model: GlobalModel) -> str:
+    """Why a DEM that lies there is not used, or nothing."""
     dem = Dem(path=path, datum=model.datum)
     try:
         inspect(path)
         require_cover(dem, _box_of(path))
         datum = declared_datum(path)
     except TopsarError as exc:
-        log.warning("%s is not used: %s", path, exc.message)
-        return False
-    if datum is not model.datum:
-        log.warning("%s is not used: it does not say that its heights are above %s", path, model.datum.value)
-    return datum is model.datum
+        return exc.message
+    return "" if datum is model.datum else f"it does not say that its heights are above {model.datum.value}"
 
 
 @contextmanager
@@ -244,18 +280,27 @@ def _write(
 
 
 def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGrid, model: GlobalModel) -> None:
-    """Give the sea the height of the geoid; add the voids that are sea to it."""
-    voids = np.isnan(heights) & ~sea
-    if not sea.any() and not voids.any():
+    """Give the sea the height of the geoid, and so the voids that are sea."""
+    if not np.isnan(heights).any():
         return
-    level = _geoid_level(grid) if model.datum is VerticalDatum.ELLIPSOID else np.zeros((1, 1), np.float32)
-    if voids.any():
-        sea |= sea_among(voids, heights - level)
-    np.copyto(heights, level, where=sea)
+    shore = np.empty_like(sea)
+    for rows, level in _geoid_level(grid, model):
+        np.copyto(heights[rows], level, where=sea[rows])
+        shore[rows] = np.abs(heights[rows] - level) <= SHORE_M
+    voids = np.isnan(heights)
+    if not voids.any():
+        return
+    found = sea_among(voids, shore)
+    sea |= found
+    for rows, level in _geoid_level(grid, model):
+        np.copyto(heights[rows], level, where=found[rows])
 
 
-def _geoid_level(grid: GeoGrid) -> NDArray[np.float32]:
-    """Height of the EGM96 geoid above the ellipsoid at every pixel."""
-    geoid = read_geoid(EGM96, grid.bbox)
-    longitude, latitude = pixel_centres(grid)
-    return geoid.at(longitude, latitude)
+def _geoid_level(grid: GeoGrid, model: GlobalModel) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Height of the geoid in the model, some rows at a time: EGM96 for heights above the ellipsoid."""
+    geoid = read_geoid(EGM96, grid.bbox) if model.datum is VerticalDatum.ELLIPSOID else None
+    for first in range(0, grid.rows, _STRIP_ROWS):
+        count = min(_STRIP_ROWS, grid.rows - first)
+        strip = replace(grid, north=grid.north - first * grid.dy, rows=count)
+        level = np.zeros((1, 1), np.float32) if geoid is None else geoid.at(*pixel_centres(strip))
+        yield slice(first, first + count), level

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from topsar.errors import ProvisionError, SettingsError
+from topsar.errors import NotFetchedError, ProvisionError, SettingsError
+from topsar.model import BBox
 from topsar.provision.dem import find_dem, is_global, provide_dem
 from topsar.provision.download import Fetcher
 from topsar.provision.earthdata import find_credentials
@@ -18,15 +19,17 @@ from topsar.provision.slc_download import provide_scenes
 from topsar.provision.slc_search import search_granules
 
 if TYPE_CHECKING:
-    from topsar.model import BBox, Dem, Direction, OrbitFile, Pair
+    from topsar.model import Dem, Direction, OrbitFile, Pair
     from topsar.pairing import Slice
     from topsar.pairs_file import PairLine
     from topsar.provision.earthdata import Credentials
     from topsar.settings import Settings
 
 GIGABYTE = 1_000_000_000
+_ANYWHERE = BBox(west=-180.0, south=-90.0, east=180.0, north=90.0)
+"""The box of a DEM that is taken as it is."""
 Orbits = Mapping[str, "OrbitFile | None"]
-Footprint = Callable[[Sequence["Pair"], Orbits], "BBox | None"]
+Footprint = Callable[[Sequence["Pair"], Orbits], "BBox"]
 """The box that a DEM for some pairs must cover."""
 
 
@@ -64,27 +67,29 @@ def find_inputs(lines: Sequence[PairLine], settings: Settings, footprint: Footpr
     return Found(listed=listed, orbits=orbits, dem=known_dem(settings, lambda: footprint(pairs, orbits)))
 
 
-def known_dem(settings: Settings, find_box: Callable[[], BBox | None]) -> Dem:
+def known_dem(settings: Settings, find_box: Callable[[], BBox]) -> Dem:
     """The DEM that is there, or was fetched before for this box.
 
     Raises
     ------
+    NotFetchedError
+        If a run would have to fetch it.
     ProvisionError
         If there is none.
     """
     folder = settings.data.resolve() / "dem"
-    if not is_global(settings.dem, folder) or (box := find_box()) is None:
+    if not is_global(settings.dem, folder, settings.geoid):
         return find_dem(settings.options, folder)
-    return _provide_dem(settings, box, Fetcher(offline=True), Services())
+    return _provide_dem(settings, find_box(), Fetcher(offline=True), Services(), fetch=False)
 
 
 def _none_usable(listed: Sequence[ListedPair]) -> ProvisionError:
-    problems = list(dict.fromkeys(one.problem.message for one in listed if one.problem))
+    problems = dict.fromkeys(text for one in listed if one.problem for text in one.problem.message.split("; "))
     hint = next((one.problem.hint for one in listed if one.problem), "")
     return ProvisionError("\n  ".join(["no pair can be processed:", *problems]), hint=hint)
 
 
-def _provide_dem(settings: Settings, box: BBox, fetcher: Fetcher, services: Services) -> Dem:
+def _provide_dem(settings: Settings, box: BBox, fetcher: Fetcher, services: Services, *, fetch: bool) -> Dem:
     return provide_dem(
         settings.dem,
         box,
@@ -94,6 +99,7 @@ def _provide_dem(settings: Settings, box: BBox, fetcher: Fetcher, services: Serv
         api_key=settings.opentopo_api_key.get_secret_value().strip(),
         datum=settings.dem_datum,
         geoid=settings.geoid,
+        fetch=fetch,
     )
 
 
@@ -139,12 +145,12 @@ def provide_inputs(lines: Sequence[PairLine], settings: Settings, services: Serv
         now=datetime.now(timezone.utc),
         offline=settings.offline,
     )
-    box = footprint(pairs, orbits)
-    if box is None and not pairs:
-        raise _none_usable(listed)
-    if box is None:  # the engine says what it has against each
-        return Found(listed=listed, orbits=orbits, dem=find_dem(settings.options, data / "dem"))
-    dem = _provide_dem(settings, box, fetcher, services)
+    box = _ANYWHERE
+    if is_global(settings.dem, data / "dem", settings.geoid):
+        if not pairs:
+            raise _none_usable(listed)
+        box = footprint(pairs, orbits)
+    dem = _provide_dem(settings, box, fetcher, services, fetch=True)
     return Found(listed=listed, orbits=orbits, dem=dem)
 
 
@@ -193,14 +199,24 @@ def describe_missing(lines: Sequence[PairLine], settings: Settings, footprint: F
     pairs = pairs_of(find_pairs(lines, data / "raw"))
     orbits = find_pass_orbits(pairs, data / "orbit_data")
     missing += [f"orbit of {name}" for name, orbit in orbits.items() if orbit is None]
-    if is_global(settings.dem, data / "dem"):
-        try:
-            known_dem(settings, lambda: footprint(pairs, orbits))
-        except ProvisionError:
-            key = settings.opentopo_api_key.get_secret_value()
-            auto = "SRTMGL1" if key else "COP30, because OPENTOPO_API_KEY is not set"
-            missing.append(f"height model {auto if settings.dem == 'auto' else settings.dem.upper()}")
+    if is_global(settings.dem, data / "dem", settings.geoid) and not _has_dem(settings, pairs, orbits, footprint):
+        key = settings.opentopo_api_key.get_secret_value()
+        auto = "SRTMGL1" if key else "COP30, because OPENTOPO_API_KEY is not set"
+        missing.append(f"height model {auto if settings.dem == 'auto' else settings.dem.upper()}")
     return tuple(missing)
+
+
+def _has_dem(settings: Settings, pairs: Sequence[Pair], orbits: Orbits, footprint: Footprint) -> bool:
+    """Whether nothing has to be fetched for heights, be it because fetching could not help."""
+    if not pairs:
+        return False
+    try:
+        known_dem(settings, lambda: footprint(pairs, orbits))
+    except NotFetchedError:
+        return False
+    except ProvisionError:
+        return True
+    return True
 
 
 def earthdata_account(settings: Settings) -> Credentials | None:

@@ -23,7 +23,8 @@ _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _ANYONES = re.compile(
     r"(?<=://)[^/\s@?#'\"<>]+(?=@)"
     rf"|(?<=[?&;])((?:{_NAMES}|code|state|policy|sig(?:nature)?|x-amz-[a-z-]+|awsaccesskeyid)=)[^&\s'\"<>]+"
-    r"|(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic)\s+)?)[^\s'\"]+",
+    r"|(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic)\s+)?)[^\s'\"]+"
+    rf"|((?<=['\"])(?:{_NAMES})\\?['\"]\s*:\s*\\?['\"])[^\s'\"]+",
     re.IGNORECASE,
 )
 _BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-%"
@@ -56,7 +57,7 @@ class Masker:
             for piece in after:  # what stands around a secret inside base64 goes with it
                 text = text.rstrip(_BASE64) + MASK + piece.lstrip(_BASE64 + "=")
             text = self._plain.sub(MASK, text)
-        return _ANYONES.sub(lambda match: (match[1] or match[2] or "") + MASK, text)
+        return _ANYONES.sub(lambda match: (match[1] or match[2] or match[3] or "") + MASK, text)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """From now on, mask these too, where they are long enough to be told from other words."""

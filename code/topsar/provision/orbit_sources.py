@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import threading
 import xml.etree.ElementTree as ET
@@ -20,10 +21,12 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
+from zipfile import is_zipfile
 
 from topsar.errors import ProvisionError, TopsarError
 from topsar.model import OrbitFile, OrbitSource
 from topsar.provision.exchange import redirected
+from topsar.provision.failures import excerpt
 from topsar.raster import write_json
 from topsar.sentinel1 import parse_orbit_name, read_orbit
 
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 LISTING_LIFE = {OrbitSource.PRECISE: timedelta(days=1), OrbitSource.RESTITUTED: timedelta(hours=1)}
 """How long a listing is used again: precise orbits appear once a day, restituted ones every hour and a half."""
 MOST_PAGES = 200
+_GLANCE = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -100,6 +104,30 @@ def prove_orbit(path: Path, name: str, flown: Pass) -> None:
         read_orbit(named, flown.start, flown.stop)
 
 
+def glance_at_orbit(path: Path) -> None:
+    """See whether a file begins and ends as orbit files do; a day of state vectors is not read for it.
+
+    Raises
+    ------
+    ProvisionError
+        Where it does not, or cannot be read.
+    """
+    try:
+        if path.suffix == ".zip":
+            is_whole = is_zipfile(path)  # its directory stands at the end
+        else:
+            with path.open("rb") as file:
+                first = file.read(_GLANCE)
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _GLANCE))
+                is_whole = b"<Earth_Explorer_File" in first and b"</Earth_Explorer_File" in file.read()
+    except OSError as exc:
+        msg = f"{path.name}: cannot be read ({exc.strerror})"
+        raise ProvisionError(msg, hint="make it readable, or remove it") from exc
+    if not is_whole:
+        msg = f"{path.name}: no orbit file, or a part of one"
+        raise ProvisionError(msg, hint="download the orbit file again")
+
+
 class SceneService:
     """ASF's service that answers a scene's name with the address of the best orbit file in its bucket."""
 
@@ -126,7 +154,7 @@ class SceneService:
         url = _target(answer) if answer.status in _REDIRECTS else answer.url
         file = file_named(unquote(PurePosixPath(urlsplit(url).path).name), self._folder)
         if file is None:
-            msg = f"it answered with something that is no orbit file: {excerpt(answer)}"
+            msg = f"it answered with something that is no orbit file: {beginning(answer, self._fetcher)}"
             raise ProvisionError(msg, hint="try again later")
         return [Offer(file=file, url=url)]
 
@@ -240,7 +268,7 @@ def _pages(fetcher: Fetcher, url: str, prefix: str) -> Iterator[list[tuple[str, 
     last = ""
     for _ in range(MOST_PAGES):
         answer = fetcher.ask(f"{url}/", what=f"the listing of {prefix}", params=params)
-        page = _listing_page(answer)
+        page = _listing_page(answer, fetcher)
         contents = page.findall("{*}Contents")
         keys = [entry.findtext("{*}Key") or "" for entry in contents]
         yield [(PurePosixPath(key).name, *_evidence(entry)) for key, entry in zip(keys, contents, strict=True)]
@@ -258,14 +286,14 @@ def _pages(fetcher: Fetcher, url: str, prefix: str) -> Iterator[list[tuple[str, 
     raise ProvisionError(msg, hint="try again later")
 
 
-def _listing_page(answer: Answer) -> ET.Element:
+def _listing_page(answer: Answer, fetcher: Fetcher) -> ET.Element:
     try:
         page = ET.fromstring(answer.body)
     except (ET.ParseError, ValueError, LookupError) as exc:
         msg = f"its listing is not well-formed XML ({exc})"
         raise ProvisionError(msg, hint="try again later", retryable=True) from exc
     if page.tag.rpartition("}")[2] != "ListBucketResult":
-        msg = f"it answered with something that is no listing: {excerpt(answer)}"
+        msg = f"it answered with something that is no listing: {beginning(answer, fetcher)}"
         raise ProvisionError(msg, hint="try again later")
     return page
 
@@ -283,6 +311,6 @@ def file_named(name: str, folder: Path) -> OrbitFile | None:
         return None
 
 
-def excerpt(answer: Answer) -> str:
-    """How an answer begins, on one line."""
-    return repr(" ".join(answer.text[:400].split())[:60])
+def beginning(answer: Answer, fetcher: Fetcher) -> str:
+    """How an answer begins, to be quoted."""
+    return repr(excerpt(answer.text, fetcher.masked, most=60))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from topsar.errors import ProvisionError, TopsarError
 from topsar.model import OrbitSource
 from topsar.provision.data_space import DataSpace
-from topsar.provision.orbit_sources import Bucket, Offer, Pass, SceneService, Source, prove_orbit
+from topsar.provision.orbit_sources import Bucket, Offer, Pass, SceneService, Source, glance_at_orbit, prove_orbit
 from topsar.raster import write_json
 from topsar.sentinel1 import choose_orbit, find_orbits
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 3
 """Passes provided side by side: the Copernicus Data Space allows four connections."""
 PRECISE_AFTER = timedelta(days=20)
-"""Age of a pass before which there is no precise orbit of it."""
+"""Age of a pass before which a precise orbit is not asked for where a restituted one is there already."""
 ASK_AGAIN_AFTER = timedelta(days=1)
 """Pause after which a better orbit is asked for again."""
 MARGINS = (timedelta(seconds=60), timedelta(seconds=5))
@@ -40,11 +40,13 @@ FAILURES = 3
 SAME_PASS = timedelta(minutes=10)
 """Scenes of a satellite that are no further apart are slices of one pass."""
 NOTES = ".orbits.json"
-"""What is known of the files in the folder, and when a better one was asked for last."""
+"""What is known of the files in the folder, and when nobody had a better one."""
 
 
 def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile | None]:
     """The best orbit file for every scene's pass; None where only the annotation's vectors are left.
+
+    Files that are plainly none, or were cut off, are passed over with a warning.
 
     Parameters
     ----------
@@ -58,9 +60,10 @@ def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile
         By scene name.
     """
     files = find_orbits(folder) if folder.is_dir() else ()
+    notes = _Notes(folder)
     chosen: dict[str, OrbitFile | None] = {}
     for flown in _passes(pairs):
-        best = choose_orbit(files, flown.mission, flown.start, flown.stop)
+        best = _best_sound(files, flown, notes.glance)
         if best is None:
             _warn_of_annotation(flown, f"no orbit file in {folder} covers it")
         chosen.update(dict.fromkeys(flown.scenes, best))
@@ -112,9 +115,10 @@ def provide_orbits(
         chosen.update(dict.fromkeys(flown.scenes, provider.provide(flown)))
         return folder
 
-    fetcher.download_all([partial(provide, flown) for flown in _passes(pairs)], at_once=AT_ONCE)
-    space.close()
-    provider.notes.save()
+    with ExitStack() as at_the_end:  # also of an interrupted run
+        at_the_end.callback(space.close)
+        at_the_end.callback(provider.notes.save)
+        fetcher.download_all([partial(provide, flown) for flown in _passes(pairs)], at_once=AT_ONCE)
     return chosen
 
 
@@ -136,6 +140,20 @@ def _warn_of_annotation(flown: Pass, why: str) -> None:
     log.warning("%s: %s; the annotation's own orbit is used, decimetres less exact", flown, why)
 
 
+def _best_sound(files: Iterable[OrbitFile], flown: Pass, prove: Callable[[OrbitFile, Pass], None]) -> OrbitFile | None:
+    """The best file of a pass with which nothing is wrong."""
+    left = list(files)
+    while best := choose_orbit(left, flown.mission, flown.start, flown.stop):
+        try:
+            prove(best, flown)
+        except ProvisionError as exc:
+            log.warning("%s: the file is passed over: %s", flown, exc.message)
+            left.remove(best)
+        else:
+            return best
+    return None
+
+
 def _reaches(file: OrbitFile, flown: Pass, margin: timedelta) -> bool:
     return file.mission == flown.mission and file.start <= flown.start - margin and flown.stop + margin <= file.stop
 
@@ -152,7 +170,7 @@ class _Provider:
 
     def provide(self, flown: Pass) -> OrbitFile | None:
         """The best orbit file of a pass."""
-        here = self._here(flown)
+        here = _best_sound(self._files, flown, self.notes.prove)
         reasons: dict[str, str] = {}
         fetched = next((file for kind in self._wanted(flown, here) if (file := self._get(flown, kind, reasons))), None)
         best = fetched or here
@@ -163,28 +181,14 @@ class _Provider:
             log.warning("%s: %s reaches less than a minute beyond the pass", flown, best.path.name)
         return best
 
-    def _here(self, flown: Pass) -> OrbitFile | None:
-        """The best sound file in the folder."""
-        files = list(self._files)
-        while best := choose_orbit(files, flown.mission, flown.start, flown.stop):
-            try:
-                self.notes.prove(best, flown)
-            except ProvisionError as exc:
-                log.warning("%s: the file is passed over: %s", flown, exc.message)
-                files.remove(best)
-            else:
-                return best
-        return None
-
     def _wanted(self, flown: Pass, here: OrbitFile | None) -> tuple[OrbitSource, ...]:
-        """What to ask for."""
-        if not self._sources or (here is not None and here.source is OrbitSource.PRECISE):
+        """What to ask for, the better first."""
+        if not self._sources:
             return ()
-        kinds = () if here else (OrbitSource.RESTITUTED,)
-        if self._now - flown.stop < PRECISE_AFTER or (here and self.notes.asked_lately(flown, self._now)):
-            return kinds
-        self.notes.ask(flown, self._now)
-        return (OrbitSource.PRECISE, *kinds)
+        if here is None:
+            return OrbitSource.PRECISE, OrbitSource.RESTITUTED
+        is_settled = here.source is OrbitSource.PRECISE or self._now - flown.stop < PRECISE_AFTER
+        return () if is_settled or self.notes.found_none_lately(flown, self._now) else (OrbitSource.PRECISE,)
 
     def _get(self, flown: Pass, kind: OrbitSource, reasons: dict[str, str]) -> OrbitFile | None:
         """A file of a kind: a good margin before a small one, then the sources in order, then the newest."""
@@ -202,6 +206,8 @@ class _Provider:
                     if source.name not in self._given_up and self._fetch(source, offer, flown, reasons):
                         log.info("%s: %s from %s", flown, offer.name, source.name)
                         return offer.file
+        if kind is OrbitSource.PRECISE and not any(found.values()) and self._given_up.keys().isdisjoint(found):
+            self.notes.found_none(flown, self._now)
         return None
 
     def _find(self, source: Source, flown: Pass, kind: OrbitSource, reasons: dict[str, str]) -> list[Offer]:
@@ -238,7 +244,7 @@ class _Provider:
 
 
 class _Notes:
-    """Remembers in the folder which files were proven, so that each is read once, and when better ones were sought."""
+    """Remembers in the folder which files were proven, so that each is read once, and when nobody had better ones."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NOTES
@@ -255,16 +261,21 @@ class _Notes:
             prove_orbit(file.path, file.path.name, flown)
             self.remember(file, flown)
 
+    def glance(self, file: OrbitFile, flown: Pass) -> None:
+        """See whether this may be an orbit file, unless it was proven before."""
+        if self._proven.get(_key(file, flown)) != _evidence(file.path):
+            glance_at_orbit(file.path)
+
     def remember(self, file: OrbitFile, flown: Pass) -> None:
         """Take this file as proven."""
         self._proven[_key(file, flown)] = _evidence(file.path)
 
-    def ask(self, flown: Pass, now: datetime) -> None:
-        """Remember that a precise orbit is asked for."""
+    def found_none(self, flown: Pass, now: datetime) -> None:
+        """Remember that every source was asked for a precise orbit, and none had one."""
         self._asked[str(flown)] = now.isoformat()
 
-    def asked_lately(self, flown: Pass, now: datetime) -> bool:
-        """Whether a precise orbit was asked for within a day."""
+    def found_none_lately(self, flown: Pass, now: datetime) -> bool:
+        """Whether nobody had a precise orbit within the last day."""
         try:
             return timedelta(0) <= now - datetime.fromisoformat(self._asked[str(flown)]) < ASK_AGAIN_AFTER
         except (KeyError, TypeError, ValueError):
@@ -274,10 +285,13 @@ class _Notes:
         """Write what is new; a folder that cannot be written costs no more than asking and reading again."""
         if self._text() != self._before:
             with suppress(TopsarError):
-                write_json(self._path, {"proven": self._proven, "asked": self._asked})
+                write_json(self._path, self._known())
+
+    def _known(self) -> dict[str, Any]:
+        return {"proven": dict(self._proven), "asked": dict(self._asked)}  # threads of an interrupted run may add more
 
     def _text(self) -> str:
-        return json.dumps([self._proven, self._asked], sort_keys=True)
+        return json.dumps(self._known(), sort_keys=True)
 
 
 def _key(file: OrbitFile, flown: Pass) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import zipfile
 import zlib
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 2
 USUAL_BYTES = 5_000_000_000
 """What a scene is taken to need whose size the catalogue does not tell."""
+_ARCHIVE = re.compile(r"https://[a-z0-9.-]+\.(?:asf\.alaska\.edu|earthdatacloud\.nasa\.gov)(?::443)?/.*", re.IGNORECASE)
+"""Addresses that a token is sent to; names of other letters may be read in two ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +169,14 @@ def _job(
 
 
 def _require_safe(one: Granule, services: Services) -> None:
-    """A token travels encrypted, unless the catalogue itself is asked in the clear (a server on this machine)."""
-    if urlsplit(one.url).scheme != "https" and urlsplit(services.asf_search).scheme == "https":
-        msg = f"{one.name}: the catalogue names an address without encryption, {one.url}"
-        raise ProvisionError(msg, hint="download the scene yourself and put it into data/raw")
+    """A token goes to the archive alone and encrypted, unless the catalogue is asked in the clear (on this machine)."""
+    if urlsplit(services.asf_search).scheme != "https" or _ARCHIVE.fullmatch(one.url):
+        return
+    scheme, _, rest = one.url.partition("://")
+    host = re.split(r"[/\\?#]", rest)[0].rpartition("@")[2]
+    what = f"a host that is not the archive's, {host!r}" if scheme == "https" else "an address without encryption"
+    msg = f"{one.name}: the catalogue names {what}; no Earthdata token is sent there"
+    raise ProvisionError(msg, hint="download the scene yourself and put it into data/raw")
 
 
 def _check(part: Path, one: Granule) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import re
 import time
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException, RetryError
+from requests.exceptions import JSONDecodeError, RequestException, RetryError
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from topsar.errors import ProvisionError
@@ -195,10 +197,14 @@ def _search(services: Services, backoff_s: float, **options: Any) -> tuple[Granu
         msg = f"the catalogue at {services.asf_search} refused the search: {_reason(exc)}"
         hint = "check the box and the dates; if they are right, asf_search may be too old"
         raise ProvisionError(msg, hint=hint) from exc
-    except (asf_search.ASFSearchError, RequestException, AttributeError, LookupError, TypeError, ValueError) as exc:
-        msg = f"the catalogue at {services.asf_search} did not answer the search: {_reason(exc)}"
-        hint = "try again later, or put the products into data/raw yourself"
+    except (json.JSONDecodeError, JSONDecodeError) as exc:
+        msg = f"the catalogue at {services.asf_search} answered with something that is no JSON"
+        hint = "try again later; behind a captive portal, log in to the network first"
         raise ProvisionError(msg, hint=hint, retryable=True) from exc
+    except asf_search.ASFSearchError as exc:
+        raise _unanswered(services, _reason(exc)) from exc
+    except (RequestException, HTTPError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise _unanswered(services, type(exc).__name__) from None  # its words may hold a proxy's password
     return tuple(sorted(granules, key=lambda granule: (granule.slice.start, granule.name)))
 
 
@@ -220,10 +226,13 @@ def _insist(services: Services, backoff_s: float, options: Mapping[str, Any]) ->
             time.sleep(backoff_s * 2 ** (failures - 1))
 
 
+def _unanswered(services: Services, why: str) -> ProvisionError:
+    msg = f"the catalogue at {services.asf_search} did not answer the search: {why}"
+    return ProvisionError(msg, hint="try again later, or put the products into data/raw yourself", retryable=True)
+
+
 def _reason(exc: Exception) -> str:
-    """What went wrong, without the internals of the connection."""
-    if isinstance(exc, RequestException) and not isinstance(exc, ValueError):
-        return type(exc).__name__
+    """What the catalogue said, as far as `asf_search` repeats it."""
     return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
 
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 SHORE_M = 10.0
-"""A hole whose rim comes this near to the geoid somewhere is sea."""
+"""Heights this near to that of the geoid are a shore."""
+
+SHORE_SHARE = 0.5
+"""A hole is sea where so much of its rim is a shore; a void on a slope may touch one."""
 
 _NEIGHBOURS = np.ones((3, 3), bool)
+_STRIP_ROWS = 256
 
 
-def sea_among(voids: NDArray[np.bool_], above_geoid_m: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of the voids are sea: connected holes with a shore, and a hole that fills the whole raster.
+def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the voids are sea: connected holes most of whose rim is a shore, and one that fills the whole raster.
+
+    The edge of the raster is no part of a rim.
 
     Parameters
     ----------
     voids : (rows, columns) bool
-    above_geoid_m : (rows, columns) float32
-        Heights above the geoid; what stands in the voids does not matter.
+    shore : (rows, columns) bool
+        Heights within `SHORE_M` of the geoid; what stands in the voids does not matter.
 
     Returns
     -------
@@ -28,20 +36,37 @@ def sea_among(voids: NDArray[np.bool_], above_geoid_m: NDArray[np.float32]) -> N
     Examples
     --------
     >>> heights = np.array([[900, 900, 900, 3, 0], [900, 0, 900, 2, 0]], np.float32)
-    >>> sea_among(heights == 0, heights).astype(int)
+    >>> sea_among(heights == 0, heights <= SHORE_M).astype(int)
     array([[0, 0, 0, 0, 1],
            [0, 0, 0, 0, 1]])
     """
-    holes, count = ndimage.label(voids, structure=_NEIGHBOURS)
-    if count == 0:
-        return voids.copy()
-    near_geoid = ~voids & (np.abs(above_geoid_m) <= SHORE_M)
-    is_sea = np.zeros(count + 1, bool)
-    is_sea[np.unique(holes[ndimage.binary_dilation(near_geoid, _NEIGHBOURS)])] = True
+    holes = np.empty(voids.shape, np.int32)
+    count = ndimage.label(voids, structure=_NEIGHBOURS, output=holes)
+    rim, near = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    starts = range(0, len(voids), _STRIP_ROWS)
+    for first in starts:
+        inner, outer = slice(first, first + _STRIP_ROWS), slice(max(first - 1, 0), first + _STRIP_ROWS)
+        for part, axis in ((outer, 0), (inner, 1)):
+            for hole, is_shore in _rims(holes[part], shore[part], axis):
+                rim += np.bincount(hole, minlength=count + 1)
+                near += np.bincount(hole[is_shore], minlength=count + 1)
+    is_sea = near >= SHORE_SHARE * rim
     is_sea[0] = False
-    if count == 1 and voids.all():
-        is_sea[1] = True
-    return is_sea[holes]
+    sea = np.empty_like(voids)
+    for first in starts:  # an index of the whole raster would take eight bytes for each posting
+        rows = slice(first, first + _STRIP_ROWS)
+        sea[rows] = is_sea[holes[rows]]
+    return sea
+
+
+def _rims(
+    holes: NDArray[np.int32], shore: NDArray[np.bool_], axis: int
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
+    """Edges of holes along one direction: number of the hole, and whether there is shore on the other side."""
+    one, other = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+    for inside, outside in ((one, other), (other, one)):
+        edge = (holes[inside] > 0) & (holes[outside] == 0)
+        yield holes[inside][edge], shore[outside][edge]
 
 
 def fill_nearest(heights_m: NDArray[np.float32]) -> None:

@@ -22,7 +22,7 @@ from rasterio.warp import reproject
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.dem import HeightField, open_dem
-from topsar.raster.dem_voids import fill_nearest, sea_among
+from topsar.raster.dem_voids import SHORE_M, fill_nearest, sea_among
 from topsar.raster.files import atomic_path, write_text
 from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS
@@ -136,7 +136,7 @@ def _fill_voids(heights_m: NDArray[np.float32], x: _Axis, y: _Axis, dem: Dem) ->
     if not voids.any():
         return
     undulation = _undulation(x, y, dem)
-    sea = sea_among(voids, heights_m - undulation)
+    sea = sea_among(voids, np.abs(heights_m - undulation) <= SHORE_M)
     heights_m[sea] = undulation[sea]
     if missing := int(np.isnan(heights_m).sum()):
         log.warning("%s: %d voids on land were given the height of the nearest pixel that has one", dem.path, missing)

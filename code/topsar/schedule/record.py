@@ -211,6 +211,10 @@ class Recorder:
     def end(self, how: str) -> None:
         """Note that the run is over."""
         self._append(End(at_s=self.now_s, how=how))
+        self.close()
+
+    def close(self) -> None:
+        """Write no more."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -25,7 +25,7 @@ class NativeEngine:
     name = "native"
     version = VERSION
 
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox | None:
+    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
         """The box that a DEM for these pairs must cover."""
         from topsar.engines.native.match import find_footprint
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -181,23 +180,37 @@ class Survey:
         return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
 
 
-def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox | None:
+def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
     """The box around all ground that the bursts of these pairs may show, within the region of interest; no DEM needed.
 
-    Bursts are outlined on the lowest and on the highest ground there is. None where no pair can be run.
+    Bursts are outlined on the lowest and on the highest ground there is.
+
+    Raises
+    ------
+    ProvisionError
+        If no pair can be run, with the reason of each.
     """
     boxes: list[BBox] = []
+    reasons: dict[str, None] = {}
     for pair in pairs:
-        with contextlib.suppress(TopsarError):  # told when the pair is planned
+        try:
             check_pair(pair)
             polarisation = choose_polarisation(pair, options.polarization)
             for scene in {scene.name: scene for scene in (*pair.reference, *pair.secondary)}.values():
                 orbit = OrbitChoice(file=orbits[scene.name], scenes=(scene,)).load(scene.swaths[0], polarisation)
                 bursts = [b for swath in options.swaths for b in pass_bursts((scene,), swath, polarisation)]
-                boxes += [not_across_180(box_of(*outline(b, orbit, ALL_HEIGHTS_M)), pair.id) for b in bursts]
-    if options.roi is not None:
-        boxes = [inside for box in boxes if (inside := box.intersection(options.roi)) is not None]
-    return union(boxes) if boxes else None
+                found = [not_across_180(box_of(*outline(b, orbit, ALL_HEIGHTS_M)), pair.id) for b in bursts]
+                inside = [options.roi.intersection(box) if options.roi else box for box in found]
+                boxes += [box for box in inside if box is not None]
+                if not any(inside):
+                    where = "lies in the region of interest" if options.roi else f"is of {', '.join(options.swaths)}"
+                    reasons[f"{scene.name}: no burst {where}"] = None
+        except TopsarError as exc:
+            reasons[exc.message] = None
+    if boxes:
+        return union(boxes)
+    msg = "\n  ".join(["no pair can be processed:", *reasons])
+    raise ProvisionError(msg, hint="check ROI, SWATHS and POLARIZATION, and the lines of pairs.txt")
 
 
 def check_pair(pair: Pair) -> None:

@@ -1,0 +1,445 @@
+"""Inputs of a list of pairs, fetched from servers on this machine that speak the contracts of the real services."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dry_data import DAYS, dry_data, dry_recipe
+from topsar.engines import get_engine
+from topsar.errors import NotFetchedError, ProvisionError
+from topsar.model import BBox, OrbitSource, Pair, VerticalDatum
+from topsar.pairs_file import PairLine, read_pairs
+from topsar.provision import Found, Services, describe_missing, find_inputs, known_dem, provide_inputs
+from topsar.raster import read_geotiff
+from topsar.settings import KEYS, Settings, load_settings
+from topsar.simulate.loopback import Loopback
+from topsar.simulate.recipe import SwathCut
+from topsar.simulate.world import KEY, USER, serve
+
+CDSE = "password-of-the-data-space"
+ACCOUNT = {
+    "EARTHDATA_USERNAME": USER.name,
+    "EARTHDATA_PASSWORD": USER.password,
+    "OPENTOPO_API_KEY": KEY,
+    "CDSE_USERNAME": "jane@example.org",
+    "CDSE_PASSWORD": CDSE,
+}
+SECRETS = (USER.password, USER.token, KEY, CDSE)
+UNKNOWN = "S1A_IW_SLC__1SSV_20240904T063730_20240904T063757_055500_06C5E3_DAA1"
+ELSEWHERE = "S1A_IW_SLC__1SSV_20240916T063730_20240916T063757_055675_06CBF2_1B2C"
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for key in KEYS:
+        monkeypatch.delenv(key.name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the servers hold: three dates as zips, their orbits, and the ground."""
+    folder = tmp_path_factory.mktemp("archive")
+    cut = SwathCut(swath="IW2", first_sample=500, samples=300)
+    dry_data(folder, dry_recipe(acquisitions=DAYS, cuts=(cut,), bursts=2, zipped=True))
+    return folder
+
+
+@dataclass(frozen=True)
+class World:
+    """A server, and the scenes that it knows, in time order."""
+
+    server: Loopback
+    scenes: tuple[str, ...]
+    services: Services
+
+    def pair(self, line: int, first: int, second: int) -> PairLine:
+        return PairLine(line=line, reference=(self.scenes[first],), secondary=(self.scenes[second],))
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Nobody is asked for anything here."""
+        before = len(self.server.asked)
+        yield
+        assert [asked.path for asked in self.server.asked[before:]] == []
+
+
+@contextmanager
+def world_of(source: Path) -> Iterator[World]:
+    scenes = tuple(
+        path.stem for path in sorted((source / "raw").glob("*.zip"), key=lambda path: path.name.split("_")[5])
+    )
+    with serve(source) as server:
+        services = Services(
+            opentopography=server.url,
+            copernicus_dem=server.url,
+            egm2008=server.url,
+            asf_orbits=f"{server.url}/asf_orbits",
+            s3_orbits=f"{server.url}/s3_orbits",
+            cdse_catalogue=f"{server.url}/cdse/catalogue",
+            cdse_identity=f"{server.url}/cdse/identity",
+            cdse_download=f"{server.url}/cdse/download",
+            asf_search=server.url,
+            earthdata=server.url,
+        )
+        yield World(server=server, scenes=scenes, services=services)
+
+
+@pytest.fixture(scope="module")
+def world(source: Path) -> Iterator[World]:
+    with world_of(source) as made:
+        yield made
+
+
+def settings_of(data: Path, **flags: str) -> Settings:
+    return load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=ACCOUNT | flags)
+
+
+def footprint(settings: Settings) -> Callable[[Sequence[Pair], object], BBox | None]:
+    engine, _ = get_engine(settings.engine)
+    return partial(engine.footprint, options=settings.options)
+
+
+def nowhere(_pairs: Sequence[Pair], _orbits: object) -> None:
+    """What an engine says that can process none of the pairs."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A folder that was empty before, and what was found there and said then."""
+
+    data: Path
+    lines: tuple[PairLine, ...]
+    found: Found
+    paths: tuple[str, ...]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def fetched(source: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> Fetched:
+    """Everything fetched into an empty folder."""
+    data = tmp_path_factory.mktemp("data with spaces")
+    lines = tuple(read_pairs(source / "pairs.txt"))
+    said: list[str] = []
+    handler = logging.Handler(logging.DEBUG)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    root, before = logging.getLogger(), len(world.server.asked)
+    level = root.level
+    with pytest.MonkeyPatch.context() as patch:
+        for key in KEYS:
+            patch.delenv(key.name, raising=False)
+        settings = settings_of(data)
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        found = provide_inputs(lines, settings, world.services, footprint(settings))
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+    paths = tuple(asked.path for asked in world.server.asked[before:])
+    return Fetched(data=data, lines=lines, found=found, paths=paths, log="\n".join(said))
+
+
+@pytest.fixture
+def data(fetched: Fetched, tmp_path: Path) -> Path:
+    """What was fetched, to take away from; its files are links."""
+    return shutil.copytree(fetched.data, tmp_path / "data", copy_function=os.link)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# --- everything -------------------------------------------------------------------------------------------------
+
+
+def test_everything_comes_into_an_empty_folder(fetched: Fetched, world: World, source: Path) -> None:
+    found = fetched.found
+    assert len(found.pairs) == len(fetched.lines) == 3
+    assert [one.problem for one in found.listed] == [None] * 3
+    for name in world.scenes:
+        assert (fetched.data / "raw" / f"{name}.zip").read_bytes() == (source / "raw" / f"{name}.zip").read_bytes()
+        orbit = found.orbits[name]
+        assert orbit is not None
+        assert orbit.source is OrbitSource.PRECISE
+        assert orbit.path.read_bytes() == (source / "orbit_data" / orbit.path.name).read_bytes()
+    assert found.dem.path.is_relative_to(fetched.data / "dem")
+    assert found.dem.path.name.startswith("SRTMGL1_S")
+    assert found.dem.datum is VerticalDatum.EGM96
+    grid = read_geotiff(found.dem.path)[1]
+    box = footprint(settings_of(fetched.data))(found.pairs, found.orbits)
+    assert box is not None
+    assert grid.bbox.contains(box)
+    assert not [path for path in files_in(fetched.data) if ".part" in path]
+
+
+def test_each_service_is_asked_as_little_as_it_takes(fetched: Fetched) -> None:
+    paths = fetched.paths
+    assert paths.count("/search/granules.umm_json") == 1
+    assert paths.count("/api/users/find_or_create_token") == 1
+    assert sum(path.startswith("/SLC/") for path in paths) == 3
+    assert sum(path.endswith(".EOF") for path in paths) == 3
+    assert paths.count("/globaldem") == 1
+    assert not [path for path in paths if path.startswith("/cdse")]
+
+
+def test_what_was_fetched_is_found_again_and_nobody_is_asked(fetched: Fetched, world: World) -> None:
+    before = files_in(fetched.data)
+    for flags in ({}, {"OFFLINE": "1"}):
+        settings = settings_of(fetched.data, **flags)
+        with world.silence():
+            again = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        assert (again.pairs, again.orbits, again.dem) == (fetched.found.pairs, fetched.found.orbits, fetched.found.dem)
+    settings = load_settings(env_file=None, data=fetched.data, pairs=fetched.data / "pairs.txt", flags={})
+    with world.silence():
+        found = find_inputs(fetched.lines, settings, footprint(settings))
+        assert describe_missing(fetched.lines, settings, footprint(settings)) == ()
+    assert (found.pairs, found.orbits, found.dem) == (fetched.found.pairs, fetched.found.orbits, fetched.found.dem)
+    assert files_in(fetched.data) == before
+
+
+def test_only_what_is_missing_is_fetched(data: Path, fetched: Fetched, world: World) -> None:
+    (data / "raw" / f"{world.scenes[1]}.zip").unlink()
+    (data / "raw" / f"{world.scenes[2]}.zip").unlink()
+    (data / "raw" / f"{world.scenes[2]}.zip").write_bytes(b"PK\3\4 the beginning of a zip")
+    gone = fetched.found.orbits[world.scenes[0]]
+    assert gone is not None
+    (data / "orbit_data" / gone.path.name).unlink()
+    settings = settings_of(data)
+    missing = describe_missing(fetched.lines, settings, footprint(settings))
+    assert sorted(missing[:2]) == [f"scene {world.scenes[1]}", f"scene {world.scenes[2]}"]
+    before = len(world.server.asked)
+    found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    paths = [asked.path for asked in world.server.asked[before:]]
+    assert sorted(path for path in paths if path.startswith("/SLC/")) == sorted(
+        f"/SLC/SA/{name}.zip" for name in world.scenes[1:]
+    )
+    assert [path.rpartition("/")[2] for path in paths if path.endswith(".EOF")] == [gone.path.name]
+    assert "/globaldem" not in paths
+    assert len(found.pairs) == 3
+    assert None not in found.orbits.values()
+
+
+def test_secrets_are_in_no_file_and_no_log(fetched: Fetched) -> None:
+    assert fetched.log
+    for secret in SECRETS:
+        assert secret not in fetched.log
+        holders = [path for path in fetched.data.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+        assert holders == []
+
+
+# --- what is missing --------------------------------------------------------------------------------------------
+
+
+def test_missing_inputs_in_words(tmp_path: Path, fetched: Fetched, world: World) -> None:
+    scenes = [f"scene {name}" for line in fetched.lines for name in (*line.reference, *line.secondary)]
+    for key, model in (
+        (KEY, "height model SRTMGL1"),
+        ("", "height model COP30, because OPENTOPO_API_KEY is not set"),
+    ):
+        settings = settings_of(tmp_path / "data", OPENTOPO_API_KEY=key)
+        with world.silence():
+            missing = describe_missing(fetched.lines, settings, footprint(settings))
+        assert missing == (*dict.fromkeys(scenes), model)
+    assert not (tmp_path / "data").exists()
+
+
+def test_missing_orbit_and_height_model_in_words(data: Path, fetched: Fetched, world: World) -> None:
+    shutil.rmtree(data / "orbit_data")
+    shutil.rmtree(data / "dem")
+    settings = settings_of(data, DEM="NASADEM")
+    with world.silence():
+        missing = describe_missing(fetched.lines, settings, footprint(settings))
+    assert sorted(missing) == sorted([*(f"orbit of {name}" for name in world.scenes), "height model NASADEM"])
+
+
+def test_describing_what_is_missing_writes_nothing(data: Path, fetched: Fetched) -> None:
+    shutil.rmtree(data / "dem")
+    settings, before = settings_of(data), files_in(data)
+    describe_missing(fetched.lines, settings, footprint(settings))
+    assert files_in(data) == before
+
+
+def test_a_missing_height_model_is_not_blamed_on_a_setting_that_is_not_set(data: Path, fetched: Fetched) -> None:
+    shutil.rmtree(data / "dem")
+    settings = settings_of(data)
+    with pytest.raises(ProvisionError) as caught:
+        find_inputs(fetched.lines, settings, footprint(settings))
+    assert "OFFLINE=1" not in str(caught.value)
+
+
+def test_offline_names_every_missing_scene_and_asks_nobody(tmp_path: Path, fetched: Fetched, world: World) -> None:
+    settings = settings_of(tmp_path / "data", OFFLINE="1")
+    with world.silence(), pytest.raises(ProvisionError) as caught:
+        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    for name in world.scenes:
+        assert caught.value.message.count(name) >= 1
+    assert "OFFLINE forbids" in caught.value.message
+    assert "OFFLINE=0" in caught.value.hint
+
+
+def test_offline_names_a_missing_height_model_and_asks_nobody(data: Path, fetched: Fetched, world: World) -> None:
+    shutil.rmtree(data / "dem")
+    settings = settings_of(data, OFFLINE="1")
+    with world.silence(), pytest.raises(ProvisionError, match=r"OFFLINE=1 forbids the network") as caught:
+        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    assert "SRTMGL1" in caught.value.message
+    assert "OFFLINE=0" in caught.value.hint
+
+
+def test_offline_takes_what_is_there_and_warns_of_a_missing_orbit(
+    data: Path, fetched: Fetched, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(data / "orbit_data")
+    settings = settings_of(data, OFFLINE="1")
+    with world.silence():
+        found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    assert set(found.orbits.values()) == {None}
+    assert len([one for one in caplog.records if "the annotation's own orbit is used" in one.getMessage()]) == 3
+
+
+def test_no_account_is_told_before_anything_is_fetched(tmp_path: Path, fetched: Fetched, world: World) -> None:
+    settings = settings_of(tmp_path / "data", EARTHDATA_USERNAME="", EARTHDATA_PASSWORD="")
+    with pytest.raises(ProvisionError, match="no Earthdata account is known") as caught:
+        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    assert "EARTHDATA_USERNAME" in caught.value.hint
+    assert not list((tmp_path / "data").rglob("*.zip*"))
+
+
+# --- what cannot be had -----------------------------------------------------------------------------------------
+
+
+def test_a_scene_that_nobody_knows_fails_only_its_pairs(data: Path, world: World) -> None:
+    lines = (
+        PairLine(line=1, reference=(world.scenes[0],), secondary=(UNKNOWN,)),
+        world.pair(2, 0, 1),
+        PairLine(line=3, reference=(world.scenes[1], UNKNOWN), secondary=(world.scenes[2],)),
+    )
+    settings = settings_of(data)
+    found = provide_inputs(lines, settings, world.services, footprint(settings))
+    assert [one.line for one in found.listed if one.problem] == [1, 3]
+    for one in (found.listed[0], found.listed[2]):
+        assert one.problem is not None
+        assert one.problem.message == f"{UNKNOWN} is not in data/raw, and the archive's catalogue does not know it"
+        assert "search.asf.alaska.edu" in one.problem.hint
+    assert [pair.reference[0].name for pair in found.pairs] == [world.scenes[0]]
+    assert set(found.orbits) == set(world.scenes[:2])
+
+
+def test_a_scene_that_comes_damaged_fails_only_its_pairs(source: Path, tmp_path: Path, fetched: Fetched) -> None:
+    archive = shutil.copytree(source, tmp_path / "archive", copy_function=os.link)
+    with world_of(archive) as world:
+        bad = archive / "raw" / f"{world.scenes[2]}.zip"
+        content = bad.read_bytes()
+        bad.unlink()
+        bad.write_bytes(content[:-5000] + bytes(5000))
+        settings = settings_of(tmp_path / "data")
+        found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    failed = [one for one in found.listed if one.problem]
+    assert len(failed) == 2
+    assert len(found.pairs) == 1
+    for one in failed:
+        assert one.problem is not None
+        assert world.scenes[2] in one.problem.message
+        assert "has the MD5" in one.problem.message
+        assert one.problem.hint
+    assert sorted(path.stem for path in (tmp_path / "data" / "raw").glob("*.zip")) == sorted(world.scenes[:2])
+
+
+def test_no_usable_pair_is_one_error_that_names_each_reason(tmp_path: Path, world: World) -> None:
+    lines = (
+        PairLine(line=1, reference=(UNKNOWN,), secondary=(ELSEWHERE,)),
+        PairLine(line=2, reference=(UNKNOWN,), secondary=(world.scenes[0],)),
+    )
+    settings = settings_of(tmp_path / "data")
+    with pytest.raises(ProvisionError, match=r"^no pair can be processed:") as caught:
+        provide_inputs(lines, settings, world.services, footprint(settings))
+    assert len(caught.value.message.splitlines()) == 3
+    assert UNKNOWN in caught.value.message
+    assert ELSEWHERE in caught.value.message
+    assert caught.value.hint
+
+
+def test_orbits_that_nobody_has_are_done_without_and_said(
+    source: Path, data: Path, tmp_path: Path, fetched: Fetched, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(data / "orbit_data")
+    archive = shutil.copytree(source, tmp_path / "archive", copy_function=os.link)
+    shutil.rmtree(archive / "orbit_data")
+    (archive / "orbit_data").mkdir()
+    caplog.set_level(logging.DEBUG)
+    with world_of(archive) as world:
+        settings = settings_of(data)
+        found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    assert len(found.pairs) == 3
+    assert set(found.orbits.values()) == {None}
+    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert len([text for text in warnings if "no orbit file in" in text and "ASF's bucket" in text]) == 3
+    assert not [secret for secret in SECRETS if secret in caplog.text]
+
+
+def test_a_refused_key_is_an_error_that_does_not_show_it(
+    data: Path, fetched: Fetched, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(data / "dem")
+    caplog.set_level(logging.DEBUG)
+    settings = settings_of(data, OPENTOPO_API_KEY="a-key-that-ran-out")
+    with pytest.raises(ProvisionError, match="key") as caught:
+        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    assert caught.value.hint
+    assert "a-key-that-ran-out" not in str(caught.value) + caplog.text
+
+
+# --- the height model -------------------------------------------------------------------------------------------
+
+
+def test_the_fetched_height_model_serves_every_smaller_box(fetched: Fetched, tmp_path: Path) -> None:
+    whole = read_geotiff(fetched.found.dem.path)[1].bbox
+    (x, y), settings = whole.centre, settings_of(fetched.data, OFFLINE="1")
+    inside = BBox(west=x - 0.01, south=y - 0.01, east=x + 0.01, north=y + 0.01)
+    assert known_dem(settings, lambda: inside) == fetched.found.dem
+    beyond = BBox(west=x - 0.01, south=y - 0.01, east=whole.east + 1, north=y + 0.01)
+    before = files_in(fetched.data)
+    with pytest.raises(NotFetchedError, match="have not been fetched yet"):
+        known_dem(settings, lambda: beyond)
+    assert files_in(fetched.data) == before
+
+
+def test_a_raster_of_the_users_comes_first_and_no_box_is_asked_for(source: Path, data: Path, world: World) -> None:
+    def never() -> BBox | None:
+        raise AssertionError
+
+    shutil.copy(source / "dem" / "dem.tif", data / "dem" / "mine.tif")
+    assert known_dem(settings_of(data), never).path == data / "dem" / "mine.tif"
+    settings = settings_of(data)
+    with world.silence():
+        found = provide_inputs((world.pair(1, 0, 1),), settings, world.services, footprint(settings))
+    assert found.dem.path == data / "dem" / "mine.tif"
+
+
+def test_pairs_without_a_footprint_are_left_to_the_engine(source: Path, data: Path, world: World) -> None:
+    shutil.copy(source / "dem" / "dem.tif", data / "dem" / "mine.tif")
+    lines = (world.pair(1, 0, 1),)
+    with world.silence():
+        provided = provide_inputs(lines, settings_of(data), world.services, nowhere)
+        found = find_inputs(lines, settings_of(data), nowhere)
+    assert len(provided.pairs) == len(found.pairs) == 1
+    assert provided.dem == found.dem
+
+
+def test_pairs_without_a_footprint_and_without_a_raster_are_told_what_is_wrong(data: Path, world: World) -> None:
+    shutil.rmtree(data / "dem")
+    settings = settings_of(data, ROI="1,2,1,2")
+    with pytest.raises(ProvisionError) as caught:
+        provide_inputs((world.pair(1, 0, 1),), settings, world.services, footprint(settings))
+    assert "ROI" in str(caught.value)
+    assert "no DEM in" not in caught.value.message
