@@ -187,6 +187,23 @@ def test_pass_around_midnight() -> None:
     assert len(network(slices).connections) == 3
 
 
+def test_days_are_counted_by_the_pass_and_not_by_the_calendar() -> None:
+    before, after = one(0, at_s=86_399), one(13, at_s=1)
+    assert len(network([before, after], max_days=12).connections) == 1
+
+
+def test_a_date_with_a_slice_missing_is_one_neighbour() -> None:
+    whole = [one(0, at_s=6 * 3600, seconds=81)]
+    halves = [one(12, at_s=6 * 3600), one(12, at_s=6 * 3600 + 54)]
+    found = network([*whole, *halves, one(24, at_s=6 * 3600, seconds=81)], neighbours=1)
+    assert days_of(found) == [(0, 12), (0, 12), (12, 24), (12, 24)]
+
+
+def test_slices_that_share_no_polarisation_are_no_pass() -> None:
+    slices = [one(day, at_s=6 * 3600 + 25 * k, polarisations=(("VV",), ("HH",))[k]) for day in (0, 12) for k in (0, 1)]
+    assert len(network(slices).connections) == 2
+
+
 @pytest.mark.parametrize(
     "other",
     [
