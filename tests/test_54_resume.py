@@ -130,13 +130,18 @@ print(*(outcome.status.value for outcome in outcomes))
 """
 
 
-def start(runs: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCHEDULER, str(runs), str(Path(__file__).parent)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(runs: Path, on_hangup: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    """Start a scheduler; what it does on a hangup does not depend on whether these tests run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, on_hangup)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", SCHEDULER, str(runs), str(Path(__file__).parent)],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def living(runs: Path) -> int:
@@ -203,11 +208,7 @@ def test_scheduler_and_guard_killed_at_once(tmp_path: Path) -> None:
 
 
 def test_a_nohup_scheduler_ignores_hangups(tmp_path: Path) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        scheduler = start(tmp_path)
-    finally:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    scheduler = start(tmp_path, signal.SIG_IGN)
     with scheduler:
         assert wait_for(lambda: under_way(tmp_path))
         scheduler.send_signal(signal.SIGHUP)
