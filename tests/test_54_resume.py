@@ -174,7 +174,7 @@ def check_resume(runs: Path) -> None:
 def test_a_signal_ends_everything_and_the_next_start_resumes(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path) as scheduler:
         assert wait_for(lambda: under_way(tmp_path))
-        assert living(tmp_path) >= 6
+        assert wait_for(lambda: living(tmp_path) >= 6)
         scheduler.send_signal(number)
         assert wait_for(lambda: living(tmp_path) == 0, 10)
         # The scheduler itself still has to write its journals, which a busy disk may delay.

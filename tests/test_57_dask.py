@@ -330,7 +330,7 @@ def test_commands_of_a_killed_scheduler_end_and_the_next_one_resumes(cluster: Cl
     address = cluster.scale(2)
     with start(tmp_path, address) as scheduler:
         mark = mark_of(tmp_path)
-        assert len(marked(f"{mark}.")) == 6
+        assert wait_for(lambda: len(marked(f"{mark}.")) == 6)
         guards = local_guards(mark)
         assert len(guards) == 1
         for pid in guards:  # as if the workers were on other hosts
