@@ -79,18 +79,7 @@ def world_of(source: Path) -> Iterator[World]:
         path.stem for path in sorted((source / "raw").glob("*.zip"), key=lambda path: path.name.split("_")[5])
     )
     with serve(source) as server:
-        services = Services(
-            opentopography=server.url,
-            copernicus_dem=server.url,
-            egm2008=server.url,
-            asf_orbits=f"{server.url}/asf_orbits",
-            s3_orbits=f"{server.url}/s3_orbits",
-            cdse_catalogue=f"{server.url}/cdse/catalogue",
-            cdse_identity=f"{server.url}/cdse/identity",
-            cdse_download=f"{server.url}/cdse/download",
-            asf_search=server.url,
-            earthdata=server.url,
-        )
+        services = Services.at(server.url)
         yield World(server=server, scenes=scenes, services=services)
 
 

@@ -16,7 +16,7 @@ import psutil
 from topsar import __version__
 from topsar.model import Outcome, Status
 from topsar.schedule import read_journal, read_record
-from topsar.settings import KEYS, resolved
+from topsar.settings import GIGABYTE, KEYS, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from topsar.schedule import RunRecord
     from topsar.schedule.record import Moment, PlannedJob, PlannedStep
     from topsar.settings import Settings
-
-GIGABYTE = 1_000_000_000
 
 
 def write_products(folder: Path, engine: Engine, known: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from topsar.model import BBox, Looks
 from topsar.text_file import encoding_of
 
 MASK = "********"
+GIGABYTE = 1_000_000_000
 LONG_DEG = 20.0
 """No interferogram is as long as this, degrees of latitude."""
 SWATHS = ("IW1", "IW2", "IW3")
@@ -328,6 +329,16 @@ class Settings(Options, BaseSettings):
     def options(self) -> Options:
         """The part that changes the numbers."""
         return Options(**{name: getattr(self, name) for name in Options.model_fields})
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """``MEMORY_GB`` in bytes; None for auto."""
+        return None if self.memory_gb == "auto" else int(self.memory_gb * GIGABYTE)
+
+    @property
+    def disk_reserve_bytes(self) -> int:
+        """``DISK_RESERVE_GB`` in bytes."""
+        return int(self.disk_reserve_gb * GIGABYTE)
 
     @property
     def origins(self) -> Mapping[str, str]:

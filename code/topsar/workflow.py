@@ -16,10 +16,9 @@ from topsar import __version__
 from topsar.engines import Engine, Inputs, Plan, get_engine, step_argv
 from topsar.errors import SettingsError
 from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
-from topsar.pairing import build_network, group_passes, require_free, write_pairs
 from topsar.pairs_file import read_pairs
 from topsar.raster import inspect, write_json, write_text
-from topsar.results import GIGABYTE, write_batch_report, write_products
+from topsar.results import write_batch_report, write_products
 from topsar.schedule import (
     Budget,
     Progress,
@@ -173,6 +172,7 @@ def list_pairs(
     TopsarError
         If there is nothing to pair, or a file is there already.
     """
+    from topsar.pairing import build_network, group_passes, require_free, write_pairs
     from topsar.products.network_plot import write_network
     from topsar.provision import local_slices, search_slices
 
@@ -305,8 +305,8 @@ def _known_artifacts(runs: Path) -> dict[str, Lifetime]:
 def _budget(settings: Settings) -> Budget:
     return Budget(
         workers=None if settings.workers == "auto" else settings.workers,
-        memory_bytes=None if settings.memory_gb == "auto" else int(settings.memory_gb * GIGABYTE),
-        free_disk_bytes=int(settings.disk_reserve_gb * GIGABYTE),
+        memory_bytes=settings.memory_bytes,
+        free_disk_bytes=settings.disk_reserve_bytes,
     )
 
 
@@ -440,18 +440,7 @@ def _run_from_servers(folder: Path, source: Path, flags: Mapping[str, str]) -> t
         }
     )
     with serve(source) as server:
-        services = Services(
-            opentopography=server.url,
-            copernicus_dem=server.url,
-            egm2008=server.url,
-            asf_orbits=f"{server.url}/asf_orbits",
-            s3_orbits=f"{server.url}/s3_orbits",
-            cdse_catalogue=server.url,
-            cdse_identity=server.url,
-            cdse_download=server.url,
-            asf_search=server.url,
-            earthdata=server.url,
-        )
+        services = Services.at(server.url)
         if not settings.pairs.exists():
             (folder / "raw").mkdir(parents=True, exist_ok=True)
             box = read_geotiff(source / "dem" / "dem.tif")[1].bbox

@@ -41,7 +41,7 @@ def space(case: Case) -> Iterator[Said]:
     """Whether more is free than is to stay free, and whether what is written at once will fit."""
     from topsar.products.report.wording import bytes_text
 
-    free, reserve = shutil.disk_usage(case.place).free, int(case.settings.disk_reserve_gb * 1e9)
+    free, reserve = shutil.disk_usage(case.place).free, case.settings.disk_reserve_bytes
     said, remedy = f"{bytes_text(free)} free for {case.runs}", "free some, or choose a data folder on another disk"
     if free < reserve:
         text = f"{said}, which is less than DISK_RESERVE_GB={case.settings.disk_reserve_gb:g}"

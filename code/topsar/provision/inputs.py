@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from topsar.provision.earthdata import Credentials
     from topsar.settings import Settings
 
-GIGABYTE = 1_000_000_000
 _ANYWHERE = BBox(west=-180.0, south=-90.0, east=180.0, north=90.0)
 """The box of a DEM that is taken as it is."""
 Orbits = Mapping[str, "OrbitFile | None"]
@@ -130,7 +129,7 @@ def provide_inputs(lines: Sequence[PairLine], settings: Settings, services: Serv
         fetcher=fetcher,
         services=services,
         credentials=account,
-        disk_reserve_bytes=int(settings.disk_reserve_gb * GIGABYTE),
+        disk_reserve_bytes=settings.disk_reserve_bytes,
         offline=settings.offline,
     )
     listed = find_pairs(lines, raw, supply.problems)

@@ -178,6 +178,11 @@ def choose(
     return _deal(chosen, cores.free)
 
 
+def fits(request: Request, capacity: Resources) -> bool:
+    """Whether a capacity that nobody else uses has room for a step."""
+    return _Room(capacity, ()).fits(request)
+
+
 class _Room:
     """Memory and disk of a capacity, as steps take it up."""
 

@@ -73,8 +73,12 @@ def plan_jobs(jobs: Sequence[Job], *, runs: Path, inspect: Inspect) -> dict[Node
     >>> plan_jobs([Job(id="a", title="pair a", steps=(step,))], runs=Path("none"), inspect=lambda path: {})
     {('a', 'filter'): Decision(status=<Status.WAITING: 'waiting'>, why='not done yet')}
     """
-    graph = build_graph(jobs)
-    done = {job.id: last_done(read_journal(runs / job.id / JOURNAL)) for job in jobs}
+    return plan_graph(build_graph(jobs), runs=runs, inspect=inspect)
+
+
+def plan_graph(graph: Graph, *, runs: Path, inspect: Inspect) -> dict[NodeId, Decision]:
+    """As `plan_jobs`, for jobs whose graph is built already."""
+    done = {job.id: last_done(read_journal(runs / job.id / JOURNAL)) for job in graph.jobs}
     return decide(graph, done, Store(runs, inspect))
 
 

@@ -11,7 +11,7 @@ from topsar.schedule.chronicle import planned_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
-from topsar.schedule.plan import plan_jobs
+from topsar.schedule.plan import plan_graph
 from topsar.schedule.rehearsal import Rehearsal, Script, find_order, rehearse
 from topsar.schedule.removal import GOING
 
@@ -78,7 +78,8 @@ def preview_jobs(
     (20.0, 'not done yet')
     """
     bounds = budget or Budget()
-    graph, decisions, ledger = build_graph(jobs), plan_jobs(jobs, runs=runs, inspect=inspect), Ledger(runs)
+    graph, ledger = build_graph(jobs), Ledger(runs)
+    decisions = plan_graph(graph, runs=runs, inspect=inspect)
     place = executor or LocalExecutor(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free - bounds.free_disk_bytes

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from topsar.errors import StepFailed, TopsarError
 from topsar.model import Command, Ended, Outcome, Reason, Resources, Status
-from topsar.schedule.admission import Grant, PairWindow, choose
+from topsar.schedule.admission import Grant, PairWindow, choose, fits
 from topsar.schedule.board import Board, worst
 from topsar.schedule.chronicle import Chronicle
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
@@ -203,7 +203,7 @@ class Run:
             return ()
         enough = replace(capacity, memory_bytes=1 << 62, disk_bytes=1 << 62)
         for request in map(self._supply.request, admitted):
-            if _fits(request.needs, capacity):  # its room is kept for pairs before its own
+            if fits(request, capacity):  # its room is kept for pairs before its own
                 is_patient = len(ready) < sum(1 for _ in self._board.ready())  # one of theirs is to be tried again
                 return () if is_patient else choose([request], (), enough, self._window)
         state, oldest = admitted[0], self._supply.request(admitted[0])
@@ -417,10 +417,6 @@ def _is_full(exc: BaseException | None) -> bool:
     if isinstance(exc, OSError):
         return exc.errno in (errno.ENOSPC, errno.EDQUOT)
     return exc is not None and _is_full(exc.__cause__)
-
-
-def _fits(needs: Resources, capacity: Resources) -> bool:
-    return needs.memory_bytes <= capacity.memory_bytes and needs.disk_bytes <= max(0, capacity.disk_bytes)
 
 
 def _is_better(now: Resources, then: Resources) -> bool:

@@ -192,14 +192,16 @@ def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None]
     """
     boxes: list[BBox] = []
     reasons: dict[str, None] = {}
+    ground: dict[tuple[str, str], list[BBox]] = {}
     for pair in pairs:
         try:
             check_pair(pair)
             polarisation = choose_polarisation(pair, options.polarization)
             for scene in {scene.name: scene for scene in (*pair.reference, *pair.secondary)}.values():
-                orbit = OrbitChoice(file=orbits[scene.name], scenes=(scene,)).load(scene.swaths[0], polarisation)
-                bursts = [b for swath in options.swaths for b in pass_bursts((scene,), swath, polarisation)]
-                found = [not_across_180(box_of(*outline(b, orbit, ALL_HEIGHTS_M)), pair.id) for b in bursts]
+                if (scene.name, polarisation) not in ground:
+                    choice = OrbitChoice(file=orbits[scene.name], scenes=(scene,))
+                    ground[scene.name, polarisation] = _all_ground(scene, polarisation, choice, options)
+                found = [not_across_180(box, pair.id) for box in ground[scene.name, polarisation]]
                 inside = [options.roi.intersection(box) if options.roi else box for box in found]
                 boxes += [box for box in inside if box is not None]
                 if not any(inside):
@@ -211,6 +213,13 @@ def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None]
         return union(boxes)
     msg = "\n  ".join(["no pair can be processed:", *reasons])
     raise ProvisionError(msg, hint="check ROI, SWATHS and POLARIZATION, and the lines of pairs.txt")
+
+
+def _all_ground(scene: Scene, polarisation: str, choice: OrbitChoice, options: Options) -> list[BBox]:
+    """A box around whatever each burst of a scene may show."""
+    orbit = choice.load(scene.swaths[0], polarisation)
+    bursts = [burst for swath in options.swaths for burst in pass_bursts((scene,), swath, polarisation)]
+    return [box_of(*outline(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
 
 
 def check_pair(pair: Pair) -> None:
