@@ -26,7 +26,7 @@ from dry_data import (
     dry_recipe,
     rewrite,
 )
-from topsar.engines.native.grid import (
+from topsar.engines.grid import (
     METRES_PER_DEGREE,
     SNAP_PIXELS,
     choose_crs,
@@ -34,8 +34,8 @@ from topsar.engines.native.grid import (
     group_pairs,
     posting_in,
 )
-from topsar.engines.native.ground import box_of, dem_density, to_lonlat
-from topsar.engines.native.match import MatchedPair, Survey, check_pair, outline, union
+from topsar.engines.ground import box_of, dem_density, to_lonlat
+from topsar.engines.match import MatchedPair, Survey, check_pair, outline, union
 from topsar.engines.native.tasks import BurstWindow
 from topsar.errors import ProvisionError, SceneError, SettingsError
 from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Lifetime, Looks, OrbitSource, Pair, VerticalDatum
@@ -363,7 +363,7 @@ def test_a_pair_across_the_180th_meridian_is_refused_alone(
         lon, lat = outline(burst, *others)
         return (lon - lon.mean() + 360) % 360 - 180 if "_20250327" in burst.scene else lon, lat
 
-    monkeypatch.setattr("topsar.engines.native.match.outline", across)
+    monkeypatch.setattr("topsar.engines.match.outline", across)
     planned = Planned(make(acquisitions=DAYS), tmp_path)
     assert len(planned.pairs) == 1
     for problem in planned.plan.refused.values():

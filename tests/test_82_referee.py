@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from topsar import workflow
-from topsar.engines.native.ground import to_lonlat
+from topsar.engines.ground import to_lonlat
 from topsar.kernels.interferogram import phase_deviation
 from topsar.model import Status
 from topsar.raster import read_geotiff

@@ -27,7 +27,7 @@ class NativeEngine:
 
     def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
         """The box that a DEM for these pairs must cover."""
-        from topsar.engines.native.match import find_footprint
+        from topsar.engines.match import find_footprint
 
         return find_footprint(pairs, orbits, options)
 

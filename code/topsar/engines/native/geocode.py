@@ -8,14 +8,13 @@ burst's box stays a hole in the file.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.native.ground import dem_under, ground_nodes
-from topsar.errors import ProvisionError
-from topsar.kernels.geometry import OrbitArc, fit_orbit
+from topsar.engines.ground import dem_under, ground_nodes
+from topsar.engines.orbits import burst_arc
+from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, Window
@@ -38,7 +37,6 @@ BLOCK_ROWS = 16 * NODE_STEP
 HALF_MAX = float(np.finfo(np.float16).max)
 READ_LINES = 256
 """Burst lines read and deramped at once."""
-_ARC_MARGIN = timedelta(seconds=1)
 LINE_MARGIN, SAMPLE_MARGIN = 64, 512
 """Read around the radar window of the nodes, because relief between them shifts it."""
 _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at worst
@@ -57,22 +55,6 @@ def geocode_swath(task: GeocodeTask, folder: Path) -> None:
         log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
         with atomic_path(folder / window.filename) as path:
             geocode_burst(window, fine, field, orbit, path)
-
-
-def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
-    """The orbit during a burst; times count from a second before its first line.
-
-    Raises
-    ------
-    ProvisionError
-        If the state vectors do not cover it.
-    """
-    start, stop = burst.grid.first_line_time - _ARC_MARGIN, burst.grid.stop_time + _ARC_MARGIN
-    try:
-        return fit_orbit(orbit, start, stop).narrowed(start, stop)
-    except ValueError as exc:
-        msg = f"burst {burst.label} of {burst.scene}: the orbit {exc}"
-        raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
 
 
 def geocode_burst(window: BurstWindow, fine: GeoGrid, field: HeightField, orbit: Orbit, path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.native.geocode import burst_arc
-from topsar.engines.native.ground import dem_under, ground_points
+from topsar.engines.ground import dem_under, ground_points
+from topsar.engines.orbits import burst_arc
 from topsar.errors import SceneError
 from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
 from topsar.kernels.interferogram import (

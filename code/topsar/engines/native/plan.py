@@ -9,24 +9,24 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from topsar.engines.facts import pair_facts
+from topsar.engines.grid import LaidPair
+from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
+from topsar.engines.layout import lay_out
+from topsar.engines.match import MatchedPair
 from topsar.engines.native import costs
 from topsar.engines.native.geocode import BLOCK_ROWS
-from topsar.engines.native.grid import LaidPair, check_crs, group_pairs, lay_grid
-from topsar.engines.native.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
 from topsar.engines.native.interfere import BLOCK_ROWS as MULTIPLIED_ROWS
-from topsar.engines.native.match import MatchedPair, Survey
-from topsar.engines.native.outlook import look_ahead
 from topsar.engines.native.tasks import (
     BurstPair,
     BurstWindow,
     GeocodeTask,
-    OrbitChoice,
-    PairFacts,
     PairTask,
     dump_task,
 )
+from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan, step_argv
-from topsar.errors import SettingsError, TopsarError
+from topsar.errors import SettingsError
 from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
 
 if TYPE_CHECKING:
@@ -51,23 +51,9 @@ def plan(inputs: Inputs, options: Options) -> Plan:
         If no pair could be run with these options.
     """
     check_unwrapper(options.unwrapper)
-    check_crs(options.crs)
-    survey, found = Survey(inputs, options), []
-    refused: dict[str, TopsarError] = {}
-    for pair in inputs.pairs:
-        try:
-            found.append(survey.match(pair))
-        except TopsarError as exc:
-            refused[pair.id] = exc
-    laid: dict[str, LaidPair] = {}
-    for group in group_pairs(found):
-        try:
-            laid.update({one.matched.pair.id: one for one in lay_grid(group, options)})
-        except TopsarError as exc:
-            refused.update({one.pair.id: exc for one in group})
-    whole = _jobs([laid[pair.id] for pair in inputs.pairs if pair.id in laid], inputs, options, refused)
-    outlooks = {name: look_ahead(one.matched, options, survey.read) for name, one in laid.items()}
-    return replace(whole, outlooks=outlooks)
+    layout = lay_out(inputs, options)
+    jobs, tasks = _jobs(layout.pairs, inputs, options)
+    return Plan(jobs=jobs, tasks=tasks, refused=layout.refused, outlooks=layout.outlooks)
 
 
 def check_unwrapper(name: str) -> None:
@@ -86,7 +72,7 @@ def check_unwrapper(name: str) -> None:
 # --- jobs -------------------------------------------------------------------------------------------------------
 
 
-def _jobs(laid: list[LaidPair], inputs: Inputs, options: Options, refused: dict[str, TopsarError]) -> Plan:
+def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple[tuple[Job, ...], dict[str, str]]:
     geocodings = _geocodings(laid, inputs)
     density = dem_density(inputs.dem, laid[0].matched.box) if laid else 0.0
     jobs: dict[str, Job] = {}
@@ -98,7 +84,7 @@ def _jobs(laid: list[LaidPair], inputs: Inputs, options: Options, refused: dict[
         task = _pair_task(one, inputs.dem, options)
         tasks[task.facts.pair] = dump_task(task)
         jobs[task.facts.pair] = _pair_job(task, density)
-    return Plan(jobs=tuple(jobs.values()), tasks=tasks, refused=refused)
+    return tuple(jobs.values()), tasks
 
 
 def _all_bursts(matched: MatchedPair) -> list[Burst]:
@@ -115,7 +101,7 @@ def _geocode_id(pair: Pair, burst: Burst) -> str:
     return f"slc_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{burst.swath}_{burst.polarisation}"
 
 
-def _geocodings(laid: list[LaidPair], inputs: Inputs) -> dict[str, GeocodeTask]:
+def _geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, GeocodeTask]:
     """What each scene and swath must geocode for all pairs together."""
     windows: dict[str, dict[str, BurstWindow]] = {}
     owners: dict[str, tuple[LaidPair, Scene]] = {}
@@ -149,20 +135,8 @@ def _pair_task(laid: LaidPair, dem: Dem, options: Options) -> PairTask:
                 secondary_file=f"{_geocode_id(one.pair, both.secondary)}/slc/{secondary.filename}",
             )
         )
-    pair = one.pair
-    facts = PairFacts(
-        pair=pair.id,
-        track=pair.track,
-        direction=pair.reference[0].direction.value,
-        reference_date=pair.reference[0].start,
-        secondary_date=pair.secondary[0].start,
-        reference_scenes=tuple(scene.name for scene in pair.reference),
-        secondary_scenes=tuple(scene.name for scene in pair.secondary),
-        ipf=tuple(sorted({scene.ipf for scene in (*pair.reference, *pair.secondary)})),
-        polarisation=one.polarisation,
-    )
     return PairTask(
-        facts=facts,
+        facts=pair_facts(one),
         grid=laid.grid,
         looks=laid.looks,
         bursts=tuple(bursts),

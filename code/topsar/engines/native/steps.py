@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.engines.facts import describe
+from topsar.engines.layers import displacement, make_layers
 from topsar.engines.native.geocode import geocode_swath
 from topsar.engines.native.interfere import interfere
 from topsar.engines.native.plan import VERSION
@@ -18,7 +20,7 @@ from topsar.engines.native.tasks import GeocodeTask, PairTask, load_task
 from topsar.errors import StepFailed
 from topsar.kernels.filter import goldstein
 from topsar.kernels.unwrap import unwrap
-from topsar.model import Interferogram, Layer
+from topsar.model import Interferogram
 from topsar.raster import save_array
 
 if TYPE_CHECKING:
@@ -115,57 +117,35 @@ def collect(folder: Path) -> Interferogram:
     if not isinstance(task, PairTask):
         msg = f"{folder} does not hold a pair"
         raise StepFailed(msg)
-    facts = _describe(task, _facts(folder))
-    layers = _layers(folder, facts["wavelength_m"], unwrapped=task.unwrapper != "none")
-    return Interferogram(
-        pair_id=task.facts.pair, grid=task.grid, layers={layer.name: layer for layer in layers}, facts=facts
-    )
+    measured = _facts(folder)
+    facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
+    facts |= {"looks": str(task.looks), "engine": "native", "engine_version": VERSION, **measured}
+    arrays = _arrays(folder, measured["wavelength_m"], unwrapped=task.unwrapper != "none")
+    return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 
 
-def _layers(folder: Path, wavelength_m: float, *, unwrapped: bool) -> list[Layer]:
+def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, NDArray[Any]]:
     cross, filtered = _load(folder, "interfere/cross"), _load(folder, "filter/filtered")
     seen = cross != 0
     east, north, up = _load(folder, "interfere/los")
-    layers = [
-        _layer("wrapped_phase", _phase(cross), "rad", "Multilooked, unfiltered phase, reference · conj(secondary)"),
-        _layer("filtered_phase", _phase(filtered), "rad", "Phase after the Goldstein filter"),
-        _layer("coherence", _where(seen, _load(folder, "interfere/coherence")), "1", "Sample coherence"),
-        _layer("amplitude", _where(seen, _load(folder, "interfere/amplitude")), "1", "Mean amplitude, uncalibrated"),
-        _layer("height", _load(folder, "interfere/height"), "m", "Height above the WGS84 ellipsoid"),
-        _layer("los_east", east, "1", "East component of the unit vector to the satellite"),
-        _layer("los_north", north, "1", "North component of the unit vector to the satellite"),
-        _layer("los_up", up, "1", "Up component of the unit vector to the satellite"),
-        Layer(
-            name="burst",
-            values=_load(folder, "interfere/burst"),
-            unit="1",
-            description="Which of the bursts listed in facts.json the pixel comes from, from 0",
-            nodata=-1,
-        ),
-        _layer("incidence", np.degrees(np.arccos(np.clip(up, -1, 1))), "degree", "Incidence angle on the ellipsoid"),
-    ]
+    arrays = {
+        "wrapped_phase": _phase(cross),
+        "filtered_phase": _phase(filtered),
+        "coherence": _where(seen, _load(folder, "interfere/coherence")),
+        "amplitude": _where(seen, _load(folder, "interfere/amplitude")),
+        "height": _load(folder, "interfere/height"),
+        "los_east": east,
+        "los_north": north,
+        "los_up": up,
+        "burst": _load(folder, "interfere/burst"),
+        "incidence": np.degrees(np.arccos(np.clip(up, -1, 1))),
+    }
     if unwrapped:
         phase = _load(folder, "unwrap/unwrapped")
-        components = _load(folder, "unwrap/components").astype(np.uint16)
-        moved = -wavelength_m / (4 * np.pi) * phase
-        layers += [
-            _layer("unwrapped_phase", phase, "rad", "Unwrapped filtered phase; positive: range grew"),
-            _layer("displacement", moved, "m", "Line-of-sight displacement, positive toward the satellite"),
-            Layer(
-                name="components",
-                values=components,
-                unit="1",
-                description="Connected components of the unwrapped phase; 0 is not reliable",
-                nodata=0,
-            ),
-        ]
-    return layers
-
-
-def _layer(name: str, values: NDArray[Any], unit: str, description: str) -> Layer:
-    return Layer(
-        name=name, values=values.astype(np.float32, copy=False), unit=unit, description=description, nodata=float("nan")
-    )
+        arrays["unwrapped_phase"] = phase
+        arrays["displacement"] = displacement(phase, wavelength_m)
+        arrays["components"] = _load(folder, "unwrap/components")
+    return arrays
 
 
 def _phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -174,29 +154,3 @@ def _phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
     return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
-
-
-def _describe(task: PairTask, measured: dict[str, Any]) -> dict[str, Any]:
-    facts = task.facts
-    return {
-        "pair": facts.pair,
-        "track": facts.track,
-        "direction": facts.direction,
-        "reference_date": facts.reference_date.date().isoformat(),
-        "secondary_date": facts.secondary_date.date().isoformat(),
-        "reference_time": facts.reference_date.isoformat(),
-        "secondary_time": facts.secondary_date.isoformat(),
-        "temporal_baseline_days": round((facts.secondary_date - facts.reference_date).total_seconds() / 86400, 3),
-        "reference_scenes": facts.reference_scenes,
-        "secondary_scenes": facts.secondary_scenes,
-        "ipf": facts.ipf,
-        "polarisation": facts.polarisation,
-        "looks": str(task.looks),
-        "posting": f"{task.grid.dx:g} m" if task.grid.crs != "EPSG:4326" else f"1/{1 / task.grid.dx:.0f} degree",
-        "crs": task.grid.crs,
-        "engine": "native",
-        "engine_version": VERSION,
-        "orbits": {f"{choice.start:%Y-%m-%d}": choice.name for choice in (task.reference_orbit, task.secondary_orbit)},
-        "dem": {"file": task.dem.path.name, "datum": task.dem.datum.value},
-        **measured,
-    }

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from topsar.engines.native.geocode import burst_arc
-from topsar.engines.native.ground import box_of
-from topsar.engines.native.tasks import OrbitChoice
+from topsar.engines.ground import box_of
+from topsar.engines.orbits import OrbitChoice, burst_arc
 from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox

@@ -1,0 +1,65 @@
+"""What the products say about a pair, whichever engine made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from topsar.engines.match import MatchedPair
+    from topsar.engines.orbits import OrbitChoice
+    from topsar.model import Dem, GeoGrid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFacts:
+    """What the products say about a pair besides what its steps measure."""
+
+    pair: str
+    track: int
+    direction: str
+    reference_date: datetime
+    secondary_date: datetime
+    reference_scenes: tuple[str, ...]
+    secondary_scenes: tuple[str, ...]
+    ipf: tuple[str, ...]
+    polarisation: str
+
+
+def pair_facts(matched: MatchedPair) -> PairFacts:
+    """What is known of a pair before it is processed."""
+    pair = matched.pair
+    return PairFacts(
+        pair=pair.id,
+        track=pair.track,
+        direction=pair.reference[0].direction.value,
+        reference_date=pair.reference[0].start,
+        secondary_date=pair.secondary[0].start,
+        reference_scenes=tuple(scene.name for scene in pair.reference),
+        secondary_scenes=tuple(scene.name for scene in pair.secondary),
+        ipf=tuple(sorted({scene.ipf for scene in (*pair.reference, *pair.secondary)})),
+        polarisation=matched.polarisation,
+    )
+
+
+def describe(facts: PairFacts, orbits: tuple[OrbitChoice, OrbitChoice], dem: Dem, grid: GeoGrid) -> dict[str, Any]:
+    """The facts as the products tell them; the engine adds its name, its looks and what it measured."""
+    return {
+        "pair": facts.pair,
+        "track": facts.track,
+        "direction": facts.direction,
+        "reference_date": facts.reference_date.date().isoformat(),
+        "secondary_date": facts.secondary_date.date().isoformat(),
+        "reference_time": facts.reference_date.isoformat(),
+        "secondary_time": facts.secondary_date.isoformat(),
+        "temporal_baseline_days": round((facts.secondary_date - facts.reference_date).total_seconds() / 86400, 3),
+        "reference_scenes": facts.reference_scenes,
+        "secondary_scenes": facts.secondary_scenes,
+        "ipf": facts.ipf,
+        "polarisation": facts.polarisation,
+        "posting": f"{grid.dx:g} m" if grid.crs != "EPSG:4326" else f"1/{1 / grid.dx:.0f} degree",
+        "crs": grid.crs,
+        "orbits": {f"{choice.start:%Y-%m-%d}": choice.name for choice in orbits},
+        "dem": {"file": dem.path.name, "datum": dem.datum.value},
+    }

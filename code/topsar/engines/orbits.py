@@ -1,0 +1,86 @@
+"""Which orbit a pass has, and where the satellite was during a burst."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from topsar.errors import ProvisionError
+from topsar.kernels.geometry import OrbitArc, fit_orbit
+from topsar.model import Burst, Orbit, OrbitFile, OrbitSource, Scene
+from topsar.sentinel1 import annotation_orbit, read_orbit
+
+_MICROSECOND = 6  # decimals
+_ARC_MARGIN = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrbitChoice:
+    """The orbit of some slices of one pass: an orbit file, or their annotations where there is none."""
+
+    file: OrbitFile | None
+    scenes: tuple[Scene, ...]
+
+    @property
+    def source(self) -> OrbitSource:
+        """How good it is."""
+        return self.file.source if self.file else OrbitSource.ANNOTATION
+
+    @property
+    def name(self) -> str:
+        """What the products say of it."""
+        return self.file.path.name if self.file else f"annotation of {', '.join(scene.name for scene in self.scenes)}"
+
+    @property
+    def path(self) -> Path:
+        """The orbit file, or the first slice."""
+        return self.file.path if self.file else self.scenes[0].path
+
+    @property
+    def start(self) -> datetime:
+        """When the first slice starts."""
+        return min(scene.start for scene in self.scenes)
+
+    @property
+    def stop(self) -> datetime:
+        """When the last slice stops."""
+        return max(scene.stop for scene in self.scenes)
+
+    def load(self, swath: str, polarisation: str) -> Orbit:
+        """State vectors around the slices; of annotations those of all slices that have the swath."""
+        if self.file:
+            return read_orbit(self.file.path, self.start, self.stop)
+        having = [scene for scene in self.scenes if swath in scene.swaths]
+        return self._joined([annotation_orbit(scene, swath, polarisation) for scene in having])
+
+    def _joined(self, orbits: list[Orbit]) -> Orbit:
+        """State vectors of several annotations, each time once."""
+        first = orbits[0]
+        times = np.concatenate([orbit.times_s + (orbit.epoch - first.epoch).total_seconds() for orbit in orbits])
+        times_s, index = np.unique(times.round(_MICROSECOND), return_index=True)
+        return replace(
+            first,
+            name=self.name,
+            times_s=times_s,
+            positions_m=np.concatenate([orbit.positions_m for orbit in orbits])[index],
+            velocities_m_s=np.concatenate([orbit.velocities_m_s for orbit in orbits])[index],
+        )
+
+
+def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
+    """The orbit during a burst; times count from a second before its first line.
+
+    Raises
+    ------
+    ProvisionError
+        If the state vectors do not cover it.
+    """
+    start, stop = burst.grid.first_line_time - _ARC_MARGIN, burst.grid.stop_time + _ARC_MARGIN
+    try:
+        return fit_orbit(orbit, start, stop).narrowed(start, stop)
+    except ValueError as exc:
+        msg = f"burst {burst.label} of {burst.scene}: the orbit {exc}"
+        raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
