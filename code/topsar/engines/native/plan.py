@@ -30,6 +30,7 @@ from topsar.errors import SettingsError
 from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
 
 if TYPE_CHECKING:
+    from topsar.engines.costs import Cost
     from topsar.model import Burst, Dem, Pair, Scene
     from topsar.settings import Options
 
@@ -200,7 +201,7 @@ def _dem_crop(grid: GeoGrid, density: float) -> int:
 
 
 def _step(
-    pair: str, name: str, reads: tuple[str, ...], signature: str, cost: costs.Cost, pixels: int, held: int = 0
+    pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int, held: int = 0
 ) -> Step:
     return Step(
         name=name,
