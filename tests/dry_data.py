@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topsar.engines import Inputs, Plan, get_engine
-from topsar.engines.native.tasks import GeocodeTask, PairTask, load_task
+from topsar.engines import Inputs, Plan, engine_named
+from topsar.engines.native.tasks import GeocodeTask, NetworkTask, PairTask, load_task
 from topsar.model import Burst, Interferogram, Pair
 from topsar.pairs_file import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
@@ -117,9 +117,10 @@ class Planned:
             orbits=find_pass_orbits(pairs, data / "orbit_data"),
             dem=find_dem(self.settings.options, data / "dem"),
         )
-        self.plan: Plan = get_engine("native")[0].plan(self.inputs, self.settings.options)
+        self.plan: Plan = engine_named("native").plan(self.inputs, self.settings.options)
         self.pairs: list[PairTask] = []
         self.geocodings: dict[str, GeocodeTask] = {}
+        self.networks: dict[str, NetworkTask] = {}
         for name, text in self.plan.tasks.items():
             folder = scratch / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -127,12 +128,14 @@ class Planned:
             task = load_task(folder)
             if isinstance(task, PairTask):
                 self.pairs.append(task)
-            else:
+            elif isinstance(task, GeocodeTask):
                 self.geocodings[name] = task
+            else:
+                self.networks[name] = task
 
     def execute(self, runs: Path) -> Interferogram:
         """Run all steps in this process; the first pair's result."""
-        engine = get_engine("native")[0]
+        engine = engine_named("native")
         for name, text in self.plan.tasks.items():
             (runs / name).mkdir(parents=True)
             (runs / name / "job.json").write_text(text)

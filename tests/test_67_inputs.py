@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dry_data import DAYS, dry_data, dry_recipe
-from topsar.engines import get_engine
+from topsar.engines import choose_engine
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, OrbitSource, Pair, VerticalDatum
 from topsar.pairs_file import PairLine, read_pairs
@@ -94,7 +94,7 @@ def settings_of(data: Path, **flags: str) -> Settings:
 
 
 def footprint(settings: Settings) -> Callable[[Sequence[Pair], object], BBox | None]:
-    engine, _ = get_engine(settings.engine)
+    engine, _ = choose_engine(*settings.engine_wanted)
     return partial(engine.footprint, options=settings.options)
 
 

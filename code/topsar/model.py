@@ -410,6 +410,11 @@ class Dem:
     datum: VerticalDatum
     geoid: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it is read from."""
+        return (self.path, self.geoid) if self.geoid else (self.path,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:

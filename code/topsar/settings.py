@@ -162,7 +162,7 @@ class Options(BaseModel):
     engine: Annotated[Literal["auto", "native", "isce2"], Lower] = _key(
         "ENGINE",
         "auto",
-        "Who does the radar work; auto takes native, isce2 is refused in this version",
+        "Who does the radar work; auto takes isce2 where ISCE2's topsApp can be started, else native",
         "auto, native or isce2",
     )
     roi: Annotated[BBox | None, BeforeValidator(parse_roi)] = _key(
@@ -195,18 +195,53 @@ class Options(BaseModel):
     looks: Annotated[Literal["auto"] | Looks, BeforeValidator(parse_looks)] = _key(
         "LOOKS",
         "auto",
-        "Fine pixels averaged into one output pixel, east x north; auto follows POSTING",
+        "Pixels averaged into one: of the native engine's fine grid east x north, of isce2 range x azimuth; auto "
+        "follows POSTING",
         "auto, or two whole numbers such as 16x8",
     )
     filter_strength: float = _key(
         "FILTER_STRENGTH", 0.5, "Strength of the Goldstein filter; 0 is off", "a number from 0 to 1", ge=0, le=1
     )
-    esd: Annotated[Literal["auto", "off"] | float, Lower] = _key(
+    esd: Annotated[Literal["auto", "network", "off"] | float, Lower] = _key(
         "ESD",
         "auto",
         "Azimuth misregistration of the secondary; auto lets the engine estimate it if it can (enhanced spectral "
-        "diversity), off corrects nothing, a number is used as given",
-        "auto, off or a number of azimuth pixels such as 0.0025",
+        "diversity), network solves for one timing per date from all pairs (native engine), off corrects nothing, a "
+        "number is used as given",
+        "auto, network, off or a number of azimuth pixels such as 0.0025",
+    )
+    range_registration: Annotated[Literal["auto", "off"], Lower] = _key(
+        "RANGE_REGISTRATION",
+        "off",
+        "Range delay of a date against the earliest; auto lets the native engine find it by correlation of amplitudes "
+        "and correct what is significant",
+        "auto or off",
+    )
+    topsapp_esd: Annotated[Literal["full", "own"], Lower] = _key(
+        "TOPSAPP_ESD",
+        "full",
+        "How much isce2 corrects of the misregistration that it sees; topsApp's own value is a third of it",
+        "full, or own for topsApp as it is",
+    )
+    esd_coherence: float = _key(
+        "ESD_COHERENCE",
+        0.85,
+        "With isce2, burst overlaps below this coherence do not vote on the misregistration",
+        "a number from 0 to 1",
+        ge=0,
+        le=1,
+    )
+    ionosphere: Annotated[bool, BeforeValidator(_switch)] = _key(
+        "IONOSPHERE",
+        False,  # noqa: FBT003 - the default of a switch
+        "1 lets isce2 estimate the ionosphere by the split spectrum; the native engine cannot",
+        "0 or 1",
+    )
+    use_gpu: Annotated[bool, BeforeValidator(_switch)] = _key(
+        "USE_GPU",
+        False,  # noqa: FBT003 - the default of a switch
+        "1 lets isce2 use a GPU where ISCE2 was built for one",
+        "0 or 1",
     )
     unwrapper: Annotated[Literal["snaphu", "whirlwind", "none"], Lower] = _key(
         "UNWRAPPER", "snaphu", "Phase unwrapping; none leaves the phase wrapped", "snaphu, whirlwind or none"
@@ -230,6 +265,19 @@ class Options(BaseModel):
         "Geoid raster that turns the DEM's heights into ellipsoidal ones; empty takes the EGM96 grid that comes with "
         "topsar, or downloads that of EGM2008",
         "a path, or empty",
+    )
+    water_mask: str = _key(
+        "WATER_MASK",
+        "",
+        "Raster of water (not 0) for the layer water; relative paths start in the data folder; empty takes the level "
+        "water of the DEM",
+        "a path, or empty",
+    )
+    slc_stack: Annotated[bool, BeforeValidator(_switch)] = _key(
+        "SLC_STACK",
+        False,  # noqa: FBT003 - the default of a switch
+        "1 keeps the geocoded SLC of every date in runs/slc_stack, with their amplitude dispersion (native engine)",
+        "0 or 1",
     )
 
 
@@ -277,6 +325,18 @@ class Settings(Options, BaseSettings):
         "With EXECUTOR=dask, the address of its scheduler; slurm starts workers as jobs of that queue, as Dask's own "
         "configuration of jobqueue.slurm says",
         "tcp://host:port, tls://host:port, slurm, or empty",
+    )
+    isce_home: str = _key(
+        "ISCE_HOME",
+        "",
+        "ISCE2's folder isce, which holds applications/topsApp.py; empty asks ISCE_PYTHON",
+        "a path, or empty",
+    )
+    isce_python: str = _key(
+        "ISCE_PYTHON",
+        "",
+        "The Python that imports isce; empty tries topsar's own, then python3",
+        "a path or a program's name, or empty",
     )
     offline: Annotated[bool, BeforeValidator(_switch)] = _key(
         "OFFLINE",
@@ -329,6 +389,11 @@ class Settings(Options, BaseSettings):
     def options(self) -> Options:
         """The part that changes the numbers."""
         return Options(**{name: getattr(self, name) for name in Options.model_fields})
+
+    @property
+    def engine_wanted(self) -> tuple[str, str, str]:
+        """``ENGINE``, ``ISCE_HOME`` and ``ISCE_PYTHON``: what is needed to choose an engine."""
+        return self.engine, self.isce_home, self.isce_python
 
     @property
     def memory_bytes(self) -> int | None:

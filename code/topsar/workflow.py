@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar import __version__
-from topsar.engines import Engine, Inputs, Plan, get_engine, step_argv
+from topsar.engines import Engine, Inputs, Plan, choose_engine, engine_named, step_argv
+from topsar.engines.signature import sign
 from topsar.errors import SettingsError
 from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.pairs_file import read_pairs
@@ -36,16 +37,17 @@ if TYPE_CHECKING:
 
     from topsar.model import Event
     from topsar.pairing import Network, Rules
+    from topsar.products.closure import Closure
     from topsar.provision import ListedPair, Search, Services
     from topsar.schedule import Executor, Preview, Removable
     from topsar.settings import Settings
-    from topsar.simulate.compare import Closure, Comparison
+    from topsar.simulate.compare import Comparison
 
 log = logging.getLogger(__name__)
 
 PRODUCTS_VERSION = "products 1"
 """Enters the key of the step that writes products: raised when they would look otherwise."""
-PRODUCTS_START_S, PRODUCTS_S = 2.5, 4e-6
+PRODUCTS_START_S, PRODUCTS_S, PRODUCTS_BYTES = 2.5, 4e-6, 60
 """Seconds that this step takes, and per pixel."""
 
 
@@ -78,10 +80,10 @@ def prepare(settings: Settings, services: Services | None = None) -> Batch:
     TopsarError
         If nothing can be processed: settings, pairs.txt or the DEM cannot be used.
     """
-    from topsar.provision import find_inputs, provide_inputs
+    from topsar.provision import find_inputs, find_water_mask, provide_calibration, provide_inputs
 
     lines = read_pairs(settings.pairs)
-    engine, why = get_engine(settings.engine)
+    engine, why = choose_engine(*settings.engine_wanted)
     log.info("engine: %s (%s)", engine.name, why)
     footprint = partial(engine.footprint, options=settings.options)
     if services is None:
@@ -89,10 +91,17 @@ def prepare(settings: Settings, services: Services | None = None) -> Batch:
     else:
         found = provide_inputs(lines, settings, services, footprint)
     _warn(one for one in found.listed if one.problem)
-    plan = engine.plan(Inputs(pairs=found.pairs, orbits=found.orbits, dem=found.dem), settings.options)
+    inputs = Inputs(
+        pairs=found.pairs,
+        orbits=found.orbits,
+        dem=found.dem,
+        water_mask=find_water_mask(settings),
+        aux_cal=provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None,
+    )
+    plan = engine.plan(inputs, settings.options)
     listed = tuple(_refused(one, plan) for one in found.listed)
     _warn(one for one in listed if one.pair and one.problem)
-    return Batch(engine=engine, plan=plan, jobs=_with_products(plan, engine, settings), listed=listed)
+    return Batch(engine=engine, plan=plan, jobs=_with_products(plan, engine, settings, inputs), listed=listed)
 
 
 def run(
@@ -132,7 +141,7 @@ def describe_missing(settings: Settings) -> tuple[str, ...]:
     """What `run` would have to fetch first, in words; with OFFLINE=1 it would fail instead."""
     from topsar import provision
 
-    engine, _ = get_engine(settings.engine)
+    engine, _ = choose_engine(*settings.engine_wanted)
     footprint = partial(engine.footprint, options=settings.options)
     return provision.describe_missing(read_pairs(settings.pairs), settings, footprint)
 
@@ -211,7 +220,7 @@ def execute_step(job_file: Path, step: str) -> None:
     """Run one step of one job; the scheduler starts this in a process of its own."""
     folder = job_file.resolve().parent
     known = json.loads((folder / "run.json").read_text())
-    engine, _ = get_engine(known["engine"])
+    engine = engine_named(known["engine"])
     if step == "products":
         write_products(folder, engine, known)
     else:
@@ -246,9 +255,10 @@ def _failed(listed: Sequence[ListedPair]) -> tuple[Outcome, ...]:
     )
 
 
-def _with_products(plan: Plan, engine: Engine, settings: Settings) -> tuple[Job, ...]:
+def _with_products(plan: Plan, engine: Engine, settings: Settings, inputs: Inputs) -> tuple[Job, ...]:
     """The engine's jobs, each pair's ending with the step that writes its products."""
-    options = settings.options.model_dump_json()
+    masks = (inputs.water_mask,) if inputs.water_mask else ()
+    options = sign(settings.options.model_dump_json(exclude={"slc_stack"}), None, masks)
     return tuple(
         replace(job, steps=(*job.steps, _products_step(job, engine, options))) if job.is_pair else job
         for job in plan.jobs
@@ -256,23 +266,19 @@ def _with_products(plan: Plan, engine: Engine, settings: Settings) -> tuple[Job,
 
 
 def _products_step(job: Job, engine: Engine, options: str) -> Step:
-    """Products take no more memory than the largest step before, and about the disk of what they are made from."""
-    written = [artifact.path for step in job.steps for artifact in step.writes]
-    size = max(step.size for step in job.steps)
+    """Products take no more memory than the step before, and read what outlives the engine's own steps."""
+    kept = [one.path for step in job.steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
+    last = job.steps[-1]
     return Step(
         name="products",
         argv=step_argv("products"),
         signature=json.dumps([PRODUCTS_VERSION, engine.version, options]),
-        reads=tuple(written),
+        reads=tuple(kept),
         writes=(Artifact(path=f"{job.id}/products"),),
-        needs=Resources(
-            memory_bytes=max(step.needs.memory_bytes for step in job.steps),
-            threads=1,
-            disk_bytes=sum(step.needs.disk_bytes for step in job.steps),
-        ),
-        seconds=PRODUCTS_START_S + PRODUCTS_S * size,
+        needs=Resources(memory_bytes=last.needs.memory_bytes, threads=1, disk_bytes=int(PRODUCTS_BYTES * last.size)),
+        seconds=PRODUCTS_START_S + PRODUCTS_S * last.size,
         kind=f"{PRODUCTS_VERSION} {engine.name}",
-        size=size,
+        size=last.size,
         timeout_s=3600.0,
     )
 
@@ -396,7 +402,8 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
         Put the simulated data behind servers on this machine that speak the contracts of the real services, and let
         scenes, orbits and heights be searched and fetched from there.
     """
-    from topsar.simulate.compare import compare_closure, compare_pair
+    from topsar.products.closure import close_triplets
+    from topsar.simulate.compare import compare_pair
 
     source = folder / "archive" if provision else folder
     made = source / "truth" / "complete.json"
@@ -416,7 +423,7 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
         folder=folder,
         outcomes=outcomes,
         comparisons=tuple(compare_pair(products, source / "truth") for products in finished),
-        closures=tuple(compare_closure(finished)),
+        closures=close_triplets(finished).found,
     )
 
 

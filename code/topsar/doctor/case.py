@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from topsar.engines import Plan
+    from topsar.engines import Engine, Plan
     from topsar.model import BBox, Dem, OrbitFile, Pair
     from topsar.provision import ListedPair
     from topsar.schedule.forecast import Forecast
@@ -86,11 +86,16 @@ class Case:
             return ()
         return describe_missing(read_pairs(self.settings.pairs), self.settings, self.footprint)
 
+    @cached_property
+    def engine(self) -> tuple[Engine, str]:
+        """The engine to use, and why."""
+        from topsar.engines import choose_engine
+
+        return choose_engine(*self.settings.engine_wanted)
+
     def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None]) -> BBox:
         """The box that a DEM for some pairs must cover."""
-        from topsar.engines import get_engine
-
-        return get_engine(self.settings.engine)[0].footprint(pairs, orbits, self.settings.options)
+        return self.engine[0].footprint(pairs, orbits, self.settings.options)
 
     @cached_property
     def dem(self) -> Dem:
@@ -102,10 +107,10 @@ class Case:
     @cached_property
     def plan(self) -> Plan:
         """What the engine would do."""
-        from topsar.engines import Inputs, get_engine
+        from topsar.engines import Inputs
 
         inputs = Inputs(pairs=self.pairs, orbits=self.orbits, dem=self.dem)
-        return get_engine(self.settings.engine)[0].plan(inputs, self.settings.options)
+        return self.engine[0].plan(inputs, self.settings.options)
 
     @cached_property
     def forecasts(self) -> Mapping[NodeId, Forecast]:

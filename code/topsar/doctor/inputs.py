@@ -63,9 +63,7 @@ def dem(case: Case) -> Iterator[Said]:
 
 def engine(case: Case) -> Iterator[Said]:
     """Whether engine and unwrapper can be had, and which pairs they take."""
-    from topsar.engines import get_engine
-
-    chosen, why = get_engine(case.settings.engine)
+    chosen, why = case.engine
     yield Said(Grade.OK, f"{chosen.name}: {why}")
     unwrapper = case.settings.unwrapper
     if unwrapper != "none" and util.find_spec(unwrapper) is None:

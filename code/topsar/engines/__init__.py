@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from typing import TYPE_CHECKING
-
 from topsar.engines.protocol import Engine, Inputs, Outlook, Plan, Remark, step_argv
 from topsar.errors import SettingsError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "get_engine", "step_argv"]
+__all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "choose_engine", "engine_named", "step_argv"]
 
 
-def get_engine(name: str, which: Callable[[str], str | None] = shutil.which) -> tuple[Engine, str]:
+def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tuple[Engine, str]:
     """The engine to use, and why.
 
     Parameters
     ----------
     name : {"auto", "native", "isce2"}
         The setting ``ENGINE``.
-    which : callable
-        Finds programs.
+    isce_home, isce_python : str
+        Where ISCE2 is; empty where it is to be looked for.
 
     Returns
     -------
@@ -33,15 +27,31 @@ def get_engine(name: str, which: Callable[[str], str | None] = shutil.which) -> 
     Raises
     ------
     SettingsError
-        If the engine cannot be had.
+        If the engine cannot be had, or ISCE2 is not where it is said to be.
     """
+    if name == "native":
+        return engine_named(name), "as set by ENGINE"
+    from topsar.engines.isce2 import Isce2Engine
+    from topsar.engines.isce2.install import find_installation
+
+    try:
+        found = find_installation(isce_home, isce_python)
+    except SettingsError as exc:
+        if name == "isce2" or isce_home or isce_python:
+            raise
+        return engine_named("native"), exc.message.splitlines()[0].removesuffix(":")
+    why = f"ISCE2 {found.version} in {found.home}, by {found.python}"
+    return Isce2Engine(found), why
+
+
+def engine_named(name: str) -> Engine:
+    """The engine of that name, for what was planned with it.
+
+    Parameters
+    ----------
+    name : {"native", "isce2"}
+    """
+    from topsar.engines.isce2 import Isce2Engine
     from topsar.engines.native import NativeEngine
 
-    if name == "isce2":
-        found = which("topsApp.py")
-        msg = "ENGINE=isce2, but this version of topsar cannot drive topsApp yet"
-        msg += f" (found at {found})" if found else ", and topsApp.py is not installed either"
-        raise SettingsError(msg, hint="set ENGINE=native or ENGINE=auto")
-    if name == "native":
-        return NativeEngine(), "as set by ENGINE"
-    return NativeEngine(), "the engine of this version; topsApp is not driven yet"
+    return Isce2Engine() if name == "isce2" else NativeEngine()

@@ -102,6 +102,14 @@ def lonlat_box(grid: GeoGrid) -> BBox:
     return box_of(*to_lonlat(grid.crs, edge_x, edge_y))
 
 
+def pixel_sides(grid: GeoGrid) -> tuple[float, float]:
+    """Sides of the middle pixel on the ellipsoid, east and north, metres."""
+    x, y = grid.bbox.centre
+    lon, lat = to_lonlat(grid.crs, x + np.array([0, grid.dx, 0]), y + np.array([0, 0, grid.dy]))
+    corner, east, north = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
+    return float(np.linalg.norm(east - corner)), float(np.linalg.norm(north - corner))
+
+
 def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
     """The part of the DEM under a grid, whose outermost pixels it need not reach."""
     return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG, covering=False)
@@ -134,7 +142,7 @@ def ground_nodes(grid: GeoGrid, field: HeightField) -> NDArray[np.float64]:
     lon, lat = to_lonlat(grid.crs, x, y)
     ecef = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
     up = up_vector(np.radians(lat), np.radians(lon))
-    row, column = _dem_position(field, lon, lat)
+    row, column = dem_position(field, lon, lat)
     return np.concatenate([ecef, up, row[..., None], column[..., None]], axis=-1)
 
 
@@ -149,7 +157,7 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
         ECEF; over voids at height zero.
     """
     lon, lat = to_lonlat(grid.crs, *pixel_centres(grid))
-    row, column = _dem_position(field, lon, lat)
+    row, column = dem_position(field, lon, lat)
     height = np.empty(row.size)
     sample_heights(field.heights_m, row.ravel(), column.ravel(), height)
     height = height.reshape(grid.shape)
@@ -157,7 +165,7 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
     return height.astype(np.float32), points
 
 
-def _dem_position(
+def dem_position(
     field: HeightField, lon: NDArray[np.float64], lat: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fractional row and column in the DEM, integers at pixel centres."""

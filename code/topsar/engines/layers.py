@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.kernels.interferogram import phase_deviation
 from topsar.model import Layer
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ class _Kind:
     nodata: float = float("nan")
 
 
+UNKNOWN = 255
+"""In masks, where nobody can tell."""
+
 LAYERS: dict[str, _Kind] = {
     "wrapped_phase": _Kind("rad", "Multilooked, unfiltered phase, reference · conj(secondary)"),
     "filtered_phase": _Kind("rad", "Phase after the Goldstein filter"),
@@ -38,6 +42,10 @@ LAYERS: dict[str, _Kind] = {
     "incidence": _Kind("degree", "Incidence angle on the ellipsoid"),
     "unwrapped_phase": _Kind("rad", "Unwrapped filtered phase; positive: range grew"),
     "displacement": _Kind("m", "Line-of-sight displacement, positive toward the satellite"),
+    "phase_noise": _Kind("rad", "Standard deviation of the unfiltered phase, from coherence and independent looks"),
+    "layover_shadow": _Kind("1", "1 layover, 2 shadow, 3 both, 0 neither", np.uint8, UNKNOWN),
+    "water": _Kind("1", "1 water, 0 land", np.uint8, UNKNOWN),
+    "ionosphere": _Kind("rad", "Ionospheric phase by the split spectrum, not removed"),
     "components": _Kind("1", "Connected components of the unwrapped phase; 0 is not reliable", np.uint16, 0),
 }
 """Every layer there is, in the order in which products list them."""
@@ -62,3 +70,16 @@ def displacement(phase_rad: NDArray[np.float32], wavelength_m: float) -> NDArray
     """Displacement toward the satellite in metres, d = -λ/(4π)·φ."""
     moved: NDArray[np.float32] = -wavelength_m / (4 * np.pi) * phase_rad
     return moved
+
+
+def phase_noise(coherence: NDArray[np.float32], looks: float) -> NDArray[np.float32]:
+    """Standard deviation of the unfiltered phase, rad: that of `phase_deviation`, at most that of random phase, π/√3.
+
+    Parameters
+    ----------
+    coherence : (rows, columns) float32
+        NaN where there is no signal; the result is NaN there.
+    looks : float
+        Independent looks of a pixel.
+    """
+    return np.minimum(phase_deviation(coherence, looks), np.pi / np.sqrt(3)).astype(np.float32)

@@ -15,7 +15,7 @@ from topsar.engines.ground import box_of
 from topsar.engines.orbits import OrbitChoice, burst_arc
 from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
-from topsar.model import BBox
+from topsar.model import BBox, Burst
 from topsar.raster import open_dem, require_cover
 from topsar.sentinel1 import read_bursts
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.protocol import Inputs
-    from topsar.model import Burst, Orbit, OrbitFile, Pair, Scene
+    from topsar.model import Orbit, OrbitFile, Pair, Scene
     from topsar.settings import Options
 
     Outline = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -179,10 +179,13 @@ class Survey:
         return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
 
 
-def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
+def find_footprint(
+    pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None], options: Options, *, whole: bool = False
+) -> BBox:
     """The box around all ground that the bursts of these pairs may show, within the region of interest; no DEM needed.
 
-    Bursts are outlined on the lowest and on the highest ground there is.
+    Bursts are outlined on the lowest and on the highest ground there is. With ``whole``, those that reach into the
+    region of interest count whole.
 
     Raises
     ------
@@ -202,7 +205,7 @@ def find_footprint(pairs: Iterable[Pair], orbits: Mapping[str, OrbitFile | None]
                     ground[scene.name, polarisation] = _all_ground(scene, polarisation, choice, options)
                 found = [not_across_180(box, pair.id) for box in ground[scene.name, polarisation]]
                 inside = [options.roi.intersection(box) if options.roi else box for box in found]
-                boxes += [box for box in inside if box is not None]
+                boxes += [box if whole else part for box, part in zip(found, inside, strict=True) if part is not None]
                 if not any(inside):
                     where = "lies in the region of interest" if options.roi else f"is of {', '.join(options.swaths)}"
                     reasons[f"{scene.name}: no burst {where}"] = None

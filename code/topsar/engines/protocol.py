@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 class Inputs:
     """What a batch works on.
 
-    ``orbits`` maps a scene's name to its orbit file, or to None where only the annotation's vectors are at hand.
+    ``orbits`` maps a scene's name to its orbit file, or to None where only the annotation's vectors are at hand;
+    ``aux_cal`` is the folder with calibration files, where an engine that wants them needs one; ``water_mask`` is the
+    user's raster of water.
     """
 
     pairs: tuple[Pair, ...]
     orbits: Mapping[str, OrbitFile | None]
     dem: Dem
+    aux_cal: Path | None = None
+    water_mask: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,8 @@ class Engine(Protocol):
 
     name: str
     version: str
+    wants_aux_cal: bool
+    """Whether it makes use of the calibration files that products of the first processor need."""
 
     def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
         """The box that a DEM for these pairs must cover; an error where no pair can be run."""

@@ -9,12 +9,14 @@ from topsar.provision.inputs import (
     earthdata_account,
     find_inputs,
     known_dem,
+    provide_calibration,
     provide_inputs,
     search_slices,
 )
 from topsar.provision.orbits import find_pass_orbits
 from topsar.provision.scenes import ListedPair, find_pairs, local_slices, missing_scenes
 from topsar.provision.services import Services
+from topsar.provision.water import find_water_mask
 
 __all__ = [
     "Found",
@@ -27,10 +29,12 @@ __all__ = [
     "find_inputs",
     "find_pairs",
     "find_pass_orbits",
+    "find_water_mask",
     "known_dem",
     "local_slices",
     "missing_scenes",
     "provide_aux_cal",
+    "provide_calibration",
     "provide_inputs",
     "search_slices",
 ]

@@ -127,7 +127,7 @@ def provide_dem(
             fetch=fetch,
         )
         if geoid and dem.datum is not VerticalDatum.ELLIPSOID:
-            dem = replace(dem, geoid=_existing(geoid, folder, "GEOID"))
+            dem = replace(dem, geoid=existing_file(geoid, folder, "GEOID"))
     else:
         path = _only_raster(folder, geoid) if choice == "auto" else _named(choice, folder)
         dem = _described(path, folder, datum, geoid)
@@ -146,7 +146,7 @@ def _described(path: Path, folder: Path, datum: str, geoid: str) -> Dem:
             msg,
             hint="set DEM_DATUM: ellipsoid for WGS84 heights, egm96 for SRTM and NASADEM, egm2008 for Copernicus",
         )
-    return Dem(path=path, datum=found, geoid=_existing(geoid, folder, "GEOID") if geoid else None)
+    return Dem(path=path, datum=found, geoid=existing_file(geoid, folder, "GEOID") if geoid else None)
 
 
 def _rasters(folder: Path, geoid: str) -> list[Path]:
@@ -179,10 +179,17 @@ def _named(text: str, folder: Path) -> Path:
     if text.upper() in GLOBAL_MODELS and not (folder / text).exists():
         msg = f"DEM={text} names a global model, and nothing is downloaded here"
         raise ProvisionError(msg, hint=f"download it from opentopography.org, put it in {folder} and set DEM=auto")
-    return _existing(text, folder, "DEM")
+    return existing_file(text, folder, "DEM")
 
 
-def _existing(text: str, folder: Path, key: str) -> Path:
+def existing_file(text: str, folder: Path, key: str) -> Path:
+    """The file that a setting names; relative paths start in ``folder``, or else where the program was started.
+
+    Raises
+    ------
+    ProvisionError
+        If there is none.
+    """
     if path := _found(text, folder):
         return path
     msg = f"{key}={text}: no such file, neither in {folder} nor from {Path.cwd()}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError
 from topsar.model import BBox
+from topsar.provision.aux_cal import provide_aux_cal
 from topsar.provision.dem import find_dem, is_global, provide_dem
 from topsar.provision.download import Fetcher
 from topsar.provision.earthdata import find_credentials
@@ -19,6 +20,8 @@ from topsar.provision.slc_download import provide_scenes
 from topsar.provision.slc_search import search_granules
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from topsar.model import Dem, Direction, OrbitFile, Pair
     from topsar.pairing import Slice
     from topsar.pairs_file import PairLine
@@ -151,6 +154,22 @@ def provide_inputs(lines: Sequence[PairLine], settings: Settings, services: Serv
         box = footprint(pairs, orbits)
     dem = _provide_dem(settings, box, fetcher, services, fetch=True)
     return Found(listed=listed, orbits=orbits, dem=dem)
+
+
+def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Services | None) -> Path | None:
+    """The folder with the calibration files that scenes of the first processor need; None where none is needed or had.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    settings : Settings
+    services : Services, optional
+        Where to ask; without it nothing is fetched.
+    """
+    scenes = {scene.name: scene for pair in pairs for scene in (*pair.reference, *pair.secondary)}
+    fetcher = make_fetcher(settings) if services else Fetcher(offline=True)
+    folder = settings.data.resolve() / "aux_cal"
+    return provide_aux_cal(scenes.values(), folder, fetcher=fetcher, services=services or Services())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,10 +83,40 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path) -> Path:
     rows, columns = field.shape
     x, y = _Axis(first=float(c), step=float(a), count=columns), _Axis(first=float(f), step=float(e), count=rows)
     _fill_voids(field.heights_m, x, y, dem)
+    return _write(field.heights_m, x, y, path)
+
+
+def write_isce_heights(heights_m: NDArray[np.float32], grid: GeoGrid, path: Path) -> Path:
+    """Write heights at the pixel centres of a grid in ISCE2's form, as `write_isce_dem` does.
+
+    Parameters
+    ----------
+    heights_m : (rows, columns) float32
+        Above the WGS84 ellipsoid, without voids.
+    grid : GeoGrid
+        In degrees.
+    path : Path
+
+    Returns
+    -------
+    Path
+        The ``.xml``.
+
+    Raises
+    ------
+    ProductError
+        If a file cannot be written.
+    """
+    x = _Axis(first=grid.west + grid.dx / 2, step=grid.dx, count=grid.columns)
+    y = _Axis(first=grid.north - grid.dy / 2, step=-grid.dy, count=grid.rows)
+    return _write(heights_m, x, y, path)
+
+
+def _write(heights_m: NDArray[np.float32], x: _Axis, y: _Axis, path: Path) -> Path:
     header = path.with_name(path.name + ".xml")
     header.unlink(missing_ok=True)
     with atomic_path(path) as part:
-        field.heights_m.astype("<f4", copy=False).tofile(part)
+        heights_m.astype("<f4", copy=False).tofile(part)
     write_text(path.with_name(path.name + ".vrt"), _vrt(path, x, y))
     write_text(header, _header(path.absolute(), x, y))
     return header

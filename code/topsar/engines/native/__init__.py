@@ -24,6 +24,7 @@ class NativeEngine:
 
     name = "native"
     version = VERSION
+    wants_aux_cal = False
 
     def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
         """The box that a DEM for these pairs must cover."""

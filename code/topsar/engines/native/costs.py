@@ -18,7 +18,11 @@ _cost = partial(Cost, base_memory=BASE_MEMORY)
 
 GEOCODE = _cost(memory=0, disk=4, start_s=1.5, microseconds=0.12, pixels_per_thread=5e6)
 """Per fine pixel; its memory depends on the largest burst and the DEM, not on how many bursts there are."""
-INTERFERE = _cost(memory=150, disk=36, start_s=2.0, microseconds=8, pixels_per_thread=2e5)
+INTERFERE = _cost(memory=154, disk=40, start_s=2.0, microseconds=8, pixels_per_thread=2e5)
 """Per output pixel, as the others."""
 FILTER = _cost(memory=60, disk=8, start_s=1.0, microseconds=2)
 UNWRAP = _cost(memory=400, disk=9, start_s=1.5, microseconds=35, pixels_per_thread=2e6)
+SOLVE = _cost(memory=100_000, disk=2_000, start_s=1.0, microseconds=500)
+"""Per pair."""
+DELAY = _cost(memory=0, disk=0, start_s=2.5, microseconds=0.15, pixels_per_thread=5e6)
+"""Per pixel of a patch and trial."""

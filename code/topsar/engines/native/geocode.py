@@ -8,6 +8,7 @@ burst's box stays a hole in the file.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +43,8 @@ LINE_MARGIN, SAMPLE_MARGIN = 64, 512
 _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at worst
 
 
-def geocode_swath(task: GeocodeTask, folder: Path) -> None:
-    """Geocode all bursts of a task into ``folder``."""
+def geocode_swath(task: GeocodeTask, folder: Path, delay_px: float = 0.0) -> None:
+    """Geocode all bursts of a task, whose samples lie ``delay_px`` later than annotated, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     first = task.windows[0].burst
     orbit = task.orbit.load(first.swath, first.polarisation)
@@ -54,10 +55,12 @@ def geocode_swath(task: GeocodeTask, folder: Path) -> None:
         field = dem_under(task.dem, window.grid)
         log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
         with atomic_path(folder / window.filename) as path:
-            geocode_burst(window, fine, field, orbit, path)
+            geocode_burst(window, fine, field, orbit, path, delay_px)
 
 
-def geocode_burst(window: BurstWindow, fine: GeoGrid, field: HeightField, orbit: Orbit, path: Path) -> None:
+def geocode_burst(
+    window: BurstWindow, fine: GeoGrid, field: HeightField, orbit: Orbit, path: Path, delay_px: float = 0.0
+) -> None:
     """Geocode one burst onto ``fine`` and write it to ``path``."""
     burst = window.burst
     arc = burst_arc(burst, orbit)
@@ -69,8 +72,14 @@ def geocode_burst(window: BurstWindow, fine: GeoGrid, field: HeightField, orbit:
         plane = _SparsePlane(file, fine.shape)
         if seen is not None:
             real, imag = load_deramped(burst, terms, seen)
-            image = radar_image(burst, arc, terms, seen, real, imag)
+            image = radar_image(delayed(burst, delay_px), arc, terms, seen, real, imag)
             _fill(plane, offset, nodes, field, image)
+
+
+def delayed(burst: Burst, delay_px: float) -> Burst:
+    """The burst with its samples where they are found, so many later than annotated; phases stay what they are."""
+    grid = burst.grid
+    return replace(burst, grid=replace(grid, near_range_m=grid.near_range_m - delay_px * grid.range_spacing_m))
 
 
 def radar_image(

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import dem_under, ground_points
+from topsar.engines.ground import dem_under, ground_points, pixel_sides
+from topsar.engines.native.delay import read_delay
+from topsar.engines.native.registration import measure, remove_bias
 from topsar.engines.orbits import burst_arc
+from topsar.engines.passes import burst_margin, describe_geometry, pass_arc
+from topsar.engines.water import find_water
 from topsar.errors import SceneError
-from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
+from topsar.kernels.geometry import geo2rdr, line_of_sight, off_nadir
 from topsar.kernels.interferogram import (
     LookSums,
     Mosaic,
-    Overlap,
-    TimingBias,
     coherence,
+    coherence_at_zero,
+    coherence_window,
     cross_multiply,
-    independent_looks,
-    spectral_diversity,
 )
 from topsar.kernels.tops import deramp_terms
+from topsar.kernels.visibility import layover_shadow
 from topsar.model import Window
 from topsar.raster import save_array, write_json
 
@@ -32,19 +34,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.engines.native.tasks import BurstPair, BurstWindow, PairTask
+    from topsar.engines.native.tasks import BurstPair, PairTask
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import GeoGrid, Looks, Orbit
 
 BLOCK_ROWS = 32
 """Output rows multiplied at once."""
-ESD_COHERENCE = 0.4
-"""Overlap pixels below this coherence do not vote on the misregistration."""
-ESD_LEAST_PIXELS = 50
-"""Fewer voting pixels give no estimate."""
-MID_INCIDENCE_RAD = math.radians(38)
-"""Turns slant into ground range where margins of bursts are compared: a few per cent decide nothing."""
-_GROUND_SPEED = 0.907  # ground track speed over orbital speed, at 700 km
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,19 +71,20 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
     scenery = _scenery(task)
     bursts = [_multiply(pair, task.looks, scenery, runs) for pair in task.bursts]
     interval = task.bursts[0].reference.burst.grid.line_interval_s
-    bias = _misregistration(task, bursts, interval)
+    shift_s = measure(bursts, task.looks, interval, folder)
     mosaic = Mosaic(task.grid.shape, task.looks)
     for index, burst in enumerate(bursts):
-        _remove_bias(burst, bias.seconds if bias else 0.0)
+        remove_bias(burst.sums.cross, burst.doppler_hz, shift_s)
         mosaic.add(index, burst.sums, burst.margin_m, burst.where.slices)
     used, place = _used(mosaic)
     if not used:
         msg = f"no pixel of {task.facts.pair} is seen on both dates and has a height"
         raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
     gamma = coherence(mosaic.sums, task.looks)
-    reference = _pass_arc(scenery.reference, [pair.reference for pair in task.bursts])
-    facts = _facts(task, scenery, reference, gamma, bias, interval)
+    reference = pass_arc(scenery.reference, [pair.reference.burst for pair in task.bursts])
+    facts = _facts(task, scenery, reference, gamma, runs)
     facts["bursts"] = [bursts[index].label for index in used]
+    los, folded = _view(scenery, reference)
     sums = mosaic.sums
     power = sums.power_reference + sums.power_secondary
     amplitude = np.sqrt(np.divide(power, 2 * sums.filled, out=np.zeros_like(power), where=sums.filled > 0))
@@ -97,8 +93,11 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
         "coherence": gamma,
         "amplitude": amplitude,
         "height": scenery.height,
-        "los": _line_of_sight(scenery, reference),
+        "los": los,
+        "layover_shadow": folded,
+        "water": find_water(task.dem, task.grid),
         "burst": place,
+        "doppler": _doppler(bursts, mosaic),
     }
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
@@ -110,6 +109,15 @@ def _used(mosaic: Mosaic) -> tuple[list[int], NDArray[np.int16]]:
     used = [int(index) for index in np.unique(mosaic.burst) if index >= 0]
     place = np.searchsorted(used, mosaic.burst).astype(np.int16)
     return used, np.where(mosaic.burst >= 0, place, np.int16(-1))
+
+
+def _doppler(bursts: list[BurstInterferogram], mosaic: Mosaic) -> NDArray[np.float32]:
+    """Doppler of the burst that each pixel comes from, Hz; zero outside."""
+    doppler = np.zeros(mosaic.burst.shape, np.float32)
+    for index, burst in enumerate(bursts):
+        where = burst.where.slices
+        doppler[where] = np.where(mosaic.burst[where] == index, burst.doppler_hz, doppler[where])
+    return doppler
 
 
 def _scenery(task: PairTask) -> Scenery:
@@ -143,7 +151,7 @@ def _multiply(pair: BurstPair, looks: Looks, scenery: Scenery, runs: Path) -> Bu
         where=where,
         sums=sums,
         doppler_hz=deramp_terms(burst, arc).doppler(eta, sample).astype(np.float32),
-        margin_m=_margin(pair.reference, line, sample, arc),
+        margin_m=burst_margin(burst, line, sample, arc),
     )
 
 
@@ -171,130 +179,35 @@ def _look_sums(pair: BurstPair, looks: Looks, grid: GeoGrid, where: Window, runs
     return sums
 
 
-def _margin(
-    window: BurstWindow, line: NDArray[np.float64], sample: NDArray[np.float64], arc: OrbitArc
-) -> NDArray[np.float32]:
-    """Distance to the nearest edge of the burst's valid window on the ground, metres; negative outside."""
-    burst = window.burst
-    valid, grid = burst.valid, burst.grid
-    speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time)))) * _GROUND_SPEED
-    azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
-    slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
-    return np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD)).astype(np.float32)
-
-
-# --- misregistration --------------------------------------------------------------------------------------------
-
-
-def _misregistration(task: PairTask, bursts: list[BurstInterferogram], interval_s: float) -> TimingBias | None:
-    if task.esd == "off":
-        return None
-    if isinstance(task.esd, float):
-        return TimingBias(task.esd * interval_s, 0.0, 0)
-    overlaps = [
-        overlap
-        for first, second in pairwise(bursts)
-        if first.swath == second.swath and (overlap := _overlap(first, second, task.looks)) is not None
-    ]
-    bias = spectral_diversity(overlaps)
-    return bias if bias is not None and bias.pixels >= ESD_LEAST_PIXELS else None
-
-
-def _overlap(upper: BurstInterferogram, lower: BurstInterferogram, looks: Looks) -> Overlap | None:
-    """Double difference where two bursts of a swath see the same ground."""
-    shared = upper.where.intersection(lower.where)
-    if shared is None:
-        return None
-    parts = []
-    for burst in (upper, lower):
-        inside = burst.where
-        local = Window(
-            row=shared.row - inside.row, column=shared.column - inside.column, rows=shared.rows, columns=shared.columns
-        ).slices
-        cut = burst.sums.cut(local)
-        parts.append((cut, coherence(cut, looks), burst.doppler_hz[local]))
-    (first, gamma_first, doppler_first), (second, gamma_second, doppler_second) = parts
-    votes = (
-        (first.filled == looks.count)
-        & (second.filled == looks.count)
-        & (np.minimum(gamma_first, gamma_second) > ESD_COHERENCE)
-    )
-    if not votes.any():
-        return None
-    double = first.cross[votes] * np.conj(second.cross[votes])
-    return Overlap(
-        phase=np.angle(double).astype(np.float64),
-        separation_hz=(doppler_first - doppler_second)[votes].astype(np.float64),
-        weight=(gamma_first[votes].astype(np.float64) * gamma_second[votes]) ** 2,
-    )
-
-
-def _remove_bias(burst: BurstInterferogram, seconds: float) -> None:
-    """Remove the phase 2π f_DC Δt that an azimuth timing bias leaves in a TOPS interferogram."""
-    burst.sums.cross[:] *= np.exp(-2j * np.pi * burst.doppler_hz * seconds).astype(np.complex64)
-
-
 # --- what is said about the pair --------------------------------------------------------------------------------
 
 
-def _line_of_sight(scenery: Scenery, arc: OrbitArc) -> NDArray[np.float32]:
-    """East, north, up components of the unit vector to the satellite, (3, rows, columns)."""
-    los = np.empty((3, *scenery.grid.shape), np.float32)
-    for row in range(scenery.grid.rows):
-        time, _ = geo2rdr(scenery.points[row], arc)
-        los[:, row] = line_of_sight(scenery.points[row], arc.position(time)).T
-    return los
-
-
-def _pass_arc(orbit: Orbit, windows: list[BurstWindow]) -> OrbitArc:
-    start = min(window.burst.grid.first_line_time for window in windows)
-    stop = max(window.burst.grid.stop_time for window in windows)
-    return fit_orbit(orbit, start, stop)
+def _view(scenery: Scenery, arc: OrbitArc) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """East, north, up components of the unit vector to the satellite, (3, rows, columns); and layover and shadow."""
+    shape = scenery.grid.shape
+    los = np.empty((3, *shape), np.float32)
+    time, range_m, angle = np.empty(shape), np.empty(shape), np.empty(shape)
+    for row, points in enumerate(scenery.points):
+        time[row], range_m[row] = geo2rdr(points, arc)
+        satellite = arc.position(time[row])
+        los[:, row] = line_of_sight(points, satellite).T
+        angle[row] = off_nadir(points, satellite)
+    return los, layover_shadow(time, range_m, angle, scenery.height)
 
 
 def _facts(
-    task: PairTask,
-    scenery: Scenery,
-    reference: OrbitArc,
-    gamma: NDArray[np.float32],
-    bias: TimingBias | None,
-    interval_s: float,
+    task: PairTask, scenery: Scenery, reference: OrbitArc, gamma: NDArray[np.float32], runs: Path
 ) -> dict[str, Any]:
-    secondary = _pass_arc(scenery.secondary, [pair.secondary for pair in task.bursts])
+    secondary = pass_arc(scenery.secondary, [pair.secondary.burst for pair in task.bursts])
     middle = scenery.points[scenery.grid.rows // 2, scenery.grid.columns // 2]
-    time, _ = geo2rdr(middle[None], reference)
-    up = line_of_sight(middle[None], reference.position(time))[0, 2]
-    speed = float(np.linalg.norm(reference.velocity(time))) * _GROUND_SPEED
-    area = _pixel_area(scenery)
     burst = task.bursts[0].reference.burst
-    return {
-        "wavelength_m": burst.wavelength_m,
-        "perpendicular_baseline_m": float(perpendicular_baseline(middle[None], reference, secondary)[0]),
-        "independent_looks": min(independent_looks(burst, math.acos(up), speed, area), task.looks.count),
+    geometry = describe_geometry(
+        middle, (reference, secondary), burst, area_m2=math.prod(pixel_sides(scenery.grid)), most_looks=task.looks.count
+    )
+    averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
+    return geometry | {
+        "range_misregistration": [read_delay(runs / name) for name in task.delays],
+        "coherence_bias_at_zero": coherence_at_zero(averaged),
         "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
         "valid_share": float((gamma > 0).mean()),
-        "azimuth_misregistration": _describe(task, bias, interval_s),
-    }
-
-
-def _pixel_area(scenery: Scenery) -> float:
-    """Area of the middle pixel on the ellipsoid, m²."""
-    row, column = scenery.grid.rows // 2, scenery.grid.columns // 2
-    near = scenery.points[max(row - 1, 0) : row + 1, max(column - 1, 0) : column + 1]
-    if near.shape[:2] != (2, 2):
-        return scenery.grid.dx * scenery.grid.dy
-    across, along = near[0, 1] - near[0, 0], near[1, 0] - near[0, 0]
-    return float(np.linalg.norm(across) * np.linalg.norm(along))
-
-
-def _describe(task: PairTask, bias: TimingBias | None, interval_s: float) -> dict[str, Any]:
-    if bias is None:
-        why = "off" if task.esd == "off" else "not estimated: no coherent burst overlap"
-        return {"pixels": 0.0, "source": why}
-    source = "given" if isinstance(task.esd, float) else "enhanced spectral diversity"
-    return {
-        "pixels": bias.seconds / interval_s,
-        "standard_error_pixels": bias.deviation_s / interval_s,
-        "voting_pixels": bias.pixels,
-        "source": source,
     }

@@ -1,13 +1,12 @@
-"""From pairs to jobs: one geocoding job per scene and swath, one job per pair."""
+"""From pairs to jobs: one geocoding job per scene and swath, one job per pair, one per network of dates if asked."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from topsar.engines.facts import pair_facts
 from topsar.engines.grid import LaidPair
@@ -15,26 +14,33 @@ from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
 from topsar.engines.layout import lay_out
 from topsar.engines.match import MatchedPair
 from topsar.engines.native import costs
+from topsar.engines.native.delay import PIXELS, STRIP_LINES
 from topsar.engines.native.geocode import BLOCK_ROWS
 from topsar.engines.native.interfere import BLOCK_ROWS as MULTIPLIED_ROWS
+from topsar.engines.native.network import find_delays, find_networks
 from topsar.engines.native.tasks import (
     BurstPair,
     BurstWindow,
+    DelayTask,
     GeocodeTask,
+    NetworkTask,
     PairTask,
     dump_task,
 )
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan, step_argv
+from topsar.engines.signature import sign
 from topsar.errors import SettingsError
 from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from topsar.engines.costs import Cost
     from topsar.model import Burst, Dem, Pair, Scene
     from topsar.settings import Options
 
-VERSION = "1"
+VERSION = "2"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 _KEY = f"native {VERSION}"
 
@@ -75,16 +81,36 @@ def check_unwrapper(name: str) -> None:
 
 def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple[tuple[Job, ...], dict[str, str]]:
     geocodings = _geocodings(laid, inputs)
+    fed_by = {
+        one.matched.pair.id: sorted({_geocode_id(one.matched.pair, burst) for burst in _all_bursts(one.matched)})
+        for one in laid
+    }
+    delays = {}
+    if options.range_registration == "auto":
+        delays = find_delays(geocodings, {name: one.grid for one in laid for name in fed_by[one.matched.pair.id]})
+    for name, delay in delays.items():
+        geocodings[name] = replace(geocodings[name], delay=f"{_delay_id(delay)}/delay")
     density = dem_density(inputs.dem, laid[0].matched.box) if laid else 0.0
+    networks = find_networks([one.matched.pair for one in laid]) if options.esd == "network" else {}
+    solved = {pair.pair: f"{name}/solve" for name, network in networks.items() for pair in network.pairs}
     jobs: dict[str, Job] = {}
     tasks: dict[str, str] = {}
     for one in laid:
-        for name in sorted({_geocode_id(one.matched.pair, burst) for burst in _all_bursts(one.matched)}):
+        for delay in (delays[name] for name in fed_by[one.matched.pair.id] if name in delays):
+            tasks[_delay_id(delay)] = dump_task(delay)
+            jobs.setdefault(_delay_id(delay), _delay_job(delay, density))
+        for name in fed_by[one.matched.pair.id]:
             tasks[name] = dump_task(geocodings[name])
             jobs.setdefault(name, _geocode_job(name, geocodings[name], density))
-        task = _pair_task(one, inputs.dem, options)
+        task = replace(
+            _pair_task(one, inputs, options),
+            network=solved.get(one.matched.pair.id, ""),
+            delays=tuple(sorted({geocodings[name].delay for name in fed_by[one.matched.pair.id]} - {""})),
+        )
         tasks[task.facts.pair] = dump_task(task)
         jobs[task.facts.pair] = _pair_job(task, density)
+    tasks |= {name: dump_task(network) for name, network in networks.items()}
+    jobs |= {name: _network_job(name, network) for name, network in networks.items()}
     return tuple(jobs.values()), tasks
 
 
@@ -118,12 +144,13 @@ def _geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, Geocode
             looks=one.looks,
             orbit=OrbitChoice(file=inputs.orbits[scene.name], scenes=(scene,)),
             dem=inputs.dem,
+            delay="",
         )
         for name, (one, scene) in owners.items()
     }
 
 
-def _pair_task(laid: LaidPair, dem: Dem, options: Options) -> PairTask:
+def _pair_task(laid: LaidPair, inputs: Inputs, options: Options) -> PairTask:
     one, bursts = laid.matched, []
     for both, (near, far) in zip(one.bursts, laid.windows, strict=True):
         reference = BurstWindow(burst=both.reference, grid=near)
@@ -143,10 +170,13 @@ def _pair_task(laid: LaidPair, dem: Dem, options: Options) -> PairTask:
         bursts=tuple(bursts),
         reference_orbit=one.orbits[0],
         secondary_orbit=one.orbits[1],
-        dem=dem,
+        dem=inputs.dem,
         esd=options.esd,
+        network="",
+        delays=(),
         filter_strength=options.filter_strength,
         unwrapper=options.unwrapper,
+        water_mask=inputs.water_mask,
     )
 
 
@@ -161,6 +191,7 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
         name="geocode",
         argv=step_argv("geocode"),
         signature=_signature(task, *_inputs(task.windows), task.orbit.path),
+        reads=(task.delay,) if task.delay else (),
         writes=(Artifact(path=f"{name}/slc", lifetime=Lifetime.SCRATCH),),
         needs=costs.GEOCODE.needs(pixels, extra_memory=samples * 8 + block + crop),
         seconds=costs.GEOCODE.seconds(pixels),
@@ -180,11 +211,12 @@ def _pair_job(task: PairTask, density: float) -> Job:
     bursts = sum(b.reference.grid.rows * b.reference.grid.columns for b in task.bursts)
     block = max(b.reference.grid.columns for b in task.bursts) * task.looks.count * MULTIPLIED_ROWS * 24
     held = bursts * 28 + block + _dem_crop(task.grid, density)
-    plain = _signature(replace(task, filter_strength=0.0, unwrapper="none"))
+    plain = _signature(replace(task, esd="auto", network="", filter_strength=0.0, unwrapper="none", water_mask=None))
     interfered, filtered = f"{pair}/interfere", f"{pair}/filter"
+    corrections = (interfered, task.network) if task.network else (interfered,)
     steps = (
-        _step(pair, "interfere", slcs, plain, costs.INTERFERE, pixels, held),
-        _step(pair, "filter", (interfered,), f"{_KEY} {task.filter_strength}", costs.FILTER, pixels),
+        _step(pair, "interfere", (*slcs, *task.delays), plain, costs.INTERFERE, pixels, held),
+        _step(pair, "filter", corrections, f"{_KEY} {task.filter_strength} {task.esd}", costs.FILTER, pixels),
         replace(
             _step(pair, "unwrap", (interfered, filtered), f"{_KEY} {task.unwrapper}", costs.UNWRAP, pixels),
             kind=f"{_KEY} unwrap {task.unwrapper}",
@@ -194,15 +226,55 @@ def _pair_job(task: PairTask, density: float) -> Job:
     return Job(id=pair, title=title, steps=steps, is_pair=True)
 
 
+def _delay_id(task: DelayTask) -> str:
+    """One job per scene, like a geocoding's name without swath."""
+    scene = task.orbit.scenes[0]
+    polarisation = task.bursts[0][1].burst.polarisation
+    return f"delay_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}"
+
+
+def _delay_job(task: DelayTask, density: float) -> Job:
+    name, windows = _delay_id(task), [window for both in task.bursts for window in both]
+    pixels = len(task.bursts) * PIXELS
+    held = 2 * max(window.burst.valid.columns for window in windows) * STRIP_LINES * 8
+    step = Step(
+        name="delay",
+        argv=step_argv("delay"),
+        signature=_signature(task, *_inputs(windows), task.orbit.path, task.reference_orbit.path),
+        writes=(Artifact(path=f"{name}/delay", lifetime=Lifetime.RESTART),),
+        needs=costs.DELAY.needs(pixels, extra_memory=held + max(_dem_crop(w.grid, density) for w in windows)),
+        seconds=costs.DELAY.seconds(pixels),
+        kind=f"{_KEY} delay",
+        size=pixels,
+        timeout_s=costs.DELAY.timeout_s(pixels),
+    )
+    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} range delay", steps=(step,))
+
+
+def _network_job(name: str, task: NetworkTask) -> Job:
+    pairs = len(task.pairs)
+    step = Step(
+        name="solve",
+        argv=step_argv("solve"),
+        signature=f"{_KEY} {dump_task(task)}",
+        reads=tuple(f"{pair.pair}/interfere" for pair in task.pairs),
+        writes=(Artifact(path=f"{name}/solve", lifetime=Lifetime.RESTART),),
+        needs=costs.SOLVE.needs(pairs),
+        seconds=costs.SOLVE.seconds(pairs),
+        kind=f"{_KEY} solve",
+        size=pairs,
+        timeout_s=costs.SOLVE.timeout_s(pairs),
+    )
+    return Job(id=name, title=f"azimuth timing of the dates of {pairs} pairs", steps=(step,))
+
+
 def _dem_crop(grid: GeoGrid, density: float) -> int:
     """Bytes of the DEM under a grid, at ``density`` postings per square degree."""
     box = lonlat_box(grid).grown(DEM_MARGIN_DEG)
     return int((box.east - box.west) * (box.north - box.south) * density) * _DEM_BYTES
 
 
-def _step(
-    pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int, held: int = 0
-) -> Step:
+def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int, held: int = 0) -> Step:
     return Step(
         name=name,
         argv=step_argv(name),
@@ -217,36 +289,10 @@ def _step(
     )
 
 
-def _inputs(windows: tuple[BurstWindow, ...]) -> list[Path]:
+def _inputs(windows: Iterable[BurstWindow]) -> list[Path]:
     return [Path(window.burst.measurement) for window in windows]
 
 
-def _signature(task: GeocodeTask | PairTask, *files: Path) -> str:
-    """A task without the folders its inputs lie in, and what identifies these inputs."""
-    known = json.loads(dump_task(task))
-    files = (*files, task.dem.path, *([task.dem.geoid] if task.dem.geoid else []))
-    return json.dumps([_KEY, _without_folders(known), sorted({_identity(path) for path in files})], sort_keys=True)
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: str(part).rpartition("/")[2] if key in ("path", "measurement", "geoid") else _without_folders(part)
-            for key, part in value.items()
-        }
-    return [_without_folders(part) for part in value] if isinstance(value, list) else value
-
-
-def _identity(path: Path) -> str:
-    """Name, size and time of a file, of its archive for a file inside one; the name alone of a folder.
-
-    A DEM that was fetched is known by name and size: one that is fetched again is the same.
-    """
-    archive = re.match(r"/vsizip/\{(.+)\}/", str(path))
-    outer = Path(archive[1]) if archive else path
-    if not outer.is_file():
-        return outer.name
-    stat = outer.stat()
-    if "provisioned" in outer.parent.parts:
-        return f"{outer.name} {stat.st_size}"
-    return f"{outer.name} {stat.st_size} {stat.st_mtime_ns}"
+def _signature(task: GeocodeTask | PairTask | DelayTask, *files: Path) -> str:
+    """A task, and what identifies its inputs."""
+    return sign(_KEY, json.loads(dump_task(task)), (*files, *task.dem.files))

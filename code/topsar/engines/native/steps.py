@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.facts import describe
-from topsar.engines.layers import displacement, make_layers
+from topsar.engines.layers import displacement, make_layers, phase_noise
+from topsar.engines.native.delay import find_delay, read_delay
 from topsar.engines.native.geocode import geocode_swath
 from topsar.engines.native.interfere import interfere
 from topsar.engines.native.plan import VERSION
-from topsar.engines.native.tasks import GeocodeTask, PairTask, load_task
+from topsar.engines.native.registration import corrected_cross, settle, settled, solve
+from topsar.engines.native.tasks import DelayTask, GeocodeTask, NetworkTask, PairTask, load_task
+from topsar.engines.water import warp_water
 from topsar.errors import StepFailed
 from topsar.kernels.filter import goldstein
 from topsar.kernels.unwrap import unwrap
@@ -37,9 +40,14 @@ def execute(folder: Path, step: str) -> None:
     """
     task = load_task(folder)
     if isinstance(task, GeocodeTask) and step == "geocode":
-        geocode_swath(task, folder / "slc")
+        delay = read_delay(folder.parent / task.delay)["applied_pixels"] if task.delay else 0.0
+        geocode_swath(task, folder / "slc", delay)
+    elif isinstance(task, DelayTask) and step == "delay":
+        find_delay(task, folder / "delay")
     elif isinstance(task, PairTask) and step == "interfere":
         interfere(task, folder.parent, folder / "interfere")
+    elif isinstance(task, NetworkTask) and step == "solve":
+        solve(task, folder.parent, folder / "solve")
     elif isinstance(task, PairTask) and step == "filter":
         _filter(task, folder)
     elif isinstance(task, PairTask) and step == "unwrap":
@@ -52,7 +60,8 @@ def execute(folder: Path, step: str) -> None:
 def _filter(task: PairTask, folder: Path) -> None:
     """Filter unit phasors weighted by coherence, so that no bright target dominates its patch."""
     (folder / "filter").mkdir(exist_ok=True)
-    cross, coherence = (_load(folder, f"interfere/{name}") for name in ("cross", "coherence"))
+    settle(task, folder)
+    cross, coherence = corrected_cross(folder), _load(folder, "interfere/coherence")
     weighted = coherence * np.exp(1j * np.angle(cross)).astype(np.complex64)
     save_array(folder / "filter" / "filtered.npy", goldstein(weighted, task.filter_strength))
 
@@ -120,12 +129,15 @@ def collect(folder: Path) -> Interferogram:
     measured = _facts(folder)
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
     facts |= {"looks": str(task.looks), "engine": "native", "engine_version": VERSION, **measured}
+    facts["azimuth_misregistration"] = settled(folder)
     arrays = _arrays(folder, measured["wavelength_m"], unwrapped=task.unwrapper != "none")
+    arrays["phase_noise"] = phase_noise(arrays["coherence"], measured["independent_looks"])
+    arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else _load(folder, "interfere/water")
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 
 
 def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, NDArray[Any]]:
-    cross, filtered = _load(folder, "interfere/cross"), _load(folder, "filter/filtered")
+    cross, filtered = corrected_cross(folder), _load(folder, "filter/filtered")
     seen = cross != 0
     east, north, up = _load(folder, "interfere/los")
     arrays = {
@@ -138,6 +150,7 @@ def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, 
         "los_north": north,
         "los_up": up,
         "burst": _load(folder, "interfere/burst"),
+        "layover_shadow": _load(folder, "interfere/layover_shadow"),
         "incidence": np.degrees(np.arccos(np.clip(up, -1, 1))),
     }
     if unwrapped:

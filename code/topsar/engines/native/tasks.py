@@ -29,13 +29,17 @@ class BurstWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeocodeTask:
-    """One swath of one scene, to be geocoded."""
+    """One swath of one scene, to be geocoded.
+
+    ``delay`` is the folder with its range delay, relative to the runs folder; empty where none is looked for.
+    """
 
     kind: Literal["geocode"] = "geocode"
     windows: tuple[BurstWindow, ...]
     looks: Looks
     orbit: OrbitChoice
     dem: Dem
+    delay: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,12 @@ class BurstPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairTask:
-    """One pair, to be interfered, filtered and unwrapped."""
+    """One pair, to be interfered, filtered and unwrapped.
+
+    ``network`` is the folder of the network's solution, relative to the runs folder; empty unless ESD=network.
+    ``delays`` are the folders with the range delays of its scenes.
+    ``water_mask`` is the user's raster, if any.
+    """
 
     kind: Literal["pair"] = "pair"
     facts: PairFacts
@@ -60,12 +69,43 @@ class PairTask:
     reference_orbit: OrbitChoice
     secondary_orbit: OrbitChoice
     dem: Dem
-    esd: Literal["auto", "off"] | float
+    esd: Literal["auto", "network", "off"] | float
+    network: str
+    delays: tuple[str, ...]
     filter_strength: float
     unwrapper: Literal["snaphu", "whirlwind", "none"]
+    water_mask: Path | None
 
 
-Task = GeocodeTask | PairTask
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPair:
+    """A pair in the network, and the names of its two passes."""
+
+    pair: str
+    reference: str
+    secondary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkTask:
+    """Pairs that share passes, directly or through other pairs: one azimuth timing per pass is to be found."""
+
+    kind: Literal["network"] = "network"
+    pairs: tuple[NetworkPair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayTask:
+    """One scene, whose range delay against the earliest date is to be found on some bursts of both."""
+
+    kind: Literal["delay"] = "delay"
+    bursts: tuple[tuple[BurstWindow, BurstWindow], ...]
+    reference_orbit: OrbitChoice
+    orbit: OrbitChoice
+    dem: Dem
+
+
+Task = GeocodeTask | PairTask | NetworkTask | DelayTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
 

@@ -1,0 +1,207 @@
+"""From topsApp's geocoded images to the layers that both engines end in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from topsar.engines.facts import describe
+from topsar.engines.ground import dem_under, ground_points, to_lonlat
+from topsar.engines.isce2.config import IONOSPHERE
+from topsar.engines.isce2.esd import FACTS
+from topsar.engines.isce2.plan import version_with
+from topsar.engines.isce2.state import UNTRIED
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
+from topsar.engines.layers import displacement, make_layers
+from topsar.engines.orbits import burst_arc
+from topsar.engines.passes import burst_margin, describe_geometry, ground_speed, pass_arc
+from topsar.errors import StepFailed
+from topsar.kernels.geometry import geo2rdr
+from topsar.model import Interferogram
+from topsar.raster import pixel_centres, read_isce_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.model import Burst, GeoGrid
+
+_MID_INCIDENCE_SINE = 0.63
+
+
+def collect(folder: Path) -> Interferogram:
+    """Gather the results of the pair in ``folder``.
+
+    Raises
+    ------
+    StepFailed
+        If topsApp geocoded onto another grid than it was told, or nothing is seen on both dates.
+    """
+    task = load_task(folder)
+    height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
+    measured = _geometry(task, points)
+    arrays = _arrays(task, folder / RUN, measured["wavelength_m"])
+    arrays["height"] = height
+    labels, arrays["burst"] = _bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
+    gamma = arrays["coherence"]
+    facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
+    facts |= {
+        "looks": str(task.looks),
+        "engine": "isce2",
+        "engine_version": version_with(task.installation),
+        **measured,
+        "coherence_mean": float(np.nanmean(gamma)),
+        "valid_share": float(np.isfinite(gamma).mean()),
+        "azimuth_misregistration": json.loads((folder / RUN / FACTS).read_text()),
+        "bursts": labels,
+    }
+    return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
+
+
+# --- topsApp's images -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Drawing:
+    """Where each pixel of the products lies in topsApp's geocoded images: fractional rows and columns."""
+
+    row: NDArray[np.float64]
+    column: NDArray[np.float64]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, task: TopsAppTask) -> _Drawing:
+        lon, lat = to_lonlat(task.grid.crs, *pixel_centres(task.grid))
+        grid = task.geocoding
+        return cls(
+            row=(grid.north - lat) / grid.dy - 0.5,
+            column=(lon - grid.west) / grid.dx - 0.5,
+            shape=grid.shape,
+        )
+
+    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the nearest nodes; zero outside."""
+        row, column = np.rint(self.row).astype(np.intp), np.rint(self.column).astype(np.intp)
+        inside = (row >= 0) & (row < self.shape[0]) & (column >= 0) & (column < self.shape[1])
+        picked = values[np.clip(row, 0, self.shape[0] - 1), np.clip(column, 0, self.shape[1] - 1)]
+        return np.where(inside, picked, values.dtype.type(0))
+
+    def between(self, values: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """Values between the nodes, bilinearly; zero where the nearest is."""
+        at = np.array([self.row, self.column])
+        drawn = [map_coordinates(part, at, order=1, output=np.float32) for part in (values.real, values.imag)]
+        return np.where(self.nearest(values) != 0, drawn[0] + 1j * drawn[1], 0).astype(np.complex64)
+
+
+def _arrays(task: TopsAppTask, run: Path, wavelength_m: float) -> dict[str, NDArray[Any]]:
+    drawing = _Drawing.of(task)
+    cross = drawing.between(_image(run, "merged/topophase.flat", drawing)[0])
+    filtered = drawing.between(_image(run, "merged/filt_topophase.flat", drawing)[0])
+    amplitude, gamma = (drawing.nearest(band) for band in _image(run, "merged/topophase.cor", drawing))
+    seen = (cross != 0) & (gamma != 0)
+    if not seen.any():
+        msg = f"no pixel of {task.facts.pair} is seen on both dates"
+        raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
+    phase = _where(seen & (filtered != 0), np.angle(filtered))
+    arrays = {
+        "wrapped_phase": _where(seen, np.angle(cross)),
+        "filtered_phase": phase,
+        "coherence": _where(seen, gamma),
+        "amplitude": _where(seen, amplitude),
+        **_line_of_sight(*(drawing.nearest(band) for band in _image(run, "merged/los.rdr", drawing))),
+    }
+    if task.unwrapper != "none":
+        strength, coarse = (drawing.nearest(band) for band in _image(run, "merged/filt_topophase.unw", drawing))
+        arrays["unwrapped_phase"] = _where(strength != 0, phase + _cycles(coarse - phase))
+        arrays["displacement"] = displacement(arrays["unwrapped_phase"], wavelength_m)
+        components = drawing.nearest(_image(run, "merged/filt_topophase.unw.conncomp", drawing)[0])
+        arrays["components"] = np.where(np.isfinite(arrays["unwrapped_phase"]), components, 0)
+    if task.ionosphere:
+        ionosphere = drawing.nearest(_image(run, IONOSPHERE, drawing)[0])
+        arrays["ionosphere"] = _where(seen & (ionosphere != 0), ionosphere)
+    return arrays
+
+
+def _image(run: Path, name: str, drawing: _Drawing) -> NDArray[Any]:
+    """Bands of a geocoded image."""
+    values = read_isce_image(run / f"{name}.geo")
+    if values.shape[1:] != drawing.shape:
+        msg = f"topsApp geocoded {name} onto {values.shape[1:]} nodes, not the {drawing.shape} that it was told"
+        raise StepFailed(msg, hint=UNTRIED)
+    return values
+
+
+def _cycles(difference: NDArray[Any]) -> NDArray[Any]:
+    """The whole cycles nearest to a difference of phase, in radians.
+
+    topsApp geocodes the unwrapped phase by nearest neighbour: what is taken from it is only how many cycles there are.
+    """
+    return 2 * np.pi * np.rint(difference / (2 * np.pi))
+
+
+def _line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Unit vector from the ground to the satellite; topsApp counts azimuth from north, anti-clockwise."""
+    seen = incidence_deg != 0
+    incidence, azimuth = np.radians(incidence_deg), np.radians(azimuth_deg)
+    return {
+        "los_east": _where(seen, -np.sin(incidence) * np.sin(azimuth)),
+        "los_north": _where(seen, np.sin(incidence) * np.cos(azimuth)),
+        "los_up": _where(seen, np.cos(incidence)),
+        "incidence": _where(seen, incidence_deg),
+    }
+
+
+def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
+    return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
+
+
+# --- geometry ---------------------------------------------------------------------------------------------------
+
+
+def _geometry(task: TopsAppTask, points: NDArray[np.float64]) -> dict[str, Any]:
+    burst = task.bursts[0].reference
+    arcs = (
+        pass_arc(_load(task, burst), [both.reference for both in task.bursts]),
+        pass_arc(task.secondary_orbit.load(burst.swath, burst.polarisation), [both.secondary for both in task.bursts]),
+    )
+    grid = burst.grid
+    along = grid.line_interval_s * ground_speed(arcs[0], float(arcs[0].seconds(grid.mid_time)))
+    area = task.looks.count * along * grid.range_spacing_m / _MID_INCIDENCE_SINE
+    middle = points[task.grid.rows // 2, task.grid.columns // 2]
+    return describe_geometry(middle, arcs, burst, area_m2=area, most_looks=task.looks.count)
+
+
+def _load(task: TopsAppTask, burst: Burst) -> Any:
+    return task.reference_orbit.load(burst.swath, burst.polarisation)
+
+
+def _bursts(
+    task: TopsAppTask, points: NDArray[np.float64], seen: NDArray[np.bool_]
+) -> tuple[list[str], NDArray[np.int16]]:
+    """Labels of bursts, and for each pixel the place of the burst that shows it farthest from its edge, -1 outside."""
+    best = np.full(task.grid.shape, -np.inf, np.float32)
+    nearest = np.full(task.grid.shape, -1, np.int16)
+    for index, both in enumerate(task.bursts):
+        burst = both.reference
+        arc, grid = burst_arc(burst, _load(task, burst)), burst.grid
+        for rows in _strips(task.grid):
+            time, range_m = geo2rdr(points[rows], arc)
+            line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s
+            sample = (range_m - grid.near_range_m) / grid.range_spacing_m
+            margin = burst_margin(burst, line, sample, arc)
+            better = margin > best[rows]
+            best[rows] = np.where(better, margin, best[rows])
+            nearest[rows] = np.where(better, np.int16(index), nearest[rows])
+    nearest[~seen] = -1
+    used = [int(index) for index in np.unique(nearest) if index >= 0]
+    place = np.where(nearest >= 0, np.searchsorted(used, nearest), -1).astype(np.int16)
+    return [task.bursts[index].reference.label for index in used], place
+
+
+def _strips(grid: GeoGrid) -> list[slice]:
+    return [slice(top, top + 256) for top in range(0, grid.rows, 256)]

@@ -1,0 +1,245 @@
+"""From pairs to jobs: one chain of topsApp's steps per pair."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_jsonable_python
+
+from topsar.engines.facts import pair_facts
+from topsar.engines.grid import METRES_PER_DEGREE
+from topsar.engines.ground import box_of, dem_density, lonlat_box
+from topsar.engines.isce2 import costs
+from topsar.engines.isce2.chain import Stage, stages
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, dump_task
+from topsar.engines.layout import lay_out
+from topsar.engines.match import union
+from topsar.engines.protocol import Plan, Remark, step_argv
+from topsar.engines.signature import sign
+from topsar.errors import SceneError, SettingsError, TopsarError
+from topsar.model import Artifact, GeoGrid, Job, Lifetime, Looks, Resources, Step
+from topsar.raster import require_cover
+
+if TYPE_CHECKING:
+    from topsar.engines.costs import Cost
+    from topsar.engines.grid import LaidPair
+    from topsar.engines.isce2.install import Installation
+    from topsar.engines.match import MatchedPair
+    from topsar.engines.protocol import Inputs, Outlook
+    from topsar.model import BBox, Burst
+    from topsar.settings import Options
+
+VERSION = "1"
+"""Enters every checkpoint key: raised when the same input would give other numbers."""
+DEM_MARGIN_DEG = 0.05
+"""Heights are handed over this far beyond the bursts."""
+MOST_APART_S = 4.0
+"""From one burst of a swath to the next are 2.76 s."""
+GEOCODED_FINER = 2
+"""On a map in metres topsApp geocodes onto a grid in degrees that is finer by this, from which the map is drawn."""
+MID_INCIDENCE_RAD = math.radians(39)
+_GROUND_SPEED = 0.907  # of the orbital speed, at 700 km
+_ORBITAL_SPEED_M_S = 7590.0
+
+
+def version_with(installation: Installation) -> str:
+    """Version of this engine together with that of ISCE2."""
+    return f"{VERSION} ISCE2 {installation.version}"
+
+
+def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
+    """Match bursts, lay the grids, and give each pair its chain of steps.
+
+    Raises
+    ------
+    SettingsError
+        If topsApp cannot work with these options.
+    """
+    _check_options(options)
+    layout = lay_out(inputs, options.model_copy(update={"looks": "auto"}))  # LOOKS is of the radar image here
+    jobs: list[Job] = []
+    tasks: dict[str, str] = {}
+    outlooks: dict[str, Outlook] = {}
+    refused = dict(layout.refused)
+    for laid in layout.pairs:
+        pair = laid.matched.pair.id
+        try:
+            task = _task(laid, inputs, options, installation)
+        except TopsarError as exc:
+            refused[pair] = exc
+            continue
+        tasks[pair] = dump_task(task)
+        jobs.append(_job(task, dem_density(task.dem, laid.matched.box)))
+        outlooks[pair] = _with_remarks(layout.outlooks[pair], task, installation)
+    return Plan(jobs=tuple(jobs), tasks=tasks, refused=refused, outlooks=outlooks)
+
+
+def _check_options(options: Options) -> None:
+    if options.unwrapper == "whirlwind":
+        msg = "UNWRAPPER=whirlwind: topsApp unwraps with SNAPHU only"
+        raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none, or ENGINE=native")
+    if options.esd == "network":
+        msg = "ESD=network: topsApp knows one pair only"
+        raise SettingsError(msg, hint="set ESD=auto, or ENGINE=native")
+
+
+def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Installation) -> TopsAppTask:
+    matched = laid.matched
+    missing = {scene.mission for scene in (*matched.pair.reference, *matched.pair.secondary)}
+    missing -= set(installation.missions)
+    if missing:
+        msg = f"this ISCE2 ({installation.version}) does not know {', '.join(sorted(missing))}"
+        raise SceneError(msg, hint="take ISCE2 2.6.4 or newer, or ENGINE=native")
+    require_unbroken(matched)
+    box = whole_box(matched).grown(DEM_MARGIN_DEG)
+    require_cover(inputs.dem, box.grown(-DEM_MARGIN_DEG))
+    return TopsAppTask(
+        installation=installation,
+        facts=pair_facts(matched),
+        bursts=matched.bursts,
+        reference_orbit=matched.orbits[0],
+        secondary_orbit=matched.orbits[1],
+        dem=inputs.dem,
+        dem_box=box,
+        grid=laid.grid,
+        geocoding=geocoding_grid(laid.grid),
+        looks=choose_looks(options, matched.bursts[0].reference),
+        roi=options.roi,
+        esd="auto" if options.esd == "network" else options.esd,
+        esd_full=options.topsapp_esd == "full",
+        esd_coherence=options.esd_coherence,
+        filter_strength=options.filter_strength,
+        unwrapper="none" if options.unwrapper == "none" else "snaphu",
+        ionosphere=options.ionosphere,
+        gpu=options.use_gpu,
+        aux_cal=inputs.aux_cal,
+    )
+
+
+def require_unbroken(matched: MatchedPair) -> None:
+    """Refuse a pair with a burst missing in between: topsApp would pair the bursts after it with the wrong ones.
+
+    Raises
+    ------
+    SceneError
+        Naming the swath.
+    """
+    for one, other in pairwise(matched.bursts):
+        if one.reference.swath != other.reference.swath:
+            continue
+        for first, second in ((one.reference, other.reference), (one.secondary, other.secondary)):
+            apart = (second.grid.first_line_time - first.grid.first_line_time).total_seconds()
+            if apart > MOST_APART_S:
+                msg = f"{first.swath}: a burst is missing between two that both dates have; topsApp would mix them up"
+                raise SceneError(msg, hint="list the slice that lacks, or set ENGINE=native, which leaves a hole")
+
+
+def whole_box(matched: MatchedPair) -> BBox:
+    """The box around all ground of the bursts of a pair: topsApp processes bursts whole, whatever part is asked for."""
+    return union([box_of(*outline) for both in matched.outlines for outline in both])
+
+
+def geocoding_grid(grid: GeoGrid) -> GeoGrid:
+    """The grid in degrees onto which topsApp geocodes: that of the products, or a finer one under all of it."""
+    if grid.crs == "EPSG:4326":
+        return grid
+    box = lonlat_box(grid)
+    dy = 1 / round(GEOCODED_FINER * METRES_PER_DEGREE / grid.dy)
+    narrowing = math.cos(math.radians(max(abs(box.south), abs(box.north))))
+    dx = 1 / max(round(GEOCODED_FINER * METRES_PER_DEGREE * narrowing / grid.dx), 1)
+    return GeoGrid.covering(box.grown(2 * max(dx, dy)), crs="EPSG:4326", dx=dx, dy=dy)
+
+
+def choose_looks(options: Options, burst: Burst) -> Looks:
+    """Looks in range and azimuth: as set, or such that pixels are about as large as the products'."""
+    if isinstance(options.looks, Looks):
+        return options.looks
+    across = burst.grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
+    along = burst.grid.line_interval_s * _ORBITAL_SPEED_M_S * _GROUND_SPEED
+    return Looks(
+        east=max(round(options.posting_m / across), 1),
+        north=max(round(options.posting_m / along), 1),
+    )
+
+
+def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installation) -> Outlook:
+    remarks = list(outlook.remarks)
+    if task.esd == "auto" and not task.diverse:
+        text = "no swath has two bursts: topsApp cannot estimate azimuth misregistration"
+        remarks.append(Remark(text=text, remedy="set ESD to a number of pixels if you know it, or list the next slice"))
+    if task.ionosphere and int(installation.numpy.partition(".")[0]) > 1:
+        text = f"ISCE2 runs on NumPy {installation.numpy}: its ionosphere step needs NumPy 1"
+        remarks.append(Remark(text=text, remedy="install numpy<2 beside ISCE2, or set IONOSPHERE=0"))
+    return replace(outlook, remarks=tuple(remarks))
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+
+def _job(task: TopsAppTask, density: float) -> Job:
+    facts = task.facts
+    title = f"{facts.reference_date:%Y-%m-%d} to {facts.secondary_date:%Y-%m-%d} T{facts.track:03d}"
+    steps = tuple(_step(stage, task, density) for stage in stages(task))
+    return Job(id=facts.pair, title=title, steps=steps, is_pair=True)
+
+
+def _step(stage: Stage, task: TopsAppTask, density: float) -> Step:
+    pair, key = task.facts.pair, f"isce2 {version_with(task.installation)}"
+    cost, size, memory = _cost(stage, task, density)
+    needs = cost.needs(size, extra_memory=memory)
+    multilook = _multilooked(task) if stage.name == "mergebursts" else 0.0
+    return Step(
+        name=stage.name,
+        argv=step_argv(stage.name),
+        signature=_signature(stage, task, key),
+        reads=tuple(f"{pair}/{RUN}/{path}" for path in stage.reads),
+        writes=(
+            *(Artifact(path=f"{pair}/{RUN}/{path}", lifetime=Lifetime.SCRATCH) for path in stage.scratch),
+            *(Artifact(path=f"{pair}/{RUN}/{path}", lifetime=Lifetime.RESTART) for path in stage.kept),
+        ),
+        needs=Resources(
+            memory_bytes=needs.memory_bytes,
+            threads=needs.threads,
+            disk_bytes=needs.disk_bytes + int(multilook * costs.MULTILOOK.disk),
+        ),
+        seconds=cost.seconds(size),
+        kind=f"{key} {stage.name}",
+        size=size,
+        timeout_s=cost.timeout_s(size),
+    )
+
+
+def _cost(stage: Stage, task: TopsAppTask, density: float) -> tuple[Cost, float, float]:
+    """The table's row for a step, its size, and the memory that follows from something else."""
+    pixels = float(task.grid.rows * task.grid.columns)
+    samples = [both.reference.grid.lines * both.reference.grid.samples for both in task.bursts]
+    if stage.name == "dem":
+        box = task.dem_box
+        return costs.DEM, (box.east - box.west) * (box.north - box.south) * density, 0.0
+    if stage.name == "geocode":
+        finer = task.geocoding.rows * task.geocoding.columns / pixels
+        return costs.GEOCODE, pixels * finer, 8 * _multilooked(task)
+    if stage.name in ("filter", "unwrap"):
+        return (costs.FILTER if stage.name == "filter" else costs.UNWRAP), _multilooked(task), 0.0
+    row = costs.BY_SAMPLE.get(stage.name) if task.diverse or stage.name != "rangecoreg" else None
+    if row is None:
+        return costs.IDLE, float(sum(samples)), 0.0
+    return row, float(sum(samples)), costs.PER_BURST_SAMPLE.get(stage.name, 0) * max(samples)
+
+
+def _multilooked(task: TopsAppTask) -> float:
+    return sum(b.reference.valid.rows * b.reference.valid.columns for b in task.bursts) / task.looks.count
+
+
+def _signature(stage: Stage, task: TopsAppTask, key: str) -> str:
+    known = {name: to_jsonable_python(getattr(task, name)) for name in stage.options}
+    files: list[Path] = list(task.dem.files) if "dem" in stage.options else []
+    if "bursts" in stage.options:
+        bursts = [burst for both in task.bursts for burst in (both.reference, both.secondary)]
+        files += [Path(burst.measurement) for burst in bursts]
+        files += [task.reference_orbit.path, task.secondary_orbit.path]
+    return sign(f"{key} {stage.name} {stage.first}", known, files)

@@ -1,0 +1,211 @@
+"""One step of a pair: topsApp is started on its part, and what it leaves is checked, for it does not say itself.
+
+Exit code 0 means nothing: topsApp ends so after a wrong name of a step, on an empty state, over a truncated image and
+on a full disk. Before it starts, the record of the step before must be whole; after it ends, its own must be, and every
+image that it wrote as large as its header says.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topsar.engines.ground import ground_points
+from topsar.engines.isce2 import esd
+from topsar.engines.isce2.chain import Stage, stages
+from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, write_config
+from topsar.engines.isce2.products import check_bursts, check_orbits
+from topsar.engines.isce2.state import repair_record, require_record
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
+from topsar.errors import StepFailed
+from topsar.model import Window
+from topsar.raster import check_isce_image, open_dem, read_isce_header, write_isce_dem, write_isce_heights, write_text
+from topsar.sentinel1 import check_archived, read_samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from topsar.model import Burst
+
+log = logging.getLogger(__name__)
+
+_TOO_STRICT = "No points left for reliable ESD estimate"
+_SAID_LINES = 400
+_GDAL_ERROR = re.compile(r"ERROR \d+: ")
+_LOWEST_M, _HIGHEST_M = -600.0, 9000.0
+_STOPPED = {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+_CRASHED = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
+
+
+def execute(folder: Path, step: str) -> None:
+    """Run one step of the job whose ``job.json`` lies in ``folder``.
+
+    Raises
+    ------
+    TopsarError
+        If the job has no such step, or topsApp fails at it.
+    """
+    task = load_task(folder)
+    stage = next((one for one in stages(task) if one.name == step), None)
+    if stage is None:
+        msg = f"{folder / 'job.json'} has no step {step!r}"
+        raise StepFailed(msg)
+    run = folder / RUN
+    for place in (run, run / "home", run / "tmp"):
+        place.mkdir(exist_ok=True)
+    if step == "dem":
+        _write_dem(task, run)
+        return
+    if stage.before:
+        require_record(run, stage.before)
+    if step == "preprocess":
+        _check_measurements(task)
+    if step == "geocode":
+        _write_geocode_dem(task, run)
+    _run(task, run, stage)
+    _check(task, run, stage)
+
+
+def _run(task: TopsAppTask, run: Path, stage: Stage) -> None:
+    if stage.name != "esd":
+        topsapp(task, run, stage.first, stage.last)
+        return
+    estimated = task.diverse
+    if stage.first != stage.last:
+        topsapp(task, run, stage.first, "prepesd")
+    try:
+        topsapp(task, run, "esd", "esd", diverse=estimated)
+    except StepFailed as exc:
+        if not estimated or _TOO_STRICT not in exc.message:
+            raise
+        log.warning("no overlap is above a coherence of %g: misregistration is not corrected", task.esd_coherence)
+        topsapp(task, run, "esd", "esd", diverse=False)
+        estimated = False
+    esd.correct(task, run, estimated=estimated)
+
+
+# --- topsApp ----------------------------------------------------------------------------------------------------
+
+
+def topsapp(task: TopsAppTask, run: Path, first: str, last: str, *, diverse: bool | None = None) -> None:
+    """Run some of topsApp's steps in its folder ``run``, and check that it left a record of the last.
+
+    Parameters
+    ----------
+    task : TopsAppTask
+    run : Path
+    first, last : str
+        Names of topsApp's steps.
+    diverse : bool, optional
+        Whether topsApp is to estimate misregistration; as the task says by default.
+
+    Raises
+    ------
+    StepFailed
+        With topsApp's last words.
+    """
+    write_text(run / "topsApp.xml", write_config(task, run, geocoding=first == "geocode", diverse=diverse))
+    argv = task.installation.command(run, "topsApp.xml", f"--start={first}", f"--end={last}")
+    said: deque[str] = deque(maxlen=_SAID_LINES)
+    faults: list[str] = []
+    with subprocess.Popen(
+        argv, cwd=run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            sys.stdout.write(line)
+            if line.strip():
+                said.append(line.rstrip())
+            if _GDAL_ERROR.match(line):
+                faults.append(line.strip())
+    sys.stdout.flush()
+    _require_success(process.returncode, first, last, list(said))
+    if faults:
+        msg = "\n  ".join([f"topsApp went on in {first} over what GDAL could not read:", *faults[:3]])
+        raise StepFailed(msg, hint="is a measurement file damaged? Fetch that product again")
+    require_record(run, last)
+    repair_record(run, last)
+
+
+def _require_success(code: int, first: str, last: str, said: list[str]) -> None:
+    if code == 0:
+        return
+    if code in (-signal.SIGKILL, *_STOPPED):
+        raise SystemExit(128 - code)  # it is told apart by whoever sent the signal
+    name = first if first == last else f"{first} to {last}"
+    ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    msg = "\n  ".join([f"topsApp {ended} in {name}:", *_reason(said)])
+    raise StepFailed(msg, hint="the step's log has all that it said", retryable=code in _CRASHED)
+
+
+def _reason(said: list[str]) -> list[str]:
+    """The line that ends the last traceback, wherever Fortran's buffered chatter has put it; else the last lines."""
+    starts = [index for index, line in enumerate(said) if line.startswith("Traceback")]
+    if starts:
+        ending = next((line for line in said[starts[-1] + 1 :] if not line.startswith(" ")), "")
+        return [ending] if ending else said[-3:]
+    return said[-3:]
+
+
+# --- before and after -------------------------------------------------------------------------------------------
+
+
+def _write_dem(task: TopsAppTask, run: Path) -> None:
+    path = run / DEM_NAME
+    path.parent.mkdir(exist_ok=True)
+    write_isce_dem(task.dem, task.dem_box, path)
+
+
+def _write_geocode_dem(task: TopsAppTask, run: Path) -> None:
+    """Heights at the nodes of the grid onto which topsApp geocodes."""
+    path, grid = run / GEOCODE_DEM_NAME, task.geocoding
+    path.parent.mkdir(exist_ok=True)
+    field = open_dem(task.dem, grid.bbox, covering=False)
+    heights, _ = ground_points(grid, field)
+    write_isce_heights(np.nan_to_num(heights), grid, path)
+
+
+def _check_measurements(task: TopsAppTask) -> None:
+    """Refuse images that are cut short or were never filled: topsApp reads zeros there, and says nothing."""
+    last: dict[tuple[str, str], Burst] = {}
+    for both in task.bursts:
+        for burst in (both.reference, both.secondary):
+            last[burst.scene, burst.swath] = burst
+    for burst in last.values():
+        check_archived(burst)
+        valid = burst.valid
+        read_samples(burst, Window(row=valid.row_stop - 1, column=valid.column, rows=1, columns=valid.columns))
+
+
+def _check(task: TopsAppTask, run: Path, stage: Stage) -> None:
+    """Refuse what a step left undone, by what it should have written."""
+    if stage.name == "preprocess":
+        check_orbits(task, run)
+    if stage.name == "computeBaselines":
+        check_bursts(task, require_record(run, stage.last))
+    for name in (*stage.scratch, *stage.kept):
+        path = run / name
+        for image in sorted(path.rglob("*.xml")) if path.is_dir() else [run / f"{name}.xml"]:
+            raw = image.with_suffix("")
+            if image.is_file() and image.with_name(f"{raw.name}.vrt").is_file():
+                check_isce_image(raw)
+    if stage.name == "topo":
+        _check_heights(run)
+
+
+def _check_heights(run: Path) -> None:
+    """Refuse heights that are no heights: topsApp fills what lies outside its DEM."""
+    for image in sorted((run / "geom_reference").rglob("hgt_*.rdr")):
+        header = read_isce_header(image)
+        values = np.memmap(image, header.dtype, "r")[:: max(header.width // 64, 1)]
+        low, high = float(values.min()), float(values.max())
+        if not _LOWEST_M < low <= high < _HIGHEST_M:
+            msg = f"topsApp's heights reach from {low:.0f} to {high:.0f} m in {image.parent.name}/{image.name}"
+            raise StepFailed(msg, hint="does the DEM cover all of the bursts, with heights that are right?")

@@ -1,0 +1,227 @@
+"""Range misregistration of a date: amplitudes of patches of ground, correlated with those of the earliest date.
+
+Both dates are geocoded onto small, finely sampled patches of the map, the later one at trial delays: orbit, heights
+and the difference of the two geometries drop out. Where correlation peaks is the delay of the date, which is added to
+the place where its samples are looked up and to nothing else: the phase of a target is right as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.engines.grid import METRES_PER_DEGREE
+from topsar.engines.ground import dem_under, from_lonlat, ground_nodes, ground_points
+from topsar.engines.native.geocode import load_deramped, radar_image
+from topsar.engines.orbits import burst_arc
+from topsar.engines.passes import MID_INCIDENCE_RAD
+from topsar.kernels.geometry import ecef_to_geodetic, geo2rdr, rdr2geo
+from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak
+from topsar.kernels.resample import PlacedNodes, RadarImage, geocode, place_nodes
+from topsar.kernels.tops import deramp_terms
+from topsar.model import Looks, Window
+from topsar.raster import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.engines.native.tasks import BurstWindow, DelayTask
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import Burst, Dem, GeoGrid, Orbit
+    from topsar.raster import HeightField
+
+PATCH_EAST_M, PATCH_NORTH_M = 1280.0, 640.0
+SAMPLE_EAST_M, SAMPLE_NORTH_M = 2.5, 5.0
+"""Pixels of a patch: an amplitude has twice the bandwidth of its signal."""
+PATCHES = 6
+"""Per burst; where the swath is cut so narrow that they do not fit side by side, they lie in several rows."""
+TRIALS_PX = (1.0, 0.5, 0.5)
+"""Distances of three trial delays around the last estimate."""
+PIXELS = 10 * PATCHES * int(PATCH_EAST_M * PATCH_NORTH_M / SAMPLE_EAST_M / SAMPLE_NORTH_M)
+"""Geocoded per burst, in all trials and the reference."""
+STRIP_LINES = 600
+"""Lines of a burst that all of its patches look at, at most: one row of them, slanted."""
+LARGEST_PX = 1.0
+"""A larger delay is not believed."""
+LEAST_PX = 0.01
+"""A smaller delay (2 cm) is not applied: it costs less than 0.02 % of the coherence."""
+LEAST_ERRORS = 3.0
+"""Nor is one below so many standard errors."""
+_LINE_MARGIN, _SAMPLE_MARGIN = 16, 64
+_FILE = "delay.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Patch:
+    """A patch of ground as both dates see it; ``trial`` is the image of the later date."""
+
+    field: HeightField
+    reference: NDArray[np.complex64]
+    placed: PlacedNodes
+    image: RadarImage
+
+    def correlate(self, delay_px: float) -> float:
+        delayed = self.image._replace(near_range_m=self.image.near_range_m - delay_px * self.image.range_spacing_m)
+        return correlation(self.reference, _geocoded(self.placed, self.field, delayed, self.reference.shape))
+
+
+def find_delay(task: DelayTask, folder: Path) -> None:
+    """Find the range delay of a date and write ``delay.json``: all in range samples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shift = _search(list(_all_patches(task)))
+    if shift is None:
+        why = f"fewer than {LEAST_PATCHES} patches of ground correlate with {task.reference_orbit.start:%Y-%m-%d}"
+        found: dict[str, Any] = {"applied_pixels": 0.0, "why": why}
+    else:
+        why = _objection(shift)
+        found = {
+            "applied_pixels": 0.0 if why else shift.value,
+            "pixels": shift.value,
+            "standard_error_pixels": shift.deviation,
+            "patches": shift.patches,
+            "why": why,
+        }
+    against = f"{task.reference_orbit.start:%Y-%m-%d}"
+    write_json(folder / _FILE, {"scene": task.orbit.scenes[0].name, "against": against, **found})
+
+
+def read_delay(folder: Path) -> dict[str, Any]:
+    """What `find_delay` wrote into ``folder``."""
+    known: dict[str, Any] = json.loads((folder / _FILE).read_text())
+    return known
+
+
+def _search(patches: Sequence[_Patch]) -> Shift | None:
+    value, shift = 0.0, None
+    for step in TRIALS_PX:
+        rows = [[patch.correlate(value + trial) for trial in (-step, 0.0, step)] for patch in patches]
+        shift = correlation_peak(np.array(rows).reshape(-1, 3), step)
+        if shift is None or abs(value + shift.value) > LARGEST_PX:
+            return shift
+        value += shift.value
+        shift = shift._replace(value=value)
+    return shift
+
+
+def _objection(shift: Shift) -> str:
+    """Why a delay is not applied, or an empty string."""
+    if abs(shift.value) > LARGEST_PX:
+        return f"larger than {LARGEST_PX:g} sample: not believed"
+    if abs(shift.value) < max(LEAST_PX, LEAST_ERRORS * shift.deviation):
+        return f"below {LEAST_PX:g} sample or {LEAST_ERRORS:g} standard errors"
+    return ""
+
+
+# --- patches of ground ------------------------------------------------------------------------------------------
+
+
+def _all_patches(task: DelayTask) -> Iterable[_Patch]:
+    first = task.bursts[0][0].burst
+    orbits = tuple(choice.load(first.swath, first.polarisation) for choice in (task.reference_orbit, task.orbit))
+    for reference, date in task.bursts:
+        yield from _patches(reference, date, orbits, task.dem)
+
+
+def _patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit, ...], dem: Dem) -> Iterable[_Patch]:
+    """Patches of one burst, both of its images loaded for them."""
+    whole = Window(row=0, column=0, rows=reference.grid.rows, columns=reference.grid.columns)
+    shared = reference.grid.window_of(date.grid).intersection(whole)
+    if shared is None:
+        return
+    common = reference.grid.crop(shared)
+    field = dem_under(dem, common)
+    if not np.isfinite(field.heights_m).any():
+        return
+    bursts = reference.burst, date.burst
+    grids = _lay_patches(common, bursts[0], burst_arc(bursts[0], orbits[0]), field)
+    nodes = [ground_nodes(grid, field) for grid in grids]
+    images = [_image(burst, orbit, nodes, field) for burst, orbit in zip(bursts, orbits, strict=True)]
+    for grid, points in zip(grids, nodes, strict=True):
+        placed = [None if image is None else place_nodes(points, field.heights_m, image) for image in images]
+        if placed[0] is not None and placed[1] is not None and images[0] is not None and images[1] is not None:
+            first = _geocoded(placed[0], field, images[0], grid.shape)
+            yield _Patch(field=field, reference=first, placed=placed[1], image=images[1])
+
+
+def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightField) -> list[GeoGrid]:
+    """Small, fine grids inside ``common``, side by side across a burst through the middle of what it shows there."""
+    east, north = _metres(common)
+    size = max(round(PATCH_NORTH_M / north), 1), max(round(PATCH_EAST_M / east), 1)
+    looks = Looks(east=max(round(east / SAMPLE_EAST_M), 1), north=max(round(north / SAMPLE_NORTH_M), 1))
+    corners = [
+        common.crop(Window(row=row, column=column, rows=1, columns=1))
+        for row in (0, common.rows - 1)
+        for column in (0, common.columns - 1)
+    ]
+    points = np.array([ground_points(corner, field)[1][0, 0] for corner in corners])
+    time, range_m = geo2rdr(points, arc)
+    grid, valid = burst.grid, burst.valid
+    line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s
+    sample = (range_m - grid.near_range_m) / grid.range_spacing_m
+    lines = max(line.min(), valid.row), min(line.max(), valid.row_stop)
+    samples = max(sample.min(), valid.column), min(sample.max(), valid.column_stop)
+    width = PATCH_EAST_M * np.sin(MID_INCIDENCE_RAD) / grid.range_spacing_m
+    height = PATCH_NORTH_M / 14.0
+    across = int(np.clip((samples[1] - samples[0]) // width, 1, PATCHES))
+    along = int(np.clip((lines[1] - lines[0]) // height, 1, -(-PATCHES // across)))
+    at_line = (lines[0] + lines[1]) / 2 + (np.arange(along) - (along - 1) / 2) * height
+    at_sample = samples[0] + (np.arange(across) + 0.5) / across * (samples[1] - samples[0])
+    t = arc.seconds(grid.first_line_time) + at_line[:, None] * grid.line_interval_s + 0 * at_sample
+    middle = rdr2geo(t, grid.near_range_m + at_sample * grid.range_spacing_m, float(np.nanmean(field.heights_m)), arc)
+    lat, lon, _ = ecef_to_geodetic(middle.reshape(-1, 3))
+    x, y = from_lonlat(common.crs, np.degrees(lon), np.degrees(lat))
+    return [
+        common.crop(window).refined(looks)
+        for column, row in zip((x - common.west) / common.dx, (common.north - y) / common.dy, strict=True)
+        if (window := _inside(common, row, column, size)) is not None
+    ]
+
+
+def _metres(grid: GeoGrid) -> tuple[float, float]:
+    """Size of a pixel, east and north."""
+    if grid.crs != "EPSG:4326":
+        return grid.dx, grid.dy
+    north = grid.dy * METRES_PER_DEGREE
+    return north * float(np.cos(np.radians(grid.bbox.centre[1]))), north
+
+
+def _inside(grid: GeoGrid, row: float, column: float, size: tuple[int, int]) -> Window | None:
+    """The window of that size around a place, if it lies in the grid."""
+    window = Window(row=int(row - size[0] / 2), column=int(column - size[1] / 2), rows=size[0], columns=size[1])
+    whole = Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
+    return window if whole.intersection(window) == window else None
+
+
+def _image(burst: Burst, orbit: Orbit, nodes: Sequence[NDArray[np.float64]], field: HeightField) -> RadarImage | None:
+    """The part of a burst that all patches look at, read and deramped once."""
+    arc = burst_arc(burst, orbit)
+    terms = deramp_terms(burst, arc)
+    unread = np.empty((burst.valid.rows, burst.valid.columns), np.float32)
+    empty = radar_image(burst, arc, terms, burst.valid, unread, unread)
+    placed = [place_nodes(points, field.heights_m, empty) for points in nodes]
+    if not placed:
+        return None
+    line, sample = (np.concatenate([getattr(one, name).ravel() for one in placed]) for name in ("line", "sample"))
+    window = Window(
+        row=int(line.min()) - _LINE_MARGIN,
+        column=int(sample.min()) - _SAMPLE_MARGIN,
+        rows=int(np.ptp(line)) + 2 * _LINE_MARGIN,
+        columns=int(np.ptp(sample)) + 2 * _SAMPLE_MARGIN,
+    ).intersection(burst.valid)
+    if window is None:
+        return None
+    return radar_image(burst, arc, terms, window, *load_deramped(burst, terms, window))
+
+
+def _geocoded(
+    placed: PlacedNodes, field: HeightField, image: RadarImage, shape: tuple[int, int]
+) -> NDArray[np.complex64]:
+    out = np.zeros(shape, np.complex64)
+    geocode(placed.nodes, placed.active, field.heights_m, image, out)
+    return out

@@ -1,0 +1,120 @@
+"""Which pairs hang together through the passes that they share, and which pass is the first of those on one grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topsar.engines.match import LONGEST_PASS
+from topsar.engines.native.tasks import BurstWindow, DelayTask, GeocodeTask, NetworkPair, NetworkTask
+from topsar.engines.orbits import OrbitChoice
+from topsar.model import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from topsar.model import GeoGrid, Pair, Scene
+
+
+def find_networks(pairs: Sequence[Pair]) -> dict[str, NetworkTask]:
+    """Pairs that share passes, directly or through other pairs, by the name of the job that finds their timings.
+
+    Slices of one pass share its timing, whichever of them a pair lists.
+    """
+    passes = name_passes([scene for pair in pairs for scene in (*pair.reference, *pair.secondary)])
+    tracks = {pair.id: pair.track for pair in pairs}
+    groups: list[list[NetworkPair]] = []
+    for pair in pairs:
+        one = NetworkPair(
+            pair=pair.id, reference=passes[pair.reference[0].name], secondary=passes[pair.secondary[0].name]
+        )
+        touching = [group for group in groups if any(_share_a_pass(one, other) for other in group)]
+        groups = [group for group in groups if group not in touching]
+        groups.append([*(other for group in touching for other in group), one])
+    networks = {}
+    for group in groups:
+        first = min(name for one in group for name in (one.reference, one.secondary))
+        task = NetworkTask(pairs=tuple(sorted(group, key=lambda one: one.pair)))
+        networks[f"esd_T{tracks[task.pairs[0].pair]:03d}_{first}"] = task
+    return networks
+
+
+def _share_a_pass(one: NetworkPair, other: NetworkPair) -> bool:
+    return not {one.reference, one.secondary}.isdisjoint({other.reference, other.secondary})
+
+
+def name_passes(scenes: Iterable[Scene]) -> dict[str, str]:
+    """For each scene the start of the first one of its pass, which is what lies within half an hour."""
+    names: dict[str, str] = {}
+    first: Scene | None = None
+    for scene in sorted(scenes, key=lambda scene: scene.start):
+        if first is None or scene.start - first.start > LONGEST_PASS:
+            first = scene
+        names[scene.name] = f"{first.start:%Y%m%dT%H%M%S}"
+    return names
+
+
+# --- range delays -----------------------------------------------------------------------------------------------
+
+
+def find_delays(geocodings: Mapping[str, GeocodeTask], grids: Mapping[str, GeoGrid]) -> dict[str, DelayTask]:
+    """For each geocoding what finds the range delay of its scene, by the geocoding's name.
+
+    The delays of all dates on one grid are against the earliest, which has none.
+
+    Parameters
+    ----------
+    geocodings : mapping
+        By name.
+    grids : mapping
+        The output grid of each.
+    """
+    passes = name_passes(task.orbit.scenes[0] for task in geocodings.values())
+    delays: dict[str, DelayTask] = {}
+    for grid in dict.fromkeys(grids.values()):
+        alike = {name: task for name, task in geocodings.items() if grids[name] == grid}
+        first = min(passes[task.orbit.scenes[0].name] for task in alike.values())
+        references = [task for task in alike.values() if passes[task.orbit.scenes[0].name] == first]
+        by_scene: dict[tuple[Scene, str], dict[str, GeocodeTask]] = {}
+        for name, task in alike.items():
+            scene, polarisation = task.orbit.scenes[0], task.windows[0].burst.polarisation
+            if passes[scene.name] != first:
+                by_scene.setdefault((scene, polarisation), {})[name] = task
+        for swaths in by_scene.values():
+            delay = _delay_task(references, list(swaths.values()))
+            if delay is not None:
+                delays |= dict.fromkeys(swaths, delay)
+    return delays
+
+
+def _delay_task(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask]) -> DelayTask | None:
+    chosen: list[tuple[BurstWindow, BurstWindow]] = []
+    for task in swaths:
+        windows = sorted(task.windows, key=lambda window: window.burst.grid.first_line_time)
+        found = [(near, window) for window in windows if (near := _same_place(window, references)) is not None]
+        chosen += [found[k] for k in sorted({0, len(found) // 2, len(found) - 1})] if found else []
+    if not chosen:
+        return None
+    needed = {near.burst.scene for near, _ in chosen}
+    scenes = {task.orbit.scenes[0].name: task.orbit for task in references}
+    orbits = [orbit for name, orbit in sorted(scenes.items()) if name in needed]
+    return DelayTask(
+        bursts=tuple(chosen),
+        reference_orbit=OrbitChoice(
+            file=orbits[0].file, scenes=tuple(scene for orbit in orbits for scene in orbit.scenes)
+        ),
+        orbit=swaths[0].orbit,
+        dem=swaths[0].dem,
+    )
+
+
+def _same_place(window: BurstWindow, references: Sequence[GeocodeTask]) -> BurstWindow | None:
+    """The burst of the references that shares more than half of the window's ground."""
+    burst, best, most = window.burst, None, window.grid.rows * window.grid.columns / 2
+    whole = Window(row=0, column=0, rows=window.grid.rows, columns=window.grid.columns)
+    for other in (other for task in references for other in task.windows):
+        shared = whole.intersection(window.grid.window_of(other.grid))
+        if (other.burst.swath, other.burst.polarisation) != (burst.swath, burst.polarisation) or shared is None:
+            continue
+        if shared.rows * shared.columns > most:
+            best, most = other, shared.rows * shared.columns
+    return best

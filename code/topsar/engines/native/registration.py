@@ -1,0 +1,270 @@
+"""Azimuth misregistration: measured in the burst overlaps of a pair, solved over dates, settled by the setting ESD.
+
+`interfere` measures it and removes what it measured; the step `solve` of a network job, with ESD=network, fits one
+timing per date to what all pairs measured; `filter` settles what is to be removed after all. What that differs from the
+pair's own estimate is a phase that goes with the Doppler of each pixel: nothing is multiplied anew.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.kernels.interferogram import coherence
+from topsar.kernels.registration import Overlap, TimingBias, solve_network, spectral_diversity
+from topsar.model import Window
+from topsar.raster import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.engines.native.interfere import BurstInterferogram
+    from topsar.engines.native.tasks import NetworkTask, PairTask
+    from topsar.kernels.registration import NetworkSolution
+    from topsar.model import Looks
+
+ESD_COHERENCE = 0.4
+"""Overlap pixels below this coherence do not vote on the misregistration."""
+ESD_LEAST_PIXELS = 50
+"""Fewer voting pixels give no estimate."""
+CELL_PIXELS = 256
+"""Fine pixels whose errors may hang together: about ten resolution cells."""
+WORST_TRIANGLES = 20
+"""So many of those that close worst are listed."""
+_FILE = "registration.json"
+_NETWORK_FILE = "network.json"
+
+
+# --- one pair ---------------------------------------------------------------------------------------------------
+
+
+def measure(bursts: Sequence[BurstInterferogram], looks: Looks, interval_s: float, folder: Path) -> float:
+    """Measure the misregistration of a pair and write ``registration.json``: all in azimuth lines, by swath too.
+
+    Returns
+    -------
+    float
+        Seconds; zero where there is no estimate.
+    """
+    overlaps: dict[str, list[Overlap]] = {}
+    neighbours = 0
+    for upper, lower in pairwise(bursts):
+        if upper.swath == lower.swath and (shared := upper.where.intersection(lower.where)) is not None:
+            neighbours += 1
+            overlaps.setdefault(upper.swath, []).append(_overlap(upper, lower, shared, looks))
+    bias = spectral_diversity([overlap for swath in overlaps.values() for overlap in swath])
+    voting = bias.pixels if bias else 0
+    why = ""
+    if voting < ESD_LEAST_PIXELS:
+        why = "no two bursts of a swath overlap"
+        if neighbours:
+            why = f"{voting} coherent pixels in burst overlaps, {ESD_LEAST_PIXELS} are needed"
+    found = {swath: spectral_diversity(part) for swath, part in overlaps.items()}
+    enough = {swath: one for swath, one in found.items() if one is not None and one.pixels >= ESD_LEAST_PIXELS}
+    write_json(
+        folder / _FILE,
+        {
+            "line_interval_s": interval_s,
+            "estimate": None if why or bias is None else _in_lines(bias, interval_s),
+            "swaths": {swath: _in_lines(one, interval_s) for swath, one in enough.items()},
+            "why": why,
+        },
+    )
+    return 0.0 if why or bias is None else bias.seconds
+
+
+def _in_lines(bias: TimingBias, interval_s: float) -> dict[str, Any]:
+    return {
+        "pixels": bias.seconds / interval_s,
+        "standard_error_pixels": bias.deviation_s / interval_s,
+        "voting_pixels": bias.pixels,
+    }
+
+
+def _overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Window, looks: Looks) -> Overlap:
+    """Double difference where two bursts of a swath see the same ground."""
+    parts = []
+    for burst in (upper, lower):
+        inside = burst.where
+        local = Window(
+            row=shared.row - inside.row, column=shared.column - inside.column, rows=shared.rows, columns=shared.columns
+        ).slices
+        cut = burst.sums.cut(local)
+        parts.append((cut, coherence(cut, looks), burst.doppler_hz[local]))
+    (first, gamma_first, doppler_first), (second, gamma_second, doppler_second) = parts
+    votes = (
+        (first.filled == looks.count)
+        & (second.filled == looks.count)
+        & (np.minimum(gamma_first, gamma_second) > ESD_COHERENCE)
+    )
+    double = first.cross[votes] * np.conj(second.cross[votes])
+    side = int(np.ceil(np.sqrt(CELL_PIXELS / looks.count)))
+    row, column = np.nonzero(votes)
+    return Overlap(
+        phase=np.angle(double).astype(np.float64),
+        separation_hz=(doppler_first - doppler_second)[votes].astype(np.float64),
+        weight=(gamma_first[votes].astype(np.float64) * gamma_second[votes]) ** 2,
+        cell=row // side * shared.columns + column // side,
+    )
+
+
+def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], seconds: float) -> None:
+    """Remove the phase 2π f_DC Δt that an azimuth timing bias leaves in a TOPS interferogram, in place."""
+    if seconds:
+        cross *= np.exp(-2j * np.pi * doppler_hz * seconds).astype(np.complex64)
+
+
+# --- all dates --------------------------------------------------------------------------------------------------
+
+
+def solve(task: NetworkTask, runs: Path, folder: Path) -> None:
+    """Fit one timing per pass to what the pairs measured, and write ``network.json``: all in azimuth lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    passes = sorted({name for pair in task.pairs for name in (pair.reference, pair.secondary)})
+    place = {name: number for number, name in enumerate(passes)}
+    ends = np.array([(place[pair.reference], place[pair.secondary]) for pair in task.pairs])
+    measured = [_read(runs / pair.pair / "interfere" / _FILE)["estimate"] for pair in task.pairs]
+    value = np.array([one["pixels"] if one else np.nan for one in measured])
+    deviation = np.array([one["standard_error_pixels"] if one else np.nan for one in measured])
+    solution = solve_network(len(passes), ends, value, deviation)
+    names = [pair.pair for pair in task.pairs]
+    write_json(
+        folder / _NETWORK_FILE,
+        {
+            "dates": _dates(passes, solution),
+            "pairs": _pairs(names, ends, solution),
+            "residual_rms_pixels": _rms(solution.residual[np.isfinite(solution.residual)]),
+            "closure": _closure(names, ends, value),
+        },
+    )
+
+
+def _dates(passes: Sequence[str], solution: NetworkSolution) -> dict[str, Any]:
+    return {
+        name: {
+            "group": int(solution.group[number]),
+            "pixels": float(solution.value[number]),
+            "standard_error_pixels": float(solution.deviation[number]),
+        }
+        for number, name in enumerate(passes)
+    }
+
+
+def _pairs(names: Sequence[str], ends: NDArray[np.int64], solution: NetworkSolution) -> dict[str, Any]:
+    return {
+        name: {
+            "pixels": _finite(solution.pair_value[number]),
+            "standard_error_pixels": _finite(solution.pair_deviation[number]),
+            "residual_pixels": _finite(solution.residual[number]),
+            "reference_pixels": float(solution.value[ends[number, 0]]),
+            "secondary_pixels": float(solution.value[ends[number, 1]]),
+        }
+        for number, name in enumerate(names)
+    }
+
+
+def _closure(names: Sequence[str], ends: NDArray[np.int64], value: NDArray[np.float64]) -> dict[str, Any]:
+    """By how much the estimates around each triangle of dates, a to b to c and back, miss zero."""
+    known: dict[tuple[int, int], tuple[float, str]] = {}
+    for name, (reference, secondary), shift in zip(names, ends.tolist(), value.tolist(), strict=True):
+        if np.isfinite(shift):
+            sign = 1 if reference < secondary else -1
+            known[min(reference, secondary), max(reference, secondary)] = sign * shift, name
+    after: dict[int, list[int]] = {}
+    for a, b in sorted(known):
+        after.setdefault(a, []).append(b)
+    found = [
+        (known[a, b][0] + known[b, c][0] - known[a, c][0], [known[a, b][1], known[b, c][1], known[a, c][1]])
+        for a, later in after.items()
+        for b, c in combinations(later, 2)
+        if (b, c) in known
+    ]
+    found.sort(key=lambda triangle: -abs(triangle[0]))
+    return {
+        "triangles": len(found),
+        "rms_pixels": _rms(np.array([missed for missed, _ in found])),
+        "worst": [{"pixels": missed, "pairs": pairs} for missed, pairs in found[:WORST_TRIANGLES]],
+    }
+
+
+def _rms(values: NDArray[np.float64]) -> float | None:
+    return float(np.sqrt((values**2).mean())) if values.size else None
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+# --- what is removed --------------------------------------------------------------------------------------------
+
+
+def settle(task: PairTask, folder: Path) -> None:
+    """Settle what is removed from a pair, and write it into the step ``filter``'s folder."""
+    measured = _read(folder / "interfere" / _FILE)
+    own = measured["estimate"]
+    if task.esd == "network":
+        chosen = _from_network(task, _read(folder.parent / task.network / _NETWORK_FILE))
+    elif task.esd == "off":
+        chosen = {"pixels": 0.0, "source": "off"}
+    elif isinstance(task.esd, float):
+        chosen = {"pixels": task.esd, "source": "given"}
+    else:
+        chosen = {**own, "source": "enhanced spectral diversity"} if own else _nothing(measured["why"])
+    chosen["estimate"] = {**own, "swaths": measured["swaths"]} if own else None
+    missing = chosen["pixels"] - (own["pixels"] if own else 0.0)
+    write_json(
+        folder / "filter" / _FILE,
+        {"remaining_s": missing * measured["line_interval_s"], "azimuth_misregistration": chosen},
+    )
+
+
+def _nothing(why: str) -> dict[str, Any]:
+    return {"pixels": 0.0, "source": f"not estimated: {why}"}
+
+
+def _from_network(task: PairTask, network: Mapping[str, Any]) -> dict[str, Any]:
+    pair = network["pairs"][task.facts.pair]
+    if pair["pixels"] is None:
+        return _nothing("no estimate connects the two dates")
+    closure = network["closure"]
+    return {
+        "pixels": pair["pixels"],
+        "standard_error_pixels": pair["standard_error_pixels"],
+        "source": "enhanced spectral diversity, network of dates",
+        "network": {
+            "dates": len(network["dates"]),
+            "pairs": len(network["pairs"]),
+            "reference_pixels": pair["reference_pixels"],
+            "secondary_pixels": pair["secondary_pixels"],
+            "residual_pixels": pair["residual_pixels"],
+            "residual_rms_pixels": network["residual_rms_pixels"],
+            "triangles": closure["triangles"],
+            "closure_rms_pixels": closure["rms_pixels"],
+        },
+    }
+
+
+def settled(folder: Path) -> dict[str, Any]:
+    """What was settled for the pair in ``folder``, as its facts tell it."""
+    facts: dict[str, Any] = _read(folder / "filter" / _FILE)["azimuth_misregistration"]
+    return facts
+
+
+def corrected_cross(folder: Path) -> NDArray[np.complex64]:
+    """The unfiltered interferogram of the pair in ``folder``, (rows, columns), with what was settled removed."""
+    cross: NDArray[np.complex64] = np.load(folder / "interfere" / "cross.npy")
+    remaining = _read(folder / "filter" / _FILE)["remaining_s"]
+    if remaining:
+        remove_bias(cross, np.load(folder / "interfere" / "doppler.npy"), remaining)
+    return cross
+
+
+def _read(path: Path) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(path.read_text())
+    return known

@@ -1,0 +1,78 @@
+"""How two passes see the ground: how far inside its burst a place lies, how far apart the orbits are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
+from topsar.kernels.interferogram import independent_looks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import Burst, Orbit
+
+MID_INCIDENCE_RAD = math.radians(38)
+"""Turns slant into ground range where a few per cent decide nothing."""
+GROUND_SPEED = 0.907
+"""Speed of the beam on the ground over that of the satellite, at 700 km."""
+
+
+def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
+    """The orbit while some bursts of a pass were taken."""
+    bursts = tuple(bursts)
+    start = min(burst.grid.first_line_time for burst in bursts)
+    stop = max(burst.grid.stop_time for burst in bursts)
+    return fit_orbit(orbit, start, stop)
+
+
+def ground_speed(arc: OrbitArc, time_s: float) -> float:
+    """Speed of the beam on the ground, m/s."""
+    return float(np.linalg.norm(arc.velocity(np.array(time_s)))) * GROUND_SPEED
+
+
+def burst_margin(
+    burst: Burst, line: NDArray[np.float64], sample: NDArray[np.float64], arc: OrbitArc
+) -> NDArray[np.float32]:
+    """Distance to the nearest edge of a burst's valid window on the ground, metres; negative outside."""
+    valid, grid = burst.valid, burst.grid
+    speed = ground_speed(arc, float(arc.seconds(grid.mid_time)))
+    azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
+    slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
+    return np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD)).astype(np.float32)
+
+
+def describe_geometry(
+    place_m: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc], burst: Burst, *, area_m2: float, most_looks: int
+) -> dict[str, Any]:
+    """Wavelength, perpendicular baseline and independent looks, as the facts tell them.
+
+    Parameters
+    ----------
+    place_m : (3,) float64
+        ECEF of a place in the middle.
+    arcs : tuple of OrbitArc
+        Of reference and secondary.
+    burst : Burst
+        Of the reference.
+    area_m2 : float
+        Ground that one pixel averages.
+    most_looks : int
+        Samples averaged in one pixel: no more can be independent.
+    """
+    reference, secondary = arcs
+    place = place_m[None]
+    time, _ = geo2rdr(place, reference)
+    up = line_of_sight(place, reference.position(time))[0, 2]
+    looks = independent_looks(burst, math.acos(up), ground_speed(reference, float(time[0])), area_m2)
+    return {
+        "wavelength_m": burst.wavelength_m,
+        "perpendicular_baseline_m": float(perpendicular_baseline(place, reference, secondary)[0]),
+        "independent_looks": min(looks, most_looks),
+    }
