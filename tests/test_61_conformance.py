@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isce_double import double
+from fake_isce.use import double
 from topsar.engines import Engine, Inputs, Plan, engine_named
 from topsar.engines.isce2 import Isce2Engine
 from topsar.errors import TopsarError

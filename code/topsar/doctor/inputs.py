@@ -66,7 +66,7 @@ def engine(case: Case) -> Iterator[Said]:
     chosen, why = case.engine
     yield Said(Grade.OK, f"{chosen.name}: {why}")
     unwrapper = case.settings.unwrapper
-    if unwrapper != "none" and util.find_spec(unwrapper) is None:
+    if chosen.name == "native" and unwrapper != "none" and util.find_spec(unwrapper) is None:
         yield Said(Grade.PROBLEM, f"UNWRAPPER={unwrapper} is not installed", "set UNWRAPPER to another one, or none")
     for pair, problem in case.plan.refused.items():
         yield Said(Grade.PROBLEM, f"{pair}: {problem.message}", problem.hint)

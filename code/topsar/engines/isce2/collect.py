@@ -16,9 +16,10 @@ from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.plan import version_with
 from topsar.engines.isce2.state import UNTRIED
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
-from topsar.engines.layers import displacement, make_layers
+from topsar.engines.layers import displacement, make_layers, phase_noise
 from topsar.engines.orbits import burst_arc
-from topsar.engines.passes import burst_margin, describe_geometry, ground_speed, pass_arc
+from topsar.engines.passes import burst_margin, describe_geometry, ground_speed, pass_arc, view
+from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
 from topsar.kernels.geometry import geo2rdr
 from topsar.model import Interferogram
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.model import Burst, GeoGrid
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import GeoGrid
 
 _MID_INCIDENCE_SINE = 0.63
 
@@ -47,6 +49,9 @@ def collect(folder: Path) -> Interferogram:
     measured = _geometry(task, points)
     arrays = _arrays(task, folder / RUN, measured["wavelength_m"])
     arrays["height"] = height
+    arrays["layover_shadow"] = view(points, height, _arcs(task)[0])[1]
+    arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
+    arrays["phase_noise"] = phase_noise(arrays["coherence"], measured["independent_looks"])
     labels, arrays["burst"] = _bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
     gamma = arrays["coherence"]
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
@@ -164,11 +169,7 @@ def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]
 
 
 def _geometry(task: TopsAppTask, points: NDArray[np.float64]) -> dict[str, Any]:
-    burst = task.bursts[0].reference
-    arcs = (
-        pass_arc(_load(task, burst), [both.reference for both in task.bursts]),
-        pass_arc(task.secondary_orbit.load(burst.swath, burst.polarisation), [both.secondary for both in task.bursts]),
-    )
+    burst, arcs = task.bursts[0].reference, _arcs(task)
     grid = burst.grid
     along = grid.line_interval_s * ground_speed(arcs[0], float(arcs[0].seconds(grid.mid_time)))
     area = task.looks.count * along * grid.range_spacing_m / _MID_INCIDENCE_SINE
@@ -176,8 +177,15 @@ def _geometry(task: TopsAppTask, points: NDArray[np.float64]) -> dict[str, Any]:
     return describe_geometry(middle, arcs, burst, area_m2=area, most_looks=task.looks.count)
 
 
-def _load(task: TopsAppTask, burst: Burst) -> Any:
-    return task.reference_orbit.load(burst.swath, burst.polarisation)
+def _arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
+    """The orbits of reference and secondary over all bursts."""
+    first = task.bursts[0]
+    reference = task.reference_orbit.load(first.reference.swath, first.reference.polarisation)
+    secondary = task.secondary_orbit.load(first.secondary.swath, first.secondary.polarisation)
+    return (
+        pass_arc(reference, [both.reference for both in task.bursts]),
+        pass_arc(secondary, [both.secondary for both in task.bursts]),
+    )
 
 
 def _bursts(
@@ -186,9 +194,10 @@ def _bursts(
     """Labels of bursts, and for each pixel the place of the burst that shows it farthest from its edge, -1 outside."""
     best = np.full(task.grid.shape, -np.inf, np.float32)
     nearest = np.full(task.grid.shape, -1, np.int16)
+    orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.bursts[0].reference.polarisation)
     for index, both in enumerate(task.bursts):
         burst = both.reference
-        arc, grid = burst_arc(burst, _load(task, burst)), burst.grid
+        arc, grid = burst_arc(burst, orbit), burst.grid
         for rows in _strips(task.grid):
             time, range_m = geo2rdr(points[rows], arc)
             line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s

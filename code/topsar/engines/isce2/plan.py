@@ -117,6 +117,7 @@ def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Instal
         ionosphere=options.ionosphere,
         gpu=options.use_gpu,
         aux_cal=inputs.aux_cal,
+        water_mask=inputs.water_mask,
     )
 
 

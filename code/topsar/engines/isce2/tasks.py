@@ -48,6 +48,8 @@ class TopsAppTask:
         Overlaps below it do not vote.
     aux_cal : Path, optional
         Folder with calibration files, where a date needs one.
+    water_mask : Path, optional
+        The user's raster.
     """
 
     installation: Installation
@@ -69,6 +71,7 @@ class TopsAppTask:
     ionosphere: bool
     gpu: bool
     aux_cal: Path | None
+    water_mask: Path | None
 
     @property
     def swaths(self) -> tuple[int, ...]:

@@ -1,0 +1,165 @@
+"""Faults on demand: what the option file asks for at a step and an attempt."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .output import log, say
+
+Fault = dict[str, Any]
+SERVER = "e4ftl01.cr.usgs.gov"
+
+
+def asked(faults: tuple[Fault, ...], step: str, attempt: int) -> list[Fault]:
+    """The faults that concern a step at an attempt."""
+
+    def concerns(fault: Fault) -> bool:
+        attempts = fault.get("attempt", "all")
+        return fault.get("step", "all") in (step, "all") and (
+            attempts == "all" or attempt in (attempts if isinstance(attempts, list) else [attempts])
+        )
+
+    return [fault for fault in faults if concerns(fault)]
+
+
+def _crash(fault: Fault) -> None:
+    message = fault.get("message", "asked to crash")
+    raise RuntimeError(message)
+
+
+def _nothing(fault: Fault) -> None:
+    sys.exit(int(fault.get("code", 0)))
+
+
+def _kill(fault: Fault) -> None:
+    os.kill(os.getpid(), int(fault.get("signal", signal.SIGKILL)))
+
+
+def _hang(fault: Fault) -> None:
+    if fault.get("deaf"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    seconds = str(fault.get("seconds", 3600))
+    if fault.get("child"):
+        subprocess.run(["sleep", seconds], check=False)
+    time.sleep(float(seconds))
+
+
+def _memory(fault: Fault) -> None:
+    """Grow by ``mb``, touching every page, at ``mb_per_s``; hold for ``seconds``, then give back."""
+    held: list[bytearray] = []
+    pause = 8 / float(fault.get("mb_per_s", 400))
+    for _ in range(int(fault.get("mb", 256)) // 8):
+        held.append(bytearray(os.urandom(4096)) * 2048)
+        time.sleep(pause)
+    time.sleep(float(fault.get("seconds", 0)))
+
+
+def _chatter(fault: Fault) -> None:
+    """Many lines, then one that never ends, as the filter of the real one prints."""
+    for number in range(int(fault.get("lines", 5000))):
+        sys.stdout.write(f"{fault.get('text', ' Bad match at level 1')} {number}\n")
+    sys.stdout.write("".join(f"\rline:   {number}" for number in range(2000)) + "\n")
+    sys.stdout.flush()
+
+
+def not_retrieved(host: str) -> NoReturn:
+    """What the real one says when it wants a DEM of its own and reaches nobody."""
+    tile = f"https://{host}/MEASURES/SRTMGL1.003/2000.02.11/N37E028.SRTMGL1.hgt.zip"
+    hint = "Check the name of the server or try again later"
+    log("iscesys.DataRetriever", "ERROR", f"There was a problem in retrieving the file  {tile}. {hint}")
+    sys.exit(1)
+
+
+def _network(fault: Fault) -> None:
+    """Try to reach a host; without one, say what the real one says of its DEM server and stop."""
+    host, port = fault.get("host", SERVER), int(fault.get("port", 443))
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        not_retrieved(host)
+    say(f"reached {host}:{port}")
+
+
+ACTIONS: dict[str, Callable[[Fault], None]] = {
+    "crash": _crash,
+    "nothing": _nothing,
+    "kill": _kill,
+    "hang": _hang,
+    "memory": _memory,
+    "chatter": _chatter,
+    "network": _network,
+    "slow": lambda fault: time.sleep(float(fault.get("seconds", 1))),
+}
+"""Faults before or after the work of a step (``when``)."""
+
+SPOILERS = ("half", "truncated", "zeros", "disk_full", "torn_pickle")
+"""Faults in what a step wrote."""
+
+
+def strike(faults: list[Fault], when: str) -> None:
+    """Do the faults of this moment."""
+    for fault in faults:
+        if fault["action"] not in ACTIONS and fault["action"] not in SPOILERS:
+            message = f"unknown fault: {fault['action']}"
+            raise ValueError(message)
+        if fault["action"] in ACTIONS and fault.get("when", "before") == when:
+            ACTIONS[fault["action"]](fault)
+
+
+def _cut(paths: list[Path], part: float) -> None:
+    for path in paths:
+        if path.is_file():
+            os.truncate(path, int(path.stat().st_size * part))
+
+
+def _zero(paths: list[Path], part: float) -> None:
+    """The end of each file becomes zeros, and GDAL says so: what the real one does on a truncated TIFF."""
+    sizes = [path.stat().st_size for path in paths]
+    _cut(paths, part)
+    for path, size in zip(paths, sizes, strict=True):
+        os.truncate(path, size)
+    sys.stderr.write("ERROR 1: TIFFReadEncodedStrip() failed.\n")
+
+
+def _fill_disk(last: list[Path], part: float, *, told: bool) -> None:
+    """The last file is short; the real one only notices when it writes the header after it."""
+    _cut(last, part)
+    for path in last if told else []:
+        path.with_name(f"{path.name}.xml").write_text("")
+        path.with_name(f"{path.name}.vrt").unlink(missing_ok=True)
+    if told:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def spoil(faults: list[Fault], written: list[Path]) -> None:
+    """Cut what a step wrote: then crash (``half``), or go on as if nothing was."""
+    data = [path for path in written if path.suffix not in {".xml", ".vrt"} and path.is_file()]
+    for fault in faults:
+        part = float(fault.get("part", 0.5))
+        if fault["action"] == "half":
+            _cut(data, part)
+            message = fault.get("message", "asked to stop half-way")
+            raise RuntimeError(message)
+        if fault["action"] == "truncated":
+            _cut(data, part)
+        if fault["action"] == "zeros":
+            _zero(data, part)
+        if fault["action"] == "disk_full":
+            _fill_disk(data[-1:], part, told=bool(fault.get("error")))
+
+
+def tear_pickle(faults: list[Fault], pickle: Path) -> None:
+    """Leave half of the pickle's XML behind, as a kill in the middle of writing does."""
+    if any(fault["action"] == "torn_pickle" for fault in faults):
+        _cut([pickle.with_name(f"{pickle.name}.xml")], 0.5)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,166 @@
+"""The geocode steps: from the merged image to the posts of the DEM."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .images import DEM_CROP, DOCS, TYPES, Axes, Kind, read_image, write_headers, write_image
+from .markup import Tree, read_tree, write_tree
+from .output import log, say
+from .run import Run
+from .steps_start import find_dem
+
+if TYPE_CHECKING:
+    from .geometry import Array, Scene
+
+
+class Grid:
+    """The posts of a DEM in a box, where the real one puts them: its centres, cut off towards zero."""
+
+    def __init__(self, dem: str, box: list[float]) -> None:
+        self.dem, tree = dem, read_tree(f"{dem}.xml")
+        south, north, west, east = box
+        self.x, self.y = ([float(tree[f"coordinate{n}"][k]) for k in ("startingvalue", "delta")] for n in (1, 2))
+        self.size = int(tree["length"]), int(tree["width"])
+        self.type = TYPES[tree["data_type"].lower()][0]
+        self.rows = [int((edge - self.y[0]) / self.y[1]) for edge in (north, south)]
+        self.columns = [int((edge - self.x[0]) / self.x[1]) for edge in (west, east)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows[1] - self.rows[0] + 1, self.columns[1] - self.columns[0] + 1
+
+    @property
+    def axes(self) -> Axes:
+        """Longitude and latitude of the first post, and the steps."""
+        first = self.x[0] + self.columns[0] * self.x[1], self.y[0] + self.rows[0] * self.y[1]
+        return Axes((first[0], self.x[1]), (first[1], self.y[1]))
+
+    def places(self) -> tuple[Array, Array]:
+        import numpy as np
+
+        rows, columns = (np.arange(count) for count in self.shape)
+        axes = self.axes
+        lat, lon = axes.y[0] + rows * axes.y[1], axes.x[0] + columns * axes.x[1]
+        return np.broadcast_arrays(lat[:, None], lon[None, :])  # type: ignore[return-value]
+
+    def heights(self) -> tuple[Array, Array]:
+        """Whole metres, and which rows the DEM has; beside it heights are zero."""
+        import numpy as np
+
+        data = np.memmap(self.dem, self.type, "r", shape=self.size)
+        rows, columns = (np.arange(n[0], n[1] + 1) for n in (self.rows, self.columns))
+        there = (rows >= 0) & (rows < self.size[0])
+        beside = (columns >= 0) & (columns < self.size[1])
+        found = data[np.clip(rows, 0, self.size[0] - 1)[:, None], np.clip(columns, 0, self.size[1] - 1)[None, :]]
+        return np.floor(found * there[:, None] * beside[None, :]).astype("<i2"), there
+
+
+def _nearest(band: Array, row: Array, column: Array) -> Array:
+    import numpy as np
+
+    inside = (row > -0.5) & (row < band.shape[0] - 0.5) & (column > -0.5) & (column < band.shape[1] - 0.5)
+    r, c = (np.where(inside, np.rint(np.nan_to_num(axis)), 0).astype(int) for axis in (row, column))
+    return band[r, c] * inside
+
+
+def _linear(band: Array, row: Array, column: Array) -> Array:
+    """Between four pixels, all of which must hold data (the real one takes a sinc over eight by eight)."""
+    import numpy as np
+
+    inside = (row >= 0) & (row < band.shape[0] - 1) & (column >= 0) & (column < band.shape[1] - 1)
+    row, column = (np.where(inside, np.nan_to_num(axis), 0) for axis in (row, column))
+    r, c = np.floor(row).astype(int), np.floor(column).astype(int)
+    total = np.zeros(row.shape, band.dtype)
+    for down in (0, 1):
+        for right in (0, 1):
+            part = band[r + down, c + right]
+            inside = inside & (part != 0)
+            total += part * np.abs(1 - down - (row - r)) * np.abs(1 - right - (column - c))
+    return total * inside
+
+
+def _is_complex(tree: Tree) -> bool:
+    return tree.get("image_type") in ("cpx", "amp") or tree["data_type"].upper() == "CFLOAT"
+
+
+def _write(run: Run, path: Path, bands: Array, source: Tree, axes: Axes) -> None:
+    caster = "FloatToByteCaster" if source["data_type"] == "BYTE" else None
+    kind = replace(
+        Kind(source["data_type"].upper(), "intimage", len(bands), source["scheme"], caster=caster),
+        image_type=source.get("image_type"),
+        description=source.get("description"),
+    )
+    run.wrote(write_image(path, bands, kind, axes))
+    xml = path.with_name(f"{path.name}.xml")
+    tree: Tree = read_tree(xml)
+    tree["xmax"] = tree["coordinate1"]["endingvalue"] = source["xmax"]
+    write_tree(xml, "imageFile", tree, DOCS)
+
+
+def _geocode_one(run: Run, path: Path, grid: Grid, rows: Array, columns: Array) -> Tree:
+    data, tree = read_image(path)
+    heights, there = grid.heights()
+    take = _linear if _is_complex(tree) else _nearest
+    bands = [take(band, rows, columns) * there[:, None] for band in data]
+    out = path.with_name(f"{path.name}.geo")
+    say("Output: ", out)
+    _write(run, out, bands, tree, grid.axes)
+    crop = Path(run.state.values["mergedproductsdirectoryname"], run.state.values["demcropfilename"])
+    heights.tofile(crop)
+    run.wrote([crop, *write_headers(crop, grid.shape[1], grid.shape[0], DEM_CROP)])
+    return tree
+
+
+def _pixels(run: Run, scene: Scene, grid: Grid, *, offsets: bool) -> tuple[Array, Array]:
+    """Rows and columns of the merged image at the posts."""
+    rl, al = run.looks
+    if offsets:
+        rl, al = int(run.settings["ampcorskipwidth"]), int(run.settings["ampcorskipheight"])
+    lines, samples = scene.find(*grid.places())
+    return (lines - (al - 1) / 2) / al, (samples - (rl - 1) / 2) / rl
+
+
+def _geocode(run: Run, names: list[str], *, offsets: bool) -> None:
+    from .geometry import box_of, scene_of
+
+    settings = run.settings
+    log("topsinsar.runGeocode", "INFO", "Geocoding Image")
+    if not settings["dodenseoffsets" if offsets else "dointerferogram"]:
+        what = "Dense Offsets has" if offsets else "InSAR processing has"
+        say(f"Skipping geocoding as {what} not been requested ....")
+        return
+    paths = [Path(name) for name in names if Path(name).exists()]
+    say("Number of products to geocode: ", len(paths))
+    if not paths:
+        say("No products found to geocode")
+        return
+    frames = [run.frame(run.state.values["finecoregdirectoryname"], swath) for swath in run.swaths()]
+    scene = scene_of(frames)
+    dem = find_dem(settings["geocodedemfilename"] or settings["demfilename"])
+    box = settings["geocodeboundingbox"]
+    if box is not None and len(box) != 4:
+        message = "Bounding box should be a list/tuple of length 4"
+        raise ValueError(message)
+    grid = Grid(dem, [float(edge) for edge in box or box_of(frames)])
+    rows, columns = _pixels(run, scene, grid, offsets=offsets)
+    facts: dict[str, Any] = {"Dem Used": dem}
+    for path in paths:
+        tree = _geocode_one(run, path, grid, rows, columns)
+        facts |= {"Geocoding: ": path, "Output file: ": f"{path}.geo", "Width": tree["width"], "Length": tree["length"]}
+    (west, dlon), (north, dlat) = grid.axes.x, grid.axes.y
+    facts |= {"Range looks": run.looks[0], "Azimuth looks": run.looks[1], "North": north, "West": west,
+              "South": north + dlat * (grid.shape[0] - 1), "East": west + dlon * (grid.shape[1] - 1)}  # fmt: skip
+    run.tell("topsinsar.runGeocode", "runGeocode", {"geocode": facts})
+
+
+def geocode(run: Run) -> None:
+    from .state import GEOCODE_LIST
+
+    _geocode(run, run.settings["geocodelist"] or [*GEOCODE_LIST, "topophase.ion"], offsets=False)
+
+
+def geocode_offsets(run: Run) -> None:
+    _geocode(run, run.settings["offsetgeocodelist"] or run.state.values["offsetgeocodelist"], offsets=True)

@@ -1,0 +1,254 @@
+"""The steps on the merged image: mergebursts, filter, unwrap, and the dense offsets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .frame import Burst, Frame, seconds
+from .images import (
+    COMPONENTS,
+    COR,
+    FILTERED,
+    HEIGHT,
+    INT,
+    LATITUDE,
+    LONGITUDE,
+    LOOKED,
+    LOOKED_COR,
+    PHSIG,
+    PLAIN,
+    SIGHT,
+    SLC,
+    UNWRAPPED,
+    Kind,
+    View,
+    looked_axes,
+    read_image,
+    write_image,
+    write_virtual,
+)
+from .markup import read_tree
+from .output import log, say
+from .run import Run
+from .steps_fine import middle_sample
+from .steps_overlap import separation
+
+if TYPE_CHECKING:
+    from .geometry import Array, Scene
+
+COHERENT = 0.3
+"""Below this the double unwraps nothing."""
+
+
+def look_centres(run: Run, scene: Scene) -> tuple[Array, Array]:
+    """Full-resolution lines and samples at the centres of the multilooked pixels, to broadcast."""
+    import numpy as np
+
+    rl, al = run.looks
+    lines = np.arange(scene.lines // al) * al + (al - 1) / 2
+    samples = np.arange(scene.samples // rl) * rl + (rl - 1) / 2
+    return lines[:, None], samples[None, :]
+
+
+def _frames(run: Run, folder: str) -> list[tuple[int, Frame]]:
+    return [(swath, run.frame(run.state.values[folder], swath)) for swath in run.swaths()]
+
+
+def _origin(burst: Burst, scene: Scene) -> tuple[int, int]:
+    """Line and sample of the merged image at which a burst starts."""
+    return round(seconds(burst.start, scene.start) / scene.interval), round((burst.near - scene.near) / scene.spacing)
+
+
+def _views(run: Run, scene: Scene, swath: int, bursts: list[Burst], pattern: str) -> list[View]:
+    first = run.limits(swath)[0]
+    views = []
+    for number, burst in enumerate(bursts):
+        name, top = pattern.format(swath, first + number + 1), burst.valid[0]
+        shape = (burst.lines, burst.samples)
+        views.append(View(f"../{name}.vrt", top, _origin(burst, scene)[0] + top, burst.valid[1], shape))
+    return views
+
+
+def _mosaics(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> None:
+    """The ``*.full`` views over the burst folders."""
+    values = run.state.values
+    ifg, geometry = values["fineinterferogramdirectoryname"], values["geometrydirectoryname"]
+    sorts: list[tuple[str, Kind, str, str]] = [
+        ("topophase.flat", INT, ifg, "burst_{:02d}.int"), ("topophase.cor", COR, ifg, "burst_{:02d}.cor"),
+        ("lat.rdr", LATITUDE, geometry, "lat_{:02d}.rdr"), ("lon.rdr", LONGITUDE, geometry, "lon_{:02d}.rdr"),
+        ("z.rdr", HEIGHT, geometry, "hgt_{:02d}.rdr"), ("los.rdr", SIGHT, geometry, "los_{:02d}.rdr"),
+        ("reference.slc", SLC, values["referenceslcproduct"], "burst_{:02d}.slc"),
+        ("secondary.slc", SLC, values["finecoregdirectoryname"], "burst_{:02d}.slc"),
+    ]  # fmt: skip
+    for name, kind, folder, end in sorts:
+        first, pattern = frames[0][0], f"{folder}/IW{{}}/{end}"
+        read_tree(Path(pattern.format(first, run.limits(first)[0] + 1) + ".xml"))
+        views = [v for swath, frame in frames for v in _views(run, scene, swath, list(frame.bursts), pattern)]
+        path = Path(values["mergedproductsdirectoryname"], f"{name}.full")
+        run.wrote(write_virtual(path, (scene.lines, scene.samples), kind, views))
+
+
+def _there(path: Path, burst: Burst) -> int:
+    """How many whole lines of a burst's interferogram the disk holds."""
+    return path.stat().st_size // (8 * burst.samples)
+
+
+def _seams(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tuple[Array, Array]:
+    """Where there is data, and the phase that residual misregistration and range shift leave there (radians)."""
+    import numpy as np
+
+    lines, samples = look_centres(run, scene)
+    valid, error = (np.zeros((lines.size, samples.size), kind) for kind in (bool, float))
+    for swath, frame in frames:
+        for number, burst in enumerate(frame.bursts):
+            index = run.limits(swath)[0] + number
+            path = Path(run.state.values["fineinterferogramdirectoryname"], f"IW{swath}", f"burst_{index + 1:02d}.int")
+            mark, (line, sample) = middle_sample(path, burst.samples, "<c8"), _origin(burst, scene)
+            first, count, left, wide = burst.valid
+            count = min(count, _there(path, burst) - first)
+            own = (lines >= line + first) & (lines < line + first + count)
+            own = own & (samples >= sample + left) & (samples < sample + left + wide)
+            following = burst.changed(sensingstart=burst.stop)
+            sweep = separation(burst, following).mean() / seconds(burst.stop, burst.start)
+            time = (lines - line - burst.lines / 2) * burst.interval
+            phase = 2 * np.pi * sweep * time * mark.real * 1e-6 + 4 * np.pi / burst.wavelength * mark.imag
+            error = np.where(own, phase, error)
+            valid |= own
+    return valid, error
+
+
+def merge_bursts(run: Run) -> None:
+    import fake_truth
+    import numpy as np
+
+    from .geometry import scene_of
+
+    if not run.settings["dointerferogram"]:
+        return
+    frames = _frames(run, "fineinterferogramdirectoryname")
+    scene, truth = scene_of([frame for _, frame in frames]), run.options.truth
+    _mosaics(run, scene, frames)
+    valid, error = _seams(run, scene, frames)
+    lat, lon, *sight = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
+    amplitude = fake_truth.amplitude(lat, lon, truth) * valid
+    flat = amplitude * np.exp(1j * (fake_truth.phase(lat, lon, truth) + error))
+    _add_ionosphere(run, flat)
+    cor = np.stack([amplitude, fake_truth.coherence(lat, lon, truth) * valid])
+    merged, axes = Path(run.state.values["mergedproductsdirectoryname"]), looked_axes(*run.looks)
+    for name, data, kind in (
+        ("topophase.flat", flat, LOOKED),
+        ("los.rdr", sight, SIGHT),
+        ("topophase.cor", cor, LOOKED_COR),
+    ):
+        say(f"Multilooking {merged / name}.full ...")
+        run.wrote(write_image(merged / name, data, kind, axes))
+
+
+def _add_ionosphere(run: Run, flat: Array) -> None:
+    """Write the ionosphere's phase, zero here, and keep the interferogram as it was before it was taken off."""
+    import numpy as np
+
+    if not run.settings["doionospherecorrection"]:
+        return
+    read_image(Path("ion", "ion_cal", "filt.ion"))
+    merged = Path(run.state.values["mergedproductsdirectoryname"])
+    run.wrote(write_image(merged / "topophase.ion", np.zeros(flat.shape), PLAIN))
+    if run.settings["applyionospherecorrection"]:
+        run.wrote(write_image(merged / "topophase_ori.flat", flat, LOOKED, looked_axes(*run.looks)))
+
+
+def filter_merged(run: Run) -> None:
+    """The truth is smooth: filtering leaves it as it is."""
+    if not run.settings["dointerferogram"]:
+        return
+    log("topsinsar.runFilter", "INFO", "Applying power-spectral filter")
+    merged = Path(run.state.values["mergedproductsdirectoryname"])
+    flat, _ = read_image(merged / "topophase.flat")
+    cor, _ = read_image(merged / "topophase.cor")
+    run.wrote(write_image(merged / "filt_topophase.flat", flat[0], FILTERED))
+    run.wrote(write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG))
+
+
+def _unwrapped(run: Run, flat: Array) -> Array:
+    """The truth, moved to where its phase is that of the filtered interferogram."""
+    import fake_truth
+    import numpy as np
+
+    from .geometry import scene_of
+
+    scene = scene_of([frame for _, frame in _frames(run, "fineinterferogramdirectoryname")])
+    lat, lon, *_ = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
+    true = fake_truth.phase(lat, lon, run.options.truth)
+    return (true + np.angle(flat * np.exp(-1j * true))) * (np.abs(flat) > 0)
+
+
+def unwrap(run: Run) -> None:
+    import numpy as np
+
+    if not run.settings["dounwrap"]:
+        return
+    if run.settings["unwrappername"] not in {"snaphu_mcf", "snaphu", "downsample_snaphu", "icu", "grass"}:
+        message = f"Unwrapper {run.settings['unwrappername']} not supported."
+        raise RuntimeError(message)
+    merged = Path(run.state.values["mergedproductsdirectoryname"])
+    (flat,), _ = read_image(merged / "filt_topophase.flat")
+    (coherence,), _ = read_image(merged / "phsig.cor")
+    phase, path = _unwrapped(run, flat), merged / "filt_topophase.unw"
+    data = np.stack([np.abs(flat), phase])
+    if run.settings["unwrappername"] in {"icu", "grass"}:
+        run.wrote(write_image(path, data, UNWRAPPED))
+        return
+    say("\nsnaphu v1.4.2\nReading wrapped phase from file merged/filt_topophase.flat")
+    run.wrote(write_image(path, data, UNWRAPPED))
+    components = ((coherence > COHERENT) & (np.abs(flat) > 0)).astype("u1")
+    run.wrote(write_image(Path(f"{path}.conncomp"), components, COMPONENTS))
+    run.state.values["connectedcomponentfilename"] = f"{path}.conncomp"
+    _mask(path)
+    run.wrote(write_image(path, data, UNWRAPPED))
+    for end in ("", ".xml", ".vrt"):
+        Path(f"tmp.unw{end}").unlink()
+
+
+def _mask(path: Path) -> None:
+    """The real one calls a script of its own here, which must be in PATH; without it ``tmp.unw`` stays behind."""
+    for end in ("", ".xml", ".vrt"):
+        Path(f"{path}{end}").replace(f"tmp.unw{end}")
+    command = (
+        f"imageMath.py -e='a_0*(abs(b)!=0);a_1*(abs(b)!=0)' --a=tmp.unw --b=merged/filt_topophase.flat -s BIL -o={path}"
+    )
+    say(command)
+    if shutil.which("imageMath.py") is None:
+        message = f"error when running:\n{command}\n"
+        raise RuntimeError(message)
+
+
+def unwrap_2stage(run: Run) -> None:
+    if run.settings["dounwrap"] and run.settings["dounwrap2stage"]:
+        message = "No module named 'pulp'"
+        raise ImportError(message)
+
+
+def dense_offsets(run: Run) -> None:
+    """Offsets of zero on the grid of the skips."""
+    import numpy as np
+
+    from .geometry import scene_of
+
+    settings = run.settings
+    if not settings["dodenseoffsets"]:
+        return
+    scene = scene_of([frame for _, frame in _frames(run, "finecoregdirectoryname")])
+    shape = (scene.lines // int(settings["ampcorskipheight"]), scene.samples // int(settings["ampcorskipwidth"]))
+    merged = Path(run.state.values["mergedproductsdirectoryname"])
+    for name, bands in (("dense_offsets", 2), ("dense_offsets_snr", 1), ("dense_offsets_cov", 3)):
+        kind = Kind("FLOAT", "image", bands=bands, scheme="BIL")
+        run.wrote(write_image(merged / f"{name}.bil", np.zeros((bands, *shape)), kind))
+
+
+def filter_offsets(run: Run) -> None:
+    if run.settings["dodenseoffsets"]:
+        merged = Path(run.state.values["mergedproductsdirectoryname"])
+        data, _ = read_image(merged / "dense_offsets.bil")
+        run.wrote(write_image(merged / "filt_dense_offsets.bil", data, Kind("FLOAT", "image", bands=2, scheme="BIL")))

@@ -1,0 +1,329 @@
+"""The steps up to the geometry: startup, preprocess, computeBaselines, verifyDEM, topo."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .annotation import find_sources, read_slice
+from .faults import SERVER, not_retrieved
+from .frame import Burst, Frame, seconds
+from .images import HEIGHT, LATITUDE, LONGITUDE, SIGHT, SLC, View, write_headers, write_sparse, write_virtual
+from .markup import read_tree, write_tree
+from .output import Catalogue, say
+from .run import Run
+
+if TYPE_CHECKING:
+    from .geometry import Array
+
+INTERVAL = 2.7585
+"""Seconds from burst to burst of a swath."""
+
+
+def startup(_run: Run) -> None:
+    say(None)
+    say("The currently supported sensors are: ", ["SENTINEL1"])
+
+
+def _crop(frame: Frame, box: list[float]) -> Frame:
+    """The bursts that meet a box (south, north, west, east)."""
+    from .geometry import box_of
+
+    say("Number of Bursts before cropping: ", len(frame.bursts))
+    kept = []
+    for burst in frame.bursts:
+        south, north, west, east = box_of([Frame((burst,), {})])
+        if south < box[1] and north > box[0] and west < box[3] and east > box[2]:
+            kept.append(burst)
+    say("Number of Bursts after cropping: ", len(kept))
+    return Frame(tuple(kept), frame.common)
+
+
+def _stitch(slices: list[tuple[Frame, str]]) -> tuple[Frame, list[str]]:
+    """The bursts of several slices in the order of time, none twice; the TIFF of each."""
+    if not slices:
+        message = "There is no imagery to extract. Check region of interest and inputs."
+        raise RuntimeError(message)
+    say(f"Stitching {len(slices)} slices together")
+    versions = {frame.common["processingsoftwareversion"] for frame, _ in slices}
+    if len(versions) != 1:
+        message = f"Trying to combine SLC products from different IPF versions {'+'.join(sorted(versions))}\n"
+        raise RuntimeError(message)
+    ordered = sorted(slices, key=lambda item: item[0].bursts[0].start)
+    bursts: list[Burst] = []
+    tiffs: list[str] = []
+    for frame, tiff in ordered:
+        for burst in frame.bursts:
+            gap = seconds(burst.start, bursts[-1].start) / INTERVAL if bursts else 1.0
+            if gap > 1.5:
+                message = "There appears to be a gap between slices. Cannot stitch them successfully."
+                raise RuntimeError(message)
+            if gap > 0.5:
+                bursts.append(burst)
+                tiffs.append(tiff)
+    return Frame(tuple(bursts), ordered[0][0].common), tiffs
+
+
+def _read(sensor: dict[str, Any], swath: int, box: list[float]) -> tuple[Frame, list[str]]:
+    sources = find_sources(sensor["safe"], swath, sensor["polarization"])
+    if any(Path(source.tiff).is_file() and not Path(source.tiff).stat().st_size for source in sources):
+        message = "'NoneType' object has no attribute 'RasterXSize'"
+        raise RuntimeError(message)
+    slices = []
+    for source in sources:
+        frame = read_slice(source, sensor["orbitfile"], sensor["orbitdirectory"])
+        slices.append((_crop(frame, box) if box else frame, source.tiff))
+    if len(slices) > 1:
+        return _stitch([item for item in slices if item[0].bursts])
+    frame, tiff = slices[0]
+    if not frame.bursts:
+        message = "NODATA: No bursts to extract"
+        raise RuntimeError(message)
+    return frame, [tiff] * len(frame.bursts)
+
+
+def _ones(samples: int) -> Callable[[Any], Any]:
+    return lambda lines: [[1.0] * samples] * len(lines)
+
+
+def _extract(run: Run, sensor: dict[str, Any], swath: int) -> Frame:
+    frame, tiffs = _read(sensor, swath, run.settings["regionofinterest"])
+    folder = Path(sensor["outputdirectory"], f"IW{swath}")
+    bursts = []
+    for index, (burst, tiff) in enumerate(zip(frame.bursts, tiffs, strict=True)):
+        path, shape = folder / f"burst_{index + 1:02d}.slc", (burst.lines, burst.samples)
+        number = int(burst.tree["burstnumber"])
+        say(f"Updating burst number from {number} to {index + 1}")
+        name = tiff if tiff.startswith("/vsizip") else os.path.relpath(tiff, folder)
+        view = View(name, (number - 1) * burst.lines + burst.valid[0], burst.valid[0], burst.valid[1], shape)
+        run.wrote(write_virtual(path, shape, SLC, [view]))
+        if not run.settings["usevirtualfiles"]:
+            run.wrote(write_sparse(path, shape, SLC, _ones(burst.samples)))
+        whole = read_tree(path.with_name(f"{path.name}.xml"))
+        image = {name: whole[name] for name in whole if name not in ("ISCE_VERSION", "extra_file_name")}
+        bursts.append(Burst({**burst.tree, "burstnumber": index + 1, "image": image}))
+    extracted = Frame(tuple(bursts), frame.common)
+    run.write_frame(extracted, folder.with_name(f"{folder.name}.xml"))
+    return extracted
+
+
+def _facts(frame: Frame) -> dict[str, Any]:
+    kept = ("ascendingnodetime", "family", "imagingmode", "mission", "name", "spacecraftname", "processingfacility",
+            "processingsystem", "processingsoftwareversion")  # fmt: skip
+    return {**{name: frame.common.get(name) for name in kept}, "folder": None, "numberofbursts": len(frame.bursts)}
+
+
+def preprocess(run: Run) -> None:
+    """Read both dates; a swath that cannot be read is told of, and nothing else."""
+    state, settings = run.state, run.settings
+    state.values["numberofswaths"] = 3
+    swaths = run.wanted_swaths()
+    catalogue: Catalogue = {"common": {"Input list of swaths to process: ": swaths}}
+    for swath in swaths:
+        for date in ("reference", "secondary"):
+            sensor = settings[date]
+            try:
+                frame = _extract(run, sensor, swath)
+            except Exception as problem:  # noqa: BLE001
+                say(f"Could not extract swath {swath} from {sensor['safe']}")
+                say("Generated error: ", problem)
+                continue
+            burst, there = frame.bursts[0], catalogue.setdefault(date, {})
+            there.update({f"sensor.{name}": value for name, value in _facts(frame).items()})
+            there[f"burstWidth_{swath}"], there[f"burstLength_{swath}"] = burst.samples, burst.lines
+            there[f"numberOfBursts_{swath}"] = len(frame.bursts)
+    state.values["referenceslcproduct"] = settings["reference"]["outputdirectory"]
+    state.values["secondaryslcproduct"] = settings["secondary"]["outputdirectory"]
+    run.tell("topsinsar.runPreprocessor", "runPreprocessor", catalogue)
+
+
+def _middle(burst: Burst) -> tuple[Array, Array]:
+    """Where a satellite is at the middle of a burst, and how fast it goes."""
+    from .geometry import orbit_of
+
+    return orbit_of(burst).at(seconds(burst.stop, burst.start) / 2)
+
+
+def _shift(reference: Frame, secondary: Frame) -> int:
+    """By how many bursts the secondary is shifted: whose satellite was nearest to that of one middle burst."""
+    import numpy as np
+
+    if len(secondary.bursts) < len(reference.bursts):
+        return -_shift(secondary, reference)
+    places = np.stack([_middle(burst)[0] for burst in secondary.bursts])
+    count = len(reference.bursts)
+    for part in (0.5, 0.25, 0.75, 0.0, 1.0):
+        index = min(int(count * part), count - 1)
+        burst = reference.bursts[index]
+        position, velocity = _middle(burst)
+        speed = np.linalg.norm(velocity)
+        apart = np.abs((places - position) @ velocity) / speed
+        if apart.min() < 0.2 * speed * burst.interval * burst.lines:
+            return int(apart.argmin()) - index
+    message = "Could not determine a suitable burst offset"
+    raise RuntimeError(message)
+
+
+def _apart(reference: Burst, secondary: Burst) -> tuple[float, float]:
+    """Parallel and perpendicular baselines at the middle of a burst, in metres."""
+    import numpy as np
+
+    from .geometry import earth_fixed, ground, orbit_of
+
+    middle = seconds(reference.stop, reference.start) / 2
+    first, second = orbit_of(reference), orbit_of(secondary)
+    lat, lon, *_ = ground(first, np.array(middle), np.array((reference.near + reference.far) / 2), 0.0)
+    point, time = earth_fixed(lat, lon), middle
+    for _ in range(5):
+        position, velocity = second.at(time)
+        time += float(np.dot(point - position, velocity) / np.dot(velocity, velocity))
+    position, velocity = first.at(middle)
+    apart = second.at(time)[0] - position
+    sight = (point - position) / np.linalg.norm(point - position)
+    across = np.cross(sight, velocity / np.linalg.norm(velocity))
+    return float(np.dot(apart, sight)), float(np.dot(apart, -across))
+
+
+def _baseline(run: Run, swath: int, catalogue: Catalogue) -> tuple[int, int, int]:
+    """First common burst of both dates, and the number of common ones."""
+    reference, secondary = (
+        run.frame(run.state.values[f"{date}slcproduct"], swath) for date in ("reference", "secondary")
+    )
+    shift = _shift(reference, secondary)
+    say("Estimated burst offset: ", shift)
+    first, end = max(0, -shift), min(len(reference.bursts), len(secondary.bursts) - shift)
+    if end <= first:
+        say(f"No common bursts found for swath {swath}")
+        return -1, -1, 0
+    facts: dict[str, float] = {
+        "Number of bursts in reference": len(reference.bursts), "First common burst in reference": first,
+        "Last common burst in reference": end, "Number of bursts in secondary": len(secondary.bursts),
+        "First common burst in secondary": first + shift, "Last common burst in secondary": end + shift,
+        "Number of common bursts": end - first,
+    }  # fmt: skip
+    for which, index in (("first", first), ("last", end - 1)):
+        parallel, perpendicular = _apart(reference.bursts[index], secondary.bursts[index + shift])
+        facts[f"Bpar at midrange for {which} common burst"] = parallel
+        facts[f"Bperp at midrange for {which} common burst"] = perpendicular
+    catalogue["baseline"].update({f"IW-{swath} {name}": value for name, value in facts.items()})
+    return first, first + shift, end - first
+
+
+def compute_baselines(run: Run) -> None:
+    values, count = run.state.values, int(run.state.values["numberofswaths"])
+    found = [(-1, -1, 0)] * count
+    catalogue: Catalogue = {"baseline": {}}
+    for swath in run.wanted_swaths():
+        folders = [values[f"{date}slcproduct"] for date in ("reference", "secondary")]
+        if all(Path(folder, f"IW{swath}.xml").exists() for folder in folders):
+            found[swath - 1] = _baseline(run, swath, catalogue)
+        else:
+            say(f"Skipping processing for swath number IW-{swath}")
+    values["commonburststartreferenceindex"] = [item[0] for item in found]
+    values["commonburststartsecondaryindex"] = [item[1] for item in found]
+    values["numberofcommonbursts"] = [item[2] for item in found]
+    if not any(number >= 2 for number in values["numberofcommonbursts"]):
+        say("No swaths contain any burst overlaps ... cannot continue for interferometry applications")
+    run.tell("topsinsar.runPreprocessor", "runComputeBaseline", catalogue)
+    if run.options.numpy2:
+        shown = ", ".join(f"np.int64({n})" if n >= 0 else str(n) for n in values["commonburststartsecondaryindex"])
+        values["commonburststartsecondaryindex"] = f"[{shown}]"
+
+
+def _convert(dem: Path) -> str:
+    """Write the DEM over the ellipsoid beside the run, as the real one does."""
+    made = Path(f"{dem.name}.wgs84")
+    shutil.copyfile(dem, made)
+    tree = read_tree(f"{dem}.xml")
+    write_tree(Path(f"{made}.xml"), "imageFile", {**tree, "reference": "WGS84", "file_name": made})
+    shutil.copyfile(f"{dem}.vrt", f"{made}.vrt")
+    return str(made)
+
+
+def find_dem(name: str) -> str:
+    """The DEM to use: it must have a header; without a DEM the real one would reach for the network."""
+    if name in ("", "None"):
+        not_retrieved(SERVER)
+    tree = read_tree(f"{name}.xml")
+    if not Path(f"{name}.vrt").exists():
+        from .images import DEM_CROP
+
+        write_headers(Path(name), int(tree["width"]), int(tree["length"]), DEM_CROP)
+    reference = tree["reference"].upper()
+    if reference == "EGM96":
+        return _convert(Path(name))
+    if reference != "WGS84":
+        message = f"Unknown reference system for DEM: {tree['reference']}"
+        raise RuntimeError(message)
+    return name
+
+
+def verify_dem(run: Run) -> None:
+    find_dem(run.settings["demfilename"])
+
+
+def sample_dem(name: str, lat: Array, lon: Array) -> Array:
+    """Heights of the nearest posts; -500 m where there are none."""
+    import numpy as np
+
+    from .images import TYPES
+
+    tree = read_tree(f"{name}.xml")
+    x, y = tree["coordinate1"], tree["coordinate2"]
+    width, length = int(tree["width"]), int(tree["length"])
+    data = np.memmap(name, TYPES[tree["data_type"].lower()][0], "r", shape=(length, width))
+    column = np.rint((lon - float(x["startingvalue"])) / float(x["delta"])).astype(int)
+    row = np.rint((lat - float(y["startingvalue"])) / float(y["delta"])).astype(int)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < length)
+    found = data[np.clip(row, 0, length - 1), np.clip(column, 0, width - 1)]
+    return np.where(inside, found, -500.0)
+
+
+def _geometry(run: Run, swath: int, index: int, burst: Burst, dem: str) -> list[float]:
+    """Write one burst's latitudes, longitudes, heights and lines of sight; its bounding box."""
+    import numpy as np
+
+    scene, shape = run.burst_scene(burst), (burst.lines, burst.samples)
+    folder = Path(run.state.values["geometrydirectoryname"], f"IW{swath}")
+
+    def look(lines: Array) -> Array:
+        return np.moveaxis(scene.look(lines[:, None], np.arange(burst.samples)[None, :]), -1, 0)
+
+    def height(lines: Array) -> Array:
+        return sample_dem(dem, *look(lines)[:2])
+
+    kinds = {"lat": LATITUDE, "lon": LONGITUDE, "hgt": HEIGHT, "los": SIGHT}
+    parts: dict[str, Callable[[Array], Array]] = {
+        "lat": lambda lines: look(lines)[0],
+        "lon": lambda lines: look(lines)[1],
+        "hgt": height,
+        "los": lambda lines: look(lines)[2:],
+    }
+    for name, part in parts.items():
+        run.wrote(write_sparse(folder / f"{name}_{index + 1:02d}.rdr", shape, kinds[name], part))
+    return list(scene.box())
+
+
+def topo(run: Run) -> None:
+    import numpy as np
+
+    swaths = run.swaths()
+    dem = find_dem(run.settings["demfilename"])
+    facts: dict[str, Any] = {"Dem Used": dem}
+    boxes = []
+    for swath in swaths:
+        bursts = run.common(swath)
+        facts[f"Number of common bursts IW-{swath}"] = len(bursts)
+        for number, (index, burst) in enumerate(bursts):
+            boxes.append(_geometry(run, swath, index, burst, dem))
+            facts[f"Number of lines for burst {number} - IW-{swath}"] = burst.lines
+            facts[f"Number of pixels for bursts {number} - IW-{swath}"] = burst.samples
+            facts[f"Bounding box for burst {number} - IW-{swath}"] = boxes[-1]
+    table = np.array(boxes)
+    facts["Overall bounding box"] = [
+        float(extreme) for extreme in (table[:, 0].min(), table[:, 1].max(), table[:, 2].min(), table[:, 3].max())
+    ]
+    run.tell("topsinsar.topo", "runTopo", {"topo": facts})

@@ -1,0 +1,171 @@
+"""Layers that are not the phase: water, and how noisy the phase is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine
+
+from topsar.engines.ground import dem_under, pixel_sides, to_lonlat
+from topsar.engines.layers import LAYERS, UNKNOWN, phase_noise
+from topsar.engines.water import find_water, warp_water
+from topsar.errors import ProductError, ProvisionError
+from topsar.kernels.visibility import UNKNOWN as NOT_SEEN
+from topsar.model import Dem, GeoGrid, VerticalDatum
+from topsar.provision import find_water_mask
+from topsar.raster import pixel_centres, read_geoid, write_geotiff
+from topsar.raster.geoid import EGM96
+from topsar.settings import load_settings
+
+GRID = GeoGrid(crs="EPSG:32629", west=600_000, north=4_180_000, dx=80, dy=80, rows=100, columns=120)
+DEM_GRID = GeoGrid(crs="EPSG:4326", west=-7.9, north=37.8, dx=1 / 3600, dy=1 / 3600, rows=500, columns=600)
+
+
+def hills(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.rint(40 + 30 * rng.random(DEM_GRID.shape)).astype(np.float32)
+
+
+def lake(heights: np.ndarray, level: float, rows: slice, columns: slice) -> np.ndarray:
+    filled = heights.copy()
+    filled[rows, columns] = level
+    return filled
+
+
+def put_dem(folder: Path, heights: np.ndarray, datum: VerticalDatum = VerticalDatum.EGM96) -> Dem:
+    path = folder / "dem.tif"
+    write_geotiff(path, heights.astype(np.float32), DEM_GRID, nodata=math.nan, unit="m")
+    return Dem(path=path, datum=datum)
+
+
+def on_grid(rows: slice, columns: slice) -> np.ndarray:
+    """Which pixels of the grid have their nearest posting in a block of the DEM."""
+    lon, lat = to_lonlat(GRID.crs, *pixel_centres(GRID))
+    i, j = (DEM_GRID.north - lat) / DEM_GRID.dy, (lon - DEM_GRID.west) / DEM_GRID.dx
+    return (i > rows.start) & (i < rows.stop) & (j > columns.start) & (j < columns.stop)
+
+
+LAKE = slice(150, 200), slice(200, 260)
+
+
+def test_level_ground_is_water(tmp_path: Path) -> None:
+    dem = put_dem(tmp_path, lake(hills(), 37, *LAKE))
+    water = find_water(dem, GRID)
+    np.testing.assert_array_equal(water == 1, on_grid(*LAKE))
+    assert set(np.unique(water)) <= {0, 1, UNKNOWN}
+
+
+def test_neither_puddles_nor_slopes_are(tmp_path: Path) -> None:
+    puddle = lake(hills(), 37, slice(150, 154), slice(200, 204))
+    slope = np.tile(np.arange(DEM_GRID.columns) * 0.05, (DEM_GRID.rows, 1))
+    for heights in (puddle, slope):
+        assert not (find_water(put_dem(tmp_path, heights), GRID) == 1).any()
+
+
+def test_the_undulation_is_taken_off_heights_above_the_ellipsoid(tmp_path: Path) -> None:
+    above_geoid = lake(hills() + np.float32(0.3) * np.random.default_rng(1).random(DEM_GRID.shape), 37, *LAKE)
+    geoid = read_geoid(EGM96, DEM_GRID.bbox.grown(0.01)).at(*pixel_centres(DEM_GRID))
+    assert np.ptp(geoid) > 0.1
+    water = find_water(put_dem(tmp_path, above_geoid + geoid, VerticalDatum.ELLIPSOID), GRID)
+    np.testing.assert_array_equal(water == 1, on_grid(*LAKE))
+
+
+def test_voids_at_the_shore_are_sea_and_others_are_not(tmp_path: Path) -> None:
+    heights = lake(lake(hills(), 3, slice(145, 205), slice(195, 265)), math.nan, *LAKE)
+    heights[145:205, 195:265] += np.random.default_rng(2).random((60, 70))
+    heights[300:350, 400:460] = math.nan
+    np.testing.assert_array_equal(find_water(put_dem(tmp_path, heights), GRID) == 1, on_grid(*LAKE))
+
+
+def test_beyond_the_dem_nobody_can_tell(tmp_path: Path) -> None:
+    far = replace(GRID, west=GRID.west + 30_000)
+    dem = put_dem(tmp_path, hills())
+    water = find_water(dem, far)
+    assert ((water == UNKNOWN) == np.isnan(_nearest(dem, far))).all()
+    assert 0.1 < (water == UNKNOWN).mean() < 0.9
+
+
+def _nearest(dem: Dem, grid: GeoGrid) -> np.ndarray:
+    field = dem_under(dem, grid)
+    lon, lat = to_lonlat(grid.crs, *pixel_centres(grid))
+    a, _, c, _, e, f = field.transform
+    i, j = np.rint((lat - f) / e).astype(int), np.rint((lon - c) / a).astype(int)
+    inside = (i >= 0) & (j >= 0) & (i < field.shape[0]) & (j < field.shape[1])
+    return np.where(inside, 0.0, np.nan)
+
+
+def test_sides_of_a_pixel() -> None:
+    assert pixel_sides(GRID) == pytest.approx((80, 80), rel=1e-3)
+    east, north = pixel_sides(DEM_GRID)
+    assert east == pytest.approx(111_320 / 3600 * math.cos(math.radians(37.73)), rel=3e-3)
+    assert north == pytest.approx(111_000 / 3600, rel=2e-3)
+
+
+# --- the user's raster ------------------------------------------------------------------------------------------
+
+
+def put_mask(path: Path, values: np.ndarray, nodata: float | None = None, crs: str | None = "EPSG:4326") -> Path:
+    profile = {"driver": "GTiff", "dtype": values.dtype, "count": 1, "crs": crs, "nodata": nodata}
+    size = {"height": values.shape[0], "width": values.shape[1], "transform": Affine(*DEM_GRID.transform)}
+    with rasterio.open(path, "w", **profile, **size) as dataset:
+        dataset.write(values, 1)
+    return path
+
+
+@pytest.mark.parametrize(("land", "water", "nodata"), [(0, 1, None), (0, 255, 0), (7, 3, 7)])
+def test_a_raster_is_warped_to_the_nearest(tmp_path: Path, land: int, water: int, nodata: float | None) -> None:
+    values = np.full(DEM_GRID.shape, land, np.uint8)
+    values[LAKE] = water
+    found = warp_water(put_mask(tmp_path / "mask.tif", values, nodata), GRID)
+    assert found.dtype == np.uint8
+    assert (found != on_grid(*LAKE)).mean() < 1e-3
+    assert found.sum() > 400
+
+
+def test_where_the_raster_ends_there_is_land(tmp_path: Path) -> None:
+    path = put_mask(tmp_path / "mask.tif", np.ones(DEM_GRID.shape, np.uint8))
+    assert not warp_water(path, replace(GRID, west=GRID.west + 200_000)).any()
+
+
+def test_a_raster_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match="water mask"):
+        warp_water(tmp_path / "gone.tif", GRID)
+
+
+def test_the_setting_names_it(tmp_path: Path) -> None:
+    def named(text: str) -> Path | None:
+        flags = {"WATER_MASK": text} if text else {}
+        return find_water_mask(load_settings(env_file=None, data=tmp_path, pairs=tmp_path / "pairs.txt", flags=flags))
+
+    assert named("") is None
+    path = put_mask(tmp_path / "mask.tif", np.ones(DEM_GRID.shape, np.uint8))
+    assert named("mask.tif") == named(str(path)) == path
+    with pytest.raises(ProvisionError, match="WATER_MASK=gone.tif: no such file"):
+        named("gone.tif")
+    (tmp_path / "text.tif").write_text("no raster")
+    with pytest.raises(ProvisionError, match="cannot read the water mask"):
+        named("text.tif")
+    put_mask(tmp_path / "nowhere.tif", np.ones(DEM_GRID.shape, np.uint8), crs=None)
+    with pytest.raises(ProvisionError, match="no coordinate system"):
+        named("nowhere.tif")
+
+
+# --- noise ------------------------------------------------------------------------------------------------------
+
+
+def test_noise_of_the_phase() -> None:
+    coherence = np.array([0.9, 0.5, 0.01, np.nan], np.float32)
+    noise = phase_noise(coherence, 40)
+    assert noise.dtype == np.float32
+    expected = [math.sqrt(1 - 0.81) / (0.9 * math.sqrt(80)), math.sqrt(0.75) / (0.5 * math.sqrt(80)), math.pi / 3**0.5]
+    np.testing.assert_allclose(noise[:3], expected, rtol=1e-5)
+    assert np.isnan(noise[3])
+
+
+def test_masks_agree_on_what_nobody_can_tell() -> None:
+    assert LAYERS["layover_shadow"].nodata == LAYERS["water"].nodata == UNKNOWN == NOT_SEEN

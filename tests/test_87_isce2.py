@@ -1,0 +1,445 @@
+"""The engine that drives topsApp, on a double of topsApp that behaves as the real one was seen to."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from dry_data import drop_burst, dry_data, dry_recipe
+from fake_isce.fake_truth import phase
+from fake_isce.use import ISCE_HOME, double, read_record, write_options
+from fake_steps import wait_for
+from topsar.engines import Inputs, Plan, choose_engine, engine_named
+from topsar.engines.isce2 import Isce2Engine
+from topsar.engines.isce2.chain import stages
+from topsar.engines.isce2.config import write_config
+from topsar.engines.isce2.install import Installation
+from topsar.engines.isce2.products import check_orbits
+from topsar.engines.isce2.state import require_record, set_property
+from topsar.engines.isce2.tasks import TopsAppTask, dump_task, load_task
+from topsar.errors import SettingsError, StepFailed, TopsarError
+from topsar.model import BBox, Looks, Status
+from topsar.pairs_file import read_pairs
+from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.raster import read_geotiff
+from topsar.schedule.guard import marked
+from topsar.settings import Options, load_settings
+from topsar.workflow import run
+
+LINE_INTERVAL_S = 0.002055556
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One pair of two swaths, three bursts each."""
+    folder = tmp_path_factory.mktemp("data for topsApp")
+    dry_data(folder, dry_recipe())
+    return folder
+
+
+@pytest.fixture
+def copied(data: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    folder = tmp_path / "copied"
+    subprocess.run(["cp", "-al", str(data), str(folder)], check=True)
+    return folder
+
+
+def inputs_of(data: Path) -> Inputs:
+    listed = find_pairs(read_pairs(data / "pairs.txt"), data / "raw")
+    pairs = tuple(one.pair for one in listed if one.pair)
+    return Inputs(
+        pairs=pairs, orbits=find_pass_orbits(pairs, data / "orbit_data"), dem=find_dem(Options(), data / "dem")
+    )
+
+
+def planned(data: Path, installation: Installation | None = None, **options: Any) -> Plan:
+    engine = Isce2Engine(installation or double())
+    return engine.plan(inputs_of(data), Options(**options))
+
+
+def job_folder(plan: Plan, runs: Path) -> Path:
+    """The only job's folder, its task in it."""
+    ((name, text),) = plan.tasks.items()
+    (runs / name).mkdir(parents=True, exist_ok=True)
+    (runs / name / "job.json").write_text(text)
+    return runs / name
+
+
+def execute_until(folder: Path, last: str) -> Path:
+    """Execute all steps until one, in this process; the run folder of topsApp."""
+    for stage in stages(load_task(folder)):
+        engine_named("isce2").execute(folder, stage.name)
+        if stage.name == last:
+            break
+    return folder / "topsapp"
+
+
+def esd_facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "topsapp" / "ESD.json").read_text())
+    return facts
+
+
+# --- which engine -----------------------------------------------------------------------------------------------
+
+
+def test_isce2_is_taken_where_it_starts() -> None:
+    engine, why = choose_engine("auto", str(ISCE_HOME), sys.executable)
+    assert engine.name == "isce2"
+    assert "ISCE2 2.6.5" in why
+    assert str(ISCE_HOME) in why
+
+
+def test_without_isce2_auto_is_native_and_asking_for_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    engine, why = choose_engine("auto")
+    assert engine.name == "native"
+    assert "topsApp cannot be started" in why
+    with pytest.raises(SettingsError, match="No module named 'isce'") as caught:
+        choose_engine("isce2")
+    assert "ENGINE=native" in caught.value.hint
+
+
+def test_a_wrong_place_is_named_and_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="ISCE_HOME="):
+        choose_engine("auto", str(tmp_path))
+    with pytest.raises(SettingsError, match="ISCE_PYTHON=nopython"):
+        choose_engine("auto", "", "nopython")
+
+
+def test_an_isce2_that_does_not_know_a_satellite_refuses_it(data: Path) -> None:
+    old = replace(double(), missions=("S1B",))
+    (problem,) = planned(data, old).refused.values()
+    assert "does not know S1A" in problem.message
+
+
+def test_what_topsapp_cannot_do_is_refused(data: Path) -> None:
+    with pytest.raises(SettingsError, match="UNWRAPPER=whirlwind"):
+        planned(data, unwrapper="whirlwind")
+    with pytest.raises(SettingsError, match="ESD=network"):
+        planned(data, esd="network")
+
+
+# --- topsApp.xml ------------------------------------------------------------------------------------------------
+
+
+def properties(task: TopsAppTask, **rest: Any) -> dict[str, Any]:
+    """What topsApp reads: each value as the Python expression that it takes it for."""
+    root = ElementTree.fromstring(write_config(task, Path("/runs/a & b's <run>"), **rest).partition("\n")[2])
+    return {str(one.get("name")): ast.literal_eval(one.text or "") for one in root.iter("property")}
+
+
+def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> None:
+    plan = planned(
+        data, looks=Looks(east=9, north=3), filter_strength=0.3, esd_coherence=0.7, roi=None, crs="EPSG:4326"
+    )
+    said = properties(load_task(job_folder(plan, tmp_path)))
+    assert said["sensor name"] == "SENTINEL1"
+    assert said["swaths"] == [1, 2]
+    assert (said["range looks"], said["azimuth looks"]) == (9, 3)
+    assert said["filter strength"] == 0.3
+    assert said["ESD coherence threshold"] == 0.7
+    assert said["unwrapper name"] == "snaphu_mcf"
+    for name, value in {
+        "do ESD": True,
+        "do unwrap": True,
+        "do unwrap 2 stage": False,
+        "do ionosphere correction": False,
+        "apply ionosphere correction": False,
+        "do dense offsets": False,
+        "use virtual files": True,
+        "use GPU": False,
+    }.items():
+        assert said[name] is value
+    assert "region of interest" not in said
+    assert all(Path(path).is_file() for path in (said["orbit file"],))
+    assert said["demFilename"] == "/runs/a & b's <run>/dem/topo.dem.wgs84"
+
+
+def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
+    everything = inputs_of(data)
+    footprint = Isce2Engine(double()).footprint(everything.pairs, everything.orbits, Options())
+    roi = BBox(west=footprint.west, south=footprint.centre[1], east=footprint.east, north=footprint.north)
+    plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, unwrapper="none", esd="off")
+    said = properties(load_task(job_folder(plan, tmp_path)))
+    assert said["region of interest"] == [roi.south, roi.north, roi.west, roi.east]
+    assert said["do ionosphere correction"] is True
+    assert said["use GPU"] is True
+    assert said["do unwrap"] is False
+    assert said["do ESD"] is False
+    assert "merged/topophase.ion" in said["geocode list"]
+    assert not [name for name in said["geocode list"] if "unw" in name]
+
+
+def test_slices_and_calibration_files_are_listed_whatever_their_names(data: Path, tmp_path: Path) -> None:
+    task = load_task(job_folder(planned(data), tmp_path))
+    odd = Path("/data/it's <raw> & more, os.system('x')/S1A.SAFE")
+    orbit = task.reference_orbit
+    slices = tuple(replace(scene, path=odd) for scene in (*orbit.scenes, *orbit.scenes))
+    task = replace(task, reference_orbit=replace(orbit, scenes=slices), aux_cal=Path("/aux cal"))
+    root = ElementTree.fromstring(write_config(task, tmp_path).partition("\n")[2])
+    reference = root.find(".//component[@name='reference']")
+    assert reference is not None
+    said = {str(one.get("name")): ast.literal_eval(one.text or "") for one in reference}
+    assert said["safe"] == [str(odd), str(odd)]
+    assert said["auxiliary data directory"] == "/aux cal"
+
+
+# --- orbits -----------------------------------------------------------------------------------------------------
+
+
+def test_another_orbit_than_the_provisioned_one_is_not_accepted(data: Path, tmp_path: Path) -> None:
+    folder = job_folder(planned(data), tmp_path)
+    execute_until(folder, "startup")
+    product = folder / "topsapp/secondary/IW2.xml"
+    run_again = engine_named("isce2").execute
+    run_again(folder, "preprocess")
+    text = product.read_text()
+    (name,) = set(re.findall(r"S1A_OPER_AUX_POEORB[^<]*EOF", text))
+    task = load_task(folder)
+    product.write_text(text.replace(name, "Annotation"))
+    with pytest.raises(StepFailed, match="used the orbit Annotation for IW2 of the secondary") as caught:
+        check_orbits(task, folder / "topsapp")
+    assert name in caught.value.message
+
+
+def test_a_swath_that_topsapp_leaves_out_is_an_error(data: Path, tmp_path: Path) -> None:
+    folder = job_folder(planned(data), tmp_path)
+    task = load_task(folder)
+    other = Path(task.secondary_orbit.path)
+    assert task.reference_orbit.file
+    wrong = replace(
+        task, reference_orbit=replace(task.reference_orbit, file=replace(task.reference_orbit.file, path=other))
+    )
+
+    (folder / "job.json").write_text(dump_task(wrong))
+    execute_until(folder, "startup")
+    with pytest.raises(StepFailed, match="could not read IW1 of the reference"):
+        engine_named("isce2").execute(folder, "preprocess")
+
+
+# --- misregistration --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, 0.004), ({"topsapp_esd": "own"}, 0.004 / 3), ({"esd": 0.002}, 0.002), ({"esd": "off"}, 0.0)],
+)
+def test_topsapp_remembers_the_whole_misregistration(
+    data: Path, tmp_path: Path, options: dict[str, Any], expected: float
+) -> None:
+    write_options(tmp_path, esd={"misregistration_px": 0.004, "range_shift_px": 0.0, "coherence": 0.97})
+    folder = job_folder(planned(data, **options), tmp_path)
+    place = execute_until(folder, "fineoffsets")
+    for step in ("esd", "rangecoreg", "fineoffsets"):
+        remembered = float(require_record(place, step)["secondarytimingcorrection"])
+        assert remembered / LINE_INTERVAL_S == pytest.approx(expected, abs=2e-5)
+    facts = esd_facts(folder)
+    assert facts["pixels"] == pytest.approx(expected, abs=2e-5)
+    if "esd" not in options:
+        assert facts["estimate_pixels"] == pytest.approx(0.004, abs=2e-5)
+        assert facts["topsapp_pixels"] == pytest.approx(0.004 / 3, abs=2e-5)
+
+
+def test_without_coherent_overlaps_topsapp_goes_on_uncorrected(data: Path, tmp_path: Path) -> None:
+    write_options(tmp_path, esd={"misregistration_px": 0.004, "range_shift_px": 0.0, "coherence": 0.5})
+    folder = job_folder(planned(data), tmp_path)
+    place = execute_until(folder, "rangecoreg")
+    assert esd_facts(folder)["source"].startswith("not estimated")
+    assert float(require_record(place, "rangecoreg")["secondarytimingcorrection"]) == 0.0
+
+
+def test_single_bursts_are_processed_without_an_estimate(copied: Path, tmp_path: Path) -> None:
+    for scene in sorted((copied / "raw").glob("*.SAFE")):
+        for swath in ("IW1", "IW2"):
+            drop_burst(scene, 2, swath)
+            drop_burst(scene, 0, swath)
+    plan = planned(copied)
+    (outlook,) = plan.outlooks.values()
+    assert any("no swath has two bursts" in remark.text for remark in outlook.remarks)
+    folder = job_folder(plan, tmp_path)
+    names = [stage.name for stage in stages(load_task(folder))]
+    assert "coarseresamp" not in names
+    execute_until(folder, "rangecoreg")
+    assert esd_facts(folder)["pixels"] == 0.0
+
+
+def test_a_burst_missing_in_between_is_refused(copied: Path) -> None:
+    drop_burst(sorted((copied / "raw").glob("*.SAFE"))[1], 1)
+    (problem,) = planned(copied).refused.values()
+    assert "IW2: a burst is missing between two" in problem.message
+    assert "ENGINE=native" in problem.hint
+
+
+# --- state ------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_does_not_start_from_a_record_that_is_not_whole(data: Path, tmp_path: Path) -> None:
+    write_options(tmp_path)
+    folder = job_folder(planned(data), tmp_path)
+    place = execute_until(folder, "computeBaselines")
+    started = len(read_record(tmp_path, "start"))
+    record = place / "PICKLE/computeBaselines.xml"
+    whole = record.read_text()
+    for content in (whole[: len(whole) // 2], ""):
+        record.write_text(content)
+        with pytest.raises(StepFailed, match="record of the step computeBaselines"):
+            engine_named("isce2").execute(folder, "verifyDEM")
+    record.unlink()
+    with pytest.raises(StepFailed, match="record of the step computeBaselines"):
+        engine_named("isce2").execute(folder, "verifyDEM")
+    assert len(read_record(tmp_path, "start")) == started
+
+
+def test_numbers_that_numpy_2_spoils_are_mended(data: Path, tmp_path: Path) -> None:
+    write_options(tmp_path, numpy2=True)
+    folder = job_folder(planned(data), tmp_path)
+    place = execute_until(folder, "verifyDEM")
+    assert "np." not in (place / "PICKLE/computeBaselines.xml").read_text()
+
+
+def test_a_property_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
+    place = execute_until(job_folder(planned(data), tmp_path), "startup")
+    with pytest.raises(StepFailed, match="has no nosuchthing"):
+        set_property(place, "startup", "nosuchthing", 1)
+
+
+def test_topsapp_runs_in_surroundings_of_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("PYTHONHOME", "")
+    write_options(tmp_path)
+    place = execute_until(job_folder(planned(data), tmp_path), "startup")
+    (start,) = read_record(tmp_path, "start")
+    assert start["env"]["OMP_NUM_THREADS"] == "3"
+    assert start["env"]["ISCE_HOME"] == str(ISCE_HOME)
+    assert start["env"]["HOME"] == str(place / "home")
+    assert start["env"]["TMPDIR"] == str(place / "tmp")
+    assert start["env"]["MPLBACKEND"] == "Agg"
+    assert start["argv"] == ["topsApp.xml", "--start=startup", "--end=startup"]
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"action": "crash", "message": "ValueError: singular"}, "singular"),
+        ({"action": "nothing"}, "record of the step topo"),
+        ({"action": "nothing", "code": 3}, "exit code 3"),
+        ({"action": "half"}, "topsApp ended with exit code 1"),
+        ({"action": "truncated"}, "its header promises"),
+        ({"action": "disk_full"}, "its header promises"),
+        ({"action": "disk_full", "error": True}, "No space left on device"),
+        ({"action": "kill", "signal": int(signal.SIGSEGV)}, "SIGSEGV"),
+    ],
+)
+def test_what_topsapp_does_not_say_is_found(data: Path, tmp_path: Path, fault: dict[str, Any], message: str) -> None:
+    write_options(tmp_path, faults=[{"step": "topo", **fault}])
+    folder = job_folder(planned(data), tmp_path)
+    with pytest.raises(TopsarError, match=message) as caught:
+        execute_until(folder, "topo")
+    assert caught.value.retryable is ("SIGSEGV" in message)
+
+
+def test_a_killed_topsapp_is_told_by_the_exit_code_of_the_step(data: Path, tmp_path: Path) -> None:
+    write_options(tmp_path, faults=[{"step": "preprocess", "action": "torn_pickle"}])
+    folder = job_folder(planned(data), tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        execute_until(folder, "preprocess")
+    assert caught.value.code == 128 + signal.SIGKILL
+
+
+def test_what_gdal_could_not_read_is_an_error_though_topsapp_goes_on(data: Path, tmp_path: Path) -> None:
+    text = "ERROR 1: TIFFReadEncodedStrip() failed."
+    write_options(tmp_path, faults=[{"step": "topo", "action": "chatter", "lines": 1, "text": text}])
+    folder = job_folder(planned(data), tmp_path)
+    with pytest.raises(StepFailed, match="went on in topo over what GDAL could not read"):
+        execute_until(folder, "topo")
+
+
+def test_a_truncated_measurement_is_found_before_topsapp_reads_it(copied: Path, tmp_path: Path) -> None:
+    image = next((copied / "raw").glob("*/measurement/*iw2*"))
+    content = image.read_bytes()
+    image.unlink()
+    image.write_bytes(content[: len(content) // 2])
+    folder = job_folder(planned(copied), tmp_path)
+    with pytest.raises(TopsarError, match="truncated"):
+        execute_until(folder, "preprocess")
+
+
+# --- through the scheduler --------------------------------------------------------------------------------------
+
+
+def start(data: Path, **flags: str) -> tuple[list[Status], list[str]]:
+    """Run the pair; how its jobs ended, and the steps of topsApp that were executed."""
+    flags = {"ENGINE": "isce2", "ISCE_HOME": str(ISCE_HOME), "ISCE_PYTHON": sys.executable, "CRS": "latlon", **flags}
+    flags |= {"LOOKS": "9x3", "DISK_RESERVE_GB": "0"}
+    before = len(read_record(data / "runs", "step"))
+    outcomes = run(load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags))
+    after = [entry["step"] for entry in read_record(data / "runs", "step")[before:]]
+    return [outcome.status for outcome in outcomes], after
+
+
+def test_a_pair_is_run_cleaned_up_and_only_what_changed_is_run_again(copied: Path) -> None:
+    truth = {"phase_rad": 4.0, "phase_period_deg": 0.5, "coherence": 0.8, "amplitude": 120.0, "dull": None}
+    esd = {"misregistration_px": 0.004, "range_shift_px": 0.0, "coherence": 0.97}
+    write_options(
+        copied / "runs",
+        faults=[{"step": "burstifg", "attempt": 1, "action": "kill", "signal": 11}],
+        truth=truth,
+        esd=esd,
+    )
+    statuses, executed = start(copied)
+    assert statuses == [Status.DONE]
+    assert executed.count("burstifg") == 2
+    assert len(executed) == len(set(executed)) + 1
+    (folder,) = (path for path in (copied / "runs").iterdir() if (path / "products").is_dir())
+
+    facts = json.loads((folder / "products/facts.json").read_text())
+    assert facts["engine"] == "isce2"
+    assert facts["azimuth_misregistration"]["pixels"] == pytest.approx(0.004, abs=2e-5)
+    written = sum(step["written_bytes"] for step in facts["steps"])
+    left = sum(path.stat().st_size for path in (folder / "topsapp").rglob("*") if path.is_file())
+    assert left < 0.1 * written
+    assert not (folder / "topsapp/geom_reference/IW2").exists()
+    _compare_with_truth(folder, truth)
+
+    assert start(copied) == ([Status.CACHED], [])
+    assert start(copied, FILTER_STRENGTH="0.2")[1] == ["filter", "unwrap", "unwrap2stage", "geocode"]
+    assert start(copied, FILTER_STRENGTH="0.2", POSTING="120")[1] == ["geocode"]
+
+
+def _compare_with_truth(folder: Path, truth: dict[str, Any]) -> None:
+    values, grid = read_geotiff(folder / "products/unwrapped_phase.tif")[:2]
+    lon = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
+    lat = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    difference = values - phase(lat[:, None], lon[None, :], truth)
+    difference = np.angle(np.exp(1j * (difference - np.nanmedian(difference))))
+    assert np.isfinite(values).sum() > 1000
+    assert np.sqrt(np.nanmean(difference**2)) < 0.05
+
+
+def test_a_topsapp_that_hangs_is_ended_with_its_children(copied: Path) -> None:
+    write_options(
+        copied / "runs", faults=[{"step": "startup", "action": "hang", "seconds": 600, "deaf": True, "child": True}]
+    )
+    argv = [sys.executable, "-m", "topsar", "run", "--data", str(copied), "--pairs", str(copied / "pairs.txt")]
+    argv += ["--engine", "isce2", "--isce-home", str(ISCE_HOME), "--isce-python", sys.executable]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        assert wait_for(lambda: read_record(copied / "runs", "step"), 60)
+        mark = json.loads((copied / "runs/.lock").read_text())["mark"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) != 0
+        assert marked(f"{mark}.") == []
