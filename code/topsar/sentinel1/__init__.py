@@ -1,8 +1,8 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
 from topsar.sentinel1.annotation import GeolocationGrid, annotation_orbit, geolocation_grid, read_bursts
-from topsar.sentinel1.measurement import check_archived, iter_samples, read_samples
-from topsar.sentinel1.orbit import choose_orbit, find_orbits, parse_orbit_name, read_orbit
+from topsar.sentinel1.measurement import check_archived, iter_samples, open_image, read_samples
+from topsar.sentinel1.orbit import choose_orbit, find_orbits, orbit_bytes, parse_orbit_name, read_orbit
 from topsar.sentinel1.safe import find_scene, open_scene
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     "find_scene",
     "geolocation_grid",
     "iter_samples",
+    "open_image",
     "open_scene",
+    "orbit_bytes",
     "parse_orbit_name",
     "read_bursts",
     "read_orbit",

@@ -6,6 +6,7 @@ import re
 import warnings
 import zipfile
 import zlib
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
+_CACHE_MB = 16  # lines are read once: GDAL's cache, a twentieth of the memory, would only fill
 _CHUNK_BYTES = 1 << 22
 _IN_ZIP = re.compile(r"/vsizip/\{(?P<zip>.+)\}/(?P<member>[^{}]+)", re.DOTALL)
 
@@ -53,10 +55,29 @@ def read_samples(burst: Burst, window: Window) -> NDArray[np.complex64]:
     return next(iter_samples(burst, window, window.rows))
 
 
-def iter_samples(burst: Burst, window: Window, lines: int) -> Iterator[NDArray[np.complex64]]:
-    """Read a window of a burst a few lines at a time.
+@contextmanager
+def open_image(burst: Burst) -> Iterator[DatasetReader]:
+    """Open the image of a burst's swath, to read several bursts of it in order.
 
-    The image stays open in between: a deflated zip member can only be read forward, and is inflated once this way.
+    A deflated zip member can only be read forward: it is inflated once this way, and anew each time it is opened.
+
+    Raises
+    ------
+    SceneError
+        Where the image is missing, empty, or cannot be opened.
+    """
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE_MB):
+        with _failures_told(burst), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            image = rasterio.open(burst.measurement, driver="GTiff")
+        with image:
+            yield image
+
+
+def iter_samples(
+    burst: Burst, window: Window, lines: int, image: DatasetReader | None = None
+) -> Iterator[NDArray[np.complex64]]:
+    """Read a window of a burst a few lines at a time.
 
     Parameters
     ----------
@@ -64,10 +85,13 @@ def iter_samples(burst: Burst, window: Window, lines: int) -> Iterator[NDArray[n
         As for `read_samples`.
     lines : int
         Lines of each part; the last may have fewer.
+    image : DatasetReader, optional
+        From `open_image`; without it the image is opened for this burst alone.
 
     Yields
     ------
     (lines, window.columns) complex64
+        The same memory each time.
 
     Raises
     ------
@@ -78,16 +102,25 @@ def iter_samples(burst: Burst, window: Window, lines: int) -> Iterator[NDArray[n
     if whole.intersection(window) != window:
         msg = f"window {window} leaves the burst of {burst.grid.lines} lines by {burst.grid.samples} samples"
         raise ValueError(msg)
+    if image is None:
+        with open_image(burst) as opened:
+            yield from iter_samples(burst, window, lines, opened)
+        return
+    top = burst.first_line + window.row
+    with _failures_told(burst):
+        _check_image(burst, image)
+        _check_written(burst, image, RasterWindow(window.column, top, window.columns, window.rows))
+        values = np.empty((min(lines, window.rows), window.columns), np.complex64)
+        for row in range(0, window.rows, lines):
+            part = RasterWindow(window.column, top + row, window.columns, min(lines, window.rows - row))
+            yield image.read(1, window=part, out=values[: part.height])
+
+
+@contextmanager
+def _failures_told(burst: Burst) -> Iterator[None]:
+    """Say of an image that GDAL cannot read what is wrong with it."""
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(burst.measurement, driver="GTiff") as image:
-                _check_image(burst, image)
-                top = burst.first_line + window.row
-                _check_written(burst, image, RasterWindow(window.column, top, window.columns, window.rows))
-                for row in range(0, window.rows, lines):
-                    part = RasterWindow(window.column, top + row, window.columns, min(lines, window.rows - row))
-                    yield np.asarray(image.read(1, window=part, out_dtype=np.complex64), dtype=np.complex64)
+        yield
     except (RasterioError, OSError) as exc:
         msg = f"{_name(burst)} {_problem(burst.measurement, exc)}"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc

@@ -124,7 +124,7 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
         Where the file is damaged, not what its name says, not Earth-fixed UTC, or does not cover the pass.
     """
     file = parse_orbit_name(path)
-    root = parse_xml(_read_bytes(path), where=path.name, error=ProvisionError, hint=_HINT)
+    root = parse_xml(orbit_bytes(path), where=path.name, error=ProvisionError, hint=_HINT)
     _check_header(root, file)
     vectors = _vectors_between(root, start - _AROUND, stop + _AROUND)
     if not vectors:
@@ -145,7 +145,14 @@ def _covers(file: OrbitFile, start: datetime, stop: datetime, margin: timedelta)
     return file.start <= start - margin and stop + margin <= file.stop
 
 
-def _read_bytes(path: Path) -> bytes:
+def orbit_bytes(path: Path) -> bytes:
+    """The content of an orbit file, unpacked where it is a zip.
+
+    Raises
+    ------
+    ProvisionError
+        Where it cannot be read.
+    """
     try:
         if path.suffix != ".zip":
             return path.read_bytes()

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from topsar.errors import StepFailed
+
 if TYPE_CHECKING:
     from topsar.engines.isce2.tasks import TopsAppTask
     from topsar.engines.orbits import OrbitChoice
-    from topsar.model import BBox, GeoGrid
+    from topsar.model import BBox, GeoGrid, OrbitFile
 
 DEM_NAME, GEOCODE_DEM_NAME = "dem/topo.dem.wgs84", "geocode_dem/geocode.dem.wgs84"
 """Heights that topsApp is given, in its run folder."""
@@ -53,8 +55,8 @@ def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, diver
     app = ElementTree.SubElement(root, "component", name="topsinsar")
     facts = task.facts
     _property(app, "sensor name", "SENTINEL1")
-    _date(app, "reference", task.reference_orbit, task)
-    _date(app, "secondary", task.secondary_orbit, task)
+    _date(app, "reference", task.reference_orbit, task, run)
+    _date(app, "secondary", task.secondary_orbit, task, run)
     chosen = {} if diverse is None else {"do ESD": diverse}
     for name, value in (_processing(task, run, geocoding=geocoding) | chosen).items():
         _property(app, name, value)
@@ -63,13 +65,33 @@ def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, diver
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<!-- {facts.pair} -->\n{text}\n'
 
 
-def _date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: TopsAppTask) -> None:
+def require_plain(path: Path) -> None:
+    """Refuse a path that topsApp writes into its headers as it is: what is no XML any more, it reads as zeros.
+
+    Raises
+    ------
+    StepFailed
+        Naming the sign.
+    """
+    for sign in "&<":
+        if sign in str(path):
+            msg = f"{path}: topsApp reads zeros where a path holds {sign!r}"
+            raise StepFailed(msg, hint="rename the folder or file, or set ENGINE=native")
+
+
+def orbit_file(orbit: OrbitFile, run: Path) -> Path:
+    """The orbit file that topsApp is given: that of the user, or what was unpacked from it into the run folder."""
+    path = orbit.path.absolute()
+    return path if path.suffix != ".zip" else run.absolute() / "orbits" / path.stem
+
+
+def _date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: TopsAppTask, run: Path) -> None:
     component = ElementTree.SubElement(app, "component", name=name)
     _property(component, "safe", [str(scene.path.absolute()) for scene in orbit.scenes])
     _property(component, "output directory", name)
     _property(component, "polarization", task.facts.polarisation.lower())
     if orbit.file:
-        _property(component, "orbit file", str(orbit.file.path.absolute()))
+        _property(component, "orbit file", str(orbit_file(orbit.file, run)))
     if task.aux_cal:
         _property(component, "auxiliary data directory", str(task.aux_cal.absolute()))
 

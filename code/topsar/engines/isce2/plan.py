@@ -15,6 +15,7 @@ from topsar.engines.grid import METRES_PER_DEGREE
 from topsar.engines.ground import box_of, dem_density, lonlat_box
 from topsar.engines.isce2 import costs
 from topsar.engines.isce2.chain import Stage, stages
+from topsar.engines.isce2.config import require_plain
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, dump_task
 from topsar.engines.layout import lay_out
 from topsar.engines.match import union
@@ -82,6 +83,9 @@ def _check_options(options: Options) -> None:
     if options.unwrapper == "whirlwind":
         msg = "UNWRAPPER=whirlwind: topsApp unwraps with SNAPHU only"
         raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none, or ENGINE=native")
+    if isinstance(options.looks, Looks) and options.looks.count == 1:
+        msg = "LOOKS=1x1: topsApp keeps a merged image of single looks as references to files that are removed"
+        raise SettingsError(msg, hint="set LOOKS=auto, or more looks")
     if options.esd == "network":
         msg = "ESD=network: topsApp knows one pair only"
         raise SettingsError(msg, hint="set ESD=auto, or ENGINE=native")
@@ -95,6 +99,8 @@ def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Instal
         msg = f"this ISCE2 ({installation.version}) does not know {', '.join(sorted(missing))}"
         raise SceneError(msg, hint="take ISCE2 2.6.4 or newer, or ENGINE=native")
     require_unbroken(matched)
+    for scene in (*matched.pair.reference, *matched.pair.secondary):
+        require_plain(scene.path)
     box = whole_box(matched).grown(DEM_MARGIN_DEG)
     require_cover(inputs.dem, box.grown(-DEM_MARGIN_DEG))
     return TopsAppTask(

@@ -20,14 +20,22 @@ import numpy as np
 from topsar.engines.ground import ground_points
 from topsar.engines.isce2 import esd
 from topsar.engines.isce2.chain import Stage, stages
-from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, write_config
+from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, orbit_file, require_plain, write_config
 from topsar.engines.isce2.products import check_bursts, check_orbits
 from topsar.engines.isce2.state import repair_record, require_record
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
-from topsar.errors import StepFailed
+from topsar.errors import ProductError, StepFailed
 from topsar.model import Window
-from topsar.raster import check_isce_image, open_dem, read_isce_header, write_isce_dem, write_isce_heights, write_text
-from topsar.sentinel1 import check_archived, read_samples
+from topsar.raster import (
+    atomic_path,
+    check_isce_image,
+    open_dem,
+    read_isce_header,
+    write_isce_dem,
+    write_isce_heights,
+    write_text,
+)
+from topsar.sentinel1 import check_archived, orbit_bytes, read_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +66,7 @@ def execute(folder: Path, step: str) -> None:
         msg = f"{folder / 'job.json'} has no step {step!r}"
         raise StepFailed(msg)
     run = folder / RUN
+    require_plain(run)
     for place in (run, run / "home", run / "tmp"):
         place.mkdir(exist_ok=True)
     if step == "dem":
@@ -67,6 +76,7 @@ def execute(folder: Path, step: str) -> None:
         require_record(run, stage.before)
     if step == "preprocess":
         _check_measurements(task)
+        _unpack_orbits(task, run)
     if step == "geocode":
         _write_geocode_dem(task, run)
     _run(task, run, stage)
@@ -141,7 +151,7 @@ def _require_success(code: int, first: str, last: str, said: list[str]) -> None:
         raise SystemExit(128 - code)  # it is told apart by whoever sent the signal
     name = first if first == last else f"{first} to {last}"
     ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    msg = "\n  ".join([f"topsApp {ended} in {name}:", *_reason(said)])
+    msg = "\n".join([f"topsApp {ended} in {name}:", *_reason(said)])
     raise StepFailed(msg, hint="the step's log has all that it said", retryable=code in _CRASHED)
 
 
@@ -172,6 +182,14 @@ def _write_geocode_dem(task: TopsAppTask, run: Path) -> None:
     write_isce_heights(np.nan_to_num(heights), grid, path)
 
 
+def _unpack_orbits(task: TopsAppTask, run: Path) -> None:
+    for orbit in (task.reference_orbit.file, task.secondary_orbit.file):
+        if orbit and (path := orbit_file(orbit, run)) != orbit.path.absolute():
+            path.parent.mkdir(exist_ok=True)
+            with atomic_path(path) as part:
+                part.write_bytes(orbit_bytes(orbit.path))
+
+
 def _check_measurements(task: TopsAppTask) -> None:
     """Refuse images that are cut short or were never filled: topsApp reads zeros there, and says nothing."""
     last: dict[tuple[str, str], Burst] = {}
@@ -192,12 +210,19 @@ def _check(task: TopsAppTask, run: Path, stage: Stage) -> None:
         check_bursts(task, require_record(run, stage.last))
     for name in (*stage.scratch, *stage.kept):
         path = run / name
-        for image in sorted(path.rglob("*.xml")) if path.is_dir() else [run / f"{name}.xml"]:
-            raw = image.with_suffix("")
-            if image.is_file() and image.with_name(f"{raw.name}.vrt").is_file():
-                check_isce_image(raw)
+        for header in sorted(path.rglob("*.xml")) if path.is_dir() else [run / f"{name}.xml"]:
+            image = header.with_suffix("")
+            if header.is_file() and image.with_name(f"{image.name}.vrt").is_file():
+                _check_image(image)
     if stage.name == "topo":
         _check_heights(run)
+
+
+def _check_image(image: Path) -> None:
+    try:
+        check_isce_image(image)
+    except ProductError as exc:  # a disk that was full for a moment, or a crash that topsApp did not notice
+        raise StepFailed(exc.message, hint="it will be tried again", retryable=True) from exc
 
 
 def _check_heights(run: Path) -> None:
