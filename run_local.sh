@@ -163,6 +163,8 @@ run_linters() {
   "$venv/bin/ruff" check .
   "$venv/bin/ruff" format --check .
   "$venv/bin/mypy"
+  "$venv/bin/shellcheck" run_docker.sh run_local.sh code/entrypoint.sh tests/fake_docker.sh
+  "$venv/bin/hadolint" Dockerfile
 }
 
 case ${1-} in
