@@ -22,6 +22,7 @@ from topsar.engines.match import box_of
 from topsar.engines.native.geocode import radar_image
 from topsar.kernels.filter import goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
+from topsar.kernels.half import narrow
 from topsar.kernels.interferogram import LookSums, cross_multiply
 from topsar.kernels.resample import RadarImage, geocode, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
@@ -39,7 +40,11 @@ _SECOND = timedelta(seconds=1)
 
 
 class Kernel(NamedTuple):
-    """A call and the ``unit``s it does: how many million, or the array whose filled pixels are counted afterwards."""
+    """A call and the ``unit``s it does: how many million, or the array whose filled pixels are counted afterwards.
+
+    ``bytes_each`` and ``adds_each`` are what one unit cannot do without: memory read and written once, and
+    multiply-adds of the formulas; 0 where nobody has counted.
+    """
 
     name: str
     unit: str
@@ -47,6 +52,8 @@ class Kernel(NamedTuple):
     call: Callable[[], object]
     repeats: int = 5
     parallel: bool = True
+    bytes_each: float = 0.0
+    adds_each: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,8 +69,8 @@ class Scene:
     grid: GeoGrid
 
 
-def measure(threads: int) -> Iterator[dict[str, Any]]:
-    """One row per kernel: first call, speed of one core, speed of all."""
+def measure(threads: int, copy_gb_s: float) -> Iterator[dict[str, Any]]:
+    """One row per kernel: first call, speed of one core and of all, and how near that is to what the machine can."""
     for kernel in _kernels():
         first = timed(kernel.call)
         work = kernel.work if isinstance(kernel.work, float) else np.count_nonzero(kernel.work) / 1e6
@@ -77,6 +84,8 @@ def measure(threads: int) -> Iterator[dict[str, Any]]:
             "per_core": work / one.seconds,
             "multiply_adds_each": one.multiply_adds / work,
             "all_cores": work / together.seconds if together else None,
+            "share_of_copy": kernel.bytes_each * work / one.seconds / 1e3 / copy_gb_s,
+            "share_of_multiply_adds": kernel.adds_each * work / one.multiply_adds,
         }
 
 
@@ -93,7 +102,10 @@ def _plain(generator: np.random.Generator) -> Kernel:
     image = _noise(generator, (1100, 4100))
     weights = generator.random((1024, TAPS), dtype=np.float32)
     out = np.zeros((1000, 4000), np.complex64)
-    return Kernel("plain 8x8 taps", "px", out.size / 1e6, lambda: interpolate(image, weights, out))
+    return Kernel(
+        name="plain 8x8 taps", unit="px", work=out.size / 1e6, bytes_each=16, adds_each=144,
+        call=lambda: interpolate(image, weights, out),
+    )  # fmt: skip
 
 
 def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Kernel]:
@@ -102,7 +114,7 @@ def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Ker
     real, imag = np.empty(slc.shape, np.float32), np.empty(slc.shape, np.float32)
     eta = (np.arange(burst.grid.lines) - burst.grid.lines / 2) * burst.grid.line_interval_s
     yield Kernel(
-        name="deramp", unit="samples", work=slc.size / 1e6,
+        name="deramp", unit="samples", work=slc.size / 1e6, bytes_each=16, adds_each=20,
         call=lambda: deramp(slc, eta, terms.k_t, terms.f_dc, terms.eta_ref, real, imag),
     )  # fmt: skip
     planes = (np.ascontiguousarray(plane[burst.valid.slices]) for plane in (real, imag))
@@ -111,7 +123,14 @@ def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Ker
     yield Kernel("place_nodes", "nodes", nodes.shape[0] * nodes.shape[1] / 1e6, lambda: place_nodes(nodes, dem, image))
     placed = place_nodes(nodes, dem, image)
     out = np.zeros(scene.grid.shape, np.complex64)
-    yield Kernel("geocode", "valid px", out, lambda: geocode(placed.nodes, placed.active, dem, image, out))
+    # 144 of the interpolation, 60 of the geometry, 30 of the height, 20 of the phase
+    yield Kernel(
+        name="geocode", unit="valid px", work=out, bytes_each=16, adds_each=254,
+        call=lambda: geocode(placed.nodes, placed.active, dem, image, out),
+    )  # fmt: skip
+    parts = out.view(np.float32)
+    halves = np.empty(parts.shape, np.float16)
+    yield Kernel("to halves", "px", out.size / 1e6, lambda: narrow(parts, halves), bytes_each=12)
     lat, lon = np.meshgrid(scene.terrain.latitude_deg, scene.terrain.longitude_deg, indexing="ij")
     points = geodetic_to_ecef(np.radians(lat), np.radians(lon), dem.astype(np.float64))
     yield Kernel("geo2rdr", "points", lat.size / 1e6, lambda: geo2rdr(points, scene.arc))
@@ -120,9 +139,12 @@ def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Ker
 def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
     shape = 120, 500
     fine = shape[0] * LOOKS.north, shape[1] * LOOKS.east, 2
-    first, second = (generator.standard_normal(fine, dtype=np.float32) for _ in range(2))
+    first, second = (generator.standard_normal(fine, dtype=np.float32).astype(np.float16) for _ in range(2))
     sums = LookSums.zeros(shape)
-    yield Kernel("cross_multiply", "fine px", first.size / 2e6, lambda: cross_multiply(first, second, LOOKS, sums))
+    yield Kernel(
+        name="cross_multiply", unit="fine px", work=first.size / 2e6, bytes_each=8, adds_each=12,
+        call=lambda: cross_multiply(first, second, LOOKS, sums),
+    )  # fmt: skip
     phase, coherence = _interferogram(generator, (400, 400))
     work = phase.size / 1e6
     yield Kernel("goldstein", "px", work, lambda: goldstein(phase, 0.5), repeats=3, parallel=False)

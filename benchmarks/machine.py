@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numba
 import numpy as np
@@ -22,6 +23,8 @@ Clock = Callable[[], float]
 TAPS = 8
 _ROUNDS = 200
 _COPY_BYTES = 1 << 28
+_READ_BYTES = 1 << 29
+_BLOCK_BYTES = 1 << 22
 
 
 class Timing(NamedTuple):
@@ -93,6 +96,31 @@ def copy_bandwidth() -> float:
     source = np.ones(_COPY_BYTES // 8)
     target = np.zeros_like(source)
     return 2 * _COPY_BYTES / 1e9 / median(timed(lambda: np.copyto(target, source)) for _ in range(7))
+
+
+def disk_read(folder: Path) -> float | None:
+    """GB/s at which a file is read that is not in the disk's cache; None where the cache cannot be emptied."""
+    if not hasattr(os, "posix_fadvise"):
+        return None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        block = os.urandom(_BLOCK_BYTES)
+        for _ in range(_READ_BYTES // _BLOCK_BYTES):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        return _READ_BYTES / 1e9 / timed(lambda: _read_through(file))
+
+
+def _read_through(file: IO[bytes]) -> None:
+    while file.read(_BLOCK_BYTES):
+        pass
+
+
+def first_touch() -> float:
+    """Seconds that a gigabyte of memory costs when it is first written to; virtual machines may be slow at it."""
+    return 1e9 / _COPY_BYTES * timed(lambda: np.empty(_COPY_BYTES, np.uint8).fill(1))
 
 
 @njit(parallel=True, fastmath=True)

@@ -8,13 +8,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
+from fault_jobs import Cgroup
 from topsar.schedule import read_journal
 from topsar.simulate import Recipe, recipe, simulate
 from topsar.simulate.mode import SWATHS
@@ -24,13 +30,17 @@ _SAMPLE_S = 0.1
 _STEPS = ("geocode", "interfere", "filter", "unwrap", "products")
 
 
-def recipe_of(size: str) -> Recipe:
-    """What is simulated: ``small`` is two dates of three bursts, cut to 5000 samples."""
-    if size != "small":
-        return recipe(size)
+def recipe_of(size: str, dates: int = 2) -> Recipe:
+    """What is simulated: ``small`` is three bursts, cut to 5000 samples; further dates follow every twelve days."""
     demo = recipe("demo")
     cut = SwathCut(swath="IW2", first_sample=0, samples=5000)
-    return replace(demo, name="small", acquisitions=demo.acquisitions[:2], cuts=(cut,))
+    chosen = replace(demo, name="small", cuts=(cut,)) if size == "small" else recipe(size)
+    known = demo.acquisitions[:dates]
+    more = tuple(
+        replace(known[-1], day=known[-1].day + timedelta(days=12 * k), perpendicular_baseline_m=30.0 * k)
+        for k in range(1, dates - len(known) + 1)
+    )
+    return replace(chosen, acquisitions=known + more)
 
 
 def million_samples(chosen: Recipe) -> float:
@@ -38,10 +48,10 @@ def million_samples(chosen: Recipe) -> float:
     return sum(SWATHS[cut.swath].lines * cut.samples for cut in chosen.cuts) * chosen.bursts / 1e6
 
 
-def data_of(size: str, folder: Path) -> tuple[Path, float]:
+def data_of(chosen: Recipe, folder: Path) -> tuple[Path, float]:
     """The simulated data in ``folder``, made if they are not there yet, and the seconds that it took."""
-    chosen = recipe_of(size)
-    data, identity = folder / size, repr(chosen)
+    dates, identity = len(chosen.acquisitions), repr(chosen)
+    data = folder / (chosen.name if dates == 2 else f"{chosen.name}-{dates}")
     mark = data / "complete.txt"
     if mark.is_file() and mark.read_text() == identity:
         return data, 0.0
@@ -52,46 +62,85 @@ def data_of(size: str, folder: Path) -> tuple[Path, float]:
     return data, time.perf_counter() - started
 
 
-def run_pairs(data: Path) -> dict[str, Any]:
+def zipped(data: Path) -> Path:
+    """A folder beside ``data`` with the same products as deflated zips, made if it is not there yet."""
+    other = data.with_name(f"{data.name}-zip")
+    (other / "raw").mkdir(parents=True, exist_ok=True)
+    for scene in (data / "raw").glob("*.SAFE"):
+        target = other / "raw" / f"{scene.stem}.zip"
+        if not target.exists():
+            part = target.with_suffix(".part")
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+                for file in sorted(scene.rglob("*")):
+                    archive.write(file, file.relative_to(scene.parent))
+            part.rename(target)
+    for name in ("dem", "orbit_data", "pairs.txt"):
+        (other / name).unlink(missing_ok=True)
+        (other / name).symlink_to(data / name)
+    return other
+
+
+def run_pairs(data: Path, memory_limit: int | None = None, flags: Sequence[str] = ()) -> dict[str, Any]:
     """Process the pairs of a data folder from the beginning, in a process of its own, and say what that used."""
     runs, log = data / "runs", data / "run.log"
     shutil.rmtree(runs, ignore_errors=True)
     argv = (sys.executable, "-m", "topsar", "run", "--data", str(data), "--pairs", str(data / "pairs.txt"))
-    me = psutil.Process()  # a parent inherits the counts of children that have ended
-    io, cpu, started = me.io_counters(), me.cpu_times(), time.perf_counter()
-    with log.open("w") as out, subprocess.Popen(argv, cwd=data, stdout=out, stderr=out) as process:
-        memory, disk = _watch(process, runs)
-    seconds, io_after, cpu_after = time.perf_counter() - started, me.io_counters(), me.cpu_times()
-    if process.returncode:
-        sys.exit(f"error: the run failed, see {log}")
-    return {
-        "seconds": seconds,
-        "cpu_s": cpu_after.children_user + cpu_after.children_system - cpu.children_user - cpu.children_system,
-        "peak_bytes": memory,
-        "peak_disk_bytes": disk,
+    given = {name: value for name, _, value in (flag.partition("=") for flag in flags)}
+    use = run_command(argv, runs, log, {**os.environ, **given}, memory_limit)
+    return use | {
         "product_bytes": sum(_allocated(folder) for folder in runs.glob("*/products")),
-        "read_bytes": io_after.read_chars - io.read_chars,
-        "written_bytes": io_after.write_bytes - io.write_bytes,
         "steps": list(_steps(runs)),
     }
 
 
-def _watch(process: subprocess.Popen[bytes], runs: Path) -> tuple[int, int]:
+def run_command(
+    argv: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str], memory_limit: int | None = None
+) -> dict[str, Any]:
+    """Run a command and say what it used; ``folder`` is where its files grow."""
+    me = psutil.Process()  # a parent inherits the counts of children that have ended
+    io, cpu, started = me.io_counters(), me.cpu_times(), time.perf_counter()
+    with ExitStack() as stack:
+        group = stack.enter_context(Cgroup(memory_limit)) if memory_limit else None
+        out = stack.enter_context(log.open("w"))
+        command = group.argv(*argv) if group else argv
+        process = stack.enter_context(
+            subprocess.Popen(command, cwd=log.parent, stdout=out, stderr=out, env=environment)
+        )
+        use = _watch(process, folder, group)
+    seconds, io_after, cpu_after = time.perf_counter() - started, me.io_counters(), me.cpu_times()
+    if process.returncode:
+        sys.exit(f"error: {argv[0]} failed, see {log}")
+    return use | {
+        "seconds": seconds,
+        "cpu_s": cpu_after.children_user + cpu_after.children_system - cpu.children_user - cpu.children_system,
+        "read_bytes": io_after.read_chars - io.read_chars,
+        "written_bytes": io_after.write_bytes - io.write_bytes,
+    }
+
+
+def _watch(process: subprocess.Popen[bytes], runs: Path, group: Cgroup | None) -> dict[str, int]:
     """Highest resident memory of a process and its children together, and most disk that ``runs`` takes."""
-    memory = disk = 0
+    memory = disk = inside = 0
     root = psutil.Process(process.pid)
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):
             memory = max(memory, sum(_resident(one) for one in (root, *root.children(recursive=True))))
         disk = max(disk, _allocated(runs))
+        inside = max(inside, _resident_inside(group) if group else 0)
         time.sleep(_SAMPLE_S)
-    return memory, disk
+    return {"peak_bytes": memory, "peak_disk_bytes": disk, "cgroup_bytes": inside}
 
 
 def _resident(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
+
+
+def _resident_inside(group: Cgroup) -> int:
+    """Memory of a cgroup's processes, each page once, without the disk's cache."""
+    known = dict(line.split() for line in (group.folder / "memory.stat").read_text().splitlines())
+    return int(known.get("total_rss", known.get("anon", 0)))
 
 
 def _allocated(folder: Path) -> int:

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from topsar.engines import Inputs, Plan, engine_named
-from topsar.engines.native.tasks import GeocodeTask, NetworkTask, PairTask, load_task
+from topsar.engines.native.tasks import (
+    DelayTask,
+    DispersionTask,
+    GeocodeTask,
+    NetworkTask,
+    PairTask,
+    SlcTask,
+    load_task,
+)
 from topsar.model import Burst, Interferogram, Pair
 from topsar.pairs_file import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
@@ -121,6 +129,9 @@ class Planned:
         self.pairs: list[PairTask] = []
         self.geocodings: dict[str, GeocodeTask] = {}
         self.networks: dict[str, NetworkTask] = {}
+        self.delays: dict[str, DelayTask] = {}
+        self.slcs: dict[str, SlcTask] = {}
+        self.dispersions: dict[str, DispersionTask] = {}
         for name, text in self.plan.tasks.items():
             folder = scratch / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -130,8 +141,14 @@ class Planned:
                 self.pairs.append(task)
             elif isinstance(task, GeocodeTask):
                 self.geocodings[name] = task
-            else:
+            elif isinstance(task, NetworkTask):
                 self.networks[name] = task
+            elif isinstance(task, DelayTask):
+                self.delays[name] = task
+            elif isinstance(task, SlcTask):
+                self.slcs[name] = task
+            else:
+                self.dispersions[name] = task
 
     def execute(self, runs: Path) -> Interferogram:
         """Run all steps in this process; the first pair's result."""

@@ -1,4 +1,4 @@
-"""Interferogram: looks against the twin, statistics against their theory, spectral diversity, mosaic."""
+"""Interferogram: looks against the twin, statistics against their theory, mosaic."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import twins
 from topsar.kernels.interferogram import (
     LookSums,
     Mosaic,
-    Overlap,
     coherence,
+    coherence_at_zero,
+    coherence_window,
     cross_multiply,
     independent_looks,
     phase_deviation,
-    spectral_diversity,
 )
 from topsar.model import Looks
 
@@ -96,6 +96,21 @@ def test_without_coherence_the_estimate_stays_low() -> None:
         assert coherence(look_sums(reference, secondary, looks), looks).mean() < 0.125
 
 
+@pytest.mark.parametrize("looks", [4, 20, 100])
+def test_the_bias_at_zero_is_that_of_noise(looks: int) -> None:
+    rng = np.random.default_rng(looks)
+    reference, secondary = (rng.normal(size=(2, 4000, looks)) for _ in range(2))
+    r, s = reference[0] + 1j * reference[1], secondary[0] + 1j * secondary[1]
+    power = (np.abs(r) ** 2).sum(axis=1) * (np.abs(s) ** 2).sum(axis=1)
+    estimates = np.abs((r * s.conj()).sum(axis=1)) / np.sqrt(power)
+    assert coherence_at_zero(looks) == pytest.approx(estimates.mean(), abs=4 * estimates.std() / np.sqrt(4000))
+
+
+@pytest.mark.parametrize(("east", "north", "width"), [(16, 8, 1), (8, 8, 1), (4, 4, 3), (1, 1, 9)])
+def test_few_looks_are_averaged_with_their_neighbours(east: int, north: int, width: int) -> None:
+    assert coherence_window(Looks(east=east, north=north)) == width
+
+
 def test_coherence_is_one_for_equal_dates_and_zero_without_signal() -> None:
     looks = Looks(east=4, north=4)
     reference, _ = gaussian_pair((80, 80), 0.5)
@@ -155,46 +170,6 @@ def test_there_is_at_least_one_look() -> None:
     assert independent_looks(wide, 0.6, 6800.0, 1e6) == pytest.approx(
         2 * independent_looks(twins.small_burst(), 0.6, 6800.0, 1e6)
     )
-
-
-# --- spectral diversity -----------------------------------------------------------------------------------------
-
-
-def overlap(shift_s: float, gamma: float, pixels: int, rng: np.random.Generator) -> Overlap:
-    """Double differences of an overlap whose noise follows from coherence and 55 looks per pixel and burst."""
-    separation = rng.uniform(4300, 4600, pixels)
-    deviation = math.sqrt(2) * phase_deviation(np.array([gamma], np.float32), 55)[0]
-    phase = 2 * np.pi * separation * shift_s + rng.normal(0, deviation, pixels)
-    return Overlap(np.angle(np.exp(1j * phase)), separation, np.full(pixels, gamma**4))
-
-
-@pytest.mark.parametrize("shift_s", [0.0, 8.2e-6, -6e-5])
-def test_an_azimuth_shift_is_found_with_an_honest_error(shift_s: float) -> None:
-    pulls = []
-    for seed in range(50):
-        rng = np.random.default_rng(seed)
-        found = spectral_diversity([overlap(shift_s, gamma, 200, rng) for gamma in (0.45, 0.7, 0.9)])
-        assert found is not None
-        assert found.pixels == 600
-        pulls.append((found.seconds - shift_s) / found.deviation_s)
-    assert abs(np.mean(pulls)) < 0.5, "no bias: the mean of 50 pulls scatters by 0.14"
-    assert 0.75 < np.std(pulls) < 1.3
-
-
-def test_coherent_overlaps_have_the_say() -> None:
-    rng = np.random.default_rng(2)
-    good = overlap(5e-6, 0.95, 300, rng)
-    noise = Overlap(rng.uniform(-np.pi, np.pi, 3000), np.full(3000, 4400.0), np.full(3000, 0.3**4))
-    found = spectral_diversity([noise, good])
-    assert found is not None
-    assert found.seconds == pytest.approx(5e-6, abs=1.5e-6)
-    assert found.deviation_s < 1e-6
-
-
-def test_nothing_to_compare_gives_no_shift() -> None:
-    assert spectral_diversity([]) is None
-    empty = np.empty(0)
-    assert spectral_diversity([Overlap(empty, empty, empty)]) is None
 
 
 # --- mosaic -----------------------------------------------------------------------------------------------------

@@ -100,19 +100,43 @@ def test_an_interferogram_without_any_signal_is_all_holes(method: str, tmp_path:
 
 
 def test_tiles_stay_below_their_size() -> None:
-    assert tiles((2000, 2000)) == (1, 1)
-    for shape in ((2001, 100), (9000, 7000), (100, 50_000)):
+    assert tiles((2500, 4000)) == (1, 1)
+    for shape in ((2501, 4000), (9000, 7000), (100, 500_000)):
         rows, columns = tiles(shape)
         assert shape[0] / rows * (shape[1] / columns) <= kernel.TILE_PIXELS
 
 
-def test_a_surface_over_several_tiles_is_seamless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "TILE_PIXELS", SHAPE[0] * SHAPE[1] // 4)
-    monkeypatch.setattr(kernel, "_TILE_OVERLAP", 30)
-    phase, gamma = interferogram("ramp", 0.9)
-    assert tiles(SHAPE) == (2, 2)
+@pytest.fixture
+def twelve_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "TILE_PIXELS", SHAPE[0] * SHAPE[1] // 9)
+    monkeypatch.setattr(kernel, "_TILE_OVERLAP", 20)
+    assert tiles(SHAPE) == (3, 4)
+
+
+@pytest.mark.usefixtures("twelve_tiles")
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_surface_over_several_tiles_is_that_of_one(name: str, tmp_path: Path) -> None:
+    """Signal on a slant, as a frame has it: there are tiles without any."""
+    phase, gamma = interferogram(name, 0.9)
+    phase[ROW + 60 < COLUMN] = 0
+    phase[ROW > COLUMN + 55] = 0
+    found, components = run(phase, gamma, "snaphu", tmp_path)
+    np.testing.assert_array_equal(np.isnan(found), phase == 0)
+    assert (cycles_wrong(found, SURFACES[name])[phase != 0] == 0).mean() > 0.999
+    assert (components[phase != 0] == 1).mean() > 0.95
+
+
+@pytest.mark.usefixtures("twelve_tiles")
+def test_islands_apart_keep_their_shape_over_several_tiles(tmp_path: Path) -> None:
+    phase, gamma = interferogram("bowl", 0.9)
+    water = np.abs(COLUMN - 64 + 0.3 * (ROW - 50)) < 7
+    rng = np.random.default_rng(3)
+    phase[water] = np.exp(1j * rng.uniform(-np.pi, np.pi, int(water.sum())))
+    gamma[water] = 0.03
     found, _ = run(phase, gamma, "snaphu", tmp_path)
-    assert (cycles_wrong(found, SURFACES["ramp"]) == 0).mean() > 0.99
+    for island in (COLUMN < 40, COLUMN > 90):
+        off = np.round((found - SURFACES["bowl"])[island] / (2 * np.pi))
+        assert (off == np.median(off)).mean() > 0.995
 
 
 def test_without_reliable_components_the_median_is_that_of_all_signal(

@@ -12,7 +12,7 @@ import pytest
 from test_30_safe import BURSTS, LINES, SAMPLES, Tiny, write_tiff, zipped
 from topsar.errors import SceneError
 from topsar.model import Burst, Window
-from topsar.sentinel1 import open_scene, read_bursts, read_samples
+from topsar.sentinel1 import iter_samples, open_image, open_scene, read_bursts, read_samples
 
 WHOLE = Window(row=0, column=0, rows=LINES, columns=SAMPLES)
 PLACES = ["folder", "zip"]
@@ -37,6 +37,17 @@ def test_samples_come_back_as_stored(tmp_path: Path, place: str) -> None:
         np.testing.assert_array_equal(samples, pixels[burst.first_line : burst.first_line + LINES])
     part = Window(row=1, column=3, rows=4, columns=5)
     np.testing.assert_array_equal(read_samples(bursts[2], part), pixels[2 * LINES :][part.slices])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_open_image_gives_one_burst_after_the_other(tmp_path: Path, place: str) -> None:
+    bursts = bursts_in(Tiny().write(tmp_path, measurement=True), place)
+    pixels = Tiny().pixels()
+    with open_image(bursts[0]) as image:
+        for burst in bursts:
+            parts = [part.copy() for part in iter_samples(burst, WHOLE, 4, image)]
+            assert [len(part) for part in parts] == [4] * (LINES // 4) + [LINES % 4] * (LINES % 4 > 0)
+            np.testing.assert_array_equal(np.concatenate(parts), pixels[burst.first_line : burst.first_line + LINES])
 
 
 @pytest.mark.parametrize(

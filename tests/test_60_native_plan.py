@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import count, pairwise, permutations
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Lifetime, Looks, 
 from topsar.raster import read_geotiff, write_geotiff
 from topsar.schedule.graph import build_graph
 from topsar.settings import Options
+from topsar.simulate import Acquisition
 
 REPEAT = timedelta(days=12)
 
@@ -746,7 +747,8 @@ def changed(before: Planned, after: Planned) -> set[str]:
     [
         ({"POSTING": "40"}, {"geocode", "interfere", "filter", "unwrap"}),
         ({"LOOKS": "8x8"}, {"geocode", "interfere", "filter", "unwrap"}),
-        ({"ESD": "off"}, {"interfere", "filter", "unwrap"}),
+        ({"ESD": "off"}, {"filter", "unwrap"}),
+        ({"ESD": "0.004"}, {"filter", "unwrap"}),
         ({"FILTER_STRENGTH": "0.7"}, {"filter", "unwrap"}),
         ({"UNWRAPPER": "none"}, {"unwrap"}),
         ({"WORKERS": "1", "MEMORY_GB": "3"}, set()),
@@ -791,3 +793,88 @@ def test_another_pair_does_not_change_the_bursts_it_shares(make: Make, tmp_path:
     list_pairs(data, (data / "pairs.txt").read_text().splitlines()[1])
     one = Planned(data, tmp_path).signatures()
     assert [one[key] == three[key] for key in one if key[1] == "geocode"] == [True] * 4
+
+
+# --- networks and delays ----------------------------------------------------------------------------------------
+
+MORE_DAYS = (*DAYS, Acquisition(day=date(2025, 4, 8)), Acquisition(day=date(2025, 4, 20)))
+
+
+def pairs_of(data: Path, *pairs: tuple[int, int]) -> None:
+    names = [scene.name for scene in scenes(data)]
+    list_pairs(data, *(f'"{names[a]}", "{names[b]}"' for a, b in pairs))
+
+
+def test_pairs_that_share_dates_are_one_network(make: Make, tmp_path: Path) -> None:
+    data = make(acquisitions=MORE_DAYS)
+    pairs_of(data, (0, 1), (3, 4), (1, 2))
+    planned = Planned(data, tmp_path, SWATHS="2", ESD="network")
+    ids = [task.facts.pair for task in planned.pairs]
+    assert sorted(sorted(pair.pair for pair in task.pairs) for task in planned.networks.values()) == [
+        sorted([ids[0], ids[2]]),
+        [ids[1]],
+    ]
+    graph = build_graph(planned.plan.jobs)
+    for task in planned.pairs:
+        (network,) = (name for name, one in planned.networks.items() if task.facts.pair in {p.pair for p in one.pairs})
+        assert task.network == f"{network}/solve"
+        assert set(graph.nodes[task.facts.pair, "filter"].parents) == {
+            (task.facts.pair, "interfere"),
+            (network, "solve"),
+        }
+    assert not Planned(data, tmp_path, SWATHS="2").networks
+
+
+def test_slices_of_a_pass_share_its_timing(make: Make, tmp_path: Path) -> None:
+    data = make(slices=2, bursts=2)
+    names = [scene.name for scene in scenes(data)]
+    list_pairs(data, f'"{names[0]}", "{names[2]}"', f'"{names[1]}", "{names[3]}"')
+    (network,) = Planned(data, tmp_path, SWATHS="2", ESD="network").networks.values()
+    assert len({(pair.reference, pair.secondary) for pair in network.pairs}) == 1
+    assert len(network.pairs) == 2
+
+
+def test_another_setting_of_the_network_changes_what_it_must(make: Make, tmp_path: Path) -> None:
+    data = make(acquisitions=DAYS)
+    auto, network = (build_graph(Planned(data, tmp_path, ESD=value).plan.jobs).nodes for value in ("auto", "network"))
+    assert {node[1] for node in auto if auto[node].key != network[node].key} == {"filter", "unwrap"}
+
+
+def test_delays_are_against_the_earliest_date(make: Make, tmp_path: Path) -> None:
+    data = make(acquisitions=DAYS)
+    planned = Planned(data, tmp_path, RANGE_REGISTRATION="auto")
+    assert len(planned.delays) == 2
+    assert {task.reference_orbit.start.day for task in planned.delays.values()} == {DAYS[0].day.day}
+    graph = build_graph(planned.plan.jobs)
+    for name, geocoding in planned.geocodings.items():
+        parents = {parent[0] for parent in graph.nodes[name, "geocode"].parents}
+        date_of = geocoding.orbit.start.day
+        assert parents == {one for one, task in planned.delays.items() if task.orbit.start.day == date_of}
+        assert len(parents) == (0 if date_of == DAYS[0].day.day else 1)
+    for task in planned.pairs:
+        assert len(task.delays) == len({task.facts.reference_date.day, task.facts.secondary_date.day} - {3})
+        assert {f"{name}/delay" for name in planned.delays} >= set(task.delays)
+    for task in planned.delays.values():
+        assert [near.burst.swath for near, _ in task.bursts] == ["IW1"] * 3 + ["IW2"] * 3
+        assert all(near.burst.burst_id == far.burst.burst_id for near, far in task.bursts)
+
+
+@pytest.mark.parametrize("with_burst_id", [True, False])
+def test_delays_are_found_on_the_same_ground(make: Make, tmp_path: Path, with_burst_id: bool) -> None:
+    data = make(slices=2, bursts=2, with_burst_id=with_burst_id)
+    drop_burst(scenes(data)[0], 0)
+    planned = Planned(data, tmp_path, SWATHS="2", RANGE_REGISTRATION="auto")
+    assert len(planned.delays) == 2  # one per slice
+    for task in planned.delays.values():
+        for near, far in task.bursts:
+            apart = far.burst.grid.first_line_time - near.burst.grid.first_line_time
+            assert abs(apart - REPEAT) < timedelta(seconds=0.1)
+
+
+@pytest.mark.parametrize("flags", [{}, {"RANGE_REGISTRATION": "auto"}])
+def test_a_later_date_changes_nothing_that_is_there(make: Make, tmp_path: Path, flags: dict[str, str]) -> None:
+    data = make(acquisitions=DAYS)
+    after = build_graph(Planned(data, tmp_path, **flags).plan.jobs).nodes
+    pairs_of(data, (0, 1))
+    before = build_graph(Planned(data, tmp_path, **flags).plan.jobs).nodes
+    assert {node: before[node].key for node in before} == {node: after[node].key for node in before}

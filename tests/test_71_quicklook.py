@@ -29,6 +29,7 @@ NAMES = (
     "coherence",
     "amplitude",
     "components",
+    "masks",
 )
 UTM = GeoGrid(crs="EPSG:32629", west=520_000, north=3_520_000, dx=80, dy=80, rows=120, columns=150)
 DEGREES = GeoGrid(crs="EPSG:4326", west=-8.9, north=31.9, dx=1 / 1200, dy=1 / 1200, rows=120, columns=150)
@@ -79,6 +80,9 @@ def interferogram(grid: GeoGrid = UTM, facts: dict[str, Any] | None = None) -> I
     }
     components = np.where(lake | outside, 0, 1).astype(np.uint8)
     layers["components"] = Layer(name="components", values=components, unit="1", description="", nodata=0)
+    masks = {"layover_shadow": np.where(rows > 100, 1 + (columns % 3), 0), "water": lake}
+    for name, mask in masks.items():
+        layers[name] = Layer(name=name, values=mask.astype(np.uint8), unit="1", description="", nodata=255)
     return Interferogram(pair_id="T052_a_b", grid=grid, layers=layers, facts=FACTS if facts is None else facts)
 
 
@@ -116,7 +120,13 @@ class TestPictures:
         empty = interferogram()
         for layer in empty.layers.values():
             layer.values[...] = layer.nodata
-        assert len(write_quicklooks(empty, tmp_path)) == len(NAMES)
+        assert len(write_quicklooks(empty, tmp_path)) == len(NAMES) - 1  # nothing is masked
+
+    def test_masks_are_drawn_where_there_are_any(self, tmp_path: Path) -> None:
+        plain = interferogram()
+        for name in ("layover_shadow", "water"):
+            plain.layers[name].values[...] = 0
+        assert "masks.png" not in [path.name for path in write_quicklooks(plain, tmp_path)]
 
     def test_large_pictures_are_brought_to_few_colours(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         one = with_only(interferogram(), "amplitude")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import map_coordinates
 
 from topsar import workflow
-from topsar.engines.ground import to_lonlat
+from topsar.engines.ground import from_lonlat, to_lonlat
 from topsar.kernels.interferogram import phase_deviation
+from topsar.kernels.visibility import LAYOVER
 from topsar.model import Status
 from topsar.raster import read_geotiff
 from topsar.settings import load_settings
@@ -74,3 +78,20 @@ def test_phase_with_the_known_misregistration_removed(laid_out: Path, shared_dat
 def test_spectral_diversity_finds_it(laid_out: Path) -> None:
     facts = json.loads((process(laid_out) / "facts.json").read_text())
     assert abs(facts["azimuth_misregistration"]["pixels"] - INJECTED_PX) < 2e-4
+
+
+def test_layover_is_where_the_simulation_has_it(laid_out: Path, shared_data: Path) -> None:
+    """It says, every fourth line and sixteenth sample, how many ground points share a place in the image."""
+    source = shared_data / "referee" / "truth" / "truth_radar.h5"
+    mask, grid, _ = read_geotiff(process(laid_out, ESD=str(INJECTED_PX)) / "layover_shadow.tif")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        lon, lat, crossings = (
+            rasterio.open(f"HDF5:{source}://IW2/burst_230135/{name}").read(1) for name in ("lon", "lat", "crossings")
+        )
+    x, y = from_lonlat(grid.crs, lon, lat)
+    row, column = ((grid.north - y) / grid.dy).astype(int), ((x - grid.west) / grid.dx).astype(int)
+    inside = (row >= 0) & (column >= 0) & (row < grid.rows) & (column < grid.columns)
+    folded = mask[row[inside], column[inside]] == LAYOVER
+    assert folded.size > 50_000
+    assert (folded != (crossings[inside] > 1)).mean() < 1e-3

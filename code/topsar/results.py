@@ -68,17 +68,19 @@ def write_batch_report(
     runs: Path, outcomes: Sequence[Outcome], settings: Settings, started: datetime, seconds: float
 ) -> None:
     """Write ``report.html``: every pair of the batch, done or not, and how the run went, as far as it was recorded."""
+    from topsar.products.closure import close_triplets
     from topsar.products.report import SettingEntry, Totals, write_report
 
     peaks = [event.ended.peak_memory_bytes for one in outcomes for event in one.events if event.ended]
     shown = resolved(settings)["settings"]
     titles = {one.job: one.title for one in outcomes}
+    pairs = [_report_entry(runs, one, titles) for one in outcomes if one.is_pair]
     record = read_record(runs)
     is_ours = record is not None and record.begun.started >= started  # where nothing ran, it tells of an earlier run
     write_report(
         runs / "report.html",
         title="Sentinel-1 interferograms",
-        pairs=[_report_entry(runs, one, titles) for one in outcomes if one.is_pair],
+        pairs=pairs,
         machine=_machine(),
         settings=[
             SettingEntry(key=key.name, meaning=key.meaning, **shown[key.name]) for key in KEYS if key.name in shown
@@ -91,6 +93,7 @@ def write_batch_report(
         ),
         failures=[_failure(runs, one, outcomes) for one in outcomes if not one.is_pair and one.status is Status.FAILED],
         timeline=_timeline(record) if record and is_ours else None,
+        closures=close_triplets([pair.folder for pair in pairs if pair.folder]),
     )
 
 

@@ -397,7 +397,7 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
     size : str
         How much is simulated.
     flags : mapping
-        Settings.
+        Settings; the native engine is taken unless they say otherwise.
     provision : bool
         Put the simulated data behind servers on this machine that speak the contracts of the real services, and let
         scenes, orbits and heights be searched and fetched from there.
@@ -410,6 +410,7 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
     if not (made.is_file() and json.loads(made.read_text()) == {"size": size, "version": __version__}):
         simulate(source, size=size, zipped=provision)
         write_json(made, {"size": size, "version": __version__})
+    flags = {"ENGINE": "native"} | dict(flags)
     if provision:
         outcomes = _run_from_servers(folder, source, flags)
     else:

@@ -82,4 +82,5 @@ def phase_noise(coherence: NDArray[np.float32], looks: float) -> NDArray[np.floa
     looks : float
         Independent looks of a pixel.
     """
-    return np.minimum(phase_deviation(coherence, looks), np.pi / np.sqrt(3)).astype(np.float32)
+    deviation: NDArray[np.float64] = np.minimum(phase_deviation(coherence, looks), np.pi / np.sqrt(3))
+    return deviation.astype(np.float32)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
+from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, off_nadir, perpendicular_baseline
 from topsar.kernels.interferogram import independent_looks
+from topsar.kernels.visibility import layover_shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +47,37 @@ def burst_margin(
     azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
     slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
     return np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD)).astype(np.float32)
+
+
+def view(
+    points_m: NDArray[np.float64], height_m: NDArray[np.float32], arc: OrbitArc
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """How the ground of a map grid is seen.
+
+    Parameters
+    ----------
+    points_m : (rows, columns, 3) float64
+        ECEF of the pixel centres at their height.
+    height_m : (rows, columns) float32
+        NaN where it is not known.
+    arc : OrbitArc
+
+    Returns
+    -------
+    los : (3, rows, columns) float32
+        East, north, up components of the unit vector to the satellite.
+    layover_shadow : (rows, columns) uint8
+        See `topsar.kernels.visibility.layover_shadow`.
+    """
+    shape = height_m.shape
+    los = np.empty((3, *shape), np.float32)
+    time, range_m, angle = np.empty(shape), np.empty(shape), np.empty(shape)
+    for row, points in enumerate(points_m):
+        time[row], range_m[row] = geo2rdr(points, arc)
+        satellite = arc.position(time[row])
+        los[:, row] = line_of_sight(points, satellite).T
+        angle[row] = off_nadir(points, satellite)
+    return los, layover_shadow(time, range_m, angle, height_m)
 
 
 def describe_geometry(

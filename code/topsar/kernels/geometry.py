@@ -193,6 +193,13 @@ def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64
     return np.stack([east, north, up], axis=-1)
 
 
+def off_nadir(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Angle at the satellite between ground points and the Earth's centre, rad; both (..., 3), ECEF metres."""
+    look = satellite_m - points_m
+    lengths = np.linalg.norm(look, axis=-1) * np.linalg.norm(satellite_m, axis=-1)
+    return np.asarray(np.arccos((look * satellite_m).sum(-1) / lengths), dtype=np.float64)
+
+
 # --- radar and ground -------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""From two geocoded bursts to one interferogram: products, looks, coherence, spectral diversity, mosaic."""
+"""From two geocoded bursts to one interferogram: products, looks, coherence, mosaic."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit, prange
 from scipy.ndimage import uniform_filter
 
+from topsar.kernels.half import of_pixels, signal
 from topsar.model import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
@@ -53,27 +54,33 @@ class LookSums(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract"}, error_model="numpy")
 def _cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, filled):  # type: ignore[no-untyped-def]
+    nothing = np.float32(0)
     for row in prange(cross.shape[0]):
         for column in range(cross.shape[1]):
-            re = 0.0
-            im = 0.0
-            first = 0.0
-            second = 0.0
+            re = im = first = second = 0.0
             n = 0
             for i in range(row * north, row * north + north):
+                # one row of looks at a time, in vectors of singles
+                x = y = f = s = nothing
+                k = np.int32(0)
                 for j in range(column * east, column * east + east):
-                    a, b = reference[i, j, 0], reference[i, j, 1]
-                    c, d = secondary[i, j, 0], secondary[i, j, 1]
+                    a, b = signal(reference, i, j)
+                    c, d = signal(secondary, i, j)
                     p = a * a + b * b
                     q = c * c + d * d
-                    if 0.0 < p * q < np.inf:
-                        re += a * c + b * d
-                        im += b * c - a * d
-                        first += p
-                        second += q
-                        n += 1
+                    both = (p * q > nothing) and (p * q < np.float32(np.inf))
+                    x += (a * c + b * d) if both else nothing
+                    y += (b * c - a * d) if both else nothing
+                    f += p if both else nothing
+                    s += q if both else nothing
+                    k += np.int32(1) if both else np.int32(0)
+                re += float(x)
+                im += float(y)
+                first += float(f)
+                second += float(s)
+                n += int(k)
             cross[row, column] = complex(re, im)
             power_reference[row, column] = first
             power_secondary[row, column] = second
@@ -81,13 +88,13 @@ def _cross_multiply(reference, secondary, north, east, cross, power_reference, p
 
 
 def cross_multiply(
-    reference: NDArray[np.float32], secondary: NDArray[np.float32], looks: Looks, sums: LookSums
+    reference: NDArray[np.floating], secondary: NDArray[np.floating], looks: Looks, sums: LookSums
 ) -> None:
     """Multiply two dates and sum over looks.
 
     Parameters
     ----------
-    reference, secondary : (rows · looks.north, columns · looks.east, 2) float32
+    reference, secondary : (rows · looks.north, columns · looks.east, 2) float16 or float32
         Real and imaginary parts; zero where there is no signal.
     looks : Looks
         Fine pixels per output pixel.
@@ -95,7 +102,8 @@ def cross_multiply(
         Arrays of (rows, columns), overwritten.
     """
     cross, power_reference, power_secondary, filled = sums
-    _cross_multiply(reference, secondary, looks.north, looks.east, cross, power_reference, power_secondary, filled)
+    blocks = of_pixels(reference), of_pixels(secondary)
+    _cross_multiply(*blocks, looks.north, looks.east, cross, power_reference, power_secondary, filled)
 
 
 def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:
@@ -115,7 +123,7 @@ def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:
     (rows, columns) float32
         0 to 1; 0 where there is no signal.
     """
-    width = math.ceil(math.sqrt(COHERENCE_LOOKS / looks.count)) | 1
+    width = coherence_window(looks)
     real, imag, first, second = (
         values if width == 1 else uniform_filter(values, width, mode="constant")
         for values in (sums.cross.real, sums.cross.imag, sums.power_reference, sums.power_secondary)
@@ -123,6 +131,20 @@ def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:
     scale = np.sqrt(first.astype(np.float64) * second)
     value = np.divide(np.hypot(real, imag), scale, out=np.zeros(scale.shape), where=(scale > 0) & (sums.filled > 0))
     return np.clip(value, 0, 1).astype(np.float32)
+
+
+def coherence_window(looks: Looks) -> int:
+    """Output pixels on each side of the square that an estimate of coherence averages."""
+    return math.ceil(math.sqrt(COHERENCE_LOOKS / looks.count)) | 1
+
+
+def coherence_at_zero(looks: float) -> float:
+    """What the estimate of a coherence of zero comes to on average, over so many independent looks L.
+
+    Γ(L)·Γ(3/2)/Γ(L + 1/2), near √(π/(4L)) (Touzi, Lopes, Bruniquel and Vachon, 1999, IEEE TGRS 37, "Coherence
+    estimation for SAR imagery").
+    """
+    return math.exp(math.lgamma(looks) + math.lgamma(1.5) - math.lgamma(looks + 0.5))
 
 
 def independent_looks(burst: Burst, incidence_rad: float, ground_speed_m_s: float, area_m2: float) -> float:
@@ -147,60 +169,6 @@ def phase_deviation(gamma: NDArray[np.float32], looks: float) -> NDArray[np.floa
     """
     value = np.clip(gamma.astype(np.float64), 1e-3, 1 - 1e-9)
     return np.asarray(np.sqrt(1 - value**2) / (value * np.sqrt(2 * looks)), dtype=np.float64)
-
-
-# --- spectral diversity -----------------------------------------------------------------------------------------
-
-
-class Overlap(NamedTuple):
-    """Pixels that two neighbouring bursts share.
-
-    Attributes
-    ----------
-    phase : (n,) float64
-        Phase of the upper times the conjugate of the lower burst's interferogram, rad.
-    separation_hz : (n,) float64
-        Doppler of the upper minus Doppler of the lower burst.
-    weight : (n,) float64
-        Coherence of both, squared.
-    """
-
-    phase: NDArray[np.float64]
-    separation_hz: NDArray[np.float64]
-    weight: NDArray[np.float64]
-
-
-class TimingBias(NamedTuple):
-    """Azimuth timing of the secondary against the reference, seconds, and how sure it is."""
-
-    seconds: float
-    deviation_s: float
-    pixels: int
-
-
-def spectral_diversity(overlaps: list[Overlap]) -> TimingBias | None:
-    """Azimuth misregistration from the double differences in burst overlaps.
-
-    Δt = Δφ / (2π Δf_DC), by weighted least squares after removing the mean double difference
-    (Prats-Iraola et al., 2012, IEEE TGRS 50, "TOPS interferometry with TerraSAR-X").
-
-    Returns
-    -------
-    TimingBias or None
-        None where no overlap has signal.
-    """
-    if not overlaps or sum(len(o.phase) for o in overlaps) == 0:
-        return None
-    phase, separation, weight = (np.concatenate(column) for column in zip(*overlaps, strict=True))
-    frequency = 2 * np.pi * separation
-    shift = float(np.angle((weight * np.exp(1j * phase)).sum()) / np.average(frequency, weights=weight))
-    for _ in range(3):
-        residual = np.angle(np.exp(1j * (phase - frequency * shift)))
-        information = (weight * frequency**2).sum()
-        shift += float((weight * frequency * residual).sum() / information)
-    residual = np.angle(np.exp(1j * (phase - frequency * shift)))
-    deviation = float(np.sqrt(((weight * frequency * residual) ** 2).sum()) / information)
-    return TimingBias(shift, deviation, len(phase))
 
 
 # --- mosaic -----------------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ import numpy as np
 from numba import njit, prange
 
 from topsar.kernels.geometry import zero_doppler_step
+from topsar.kernels.tile import NODE_STEP as NODE_STEP
+from topsar.kernels.tile import geocode_tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NODE_STEP = 32
-"""Fine pixels between ground nodes, both ways."""
 TAPS = 8
 """Length of the interpolator, both ways."""
 FRACTIONS = 1024
@@ -218,107 +218,7 @@ def _place(points, image, time, line, sample):  # type: ignore[no-untyped-def]
             sample[i, j] = (math.sqrt(dx * dx + dy * dy + dz * dz) - image.near_range_m) / image.range_spacing_m
 
 
-@njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz", "arcp"})
-def _interpolate(real, imag, line, sample, azimuth, range_):  # type: ignore[no-untyped-def]
-    """Eight by eight taps from (line, sample) on; the sum over lines stays in vectors."""
-    re = np.float32(0.0)
-    im = np.float32(0.0)
-    for k in range(8):
-        c = sample + k
-        column_re = (
-            azimuth[0] * real[line, c]
-            + azimuth[1] * real[line + 1, c]
-            + azimuth[2] * real[line + 2, c]
-            + azimuth[3] * real[line + 3, c]
-            + azimuth[4] * real[line + 4, c]
-            + azimuth[5] * real[line + 5, c]
-            + azimuth[6] * real[line + 6, c]
-            + azimuth[7] * real[line + 7, c]
-        )
-        column_im = (
-            azimuth[0] * imag[line, c]
-            + azimuth[1] * imag[line + 1, c]
-            + azimuth[2] * imag[line + 2, c]
-            + azimuth[3] * imag[line + 3, c]
-            + azimuth[4] * imag[line + 4, c]
-            + azimuth[5] * imag[line + 5, c]
-            + azimuth[6] * imag[line + 6, c]
-            + azimuth[7] * imag[line + 7, c]
-        )
-        re += range_[k] * column_re
-        im += range_[k] * column_im
-    return re, im
-
-
-@njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz", "arcp"})
-def _cos_sin(cycles):  # type: ignore[no-untyped-def]
-    """Cosine and sine of 2π·cycles to 4e-7: Taylor series around the nearest quarter, free of calls."""
-    quarter = math.floor(4.0 * cycles + 0.5)
-    x = np.float32(2.0 * math.pi * (cycles - 0.25 * quarter))
-    y = x * x
-    one = np.float32(1.0)
-    c = one + y * (
-        np.float32(-1 / 2) + y * (np.float32(1 / 24) + y * (np.float32(-1 / 720) + y * np.float32(1 / 40320)))
-    )
-    s = x * (one + y * (np.float32(-1 / 6) + y * (np.float32(1 / 120) + y * np.float32(-1 / 5040))))
-    if quarter & 1:
-        c, s = -s, c
-    if quarter & 2:
-        c, s = -c, -s
-    return c, s
-
-
-@njit(cache=True, nogil=True, inline="always", fastmath={"reassoc", "contract", "nsz", "arcp"})
-def _signal(image, time_s, range_m):  # type: ignore[no-untyped-def]
-    """Signal at a zero-Doppler time and range: interpolated, ramped again, and flattened by exp(+j4πR/λ)."""
-    line = (time_s - image.first_time_s) / image.line_interval_s
-    sample = (range_m - image.near_range_m) / image.range_spacing_m
-    i = math.floor(line)
-    j = math.floor(sample)
-    first = i - 3 - image.line
-    left = j - 3 - image.sample
-    if first < 0 or left < 0 or first + 8 > image.real.shape[0] or left + 8 > image.real.shape[1]:
-        return np.complex64(0.0)
-    v = sample - j
-    azimuth = image.azimuth_table[int((line - i) * 1024.0 + 0.5)]
-    range_ = image.range_table[int(v * 1024.0 + 0.5)]
-    re, im = _interpolate(image.real, image.imag, first, left, azimuth, range_)
-    eta_ref = image.eta_ref[j] + v * (image.eta_ref[j + 1] - image.eta_ref[j])
-    k_t = image.k_t[j] + v * (image.k_t[j + 1] - image.k_t[j])
-    f_dc = image.f_dc[j] + v * (image.f_dc[j + 1] - image.f_dc[j])
-    eta = (line - image.mid_line) * image.line_interval_s - eta_ref
-    cycles = eta * (0.5 * k_t * eta + f_dc) + 2.0 * range_m / image.wavelength_m
-    c, s = _cos_sin(cycles)
-    return np.complex64(complex(re * c - im * s, re * s + im * c))
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
-def _geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
-    first = np.empty(9)
-    slope = np.empty(9)
-    for row in range(out.shape[0]):
-        u = row / NODE_STEP
-        for k in range(9):
-            first[k] = corners[0, 0, k] + u * (corners[1, 0, k] - corners[0, 0, k])
-            last = corners[0, 1, k] + u * (corners[1, 1, k] - corners[0, 1, k])
-            slope[k] = (last - first[k]) / NODE_STEP
-        for w in range(out.shape[1]):
-            height = _cubic(dem, first[6] + w * slope[6], first[7] + w * slope[7])
-            if math.isnan(height):
-                continue
-            x = first[0] + w * slope[0] + height * (first[3] + w * slope[3])
-            y = first[1] + w * slope[1] + height * (first[4] + w * slope[4])
-            z = first[2] + w * slope[2] + height * (first[5] + w * slope[5])
-            t = first[8] + w * slope[8]
-            dt, dx, dy, dz, vx, vy, vz = zero_doppler_step(x, y, z, t, image.origin_s, image.scale_s, image.orbit)
-            # one step is enough: it is below a millisecond, and half its square times 8 m/s² is micrometres
-            dx += dt * vx
-            dy += dt * vy
-            dz += dt * vz
-            out[row, w] = _signal(image, t + dt, math.sqrt(dx * dx + dy * dy + dz * dz))
-
-
-@njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
+@njit(cache=True, nogil=True, parallel=True)
 def geocode(nodes, active, dem, image, out):  # type: ignore[no-untyped-def]
     """Fill rows of a geocoded, flattened burst.
 
@@ -339,4 +239,4 @@ def geocode(nodes, active, dem, image, out):  # type: ignore[no-untyped-def]
             if active[tile_row, tile]:
                 corners = nodes[tile_row : tile_row + 2, tile : tile + 2]
                 column = tile * NODE_STEP
-                _geocode_tile(corners, dem, image, out[row : row + NODE_STEP, column : column + NODE_STEP])
+                geocode_tile(corners, dem, image, out[row : row + NODE_STEP, column : column + NODE_STEP])

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TILE_PIXELS = 4_000_000
-"""SNAPHU unwraps in one tile up to this size."""
+TILE_PIXELS = 10_000_000
+"""SNAPHU unwraps in one tile up to this size, which takes it 1.1 GB; a full frame at 80 m has some 8 million."""
 _TILE_OVERLAP = 200
 
 
@@ -90,6 +90,8 @@ def _snaphu(
         ntiles=grid,
         tile_overlap=0 if grid == (1, 1) else _TILE_OVERLAP,
         nproc=min(threads, grid[0] * grid[1]),
+        init="mst",  # SNAPHU's own default: twenty times faster than minimum cost flow, and optimised afterwards
+        single_tile_reoptimize=False,  # it would hold the whole grid as one tile, and take its time
         scratchdir=scratch,
     )
     return np.asarray(unwrapped), np.asarray(components)

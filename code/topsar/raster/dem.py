@@ -83,6 +83,33 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = T
         there; if it contradicts its declared datum; or if the geoid grid that the datum needs is missing.
     """
     geoid_path = _geoid_path(dem)
+    field = _crop(dem, box, margin_deg, covering=covering)
+    if covering and not np.isfinite(field.heights_m).any():
+        message = f"the DEM {dem.path} holds nothing but voids in {_degrees(*_edges(box))}"
+        raise ProvisionError(message, hint="check its nodata value, or take another DEM")
+    if geoid_path is not None:
+        _add_undulation(field, geoid_path)
+    return field
+
+
+def open_levels(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
+    """Read what a DEM has around ``box`` (degrees), as heights above its own geoid: still water is level in them.
+
+    From heights above the ellipsoid the undulation of EGM96 is taken off.
+
+    Raises
+    ------
+    ProvisionError
+        If the DEM is missing, unreadable, rotated, without coordinate system, not in metres or elsewhere.
+    """
+    field = _crop(dem, box, margin_deg, covering=False)
+    if dem.datum is VerticalDatum.ELLIPSOID:
+        _add_undulation(field, EGM96, sign=-1)
+    return field
+
+
+def _crop(dem: Dem, box: BBox, margin_deg: float, *, covering: bool) -> HeightField:
+    """Heights as they stand in the file."""
     _refuse_contradiction(dem)
     with _opened(dem.path) as dataset:
         crs = _horizontal_crs(dataset, dem.path)
@@ -90,17 +117,11 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = T
         window, shift = _window_of(dataset, transform, crs, box, margin_deg, dem.path, covering=covering)
         factor = max(1, math.ceil(math.sqrt(window.rows * window.columns / MAX_POSTINGS)))
         heights = _read(dataset, window, factor)
-    field = HeightField(
+    return HeightField(
         heights_m=heights,
         crs=f"EPSG:{epsg}" if (epsg := crs.to_epsg()) else crs.to_wkt(),
         transform=_centre_transform(transform, window, factor, shift),
     )
-    if covering and not np.isfinite(heights).any():
-        message = f"the DEM {dem.path} holds nothing but voids in {_degrees(*_edges(box))}"
-        raise ProvisionError(message, hint="check its nodata value, or take another DEM")
-    if geoid_path is not None:
-        _add_undulation(field, geoid_path)
-    return field
 
 
 def require_cover(dem: Dem, box: BBox) -> None:
@@ -178,8 +199,8 @@ def _datum_of_isce_header(path: Path) -> VerticalDatum | None:
     return ISCE_REFERENCES.get(named.get("reference", "").upper())
 
 
-def _add_undulation(field: HeightField, geoid_path: Path) -> None:
-    """Add the geoid's undulation to the heights in place, strip by strip."""
+def _add_undulation(field: HeightField, geoid_path: Path, sign: int = 1) -> None:
+    """Add the geoid's undulation to the heights in place, or take it off, strip by strip."""
     rows, columns = field.shape
     a, _, c, _, e, f = field.transform
     crs = CRS.from_user_input(field.crs)
@@ -192,7 +213,7 @@ def _add_undulation(field: HeightField, geoid_path: Path) -> None:
     for start in range(0, rows, STRIP_ROWS):
         strip = field.heights_m[start : start + STRIP_ROWS]
         y = (f + e * np.arange(start, start + strip.shape[0]))[:, np.newaxis]
-        strip += geoid.at(*(to_degrees.transform(x + 0 * y, y + 0 * x) if projected else (x, y)))
+        strip += sign * geoid.at(*(to_degrees.transform(x + 0 * y, y + 0 * x) if projected else (x, y)))
 
 
 # --- window -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +89,76 @@ def write_geotiff(
             raise write_failed(path, exc) from exc
 
 
+@contextmanager
+def open_geotiff(
+    path: Path,
+    grid: GeoGrid,
+    dtype: str,
+    *,
+    nodata: float,
+    tile_rows: int,
+    unit: str = "",
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Any]:
+    """Open one band to be written in windows (deflate, without overviews); it appears under its name when it is whole.
+
+    What is never written takes no room and is read as ``nodata``. What an earlier, killed process left is removed.
+
+    Parameters
+    ----------
+    grid : GeoGrid
+        Where the pixels lie.
+    dtype : str
+        Of integer, real or complex numbers.
+    nodata : float
+        The value of holes, NaN included.
+    tile_rows : int
+        Height of a tile, a multiple of 16. Windows should be whole rows of tiles.
+    unit, description : str
+        Of the band.
+    tags : mapping
+        Metadata of the file.
+
+    Yields
+    ------
+    rasterio.io.DatasetWriter
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written; nothing is left behind.
+    """
+    profile = {
+        "driver": "GTiff",
+        "height": grid.rows,
+        "width": grid.columns,
+        "count": 1,
+        "dtype": dtype,
+        "crs": grid.crs,
+        "transform": Affine(*grid.transform),
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": tile_rows,
+        "compress": "DEFLATE",
+        "zlevel": 1,
+        "sparse_ok": True,
+        "bigtiff": "IF_SAFER",
+    }
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        left.unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        try:
+            with rasterio.open(part, "w", **profile) as dataset:
+                dataset.units = (unit,)
+                dataset.descriptions = (description,)
+                dataset.update_tags(**dict(tags or {}))
+                yield dataset
+        except GDAL_ERRORS as exc:
+            raise write_failed(path, exc) from exc
+
+
 def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
     """Read band 1 of a north-up raster: values (rows, columns), its grid, and the tags of the file.
 
@@ -101,6 +172,31 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
             grid = _grid_of(dataset, path)
             values: NDArray[Any] = dataset.read(1)
             return values, grid, dict(dataset.tags())
+    except GDAL_ERRORS as exc:
+        message = f"cannot read {path}: {exc}"
+        raise ProductError(message, hint="remove it and run again: it will be made anew") from exc
+
+
+def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
+    """Read band 1 of a raster, or of one with more pixels the first overview that has no more than ``most_pixels``.
+
+    Returns
+    -------
+    (rows, columns) ndarray
+        A half, a quarter, an eighth ... of the raster's in each direction.
+
+    Raises
+    ------
+    ProductError
+        If it cannot be read.
+    """
+    try:
+        with rasterio.open(path) as dataset:
+            step = 1
+            while (shape := (-(-dataset.height // step), -(-dataset.width // step)))[0] * shape[1] > most_pixels:
+                step *= 2
+            values: NDArray[Any] = dataset.read(1, out_shape=shape)
+            return values
     except GDAL_ERRORS as exc:
         message = f"cannot read {path}: {exc}"
         raise ProductError(message, hint="remove it and run again: it will be made anew") from exc

@@ -15,7 +15,6 @@ from topsar.kernels.interferogram import phase_deviation
 from topsar.raster import pixel_centres, read_geotiff
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,16 +45,6 @@ class Comparison:
     seam_rad: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closure:
-    """Phase of ab · bc · conj(ac) where all three pairs are coherent, radians."""
-
-    pairs: tuple[str, str, str]
-    mean_rad: float
-    deviation_rad: float
-    expected_rad: float
-
-
 def compare_pair(products: Path, truth: Path) -> Comparison:
     """Compare a pair's ``products`` folder with a simulated data set's ``truth`` folder."""
     facts: dict[str, Any] = json.loads((products / "facts.json").read_text())
@@ -80,42 +69,6 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
         expected_rad=_rms(phase_deviation(coherence[seen], facts["independent_looks"])),
         tilt_rad=_tilt(difference, seen),
         seam_rad=_worst_seam(difference, seen, burst),
-    )
-
-
-def compare_closure(folders: Sequence[Path]) -> list[Closure]:
-    """Close every triangle among the pairs whose ``products`` folders are given."""
-    pairs = {}
-    for folder in folders:
-        facts = json.loads((folder / "facts.json").read_text())
-        pairs[facts["reference_date"], facts["secondary_date"]] = folder
-    dates = sorted({date for pair in pairs for date in pair})
-    return [
-        loop
-        for a, b, c in combinations(dates, 3)
-        if {(a, b), (b, c), (a, c)} <= pairs.keys()
-        and (loop := _close(pairs[a, b], pairs[b, c], pairs[a, c])) is not None
-    ]
-
-
-def _close(first: Path, second: Path, long: Path) -> Closure | None:
-    names, phases, variances, seen = [], [], [], None
-    for folder in (first, second, long):
-        facts = json.loads((folder / "facts.json").read_text())
-        names.append(facts["pair"])
-        phases.append(read_geotiff(folder / "wrapped_phase.tif")[0].astype(np.float64))
-        coherence = read_geotiff(folder / "coherence.tif")[0]
-        variances.append(phase_deviation(coherence, facts["independent_looks"]) ** 2)
-        seen = (coherence > COHERENT) & (True if seen is None else seen)
-    if seen is None or not seen.any():
-        return None
-    loop = np.exp(1j * (phases[0] + phases[1] - phases[2]))[seen]
-    mean = float(np.angle(loop.mean()))
-    return Closure(
-        pairs=(names[0], names[1], names[2]),
-        mean_rad=mean,
-        deviation_rad=float(np.angle(loop * np.exp(-1j * mean)).std()),
-        expected_rad=float(np.sqrt(np.sum(variances, axis=0)[seen].mean())),
     )
 
 

@@ -88,7 +88,10 @@ def find_delay(task: DelayTask, folder: Path) -> None:
             "why": why,
         }
     against = f"{task.reference_orbit.start:%Y-%m-%d}"
-    write_json(folder / _FILE, {"scene": task.orbit.scenes[0].name, "against": against, **found})
+    write_json(
+        folder / _FILE,
+        {"scene": task.orbit.scenes[0].name, "date": f"{task.orbit.start:%Y-%m-%d}", "against": against, **found},
+    )
 
 
 def read_delay(folder: Path) -> dict[str, Any]:

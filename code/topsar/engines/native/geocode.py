@@ -9,33 +9,35 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from topsar.engines.ground import dem_under, ground_nodes
 from topsar.engines.orbits import burst_arc
 from topsar.kernels.geometry import OrbitArc
+from topsar.kernels.half import narrow
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, Window
 from topsar.raster import HeightField, atomic_path
-from topsar.sentinel1 import check_archived, iter_samples
+from topsar.sentinel1 import check_archived, iter_samples, open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from rasterio.io import DatasetReader
 
     from topsar.engines.native.tasks import BurstWindow, GeocodeTask
     from topsar.model import GeoGrid
 
 log = logging.getLogger(__name__)
+T = TypeVar("T", bound=np.generic)
 
 BLOCK_ROWS = 16 * NODE_STEP
 """Fine rows geocoded at once."""
-HALF_MAX = float(np.finfo(np.float16).max)
 READ_LINES = 256
 """Burst lines read and deramped at once."""
 LINE_MARGIN, SAMPLE_MARGIN = 64, 512
@@ -43,26 +45,52 @@ LINE_MARGIN, SAMPLE_MARGIN = 64, 512
 _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at worst
 
 
+class Memory:
+    """Large arrays that all bursts of a swath use in turn: memory is dear when it is touched for the first time."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, int], dtype: type[T]) -> NDArray[T]:
+        """An array of that name with whatever it held before."""
+        size = shape[0] * shape[1]
+        if name not in self._held or self._held[name].size < size:
+            self._held.pop(name, None)
+            self._held[name] = np.empty(size, dtype)
+        return self._held[name][:size].reshape(shape)
+
+
 def geocode_swath(task: GeocodeTask, folder: Path, delay_px: float = 0.0) -> None:
     """Geocode all bursts of a task, whose samples lie ``delay_px`` later than annotated, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     first = task.windows[0].burst
     orbit = task.orbit.load(first.swath, first.polarisation)
-    for burst in {window.burst.measurement: window.burst for window in task.windows}.values():
-        check_archived(burst)
+    memory = Memory()
+    images: dict[str, list[BurstWindow]] = {}
     for window in task.windows:
-        fine = window.grid.refined(task.looks)
-        field = dem_under(task.dem, window.grid)
-        log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
-        with atomic_path(folder / window.filename) as path:
-            geocode_burst(window, fine, field, orbit, path, delay_px)
+        images.setdefault(window.burst.measurement, []).append(window)
+    for windows in images.values():
+        check_archived(windows[0].burst)
+        with open_image(windows[0].burst) as image:
+            for window in sorted(windows, key=lambda one: one.burst.first_line):
+                fine = window.grid.refined(task.looks)
+                field = dem_under(task.dem, window.grid)
+                log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
+                with atomic_path(folder / window.filename) as path:
+                    geocode_burst(window.burst, image, fine, field, orbit, path, memory, delay_px)
 
 
 def geocode_burst(
-    window: BurstWindow, fine: GeoGrid, field: HeightField, orbit: Orbit, path: Path, delay_px: float = 0.0
+    burst: Burst,
+    image: DatasetReader,
+    fine: GeoGrid,
+    field: HeightField,
+    orbit: Orbit,
+    path: Path,
+    memory: Memory,
+    delay_px: float = 0.0,
 ) -> None:
-    """Geocode one burst onto ``fine`` and write it to ``path``."""
-    burst = window.burst
+    """Geocode one burst of an open image onto ``fine`` and write it to ``path``."""
     arc = burst_arc(burst, orbit)
     terms = deramp_terms(burst, arc)
     aligned, offset = align_to_nodes(fine)
@@ -71,9 +99,8 @@ def geocode_burst(
     with path.open("wb") as file:
         plane = _SparsePlane(file, fine.shape)
         if seen is not None:
-            real, imag = load_deramped(burst, terms, seen)
-            image = radar_image(delayed(burst, delay_px), arc, terms, seen, real, imag)
-            _fill(plane, offset, nodes, field, image)
+            planes = load_deramped(burst, terms, seen, image, memory)
+            _fill(plane, offset, nodes, field, radar_image(delayed(burst, delay_px), arc, terms, seen, *planes), memory)
 
 
 def delayed(burst: Burst, delay_px: float) -> Burst:
@@ -136,20 +163,26 @@ def _seen_window(
     return looked_at.intersection(burst.valid)
 
 
-def load_deramped(burst: Burst, terms: DerampTerms, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read and deramp a window of a burst, a few lines at a time.
+def load_deramped(
+    burst: Burst,
+    terms: DerampTerms,
+    window: Window,
+    image: DatasetReader | None = None,
+    memory: Memory | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read and deramp a window of a burst, a few lines at a time, from its image if that is open already.
 
     Returns
     -------
     real, imag : (window.rows, window.columns) float32
     """
-    real = np.empty((window.rows, window.columns), np.float32)
-    imag = np.empty_like(real)
+    memory = memory or Memory()
+    real, imag = (memory.array(part, (window.rows, window.columns), np.float32) for part in ("real", "imag"))
     columns = slice(window.column, window.column_stop)
     k_t, f_dc, eta_ref = terms.k_t[columns], terms.f_dc[columns], terms.eta_ref[columns]
     eta = (np.arange(window.row, window.row_stop) - burst.grid.lines / 2) * burst.grid.line_interval_s
     start = 0
-    for samples in iter_samples(burst, window, READ_LINES):
+    for samples in iter_samples(burst, window, READ_LINES, image):
         lines = slice(start, start + len(samples))
         deramp(samples, eta[lines], k_t, f_dc, eta_ref, real[lines], imag[lines])
         start = lines.stop
@@ -185,13 +218,14 @@ class _SparsePlane:
         self._file, self._start = file, file.tell()
         file.truncate(self._start + self._offset(shape[0], 0))
 
-    def write(self, row: int, column: int, values: NDArray[np.complex64]) -> None:
-        """Write a block whose first pixel is (``row``, ``column``)."""
-        parts = np.ascontiguousarray(values).view(np.float32)
-        halves = np.clip(parts, -HALF_MAX, HALF_MAX, out=parts).astype("<f2")  # saturated targets overshoot
-        for number, line in enumerate(halves, start=row):
-            self._file.seek(self._start + self._offset(number, column))
-            self._file.write(line.data)
+    def write(self, row: int, column: int, values: NDArray[np.complex64], memory: Memory) -> None:
+        """Write what is not zero of a block whose first pixel is (``row``, ``column``)."""
+        parts = values.view(np.float32)
+        halves = memory.array("halves", parts.shape, np.float16)
+        for number, (start, stop) in enumerate(narrow(parts, halves)):
+            first = int(start) // 2 * 2
+            self._file.seek(self._start + self._offset(row + number, column) + 2 * first)
+            self._file.write(halves[number, first:stop].data)
 
     def _offset(self, row: int, column: int) -> int:
         return (row * self.shape[1] + column) * 4
@@ -203,6 +237,7 @@ def _fill(
     nodes: NDArray[np.float64],
     field: HeightField,
     image: RadarImage,
+    memory: Memory,
 ) -> None:
     """Geocode block by block; only columns with signal are written."""
     placed = place_nodes(nodes, field.heights_m, image)
@@ -215,7 +250,8 @@ def _fill(
             continue
         left, right = busy[0], busy[-1] + 1
         start, stop = left * NODE_STEP, min(right * NODE_STEP, columns)
-        block = np.zeros((bottom - top, stop - start), np.complex64)
+        block = memory.array("block", (bottom - top, stop - start), np.complex64)
+        block.fill(0)
         geocode(
             np.ascontiguousarray(placed.nodes[first : last + 1, left : right + 1]),
             np.ascontiguousarray(placed.active[first:last, left:right]),
@@ -224,4 +260,4 @@ def _fill(
             block,
         )
         inside = block[max(offset[0] - top, 0) :, max(offset[1] - start, 0) :]
-        out.write(max(top - offset[0], 0), max(start - offset[1], 0), inside)
+        out.write(max(top - offset[0], 0), max(start - offset[1], 0), inside, memory)

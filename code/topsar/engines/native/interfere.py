@@ -12,10 +12,10 @@ from topsar.engines.ground import dem_under, ground_points, pixel_sides
 from topsar.engines.native.delay import read_delay
 from topsar.engines.native.registration import measure, remove_bias
 from topsar.engines.orbits import burst_arc
-from topsar.engines.passes import burst_margin, describe_geometry, pass_arc
+from topsar.engines.passes import burst_margin, describe_geometry, pass_arc, view
 from topsar.engines.water import find_water
 from topsar.errors import SceneError
-from topsar.kernels.geometry import geo2rdr, line_of_sight, off_nadir
+from topsar.kernels.geometry import geo2rdr
 from topsar.kernels.interferogram import (
     LookSums,
     Mosaic,
@@ -25,7 +25,6 @@ from topsar.kernels.interferogram import (
     cross_multiply,
 )
 from topsar.kernels.tops import deramp_terms
-from topsar.kernels.visibility import layover_shadow
 from topsar.model import Window
 from topsar.raster import save_array, write_json
 
@@ -84,7 +83,7 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
     reference = pass_arc(scenery.reference, [pair.reference.burst for pair in task.bursts])
     facts = _facts(task, scenery, reference, gamma, runs)
     facts["bursts"] = [bursts[index].label for index in used]
-    los, folded = _view(scenery, reference)
+    los, folded = view(scenery.points, scenery.height, reference)
     sums = mosaic.sums
     power = sums.power_reference + sums.power_secondary
     amplitude = np.sqrt(np.divide(power, 2 * sums.filled, out=np.zeros_like(power), where=sums.filled > 0))
@@ -172,7 +171,7 @@ def _look_sums(pair: BurstPair, looks: Looks, grid: GeoGrid, where: Window, runs
             file[
                 (origin.row + top) * looks.north : (origin.row + top + rows) * looks.north,
                 origin.column * looks.east : (origin.column + where.columns) * looks.east,
-            ].astype(np.float32)
+            ]
             for file, origin in zip(files, origins, strict=True)
         ]
         cross_multiply(blocks[0], blocks[1], looks, sums.cut((slice(top, top + rows), slice(None))))
@@ -180,19 +179,6 @@ def _look_sums(pair: BurstPair, looks: Looks, grid: GeoGrid, where: Window, runs
 
 
 # --- what is said about the pair --------------------------------------------------------------------------------
-
-
-def _view(scenery: Scenery, arc: OrbitArc) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """East, north, up components of the unit vector to the satellite, (3, rows, columns); and layover and shadow."""
-    shape = scenery.grid.shape
-    los = np.empty((3, *shape), np.float32)
-    time, range_m, angle = np.empty(shape), np.empty(shape), np.empty(shape)
-    for row, points in enumerate(scenery.points):
-        time[row], range_m[row] = geo2rdr(points, arc)
-        satellite = arc.position(time[row])
-        los[:, row] = line_of_sight(points, satellite).T
-        angle[row] = off_nadir(points, satellite)
-    return los, layover_shadow(time, range_m, angle, scenery.height)
 
 
 def _facts(

@@ -18,13 +18,17 @@ from topsar.engines.native.delay import PIXELS, STRIP_LINES
 from topsar.engines.native.geocode import BLOCK_ROWS
 from topsar.engines.native.interfere import BLOCK_ROWS as MULTIPLIED_ROWS
 from topsar.engines.native.network import find_delays, find_networks
+from topsar.engines.native.slc import tile_rows
+from topsar.engines.native.stack import find_stacks
 from topsar.engines.native.tasks import (
     BurstPair,
     BurstWindow,
     DelayTask,
+    DispersionTask,
     GeocodeTask,
     NetworkTask,
     PairTask,
+    SlcTask,
     dump_task,
 )
 from topsar.engines.orbits import OrbitChoice
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from topsar.engines.costs import Cost
-    from topsar.model import Burst, Dem, Pair, Scene
+    from topsar.model import Burst, Pair, Scene
     from topsar.settings import Options
 
 VERSION = "2"
@@ -47,6 +51,8 @@ _KEY = f"native {VERSION}"
 _GEOCODE_BYTES = 20
 """Per fine pixel of a block: the complex block, its contiguous copy, and halves."""
 _DEM_BYTES = 4
+_CHOICE_BYTES, _SLC_BYTES, _DISPERSION_BYTES = 100, 24, 40
+"""Per output pixel where bursts are chosen; per fine pixel of a strip."""
 
 
 def plan(inputs: Inputs, options: Options) -> Plan:
@@ -109,6 +115,12 @@ def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple
         )
         tasks[task.facts.pair] = dump_task(task)
         jobs[task.facts.pair] = _pair_job(task, density)
+    if options.slc_stack:
+        slcs, dispersions = find_stacks(laid, geocodings, _geocode_id)
+        tasks |= {name: dump_task(task) for name, task in slcs.items()}
+        tasks |= {name: dump_task(task) for name, task in dispersions.items()}
+        jobs |= {name: _slc_job(name, task, density) for name, task in slcs.items()}
+        jobs |= {name: _dispersion_job(name, task) for name, task in dispersions.items()}
     tasks |= {name: dump_task(network) for name, network in networks.items()}
     jobs |= {name: _network_job(name, network) for name, network in networks.items()}
     return tuple(jobs.values()), tasks
@@ -251,6 +263,47 @@ def _delay_job(task: DelayTask, density: float) -> Job:
     return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} range delay", steps=(step,))
 
 
+def _slc_job(name: str, task: SlcTask, density: float) -> Job:
+    fine = task.grid.refined(task.looks)
+    pixels = fine.rows * fine.columns
+    held = task.grid.rows * task.grid.columns * _CHOICE_BYTES + _dem_crop(task.grid, density)
+    step = Step(
+        name="slc",
+        argv=step_argv("slc"),
+        signature=_signature(task, *{one.seam_orbit.path for one in task.bursts}),
+        reads=tuple(sorted({one.file.rpartition("/")[0] for one in task.bursts})),
+        writes=(Artifact(path=task.file),),
+        needs=costs.SLC.needs(pixels, extra_memory=held + tile_rows(task.looks) * fine.columns * _SLC_BYTES),
+        seconds=costs.SLC.seconds(pixels),
+        kind=f"{_KEY} slc",
+        size=pixels,
+        timeout_s=costs.SLC.timeout_s(pixels),
+    )
+    return Job(id=name, title=f"{task.date[:4]}-{task.date[4:6]}-{task.date[6:]} SLC of {task.stack}", steps=(step,))
+
+
+def _dispersion_job(name: str, task: DispersionTask) -> Job:
+    fine = task.grid.refined(task.looks)
+    pixels = fine.rows * fine.columns
+    read, strip = pixels * len(task.files), tile_rows(task.looks) * fine.columns
+    step = Step(
+        name="dispersion",
+        argv=step_argv("dispersion"),
+        signature=f"{_KEY} dispersion",
+        reads=task.files,
+        writes=(Artifact(path=task.file),),
+        needs=replace(
+            costs.DISPERSION.needs(read, extra_memory=strip * (_DISPERSION_BYTES + 4 * len(task.files))),
+            disk_bytes=4 * pixels,
+        ),
+        seconds=costs.DISPERSION.seconds(read),
+        kind=f"{_KEY} dispersion",
+        size=read,
+        timeout_s=costs.DISPERSION.timeout_s(read),
+    )
+    return Job(id=name, title=f"amplitude dispersion of {task.stack}", steps=(step,))
+
+
 def _network_job(name: str, task: NetworkTask) -> Job:
     pairs = len(task.pairs)
     step = Step(
@@ -293,6 +346,6 @@ def _inputs(windows: Iterable[BurstWindow]) -> list[Path]:
     return [Path(window.burst.measurement) for window in windows]
 
 
-def _signature(task: GeocodeTask | PairTask | DelayTask, *files: Path) -> str:
+def _signature(task: GeocodeTask | PairTask | DelayTask | SlcTask, *files: Path) -> str:
     """A task, and what identifies its inputs."""
     return sign(_KEY, json.loads(dump_task(task)), (*files, *task.dem.files))

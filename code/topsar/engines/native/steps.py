@@ -18,7 +18,16 @@ from topsar.engines.native.geocode import geocode_swath
 from topsar.engines.native.interfere import interfere
 from topsar.engines.native.plan import VERSION
 from topsar.engines.native.registration import corrected_cross, settle, settled, solve
-from topsar.engines.native.tasks import DelayTask, GeocodeTask, NetworkTask, PairTask, load_task
+from topsar.engines.native.slc import write_dispersion, write_slc
+from topsar.engines.native.tasks import (
+    DelayTask,
+    DispersionTask,
+    GeocodeTask,
+    NetworkTask,
+    PairTask,
+    SlcTask,
+    load_task,
+)
 from topsar.engines.water import warp_water
 from topsar.errors import StepFailed
 from topsar.kernels.filter import goldstein
@@ -46,6 +55,10 @@ def execute(folder: Path, step: str) -> None:
         find_delay(task, folder / "delay")
     elif isinstance(task, PairTask) and step == "interfere":
         interfere(task, folder.parent, folder / "interfere")
+    elif isinstance(task, SlcTask) and step == "slc":
+        write_slc(task, folder.parent)
+    elif isinstance(task, DispersionTask) and step == "dispersion":
+        write_dispersion(task, folder.parent)
     elif isinstance(task, NetworkTask) and step == "solve":
         solve(task, folder.parent, folder / "solve")
     elif isinstance(task, PairTask) and step == "filter":

@@ -13,6 +13,11 @@ from topsar.engines.orbits import OrbitChoice
 from topsar.errors import ProvisionError
 from topsar.model import Burst, Dem, GeoGrid, Looks
 
+STACKS = "slc_stack"
+"""Folder of the stacks, in the runs folder."""
+LEAST_DATES = 3
+"""Of two amplitudes deviation over mean is their ratio in other words; from three on it says how steady a pixel is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstWindow:
@@ -105,7 +110,55 @@ class DelayTask:
     dem: Dem
 
 
-Task = GeocodeTask | PairTask | NetworkTask | DelayTask
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackBurst:
+    """A geocoded burst of a stack, and the burst of the earliest date, whose edges decide where it is used."""
+
+    window: BurstWindow
+    file: str
+    seam: Burst
+    seam_orbit: OrbitChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlcTask:
+    """One date of a stack, to be written as one geocoded SLC."""
+
+    kind: Literal["slc"] = "slc"
+    stack: str
+    date: str
+    track: int
+    direction: str
+    scenes: tuple[str, ...]
+    grid: GeoGrid
+    looks: Looks
+    bursts: tuple[StackBurst, ...]
+    orbit: OrbitChoice
+    dem: Dem
+
+    @property
+    def file(self) -> str:
+        """Where it is written, relative to the runs folder."""
+        return f"{STACKS}/{self.stack}/{self.date}.tif"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispersionTask:
+    """The dates of a stack, whose amplitude dispersion is to be written; ``files`` are relative to the runs folder."""
+
+    kind: Literal["dispersion"] = "dispersion"
+    stack: str
+    files: tuple[str, ...]
+    grid: GeoGrid
+    looks: Looks
+
+    @property
+    def file(self) -> str:
+        """Where it is written, relative to the runs folder."""
+        return f"{STACKS}/{self.stack}/amplitude_dispersion.tif"
+
+
+Task = GeocodeTask | PairTask | NetworkTask | DelayTask | SlcTask | DispersionTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
 

@@ -32,6 +32,9 @@ GROUND_GREY = 0.93
 RELIEF = 0.28
 """How much light and shadow change the brightness of a draped colour."""
 
+MASK_INK = 0.75
+"""How much of a masked pixel is the colour of its mask; the rest is amplitude."""
+
 NAMED_COMPONENTS = 8
 UNRELIABLE = "grey where unwrapping is not reliable"
 CENTIMETRES = {"m": 100.0, "cm": 1.0, "mm": 0.1}
@@ -175,6 +178,31 @@ def _component_key(numbers: NDArray[np.int64]) -> Key:
     return Key(entries=tuple(entries), label="Component")
 
 
+def _masks(view: View) -> Picture | None:
+    """Layover, shadow and water over the amplitude; no picture where there is none of them."""
+    folded, water, amplitude = view.labels("layover_shadow"), view.labels("water"), view.mean("amplitude")
+    if folded is None or water is None or amplitude is None:
+        return None
+    bits = np.nan_to_num(folded).astype(np.int64)
+    index = np.where(bits > 0, bits + 1, np.nan_to_num(water)).astype(np.int64)
+    seen = np.isfinite(amplitude)
+    if not index[seen].any():
+        return None
+    decibel = 20 * np.log10(np.where(amplitude > 0, amplitude, np.nan))
+    low, high = _robust_range(decibel, share=1.0)
+    grey = matplotlib.colormaps["gray"](np.nan_to_num((decibel - low) / (high - low)))[..., :3]
+    colours = np.array([(0, 0, 0), *(to_rgb(colour) for colour, _ in palette.MASKS)], np.float32)
+    keep = np.where(index > 0, MASK_INK, 0.0)[..., np.newaxis]
+    shares = np.bincount(index[seen], minlength=len(colours)) / seen.sum()
+    entries = [
+        (colour, f"{name}  {share:.1%}")
+        for (colour, name), share in zip(palette.MASKS, shares[1:], strict=True)
+        if share
+    ]
+    rgba = _with_alpha(grey * (1 - keep) + colours[index] * keep, seen)
+    return rgba, Key(entries=tuple(entries), label="Mask"), "Layover, shadow, water", "Over the amplitude"
+
+
 _PAINTERS: dict[str, Callable[[View], Picture | None]] = {
     "wrapped_phase": _wrapped("wrapped_phase", "Wrapped phase"),
     "filtered_phase": _wrapped("filtered_phase", "Filtered phase"),
@@ -183,6 +211,7 @@ _PAINTERS: dict[str, Callable[[View], Picture | None]] = {
     "coherence": _coherence,
     "amplitude": _amplitude,
     "components": _components,
+    "masks": _masks,
 }
 
 

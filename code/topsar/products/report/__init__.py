@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from topsar.products.closure import Closures
 from topsar.products.report.entries import (
     AttemptEntry,
     FailureEntry,
@@ -45,6 +46,7 @@ def write_report(
     totals: Totals,
     failures: Sequence[FailureEntry] = (),
     timeline: Timeline | None = None,
+    closures: Closures | None = None,
 ) -> None:
     """Write the report of a batch.
 
@@ -64,6 +66,8 @@ def write_report(
         Jobs that are no pairs and failed.
     timeline : Timeline, optional
         The run, step by step.
+    closures : Closures, optional
+        How triangles of pairs close.
 
     Raises
     ------
@@ -79,5 +83,6 @@ def write_report(
         totals=totals,
         failures=failures,
         timeline=timeline,
+        closures=closures,
     )
     write_text(path, text)

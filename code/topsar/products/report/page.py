@@ -18,6 +18,8 @@ from PIL import Image
 
 from topsar import __version__
 from topsar.model import Status
+from topsar.products.closure import Closures
+from topsar.products.report.closures import closures_section
 from topsar.products.report.entries import FailureEntry, PairEntry, SettingEntry, StepEntry, Timeline, Totals
 from topsar.products.report.network import network_svg
 from topsar.products.report.style import CSS
@@ -40,6 +42,7 @@ def render(
     totals: Totals,
     failures: Sequence[FailureEntry],
     timeline: Timeline | None,
+    closures: Closures | None,
 ) -> str:
     """The page as text; ``folder`` is where it will lie."""
     many = len(pairs) >= MANY_PAIRS
@@ -49,8 +52,8 @@ def render(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{safe(title)}</title><style>{CSS}</style></head><body><main>"
         f"{_head(title, pairs, machine, totals)}{_failures(failures, pairs)}{_networks(pairs)}"
-        f"{_table(pairs, folder)}{timeline_section(timeline)}<h2>Pair by pair</h2>{sections}"
-        f"{_machine(machine)}{_settings(settings)}"
+        f"{_table(pairs, folder)}{closures_section(closures)}{timeline_section(timeline)}"
+        f"<h2>Pair by pair</h2>{sections}{_machine(machine)}{_settings(settings)}"
         f"<footer>Written by topsar {safe(__version__)}. Phase is reference times conjugate of secondary; "
         "displacement is along the line of sight, positive toward the satellite.</footer></main></body></html>\n"
     )

@@ -1,0 +1,126 @@
+"""Which dates stack: one task per date, whose geocoded bursts become one SLC, and one per stack of three dates or more.
+
+Where one burst gives way to the next is decided by the earliest date that has the burst, so that all dates are cut
+along the same seams: two bursts see the same ground at Dopplers that have nothing in common, and a pixel that comes
+from one on this date and from the other on that has no coherence. A later date changes nothing of this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topsar.engines.native.network import name_passes
+from topsar.engines.native.tasks import LEAST_DATES, STACKS, DispersionTask, SlcTask, StackBurst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from topsar.engines.grid import LaidPair
+    from topsar.engines.native.tasks import GeocodeTask
+    from topsar.model import Burst, Pair, Scene
+
+_Place = tuple[str, str, int, str]
+
+
+def find_stacks(
+    laid: Sequence[LaidPair], geocodings: Mapping[str, GeocodeTask], geocoding_of: Callable[[Pair, Burst], str]
+) -> tuple[dict[str, SlcTask], dict[str, DispersionTask]]:
+    """The SLC of every date, and the amplitude dispersion of every stack, by the names of their jobs.
+
+    Parameters
+    ----------
+    laid : sequence of LaidPair
+    geocodings : mapping
+        What is geocoded, by job.
+    geocoding_of : callable
+        The geocoding job of a pair's burst.
+    """
+    made_by = {_place(burst): geocoding_of(one.matched.pair, burst) for one in laid for burst in _bursts(one)}
+    seams = _earliest(laid)
+    windows = {_place(window.burst): window for task in geocodings.values() for window in task.windows}
+    slcs: dict[str, SlcTask] = {}
+    dispersions: dict[str, DispersionTask] = {}
+    for stack, pairs in _name_stacks(laid).items():
+        dates = {}
+        for date, places in _by_date(pairs).items():
+            bursts = tuple(
+                StackBurst(
+                    window=windows[place],
+                    file=f"{made_by[place]}/slc/{windows[place].filename}",
+                    seam=seams[place],
+                    seam_orbit=geocodings[made_by[_place(seams[place])]].orbit,
+                )
+                for place in places
+            )
+            dates[date] = _slc_task(stack, date, pairs, bursts, geocodings[made_by[places[0]]])
+        slcs |= {f"{STACKS}_{stack}_{date}": task for date, task in dates.items()}
+        if len(dates) >= LEAST_DATES:
+            files = tuple(task.file for task in dates.values())
+            name = f"{STACKS}_{stack}_dispersion"
+            dispersions[name] = DispersionTask(stack=stack, files=files, grid=pairs[0].grid, looks=pairs[0].looks)
+    return slcs, dispersions
+
+
+def _by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
+    """The bursts of each date, the day on which its pass began."""
+    passes = name_passes({scene.name: scene for one in pairs for scene in _scenes(one)}.values())
+    dates: dict[str, set[_Place]] = {}
+    for burst in (burst for one in pairs for burst in _bursts(one)):
+        dates.setdefault(passes[burst.scene][:8], set()).add(_place(burst))
+    return {date: sorted(places) for date, places in sorted(dates.items())}
+
+
+def _slc_task(
+    stack: str, date: str, pairs: Sequence[LaidPair], bursts: tuple[StackBurst, ...], geocoding: GeocodeTask
+) -> SlcTask:
+    return SlcTask(
+        stack=stack,
+        date=date,
+        track=pairs[0].matched.pair.track,
+        direction=pairs[0].matched.pair.reference[0].direction.value,
+        scenes=tuple(sorted({one.window.burst.scene for one in bursts})),
+        grid=pairs[0].grid,
+        looks=pairs[0].looks,
+        bursts=bursts,
+        orbit=geocoding.orbit,
+        dem=geocoding.dem,
+    )
+
+
+def _scenes(one: LaidPair) -> tuple[Scene, ...]:
+    return *one.matched.pair.reference, *one.matched.pair.secondary
+
+
+def _bursts(one: LaidPair) -> list[Burst]:
+    return [burst for both in one.matched.bursts for burst in (both.reference, both.secondary)]
+
+
+def _place(burst: Burst) -> _Place:
+    return burst.scene, burst.swath, burst.index, burst.polarisation
+
+
+def _name_stacks(laid: Iterable[LaidPair]) -> dict[str, list[LaidPair]]:
+    """Pairs on one grid: T131_VV, and T131_VV_2 where another grid of that track is listed later."""
+    names: dict[tuple[object, ...], str] = {}
+    stacks: dict[str, list[LaidPair]] = {}
+    for one in laid:
+        plain = f"T{one.matched.pair.track:03d}_{one.matched.polarisation}"
+        key = (plain, one.grid)
+        if key not in names:
+            taken = sum(name.startswith(plain) for name in names.values())
+            names[key] = f"{plain}_{taken + 1}" if taken else plain
+        stacks.setdefault(names[key], []).append(one)
+    return stacks
+
+
+def _earliest(laid: Iterable[LaidPair]) -> dict[_Place, Burst]:
+    """For each burst the earliest of those that it is matched with, directly or through others."""
+    found: dict[_Place, Burst] = {}
+    for one in laid:
+        for both in one.matched.bursts:
+            joined = [found.get(_place(burst), burst) for burst in (both.reference, both.secondary)]
+            first = min(joined, key=lambda burst: burst.grid.first_line_time)
+            others = {_place(burst) for burst in joined}
+            found.update({place: first for place, burst in found.items() if _place(burst) in others})
+            found.update({_place(burst): first for burst in (both.reference, both.secondary)})
+    return found

@@ -1,0 +1,105 @@
+"""Half precision: NumPy's ``float16`` in and out of Numba, which has none, and much faster than ``astype``.
+
+A half has a sign, five bits of exponent and ten of fraction. Kernels see its bits as integers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, prange, types
+from numba.extending import intrinsic, overload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HALF_MAX = float(np.finfo(np.float16).max)
+_FRACTION_SHIFT = 13  # a single's fraction has so many more bits
+_BIAS = 112  # a single's exponent counts from so much further below
+
+
+def _float_of(_context, _bits):  # type: ignore[no-untyped-def]
+    def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
+
+
+def _bits_of(_context, _value):  # type: ignore[no-untyped-def]
+    def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+_as_float: Any = intrinsic(_float_of)
+_as_bits: Any = intrinsic(_bits_of)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _widen(bits):  # type: ignore[no-untyped-def]
+    size = _as_float((bits & np.uint32(0x7FFF)) << np.uint32(_FRACTION_SHIFT)) * np.float32(2.0**_BIAS)
+    return _as_float(_as_bits(size) | ((bits & np.uint32(0x8000)) << np.uint32(16)))
+
+
+def signal(block, row, column):  # type: ignore[no-untyped-def]
+    """Inside a kernel, real and imaginary part of a pixel of a block as `of_pixels` gives it."""
+    raise NotImplementedError
+
+
+@overload(signal, inline="always")
+def _signal(block, row, column):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    if block.dtype == types.uint32:
+        return _of_halves
+    return lambda block, row, column: (block[row, column, 0], block[row, column, 1])
+
+
+def _of_halves(block, row, column):  # type: ignore[no-untyped-def]
+    both = block[row, column]
+    return _widen(both & np.uint32(0xFFFF)), _widen(both >> np.uint32(16))
+
+
+def of_pixels(parts: NDArray[np.floating]) -> NDArray[np.generic]:
+    """Real and imaginary parts (rows, columns, 2), float16 or float32, as `signal` reads them: two halves in one."""
+    return np.ascontiguousarray(parts.view("<u4")[..., 0] if parts.itemsize == 2 else parts)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _narrow(values, out, extents):  # type: ignore[no-untyped-def]
+    top = np.float32(HALF_MAX)
+    for row in prange(values.shape[0]):
+        for k in range(values.shape[1]):
+            value = min(max(values[row, k], -top), top)
+            sign = (_as_bits(value) >> np.uint32(16)) & np.uint32(0x8000)
+            size = _as_bits(abs(value) * np.float32(2.0**-_BIAS))
+            size += np.uint32(0xFFF) + ((size >> np.uint32(_FRACTION_SHIFT)) & np.uint32(1))  # to even
+            out[row, k] = np.uint16(sign | (size >> np.uint32(_FRACTION_SHIFT)))
+        start = 0
+        stop = values.shape[1]
+        while start < stop and out[row, start] == 0:
+            start += 1
+        while stop > start and out[row, stop - 1] == 0:
+            stop -= 1
+        extents[row, 0] = start
+        extents[row, 1] = stop
+
+
+def narrow(values: NDArray[np.float32], out: NDArray[np.float16]) -> NDArray[np.int64]:
+    """Round to half precision, to even; what is too large becomes the largest half.
+
+    Parameters
+    ----------
+    values : (rows, columns) float32
+    out : (rows, columns) float16
+        Filled.
+
+    Returns
+    -------
+    (rows, 2) int64
+        In each row the first column that is not zero, and the one after the last; equal where all are.
+    """
+    extents = np.empty((len(values), 2), np.int64)
+    _narrow(values, out.view(np.uint16), extents)
+    return extents

@@ -1,0 +1,175 @@
+"""Closure of triplets: the phase that is left when one goes around a triangle of dates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from topsar.kernels.interferogram import phase_deviation
+from topsar.raster import read_reduced
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+COHERENT = 0.5
+"""Pixels above this coherence in all three pairs are closed."""
+MOST_PIXELS = 1 << 18
+"""Of larger grids an overview is taken, of phase every so-many-th pixel: statistics do not need more."""
+MOST_TRIPLETS = 500
+"""Where there are more, those of the shortest span."""
+_PAIRS_IN_MEMORY = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """Phase of ab · bc · conj(ac), unfiltered, where all three pairs are coherent; radians.
+
+    Attributes
+    ----------
+    pairs, dates : tuple of str
+        Ids of ab, bc and ac; days a, b and c.
+    pixels : int
+        How many were closed; of large grids, of an overview.
+    mean_rad, rms_rad, deviation_rad : float
+        Of the wrapped closure; the deviation is that from the mean.
+    expected_rad : float
+        The deviation that the noise of three independent pairs would leave. Pairs that share dates share noise, which
+        cancels, so that less is usual.
+    jumps : float, optional
+        Share of the pixels inside components of all three pairs whose unwrapped phases close to another number of
+        cycles than most; None without unwrapped phases.
+    """
+
+    pairs: tuple[str, str, str]
+    dates: tuple[str, str, str]
+    pixels: int
+    mean_rad: float
+    rms_rad: float
+    deviation_rad: float
+    expected_rad: float
+    jumps: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closures:
+    """The triangles among the pairs of a batch, by date; ``total`` counts those that were passed over too."""
+
+    found: tuple[Closure, ...]
+    total: int
+
+
+class _Edge(NamedTuple):
+    """A pair as a side of triangles: its sign is -1 where the later date is the reference."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    sign: int
+
+
+def close_triplets(folders: Sequence[Path]) -> Closures:
+    """Close every triangle among the pairs whose ``products`` folders are given.
+
+    The pairs of a triangle share track, polarisation and grid; one whose facts do not tell dates and grid has no part.
+
+    Raises
+    ------
+    ProductError
+        If a layer cannot be read.
+    """
+    stacks: dict[str, dict[tuple[str, str], _Edge]] = {}
+    for folder in folders:
+        facts = json.loads((folder / "facts.json").read_text())
+        if not {"reference_date", "secondary_date", "grid"} <= facts.keys():
+            continue
+        first, second = facts["reference_date"], facts["secondary_date"]
+        edge = _Edge(folder, facts, 1 if first < second else -1)
+        stack = json.dumps([facts.get("track"), facts.get("polarisation"), facts["grid"]])
+        stacks.setdefault(stack, {})[min(first, second), max(first, second)] = edge
+    triangles = [triangle for edges in stacks.values() for triangle in _triangles(edges)]
+    chosen = sorted(sorted(triangles, key=_span_days)[:MOST_TRIPLETS], key=lambda triangle: triangle[0])
+    read = lru_cache(_PAIRS_IN_MEMORY)(_read)
+    closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
+    return Closures(found=tuple(one for one in closures if one), total=len(triangles))
+
+
+_Triangle = tuple[tuple[str, str, str], tuple[_Edge, _Edge, _Edge]]
+
+
+def _triangles(edges: Mapping[tuple[str, str], _Edge]) -> list[_Triangle]:
+    later: dict[str, list[str]] = {}
+    for first, second in sorted(edges):
+        later.setdefault(first, []).append(second)
+    return [
+        ((a, b, c), (edges[a, b], edges[b, c], edges[a, c]))
+        for a, after in later.items()
+        for b, c in combinations(after, 2)
+        if (b, c) in edges
+    ]
+
+
+def _span_days(triangle: _Triangle) -> int:
+    (a, _, c), _ = triangle
+    return int((np.datetime64(c) - np.datetime64(a)).astype(int))
+
+
+class _Layers(NamedTuple):
+    """What is closed: wrapped phase, coherence, and unwrapped phase, NaN outside components."""
+
+    phase: NDArray[np.float32]
+    coherence: NDArray[np.float32]
+    unwrapped: NDArray[np.float32] | None
+
+
+def _read(folder: Path) -> _Layers:
+    phase, coherence = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in ("wrapped_phase", "coherence"))
+    if not (folder / "unwrapped_phase.tif").is_file():
+        return _Layers(phase, coherence, None)
+    unwrapped, components = (
+        read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in ("unwrapped_phase", "components")
+    )
+    return _Layers(phase, coherence, np.where(components > 0, unwrapped, np.float32(np.nan)))
+
+
+def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layers: list[_Layers]) -> Closure | None:
+    seen = np.all([one.coherence > COHERENT for one in layers], axis=0)
+    if not seen.any():
+        return None
+    signs = [side.sign * turn for side, turn in zip(sides, (1, 1, -1), strict=True)]
+    loop = sum(sign * one.phase[seen].astype(np.float64) for sign, one in zip(signs, layers, strict=True))
+    phasor = np.exp(1j * np.asarray(loop))
+    mean = float(np.angle(phasor.mean()))
+    variance = sum(
+        phase_deviation(one.coherence[seen], side.facts["independent_looks"]) ** 2
+        for side, one in zip(sides, layers, strict=True)
+    )
+    return Closure(
+        pairs=(sides[0].facts["pair"], sides[1].facts["pair"], sides[2].facts["pair"]),
+        dates=dates,
+        pixels=int(seen.sum()),
+        mean_rad=mean,
+        rms_rad=float(np.sqrt((np.angle(phasor) ** 2).mean())),
+        deviation_rad=float(np.angle(phasor * np.exp(-1j * mean)).std()),
+        expected_rad=float(np.sqrt(np.mean(variance))),
+        jumps=_jumps(signs, [one.unwrapped for one in layers]),
+    )
+
+
+def _jumps(signs: Sequence[int], phases: Sequence[NDArray[np.float32] | None]) -> float | None:
+    """Share of pixels that close to another number of cycles than most."""
+    known = [phase for phase in phases if phase is not None]
+    if len(known) < len(signs):
+        return None
+    loop = np.sum([sign * phase.astype(np.float64) for sign, phase in zip(signs, known, strict=True)], axis=0)
+    cycles = np.round(loop[np.isfinite(loop)] / (2 * np.pi)).astype(np.int64)
+    if cycles.size == 0:
+        return None
+    _, counts = np.unique(cycles, return_counts=True)
+    return float(1 - counts.max() / cycles.size)
