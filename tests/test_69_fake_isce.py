@@ -22,7 +22,7 @@ import pytest
 from dry_data import dry_data
 from fake_isce import fake_truth
 from fake_isce.use import ISCE_HOME, OBSERVED, environment, read_record, topsapp, write_options
-from topsar.model import BBox, GeoGrid
+from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.isce_header import write_isce_heights
 from topsar.simulate import recipe
 
@@ -40,7 +40,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grid = GeoGrid.covering(
         BBox(west=28.3, south=36.86, east=28.6, north=37.33), crs="EPSG:4326", dx=POSTING, dy=POSTING
     )
-    write_isce_heights(np.full(grid.shape, 450.7, np.float32), grid, folder / "made.dem")
+    flat = Dem(path=folder / "made.dem", datum=VerticalDatum.ELLIPSOID)
+    write_isce_heights(np.full(grid.shape, 450.7, np.float32), grid, flat.path, flat)
     dates = "".join(
         f"""<component name="{date}">
               <property name="safe">['{scene}']</property>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -292,7 +292,8 @@ def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
             "engine": batch.engine.name,
             "jobs": sorted({writers[path] for step in job.steps for path in step.reads} | {job.id}),
             "options": settings.options.model_dump(mode="json"),
-            "artifacts": {artifact.path: artifact.lifetime for step in job.steps for artifact in step.writes},
+            "artifacts": _artifacts_of(runs / job.id / "run.json")
+            | {artifact.path: artifact.lifetime for step in job.steps for artifact in step.writes},
         }
         (runs / job.id).mkdir(parents=True, exist_ok=True)
         write_text(runs / job.id / "job.json", batch.plan.tasks[job.id])
@@ -303,9 +304,16 @@ def _known_artifacts(runs: Path) -> dict[str, Lifetime]:
     """What earlier runs wrote, as their ``run.json`` tell."""
     known: dict[str, Lifetime] = {}
     for file in sorted(runs.glob("*/run.json")):
-        with suppress(OSError, ValueError, AttributeError):
-            known |= {path: Lifetime(value) for path, value in json.loads(file.read_text())["artifacts"].items()}
+        known |= _artifacts_of(file)
     return known
+
+
+def _artifacts_of(file: Path) -> dict[str, Lifetime]:
+    """What a ``run.json`` names, of earlier runs with other settings too; nothing where there is none."""
+    try:
+        return {path: Lifetime(value) for path, value in json.loads(file.read_text())["artifacts"].items()}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
 
 
 def _budget(settings: Settings) -> Budget:

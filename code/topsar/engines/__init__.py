@@ -39,7 +39,7 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
     except SettingsError as exc:
         if name == "isce2" or isce_home or isce_python:
             raise
-        return engine_named("native"), exc.message.splitlines()[0].removesuffix(":")
+        return engine_named("native"), " ".join(part.strip() for part in exc.message.splitlines())
     why = f"ISCE2 {found.version} in {found.home}, by {found.python}"
     return Isce2Engine(found), why
 

@@ -58,12 +58,14 @@ class Matched:
 class MatchedPair:
     """A pair that can be run.
 
-    ``outlines`` are those of both dates of each burst; ``box`` lies around them, within the region of interest.
+    ``shared`` are all bursts that both dates have, ``bursts`` those that show ground of the region of interest;
+    ``outlines`` are those of both dates of each of the latter; ``box`` lies around them, within the region.
     """
 
     pair: Pair
     polarisation: str
     orbits: tuple[OrbitChoice, OrbitChoice]
+    shared: tuple[Matched, ...]
     bursts: tuple[Matched, ...]
     outlines: tuple[tuple[Outline, Outline], ...]
     box: BBox
@@ -113,6 +115,7 @@ class Survey:
             pair=pair,
             polarisation=polarisation,
             orbits=(self._choice(*pair.reference), self._choice(*pair.secondary)),
+            shared=shared,
             bursts=tuple(bursts),
             outlines=tuple(outlines),
             box=box,

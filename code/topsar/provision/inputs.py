@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError
 from topsar.model import BBox
-from topsar.provision.aux_cal import provide_aux_cal
+from topsar.provision.aux_cal import NEEDS_IT, provide_aux_cal
 from topsar.provision.dem import find_dem, is_global, provide_dem
 from topsar.provision.download import Fetcher
 from topsar.provision.earthdata import find_credentials
@@ -164,12 +164,14 @@ def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Ser
     pairs : sequence of Pair
     settings : Settings
     services : Services, optional
-        Where to ask; without it nothing is fetched.
+        Where to ask; without it nothing is fetched, nor unpacked.
     """
     scenes = {scene.name: scene for pair in pairs for scene in (*pair.reference, *pair.secondary)}
-    fetcher = make_fetcher(settings) if services else Fetcher(offline=True)
     folder = settings.data.resolve() / "aux_cal"
-    return provide_aux_cal(scenes.values(), folder, fetcher=fetcher, services=services or Services())
+    if services is None:
+        needed = any(scene.ipf == NEEDS_IT for scene in scenes.values())
+        return folder if needed and folder.is_dir() else None
+    return provide_aux_cal(scenes.values(), folder, fetcher=make_fetcher(settings), services=services)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ class _Axis:
         return self.first + self.step * self.count
 
 
-def write_isce_dem(dem: Dem, box: BBox, path: Path) -> Path:
+def write_isce_dem(dem: Dem, box: BBox, path: Path, margin_deg: float = 0.0) -> Path:
     """Write the part of a DEM around ``box`` in ISCE2's form: ``path`` (raw float32), ``.xml`` and ``.vrt`` beside it.
 
     Heights are above the WGS84 ellipsoid. ISCE2 knows no voids: sea gets the height of the geoid, other voids that of
@@ -63,6 +63,8 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path) -> Path:
     dem : Dem
     box : BBox
         Degrees; the DEM must cover it.
+    margin_deg : float
+        Heights around the box are written too, as far as the DEM reaches; not where it is warped.
     path : Path
         Customarily ``<name>.dem.wgs84``; files of these names are replaced. The ``.xml`` is there only when all is.
 
@@ -78,7 +80,7 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path) -> Path:
     ProductError
         If a file cannot be written.
     """
-    field = _north_up(_in_degrees(open_dem(dem, box), box, dem.path))
+    field = _north_up(_in_degrees(open_dem(dem, box, margin_deg), box, dem.path))
     a, _, c, _, e, f = field.transform
     rows, columns = field.shape
     x, y = _Axis(first=float(c), step=float(a), count=columns), _Axis(first=float(f), step=float(e), count=rows)
@@ -86,16 +88,18 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path) -> Path:
     return _write(field.heights_m, x, y, path)
 
 
-def write_isce_heights(heights_m: NDArray[np.float32], grid: GeoGrid, path: Path) -> Path:
-    """Write heights at the pixel centres of a grid in ISCE2's form, as `write_isce_dem` does.
+def write_isce_heights(heights_m: NDArray[np.float32], grid: GeoGrid, path: Path, dem: Dem) -> Path:
+    """Write heights of a DEM at the pixel centres of a grid in ISCE2's form, voids filled as `write_isce_dem` does.
 
     Parameters
     ----------
     heights_m : (rows, columns) float32
-        Above the WGS84 ellipsoid, without voids.
+        Above the WGS84 ellipsoid; voids are filled in place.
     grid : GeoGrid
         In degrees.
     path : Path
+    dem : Dem
+        What they are from.
 
     Returns
     -------
@@ -109,6 +113,7 @@ def write_isce_heights(heights_m: NDArray[np.float32], grid: GeoGrid, path: Path
     """
     x = _Axis(first=grid.west + grid.dx / 2, step=grid.dx, count=grid.columns)
     y = _Axis(first=grid.north - grid.dy / 2, step=-grid.dy, count=grid.rows)
+    _fill_voids(heights_m, x, y, dem)
     return _write(heights_m, x, y, path)
 
 

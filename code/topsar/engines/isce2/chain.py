@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from topsar.engines.isce2.config import geocode_list
+from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, geocode_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from topsar.engines.isce2.tasks import TopsAppTask
 
-TOPO_DEM, GEOCODE_DEM = "dem", "geocode_dem"
-"""Folders with the heights that topsApp is given."""
+TOPO_DEM, GEOCODE_DEM = (name.partition("/")[0] for name in (DEM_NAME, GEOCODE_DEM_NAME))
+FACTS = "ESD.json"
+"""What was found of misregistration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ def _geometry(swaths: list[str]) -> Iterable[Stage]:
     )
     yield Stage(name="dem", scratch=(TOPO_DEM,), options=("dem", "dem_box"))
     yield _one("startup")
-    inputs = ("facts", "reference_orbit", "secondary_orbit", "bursts", "roi", "aux_cal")
+    inputs = ("facts", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated")
     yield _one("preprocess", scratch=dates, options=inputs)
     yield _one("computeBaselines", reads=dates)
     yield _one("verifyDEM", reads=(TOPO_DEM,))
@@ -109,8 +110,8 @@ def _geometry(swaths: list[str]) -> Iterable[Stage]:
 def _coarse(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
     """What topsApp does with burst overlaps alone; without spectral diversity these steps only pass its state on."""
     if not task.diverse:
-        yield Stage(name="esd", first="subsetoverlaps", last="esd", options=("esd",))
-        yield _one("rangecoreg")
+        yield Stage(name="esd", first="subsetoverlaps", last="esd", kept=(FACTS,), options=("esd",))
+        yield _one("rangecoreg", reads=(FACTS,))
         return
     reference = (*_each("reference", swaths), *_each("reference", swaths, ".xml"))
     secondary = (*_each("secondary", swaths), *_each("secondary", swaths, ".xml"))
@@ -127,10 +128,11 @@ def _coarse(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
         first="prepesd",
         last="esd",
         scratch=("ESD",),
+        kept=(FACTS,),
         reads=("coarse_interferogram", "coarse_offsets", *reference, *secondary),
         options=("esd", "esd_full", "esd_coherence"),
     )
-    yield _one("rangecoreg", reads=("coarse_coreg", "reference/overlaps", *reference))
+    yield _one("rangecoreg", reads=(FACTS, "coarse_coreg", "reference/overlaps", *reference))
 
 
 def _fine(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:

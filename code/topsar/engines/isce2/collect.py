@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,25 @@ from scipy.ndimage import map_coordinates
 
 from topsar.engines.facts import describe
 from topsar.engines.ground import dem_under, ground_points, to_lonlat
+from topsar.engines.isce2.chain import FACTS
 from topsar.engines.isce2.config import IONOSPHERE
-from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.plan import version_with
 from topsar.engines.isce2.state import UNTRIED
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
 from topsar.engines.layers import displacement, make_layers, phase_noise
 from topsar.engines.orbits import burst_arc
-from topsar.engines.passes import burst_margin, describe_geometry, ground_speed, pass_arc, view
+from topsar.engines.passes import (
+    MID_INCIDENCE_RAD,
+    burst_margin,
+    describe_geometry,
+    ground_speed,
+    pass_arc,
+    view,
+)
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
 from topsar.kernels.geometry import geo2rdr
+from topsar.kernels.interferogram import coherence_at_zero
 from topsar.model import Interferogram
 from topsar.raster import pixel_centres, read_isce_image
 
@@ -33,7 +42,8 @@ if TYPE_CHECKING:
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import GeoGrid
 
-_MID_INCIDENCE_SINE = 0.63
+COHERENCE_SAMPLES = 25
+"""topsApp estimates coherence over 5 by 5 single looks, and averages that."""
 
 
 def collect(folder: Path) -> Interferogram:
@@ -46,12 +56,16 @@ def collect(folder: Path) -> Interferogram:
     """
     task = load_task(folder)
     height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
-    measured = _geometry(task, points)
-    arrays = _arrays(task, folder / RUN, measured["wavelength_m"])
+    arcs = _arcs(task)
+    measured = _geometry(task, points, arcs)
+    arrays = _arrays(task, folder / RUN, measured["wavelength_m"], np.isfinite(height))
     arrays["height"] = height
-    arrays["layover_shadow"] = view(points, height, _arcs(task)[0])[1]
+    los, arrays["layover_shadow"] = view(points, height, arcs[0])
+    _fill_line_of_sight(arrays, los)
     arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
-    arrays["phase_noise"] = phase_noise(arrays["coherence"], measured["independent_looks"])
+    arrays["phase_noise"] = phase_noise(
+        _unbiased(arrays["coherence"], measured["coherence_bias_at_zero"]), measured["independent_looks"]
+    )
     labels, arrays["burst"] = _bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
     gamma = arrays["coherence"]
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
@@ -103,12 +117,13 @@ class _Drawing:
         return np.where(self.nearest(values) != 0, drawn[0] + 1j * drawn[1], 0).astype(np.complex64)
 
 
-def _arrays(task: TopsAppTask, run: Path, wavelength_m: float) -> dict[str, NDArray[Any]]:
+def _arrays(task: TopsAppTask, run: Path, wavelength_m: float, known: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """What topsApp made, where the ground is known."""
     drawing = _Drawing.of(task)
     cross = drawing.between(_image(run, "merged/topophase.flat", drawing)[0])
     filtered = drawing.between(_image(run, "merged/filt_topophase.flat", drawing)[0])
     amplitude, gamma = (drawing.nearest(band) for band in _image(run, "merged/topophase.cor", drawing))
-    seen = (cross != 0) & (gamma != 0)
+    seen = (cross != 0) & (gamma != 0) & known
     if not seen.any():
         msg = f"no pixel of {task.facts.pair} is seen on both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
@@ -161,6 +176,21 @@ def _line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> di
     }
 
 
+def _fill_line_of_sight(arrays: dict[str, NDArray[Any]], los: NDArray[np.float32]) -> None:
+    """Outside the bursts, where topsApp tells none, take the line of sight that follows from orbit and ground."""
+    computed = dict(zip(("los_east", "los_north", "los_up"), los, strict=True))
+    computed["incidence"] = np.degrees(np.arccos(np.clip(los[2], -1, 1)))
+    for name, values in computed.items():
+        arrays[name] = np.where(np.isnan(arrays[name]), values, arrays[name])
+
+
+def _unbiased(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:
+    """Coherence with the bias of its estimate taken off, to first order: topsApp averages estimates of few looks."""
+    square = (coherence**2 - at_zero**2) / (1 - at_zero**2)
+    unbiased: NDArray[np.float32] = np.sqrt(np.clip(square, 0, 1)).astype(np.float32)
+    return unbiased
+
+
 def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
     return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
 
@@ -168,13 +198,15 @@ def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]
 # --- geometry ---------------------------------------------------------------------------------------------------
 
 
-def _geometry(task: TopsAppTask, points: NDArray[np.float64]) -> dict[str, Any]:
-    burst, arcs = task.bursts[0].reference, _arcs(task)
+def _geometry(task: TopsAppTask, points: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc]) -> dict[str, Any]:
+    burst = task.bursts[0].reference
     grid = burst.grid
     along = grid.line_interval_s * ground_speed(arcs[0], float(arcs[0].seconds(grid.mid_time)))
-    area = task.looks.count * along * grid.range_spacing_m / _MID_INCIDENCE_SINE
-    middle = points[task.grid.rows // 2, task.grid.columns // 2]
-    return describe_geometry(middle, arcs, burst, area_m2=area, most_looks=task.looks.count)
+    sample_m2 = along * grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
+    middle, looks = points[task.grid.rows // 2, task.grid.columns // 2], task.looks.count
+    found = describe_geometry(middle, arcs, burst, area_m2=looks * sample_m2, most_looks=looks)
+    window = found["independent_looks"] / looks * COHERENCE_SAMPLES
+    return found | {"coherence_bias_at_zero": coherence_at_zero(max(window, 1.0))}
 
 
 def _arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:

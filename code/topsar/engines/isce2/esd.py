@@ -8,14 +8,17 @@ apart (Yague-Martinez et al. 2016, doi:10.1109/TGRS.2016.2585741), and the whole
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.engines.isce2.chain import FACTS
 from topsar.engines.isce2.config import ESD_LOOKS
-from topsar.engines.isce2.state import UNTRIED, require_record, set_property
+from topsar.engines.isce2.state import UNTRIED, require_number, set_property
 from topsar.engines.orbits import burst_arc
 from topsar.errors import StepFailed
 from topsar.kernels.tops import deramp_terms
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
 CORRECTION = "secondarytimingcorrection"
 """The property of topsApp's state, seconds."""
-FACTS = "ESD.json"
-"""What was found, in the run folder."""
+RANGE_SHIFT = "secondaryrangecorrection"
+"""Another, metres."""
 LEAST_POINTS = 10
 
 
@@ -57,7 +60,7 @@ def correct(task: TopsAppTask, run: Path, *, estimated: bool) -> None:
         Whether topsApp made an estimate.
     """
     interval = task.line_interval_s
-    own = float(require_record(run, "esd")[CORRECTION]) / interval
+    own = require_number(run, "esd", CORRECTION) / interval
     found = estimate(task, run) if estimated else None
     if isinstance(task.esd, float):
         chosen, source = task.esd, "given"
@@ -69,7 +72,7 @@ def correct(task: TopsAppTask, run: Path, *, estimated: bool) -> None:
     else:
         chosen, source = own, "topsApp's own, a third of what is there"
     set_property(run, "esd", CORRECTION, chosen * interval)
-    facts: dict[str, Any] = {"pixels": chosen, "source": source}
+    facts: dict[str, Any] = {"pixels": chosen, "source": source, "estimated": found is not None}
     if found:
         facts |= {
             "standard_error_pixels": found.standard_error_pixels,
@@ -78,6 +81,24 @@ def correct(task: TopsAppTask, run: Path, *, estimated: bool) -> None:
             "topsapp_pixels": own,
         }
     write_json(run / FACTS, facts)
+
+
+def is_estimated(run: Path) -> bool:
+    """Whether burst overlaps were coherent enough; where they were not, topsApp's range shift would be noise too."""
+    return bool(json.loads((run / FACTS).read_text())["estimated"])
+
+
+def require_range_shift(run: Path) -> None:
+    """Refuse the range shift that topsApp makes of no point at all.
+
+    Raises
+    ------
+    StepFailed
+        If it is no number.
+    """
+    if not math.isfinite(require_number(run, "rangecoreg", RANGE_SHIFT)):
+        msg = "topsApp's range shift is not a number: no point of the burst overlaps was good enough"
+        raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
 
 
 def estimate(task: TopsAppTask, run: Path) -> Misregistration | None:

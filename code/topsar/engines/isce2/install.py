@@ -12,8 +12,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topsar.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ENV = "/usr/bin/env"
 _PROBE = (
@@ -61,6 +65,8 @@ class Installation:
         """
         nobody = "http://127.0.0.1:9"
         path = [str(self.home / "applications"), str(self.home / "bin"), str(self.python.parent), *os.get_exec_path()]
+        own = self.python == Path(sys.executable)
+        foreign = () if own else ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")  # of topsar's environment
         variables = {
             "PATH": ":".join(dict.fromkeys(path)),
             "PYTHONPATH": f"{self.home.parent}:{self.home / 'applications'}",
@@ -75,7 +81,8 @@ class Installation:
             "https_proxy": nobody,
             "no_proxy": "",
         }
-        unset = (f"--unset={name}" for name in ("PYTHONHOME", "PYTHONWARNINGS", "VIRTUAL_ENV", "DEMDB", "NO_PROXY"))
+        stray = ("PYTHONHOME", "PYTHONWARNINGS", "VIRTUAL_ENV", "DEMDB", "NO_PROXY", *foreign)
+        unset = (f"--unset={name}" for name in stray)
         settings = (f"{name}={value}" for name, value in variables.items())
         return (ENV, *unset, *settings, str(self.python), str(self.topsapp), *arguments)
 
@@ -97,7 +104,7 @@ def find_installation(home: str = "", python: str = "") -> Installation:
     """
     folder = _home(home)
     reasons = []
-    for candidate in _interpreters(python):
+    for candidate in _interpreters(python, folder):
         found = _probe(candidate, folder)
         if isinstance(found, Installation):
             return found
@@ -119,34 +126,54 @@ def _home(home: str) -> Path | None:
     return beside if beside and (beside / "__init__.py").is_file() else None
 
 
-def _interpreters(python: str) -> list[str]:
+def _interpreters(python: str, home: Path | None) -> list[str]:
     if python:
         found = shutil.which(str(Path(python).expanduser()))
         if found is None:
             msg = f"ISCE_PYTHON={python}: there is no such program"
             raise SettingsError(msg, hint="give the path of the Python that imports isce, or leave it empty")
-        return [found]
-    return list(dict.fromkeys([sys.executable, *filter(None, map(shutil.which, ("python3", "python")))]))
+        return [str(Path(found).absolute())]
+    beside = [str(path) for path in _prefix_pythons(home)] if home else []
+    in_path = filter(None, map(shutil.which, ("python3", "python")))
+    return list(dict.fromkeys([*beside, sys.executable, *in_path]))
+
+
+def _prefix_pythons(home: Path) -> list[Path]:
+    """The interpreter of the environment that the package folder is installed in, ``<prefix>/lib/python3.x/...``."""
+    prefixes = [folder.parent for folder in home.parents if folder.name == "lib"]
+    return [path for path in (prefix / "bin" / "python3" for prefix in prefixes[:1]) if path.is_file()]
 
 
 @functools.cache
 def _probe(python: str, home: Path | None) -> Installation | str:
-    """The installation that an interpreter imports, or why it does not."""
+    """The installation that an interpreter imports and whose topsApp it starts, or why it does not."""
     set_path = [f"PYTHONPATH={home.parent}"] if home else []
-    argv = [ENV, "MPLBACKEND=Agg", *set_path, python, "-c", _PROBE]
     with tempfile.TemporaryDirectory() as folder:  # ISCE2 writes a log wherever it is imported
+        said, problem = _said([ENV, "MPLBACKEND=Agg", *set_path, python, "-c", _PROBE], folder)
+        if problem:
+            return problem
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_S, cwd=folder, check=False)
-        except (OSError, subprocess.TimeoutExpired) as exc:
-            return str(exc)
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    if done.returncode != 0 or not lines:
-        return lines[-1] if lines else f"exit code {done.returncode}"
-    version, package, numpy = json.loads(lines[-1])  # ISCE2 may greet before
-    found = Path(package)
-    if not (found / "applications" / "topsApp.py").is_file():
-        return f"{found} holds no applications/topsApp.py"
-    return Installation(python=Path(python), home=found, version=version, numpy=numpy, missions=_missions(found))
+            version, package, numpy = json.loads(said[-1])  # ISCE2 may greet before
+        except (IndexError, ValueError):
+            return f"it says {said[-1:]} of itself"
+        found = Installation(
+            python=Path(python), home=Path(package), version=version, numpy=numpy, missions=_missions(Path(package))
+        )
+        if not found.topsapp.is_file():
+            return f"{found.home} holds no applications/topsApp.py"
+        _, problem = _said(found.command(Path(folder), "--help", "--steps"), folder)
+        return problem or found
+
+
+def _said(argv: Sequence[str], folder: str) -> tuple[list[str], str]:
+    """What a command prints, and why it failed if it did."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_S, cwd=folder, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return [], str(exc)
+    if done.returncode:
+        return [], next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
+    return done.stdout.strip().splitlines(), ""
 
 
 def _missions(home: Path) -> tuple[str, ...]:

@@ -4,46 +4,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import to_jsonable_python
 
 from topsar.engines.facts import pair_facts
 from topsar.engines.grid import METRES_PER_DEGREE
-from topsar.engines.ground import box_of, dem_density, lonlat_box
+from topsar.engines.ground import dem_density, lonlat_box
 from topsar.engines.isce2 import costs
 from topsar.engines.isce2.chain import Stage, stages
-from topsar.engines.isce2.config import require_plain
+from topsar.engines.isce2.selection import ground_box, require_fit, topsapp_bursts
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, dump_task
 from topsar.engines.layout import lay_out
-from topsar.engines.match import union
+from topsar.engines.passes import GROUND_SPEED, MID_INCIDENCE_RAD
 from topsar.engines.protocol import Plan, Remark, step_argv
 from topsar.engines.signature import sign
-from topsar.errors import SceneError, SettingsError, TopsarError
+from topsar.errors import SettingsError, TopsarError
 from topsar.model import Artifact, GeoGrid, Job, Lifetime, Looks, Resources, Step
-from topsar.raster import require_cover
 
 if TYPE_CHECKING:
     from topsar.engines.costs import Cost
     from topsar.engines.grid import LaidPair
     from topsar.engines.isce2.install import Installation
-    from topsar.engines.match import MatchedPair
     from topsar.engines.protocol import Inputs, Outlook
-    from topsar.model import BBox, Burst
+    from topsar.model import Burst
     from topsar.settings import Options
 
 VERSION = "1"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
-DEM_MARGIN_DEG = 0.05
-"""Heights are handed over this far beyond the bursts."""
-MOST_APART_S = 4.0
-"""From one burst of a swath to the next are 2.76 s."""
+NEEDS_CALIBRATION = "002.36"
+"""The processor whose products topsApp corrects by calibration files."""
 GEOCODED_FINER = 2
 """On a map in metres topsApp geocodes onto a grid in degrees that is finer by this, from which the map is drawn."""
-MID_INCIDENCE_RAD = math.radians(39)
-_GROUND_SPEED = 0.907  # of the orbital speed, at 700 km
 _ORBITAL_SPEED_M_S = 7590.0
 
 
@@ -60,7 +53,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
     SettingsError
         If topsApp cannot work with these options.
     """
-    _check_options(options)
+    esd = _check_options(options)
     layout = lay_out(inputs, options.model_copy(update={"looks": "auto"}))  # LOOKS is of the radar image here
     jobs: list[Job] = []
     tasks: dict[str, str] = {}
@@ -69,7 +62,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
     for laid in layout.pairs:
         pair = laid.matched.pair.id
         try:
-            task = _task(laid, inputs, options, installation)
+            task = _task(laid, inputs, options, esd, installation)
         except TopsarError as exc:
             refused[pair] = exc
             continue
@@ -79,75 +72,49 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
     return Plan(jobs=tuple(jobs), tasks=tasks, refused=refused, outlooks=outlooks)
 
 
-def _check_options(options: Options) -> None:
+def _check_options(options: Options) -> Literal["auto", "off"] | float:
+    """Refuse what topsApp cannot do; how misregistration is found."""
     if options.unwrapper == "whirlwind":
         msg = "UNWRAPPER=whirlwind: topsApp unwraps with SNAPHU only"
         raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none, or ENGINE=native")
-    if isinstance(options.looks, Looks) and options.looks.count == 1:
-        msg = "LOOKS=1x1: topsApp keeps a merged image of single looks as references to files that are removed"
-        raise SettingsError(msg, hint="set LOOKS=auto, or more looks")
+    if options.slc_stack:
+        msg = "SLC_STACK=1: topsApp knows one pair only"
+        raise SettingsError(msg, hint="set SLC_STACK=0, or ENGINE=native")
     if options.esd == "network":
         msg = "ESD=network: topsApp knows one pair only"
         raise SettingsError(msg, hint="set ESD=auto, or ENGINE=native")
+    return options.esd
 
 
-def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Installation) -> TopsAppTask:
+def _task(
+    laid: LaidPair, inputs: Inputs, options: Options, esd: Literal["auto", "off"] | float, installation: Installation
+) -> TopsAppTask:
     matched = laid.matched
-    missing = {scene.mission for scene in (*matched.pair.reference, *matched.pair.secondary)}
-    missing -= set(installation.missions)
-    if missing:
-        msg = f"this ISCE2 ({installation.version}) does not know {', '.join(sorted(missing))}"
-        raise SceneError(msg, hint="take ISCE2 2.6.4 or newer, or ENGINE=native")
-    require_unbroken(matched)
-    for scene in (*matched.pair.reference, *matched.pair.secondary):
-        require_plain(scene.path)
-    box = whole_box(matched).grown(DEM_MARGIN_DEG)
-    require_cover(inputs.dem, box.grown(-DEM_MARGIN_DEG))
+    require_fit(matched, installation)
+    bursts = topsapp_bursts(matched, options.roi)
+    scenes = (*matched.pair.reference, *matched.pair.secondary)
     return TopsAppTask(
         installation=installation,
         facts=pair_facts(matched),
-        bursts=matched.bursts,
+        bursts=bursts,
         reference_orbit=matched.orbits[0],
         secondary_orbit=matched.orbits[1],
         dem=inputs.dem,
-        dem_box=box,
+        dem_box=ground_box(matched, bursts, inputs.dem),
         grid=laid.grid,
         geocoding=geocoding_grid(laid.grid),
-        looks=choose_looks(options, matched.bursts[0].reference),
+        looks=choose_looks(options, bursts[0].reference),
         roi=options.roi,
-        esd="auto" if options.esd == "network" else options.esd,
+        esd=esd,
         esd_full=options.topsapp_esd == "full",
         esd_coherence=options.esd_coherence,
         filter_strength=options.filter_strength,
         unwrapper="none" if options.unwrapper == "none" else "snaphu",
         ionosphere=options.ionosphere,
         gpu=options.use_gpu,
-        aux_cal=inputs.aux_cal,
+        aux_cal=inputs.aux_cal if any(scene.ipf == NEEDS_CALIBRATION for scene in scenes) else None,
         water_mask=inputs.water_mask,
     )
-
-
-def require_unbroken(matched: MatchedPair) -> None:
-    """Refuse a pair with a burst missing in between: topsApp would pair the bursts after it with the wrong ones.
-
-    Raises
-    ------
-    SceneError
-        Naming the swath.
-    """
-    for one, other in pairwise(matched.bursts):
-        if one.reference.swath != other.reference.swath:
-            continue
-        for first, second in ((one.reference, other.reference), (one.secondary, other.secondary)):
-            apart = (second.grid.first_line_time - first.grid.first_line_time).total_seconds()
-            if apart > MOST_APART_S:
-                msg = f"{first.swath}: a burst is missing between two that both dates have; topsApp would mix them up"
-                raise SceneError(msg, hint="list the slice that lacks, or set ENGINE=native, which leaves a hole")
-
-
-def whole_box(matched: MatchedPair) -> BBox:
-    """The box around all ground of the bursts of a pair: topsApp processes bursts whole, whatever part is asked for."""
-    return union([box_of(*outline) for both in matched.outlines for outline in both])
 
 
 def geocoding_grid(grid: GeoGrid) -> GeoGrid:
@@ -162,15 +129,21 @@ def geocoding_grid(grid: GeoGrid) -> GeoGrid:
 
 
 def choose_looks(options: Options, burst: Burst) -> Looks:
-    """Looks in range and azimuth: as set, or such that pixels are about as large as the products'."""
-    if isinstance(options.looks, Looks):
-        return options.looks
+    """Looks in range and azimuth: as set, or such that pixels are about as large as the products'.
+
+    Raises
+    ------
+    SettingsError
+        If nothing would be averaged.
+    """
     across = burst.grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
-    along = burst.grid.line_interval_s * _ORBITAL_SPEED_M_S * _GROUND_SPEED
-    return Looks(
-        east=max(round(options.posting_m / across), 1),
-        north=max(round(options.posting_m / along), 1),
-    )
+    along = burst.grid.line_interval_s * _ORBITAL_SPEED_M_S * GROUND_SPEED
+    usual = Looks(east=max(round(options.posting_m / across), 1), north=max(round(options.posting_m / along), 1))
+    looks = options.looks if isinstance(options.looks, Looks) else usual
+    if looks.count == 1:
+        msg = f"LOOKS={options.looks} with POSTING={options.posting_m:g}: topsApp keeps no merged image of single looks"
+        raise SettingsError(msg, hint="set LOOKS=2x1 or more, or a larger POSTING")
+    return looks
 
 
 def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installation) -> Outlook:
@@ -222,14 +195,12 @@ def _step(stage: Stage, task: TopsAppTask, density: float) -> Step:
 
 def _cost(stage: Stage, task: TopsAppTask, density: float) -> tuple[Cost, float, float]:
     """The table's row for a step, its size, and the memory that follows from something else."""
-    pixels = float(task.grid.rows * task.grid.columns)
     samples = [both.reference.grid.lines * both.reference.grid.samples for both in task.bursts]
     if stage.name == "dem":
         box = task.dem_box
         return costs.DEM, (box.east - box.west) * (box.north - box.south) * density, 0.0
     if stage.name == "geocode":
-        finer = task.geocoding.rows * task.geocoding.columns / pixels
-        return costs.GEOCODE, pixels * finer, 8 * _multilooked(task)
+        return costs.GEOCODE, float(task.geocoding.rows * task.geocoding.columns), 8 * _multilooked(task)
     if stage.name in ("filter", "unwrap"):
         return (costs.FILTER if stage.name == "filter" else costs.UNWRAP), _multilooked(task), 0.0
     row = costs.BY_SAMPLE.get(stage.name) if task.diverse or stage.name != "rangecoreg" else None

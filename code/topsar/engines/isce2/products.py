@@ -48,7 +48,7 @@ def _check_orbit(path: Path, date: str, orbit: OrbitChoice) -> None:
 
 
 def check_bursts(task: TopsAppTask, record: Mapping[str, str]) -> None:
-    """Refuse a swath of which topsApp found no burst on both dates: it would be left out without a word.
+    """Refuse other bursts than planned: heights, overlaps and what the pair takes all go by those.
 
     Parameters
     ----------
@@ -64,6 +64,6 @@ def check_bursts(task: TopsAppTask, record: Mapping[str, str]) -> None:
     counts = ast.literal_eval(record["numberofcommonbursts"])
     for number in task.swaths:
         planned = sum(both.reference.swath == f"IW{number}" for both in task.bursts)
-        if not counts[number - 1]:
-            msg = f"topsApp found no burst of IW{number} that both dates share, where there are {planned}"
-            raise StepFailed(msg, hint="computeBaselines.log has what it said; ENGINE=native goes by burst ids")
+        if counts[number - 1] != planned:
+            msg = f"topsApp takes {counts[number - 1]} bursts of IW{number}, of {planned} that both dates share there"
+            raise StepFailed(msg, hint="move the edges of ROI a little, or set ENGINE=native, which goes by burst ids")

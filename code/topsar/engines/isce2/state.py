@@ -40,6 +40,24 @@ def require_record(run: Path, step: str) -> dict[str, str]:
     return {str(one.get("name")): one.findtext("value", "") for one in root.findall("property")}
 
 
+def require_number(run: Path, step: str, name: str) -> float:
+    """A number that topsApp remembers after a step.
+
+    Raises
+    ------
+    StepFailed
+        If its record cannot be used, or has no such number.
+    """
+    try:
+        return float(require_record(run, step)[name])
+    except (KeyError, ValueError) as exc:
+        raise _lacking(step, name) from exc
+
+
+def _lacking(step: str, name: str) -> StepFailed:
+    return StepFailed(f"topsApp's record of the step {step} has no {name}", hint=UNTRIED)
+
+
 def repair_record(run: Path, step: str) -> None:
     """Write numbers as numbers: with NumPy 2 topsApp writes some as ``np.int64(3)`` and then cannot read them.
 
@@ -64,7 +82,6 @@ def set_property(run: Path, step: str, name: str, value: object) -> None:
     root = ElementTree.parse(path).getroot()
     found = root.find(f"property[@name='{name}']/value")
     if found is None:
-        msg = f"topsApp's record of the step {step} has no {name}"
-        raise StepFailed(msg, hint=UNTRIED)
+        raise _lacking(step, name)
     found.text = repr(value)
     write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.ground import ground_points
+from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.isce2 import esd
 from topsar.engines.isce2.chain import Stage, stages
 from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, orbit_file, require_plain, write_config
@@ -29,8 +29,8 @@ from topsar.model import Window
 from topsar.raster import (
     atomic_path,
     check_isce_image,
-    open_dem,
     read_isce_header,
+    read_isce_image,
     write_isce_dem,
     write_isce_heights,
     write_text,
@@ -46,8 +46,10 @@ log = logging.getLogger(__name__)
 
 _TOO_STRICT = "No points left for reliable ESD estimate"
 _SAID_LINES = 400
-_GDAL_ERROR = re.compile(r"ERROR \d+: ")
-_LOWEST_M, _HIGHEST_M = -600.0, 9000.0
+_GDAL_ERROR = re.compile(r"ERROR \d+: (?!PROJ)")
+DEM_MARGIN_DEG = 0.05
+"""Heights are handed over this far beyond the bursts, where there are any."""
+_BEYOND_M = 100.0
 _STOPPED = {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 _CRASHED = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
 
@@ -84,14 +86,22 @@ def execute(folder: Path, step: str) -> None:
 
 
 def _run(task: TopsAppTask, run: Path, stage: Stage) -> None:
-    if stage.name != "esd":
+    if stage.name == "esd":
+        _run_esd(task, run, stage)
+    elif stage.name == "rangecoreg":
+        topsapp(task, run, stage.first, stage.last, diverse=esd.is_estimated(run))
+        esd.require_range_shift(run)
+    else:
         topsapp(task, run, stage.first, stage.last)
-        return
+
+
+def _run_esd(task: TopsAppTask, run: Path, stage: Stage) -> None:
+    """Let topsApp look at burst overlaps; where none is coherent it stops, and is started again to go on without."""
     estimated = task.diverse
     if stage.first != stage.last:
         topsapp(task, run, stage.first, "prepesd")
     try:
-        topsapp(task, run, "esd", "esd", diverse=estimated)
+        topsapp(task, run, "esd", "esd")
     except StepFailed as exc:
         if not estimated or _TOO_STRICT not in exc.message:
             raise
@@ -156,7 +166,9 @@ def _require_success(code: int, first: str, last: str, said: list[str]) -> None:
 
 
 def _reason(said: list[str]) -> list[str]:
-    """The line that ends the last traceback, wherever Fortran's buffered chatter has put it; else the last lines."""
+    """What C++ could not have; the line that ends the last traceback, wherever buffers have put it; the last lines."""
+    if any("std::bad_alloc" in line for line in said):
+        return ["std::bad_alloc"]
     starts = [index for index, line in enumerate(said) if line.startswith("Traceback")]
     if starts:
         ending = next((line for line in said[starts[-1] + 1 :] if not line.startswith(" ")), "")
@@ -170,16 +182,15 @@ def _reason(said: list[str]) -> list[str]:
 def _write_dem(task: TopsAppTask, run: Path) -> None:
     path = run / DEM_NAME
     path.parent.mkdir(exist_ok=True)
-    write_isce_dem(task.dem, task.dem_box, path)
+    write_isce_dem(task.dem, task.dem_box, path, DEM_MARGIN_DEG)
 
 
 def _write_geocode_dem(task: TopsAppTask, run: Path) -> None:
     """Heights at the nodes of the grid onto which topsApp geocodes."""
     path, grid = run / GEOCODE_DEM_NAME, task.geocoding
     path.parent.mkdir(exist_ok=True)
-    field = open_dem(task.dem, grid.bbox, covering=False)
-    heights, _ = ground_points(grid, field)
-    write_isce_heights(np.nan_to_num(heights), grid, path)
+    heights, _ = ground_points(grid, dem_under(task.dem, grid))
+    write_isce_heights(heights, grid, path, task.dem)
 
 
 def _unpack_orbits(task: TopsAppTask, run: Path) -> None:
@@ -226,11 +237,15 @@ def _check_image(image: Path) -> None:
 
 
 def _check_heights(run: Path) -> None:
-    """Refuse heights that are no heights: topsApp fills what lies outside its DEM."""
+    """Refuse heights that the DEM does not have: topsApp takes -500 m where its DEM ends."""
+    given = read_isce_image(run / DEM_NAME)
+    low, high = min(float(given.min()), 0.0) - _BEYOND_M, float(given.max()) + _BEYOND_M
     for image in sorted((run / "geom_reference").rglob("hgt_*.rdr")):
         header = read_isce_header(image)
         values = np.memmap(image, header.dtype, "r")[:: max(header.width // 64, 1)]
-        low, high = float(values.min()), float(values.max())
-        if not _LOWEST_M < low <= high < _HIGHEST_M:
-            msg = f"topsApp's heights reach from {low:.0f} to {high:.0f} m in {image.parent.name}/{image.name}"
-            raise StepFailed(msg, hint="does the DEM cover all of the bursts, with heights that are right?")
+        if not low < float(values.min()) <= float(values.max()) < high:
+            msg = (
+                f"topsApp's heights reach from {values.min():.0f} to {values.max():.0f} m in "
+                f"{image.parent.name}/{image.name}, those of the DEM from {given.min():.0f} to {given.max():.0f} m"
+            )
+            raise StepFailed(msg, hint="does the DEM cover all of the bursts?")

@@ -85,6 +85,11 @@ class TopsAppTask:
         return self.esd == "auto" and len(names) > len(set(names))
 
     @property
+    def calibrated(self) -> bool:
+        """Whether calibration files are handed over."""
+        return self.aux_cal is not None
+
+    @property
     def line_interval_s(self) -> float:
         """Azimuth time between two lines."""
         return self.bursts[0].reference.grid.line_interval_s

@@ -125,8 +125,8 @@ def main(arguments: list[str]) -> None:
     record_start(options, files[0] if files else None)
     settings = read_settings(files[0]) if files else None
     if settings is None or "--help" in arguments:
-        say(USAGE)
-        sys.exit(1)
+        say(USAGE if "--steps" not in arguments else f"The names of steps are: {', '.join(STEPS)}")
+        sys.exit(0 if "--steps" in arguments else 1)
     run = Run(settings, State(), options)
     run.state.document = {
         "insarProc": {"ISCE_VERSION": f"Release: {isce.__version__}, svn-, {isce.release_date}. Current svn-"}

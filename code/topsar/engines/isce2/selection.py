@@ -1,0 +1,115 @@
+"""Which bursts topsApp takes, by its own rule, and what it could not do with them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topsar.engines.ground import box_of
+from topsar.engines.isce2.config import require_plain
+from topsar.engines.match import not_across_180, outline, union
+from topsar.engines.orbits import burst_arc
+from topsar.errors import SceneError
+from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
+from topsar.model import BBox
+from topsar.raster import require_cover
+
+if TYPE_CHECKING:
+    from topsar.engines.isce2.install import Installation
+    from topsar.engines.match import Matched, MatchedPair
+    from topsar.model import Burst, Dem, Orbit
+
+HEIGHTS_M = (-500.0, 9000.0)
+"""Between these topsApp looks for ground that a burst may show."""
+MOST_APART_S = 4.0
+"""From one burst of a swath to the next are 2.76 s."""
+
+
+def topsapp_bursts(matched: MatchedPair, roi: BBox | None) -> tuple[Matched, ...]:
+    """The bursts that topsApp processes: without a region of interest all that both dates have.
+
+    With one, those whose box at any height reaches into it on both dates; more than those that show part of it.
+
+    Raises
+    ------
+    SceneError
+        If one is missing in between: topsApp would pair the bursts after it with the wrong ones.
+    """
+    if roi is None:
+        taken = matched.shared
+    else:
+        orbits = [choice.load(matched.shared[0].reference.swath, matched.polarisation) for choice in matched.orbits]
+        taken = tuple(
+            both
+            for both in matched.shared
+            if _any_height_box(both.reference, orbits[0]).intersects(roi)
+            and _any_height_box(both.secondary, orbits[1]).intersects(roi)
+        )
+    _require_unbroken(taken)
+    return taken
+
+
+def _any_height_box(burst: Burst, orbit: Orbit) -> BBox:
+    """Box in degrees around the corners of a burst, its invalid edges too, on the lowest and on the highest ground."""
+    arc, grid = burst_arc(burst, orbit), burst.grid
+    times = np.array([arc.seconds(grid.first_line_time), arc.seconds(grid.stop_time)])
+    time, range_m = (part.ravel() for part in np.meshgrid(times, [grid.near_range_m, grid.far_range_m]))
+    points = np.concatenate([rdr2geo(time, range_m, height, arc) for height in HEIGHTS_M])
+    lat, lon, _ = ecef_to_geodetic(points)
+    return not_across_180(box_of(np.degrees(lon), np.degrees(lat)), f"burst {burst.label} of {burst.scene}")
+
+
+def _require_unbroken(bursts: tuple[Matched, ...]) -> None:
+    for one, other in pairwise(bursts):
+        if one.reference.swath != other.reference.swath:
+            continue
+        for first, second in ((one.reference, other.reference), (one.secondary, other.secondary)):
+            apart = (second.grid.first_line_time - first.grid.first_line_time).total_seconds()
+            if apart > MOST_APART_S:
+                msg = f"{first.swath}: a burst is missing between two that both dates have; topsApp would mix them up"
+                raise SceneError(msg, hint="list the slice that lacks, or set ENGINE=native, which leaves a hole")
+
+
+def ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem) -> BBox:
+    """The box around all ground of some bursts, for which topsApp needs heights.
+
+    Raises
+    ------
+    ProvisionError
+        If the DEM does not cover it.
+    """
+    known = {both.reference: drawn for both, drawn in zip(matched.bursts, matched.outlines, strict=True)}
+    boxes = []
+    for both in bursts:
+        outlines = known.get(both.reference) or [
+            outline(burst, choice.load(burst.swath, burst.polarisation), (0.0,))
+            for burst, choice in zip((both.reference, both.secondary), matched.orbits, strict=True)
+        ]
+        boxes += [box_of(*one) for one in outlines]
+    box = union(boxes)
+    require_cover(dem, box)
+    return box
+
+
+def require_fit(matched: MatchedPair, installation: Installation) -> None:
+    """Refuse scenes that topsApp cannot read.
+
+    Raises
+    ------
+    TopsarError
+        Naming what stands in the way.
+    """
+    scenes = (*matched.pair.reference, *matched.pair.secondary)
+    missing = {scene.mission for scene in scenes} - set(installation.missions)
+    if missing:
+        msg = f"this ISCE2 ({installation.version}) does not know {', '.join(sorted(missing))}"
+        raise SceneError(msg, hint="take ISCE2 2.6.4 or newer, or ENGINE=native")
+    for slices in (matched.pair.reference, matched.pair.secondary):
+        versions = sorted({scene.ipf for scene in slices})
+        if len(versions) > 1:
+            msg = f"topsApp joins no slices of different processors ({', '.join(versions)})"
+            raise SceneError(msg, hint="take slices of one version, or ENGINE=native")
+    for scene in scenes:
+        require_plain(scene.path)
