@@ -49,7 +49,7 @@ def test_version_2_smallest_of_all_levels(tmp_path: Path) -> None:
             f"{group}/user/job/memory.events": "low 0\noom 3\noom_kill 1",
             f"{group}/user/memory.max": 400 * MB,
             f"{group}/user/memory.current": 300 * MB,
-            f"{group}/user/memory.stat": f"anon 5\ninactive_file {100 * MB}",
+            f"{group}/user/memory.stat": f"anon 5\ninactive_file {60 * MB}\nactive_file {40 * MB}",
             f"{group}/user/cpu.max": "250000 100000",
         },
     )
@@ -64,7 +64,7 @@ def test_version_1(tmp_path: Path) -> None:
             "proc/self/cgroup": "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n0::/",
             f"{group}/memory/memory.limit_in_bytes": 300 * MB,
             f"{group}/memory/memory.usage_in_bytes": 100 * MB,
-            f"{group}/memory/memory.stat": f"total_inactive_file {50 * MB}",
+            f"{group}/memory/memory.stat": f"total_inactive_file {20 * MB}\ntotal_active_file {30 * MB}",
             f"{group}/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 7",
             f"{group}/cpu/cpu.cfs_quota_us": 50_000,
             f"{group}/cpu/cpu.cfs_period_us": 100_000,

@@ -88,14 +88,16 @@ def _limit(folder: Path) -> int | None:
 
 
 def _free(folder: Path) -> int | None:
+    """What a cgroup leaves: its limit, less what it uses, but for cached files, which go when room is needed.
+
+    Files that were just written count as active: without them a run would wait for its own scratch to be forgotten.
+    """
     limit = _limit(folder)
-    for use_name, cache_name in (
-        ("memory.current", "inactive_file"),
-        ("memory.usage_in_bytes", "total_inactive_file"),
-    ):
+    for use_name, prefix in (("memory.current", ""), ("memory.usage_in_bytes", "total_")):
         use = _number(folder / use_name)
         if limit is not None and use is not None:
-            return limit - use + (_field(folder / "memory.stat", cache_name) or 0)
+            cached = (_field(folder / "memory.stat", f"{prefix}{kind}_file") or 0 for kind in ("active", "inactive"))
+            return limit - use + sum(cached)
     return None
 
 

@@ -1,9 +1,9 @@
 """What the native engine's steps take: the table that predictions start from.
 
 Memory follows from the arrays that a step holds, and predicts no less than what was measured on a frame of 931 million
-samples, 10 million pixels in the output: geocode 0.85 GB, interfere 1.76 GB, filter 0.66 GB, unwrap 1.17 GB. Disk is the
-size of the arrays that it writes. Time was measured on one core of a virtual machine (AMD EPYC); other machines learn
-their own.
+samples, 10 million pixels in the output: geocode 0.85 GB, interfere 1.79 GB, filter 0.66 GB, unwrap 1.17 GB. Disk is
+the size of the arrays that it writes. Time was measured on one core of a virtual machine (AMD EPYC); other machines
+learn their own.
 """
 
 from __future__ import annotations
