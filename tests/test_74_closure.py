@@ -108,6 +108,20 @@ def test_large_grids_are_read_as_an_overview(tmp_path: Path, monkeypatch: pytest
     assert loop.rms_rad < 1e-5
 
 
+def test_pixels_of_an_overview_without_phase_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closure, "MOST_PIXELS", 800)
+    a, b, c, _ = DAYS
+    phase = phases()
+    holes = np.zeros(GRID.shape, bool)
+    holes[:, ::3] = holes[::3] = True
+    pairs = [
+        put_pair(tmp_path, x, y, np.where(holes, np.nan, phase[y] - phase[x])) for x, y in ((a, b), (b, c), (a, c))
+    ]
+    (loop,) = close_triplets(pairs).found
+    assert 0 < loop.pixels < 800
+    assert loop.rms_rad < 1e-5
+
+
 def test_without_unwrapped_phase_there_are_no_jumps(tmp_path: Path) -> None:
     a, b, c, _ = DAYS
     phase = phases()

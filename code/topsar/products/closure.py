@@ -139,7 +139,8 @@ def _read(folder: Path) -> _Layers:
 
 
 def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layers: list[_Layers]) -> Closure | None:
-    seen = np.all([one.coherence > COHERENT for one in layers], axis=0)
+    # At the edge an overview may have an averaged coherence, but no phase.
+    seen = np.all([(one.coherence > COHERENT) & np.isfinite(one.phase) for one in layers], axis=0)
     if not seen.any():
         return None
     signs = [side.sign * turn for side, turn in zip(sides, (1, 1, -1), strict=True)]
