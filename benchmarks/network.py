@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import resource
@@ -30,7 +31,7 @@ from run import RESULTS
 from topsar.model import Event, Status
 from topsar.products.closure import COHERENT, Closure, close_triplets
 from topsar.raster import read_geotiff
-from topsar.schedule import read_journal
+from topsar.schedule import find_holder, read_journal
 from topsar.simulate import Acquisition, Recipe, recipe
 from topsar.simulate.compare import compare_pair
 from topsar.simulate.recipe import SwathCut
@@ -145,11 +146,12 @@ def run_killed(data: Path, pairs: Path, delays_s: Sequence[float]) -> Use:
 
 
 def _watch(process: subprocess.Popen[bytes], runs: Path, use: Use, delay_s: float | None) -> bool:
-    """Note memory and disk until it ends; kill it when its time has come, and say whether that was needed."""
-    root, turn = psutil.Process(process.pid), 0
-    until = None if delay_s is None else time.monotonic() + delay_s
+    """Note memory and disk until it ends; kill it so long after it took the runs folder, and say whether it was."""
+    root, turn, until = psutil.Process(process.pid), 0, math.inf
     while process.poll() is None:
-        if until is not None and time.monotonic() >= until:
+        if delay_s is not None and until == math.inf and (holder := find_holder(runs)) and holder.pid == process.pid:
+            until = time.monotonic() + delay_s
+        if time.monotonic() >= until:
             process.kill()
             return True
         with contextlib.suppress(psutil.Error):
@@ -388,7 +390,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=1200, metavar="N", help="samples of a burst's line [1200]")
     parser.add_argument("--kills", type=int, default=8, metavar="N", help="how often the scheduler is killed [8]")
     parser.add_argument(
-        "--apart", type=float, nargs=2, default=(5.0, 40.0), metavar="S", help="seconds from start to kill [5 40]"
+        "--apart", type=float, nargs=2, default=(5.0, 40.0), metavar="S", help="seconds of work until a kill [5 40]"
     )
     parser.add_argument("--compare", type=int, default=12, metavar="N", help="pairs that are compared with truth [12]")
     parser.add_argument("--seed", type=int, default=0, help="of orbits, burst timings and kills [0]")

@@ -23,13 +23,14 @@ from topsar.engines.native.tasks import BurstWindow, GeocodeTask, SlcTask, Task,
 from topsar.model import GeoGrid, Looks, Window
 from topsar.raster import write_geotiff, write_json
 from topsar.simulate import Recipe
-from topsar.simulate.compare import compare_pair
+from topsar.simulate.compare import Comparison, compare_pair
 from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
 _PEER = "insardev_pygmtsar"
 _WORKER = Path(__file__).resolve().parent / "peer_worker.py"
 _SWATH = "IW2"
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,15 @@ class Planned:
         return [burst.window for task in self.dates for burst in task.bursts]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interferogram:
+    """Complex and coherence on the output grid, 0 and NaN where pixels are missing; pixels of both SLCs, millions."""
+
+    cross: NDArray[np.complex64]
+    coherence: NDArray[np.float32]
+    megapixels: float
+
+
 def main() -> None:
     """Parse, run, print."""
     args = _parse()
@@ -64,8 +74,8 @@ def main() -> None:
     data, _ = pipeline.data_of(_recipe(args.samples), args.folder)
     pipeline.run_pairs(data, flags=["CLEANUP=none", "SLC_STACK=1", "UNWRAPPER=none"])
     planned = _planned(data / "runs")
-    rows = _topsar(planned, args.repeats, data)
-    rows.append(_peer(planned, args, data))
+    rows, made = _topsar(planned, args.repeats, data)
+    rows.append(_peer(planned, args, data, made))
     _show(rows, planned)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
@@ -98,7 +108,7 @@ def _planned(runs: Path) -> Planned:
 # --- topsar -----------------------------------------------------------------------------------------------------
 
 
-def _topsar(planned: Planned, repeats: int, data: Path) -> list[dict[str, Any]]:
+def _topsar(planned: Planned, repeats: int, data: Path) -> tuple[list[dict[str, Any]], Interferogram]:
     """Geocode both dates again, alone and with the GeoTIFFs that are made of it, and compare these with the truth."""
     geocode = [(job, "geocode") for job in planned.jobs(GeocodeTask)]
     write = [(job, "slc") for job in planned.jobs(SlcTask)]
@@ -107,8 +117,19 @@ def _topsar(planned: Planned, repeats: int, data: Path) -> list[dict[str, Any]]:
     for task in planned.dates:
         with rasterio.open(planned.runs / task.file) as dataset:
             slcs.append(dataset.read(1))
-    found = _accuracy(planned, slcs, data, "topsar")
-    return [{"program": "topsar", **whole, **found}, {"program": "  geocoding alone", **alone}]
+    made = _multiply(planned, slcs)
+    found = _compare(planned, made, data / "compared-topsar")
+    known = _known(made, found) | {"plane_rad": found.tilt_rad, "flattened_rad": found.deviation_rad}
+    return [{"program": "topsar", **whole, **known}, {"program": "  geocoding alone", **alone}], made
+
+
+def _known(made: Interferogram, found: Comparison) -> dict[str, float]:
+    return {
+        "megapixels": made.megapixels,
+        "coherence": float(np.nanmean(made.coherence)),
+        "deviation_rad": found.deviation_rad,
+        "expected_rad": found.expected_rad,
+    }
 
 
 def _median_steps(planned: Planned, steps: Sequence[tuple[str, str]], repeats: int, data: Path) -> dict[str, Any]:
@@ -127,7 +148,8 @@ def _median(argv: Sequence[str], folder: Path, log: Path, repeats: int) -> dict[
 # --- the other --------------------------------------------------------------------------------------------------
 
 
-def _peer(planned: Planned, args: argparse.Namespace, data: Path) -> dict[str, Any]:
+def _peer(planned: Planned, args: argparse.Namespace, data: Path, ours: Interferogram) -> dict[str, Any]:
+    """Lay out the bursts, geocode them, and compare with the truth, as they come and without a plane of phase."""
     folder = data / "peer"
     shutil.rmtree(folder, ignore_errors=True)
     names = _lay_bursts(planned, folder / "bursts", data)
@@ -143,7 +165,12 @@ def _peer(planned: Planned, args: argparse.Namespace, data: Path) -> dict[str, A
         (burst,), array = target.glob(f"*/{name}"), folder / f"{name}.npz"
         pipeline.run_command([*worker, "export", str(burst), str(array)], target, log, os.environ)
         slcs.append(_laid(array, fine))
-    return {"program": _PEER, **use, **_accuracy(planned, slcs, data, _PEER)}
+    made = _multiply(planned, slcs)
+    plane = _plane_between(made, ours)
+    flat = replace(made, cross=made.cross * np.exp(-1j * plane))
+    found, left = (_compare(planned, one, data / f"compared-{_PEER}") for one in (made, flat))
+    across = float(np.ptp(plane[made.cross != 0]))
+    return {"program": _PEER, **use, **_known(made, found), "plane_rad": across, "flattened_rad": left.deviation_rad}
 
 
 def _lay_bursts(planned: Planned, folder: Path, data: Path) -> list[str]:
@@ -196,31 +223,45 @@ def _laid(array: Path, fine: GeoGrid) -> NDArray[np.complex64]:
 # --- accuracy ---------------------------------------------------------------------------------------------------
 
 
-def _accuracy(planned: Planned, slcs: Sequence[NDArray[np.complex64]], data: Path, name: str) -> dict[str, Any]:
-    """Multiply both SLCs, take the looks, and compare with the truth as topsar's own products are compared."""
-    task = planned.dates[0]
+def _multiply(planned: Planned, slcs: Sequence[NDArray[np.complex64]]) -> Interferogram:
+    """Reference times conjugate secondary, in looks."""
+    looks = planned.dates[0].looks
     reference, secondary = slcs
     seen = (reference != 0) & (secondary != 0)
-    cross = _looks(reference * secondary.conj(), task.looks)
-    power = _looks(np.abs(reference) ** 2, task.looks) * _looks(np.abs(secondary) ** 2, task.looks)
-    full = _looks(seen.astype(np.float32), task.looks) == 1
-    coherence = np.where(full, np.abs(cross) / np.sqrt(np.maximum(power, 1e-30)), np.nan).astype(np.float32)
-    products = data / f"compared-{name}"
-    products.mkdir(exist_ok=True)
-    layers = {"wrapped_phase": np.where(full, np.angle(cross), np.nan).astype(np.float32), "coherence": coherence}
-    for layer, values in layers.items():
-        write_geotiff(products / f"{layer}.tif", values, task.grid, nodata=float("nan"))
-    write_geotiff(products / "burst.tif", np.where(full, 0, -1).astype(np.int16), task.grid, nodata=-1)
-    write_json(products / "facts.json", planned.facts)
-    found = compare_pair(products, data / "truth")
-    return {
-        "megapixels": 2 * seen.sum() / 1e6,
-        "coherence": float(np.nanmean(coherence)),
-        "deviation_rad": found.deviation_rad,
-        "expected_rad": found.expected_rad,
-        "tilt_rad": found.tilt_rad,
-        "mean_rad": found.mean_rad,
-    }
+    full = _looks(seen.astype(np.float32), looks) == 1
+    cross = np.where(full, _looks(reference * secondary.conj(), looks), 0)
+    power = _looks(np.abs(reference) ** 2, looks) * _looks(np.abs(secondary) ** 2, looks)
+    coherence = np.where(full, np.abs(cross) / np.sqrt(np.maximum(power, _TINY)), np.nan)
+    return Interferogram(cross=cross, coherence=coherence.astype(np.float32), megapixels=2 * float(seen.sum()) / 1e6)
+
+
+def _compare(planned: Planned, made: Interferogram, folder: Path) -> Comparison:
+    """Compare with the truth as topsar's own products are compared."""
+    folder.mkdir(exist_ok=True)
+    grid, full = planned.dates[0].grid, made.cross != 0
+    phase = np.where(full, np.angle(made.cross), np.nan).astype(np.float32)
+    for name, values in (("wrapped_phase", phase), ("coherence", made.coherence)):
+        write_geotiff(folder / f"{name}.tif", values, grid, nodata=float("nan"))
+    write_geotiff(folder / "burst.tif", np.where(full, 0, -1).astype(np.int16), grid, nodata=-1)
+    write_json(folder / "facts.json", planned.facts)
+    return compare_pair(folder, folder.parent / "truth")
+
+
+def _plane_between(one: Interferogram, other: Interferogram) -> NDArray[np.float64]:
+    """The plane of phase by which one interferogram differs from another: found as a frequency, then fitted."""
+    ratio = one.cross * other.cross.conj()
+    ratio /= np.maximum(np.abs(ratio), _TINY)
+    spectrum = np.abs(np.fft.fft2(ratio))
+    peak = np.unravel_index(spectrum.argmax(), spectrum.shape)
+    row, column = np.indices(ratio.shape)
+    turns = [np.fft.fftfreq(size)[index] for size, index in zip(ratio.shape, peak, strict=True)]
+    plane = 2 * np.pi * (turns[0] * row + turns[1] * column)
+    rest = ratio * np.exp(-1j * plane)
+    middle = np.angle(rest.sum())
+    seen = ratio != 0
+    design = np.stack([row, column, np.ones_like(row)], axis=-1)
+    fit = np.linalg.lstsq(design[seen], np.angle(rest * np.exp(-1j * middle))[seen], rcond=None)[0]
+    return np.asarray(plane + middle + design @ fit)
 
 
 def _looks(values: NDArray[Any], looks: Looks) -> NDArray[Any]:
@@ -239,25 +280,26 @@ def _show(rows: list[dict[str, Any]], planned: Planned) -> None:
         f"{fine.dx:g} by {fine.dy:g} m; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
     )
     print(
-        f"  {'program':<20}{'seconds':>9}{'CPU s':>9}{'memory':>10}{'disk':>10}{'Mpx out':>9}{'coherence':>11}"
-        f"{'rad':>8}{'expected':>10}{'tilt':>8}{'mean':>8}"
+        f"  {'program':<20}{'seconds':>9}{'CPU s':>9}{'memory':>10}{'Mpx out':>9}{'coherence':>11}{'rad':>8}{'plane':>8}"
+        f"{'left':>8}{'expected':>10}"
     )
     for row in rows:
         print(
             f"  {row['program']:<20}{row['seconds']:>9.1f}{row['cpu_s']:>9.1f}{row['peak_bytes'] / 1e9:>7.2f} GB"
-            f"{row['peak_disk_bytes'] / 1e9:>7.2f} GB"
-            + (
-                f"{row['megapixels']:>9.1f}{row['coherence']:>11.4f}{row['deviation_rad']:>8.4f}"
-                f"{row['expected_rad']:>10.4f}{row['tilt_rad']:>8.4f}{row['mean_rad']:>8.4f}"
-                if "megapixels" in row
-                else ""
-            )
+            + (_accuracy(row) if "megapixels" in row else "")
         )
     ours, theirs = rows[0], rows[-1]
     print(
         f"  {_PEER} takes {theirs['seconds'] / ours['seconds']:.1f} times the seconds, "
         f"{theirs['cpu_s'] / ours['cpu_s']:.1f} times the CPU seconds, "
         f"{theirs['peak_bytes'] / ours['peak_bytes']:.1f} times the memory"
+    )
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    return (
+        f"{row['megapixels']:>9.1f}{row['coherence']:>11.4f}{row['deviation_rad']:>8.3f}{row['plane_rad']:>8.3f}"
+        f"{row['flattened_rad']:>8.3f}{row['expected_rad']:>10.3f}"
     )
 
 
