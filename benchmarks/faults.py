@@ -122,7 +122,7 @@ class Field:
         """Count results that are others than they should be, and who is left alive."""
         found = trial.results()
         count.differing += sum(found.get(path) != expected.get(path) for path in found.keys() | expected.keys())
-        count.orphans += len(trial.living())
+        count.orphans += not trial.is_deserted(10)
 
     def resume(self, trial: Trial, count: Count) -> None:
         """Start again, let it come to its end, and count finished steps that were run again."""
@@ -241,7 +241,7 @@ def end_scheduler(place: Field) -> Count:
                     process.wait(10)
                 count.demand(process.poll() is not None, f"alive 10 s after {number.name}, round {turn}")
                 process.kill()
-            count.orphans += len(trial.living())
+            count.orphans += not trial.is_deserted(10)
             place.resume(trial, count)
     return count
 

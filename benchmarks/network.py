@@ -37,8 +37,8 @@ from topsar.simulate.compare import compare_pair
 from topsar.simulate.recipe import SwathCut
 
 NEIGHBOURS = 3
-"""Each date is paired with so many next ones."""
-FIT_SAMPLES = 5000
+"""Each date is paired with so many next ones; the first so many with one more, which makes three per step of time."""
+FIT_SAMPLES = 2500
 """Of a burst in the fits: wide enough that work, and not starting, decides."""
 _ENVIRONMENT = {**os.environ, "ENGINE": "native"}
 _SAMPLE_S, _DISK_EVERY = 0.25, 8
@@ -101,21 +101,28 @@ def data_of(chosen: Recipe, folder: Path) -> Path:
 
 
 def list_neighbours(data: Path) -> Path:
-    """Each date with its next ones, as ``topsar pairs`` lists them."""
+    """Each date with its next ones, as ``topsar pairs`` lists them, and the first few with one more."""
     pairs = data / "network.txt"
     argv = (*_topsar("pairs", data, pairs), "--neighbours", str(NEIGHBOURS), "--force")
     done = subprocess.run(argv, cwd=data, env=_ENVIRONMENT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"error: topsar pairs failed: {done.stderr}")
+    names = names_of(data)
+    more = zip(names[:NEIGHBOURS], names[NEIGHBOURS + 1 :], strict=False)
+    pairs.write_text(pairs.read_text() + "".join(f"{first}, {second}\n" for first, second in more))
     return pairs
 
 
 def list_pairs(data: Path, chosen: Sequence[tuple[int, int]]) -> Path:
     """The chosen pairs of dates, by their numbers."""
-    names = sorted(scene.stem for scene in (data / "raw").glob("*.SAFE"))
-    pairs = data / "chosen.txt"
+    names, pairs = names_of(data), data / "chosen.txt"
     pairs.write_text("".join(f"{names[a]}, {names[b]}\n" for a, b in chosen))
     return pairs
+
+
+def names_of(data: Path) -> list[str]:
+    """The products, in order of time."""
+    return sorted(scene.stem for scene in (data / "raw").glob("*.SAFE"))
 
 
 def _topsar(verb: str, data: Path, pairs: Path) -> tuple[str, ...]:
@@ -283,27 +290,31 @@ def _rms(values: Sequence[float]) -> float:
 def show_network(args: argparse.Namespace) -> bool:
     """Simulate, run and kill, check, print; whether nothing is wrong."""
     chosen = recipe_of(args.dates, bursts=args.bursts, samples=args.samples, seed=args.seed)
-    data = data_of(chosen, args.folder)
-    pairs, chance = list_neighbours(data), random.Random(args.seed)
-    use = run_killed(data, pairs, [chance.uniform(*args.apart) for _ in range(args.kills)])
+    data, chance = data_of(chosen, args.folder), random.Random(args.seed)
+    pairs = data / "network.txt" if args.check else list_neighbours(data)
+    use = None if args.check else run_killed(data, pairs, [chance.uniform(*args.apart) for _ in range(args.kills)])
     verdict = check(data, chosen, pairs, args)
-    count = max(1, int(verdict.figures["pairs"].split()[0]))
-    figures = verdict.figures | {
-        "starts": f"{use.starts}, {use.kills} of them killed",
-        "wall": f"{use.seconds:.1f} s, {use.seconds / count:.2f} s per pair",
-        "CPU": f"{use.cpu_s:.1f} s, {use.cpu_s / count:.2f} s per pair",
-        "peak memory": f"{use.peak_bytes / 1e6:.0f} MB",
-        "runs folder": f"at most {use.peak_disk_bytes / 1e6:.0f} MB, {pipeline._allocated(data / 'runs') / 1e6:.0f} MB "
-        "at the end",
-    }
     million = pipeline.million_samples(chosen)
     print(f"\n{args.dates} dates of {million:.1f} million samples, {_cores()} cores, seed {args.seed}")
-    for name, text in figures.items():
+    for name, text in (verdict.figures | (figures_of(use, data) if use else {})).items():
         print(f"  {name:<20} {text}")
     print("  wrong: " + ("nothing" if not verdict.wrong else ""))
     for line in verdict.wrong:
         print(f"    {line}")
     return not verdict.wrong
+
+
+def figures_of(use: Use, data: Path) -> dict[str, str]:
+    """What the run used, in words."""
+    pairs = max(1, len(list((data / "runs").glob("T*/products"))))
+    return {
+        "starts": f"{use.starts}, {use.kills} of them killed",
+        "wall": f"{use.seconds:.1f} s, {use.seconds / pairs:.2f} s per pair",
+        "CPU": f"{use.cpu_s:.1f} s, {use.cpu_s / pairs:.2f} s per pair",
+        "peak memory": f"{use.peak_bytes / 1e6:.0f} MB",
+        "runs folder": f"at most {use.peak_disk_bytes / 1e6:.0f} MB, {pipeline._allocated(data / 'runs') / 1e6:.0f} MB "
+        "at the end",
+    }
 
 
 # --- what costs how much --------------------------------------------------------------------------------------------
@@ -319,18 +330,19 @@ class Size(NamedTuple):
 
 
 def fits(seed: int) -> dict[str, tuple[Size, ...]]:
-    """The runs of each fit; those over pairs geocode all eight dates every time."""
+    """The runs of each fit; those over pairs geocode the same four dates every time."""
 
     def sized(dates: int, bursts: int = 2) -> Recipe:
         return recipe_of(dates, bursts=bursts, samples=FIT_SAMPLES, seed=seed)
 
-    eight, by_distance = sized(8), [(a, a + step) for step in (1, 2, 3) for a in range(8 - step)]
-    by_distance = [*by_distance[::2][:4], *(pair for pair in by_distance if pair not in by_distance[::2][:4])]
+    eight = sized(8)
+    apart = ((0, 1), (2, 3), (4, 5), (6, 7))
+    among_four = (*apart[:2], (1, 2), (0, 2), (1, 3), (0, 3))
     return {
-        "bursts": tuple(Size(bursts, sized(2, bursts), ((0, 1),)) for bursts in (2, 4, 6)),
-        "dates": tuple(Size(dates, eight, tuple(by_distance[: dates // 2])) for dates in (2, 4, 8)),
-        "pairs": tuple(Size(pairs, eight, tuple(by_distance[:pairs])) for pairs in (4, 8, 16)),
-        "cores": tuple(Size(cores, eight, tuple(by_distance[:4]), cores) for cores in (1, _cores())),
+        "bursts": tuple(Size(bursts, sized(2, bursts), apart[:1]) for bursts in (2, 4, 6)),
+        "dates": tuple(Size(dates, eight, apart[: dates // 2]) for dates in (2, 4, 8)),
+        "pairs": tuple(Size(pairs, eight, among_four[:pairs]) for pairs in (2, 4, 6)),
+        "cores": tuple(Size(cores, eight, apart[:2], cores) for cores in (1, _cores())),
     }
 
 
@@ -395,6 +407,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--compare", type=int, default=12, metavar="N", help="pairs that are compared with truth [12]")
     parser.add_argument("--seed", type=int, default=0, help="of orbits, burst timings and kills [0]")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where simulated data are kept [results]")
+    parser.add_argument("--check", action="store_true", help="only check what an earlier run left")
     parser.add_argument("--fit", action="store_true", help="undisturbed runs of several sizes, and lines through them")
     parser.add_argument(
         "--only", nargs="*", choices=("bursts", "dates", "pairs", "cores"), help="of the fits, these [all]"

@@ -19,7 +19,7 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
-from topsar.engines.native.plan import _identity
+from topsar.engines.signature import identity
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.provision import dem_copernicus, dem_merge, dem_models, dem_opentopography, global_dem
@@ -302,11 +302,11 @@ def test_dem_fetched_again_is_known_for_the_same(tmp_path: Path) -> None:
     fetched.parent.mkdir()
     for path, is_same in ((fetched, True), (own, False)):
         path.write_bytes(b"heights")
-        before = _identity(path)
+        before = identity(path)
         os.utime(path, ns=(1, 1))
-        assert (_identity(path) == before) == is_same
+        assert (identity(path) == before) == is_same
         path.write_bytes(b"other heights")
-        assert _identity(path) != before
+        assert identity(path) != before
 
 
 def test_what_lies_there_is_taken_without_fetching(

@@ -111,7 +111,10 @@ def test_what_was_fetched_can_be_planned_offline(shown: Shown, monkeypatch: pyte
         monkeypatch.delenv(key.name, raising=False)
     monkeypatch.setattr("socket.socket", None)
     settings = load_settings(
-        env_file=None, data=shown.folder, pairs=shown.folder / "pairs.txt", flags=QUICK | {"OFFLINE": "1"}
+        env_file=None,
+        data=shown.folder,
+        pairs=shown.folder / "pairs.txt",
+        flags=QUICK | {"OFFLINE": "1", "ENGINE": "native"},
     )
     assert describe_missing(settings) == ()
     batch, planned = preview(settings)

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from dry_data import DAYS, Planned, dry_data, dry_recipe, rewrite
+from fake_isce.use import ISCE_HOME
 from fake_steps import wait_for
 from topsar.doctor import CHECKS, Finding, Grade, Said, as_json, describe, examine, finding, worst
 from topsar.model import BBox, Ended, GeoGrid, Reason
@@ -525,8 +526,18 @@ def test_a_pair_that_the_engine_refuses(data: Path) -> None:
 # --- engines ----------------------------------------------------------------------------------------------------
 
 
-def test_an_engine_that_is_not_driven(tmp_path: Path) -> None:
-    assert "ENGINE=native" in only(look(tmp_path, "engine", ENGINE="isce2"), PROBLEM, "^ENGINE=isce2").remedy
+def test_an_engine_that_cannot_be_started(tmp_path: Path) -> None:
+    findings = look(tmp_path, "engine", ENGINE="isce2", ISCE_HOME=str(tmp_path))
+    assert "isce" in only(findings, PROBLEM, "^ISCE_HOME=").remedy
+
+
+def test_isce2_is_named_with_its_version_and_asks_for_no_package_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "snaphu", None)
+    findings = look(tmp_path, "engine", ENGINE="isce2", ISCE_HOME=str(ISCE_HOME), ISCE_PYTHON=sys.executable)
+    only(findings, OK, "^isce2: ISCE2 2.6.5 in")
+    assert not told(findings, PROBLEM, "UNWRAPPER")
 
 
 def test_an_unwrapper_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def sign(key: str, known: Any, files: Iterable[Path]) -> str:
     files : iterable of Path
         Inputs; ``/vsizip/`` paths too.
     """
-    return json.dumps([key, _without_folders(known), sorted({_identity(path) for path in files})], sort_keys=True)
+    return json.dumps([key, _without_folders(known), sorted({identity(path) for path in files})], sort_keys=True)
 
 
 def _without_folders(value: Any) -> Any:
@@ -35,7 +35,7 @@ def _without_folders(value: Any) -> Any:
     return [_without_folders(part) for part in value] if isinstance(value, list) else value
 
 
-def _identity(path: Path) -> str:
+def identity(path: Path) -> str:
     """Name, size and time of a file, of its archive for a file inside one; the name alone of a folder.
 
     A DEM that was fetched is known by name and size: one that is fetched again is the same.
