@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from topsar.engines.facts import PairFacts
+from topsar.engines.job_file import dump_job, load_job
 from topsar.engines.orbits import OrbitChoice
-from topsar.errors import ProvisionError
 from topsar.model import Burst, Dem, GeoGrid, Looks
 
 STACKS = "slc_stack"
@@ -164,13 +164,9 @@ _TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
 def dump_task(task: Task) -> str:
     """A task as JSON."""
-    return _TASK.dump_json(task, indent=1).decode()
+    return dump_job(_TASK, task)
 
 
 def load_task(folder: Path) -> Task:
     """The task of the job in ``folder``."""
-    try:
-        return _TASK.validate_json((folder / "job.json").read_bytes())
-    except (OSError, ValueError) as exc:
-        msg = f"{folder / 'job.json'} cannot be read: {exc}"
-        raise ProvisionError(msg, hint="start the run again: it writes the file anew") from exc
+    return load_job(_TASK, folder)
