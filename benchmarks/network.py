@@ -163,9 +163,9 @@ def _watch(process: subprocess.Popen[bytes], runs: Path, use: Use, delay_s: floa
             return True
         with contextlib.suppress(psutil.Error):
             alive = (root, *root.children(recursive=True))
-            use.peak_bytes = max(use.peak_bytes, sum(pipeline._resident(one) for one in alive))
+            use.peak_bytes = max(use.peak_bytes, sum(pipeline.resident(one) for one in alive))
         if turn % _DISK_EVERY == 0:
-            use.peak_disk_bytes = max(use.peak_disk_bytes, pipeline._allocated(runs))
+            use.peak_disk_bytes = max(use.peak_disk_bytes, pipeline.allocated(runs))
         turn += 1
         time.sleep(_SAMPLE_S)
     return False
@@ -312,7 +312,7 @@ def figures_of(use: Use, data: Path) -> dict[str, str]:
         "wall": f"{use.seconds:.1f} s, {use.seconds / pairs:.2f} s per pair",
         "CPU": f"{use.cpu_s:.1f} s, {use.cpu_s / pairs:.2f} s per pair",
         "peak memory": f"{use.peak_bytes / 1e6:.0f} MB",
-        "runs folder": f"at most {use.peak_disk_bytes / 1e6:.0f} MB, {pipeline._allocated(data / 'runs') / 1e6:.0f} MB "
+        "runs folder": f"at most {use.peak_disk_bytes / 1e6:.0f} MB, {pipeline.allocated(data / 'runs') / 1e6:.0f} MB "
         "at the end",
     }
 

@@ -88,7 +88,7 @@ def run_pairs(data: Path, memory_limit: int | None = None, flags: Sequence[str] 
     given = {name: value for name, _, value in (flag.partition("=") for flag in flags)}
     use = run_command(argv, runs, log, {**os.environ, **given}, memory_limit)
     return use | {
-        "product_bytes": sum(_allocated(folder) for folder in runs.glob("*/products")),
+        "product_bytes": sum(allocated(folder) for folder in runs.glob("*/products")),
         "steps": list(_steps(runs)),
     }
 
@@ -124,14 +124,14 @@ def _watch(process: subprocess.Popen[bytes], runs: Path, group: Cgroup | None) -
     root = psutil.Process(process.pid)
     while process.poll() is None:
         with contextlib.suppress(psutil.Error):
-            memory = max(memory, sum(_resident(one) for one in (root, *root.children(recursive=True))))
-        disk = max(disk, _allocated(runs))
+            memory = max(memory, sum(resident(one) for one in (root, *root.children(recursive=True))))
+        disk = max(disk, allocated(runs))
         inside = max(inside, _resident_inside(group) if group else 0)
         time.sleep(_SAMPLE_S)
     return {"peak_bytes": memory, "peak_disk_bytes": disk, "cgroup_bytes": inside}
 
 
-def _resident(process: psutil.Process) -> int:
+def resident(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
@@ -143,7 +143,7 @@ def _resident_inside(group: Cgroup) -> int:
     return int(known.get("total_rss", known.get("anon", 0)))
 
 
-def _allocated(folder: Path) -> int:
+def allocated(folder: Path) -> int:
     """Bytes that the files of a folder take on the disk: holes are not counted."""
     total = 0
     for place, _, names in os.walk(folder):  # unlike Path.rglob it bears with folders that vanish meanwhile

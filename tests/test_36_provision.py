@@ -233,7 +233,7 @@ def test_every_scene_is_opened_once(raw: Path, monkeypatch: pytest.MonkeyPatch) 
     assert opened == [first, second]
     assert (one.line, other.line) == (2, 5)
     assert one.pair is not None
-    assert [scene.name for scene in (*one.pair.reference, *one.pair.secondary)] == [first, second]
+    assert [scene.name for scene in one.pair.scenes] == [first, second]
     assert one.title == f"{first} with {second}"
 
 

@@ -121,6 +121,11 @@ def test_an_interpreter_that_cannot_start_topsapp_is_passed_over(
     (home / "applications" / "topsApp.py").write_text("import osgeo_that_is_not_there\n")
     with pytest.raises(SettingsError, match="osgeo_that_is_not_there"):
         choose_engine("isce2", str(home), sys.executable)
+    python = tmp_path / "bin" / "python3"  # one that nobody has asked before
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(python.parent))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     engine, why = choose_engine("auto")
     assert engine.name == "native"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SPEED_OF_LIGHT = 299_792_458.0
 """Speed of light in vacuum, m/s."""
+UNCALIBRATED_IPF = "002.36"
+"""The processor whose products lack a correction of the antenna's phase, which differs between swaths."""
 
 
 # --- space ------------------------------------------------------------------------------------------------------
@@ -422,6 +424,11 @@ class Pair:
 
     reference: tuple[Scene, ...]
     secondary: tuple[Scene, ...]
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """All slices of both passes."""
+        return (*self.reference, *self.secondary)
 
     @property
     def track(self) -> int:

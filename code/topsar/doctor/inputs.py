@@ -29,7 +29,7 @@ def folders(case: Case) -> Iterator[Said]:
 
 def pairs(case: Case) -> Iterator[Said]:
     """Whether each listed pair has its products."""
-    scenes = {scene.name for pair in case.pairs for scene in (*pair.reference, *pair.secondary)}
+    scenes = {scene.name for pair in case.pairs for scene in pair.scenes}
     if scenes:
         yield Said(Grade.OK, f"{counted(len(case.pairs), 'pair')} of {counted(len(scenes), 'product')} found")
     coming = {text.removeprefix("scene ") for text in case.missing}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from topsar.model import Resources
+from topsar.engines.protocol import step_argv
+from topsar.model import Artifact, Resources, Step
 
 MOST_THREADS = 8
 
@@ -52,3 +53,44 @@ class Cost:
     def timeout_s(self, pixels: float) -> float:
         """When a step of so many pixels is given up: long after the slowest machine is done."""
         return 3600.0 + 200 * self.seconds(pixels)
+
+
+def make_step(
+    name: str,
+    *,
+    key: str,
+    signature: str,
+    cost: Cost,
+    size: float,
+    writes: tuple[Artifact, ...],
+    reads: tuple[str, ...] = (),
+    extra_memory: float = 0.0,
+) -> Step:
+    """A step that takes what the table says.
+
+    Parameters
+    ----------
+    name : str
+    key : str
+        Engine and version; with the name, what steps that are alike have in common.
+    signature, writes, reads
+        As `Step` has them.
+    cost : Cost
+        The row of the table.
+    size : float
+        Of the step, in the unit of that row.
+    extra_memory : float
+        Bytes that do not follow from the size.
+    """
+    return Step(
+        name=name,
+        argv=step_argv(name),
+        signature=signature,
+        reads=reads,
+        writes=writes,
+        needs=cost.needs(size, extra_memory),
+        seconds=cost.seconds(size),
+        kind=f"{key} {name}",
+        size=size,
+        timeout_s=cost.timeout_s(size),
+    )

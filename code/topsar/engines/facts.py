@@ -26,6 +26,11 @@ class PairFacts:
     ipf: tuple[str, ...]
     polarisation: str
 
+    @property
+    def title(self) -> str:
+        """Both days and the track."""
+        return f"{self.reference_date:%Y-%m-%d} to {self.secondary_date:%Y-%m-%d} T{self.track:03d}"
+
 
 def pair_facts(matched: MatchedPair) -> PairFacts:
     """What is known of a pair before it is processed."""
@@ -38,7 +43,7 @@ def pair_facts(matched: MatchedPair) -> PairFacts:
         secondary_date=pair.secondary[0].start,
         reference_scenes=tuple(scene.name for scene in pair.reference),
         secondary_scenes=tuple(scene.name for scene in pair.secondary),
-        ipf=tuple(sorted({scene.ipf for scene in (*pair.reference, *pair.secondary)})),
+        ipf=tuple(sorted({scene.ipf for scene in pair.scenes})),
         polarisation=matched.polarisation,
     )
 

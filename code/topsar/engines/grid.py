@@ -54,7 +54,7 @@ def group_pairs(found: list[MatchedPair]) -> list[list[MatchedPair]]:
 def _stack(one: MatchedPair, other: MatchedPair) -> bool:
     if same_track(one.pair.reference[0], other.pair.reference[0]) and one.box.intersects(other.box):
         return True
-    scenes, others = ({scene.name for scene in (*p.pair.reference, *p.pair.secondary)} for p in (one, other))
+    scenes, others = ({scene.name for scene in p.pair.scenes} for p in (one, other))
     return not scenes.isdisjoint(others)
 
 

@@ -54,6 +54,11 @@ class Matched:
     secondary: Burst
 
 
+def all_bursts(matches: Iterable[Matched]) -> list[Burst]:
+    """The bursts of both dates, each reference before its secondary."""
+    return [burst for both in matches for burst in (both.reference, both.secondary)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchedPair:
     """A pair that can be run.
@@ -91,7 +96,7 @@ class Survey:
         """
         check_pair(pair)
         polarisation = choose_polarisation(pair, self._options.polarization)
-        for scene in (*pair.reference, *pair.secondary):
+        for scene in pair.scenes:
             self._load(scene, polarisation)
         shared = match_bursts(pair, polarisation, self._options, self._centre, self.read)
         bursts, outlines = [], []
@@ -100,9 +105,7 @@ class Survey:
             if near is not None and far is not None:
                 bursts.append(both)
                 outlines.append((near, far))
-        if not bursts and not self._over_voids.isdisjoint(
-            b for both in shared for b in (both.reference, both.secondary)
-        ):
+        if not bursts and not self._over_voids.isdisjoint(all_bursts(shared)):
             msg = f"the DEM {self._inputs.dem.path} holds nothing but voids under the bursts of the pair"
             raise ProvisionError(msg, hint="check its nodata value, or take another DEM")
         if not bursts:
@@ -202,7 +205,7 @@ def find_footprint(
         try:
             check_pair(pair)
             polarisation = choose_polarisation(pair, options.polarization)
-            for scene in {scene.name: scene for scene in (*pair.reference, *pair.secondary)}.values():
+            for scene in {scene.name: scene for scene in pair.scenes}.values():
                 if (scene.name, polarisation) not in ground:
                     choice = OrbitChoice(file=orbits[scene.name], scenes=(scene,))
                     ground[scene.name, polarisation] = _all_ground(scene, polarisation, choice, options)
@@ -236,7 +239,7 @@ def check_pair(pair: Pair) -> None:
         If tracks or flight directions differ.
     """
     first = pair.reference[0]
-    for scene in (*pair.reference, *pair.secondary):
+    for scene in pair.scenes:
         if not same_track(scene, first):
             msg = f"{scene.name} is of track {scene.track}, {first.name} of track {first.track}"
             raise SceneError(msg, hint="a pair needs two passes of the same track: mend the line in pairs.txt")
@@ -279,7 +282,7 @@ def choose_polarisation(pair: Pair, wanted: str) -> str:
     SceneError
         If a scene lacks it.
     """
-    scenes = (*pair.reference, *pair.secondary)
+    scenes = pair.scenes
     shared = set.intersection(*(set(scene.polarisations) for scene in scenes))
     for polarisation in ("VV", "HH") if wanted == "auto" else (wanted,):
         if polarisation in shared:

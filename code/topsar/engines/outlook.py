@@ -11,7 +11,7 @@ from shapely import MultiPoint, box, union_all
 
 from topsar.engines.match import pass_bursts
 from topsar.engines.protocol import Outlook, Remark
-from topsar.model import OrbitSource
+from topsar.model import UNCALIBRATED_IPF, OrbitSource
 
 if TYPE_CHECKING:
     from topsar.engines.match import MatchedPair, Reader
@@ -42,7 +42,7 @@ def look_ahead(matched: MatchedPair, options: Options, read: Reader) -> Outlook:
         for scenes in (pair.reference, pair.secondary)
     ]
     covered = _covered(matched, options.roi) if options.roi else None
-    ipf = tuple(sorted({scene.ipf for scene in (*pair.reference, *pair.secondary)}))
+    ipf = tuple(sorted({scene.ipf for scene in pair.scenes}))
     return Outlook(
         days=round((pair.secondary[0].start - pair.reference[0].start).total_seconds() / 86_400),
         bursts=len(matched.bursts),
@@ -56,7 +56,7 @@ def look_ahead(matched: MatchedPair, options: Options, read: Reader) -> Outlook:
 
 
 def _remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, ...]) -> Iterable[Remark]:
-    missions = {scene.mission for scene in (*matched.pair.reference, *matched.pair.secondary)}
+    missions = {scene.mission for scene in matched.pair.scenes}
     if covered is not None and covered < _WHOLE:
         text = f"both dates show {100 * covered:.0f} % of the region of interest"
         yield Remark(text=text, remedy="list the neighbouring slices too, or make ROI smaller")
@@ -65,8 +65,8 @@ def _remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, ...]) 
         if holes:
             text = f"{swath}: {holes} gap{'s' if holes > 1 else ''} between bursts that both dates have"
             yield Remark(text=text, remedy="is a slice missing in pairs.txt? The gap stays empty in the products")
-    if len(ipf) > 1 and "002.36" in ipf:
-        text = f"one date was processed by IPF 002.36, the other by {ipf[-1]}"
+    if len(ipf) > 1 and UNCALIBRATED_IPF in ipf:
+        text = f"one date was processed by IPF {UNCALIBRATED_IPF}, the other by {ipf[-1]}"
         yield Remark(text=text, remedy="phase may jump between swaths: take a product that was processed again, if any")
     if missions - _FIRST_GENERATION and len(missions) > 1:
         text = f"{' with '.join(sorted(missions))}: satellites of two generations"

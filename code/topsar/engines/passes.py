@@ -38,6 +38,16 @@ def ground_speed(arc: OrbitArc, time_s: float) -> float:
     return float(np.linalg.norm(arc.velocity(np.array(time_s)))) * GROUND_SPEED
 
 
+def locate(
+    points_m: NDArray[np.float64], burst: Burst, arc: OrbitArc
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Line and sample of a burst at which it shows points (..., 3) in ECEF; outside of it too."""
+    time, range_m = geo2rdr(points_m, arc)
+    grid = burst.grid
+    line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s
+    return line, (range_m - grid.near_range_m) / grid.range_spacing_m
+
+
 def burst_margin(
     burst: Burst, line: NDArray[np.float64], sample: NDArray[np.float64], arc: OrbitArc
 ) -> NDArray[np.float32]:

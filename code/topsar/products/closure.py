@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from topsar.kernels.interferogram import phase_deviation
-from topsar.raster import read_reduced
+from topsar.raster import read_json, read_reduced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
     """
     stacks: dict[str, dict[tuple[str, str], _Edge]] = {}
     for folder in folders:
-        facts = json.loads((folder / "facts.json").read_text())
+        facts = read_json(folder / "facts.json")
         if not {"reference_date", "secondary_date", "grid"} <= facts.keys():
             continue
         first, second = facts["reference_date"], facts["secondary_date"]

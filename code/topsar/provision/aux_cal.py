@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from topsar.errors import ProvisionError
+from topsar.model import UNCALIBRATED_IPF
 
 if TYPE_CHECKING:
     from topsar.model import Scene
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NEEDS_IT = "002.36"
-"""The processor whose products need a calibration file."""
 PUBLISHED = "20241128"
 """Date in the names of the archives."""
 MOST_BYTES = 1 << 28
@@ -68,7 +67,7 @@ def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, 
     Path or None
         None where no scene needs one, or none can be had; the latter is said as a warning.
     """
-    wanted = [scene for scene in scenes if scene.ipf == NEEDS_IT]
+    wanted = [scene for scene in scenes if scene.ipf == UNCALIBRATED_IPF]
     found = False
     for mission in sorted({scene.mission for scene in wanted}):
         times = sorted({scene.start for scene in wanted if scene.mission == mission})
@@ -78,7 +77,7 @@ def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, 
             log.warning(
                 "%s products of IPF %s: %s; without a calibration file phase may jump between swaths",
                 mission,
-                NEEDS_IT,
+                UNCALIBRATED_IPF,
                 exc.message,
             )
         else:

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError
-from topsar.model import BBox
-from topsar.provision.aux_cal import NEEDS_IT, provide_aux_cal
+from topsar.model import UNCALIBRATED_IPF, BBox
+from topsar.provision.aux_cal import provide_aux_cal
 from topsar.provision.dem import find_dem, is_global, provide_dem
 from topsar.provision.download import Fetcher
 from topsar.provision.earthdata import find_credentials
@@ -166,10 +166,10 @@ def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Ser
     services : Services, optional
         Where to ask; without it nothing is fetched, nor unpacked.
     """
-    scenes = {scene.name: scene for pair in pairs for scene in (*pair.reference, *pair.secondary)}
+    scenes = {scene.name: scene for pair in pairs for scene in pair.scenes}
     folder = settings.data.resolve() / "aux_cal"
     if services is None:
-        needed = any(scene.ipf == NEEDS_IT for scene in scenes.values())
+        needed = any(scene.ipf == UNCALIBRATED_IPF for scene in scenes.values())
         return folder if needed and folder.is_dir() else None
     return provide_aux_cal(scenes.values(), folder, fetcher=make_fetcher(settings), services=services)
 

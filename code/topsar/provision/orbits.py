@@ -124,7 +124,7 @@ def provide_orbits(
 
 def _passes(pairs: Iterable[Pair]) -> list[Pass]:
     """Scenes of all pairs by pass: its slices are together, whichever pairs name them."""
-    scenes = {scene.name: scene for pair in pairs for scene in (*pair.reference, *pair.secondary)}
+    scenes = {scene.name: scene for pair in pairs for scene in pair.scenes}
     passes: list[Pass] = []
     for scene in sorted(scenes.values(), key=lambda scene: (scene.mission, scene.start, scene.name)):
         last = passes[-1] if passes else None

@@ -1,7 +1,7 @@
 """Rasters and files: heights above the ellipsoid, cloud-optimised GeoTIFFs, atomic writes and their evidence."""
 
 from topsar.raster.dem import HeightField, declared_datum, open_dem, open_levels, require_cover
-from topsar.raster.files import atomic_path, save_array, write_json, write_text
+from topsar.raster.files import atomic_path, read_json, save_array, write_json, write_text
 from topsar.raster.geoid import Geoid, read_geoid
 from topsar.raster.geotiff import open_geotiff, pixel_centres, read_geotiff, read_reduced, write_geotiff
 from topsar.raster.inspection import inspect
@@ -24,6 +24,7 @@ __all__ = [
     "read_geotiff",
     "read_isce_header",
     "read_isce_image",
+    "read_json",
     "read_reduced",
     "require_cover",
     "save_array",

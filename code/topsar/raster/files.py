@@ -86,6 +86,12 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote of a mapping."""
+    known: dict[str, Any] = json.loads(path.read_text())
+    return known
+
+
 def write_json(path: Path, obj: object) -> None:
     """Write ``obj`` as strict JSON, whole or not at all.
 

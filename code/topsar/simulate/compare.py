@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from pyproj import Transformer
 from scipy.ndimage import binary_dilation, map_coordinates
 
 from topsar.kernels.interferogram import phase_deviation
-from topsar.raster import pixel_centres, read_geotiff
+from topsar.raster import pixel_centres, read_geotiff, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +46,7 @@ class Comparison:
 
 def compare_pair(products: Path, truth: Path) -> Comparison:
     """Compare a pair's ``products`` folder with a simulated data set's ``truth`` folder."""
-    facts: dict[str, Any] = json.loads((products / "facts.json").read_text())
+    facts = read_json(products / "facts.json")
     phase, grid, _ = read_geotiff(products / "wrapped_phase.tif")
     coherence = read_geotiff(products / "coherence.tif")[0]
     burst = read_geotiff(products / "burst.tif")[0]

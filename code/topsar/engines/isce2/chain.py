@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, geocode_list
+from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, IONOSPHERE, UNWRAPPED, geocode_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,10 +94,13 @@ def _each(folder: str, swaths: list[str], ending: str = "") -> tuple[str, ...]:
     return tuple(f"{folder}/{swath}{ending}" for swath in swaths)
 
 
+def _slices(date: str, swaths: list[str]) -> tuple[str, ...]:
+    """What topsApp took from the SLCs of a date."""
+    return (*_each(date, swaths), *_each(date, swaths, ".xml"))
+
+
 def _geometry(swaths: list[str]) -> Iterable[Stage]:
-    dates = tuple(
-        path for date in ("reference", "secondary") for path in (*_each(date, swaths), *_each(date, swaths, ".xml"))
-    )
+    dates = (*_slices("reference", swaths), *_slices("secondary", swaths))
     yield Stage(name="dem", scratch=(TOPO_DEM,), options=("dem", "dem_box"))
     yield _one("startup")
     inputs = ("facts", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated")
@@ -113,8 +116,7 @@ def _coarse(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
         yield Stage(name="esd", first="subsetoverlaps", last="esd", kept=(FACTS,), options=("esd",))
         yield _one("rangecoreg", reads=(FACTS,))
         return
-    reference = (*_each("reference", swaths), *_each("reference", swaths, ".xml"))
-    secondary = (*_each("secondary", swaths), *_each("secondary", swaths, ".xml"))
+    reference, secondary = _slices("reference", swaths), _slices("secondary", swaths)
     geometry = _each("geom_reference", swaths)
     overlaps = ("geom_reference/overlaps", "reference/overlaps")
     yield _one("subsetoverlaps", scratch=overlaps, reads=(*geometry, *reference))
@@ -136,8 +138,7 @@ def _coarse(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
 
 
 def _fine(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
-    reference = (*_each("reference", swaths), *_each("reference", swaths, ".xml"))
-    secondary = (*_each("secondary", swaths), *_each("secondary", swaths, ".xml"))
+    reference, secondary = _slices("reference", swaths), _slices("secondary", swaths)
     geometry = _each("geom_reference", swaths)
     images, lists = _each("fine_coreg", swaths), _each("fine_coreg", swaths, ".xml")
     yield _one("fineoffsets", scratch=("fine_offsets",), reads=(*geometry, *secondary), options=("gpu",))
@@ -158,8 +159,9 @@ def _fine(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
 def _merged(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
     images = ("topophase.flat", "topophase.cor", "los.rdr", "lat.rdr", "lon.rdr", "z.rdr")
     virtual = (*images, "reference.slc", "secondary.slc")
-    real = ("topophase.flat", "topophase.cor", "los.rdr", *(("topophase.ion",) if task.ionosphere else ()))
-    merged = [path for name in real for path in image(f"merged/{name}")]
+    ionosphere = (IONOSPHERE,) if task.ionosphere else ()
+    real = ("merged/topophase.flat", "merged/topophase.cor", "merged/los.rdr", *ionosphere)
+    merged = [path for name in real for path in image(name)]
     lists = _each("fine_interferogram", swaths, ".xml")
     reads = (
         *_each("fine_interferogram", swaths),
@@ -178,7 +180,7 @@ def _merged(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
     )
     filtered, sigma = image("merged/filt_topophase.flat"), image("merged/phsig.cor")
     yield _one("filter", kept=(*filtered, *sigma), reads=image("merged/topophase.flat"), options=("filter_strength",))
-    unwrapped = [path for name in ("unw", "unw.conncomp") for path in image(f"merged/filt_topophase.{name}")]
+    unwrapped = [path for name in UNWRAPPED for path in image(name)]
     yield Stage(
         name="unwrap",
         first="unwrap",

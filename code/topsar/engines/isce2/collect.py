@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,22 +16,22 @@ from topsar.engines.isce2.config import IONOSPHERE
 from topsar.engines.isce2.plan import version_with
 from topsar.engines.isce2.state import UNTRIED
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
-from topsar.engines.layers import displacement, make_layers, phase_noise
+from topsar.engines.layers import displacement, incidence, make_layers, number_bursts, phase_noise, where_seen
 from topsar.engines.orbits import burst_arc
 from topsar.engines.passes import (
     MID_INCIDENCE_RAD,
     burst_margin,
     describe_geometry,
     ground_speed,
+    locate,
     pass_arc,
     view,
 )
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
-from topsar.kernels.geometry import geo2rdr
 from topsar.kernels.interferogram import coherence_at_zero
 from topsar.model import Interferogram
-from topsar.raster import pixel_centres, read_isce_image
+from topsar.raster import pixel_centres, read_isce_image, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +75,7 @@ def collect(folder: Path) -> Interferogram:
         **measured,
         "coherence_mean": float(np.nanmean(gamma)),
         "valid_share": float(np.isfinite(gamma).mean()),
-        "azimuth_misregistration": json.loads((folder / RUN / FACTS).read_text()),
+        "azimuth_misregistration": read_json(folder / RUN / FACTS),
         "bursts": labels,
     }
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
@@ -127,23 +126,23 @@ def _arrays(task: TopsAppTask, run: Path, wavelength_m: float, known: NDArray[np
     if not seen.any():
         msg = f"no pixel of {task.facts.pair} is seen on both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
-    phase = _where(seen & (filtered != 0), np.angle(filtered))
+    phase = where_seen(seen & (filtered != 0), np.angle(filtered))
     arrays = {
-        "wrapped_phase": _where(seen, np.angle(cross)),
+        "wrapped_phase": where_seen(seen, np.angle(cross)),
         "filtered_phase": phase,
-        "coherence": _where(seen, gamma),
-        "amplitude": _where(seen, amplitude),
+        "coherence": where_seen(seen, gamma),
+        "amplitude": where_seen(seen, amplitude),
         **_line_of_sight(*(drawing.nearest(band) for band in _image(run, "merged/los.rdr", drawing))),
     }
     if task.unwrapper != "none":
         strength, coarse = (drawing.nearest(band) for band in _image(run, "merged/filt_topophase.unw", drawing))
-        arrays["unwrapped_phase"] = _where(strength != 0, phase + _cycles(coarse - phase))
+        arrays["unwrapped_phase"] = where_seen(strength != 0, phase + _cycles(coarse - phase))
         arrays["displacement"] = displacement(arrays["unwrapped_phase"], wavelength_m)
         components = drawing.nearest(_image(run, "merged/filt_topophase.unw.conncomp", drawing)[0])
         arrays["components"] = np.where(np.isfinite(arrays["unwrapped_phase"]), components, 0)
     if task.ionosphere:
         ionosphere = drawing.nearest(_image(run, IONOSPHERE, drawing)[0])
-        arrays["ionosphere"] = _where(seen & (ionosphere != 0), ionosphere)
+        arrays["ionosphere"] = where_seen(seen & (ionosphere != 0), ionosphere)
     return arrays
 
 
@@ -167,19 +166,19 @@ def _cycles(difference: NDArray[Any]) -> NDArray[Any]:
 def _line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Unit vector from the ground to the satellite; topsApp counts azimuth from north, anti-clockwise."""
     seen = incidence_deg != 0
-    incidence, azimuth = np.radians(incidence_deg), np.radians(azimuth_deg)
+    off_zenith, azimuth = np.radians(incidence_deg), np.radians(azimuth_deg)
     return {
-        "los_east": _where(seen, -np.sin(incidence) * np.sin(azimuth)),
-        "los_north": _where(seen, np.sin(incidence) * np.cos(azimuth)),
-        "los_up": _where(seen, np.cos(incidence)),
-        "incidence": _where(seen, incidence_deg),
+        "los_east": where_seen(seen, -np.sin(off_zenith) * np.sin(azimuth)),
+        "los_north": where_seen(seen, np.sin(off_zenith) * np.cos(azimuth)),
+        "los_up": where_seen(seen, np.cos(off_zenith)),
+        "incidence": where_seen(seen, incidence_deg),
     }
 
 
 def _fill_line_of_sight(arrays: dict[str, NDArray[Any]], los: NDArray[np.float32]) -> None:
     """Outside the bursts, where topsApp tells none, take the line of sight that follows from orbit and ground."""
     computed = dict(zip(("los_east", "los_north", "los_up"), los, strict=True))
-    computed["incidence"] = np.degrees(np.arccos(np.clip(los[2], -1, 1)))
+    computed["incidence"] = incidence(los[2])
     for name, values in computed.items():
         arrays[name] = np.where(np.isnan(arrays[name]), values, arrays[name])
 
@@ -189,10 +188,6 @@ def _unbiased(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.floa
     square = (coherence**2 - at_zero**2) / (1 - at_zero**2)
     unbiased: NDArray[np.float32] = np.sqrt(np.clip(square, 0, 1)).astype(np.float32)
     return unbiased
-
-
-def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
-    return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------
@@ -229,18 +224,14 @@ def _bursts(
     orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.bursts[0].reference.polarisation)
     for index, both in enumerate(task.bursts):
         burst = both.reference
-        arc, grid = burst_arc(burst, orbit), burst.grid
+        arc = burst_arc(burst, orbit)
         for rows in _strips(task.grid):
-            time, range_m = geo2rdr(points[rows], arc)
-            line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s
-            sample = (range_m - grid.near_range_m) / grid.range_spacing_m
-            margin = burst_margin(burst, line, sample, arc)
+            margin = burst_margin(burst, *locate(points[rows], burst, arc), arc)
             better = margin > best[rows]
             best[rows] = np.where(better, margin, best[rows])
             nearest[rows] = np.where(better, np.int16(index), nearest[rows])
     nearest[~seen] = -1
-    used = [int(index) for index in np.unique(nearest) if index >= 0]
-    place = np.where(nearest >= 0, np.searchsorted(used, nearest), -1).astype(np.int16)
+    used, place = number_bursts(nearest)
     return [task.bursts[index].reference.label for index in used], place
 
 

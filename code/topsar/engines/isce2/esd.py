@@ -8,7 +8,6 @@ apart (Yague-Martinez et al. 2016, doi:10.1109/TGRS.2016.2585741), and the whole
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +21,7 @@ from topsar.engines.isce2.state import UNTRIED, require_number, set_property
 from topsar.engines.orbits import burst_arc
 from topsar.errors import StepFailed
 from topsar.kernels.tops import deramp_terms
-from topsar.raster import read_isce_image, write_json
+from topsar.raster import read_isce_image, read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.isce2.tasks import TopsAppTask
-    from topsar.model import Burst
+    from topsar.model import Burst, Orbit
 
 CORRECTION = "secondarytimingcorrection"
 """The property of topsApp's state, seconds."""
@@ -85,7 +84,7 @@ def correct(task: TopsAppTask, run: Path, *, estimated: bool) -> None:
 
 def is_estimated(run: Path) -> bool:
     """Whether burst overlaps were coherent enough; where they were not, topsApp's range shift would be noise too."""
-    return bool(json.loads((run / FACTS).read_text())["estimated"])
+    return bool(read_json(run / FACTS)["estimated"])
 
 
 def require_range_shift(run: Path) -> None:
@@ -109,9 +108,11 @@ def estimate(task: TopsAppTask, run: Path) -> Misregistration | None:
     StepFailed
         If an overlap of topsApp's does not have the width of its burst.
     """
+    first = task.bursts[0].reference
+    orbit = task.reference_orbit.load(first.swath, first.polarisation)
     looked = f"{ESD_LOOKS[0]}alks_{ESD_LOOKS[1]}rlks"
     shifts = [
-        _shifts(task, overlap, upper, lower)
+        _shifts(task, overlap, upper, lower, orbit)
         for swath in task.swaths
         for overlap, (upper, lower) in zip(
             sorted((run / "ESD").glob(f"overlap_IW{swath}_*.{looked}.int")),
@@ -134,20 +135,19 @@ def _bursts(task: TopsAppTask, swath: int) -> list[Burst]:
     return [both.reference for both in task.bursts if both.reference.swath == f"IW{swath}"]
 
 
-def _shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst) -> NDArray[np.float64]:
+def _shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst, orbit: Orbit) -> NDArray[np.float64]:
     """Shifts in pixels by the coherent points of an overlap."""
     double = read_isce_image(overlap)[0]
     coherence = read_isce_image(overlap.with_suffix(".cor"))[-1]
-    separation = _separation_hz(task, upper, lower, double.shape[1])
+    separation = _separation_hz(upper, lower, orbit, double.shape[1])
     seconds = np.angle(double) / (2 * np.pi * separation)
     votes = (double != 0) & (coherence > task.esd_coherence)
     return np.asarray(seconds[votes] / task.line_interval_s, dtype=np.float64)
 
 
-def _separation_hz(task: TopsAppTask, upper: Burst, lower: Burst, columns: int) -> NDArray[np.float64]:
+def _separation_hz(upper: Burst, lower: Burst, orbit: Orbit, columns: int) -> NDArray[np.float64]:
     """Doppler of two bursts apart where they overlap, averaged as the overlap was."""
     looks = ESD_LOOKS[1]
-    orbit = task.reference_orbit.load(upper.swath, upper.polarisation)
     rate = deramp_terms(upper, burst_arc(upper, orbit)).k_t
     if columns * looks > rate.size:
         msg = f"topsApp's overlap has {columns} columns of {looks} looks, the burst {rate.size} samples"

@@ -133,15 +133,15 @@ def _interpreters(python: str, home: Path | None) -> list[str]:
             msg = f"ISCE_PYTHON={python}: there is no such program"
             raise SettingsError(msg, hint="give the path of the Python that imports isce, or leave it empty")
         return [str(Path(found).absolute())]
-    beside = [str(path) for path in _prefix_pythons(home)] if home else []
+    beside = filter(None, [_prefix_python(home)] if home else [])
     in_path = filter(None, map(shutil.which, ("python3", "python")))
     return list(dict.fromkeys([*beside, sys.executable, *in_path]))
 
 
-def _prefix_pythons(home: Path) -> list[Path]:
+def _prefix_python(home: Path) -> str | None:
     """The interpreter of the environment that the package folder is installed in, ``<prefix>/lib/python3.x/...``."""
-    prefixes = [folder.parent for folder in home.parents if folder.name == "lib"]
-    return [path for path in (prefix / "bin" / "python3" for prefix in prefixes[:1]) if path.is_file()]
+    prefix = next((folder.parent for folder in home.parents if folder.name == "lib"), None)
+    return shutil.which(str(prefix / "bin" / "python3")) if prefix else None
 
 
 @functools.cache

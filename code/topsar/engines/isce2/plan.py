@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import to_jsonable_python
 
+from topsar.engines.costs import make_step
 from topsar.engines.facts import pair_facts
 from topsar.engines.grid import METRES_PER_DEGREE
 from topsar.engines.ground import dem_density, lonlat_box
@@ -17,11 +18,12 @@ from topsar.engines.isce2.chain import Stage, stages
 from topsar.engines.isce2.selection import ground_box, require_fit, topsapp_bursts
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, dump_task
 from topsar.engines.layout import lay_out
+from topsar.engines.match import all_bursts
 from topsar.engines.passes import GROUND_SPEED, MID_INCIDENCE_RAD
-from topsar.engines.protocol import Plan, Remark, step_argv
+from topsar.engines.protocol import Plan, Remark
 from topsar.engines.signature import sign
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import Artifact, GeoGrid, Job, Lifetime, Looks, Resources, Step
+from topsar.model import UNCALIBRATED_IPF, Artifact, GeoGrid, Job, Lifetime, Looks, Step
 
 if TYPE_CHECKING:
     from topsar.engines.costs import Cost
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
-NEEDS_CALIBRATION = "002.36"
-"""The processor whose products topsApp corrects by calibration files."""
 GEOCODED_FINER = 2
 """On a map in metres topsApp geocodes onto a grid in degrees that is finer by this, from which the map is drawn."""
 _ORBITAL_SPEED_M_S = 7590.0
@@ -92,7 +92,6 @@ def _task(
     matched = laid.matched
     require_fit(matched, installation)
     bursts = topsapp_bursts(matched, options.roi)
-    scenes = (*matched.pair.reference, *matched.pair.secondary)
     return TopsAppTask(
         installation=installation,
         facts=pair_facts(matched),
@@ -112,7 +111,7 @@ def _task(
         unwrapper="none" if options.unwrapper == "none" else "snaphu",
         ionosphere=options.ionosphere,
         gpu=options.use_gpu,
-        aux_cal=inputs.aux_cal if any(scene.ipf == NEEDS_CALIBRATION for scene in scenes) else None,
+        aux_cal=inputs.aux_cal if any(scene.ipf == UNCALIBRATED_IPF for scene in matched.pair.scenes) else None,
         water_mask=inputs.water_mask,
     )
 
@@ -161,36 +160,30 @@ def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installatio
 
 
 def _job(task: TopsAppTask, density: float) -> Job:
-    facts = task.facts
-    title = f"{facts.reference_date:%Y-%m-%d} to {facts.secondary_date:%Y-%m-%d} T{facts.track:03d}"
     steps = tuple(_step(stage, task, density) for stage in stages(task))
-    return Job(id=facts.pair, title=title, steps=steps, is_pair=True)
+    return Job(id=task.facts.pair, title=task.facts.title, steps=steps, is_pair=True)
 
 
 def _step(stage: Stage, task: TopsAppTask, density: float) -> Step:
     pair, key = task.facts.pair, f"isce2 {version_with(task.installation)}"
     cost, size, memory = _cost(stage, task, density)
-    needs = cost.needs(size, extra_memory=memory)
-    multilook = _multilooked(task) if stage.name == "mergebursts" else 0.0
-    return Step(
-        name=stage.name,
-        argv=step_argv(stage.name),
+    step = make_step(
+        stage.name,
+        key=key,
         signature=_signature(stage, task, key),
+        cost=cost,
+        size=size,
         reads=tuple(f"{pair}/{RUN}/{path}" for path in stage.reads),
         writes=(
             *(Artifact(path=f"{pair}/{RUN}/{path}", lifetime=Lifetime.SCRATCH) for path in stage.scratch),
             *(Artifact(path=f"{pair}/{RUN}/{path}", lifetime=Lifetime.RESTART) for path in stage.kept),
         ),
-        needs=Resources(
-            memory_bytes=needs.memory_bytes,
-            threads=needs.threads,
-            disk_bytes=needs.disk_bytes + int(multilook * costs.MULTILOOK.disk),
-        ),
-        seconds=cost.seconds(size),
-        kind=f"{key} {stage.name}",
-        size=size,
-        timeout_s=cost.timeout_s(size),
+        extra_memory=memory,
     )
+    if stage.name != "mergebursts":
+        return step
+    merged = int(_multilooked(task) * costs.MULTILOOK.disk)
+    return replace(step, needs=replace(step.needs, disk_bytes=step.needs.disk_bytes + merged))
 
 
 def _cost(stage: Stage, task: TopsAppTask, density: float) -> tuple[Cost, float, float]:
@@ -217,7 +210,6 @@ def _signature(stage: Stage, task: TopsAppTask, key: str) -> str:
     known = {name: to_jsonable_python(getattr(task, name)) for name in stage.options}
     files: list[Path] = list(task.dem.files) if "dem" in stage.options else []
     if "bursts" in stage.options:
-        bursts = [burst for both in task.bursts for burst in (both.reference, both.secondary)]
-        files += [Path(burst.measurement) for burst in bursts]
+        files += [Path(burst.measurement) for burst in all_bursts(task.bursts)]
         files += [task.reference_orbit.path, task.secondary_orbit.path]
     return sign(f"{key} {stage.name} {stage.first}", known, files)

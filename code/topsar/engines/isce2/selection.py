@@ -80,15 +80,14 @@ def ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem) -> B
     ProvisionError
         If the DEM does not cover it.
     """
-    known = {both.reference: drawn for both, drawn in zip(matched.bursts, matched.outlines, strict=True)}
-    boxes = []
-    for both in bursts:
-        outlines = known.get(both.reference) or [
-            outline(burst, choice.load(burst.swath, burst.polarisation), (0.0,))
-            for burst, choice in zip((both.reference, both.secondary), matched.orbits, strict=True)
-        ]
-        boxes += [box_of(*one) for one in outlines]
-    box = union(boxes)
+    drawn = {both: outlines for both, outlines in zip(matched.bursts, matched.outlines, strict=True) if both in bursts}
+    outlines = [one for both in drawn.values() for one in both]
+    rest = [both for both in bursts if both not in drawn]
+    if rest:
+        for index, choice in enumerate(matched.orbits):
+            orbit = choice.load(rest[0].reference.swath, matched.polarisation)
+            outlines += [outline((both.reference, both.secondary)[index], orbit, (0.0,)) for both in rest]
+    box = union([box_of(*one) for one in outlines])
     require_cover(dem, box)
     return box
 
@@ -101,7 +100,7 @@ def require_fit(matched: MatchedPair, installation: Installation) -> None:
     TopsarError
         Naming what stands in the way.
     """
-    scenes = (*matched.pair.reference, *matched.pair.secondary)
+    scenes = matched.pair.scenes
     missing = {scene.mission for scene in scenes} - set(installation.missions)
     if missing:
         msg = f"this ISCE2 ({installation.version}) does not know {', '.join(sorted(missing))}"

@@ -24,6 +24,7 @@ from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, orbit_file, 
 from topsar.engines.isce2.products import check_bursts, check_orbits
 from topsar.engines.isce2.state import repair_record, require_record
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
+from topsar.engines.match import all_bursts
 from topsar.errors import ProductError, StepFailed
 from topsar.model import Window
 from topsar.raster import (
@@ -39,8 +40,6 @@ from topsar.sentinel1 import check_archived, orbit_bytes, read_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from topsar.model import Burst
 
 log = logging.getLogger(__name__)
 
@@ -203,11 +202,7 @@ def _unpack_orbits(task: TopsAppTask, run: Path) -> None:
 
 def _check_measurements(task: TopsAppTask) -> None:
     """Refuse images that are cut short or were never filled: topsApp reads zeros there, and says nothing."""
-    last: dict[tuple[str, str], Burst] = {}
-    for both in task.bursts:
-        for burst in (both.reference, both.secondary):
-            last[burst.scene, burst.swath] = burst
-    for burst in last.values():
+    for burst in {(burst.scene, burst.swath): burst for burst in all_bursts(task.bursts)}.values():  # the last of each
         check_archived(burst)
         valid = burst.valid
         read_samples(burst, Window(row=valid.row_stop - 1, column=valid.column, rows=1, columns=valid.columns))

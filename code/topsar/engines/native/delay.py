@@ -7,23 +7,21 @@ the place where its samples are looked up and to nothing else: the phase of a ta
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.grid import METRES_PER_DEGREE
-from topsar.engines.ground import dem_under, from_lonlat, ground_nodes, ground_points
+from topsar.engines.ground import dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
 from topsar.engines.native.geocode import load_deramped, radar_image
 from topsar.engines.orbits import burst_arc
-from topsar.engines.passes import MID_INCIDENCE_RAD
-from topsar.kernels.geometry import ecef_to_geodetic, geo2rdr, rdr2geo
+from topsar.engines.passes import MID_INCIDENCE_RAD, locate
+from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak
 from topsar.kernels.resample import PlacedNodes, RadarImage, geocode, place_nodes
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Looks, Window
-from topsar.raster import write_json
+from topsar.raster import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,8 +94,7 @@ def find_delay(task: DelayTask, folder: Path) -> None:
 
 def read_delay(folder: Path) -> dict[str, Any]:
     """What `find_delay` wrote into ``folder``."""
-    known: dict[str, Any] = json.loads((folder / _FILE).read_text())
-    return known
+    return read_json(folder / _FILE)
 
 
 def _search(patches: Sequence[_Patch]) -> Shift | None:
@@ -154,7 +151,7 @@ def _patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit, ...
 
 def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightField) -> list[GeoGrid]:
     """Small, fine grids inside ``common``, side by side across a burst through the middle of what it shows there."""
-    east, north = _metres(common)
+    east, north = pixel_sides(common)
     size = max(round(PATCH_NORTH_M / north), 1), max(round(PATCH_EAST_M / east), 1)
     looks = Looks(east=max(round(east / SAMPLE_EAST_M), 1), north=max(round(north / SAMPLE_NORTH_M), 1))
     corners = [
@@ -163,10 +160,8 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
         for column in (0, common.columns - 1)
     ]
     points = np.array([ground_points(corner, field)[1][0, 0] for corner in corners])
-    time, range_m = geo2rdr(points, arc)
+    line, sample = locate(points, burst, arc)
     grid, valid = burst.grid, burst.valid
-    line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s
-    sample = (range_m - grid.near_range_m) / grid.range_spacing_m
     lines = max(line.min(), valid.row), min(line.max(), valid.row_stop)
     samples = max(sample.min(), valid.column), min(sample.max(), valid.column_stop)
     width = PATCH_EAST_M * np.sin(MID_INCIDENCE_RAD) / grid.range_spacing_m
@@ -184,14 +179,6 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
         for column, row in zip((x - common.west) / common.dx, (common.north - y) / common.dy, strict=True)
         if (window := _inside(common, row, column, size)) is not None
     ]
-
-
-def _metres(grid: GeoGrid) -> tuple[float, float]:
-    """Size of a pixel, east and north."""
-    if grid.crs != "EPSG:4326":
-        return grid.dx, grid.dy
-    north = grid.dy * METRES_PER_DEGREE
-    return north * float(np.cos(np.radians(grid.bbox.centre[1]))), north
 
 
 def _inside(grid: GeoGrid, row: float, column: float, size: tuple[int, int]) -> Window | None:

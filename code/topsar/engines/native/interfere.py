@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.ground import dem_under, ground_points, pixel_sides
+from topsar.engines.layers import number_bursts
 from topsar.engines.native.delay import read_delay
 from topsar.engines.native.registration import measure, remove_bias
 from topsar.engines.orbits import burst_arc
-from topsar.engines.passes import burst_margin, describe_geometry, pass_arc, view
+from topsar.engines.passes import burst_margin, describe_geometry, locate, pass_arc, view
 from topsar.engines.water import find_water
 from topsar.errors import SceneError
-from topsar.kernels.geometry import geo2rdr
 from topsar.kernels.interferogram import (
     LookSums,
     Mosaic,
@@ -75,7 +75,7 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
     for index, burst in enumerate(bursts):
         remove_bias(burst.sums.cross, burst.doppler_hz, shift_s)
         mosaic.add(index, burst.sums, burst.margin_m, burst.where.slices)
-    used, place = _used(mosaic)
+    used, place = number_bursts(mosaic.burst)
     if not used:
         msg = f"no pixel of {task.facts.pair} is seen on both dates and has a height"
         raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
@@ -101,13 +101,6 @@ def interfere(task: PairTask, runs: Path, folder: Path) -> None:
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
     write_json(folder / "facts.json", facts)
-
-
-def _used(mosaic: Mosaic) -> tuple[list[int], NDArray[np.int16]]:
-    """The bursts that pixels come from, and for each pixel its burst's place among these, -1 outside."""
-    used = [int(index) for index in np.unique(mosaic.burst) if index >= 0]
-    place = np.searchsorted(used, mosaic.burst).astype(np.int16)
-    return used, np.where(mosaic.burst >= 0, place, np.int16(-1))
 
 
 def _doppler(bursts: list[BurstInterferogram], mosaic: Mosaic) -> NDArray[np.float32]:
@@ -140,9 +133,7 @@ def _multiply(pair: BurstPair, looks: Looks, scenery: Scenery, runs: Path) -> Bu
     sums = _look_sums(pair, looks, scenery.grid, where, runs)
     burst = pair.reference.burst
     arc = burst_arc(burst, scenery.reference)
-    time, range_m = geo2rdr(scenery.points[where.slices], arc)
-    line = (time - arc.seconds(burst.grid.first_line_time)) / burst.grid.line_interval_s
-    sample = (range_m - burst.grid.near_range_m) / burst.grid.range_spacing_m
+    line, sample = locate(scenery.points[where.slices], burst, arc)
     eta = (line - burst.grid.lines / 2) * burst.grid.line_interval_s
     return BurstInterferogram(
         swath=burst.swath,

@@ -20,7 +20,7 @@ def find_networks(pairs: Sequence[Pair]) -> dict[str, NetworkTask]:
 
     Slices of one pass share its timing, whichever of them a pair lists.
     """
-    passes = name_passes([scene for pair in pairs for scene in (*pair.reference, *pair.secondary)])
+    passes = name_passes([scene for pair in pairs for scene in pair.scenes])
     tracks = {pair.id: pair.track for pair in pairs}
     groups: list[list[NetworkPair]] = []
     for pair in pairs:

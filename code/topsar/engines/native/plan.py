@@ -8,11 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topsar.engines.costs import make_step
 from topsar.engines.facts import pair_facts
 from topsar.engines.grid import LaidPair
 from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
 from topsar.engines.layout import lay_out
-from topsar.engines.match import MatchedPair
+from topsar.engines.match import all_bursts
 from topsar.engines.native import costs
 from topsar.engines.native.delay import PIXELS, STRIP_LINES
 from topsar.engines.native.geocode import BLOCK_ROWS
@@ -32,7 +33,7 @@ from topsar.engines.native.tasks import (
     dump_task,
 )
 from topsar.engines.orbits import OrbitChoice
-from topsar.engines.protocol import Inputs, Plan, step_argv
+from topsar.engines.protocol import Inputs, Plan
 from topsar.engines.signature import sign
 from topsar.errors import SettingsError
 from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
@@ -88,7 +89,7 @@ def check_unwrapper(name: str) -> None:
 def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple[tuple[Job, ...], dict[str, str]]:
     geocodings = _geocodings(laid, inputs)
     fed_by = {
-        one.matched.pair.id: sorted({_geocode_id(one.matched.pair, burst) for burst in _all_bursts(one.matched)})
+        one.matched.pair.id: sorted({_geocode_id(one.matched.pair, burst) for burst in all_bursts(one.matched.bursts)})
         for one in laid
     }
     delays = {}
@@ -126,12 +127,8 @@ def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple
     return tuple(jobs.values()), tasks
 
 
-def _all_bursts(matched: MatchedPair) -> list[Burst]:
-    return [burst for both in matched.bursts for burst in (both.reference, both.secondary)]
-
-
 def _scene_of(pair: Pair, burst: Burst) -> Scene:
-    return next(scene for scene in (*pair.reference, *pair.secondary) if scene.name == burst.scene)
+    return next(scene for scene in pair.scenes if scene.name == burst.scene)
 
 
 def _geocode_id(pair: Pair, burst: Burst) -> str:
@@ -146,7 +143,7 @@ def _geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, Geocode
     owners: dict[str, tuple[LaidPair, Scene]] = {}
     for one in laid:
         pair, grids = one.matched.pair, [grid for both in one.windows for grid in both]
-        for burst, grid in zip(_all_bursts(one.matched), grids, strict=True):
+        for burst, grid in zip(all_bursts(one.matched.bursts), grids, strict=True):
             name, window = _geocode_id(pair, burst), BurstWindow(burst=burst, grid=grid)
             windows.setdefault(name, {})[window.filename] = window
             owners.setdefault(name, (one, _scene_of(pair, burst)))
@@ -199,17 +196,15 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
     crop = max(_dem_crop(window.grid, density) for window in task.windows)
     pixels = sum(grid.rows * grid.columns for grid in grids)
     burst = task.windows[0].burst
-    step = Step(
-        name="geocode",
-        argv=step_argv("geocode"),
+    step = make_step(
+        "geocode",
+        key=_KEY,
         signature=_signature(task, *_inputs(task.windows), task.orbit.path),
+        cost=costs.GEOCODE,
+        size=pixels,
         reads=(task.delay,) if task.delay else (),
         writes=(Artifact(path=f"{name}/slc", lifetime=Lifetime.SCRATCH),),
-        needs=costs.GEOCODE.needs(pixels, extra_memory=samples * 8 + block + crop),
-        seconds=costs.GEOCODE.seconds(pixels),
-        kind=f"{_KEY} geocode",
-        size=pixels,
-        timeout_s=costs.GEOCODE.timeout_s(pixels),
+        extra_memory=samples * 8 + block + crop,
     )
     return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} {burst.swath} {burst.polarisation}", steps=(step,))
 
@@ -234,8 +229,7 @@ def _pair_job(task: PairTask, density: float) -> Job:
             kind=f"{_KEY} unwrap {task.unwrapper}",
         ),
     )
-    title = f"{task.facts.reference_date:%Y-%m-%d} to {task.facts.secondary_date:%Y-%m-%d} T{task.facts.track:03d}"
-    return Job(id=pair, title=title, steps=steps, is_pair=True)
+    return Job(id=pair, title=task.facts.title, steps=steps, is_pair=True)
 
 
 def _delay_id(task: DelayTask) -> str:
@@ -249,16 +243,14 @@ def _delay_job(task: DelayTask, density: float) -> Job:
     name, windows = _delay_id(task), [window for both in task.bursts for window in both]
     pixels = len(task.bursts) * PIXELS
     held = 2 * max(window.burst.valid.columns for window in windows) * STRIP_LINES * 8
-    step = Step(
-        name="delay",
-        argv=step_argv("delay"),
+    step = make_step(
+        "delay",
+        key=_KEY,
         signature=_signature(task, *_inputs(windows), task.orbit.path, task.reference_orbit.path),
-        writes=(Artifact(path=f"{name}/delay", lifetime=Lifetime.RESTART),),
-        needs=costs.DELAY.needs(pixels, extra_memory=held + max(_dem_crop(w.grid, density) for w in windows)),
-        seconds=costs.DELAY.seconds(pixels),
-        kind=f"{_KEY} delay",
+        cost=costs.DELAY,
         size=pixels,
-        timeout_s=costs.DELAY.timeout_s(pixels),
+        writes=(Artifact(path=f"{name}/delay", lifetime=Lifetime.RESTART),),
+        extra_memory=held + max(_dem_crop(w.grid, density) for w in windows),
     )
     return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} range delay", steps=(step,))
 
@@ -267,17 +259,15 @@ def _slc_job(name: str, task: SlcTask, density: float) -> Job:
     fine = task.grid.refined(task.looks)
     pixels = fine.rows * fine.columns
     held = task.grid.rows * task.grid.columns * _CHOICE_BYTES + _dem_crop(task.grid, density)
-    step = Step(
-        name="slc",
-        argv=step_argv("slc"),
+    step = make_step(
+        "slc",
+        key=_KEY,
         signature=_signature(task, *{one.seam_orbit.path for one in task.bursts}),
+        cost=costs.SLC,
+        size=pixels,
         reads=tuple(sorted({one.file.rpartition("/")[0] for one in task.bursts})),
         writes=(Artifact(path=task.file),),
-        needs=costs.SLC.needs(pixels, extra_memory=held + tile_rows(task.looks) * fine.columns * _SLC_BYTES),
-        seconds=costs.SLC.seconds(pixels),
-        kind=f"{_KEY} slc",
-        size=pixels,
-        timeout_s=costs.SLC.timeout_s(pixels),
+        extra_memory=held + tile_rows(task.looks) * fine.columns * _SLC_BYTES,
     )
     return Job(id=name, title=f"{task.date[:4]}-{task.date[4:6]}-{task.date[6:]} SLC of {task.stack}", steps=(step,))
 
@@ -285,38 +275,30 @@ def _slc_job(name: str, task: SlcTask, density: float) -> Job:
 def _dispersion_job(name: str, task: DispersionTask) -> Job:
     fine = task.grid.refined(task.looks)
     pixels = fine.rows * fine.columns
-    read, strip = pixels * len(task.files), tile_rows(task.looks) * fine.columns
-    step = Step(
-        name="dispersion",
-        argv=step_argv("dispersion"),
+    step = make_step(
+        "dispersion",
+        key=_KEY,
         signature=f"{_KEY} dispersion",
+        cost=costs.DISPERSION,
+        size=pixels * len(task.files),
         reads=task.files,
         writes=(Artifact(path=task.file),),
-        needs=replace(
-            costs.DISPERSION.needs(read, extra_memory=strip * (_DISPERSION_BYTES + 4 * len(task.files))),
-            disk_bytes=4 * pixels,
-        ),
-        seconds=costs.DISPERSION.seconds(read),
-        kind=f"{_KEY} dispersion",
-        size=read,
-        timeout_s=costs.DISPERSION.timeout_s(read),
+        extra_memory=tile_rows(task.looks) * fine.columns * (_DISPERSION_BYTES + 4 * len(task.files)),
     )
+    step = replace(step, needs=replace(step.needs, disk_bytes=4 * pixels))
     return Job(id=name, title=f"amplitude dispersion of {task.stack}", steps=(step,))
 
 
 def _network_job(name: str, task: NetworkTask) -> Job:
     pairs = len(task.pairs)
-    step = Step(
-        name="solve",
-        argv=step_argv("solve"),
+    step = make_step(
+        "solve",
+        key=_KEY,
         signature=f"{_KEY} {dump_task(task)}",
+        cost=costs.SOLVE,
+        size=pairs,
         reads=tuple(f"{pair.pair}/interfere" for pair in task.pairs),
         writes=(Artifact(path=f"{name}/solve", lifetime=Lifetime.RESTART),),
-        needs=costs.SOLVE.needs(pairs),
-        seconds=costs.SOLVE.seconds(pairs),
-        kind=f"{_KEY} solve",
-        size=pairs,
-        timeout_s=costs.SOLVE.timeout_s(pairs),
     )
     return Job(id=name, title=f"azimuth timing of the dates of {pairs} pairs", steps=(step,))
 
@@ -328,17 +310,9 @@ def _dem_crop(grid: GeoGrid, density: float) -> int:
 
 
 def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int, held: int = 0) -> Step:
-    return Step(
-        name=name,
-        argv=step_argv(name),
-        signature=signature,
-        reads=reads,
-        writes=(Artifact(path=f"{pair}/{name}", lifetime=Lifetime.RESTART),),
-        needs=cost.needs(pixels, extra_memory=held),
-        seconds=cost.seconds(pixels),
-        kind=f"{_KEY} {name}",
-        size=pixels,
-        timeout_s=cost.timeout_s(pixels),
+    writes = (Artifact(path=f"{pair}/{name}", lifetime=Lifetime.RESTART),)
+    return make_step(
+        name, key=_KEY, signature=signature, cost=cost, size=pixels, reads=reads, writes=writes, extra_memory=held
     )
 
 

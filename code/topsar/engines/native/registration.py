@@ -7,7 +7,6 @@ pair's own estimate is a phase that goes with the Doppler of each pixel: nothing
 
 from __future__ import annotations
 
-import json
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from topsar.kernels.interferogram import coherence
 from topsar.kernels.registration import Overlap, TimingBias, solve_network, spectral_diversity
 from topsar.model import Window
-from topsar.raster import write_json
+from topsar.raster import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,7 +128,7 @@ def solve(task: NetworkTask, runs: Path, folder: Path) -> None:
     passes = sorted({name for pair in task.pairs for name in (pair.reference, pair.secondary)})
     place = {name: number for number, name in enumerate(passes)}
     ends = np.array([(place[pair.reference], place[pair.secondary]) for pair in task.pairs])
-    measured = [_read(runs / pair.pair / "interfere" / _FILE)["estimate"] for pair in task.pairs]
+    measured = [read_json(runs / pair.pair / "interfere" / _FILE)["estimate"] for pair in task.pairs]
     value = np.array([one["pixels"] if one else np.nan for one in measured])
     deviation = np.array([one["standard_error_pixels"] if one else np.nan for one in measured])
     solution = solve_network(len(passes), ends, value, deviation)
@@ -206,10 +205,10 @@ def _finite(value: float) -> float | None:
 
 def settle(task: PairTask, folder: Path) -> None:
     """Settle what is removed from a pair, and write it into the step ``filter``'s folder."""
-    measured = _read(folder / "interfere" / _FILE)
+    measured = read_json(folder / "interfere" / _FILE)
     own = measured["estimate"]
     if task.esd == "network":
-        chosen = _from_network(task, _read(folder.parent / task.network / _NETWORK_FILE))
+        chosen = _from_network(task, read_json(folder.parent / task.network / _NETWORK_FILE))
     elif task.esd == "off":
         chosen = {"pixels": 0.0, "source": "off"}
     elif isinstance(task.esd, float):
@@ -252,19 +251,14 @@ def _from_network(task: PairTask, network: Mapping[str, Any]) -> dict[str, Any]:
 
 def settled(folder: Path) -> dict[str, Any]:
     """What was settled for the pair in ``folder``, as its facts tell it."""
-    facts: dict[str, Any] = _read(folder / "filter" / _FILE)["azimuth_misregistration"]
+    facts: dict[str, Any] = read_json(folder / "filter" / _FILE)["azimuth_misregistration"]
     return facts
 
 
 def corrected_cross(folder: Path) -> NDArray[np.complex64]:
     """The unfiltered interferogram of the pair in ``folder``, (rows, columns), with what was settled removed."""
     cross: NDArray[np.complex64] = np.load(folder / "interfere" / "cross.npy")
-    remaining = _read(folder / "filter" / _FILE)["remaining_s"]
+    remaining = read_json(folder / "filter" / _FILE)["remaining_s"]
     if remaining:
         remove_bias(cross, np.load(folder / "interfere" / "doppler.npy"), remaining)
     return cross
-
-
-def _read(path: Path) -> dict[str, Any]:
-    known: dict[str, Any] = json.loads(path.read_text())
-    return known

@@ -14,8 +14,7 @@ from topsar import __version__
 from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.native.tasks import LEAST_DATES
 from topsar.engines.orbits import burst_arc
-from topsar.engines.passes import burst_margin
-from topsar.kernels.geometry import geo2rdr
+from topsar.engines.passes import burst_margin, locate
 from topsar.model import Window
 from topsar.raster import open_geotiff
 from topsar.raster.geotiff import BLOCK
@@ -98,10 +97,7 @@ def _margin(
     if key not in orbits:
         orbits[key] = burst.seam_orbit.load(seam.swath, seam.polarisation)
     arc = burst_arc(seam, orbits[key])
-    time, range_m = geo2rdr(points_m, arc)
-    line = (time - arc.seconds(seam.grid.first_line_time)) / seam.grid.line_interval_s
-    sample = (range_m - seam.grid.near_range_m) / seam.grid.range_spacing_m
-    return burst_margin(seam, line, sample, arc)
+    return burst_margin(seam, *locate(points_m, seam, arc), arc)
 
 
 def _lay(

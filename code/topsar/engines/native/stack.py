@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from topsar.engines.match import all_bursts
 from topsar.engines.native.network import name_passes
 from topsar.engines.native.tasks import LEAST_DATES, STACKS, DispersionTask, SlcTask, StackBurst
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from topsar.engines.grid import LaidPair
     from topsar.engines.native.tasks import GeocodeTask
-    from topsar.model import Burst, Pair, Scene
+    from topsar.model import Burst, Pair
 
 _Place = tuple[str, str, int, str]
 
@@ -35,7 +36,8 @@ def find_stacks(
     geocoding_of : callable
         The geocoding job of a pair's burst.
     """
-    made_by = {_place(burst): geocoding_of(one.matched.pair, burst) for one in laid for burst in _bursts(one)}
+    matched = [one.matched for one in laid]
+    made_by = {_place(burst): geocoding_of(one.pair, burst) for one in matched for burst in all_bursts(one.bursts)}
     seams = _earliest(laid)
     windows = {_place(window.burst): window for task in geocodings.values() for window in task.windows}
     slcs: dict[str, SlcTask] = {}
@@ -63,9 +65,9 @@ def find_stacks(
 
 def _by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
     """The bursts of each date, the day on which its pass began."""
-    passes = name_passes({scene.name: scene for one in pairs for scene in _scenes(one)}.values())
+    passes = name_passes({scene.name: scene for one in pairs for scene in one.matched.pair.scenes}.values())
     dates: dict[str, set[_Place]] = {}
-    for burst in (burst for one in pairs for burst in _bursts(one)):
+    for burst in (burst for one in pairs for burst in all_bursts(one.matched.bursts)):
         dates.setdefault(passes[burst.scene][:8], set()).add(_place(burst))
     return {date: sorted(places) for date, places in sorted(dates.items())}
 
@@ -85,14 +87,6 @@ def _slc_task(
         orbit=geocoding.orbit,
         dem=geocoding.dem,
     )
-
-
-def _scenes(one: LaidPair) -> tuple[Scene, ...]:
-    return *one.matched.pair.reference, *one.matched.pair.secondary
-
-
-def _bursts(one: LaidPair) -> list[Burst]:
-    return [burst for both in one.matched.bursts for burst in (both.reference, both.secondary)]
 
 
 def _place(burst: Burst) -> _Place:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.facts import describe
-from topsar.engines.layers import displacement, make_layers, phase_noise
+from topsar.engines.layers import displacement, incidence, make_layers, phase_noise, where_seen
 from topsar.engines.native.delay import find_delay, read_delay
 from topsar.engines.native.geocode import geocode_swath
 from topsar.engines.native.interfere import interfere
@@ -33,7 +32,7 @@ from topsar.errors import StepFailed
 from topsar.kernels.filter import goldstein
 from topsar.kernels.unwrap import unwrap
 from topsar.model import Interferogram
-from topsar.raster import save_array
+from topsar.raster import read_json, save_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,8 +119,7 @@ def _load(folder: Path, name: str) -> NDArray[Any]:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((folder / "interfere" / "facts.json").read_text())
-    return facts
+    return read_json(folder / "interfere" / "facts.json")
 
 
 # --- results ----------------------------------------------------------------------------------------------------
@@ -156,15 +154,15 @@ def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, 
     arrays = {
         "wrapped_phase": _phase(cross),
         "filtered_phase": _phase(filtered),
-        "coherence": _where(seen, _load(folder, "interfere/coherence")),
-        "amplitude": _where(seen, _load(folder, "interfere/amplitude")),
+        "coherence": where_seen(seen, _load(folder, "interfere/coherence")),
+        "amplitude": where_seen(seen, _load(folder, "interfere/amplitude")),
         "height": _load(folder, "interfere/height"),
         "los_east": east,
         "los_north": north,
         "los_up": up,
         "burst": _load(folder, "interfere/burst"),
         "layover_shadow": _load(folder, "interfere/layover_shadow"),
-        "incidence": np.degrees(np.arccos(np.clip(up, -1, 1))),
+        "incidence": incidence(up),
     }
     if unwrapped:
         phase = _load(folder, "unwrap/unwrapped")
@@ -175,8 +173,4 @@ def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, 
 
 
 def _phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
-    return _where(values != 0, np.angle(values))
-
-
-def _where(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
-    return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
+    return where_seen(values != 0, np.angle(values))
