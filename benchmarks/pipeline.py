@@ -27,7 +27,7 @@ from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
 _SAMPLE_S = 0.1
-_STEPS = ("geocode", "interfere", "filter", "unwrap", "products")
+_STEPS = ("geocode", "multiply", "mosaic", "filter", "unwrap", "products")
 
 
 def recipe_of(size: str, dates: int = 2) -> Recipe:
@@ -157,7 +157,7 @@ def _steps(runs: Path) -> Iterator[dict[str, Any]]:
     """Seconds of all steps of one name together, and the memory of the largest."""
     events = [event for journal in sorted(runs.glob("*/journal.jsonl")) for event in read_journal(journal)]
     for name in _STEPS:
-        ended = [event.ended for event in events if event.step == name and event.ended]
+        ended = [event.ended for event in events if event.step.partition("_")[0] == name and event.ended]
         if ended:
             yield {
                 "step": name,

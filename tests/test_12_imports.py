@@ -23,7 +23,7 @@ FLOORS = (
     {"pairing"},
     {"engines", "provision", "schedule", "products", "simulate"},
     {"results", "doctor", "terminal"},
-    {"workflow"},
+    {"workflow", "step"},
     {"cli"},
     {"__main__"},
 )

@@ -22,6 +22,7 @@ from topsar.kernels.geometry import (
     line_of_sight,
     perpendicular_baseline,
     rdr2geo,
+    sight,
     up_vector,
 )
 from topsar.model import Orbit
@@ -200,6 +201,17 @@ def test_the_line_of_sight_is_a_unit_vector_at_the_incidence_angle() -> None:
     assert (los[..., 0] < 0).all(), "an ascending pass that looks right sees the ground from the west"
     assert np.degrees(incidence).min() > 28
     assert np.degrees(incidence).max() < 48
+
+
+def test_a_whole_map_is_seen_as_its_points_are() -> None:
+    time, range_m = np.meshgrid(np.linspace(0, 4, 30), np.linspace(8e5, 9.5e5, 40))
+    points = rdr2geo(time, range_m, 500.0, ARC)
+    found_time, found_range, off_nadir, los = sight(points, ARC)
+    np.testing.assert_allclose(found_time, time, atol=1e-11)
+    np.testing.assert_allclose(found_range, range_m, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(np.moveaxis(los, 0, -1), line_of_sight(points, ARC.position(time)), atol=1e-7)
+    satellite = ARC.position(time)
+    np.testing.assert_allclose(off_nadir, angle_between(satellite - points, satellite), atol=1e-12)
 
 
 # --- perpendicular baseline -------------------------------------------------------------------------------------

@@ -10,13 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 import twins
-from topsar.kernels.interferogram import (
-    LookSums,
-    Mosaic,
+from topsar.kernels.interferogram import LookSums, Mosaic, cross_multiply
+from topsar.kernels.statistics import (
     coherence,
     coherence_at_zero,
     coherence_window,
-    cross_multiply,
     independent_looks,
     phase_deviation,
 )
@@ -192,20 +190,43 @@ def test_the_seam_runs_at_mid_overlap_in_any_order(order: tuple[int, int]) -> No
     mosaic = Mosaic((50, 8), looks)
     for index in order:
         where = slice(20 * index, 20 * index + 30), slice(None)
-        mosaic.add(index, filled(30, 8, index + 1.0, 4), edge_distance(30, 8), where)
+        doppler = np.full((30, 8), 10.0 * index, np.float32)
+        mosaic.add(index, filled(30, 8, index + 1.0, 4), doppler, edge_distance(30, 8), where)
     assert (mosaic.burst[:24] == 0).all()
     assert (mosaic.burst[26:] == 1).all()
     np.testing.assert_array_equal(mosaic.sums.power_reference, mosaic.burst + 1.0)
     np.testing.assert_array_equal(mosaic.sums.cross.real, mosaic.burst + 1.0)
+    np.testing.assert_array_equal(mosaic.doppler_hz, 10.0 * mosaic.burst)
+
+
+def test_a_mosaic_of_mosaics_is_the_mosaic_of_their_bursts() -> None:
+    looks = Looks(east=2, north=2)
+    bursts = [(filled(30, 8, index + 1.0, 4), edge_distance(30, 8) * (1 + index / 10)) for index in range(4)]
+    none = np.zeros((30, 8), np.float32)
+    whole, parts = Mosaic((90, 8), looks), [Mosaic((50, 8), looks), Mosaic((50, 8), looks)]
+    for index, (sums, margin) in enumerate(bursts):
+        whole.add(index, sums, none + index, margin, (slice(20 * index, 20 * index + 30), slice(None)))
+        start = 20 * (index % 2)
+        parts[index // 2].add(index, sums, none + index, margin, (slice(start, start + 30), slice(None)))
+    joined = Mosaic((90, 8), looks)
+    for place, part in enumerate(parts):
+        where = slice(40 * place, 40 * place + 50), slice(None)
+        joined.add(part.burst, part.sums, part.doppler_hz, part.margin_m, where)
+    for one, other in zip(
+        (*whole.sums, whole.burst, whole.doppler_hz, whole.margin_m),
+        (*joined.sums, joined.burst, joined.doppler_hz, joined.margin_m),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_hole_in_one_burst_is_filled_by_the_other() -> None:
     looks = Looks(east=2, north=2)
-    mosaic = Mosaic((30, 4), looks)
+    mosaic, none = Mosaic((30, 4), looks), np.zeros((30, 4), np.float32)
     upper = filled(30, 4, 1.0, 4)
     upper.filled[10:12] = 1  # less than half of the looks
-    mosaic.add(0, upper, edge_distance(30, 4), (slice(None), slice(None)))
-    mosaic.add(1, filled(30, 4, 2.0, 4), edge_distance(30, 4) / 10, (slice(None), slice(None)))
+    mosaic.add(0, upper, none, edge_distance(30, 4), (slice(None), slice(None)))
+    mosaic.add(1, filled(30, 4, 2.0, 4), none, edge_distance(30, 4) / 10, (slice(None), slice(None)))
     assert (mosaic.burst[10:12] == 1).all()
     assert (np.delete(mosaic.burst, [10, 11], axis=0) == 0).all()
 
@@ -214,6 +235,6 @@ def test_outside_of_all_bursts_nothing_is_laid() -> None:
     mosaic = Mosaic((10, 10), Looks(east=1, north=1))
     margin = np.full((10, 10), -5.0, np.float32)
     margin[3] = np.nan
-    mosaic.add(0, filled(10, 10, 1.0, 1), margin, (slice(None), slice(None)))
+    mosaic.add(0, filled(10, 10, 1.0, 1), np.zeros((10, 10), np.float32), margin, (slice(None), slice(None)))
     assert (mosaic.burst == -1).all()
     assert (mosaic.sums.cross == 0).all()

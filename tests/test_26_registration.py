@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topsar.kernels.interferogram import phase_deviation
 from topsar.kernels.registration import (
     LEAST_PATCHES,
     Overlap,
@@ -17,6 +16,7 @@ from topsar.kernels.registration import (
     solve_network,
     spectral_diversity,
 )
+from topsar.kernels.statistics import phase_deviation
 
 # --- spectral diversity -----------------------------------------------------------------------------------------
 

@@ -232,6 +232,13 @@ class TestInspect:
             dataset.write(np.ones((2, 4, 5), np.complex64))
         assert inspect(tmp_path / "a.tiff")["shape"] == [2, 4, 5]
 
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.complex64])
+    def test_the_share_of_numbers(self, tmp_path: Path, dtype: type) -> None:
+        values = np.ones((10, 10), dtype)
+        values.flat[:6] = np.nan, np.inf, -np.inf, -0.0, 6e4, 6e-8
+        np.save(tmp_path / "a.npy", values)
+        assert inspect(tmp_path / "a.npy")["finite"] == 0.97
+
     def test_npy(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npy"
         np.save(path, np.zeros((3, 4), np.complex64))

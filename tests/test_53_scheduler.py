@@ -114,6 +114,21 @@ def test_a_job_waits_for_the_jobs_it_reads_from(bench: Bench) -> None:
     assert {event.job: event.freed_bytes for event in bench.events if event.freed_bytes} == {"d1": 8, "d2": 8, "d3": 8}
 
 
+def test_of_two_branches_one_is_done_before_the_other_begins(bench: Bench) -> None:
+    dates = [
+        job(f"{d}{s}", make_step("geocode", scratch=(f"{d}{s}/slc",)), is_pair=False)
+        for d in ("d1", "d2")
+        for s in ("near", "far")
+    ]
+    swaths = [
+        make_step(f"multiply_{s}", reads=(f"d1{s}/slc", f"d2{s}/slc"), scratch=(f"p/{s}",)) for s in ("near", "far")
+    ]
+    pair = job("p", *swaths, make_step("mosaic", reads=("p/near", "p/far"), keeps=("p/x",)))
+    bench.run(*dates, pair, cleanup="scratch", budget=Budget(threads=1))
+    near, far = ([f"d1{s}/geocode", f"d2{s}/geocode", f"p/multiply_{s}"] for s in ("near", "far"))
+    assert bench.executed == [*near, *far, "p/mosaic"]
+
+
 def test_thread_caps_reach_the_step(bench: Bench) -> None:
     does = "echo $OMP_NUM_THREADS $NUMBA_NUM_THREADS $GDAL_NUM_THREADS; pwd"
     bench.run(job("a", make_step("x", does=does, threads=2)), budget=Budget(threads=3))

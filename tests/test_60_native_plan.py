@@ -683,10 +683,15 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
             assert [artifact.lifetime for artifact in job.steps[0].writes] == [Lifetime.SCRATCH]
             continue
         files = {name for both in pairs[job.id].bursts for name in (both.reference_file, both.secondary_file)}
-        assert set(job.steps[0].reads) == {name.rpartition("/")[0] for name in files}
-        feeding = {parent[0] for parent in graph.nodes[job.id, "interfere"].parents}
-        assert feeding == {name.partition("/")[0] for name in files}
-        assert [step.name for step in job.steps] == ["interfere", "filter", "unwrap"]
+        swaths = [f"multiply_{swath}" for swath in pairs[job.id].swaths]
+        assert [step.name for step in job.steps] == [*swaths, "mosaic", "filter", "unwrap"]
+        assert {name for step in job.steps[: len(swaths)] for name in step.reads} == {
+            name.rpartition("/")[0] for name in files
+        }
+        for name in swaths:
+            feeding = {parent[0] for parent in graph.nodes[job.id, name].parents}
+            assert all(name.removeprefix("multiply_") in scene for scene in feeding)
+        assert set(graph.nodes[job.id, "mosaic"].parents) == {(job.id, name) for name in swaths}
     order = [job.id for job in planned.plan.jobs]
     assert all(
         order.index(name) <= order.index(node[0]) for node in graph.nodes for name, _ in graph.nodes[node].parents
@@ -742,11 +747,14 @@ def changed(before: Planned, after: Planned) -> set[str]:
     return {node[1] for node in first if first[node].key != second[node].key}
 
 
+REMADE = {"geocode", "multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap"}
+
+
 @pytest.mark.parametrize(
     ("flags", "steps"),
     [
-        ({"POSTING": "40"}, {"geocode", "interfere", "filter", "unwrap"}),
-        ({"LOOKS": "8x8"}, {"geocode", "interfere", "filter", "unwrap"}),
+        ({"POSTING": "40"}, REMADE),
+        ({"LOOKS": "8x8"}, REMADE),
         ({"ESD": "off"}, {"filter", "unwrap"}),
         ({"ESD": "0.004"}, {"filter", "unwrap"}),
         ({"FILTER_STRENGTH": "0.7"}, {"filter", "unwrap"}),
@@ -819,7 +827,7 @@ def test_pairs_that_share_dates_are_one_network(make: Make, tmp_path: Path) -> N
         (network,) = (name for name, one in planned.networks.items() if task.facts.pair in {p.pair for p in one.pairs})
         assert task.network == f"{network}/solve"
         assert set(graph.nodes[task.facts.pair, "filter"].parents) == {
-            (task.facts.pair, "interfere"),
+            (task.facts.pair, "mosaic"),
             (network, "solve"),
         }
     assert not Planned(data, tmp_path, SWATHS="2").networks

@@ -192,7 +192,7 @@ def test_unreadable_task_is_one_clear_error(engine: Engine, tmp_path: Path, cont
     if content is not None:
         (tmp_path / "job.json").write_text(content)
     with pytest.raises(TopsarError, match=r"job\.json cannot be read") as caught:
-        engine.execute(tmp_path, "interfere")
+        engine.execute(tmp_path, "mosaic")
     assert "start the run again" in caught.value.hint
 
 

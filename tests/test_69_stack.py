@@ -88,7 +88,7 @@ def test_a_date_added_later_touches_only_what_is_new(three: Path, tmp_path: Path
     after = build_graph(Planned(with_pairs(three, tmp_path / "all", 3), tmp_path, SLC_STACK="1").plan.jobs).nodes
     assert {node: before[node].key for node in before} == {node: after[node].key for node in before}
     new = {node[1] for node in after if node not in before}
-    assert new == {"geocode", "interfere", "filter", "unwrap", "slc", "dispersion"}
+    assert new == {"geocode", "multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap", "slc", "dispersion"}
 
 
 def test_a_burst_that_a_date_lacks_is_missing_in_its_slc_alone(three: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_every_pixel_comes_from_the_burst_that_the_pairs_take(made: tuple[Planne
     pair = planned.pairs[0].facts
     task = planned.slcs[f"slc_stack_T131_VV_{pair.reference_date:%Y%m%d}"]
     labels = np.array([one.window.burst.label for one in task.bursts])
-    place = np.load(runs / pair.pair / "interfere" / "burst.npy")
+    place = np.load(runs / pair.pair / "mosaic" / "burst.npy")
     used = np.array(_facts(runs / pair.pair)["bursts"])
     seen = place >= 0
     assert seen.any()
@@ -125,7 +125,7 @@ def test_every_pixel_comes_from_the_burst_that_the_pairs_take(made: tuple[Planne
 
 
 def _facts(folder: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = json.loads((folder / "interfere" / "facts.json").read_text())
+    found: dict[str, list[str]] = json.loads((folder / "mosaic" / "facts.json").read_text())
     return found
 
 
@@ -139,7 +139,7 @@ def test_two_dates_multiply_to_their_interferogram(made: tuple[Planned, Path]) -
     product = np.where(both, reference * np.conj(secondary), 0).astype(np.complex128)
     looks, (rows, columns) = task.looks, task.grid.shape
     summed = product.reshape(rows, looks.north, columns, looks.east).sum(axis=(1, 3))
-    cross = np.load(runs / task.facts.pair / "interfere" / "cross.npy")
+    cross = np.load(runs / task.facts.pair / "mosaic" / "cross.npy")
     seen = cross != 0
     assert seen.any()
     np.testing.assert_allclose(np.abs(summed[seen]), np.abs(cross[seen]), rtol=2e-3)

@@ -20,6 +20,7 @@ from topsar.schedule import hold_runs
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_pair
+from topsar.step import execute_step
 
 LAYERS = (
     "wrapped_phase", "filtered_phase", "unwrapped_phase", "coherence", "components", "amplitude", "height",
@@ -154,7 +155,7 @@ def test_refused_second_run_leaves_the_first_ones_tasks_alone(data: Path, produc
 
 def test_step_repeated_by_hand_replaces_what_was_there(products: list[Path]) -> None:
     before = (products[0] / "wrapped_phase.tif").read_bytes()
-    workflow.execute_step(products[0].parent / "job.json", "products")
+    execute_step(products[0].parent / "job.json", "products")
     assert (products[0] / "wrapped_phase.tif").read_bytes() == before
     assert not [*products[0].parent.glob("products.old*"), *products[0].parent.glob("products.part*")]
 
@@ -221,11 +222,11 @@ def test_clean_lists_then_removes_what_no_run_needs(fresh: Path) -> None:
     flags = {"UNWRAPPER": "none"}
     process(fresh, CLEANUP="none", **flags)
     pair = next((fresh / "runs").glob("T*"))
-    (pair / "interfere.part").mkdir()
+    (pair / "mosaic.part").mkdir()
     (pair / "notes.txt").write_text("mine")
     before = size_of(fresh / "runs")
     found = workflow.clean(settings_of(fresh, **flags), dry_run=True)
-    assert sorted(one.path.name for one in found) == ["interfere.part", "slc", "slc"]
+    assert sorted(one.path.name for one in found) == ["mosaic.part", "multiply_IW2", "slc", "slc"]
     assert size_of(fresh / "runs") == before
     assert workflow.clean(settings_of(fresh, **flags), dry_run=False) == found
     assert size_of(fresh / "runs") == before - sum(one.size for one in found)

@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from topsar import workflow
 from topsar.engines.ground import from_lonlat, to_lonlat
-from topsar.kernels.interferogram import phase_deviation
+from topsar.kernels.statistics import phase_deviation
 from topsar.kernels.visibility import LAYOVER
 from topsar.model import Status
 from topsar.raster import read_geotiff

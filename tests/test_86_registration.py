@@ -137,7 +137,7 @@ def test_a_network_of_dates_is_solved_without_multiplying_anew(runs: Runs, tmp_p
 def test_triangles_of_estimates_that_do_not_close_are_listed(runs: Runs) -> None:
     measured = {}
     for pair in runs.update()[1]:
-        file = runs.folder / pair.pair_id / "interfere" / "registration.json"
+        file = runs.folder / pair.pair_id / "mosaic" / "registration.json"
         known = json.loads(file.read_text())
         measured[pair.facts["reference_date"], pair.facts["secondary_date"]] = known["estimate"]["pixels"]
     runs.update(ESD="network")
@@ -193,7 +193,7 @@ def test_where_nothing_can_be_estimated_nothing_is_removed(tmp_path: Path, chang
 def test_range_delays_are_found_and_corrected(runs: Runs, tmp_path: Path) -> None:
     before = runs.update()[1]
     executed, pairs = runs.update(RANGE_REGISTRATION="auto")
-    assert executed == {"delay", "geocode", "interfere", "filter", "unwrap"}
+    assert executed == {"delay", "geocode", "multiply_IW2", "mosaic", "filter", "unwrap"}
     for number, pair in enumerate(pairs):
         found = {one["date"]: one for one in pair.facts["range_misregistration"]}
         assert set(found) == {pair.facts["reference_date"], pair.facts["secondary_date"]} & set(DELAYS)

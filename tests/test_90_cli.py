@@ -70,7 +70,7 @@ PREVIEW = Preview(
 
 
 class Workflow(ModuleType):
-    """Stands in for `topsar.workflow` and remembers how it was called."""
+    """Stands in for `topsar.workflow` and `topsar.step`, and remembers how it was called."""
 
     def __init__(self) -> None:
         super().__init__("topsar.workflow")
@@ -125,6 +125,7 @@ def workflow(monkeypatch: pytest.MonkeyPatch) -> Workflow:
     fake = Workflow()
     monkeypatch.setitem(sys.modules, "topsar.workflow", fake)
     monkeypatch.setattr(topsar, "workflow", fake, raising=False)
+    monkeypatch.setattr("topsar.step.execute_step", fake.execute_step)
     return fake
 
 

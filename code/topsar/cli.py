@@ -310,9 +310,9 @@ def settings(args: argparse.Namespace) -> int:
 
 def step(args: argparse.Namespace) -> int:
     """Execute one step of one job: what the scheduler starts."""
-    from topsar import workflow
+    from topsar.step import execute_step
 
-    workflow.execute_step(args.job, args.step)
+    execute_step(args.job, args.step)
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -225,11 +226,11 @@ def _machine() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("numpy", "scipy", "numba", "rasterio", "pyproj", "snaphu", "whirlwind-insar")
-    installed = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
-    return {"topsar": __version__, "python": platform.python_version()} | {
-        name: installed[name] for name in packages if name in installed
-    }
+    versions = {"topsar": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scipy", "numba", "rasterio", "pyproj", "snaphu", "whirlwind-insar"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _steps(runs: Path, jobs: Sequence[str]) -> list[dict[str, Any]]:

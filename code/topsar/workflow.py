@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar import __version__
-from topsar.engines import Engine, Inputs, Plan, choose_engine, engine_named, step_argv
+from topsar.engines import Engine, Inputs, Plan, choose_engine, step_argv
 from topsar.engines.signature import sign
 from topsar.errors import SettingsError
 from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.pairs_file import read_pairs
 from topsar.raster import inspect, write_json, write_text
-from topsar.results import write_batch_report, write_products
+from topsar.results import write_batch_report
 from topsar.schedule import (
     Budget,
     Progress,
@@ -48,7 +48,9 @@ log = logging.getLogger(__name__)
 PRODUCTS_VERSION = "products 1"
 """Enters the key of the step that writes products: raised when they would look otherwise."""
 PRODUCTS_START_S, PRODUCTS_S, PRODUCTS_BYTES = 2.5, 4e-6, 60
-"""Seconds that this step takes, and per pixel."""
+"""Seconds that this step takes, and per pixel; bytes that it writes per pixel."""
+PRODUCTS_THREADS, PRODUCTS_PIXELS_PER_THREAD = 4, 5e5
+"""Large rasters are compressed by several threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,17 +218,6 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
     return found
 
 
-def execute_step(job_file: Path, step: str) -> None:
-    """Run one step of one job; the scheduler starts this in a process of its own."""
-    folder = job_file.resolve().parent
-    known = json.loads((folder / "run.json").read_text())
-    engine = engine_named(known["engine"])
-    if step == "products":
-        write_products(folder, engine, known)
-    else:
-        engine.execute(folder, step)
-
-
 # --- planning ---------------------------------------------------------------------------------------------------
 
 
@@ -275,7 +266,11 @@ def _products_step(job: Job, engine: Engine, options: str) -> Step:
         signature=json.dumps([PRODUCTS_VERSION, engine.version, options]),
         reads=tuple(kept),
         writes=(Artifact(path=f"{job.id}/products"),),
-        needs=Resources(memory_bytes=last.needs.memory_bytes, threads=1, disk_bytes=int(PRODUCTS_BYTES * last.size)),
+        needs=Resources(
+            memory_bytes=last.needs.memory_bytes,
+            threads=max(1, min(PRODUCTS_THREADS, int(last.size / PRODUCTS_PIXELS_PER_THREAD))),
+            disk_bytes=int(PRODUCTS_BYTES * last.size),
+        ),
         seconds=PRODUCTS_START_S + PRODUCTS_S * last.size,
         kind=f"{PRODUCTS_VERSION} {engine.name}",
         size=last.size,

@@ -65,6 +65,7 @@ def make_step(
     writes: tuple[Artifact, ...],
     reads: tuple[str, ...] = (),
     extra_memory: float = 0.0,
+    kind: str = "",
 ) -> Step:
     """A step that takes what the table says.
 
@@ -81,6 +82,8 @@ def make_step(
         Of the step, in the unit of that row.
     extra_memory : float
         Bytes that do not follow from the size.
+    kind : str
+        What steps that are alike are called, if it is not their name.
     """
     return Step(
         name=name,
@@ -90,7 +93,7 @@ def make_step(
         writes=writes,
         needs=cost.needs(size, extra_memory),
         seconds=cost.seconds(size),
-        kind=f"{key} {name}",
+        kind=f"{key} {kind or name}",
         size=size,
         timeout_s=cost.timeout_s(size),
     )

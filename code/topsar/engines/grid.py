@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.ground import box_of, check_projection, from_lonlat, known_projection
+from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat, known_projection
 from topsar.engines.match import same_track, union
 from topsar.errors import ProvisionError, SettingsError
 from topsar.model import GeoGrid, Looks, Window
@@ -22,7 +22,6 @@ FINE_EAST_M, FINE_NORTH_M = 5.0, 10.0
 LEAST_FINE_M, LARGEST_FINE_M = 1.0, 25.0
 SNAP_PIXELS = 32
 """Grids of pairs end at whole multiples of so many pixels: a date added later seldom moves them."""
-METRES_PER_DEGREE = 111_319.49
 _UTM_REACH_DEG = 12.0
 _GEOGRAPHIC, _UTM = ("latlon", "EPSG:4326"), ("auto", "utm")
 

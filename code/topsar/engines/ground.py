@@ -10,9 +10,9 @@ from pyproj.exceptions import CRSError
 
 from topsar.errors import SettingsError
 from topsar.kernels.geometry import geodetic_to_ecef, up_vector
-from topsar.kernels.resample import NODE_STEP, sample_heights
-from topsar.model import BBox
-from topsar.raster import HeightField, open_dem, pixel_centres
+from topsar.kernels.resample import NODE_STEP, place_ground, spread
+from topsar.model import BBox, Window
+from topsar.raster import HeightField, open_dem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +23,9 @@ DEM_MARGIN_DEG = 0.01
 """The DEM is read this far beyond a window, for its interpolator."""
 BEYOND_AREA_DEG = 6.0
 """A projection may be used this far beyond the area that it was made for, such as the next UTM zone."""
+METRES_PER_DEGREE = 111_319.49
+NODE_SPACING_M = 640.0
+"""Of the nodes between which an output grid is interpolated; a grid that is coarser has a node at each pixel."""
 _STEP_DEG = 0.01
 _PROJECTION_HINT = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
 
@@ -128,22 +131,38 @@ def dem_density(dem: Dem, box: BBox) -> float:
     return abs(float(area) / (a * e)) / _STEP_DEG**2
 
 
-def ground_nodes(grid: GeoGrid, field: HeightField) -> NDArray[np.float64]:
-    """Nodes of a fine grid, see `topsar.kernels.resample`.
+def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> NDArray[np.float64]:
+    """Nodes of a grid, see `topsar.kernels.resample`.
 
     Returns
     -------
     (r, c, 8) float64
-        A node every `NODE_STEP` pixels from the centre of pixel (0, 0) until beyond the last.
+        A node every ``step`` pixels from the centre of pixel (0, 0) until beyond the last.
     """
-    columns = (np.arange(-(-grid.columns // NODE_STEP) + 1) * NODE_STEP + 0.5) * grid.dx + grid.west
-    rows = grid.north - (np.arange(-(-grid.rows // NODE_STEP) + 1) * NODE_STEP + 0.5) * grid.dy
+    columns = (np.arange(-(-grid.columns // step) + 1) * step + 0.5) * grid.dx + grid.west
+    rows = grid.north - (np.arange(-(-grid.rows // step) + 1) * step + 0.5) * grid.dy
     x, y = np.meshgrid(columns, rows)
     lon, lat = to_lonlat(grid.crs, x, y)
     ecef = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
     up = up_vector(np.radians(lat), np.radians(lon))
     row, column = dem_position(field, lon, lat)
     return np.concatenate([ecef, up, row[..., None], column[..., None]], axis=-1)
+
+
+def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple[int, int]]:
+    """Extend a grid up and left to whole tiles, of ``step`` pixels, of the global grid.
+
+    So a pixel has the same nodes around it, and the same small interpolation error, in whatever grid it lies.
+
+    Returns
+    -------
+    aligned : GeoGrid
+    offset : (int, int)
+        Row and column of the given grid's first pixel in it.
+    """
+    row, column = round(-grid.north / grid.dy) % step, round(grid.west / grid.dx) % step
+    before = Window(row=-row, column=-column, rows=grid.rows + row, columns=grid.columns + column)
+    return grid.crop(before), (row, column)
 
 
 def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -154,15 +173,29 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
     height_m : (rows, columns) float32
         NaN where the DEM is void.
     points_m : (rows, columns, 3) float64
-        ECEF; over voids at height zero.
+        ECEF; over voids at height zero. Between nodes they lie on chords of the ellipsoid, 2 cm deep at most.
     """
-    lon, lat = to_lonlat(grid.crs, *pixel_centres(grid))
-    row, column = dem_position(field, lon, lat)
-    height = np.empty(row.size)
-    sample_heights(field.heights_m, row.ravel(), column.ravel(), height)
-    height = height.reshape(grid.shape)
-    points = geodetic_to_ecef(np.radians(lat), np.radians(lon), np.nan_to_num(height))
-    return height.astype(np.float32), points
+    step = _node_step(grid)
+    aligned, offset = align_to_nodes(grid, step)
+    height, points = np.empty(grid.shape, np.float32), np.empty((*grid.shape, 3))
+    place_ground(ground_nodes(aligned, field, step), step, offset, field.heights_m, height, points)
+    return height, points
+
+
+def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of the DEM's posting nearest to each pixel centre of a grid, also where the DEM does not reach."""
+    step = _node_step(grid)
+    aligned, offset = align_to_nodes(grid, step)
+    places = np.empty((*grid.shape, 2))
+    spread(np.ascontiguousarray(ground_nodes(aligned, field, step)[..., 6:]), step, offset, places)
+    row, column = np.moveaxis(np.rint(places).astype(np.intp), -1, 0)
+    return row, column
+
+
+def _node_step(grid: GeoGrid) -> int:
+    """Pixels from node to node, the same for all windows of a grid."""
+    side_m = grid.dy * METRES_PER_DEGREE if CRS.from_user_input(grid.crs).is_geographic else grid.dy
+    return min(max(int(NODE_SPACING_M / side_m), 1), NODE_STEP)
 
 
 def dem_position(

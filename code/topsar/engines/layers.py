@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.kernels.interferogram import phase_deviation
+from topsar.kernels.statistics import phase_deviation
 from topsar.model import Layer
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import ConvexHull
 
 from topsar.engines.ground import box_of
-from topsar.engines.orbits import OrbitChoice, burst_arc
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.passes import burst_arc
 from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox, Burst
@@ -390,6 +390,8 @@ def touches(points: Outline, box: BBox) -> bool:
     if not box_of(*points).intersects(box):
         return False
     corners = np.array([(x, y) for x in (box.west, box.east) for y in (box.south, box.north)])
+    from scipy.spatial import ConvexHull
+
     sides = ConvexHull(np.column_stack(points)).equations
     outside = corners @ sides[:, :2].T + sides[:, 2] > 0
     return not outside.all(axis=0).any()

@@ -1,20 +1,16 @@
-"""Which orbit a pass has, and where the satellite was during a burst."""
+"""Which orbit a pass has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from topsar.errors import ProvisionError
-from topsar.kernels.geometry import OrbitArc, fit_orbit
-from topsar.model import Burst, Orbit, OrbitFile, OrbitSource, Scene
-from topsar.sentinel1 import annotation_orbit, read_orbit
+from topsar.model import Orbit, OrbitFile, OrbitSource, Scene
 
 _MICROSECOND = 6  # decimals
-_ARC_MARGIN = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +47,8 @@ class OrbitChoice:
 
     def load(self, swath: str, polarisation: str) -> Orbit:
         """State vectors around the slices; of annotations those of all slices that have the swath."""
+        from topsar.sentinel1 import annotation_orbit, read_orbit
+
         if self.file:
             return read_orbit(self.file.path, self.start, self.stop)
         having = [scene for scene in self.scenes if swath in scene.swaths]
@@ -68,19 +66,3 @@ class OrbitChoice:
             positions_m=np.concatenate([orbit.positions_m for orbit in orbits])[index],
             velocities_m_s=np.concatenate([orbit.velocities_m_s for orbit in orbits])[index],
         )
-
-
-def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
-    """The orbit during a burst; times count from a second before its first line.
-
-    Raises
-    ------
-    ProvisionError
-        If the state vectors do not cover it.
-    """
-    start, stop = burst.grid.first_line_time - _ARC_MARGIN, burst.grid.stop_time + _ARC_MARGIN
-    try:
-        return fit_orbit(orbit, start, stop).narrowed(start, stop)
-    except ValueError as exc:
-        msg = f"burst {burst.label} of {burst.scene}: the orbit {exc}"
-        raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc

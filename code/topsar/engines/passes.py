@@ -1,14 +1,16 @@
-"""How two passes see the ground: how far inside its burst a place lies, how far apart the orbits are."""
+"""How passes see the ground: from where, how far inside a burst, how far apart."""
 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, off_nadir, perpendicular_baseline
-from topsar.kernels.interferogram import independent_looks
+from topsar.errors import ProvisionError
+from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline, sight
+from topsar.kernels.statistics import independent_looks
 from topsar.kernels.visibility import layover_shadow
 
 if TYPE_CHECKING:
@@ -23,6 +25,23 @@ MID_INCIDENCE_RAD = math.radians(38)
 """Turns slant into ground range where a few per cent decide nothing."""
 GROUND_SPEED = 0.907
 """Speed of the beam on the ground over that of the satellite, at 700 km."""
+_MARGIN = timedelta(seconds=1)
+
+
+def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
+    """The orbit during a burst; times count from a second before its first line.
+
+    Raises
+    ------
+    ProvisionError
+        If the state vectors do not cover it.
+    """
+    start, stop = burst.grid.first_line_time - _MARGIN, burst.grid.stop_time + _MARGIN
+    try:
+        return fit_orbit(orbit, start, stop).narrowed(start, stop)
+    except ValueError as exc:
+        msg = f"burst {burst.label} of {burst.scene}: the orbit {exc}"
+        raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
 
 
 def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
@@ -51,12 +70,15 @@ def locate(
 def burst_margin(
     burst: Burst, line: NDArray[np.float64], sample: NDArray[np.float64], arc: OrbitArc
 ) -> NDArray[np.float32]:
-    """Distance to the nearest edge of a burst's valid window on the ground, metres; negative outside."""
+    """Distance to the nearest edge of a burst's valid window on the ground, whole metres; negative outside.
+
+    Bursts of a swath end at the same range: of fractions, rounding would decide which of two is farther inside.
+    """
     valid, grid = burst.valid, burst.grid
     speed = ground_speed(arc, float(arc.seconds(grid.mid_time)))
     azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
     slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
-    return np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD)).astype(np.float32)
+    return np.floor(np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD))).astype(np.float32)
 
 
 def view(
@@ -79,15 +101,8 @@ def view(
     layover_shadow : (rows, columns) uint8
         See `topsar.kernels.visibility.layover_shadow`.
     """
-    shape = height_m.shape
-    los = np.empty((3, *shape), np.float32)
-    time, range_m, angle = np.empty(shape), np.empty(shape), np.empty(shape)
-    for row, points in enumerate(points_m):
-        time[row], range_m[row] = geo2rdr(points, arc)
-        satellite = arc.position(time[row])
-        los[:, row] = line_of_sight(points, satellite).T
-        angle[row] = off_nadir(points, satellite)
-    return los, layover_shadow(time, range_m, angle, height_m)
+    time, range_m, off_nadir, los = sight(points_m, arc)
+    return los, layover_shadow(time, range_m, off_nadir, height_m)
 
 
 def describe_geometry(

@@ -11,11 +11,11 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from scipy import ndimage
 
-from topsar.engines.ground import DEM_MARGIN_DEG, dem_position, lonlat_box, pixel_sides, to_lonlat
+from topsar.engines.ground import DEM_MARGIN_DEG, dem_pixels, lonlat_box, pixel_sides
 from topsar.engines.layers import UNKNOWN
 from topsar.errors import ProductError
 from topsar.model import VerticalDatum, Window
-from topsar.raster import open_levels, pixel_centres
+from topsar.raster import open_levels
 from topsar.raster.dem_voids import SHORE_M, sea_among
 from topsar.raster.geotiff import GDAL_ERRORS
 
@@ -55,8 +55,7 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
     water = np.full(grid.shape, UNKNOWN, np.uint8)
     for top in range(0, grid.rows, _BLOCK_ROWS):
         rows = Window(row=top, column=0, rows=min(_BLOCK_ROWS, grid.rows - top), columns=grid.columns)
-        row, column = dem_position(field, *to_lonlat(grid.crs, *pixel_centres(grid.crop(rows))))
-        i, j = np.rint(row).astype(np.int64), np.rint(column).astype(np.int64)
+        i, j = dem_pixels(grid.crop(rows), field)
         inside = (i >= 0) & (j >= 0) & (i < flat.shape[0]) & (j < flat.shape[1])
         water[rows.slices][inside] = flat[i[inside], j[inside]]
     return _without_puddles(water, grid)

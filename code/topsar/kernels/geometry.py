@@ -26,6 +26,8 @@ WGS84_F = 1 / 298.257223563
 WGS84_E2 = WGS84_F * (2 - WGS84_F)
 """First eccentricity squared."""
 
+_RUN = 128
+"""So many points begin their search where the one before found its time: neighbours on the ground are close in time."""
 _ORBIT_MARGIN_S = 35.0
 _ORBIT_DEGREE = 9
 _MIN_VECTORS = 5
@@ -193,13 +195,6 @@ def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64
     return np.stack([east, north, up], axis=-1)
 
 
-def off_nadir(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angle at the satellite between ground points and the Earth's centre, rad; both (..., 3), ECEF metres."""
-    look = satellite_m - points_m
-    lengths = np.linalg.norm(look, axis=-1) * np.linalg.norm(satellite_m, axis=-1)
-    return np.asarray(np.arccos((look * satellite_m).sum(-1) / lengths), dtype=np.float64)
-
-
 # --- radar and ground -------------------------------------------------------------------------------------------
 
 
@@ -239,21 +234,28 @@ def zero_doppler_step(x, y, z, t, origin, scale, coefficients):  # type: ignore[
     return -f / slope * scale, dx, dy, dz, vx / scale, vy / scale, vz / scale
 
 
+@njit(cache=True, nogil=True, inline="always")
+def zero_doppler(x, y, z, guess, origin, scale, coefficients):  # type: ignore[no-untyped-def]
+    """Zero-Doppler time of an ECEF point and the vector from it to the satellite then; NaN where Newton fails."""
+    t = guess
+    for _ in range(20):
+        step, _, _, _, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
+        t += step
+        if abs(step) < 1e-10:
+            _, dx, dy, dz, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
+            return t, dx, dy, dz
+    return np.nan, np.nan, np.nan, np.nan
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def _geo2rdr(points, origin, scale, coefficients, time, range_m):  # type: ignore[no-untyped-def]
-    for i in prange(points.shape[0]):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        t = origin
-        time[i] = np.nan
-        range_m[i] = np.nan
-        for _ in range(20):
-            step, _, _, _, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
-            t += step
-            if abs(step) < 1e-10:
-                _, dx, dy, dz, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
-                time[i] = t
-                range_m[i] = math.sqrt(dx * dx + dy * dy + dz * dz)
-                break
+    for run in prange((points.shape[0] + _RUN - 1) // _RUN):
+        guess = origin
+        for i in range(run * _RUN, min((run + 1) * _RUN, points.shape[0])):
+            t, dx, dy, dz = zero_doppler(points[i, 0], points[i, 1], points[i, 2], guess, origin, scale, coefficients)
+            time[i] = t
+            range_m[i] = math.sqrt(dx * dx + dy * dy + dz * dz)
+            guess = origin if math.isnan(t) else t
 
 
 def geo2rdr(points_m: NDArray[np.float64], arc: OrbitArc) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -275,6 +277,62 @@ def geo2rdr(points_m: NDArray[np.float64], arc: OrbitArc) -> tuple[NDArray[np.fl
     time, range_m = np.empty(len(points)), np.empty(len(points))
     _geo2rdr(points, arc.origin_s, arc.scale_s, arc.coefficients, time, range_m)
     return time.reshape(points_m.shape[:-1]), range_m.reshape(points_m.shape[:-1])
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _sight(points, origin, scale, coefficients, time, range_m, off_nadir, los):  # type: ignore[no-untyped-def]
+    minor = WGS84_A * (1.0 - WGS84_F)
+    for i in prange(points.shape[0]):
+        guess = origin
+        for j in range(points.shape[1]):
+            x, y, z = points[i, j, 0], points[i, j, 1], points[i, j, 2]
+            t, dx, dy, dz = zero_doppler(x, y, z, guess, origin, scale, coefficients)
+            guess = origin if math.isnan(t) else t
+            distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+            px, py, pz = x + dx, y + dy, z + dz
+            along = (dx * px + dy * py + dz * pz) / (distance * math.sqrt(px * px + py * py + pz * pz))
+            time[i, j], range_m[i, j], off_nadir[i, j] = t, distance, math.acos(along)
+            # the normal of the ellipsoid, as `ecef_to_geodetic` finds it, without angles
+            rho = math.sqrt(x * x + y * y)
+            reduced = math.sqrt((z * WGS84_A) ** 2 + (rho * minor) ** 2)
+            sine, cosine = z * WGS84_A / reduced, rho * minor / reduced
+            upward = z + WGS84_E2 / (1.0 - WGS84_E2) * minor * sine**3
+            outward = rho - WGS84_E2 * WGS84_A * cosine**3
+            length = math.sqrt(upward * upward + outward * outward)
+            sin_lat, cos_lat, sin_lon, cos_lon = upward / length, outward / length, y / rho, x / rho
+            ux, uy, uz = dx / distance, dy / distance, dz / distance
+            aside = cos_lon * ux + sin_lon * uy
+            los[0, i, j] = -sin_lon * ux + cos_lon * uy
+            los[1, i, j] = -sin_lat * aside + cos_lat * uz
+            los[2, i, j] = cos_lat * aside + sin_lat * uz
+
+
+def sight(
+    points_m: NDArray[np.float64], arc: OrbitArc
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+    """How a whole map of ground points is seen: `geo2rdr` and `line_of_sight` in one go.
+
+    Parameters
+    ----------
+    points_m : (rows, columns, 3) float64
+        ECEF, metres; neighbours on the ground beside each other, none on the Earth's axis.
+    arc : OrbitArc
+        Orbit around the time of closest approach.
+
+    Returns
+    -------
+    time_s, range_m : (rows, columns) float64
+        As `geo2rdr` has them.
+    off_nadir_rad : (rows, columns) float64
+        Angle at the satellite between the point and the Earth's centre.
+    los : (3, rows, columns) float32
+        East, north, up components of the unit vector to the satellite.
+    """
+    shape = points_m.shape[:2]
+    time, range_m, off_nadir = np.empty(shape), np.empty(shape), np.empty(shape)
+    los = np.empty((3, *shape), np.float32)
+    _sight(points_m, arc.origin_s, arc.scale_s, arc.coefficients, time, range_m, off_nadir, los)
+    return time, range_m, off_nadir, los
 
 
 def rdr2geo(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +125,9 @@ def solve_network(
     value, deviation : (n,) float64
         Secondary minus reference, and its standard error; NaN where nothing was measured.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     known = np.isfinite(value) & np.isfinite(deviation)
     links = coo_array((np.ones(known.sum()), tuple(pairs[known].T)), shape=(dates, dates))
     group = connected_components(links, directed=False)[1].astype(np.int64)

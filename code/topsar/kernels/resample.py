@@ -145,6 +145,66 @@ def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
         out[i] = _cubic(dem, rows[i], columns[i])
 
 
+@njit(cache=True, nogil=True, parallel=True)
+def spread(nodes, step, offset, out):  # type: ignore[no-untyped-def]
+    """Interpolate between nodes that lie ``step`` pixels apart, linearly.
+
+    Parameters
+    ----------
+    nodes : (r, c, n) float64
+        From pixel (0, 0) until beyond the last.
+    step : int
+    offset : (int, int)
+        Row and column of the first pixel wanted.
+    out : (rows, columns, n) float64
+        Filled.
+    """
+    for i in prange(out.shape[0]):
+        _spread_row(nodes, step, offset[0] + i, offset[1], out[i])
+
+
+@njit(cache=True, nogil=True)
+def _spread_row(nodes, step, i, first, out):  # type: ignore[no-untyped-def]
+    row = i // step
+    u = (i - row * step) / step
+    for j in range(out.shape[0]):
+        column = (first + j) // step
+        v = (first + j - column * step) / step
+        for k in range(out.shape[1]):
+            upper = nodes[row, column, k] + v * (nodes[row, column + 1, k] - nodes[row, column, k])
+            lower = nodes[row + 1, column, k] + v * (nodes[row + 1, column + 1, k] - nodes[row + 1, column, k])
+            out[j, k] = upper + u * (lower - upper)
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def place_ground(nodes, step, offset, dem, height, points):  # type: ignore[no-untyped-def]
+    """Heights of pixels between ground nodes, and where those are.
+
+    Parameters
+    ----------
+    nodes : (r, c, 8) float64
+        Ground nodes every ``step`` pixels.
+    step : int
+    offset : (int, int)
+        Row and column of the first pixel wanted.
+    dem : (rows, columns) float32
+        Ellipsoidal heights, m; NaN where void.
+    height : (rows, columns) float32
+        Filled; NaN over voids.
+    points : (rows, columns, 3) float64
+        Filled with ECEF, m; over voids at height zero.
+    """
+    for i in prange(height.shape[0]):
+        ground = np.empty((height.shape[1], nodes.shape[2]))
+        _spread_row(nodes, step, offset[0] + i, offset[1], ground)
+        for j in range(height.shape[1]):
+            known = _cubic(dem, ground[j, 6], ground[j, 7])
+            height[i, j] = known
+            above = 0.0 if math.isnan(known) else known
+            for k in range(3):
+                points[i, j, k] = ground[j, k] + above * ground[j, 3 + k]
+
+
 class PlacedNodes(NamedTuple):
     """Ground nodes as a radar image sees them.
 

@@ -50,9 +50,22 @@ class DerampTerms:
 
     def doppler(self, eta_s: NDArray[np.float64], sample: NDArray[np.float64]) -> NDArray[np.float64]:
         """Doppler frequency in Hz of the burst as delivered, at times ``eta_s`` and fractional samples (same shape)."""
-        at = np.arange(len(self.k_t))
-        k_t, f_dc, eta_ref = (np.interp(sample, at, values) for values in (self.k_t, self.f_dc, self.eta_ref))
-        return np.asarray(f_dc + k_t * (eta_s - eta_ref), dtype=np.float64)
+        eta, at = np.broadcast_arrays(eta_s, sample)
+        out = np.empty(at.shape)
+        _doppler(self.k_t, self.f_dc, self.eta_ref, eta.ravel(), at.ravel(), out.reshape(-1))
+        return out
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _doppler(k_t, f_dc, eta_ref, eta, sample, out):  # type: ignore[no-untyped-def]
+    for i in prange(out.size):
+        at = min(max(sample[i], 0.0), k_t.size - 1.0)
+        j = min(int(at), k_t.size - 2)
+        u = at - j
+        rate = k_t[j] + u * (k_t[j + 1] - k_t[j])
+        centroid = f_dc[j] + u * (f_dc[j + 1] - f_dc[j])
+        reference = eta_ref[j] + u * (eta_ref[j + 1] - eta_ref[j])
+        out[i] = centroid + rate * (eta[i] - reference)
 
 
 def deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from topsar.kernels.interferogram import phase_deviation
+from topsar.kernels.statistics import phase_deviation
 from topsar.raster import read_json, read_reduced
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 SHORE_M = 10.0
 """Heights this near to that of the geoid are a shore."""
@@ -40,6 +39,8 @@ def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.
     array([[0, 0, 0, 0, 1],
            [0, 0, 0, 0, 1]])
     """
+    from scipy import ndimage
+
     holes = np.empty(voids.shape, np.int32)
     count = ndimage.label(voids, structure=_NEIGHBOURS, output=holes)
     rim, near = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
@@ -79,6 +80,8 @@ def fill_nearest(heights_m: NDArray[np.float32]) -> None:
     >>> heights
     array([[5., 5., 9., 9.]], dtype=float32)
     """
+    from scipy import ndimage
+
     voids = np.isnan(heights_m)
     nearest = ndimage.distance_transform_edt(voids, return_distances=False, return_indices=True)
     heights_m[voids] = heights_m[tuple(index[voids] for index in nearest)]

@@ -10,7 +10,6 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
-from scipy.ndimage import map_coordinates
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
@@ -47,6 +46,8 @@ class Geoid:
         ProvisionError
             Where the grid has no value.
         """
+        from scipy.ndimage import map_coordinates
+
         rows, columns = self.undulation_m.shape
         half = (columns - 1) / 2 * self.longitude_step_deg
         offset = (longitude_deg - self.longitude_deg - half + 180.0) % 360.0 - 180.0 + half

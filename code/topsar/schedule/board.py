@@ -32,6 +32,23 @@ def worst(statuses: Iterable[Status]) -> Status:
     return next((status for status in _WORST_FIRST if status in found), Status.UNNEEDED)
 
 
+def _turns(graph: Graph) -> dict[NodeId, int]:
+    """The turn of each step: the oldest pair is done before the next begins, and what is read is written just before.
+
+    So little lies on the disk at once: of two branches one is gone before the other is begun.
+    """
+    turns: dict[NodeId, int] = {}
+    pairs_first = sorted(graph.jobs, key=lambda job: not job.is_pair)
+    open_steps = [(job.id, step.name) for job in reversed(pairs_first) for step in reversed(job.steps)]
+    while open_steps:
+        parents = [parent for parent in graph.nodes[open_steps[-1]].parents if parent not in turns]
+        if parents:
+            open_steps += reversed(parents)
+        else:
+            turns.setdefault(open_steps.pop(), len(turns))
+    return turns
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class State:
     """One step in this run.
@@ -96,11 +113,12 @@ class Board:
         self.states: dict[NodeId, State] = {}
         self._most_disk: int | None = None
         pairs = self._pairs(decisions)
-        for place, node in enumerate(graph.nodes.values()):
+        turns = _turns(graph)
+        for node in graph.nodes.values():
             self.states[node.id] = State(
                 node=node,
                 status=decisions[node.id].status,
-                rank=(order.get(node.id, 0), pairs[node.id][0] if pairs[node.id] else node.rank, node.rank, place),
+                rank=(order.get(node.id, 0), turns[node.id]),
                 pairs=pairs[node.id],
                 missing=sum(decisions[parent].status is Status.WAITING for parent in node.parents),
             )

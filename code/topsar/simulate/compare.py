@@ -10,7 +10,7 @@ import numpy as np
 from pyproj import Transformer
 from scipy.ndimage import binary_dilation, map_coordinates
 
-from topsar.kernels.interferogram import phase_deviation
+from topsar.kernels.statistics import phase_deviation
 from topsar.raster import pixel_centres, read_geotiff, read_json
 
 if TYPE_CHECKING:

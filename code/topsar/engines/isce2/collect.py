@@ -17,9 +17,9 @@ from topsar.engines.isce2.plan import version_with
 from topsar.engines.isce2.state import UNTRIED
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
 from topsar.engines.layers import displacement, incidence, make_layers, number_bursts, phase_noise, where_seen
-from topsar.engines.orbits import burst_arc
 from topsar.engines.passes import (
     MID_INCIDENCE_RAD,
+    burst_arc,
     burst_margin,
     describe_geometry,
     ground_speed,
@@ -29,7 +29,7 @@ from topsar.engines.passes import (
 )
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
-from topsar.kernels.interferogram import coherence_at_zero
+from topsar.kernels.statistics import coherence_at_zero
 from topsar.model import Interferogram
 from topsar.raster import pixel_centres, read_isce_image, read_json
 

@@ -18,7 +18,7 @@ import numpy as np
 from topsar.engines.isce2.chain import FACTS
 from topsar.engines.isce2.config import ESD_LOOKS
 from topsar.engines.isce2.state import UNTRIED, require_number, set_property
-from topsar.engines.orbits import burst_arc
+from topsar.engines.passes import burst_arc
 from topsar.errors import StepFailed
 from topsar.kernels.tops import deramp_terms
 from topsar.raster import read_isce_image, read_json, write_json

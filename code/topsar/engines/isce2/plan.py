@@ -11,8 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from topsar.engines.costs import make_step
 from topsar.engines.facts import pair_facts
-from topsar.engines.grid import METRES_PER_DEGREE
-from topsar.engines.ground import dem_density, lonlat_box
+from topsar.engines.ground import METRES_PER_DEGREE, dem_density, lonlat_box
 from topsar.engines.isce2 import costs
 from topsar.engines.isce2.chain import Stage, stages
 from topsar.engines.isce2.selection import ground_box, require_fit, topsapp_bursts

@@ -10,7 +10,7 @@ import numpy as np
 from topsar.engines.ground import box_of
 from topsar.engines.isce2.config import require_plain
 from topsar.engines.match import not_across_180, outline, union
-from topsar.engines.orbits import burst_arc
+from topsar.engines.passes import burst_arc
 from topsar.errors import SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox

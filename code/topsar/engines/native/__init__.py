@@ -1,4 +1,4 @@
-"""The native engine: geocode first, then interfere.
+"""The native engine: geocode first, then multiply.
 
 Every pixel of a fixed map grid gets its height, its place in each date's radar image, and the signal there, with flat
 earth and topography removed. Pairs are then products of arrays on one grid: N dates cost N geocodings.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.native.plan import VERSION, plan
+from topsar.engines.native.tasks import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,8 @@ class NativeEngine:
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs."""
+        from topsar.engines.native.plan import plan
+
         return plan(inputs, options)
 
     def execute(self, folder: Path, step: str) -> None:
@@ -44,6 +46,6 @@ class NativeEngine:
 
     def collect(self, folder: Path) -> Interferogram:
         """Gather the results of the pair in ``folder``."""
-        from topsar.engines.native.steps import collect
+        from topsar.engines.native.collect import collect
 
         return collect(folder)

@@ -19,7 +19,9 @@ _cost = partial(Cost, base_memory=BASE_MEMORY)
 
 GEOCODE = _cost(memory=0, disk=4, start_s=1.5, microseconds=0.05, pixels_per_thread=1e7)
 """Per fine pixel; its memory depends on the largest burst and the DEM, not on how many bursts there are."""
-INTERFERE = _cost(memory=154, disk=40, start_s=2.0, microseconds=4, pixels_per_thread=2e5)
+MULTIPLY = _cost(memory=70, disk=34, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+"""Per output pixel of its bursts."""
+MOSAIC = _cost(memory=110, disk=45, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
 """Per output pixel, as the others."""
 FILTER = _cost(memory=60, disk=8, start_s=1.0, microseconds=1)
 UNWRAP = _cost(memory=120, disk=9, start_s=1.5, microseconds=4, pixels_per_thread=1e7)

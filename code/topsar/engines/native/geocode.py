@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from topsar.engines.ground import dem_under, ground_nodes
-from topsar.engines.orbits import burst_arc
+from topsar.engines.ground import align_to_nodes, dem_under, ground_nodes
+from topsar.engines.passes import burst_arc
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
@@ -187,22 +187,6 @@ def load_deramped(
         deramp(samples, eta[lines], k_t, f_dc, eta_ref, real[lines], imag[lines])
         start = lines.stop
     return real, imag
-
-
-def align_to_nodes(fine: GeoGrid) -> tuple[GeoGrid, tuple[int, int]]:
-    """Extend a fine grid up and left to whole tiles of the global grid.
-
-    So a pixel has the same nodes around it, and the same small interpolation error, on every date.
-
-    Returns
-    -------
-    aligned : GeoGrid
-    offset : (int, int)
-        Row and column of the given grid's first pixel in it.
-    """
-    row, column = round(-fine.north / fine.dy) % NODE_STEP, round(fine.west / fine.dx) % NODE_STEP
-    before = Window(row=-row, column=-column, rows=fine.rows + row, columns=fine.columns + column)
-    return fine.crop(before), (row, column)
 
 
 class _SparsePlane:

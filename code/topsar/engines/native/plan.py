@@ -17,11 +17,13 @@ from topsar.engines.match import all_bursts
 from topsar.engines.native import costs
 from topsar.engines.native.delay import PIXELS, STRIP_LINES
 from topsar.engines.native.geocode import BLOCK_ROWS
-from topsar.engines.native.interfere import BLOCK_ROWS as MULTIPLIED_ROWS
+from topsar.engines.native.multiply import BLOCK_ROWS as MULTIPLIED_ROWS
 from topsar.engines.native.network import find_delays, find_networks
 from topsar.engines.native.slc import tile_rows
 from topsar.engines.native.stack import find_stacks
 from topsar.engines.native.tasks import (
+    MULTIPLY,
+    VERSION,
     BurstPair,
     BurstWindow,
     DelayTask,
@@ -31,6 +33,7 @@ from topsar.engines.native.tasks import (
     PairTask,
     SlcTask,
     dump_task,
+    multiplied,
 )
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan
@@ -45,13 +48,13 @@ if TYPE_CHECKING:
     from topsar.model import Burst, Pair, Scene
     from topsar.settings import Options
 
-VERSION = "2"
-"""Enters every checkpoint key: raised when the same input would give other numbers."""
 _KEY = f"native {VERSION}"
 
 _GEOCODE_BYTES = 20
 """Per fine pixel of a block: the complex block, its contiguous copy, and halves."""
 _DEM_BYTES = 4
+_BURST_BYTES, _BLOCK_BYTES = 130, 24
+"""Per output pixel of a burst that is multiplied; per fine pixel of a block of it."""
 _CHOICE_BYTES, _SLC_BYTES, _DISPERSION_BYTES = 100, 24, 40
 """Per output pixel where bursts are chosen; per fine pixel of a strip."""
 
@@ -211,25 +214,42 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
 
 def _pair_job(task: PairTask, density: float) -> Job:
     pair = task.facts.pair
-    slcs = tuple(
-        sorted({name.rpartition("/")[0] for b in task.bursts for name in (b.reference_file, b.secondary_file)})
-    )
     pixels = task.grid.rows * task.grid.columns
-    bursts = sum(b.reference.grid.rows * b.reference.grid.columns for b in task.bursts)
-    block = max(b.reference.grid.columns for b in task.bursts) * task.looks.count * MULTIPLIED_ROWS * 24
-    held = bursts * 28 + block + _dem_crop(task.grid, density)
-    plain = _signature(replace(task, esd="auto", network="", filter_strength=0.0, unwrapper="none", water_mask=None))
-    interfered, filtered = f"{pair}/interfere", f"{pair}/filter"
-    corrections = (interfered, task.network) if task.network else (interfered,)
+    plain = replace(task, esd="auto", network="", filter_strength=0.0, unwrapper="none", water_mask=None)
+    swaths = tuple(multiplied(pair, swath) for swath in task.swaths)
+    mosaic, filtered = f"{pair}/mosaic", f"{pair}/filter"
+    corrections = (mosaic, task.network) if task.network else (mosaic,)
+    crop = _dem_crop(task.grid, density)
     steps = (
-        _step(pair, "interfere", (*slcs, *task.delays), plain, costs.INTERFERE, pixels, held),
+        *(_multiply_step(plain, swath, density) for swath in task.swaths),
+        _step(pair, "mosaic", (*swaths, *task.delays), _signature(plain), costs.MOSAIC, pixels, crop),
         _step(pair, "filter", corrections, f"{_KEY} {task.filter_strength} {task.esd}", costs.FILTER, pixels),
         replace(
-            _step(pair, "unwrap", (interfered, filtered), f"{_KEY} {task.unwrapper}", costs.UNWRAP, pixels),
+            _step(pair, "unwrap", (mosaic, filtered), f"{_KEY} {task.unwrapper}", costs.UNWRAP, pixels),
             kind=f"{_KEY} unwrap {task.unwrapper}",
         ),
     )
     return Job(id=pair, title=task.facts.title, steps=steps, is_pair=True)
+
+
+def _multiply_step(task: PairTask, swath: str, density: float) -> Step:
+    """The step of one swath, which knows nothing of the others."""
+    bursts = task.bursts_of(swath)
+    grids = [both.reference.grid for both in bursts]
+    pixels = [grid.rows * grid.columns for grid in grids]
+    block = max(grid.columns for grid in grids) * task.looks.count * MULTIPLIED_ROWS * _BLOCK_BYTES
+    files = (file for both in bursts for file in (both.reference_file, both.secondary_file))
+    return make_step(
+        f"{MULTIPLY}{swath}",
+        key=_KEY,
+        kind=MULTIPLY,
+        signature=_signature(replace(task, bursts=bursts, delays=())),
+        cost=costs.MULTIPLY,
+        size=sum(pixels),
+        reads=tuple(sorted({file.rpartition("/")[0] for file in files})),
+        writes=(Artifact(path=multiplied(task.facts.pair, swath), lifetime=Lifetime.SCRATCH),),
+        extra_memory=max(pixels) * _BURST_BYTES + block + _dem_crop(task.grid, density),
+    )
 
 
 def _delay_id(task: DelayTask) -> str:
@@ -297,7 +317,7 @@ def _network_job(name: str, task: NetworkTask) -> Job:
         signature=f"{_KEY} {dump_task(task)}",
         cost=costs.SOLVE,
         size=pairs,
-        reads=tuple(f"{pair.pair}/interfere" for pair in task.pairs),
+        reads=tuple(f"{pair.pair}/mosaic" for pair in task.pairs),
         writes=(Artifact(path=f"{name}/solve", lifetime=Lifetime.RESTART),),
     )
     return Job(id=name, title=f"azimuth timing of the dates of {pairs} pairs", steps=(step,))

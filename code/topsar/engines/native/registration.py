@@ -1,21 +1,22 @@
 """Azimuth misregistration: measured in the burst overlaps of a pair, solved over dates, settled by the setting ESD.
 
-`interfere` measures it and removes what it measured; the step `solve` of a network job, with ESD=network, fits one
-timing per date to what all pairs measured; `filter` settles what is to be removed after all. What that differs from the
-pair's own estimate is a phase that goes with the Doppler of each pixel: nothing is multiplied anew.
+`multiply` finds the overlaps of a swath, `mosaic` measures in those of all swaths and removes what it measured; the
+step `solve` of a network job, with ESD=network, fits one timing per date to what all pairs measured; `filter` settles
+what is to be removed after all. What that differs from the pair's own estimate is a phase that goes with the Doppler of
+each pixel: nothing is multiplied anew.
 """
 
 from __future__ import annotations
 
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.kernels.interferogram import coherence
 from topsar.kernels.registration import Overlap, TimingBias, solve_network, spectral_diversity
+from topsar.kernels.statistics import coherence
 from topsar.model import Window
-from topsar.raster import read_json, write_json
+from topsar.raster import read_json, save_array, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.engines.native.interfere import BurstInterferogram
+    from topsar.engines.native.multiply import BurstInterferogram
     from topsar.engines.native.tasks import NetworkTask, PairTask
     from topsar.kernels.registration import NetworkSolution
     from topsar.model import Looks
@@ -43,26 +44,28 @@ _NETWORK_FILE = "network.json"
 # --- one pair ---------------------------------------------------------------------------------------------------
 
 
-def measure(bursts: Sequence[BurstInterferogram], looks: Looks, interval_s: float, folder: Path) -> float:
+def measure(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, folder: Path) -> float:
     """Measure the misregistration of a pair and write ``registration.json``: all in azimuth lines, by swath too.
+
+    Parameters
+    ----------
+    overlaps : mapping
+        The overlaps of each swath.
+    interval_s : float
+        Seconds from line to line.
+    folder : Path
 
     Returns
     -------
     float
         Seconds; zero where there is no estimate.
     """
-    overlaps: dict[str, list[Overlap]] = {}
-    neighbours = 0
-    for upper, lower in pairwise(bursts):
-        if upper.swath == lower.swath and (shared := upper.where.intersection(lower.where)) is not None:
-            neighbours += 1
-            overlaps.setdefault(upper.swath, []).append(_overlap(upper, lower, shared, looks))
     bias = spectral_diversity([overlap for swath in overlaps.values() for overlap in swath])
     voting = bias.pixels if bias else 0
     why = ""
     if voting < ESD_LEAST_PIXELS:
         why = "no two bursts of a swath overlap"
-        if neighbours:
+        if any(overlaps.values()):
             why = f"{voting} coherent pixels in burst overlaps, {ESD_LEAST_PIXELS} are needed"
     found = {swath: spectral_diversity(part) for swath, part in overlaps.items()}
     enough = {swath: one for swath, one in found.items() if one is not None and one.pixels >= ESD_LEAST_PIXELS}
@@ -86,7 +89,7 @@ def _in_lines(bias: TimingBias, interval_s: float) -> dict[str, Any]:
     }
 
 
-def _overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Window, looks: Looks) -> Overlap:
+def find_overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Window, looks: Looks) -> Overlap:
     """Double difference where two bursts of a swath see the same ground."""
     parts = []
     for burst in (upper, lower):
@@ -113,6 +116,19 @@ def _overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Windo
     )
 
 
+def save_overlaps(folder: Path, overlaps: Sequence[Overlap]) -> None:
+    """Write the overlaps of a swath."""
+    save_array(folder / "overlap_sizes.npy", np.array([len(one.phase) for one in overlaps], np.int64))
+    save_array(folder / "overlaps.npy", np.hstack([np.zeros((len(Overlap._fields), 0)), *map(np.vstack, overlaps)]))
+
+
+def load_overlaps(folder: Path) -> list[Overlap]:
+    """The overlaps of the swath in ``folder``."""
+    ends = np.cumsum(np.load(folder / "overlap_sizes.npy"))
+    parts = np.split(np.load(folder / "overlaps.npy"), ends[:-1], axis=1) if len(ends) else []
+    return [Overlap(part[0], part[1], part[2], part[3].astype(np.int64)) for part in parts]
+
+
 def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], seconds: float) -> None:
     """Remove the phase 2π f_DC Δt that an azimuth timing bias leaves in a TOPS interferogram, in place."""
     if seconds:
@@ -128,7 +144,7 @@ def solve(task: NetworkTask, runs: Path, folder: Path) -> None:
     passes = sorted({name for pair in task.pairs for name in (pair.reference, pair.secondary)})
     place = {name: number for number, name in enumerate(passes)}
     ends = np.array([(place[pair.reference], place[pair.secondary]) for pair in task.pairs])
-    measured = [read_json(runs / pair.pair / "interfere" / _FILE)["estimate"] for pair in task.pairs]
+    measured = [read_json(runs / pair.pair / "mosaic" / _FILE)["estimate"] for pair in task.pairs]
     value = np.array([one["pixels"] if one else np.nan for one in measured])
     deviation = np.array([one["standard_error_pixels"] if one else np.nan for one in measured])
     solution = solve_network(len(passes), ends, value, deviation)
@@ -205,7 +221,7 @@ def _finite(value: float) -> float | None:
 
 def settle(task: PairTask, folder: Path) -> None:
     """Settle what is removed from a pair, and write it into the step ``filter``'s folder."""
-    measured = read_json(folder / "interfere" / _FILE)
+    measured = read_json(folder / "mosaic" / _FILE)
     own = measured["estimate"]
     if task.esd == "network":
         chosen = _from_network(task, read_json(folder.parent / task.network / _NETWORK_FILE))
@@ -257,8 +273,8 @@ def settled(folder: Path) -> dict[str, Any]:
 
 def corrected_cross(folder: Path) -> NDArray[np.complex64]:
     """The unfiltered interferogram of the pair in ``folder``, (rows, columns), with what was settled removed."""
-    cross: NDArray[np.complex64] = np.load(folder / "interfere" / "cross.npy")
+    cross: NDArray[np.complex64] = np.load(folder / "mosaic" / "cross.npy")
     remaining = read_json(folder / "filter" / _FILE)["remaining_s"]
     if remaining:
-        remove_bias(cross, np.load(folder / "interfere" / "doppler.npy"), remaining)
+        remove_bias(cross, np.load(folder / "mosaic" / "doppler.npy"), remaining)
     return cross

@@ -13,6 +13,8 @@ from topsar.engines.job_file import dump_job, load_job
 from topsar.engines.orbits import OrbitChoice
 from topsar.model import Burst, Dem, GeoGrid, Looks
 
+VERSION = "3"
+"""Enters every checkpoint key: raised when the same input would give other numbers."""
 STACKS = "slc_stack"
 """Folder of the stacks, in the runs folder."""
 LEAST_DATES = 3
@@ -59,7 +61,7 @@ class BurstPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairTask:
-    """One pair, to be interfered, filtered and unwrapped.
+    """One pair, to be multiplied, filtered and unwrapped.
 
     ``network`` is the folder of the network's solution, relative to the runs folder; empty unless ESD=network.
     ``delays`` are the folders with the range delays of its scenes.
@@ -80,6 +82,24 @@ class PairTask:
     filter_strength: float
     unwrapper: Literal["snaphu", "whirlwind", "none"]
     water_mask: Path | None
+
+    @property
+    def swaths(self) -> tuple[str, ...]:
+        """Names of the swaths, from the nearest to the farthest."""
+        return tuple(sorted({pair.reference.burst.swath for pair in self.bursts}))
+
+    def bursts_of(self, swath: str) -> tuple[BurstPair, ...]:
+        """The burst pairs of one swath."""
+        return tuple(pair for pair in self.bursts if pair.reference.burst.swath == swath)
+
+
+MULTIPLY = "multiply_"
+"""How the names of the steps that multiply a swath begin; the swath follows."""
+
+
+def multiplied(pair: str, swath: str) -> str:
+    """The folder that a pair's multiplied swath lies in, relative to the runs folder."""
+    return f"{pair}/{MULTIPLY}{swath}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ def _write(path: Path, view: View, picture: Picture) -> None:
 
 def _png(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=6)
+    image.save(stream, format="PNG", compress_level=3)
     return stream.getvalue()
 
 

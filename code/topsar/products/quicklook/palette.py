@@ -7,7 +7,6 @@ from functools import lru_cache
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 COMPONENTS = ("#6c9bd2", "#eda55d", "#77b98a", "#d07a76", "#a98fc9", "#d8c25f", "#79c0cd", "#b48a70")
 """Colours of connected components 1, 2, ...; they repeat."""
@@ -59,8 +58,14 @@ def cyclic() -> ListedColormap:
         linear = _oklch_to_rgb(lightness, np.minimum(reach, chroma), hue)
         outside = (linear.min(axis=1) < 0) | (linear.max(axis=1) > 1)
         reach[outside] = chroma - 0.002
-    smooth = uniform_filter1d(minimum_filter1d(reach, SMOOTHING, mode="wrap"), SMOOTHING, mode="wrap")
+    smooth = _around(_around(reach).min(axis=1)).mean(axis=1)
     return ListedColormap(_gamma(_oklch_to_rgb(lightness, smooth, hue)), name="phase")
+
+
+def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The `SMOOTHING` values around each one on a circle, (n, SMOOTHING)."""
+    half = SMOOTHING // 2
+    return np.lib.stride_tricks.sliding_window_view(np.pad(values, half, mode="wrap"), SMOOTHING)
 
 
 @lru_cache(maxsize=1)

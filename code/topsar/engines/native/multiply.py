@@ -1,0 +1,155 @@
+"""The step that multiplies two dates of geocoded bursts, one swath of a pair, and lays the bursts side by side.
+
+Swaths are steps of their own, so that the geocoded bursts of one can go before the next ones are made: they are what
+takes up the disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from topsar.engines.ground import dem_under, ground_points
+from topsar.engines.native.registration import find_overlap, load_overlaps, save_overlaps
+from topsar.engines.passes import burst_arc, burst_margin, locate
+from topsar.kernels.interferogram import LookSums, Mosaic, cross_multiply
+from topsar.kernels.tops import deramp_terms
+from topsar.model import Window
+from topsar.raster import read_json, save_array, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.engines.native.tasks import BurstPair, PairTask
+    from topsar.kernels.registration import Overlap
+    from topsar.model import GeoGrid, Looks, Orbit
+
+BLOCK_ROWS = 32
+"""Output rows multiplied at once."""
+_NOWHERE = Window(row=0, column=0, rows=1, columns=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BurstInterferogram:
+    """Looks of one burst pair, with the Doppler and the distance to the burst's edge of each pixel."""
+
+    where: Window
+    sums: LookSums
+    doppler_hz: NDArray[np.float32]
+    margin_m: NDArray[np.float32]
+
+
+class SwathInterferogram(NamedTuple):
+    """What `multiply` leaves: the arrays of a `Mosaic` in a window of the pair's grid, and the overlaps of its bursts.
+
+    Bursts are numbered from zero in each swath.
+    """
+
+    where: Window
+    sums: LookSums
+    doppler_hz: NDArray[np.float32]
+    burst: NDArray[np.int16]
+    margin_m: NDArray[np.float32]
+    overlaps: list[Overlap]
+
+
+def multiply(task: PairTask, swath: str, runs: Path, folder: Path) -> None:
+    """Multiply the bursts of one swath and lay them side by side in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = task.bursts_of(swath)
+    windows = [_common_window(pair, task.grid) for pair in pairs]
+    where = _around([window for window in windows if window is not None])
+    grid = task.grid.crop(where)
+    burst = pairs[0].reference.burst
+    orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
+    _, points = ground_points(grid, dem_under(task.dem, grid))
+    mosaic, overlaps = Mosaic(grid.shape, task.looks), []
+    last: BurstInterferogram | None = None
+    for number, (pair, window) in enumerate(zip(pairs, windows, strict=True)):
+        if window is None:
+            continue
+        inside = grid.window_of(task.grid.crop(window))
+        one = _multiply(pair, task.looks, grid, inside, points[inside.slices], orbit, runs)
+        if last is not None and (shared := last.where.intersection(one.where)) is not None:
+            overlaps.append(find_overlap(last, one, shared, task.looks))
+        mosaic.add(number, one.sums, one.doppler_hz, one.margin_m, one.where.slices)
+        last = one
+    _save(folder, where, mosaic)
+    save_overlaps(folder, overlaps)
+
+
+def _common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
+    """The part of the grid that both dates of a burst cover."""
+    whole = Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
+    both = grid.window_of(pair.reference.grid).intersection(grid.window_of(pair.secondary.grid))
+    return both.intersection(whole) if both else None
+
+
+def _around(windows: list[Window]) -> Window:
+    """The smallest window around some; one pixel where there is none."""
+    if not windows:
+        return _NOWHERE
+    row, column = min(one.row for one in windows), min(one.column for one in windows)
+    stop, column_stop = max(one.row_stop for one in windows), max(one.column_stop for one in windows)
+    return Window(row=row, column=column, rows=stop - row, columns=column_stop - column)
+
+
+def _multiply(
+    pair: BurstPair,
+    looks: Looks,
+    grid: GeoGrid,
+    where: Window,
+    points_m: NDArray[np.float64],
+    orbit: Orbit,
+    runs: Path,
+) -> BurstInterferogram:
+    """Interferogram of one burst in a window of the grid, whose ground is ``points_m``."""
+    burst = pair.reference.burst
+    arc = burst_arc(burst, orbit)
+    line, sample = locate(points_m, burst, arc)
+    eta = (line - burst.grid.lines / 2) * burst.grid.line_interval_s
+    return BurstInterferogram(
+        where=where,
+        sums=_look_sums(pair, looks, grid, where, runs),
+        doppler_hz=deramp_terms(burst, arc).doppler(eta, sample).astype(np.float32),
+        margin_m=burst_margin(burst, line, sample, arc),
+    )
+
+
+def _look_sums(pair: BurstPair, looks: Looks, grid: GeoGrid, where: Window, runs: Path) -> LookSums:
+    sums = LookSums.zeros((where.rows, where.columns))
+    files = [np.load(runs / name, mmap_mode="r") for name in (pair.reference_file, pair.secondary_file)]
+    origins = [window.grid.window_of(grid.crop(where)) for window in (pair.reference, pair.secondary)]
+    for top in range(0, where.rows, BLOCK_ROWS):
+        rows = min(BLOCK_ROWS, where.rows - top)
+        blocks = [
+            file[
+                (origin.row + top) * looks.north : (origin.row + top + rows) * looks.north,
+                origin.column * looks.east : (origin.column + where.columns) * looks.east,
+            ]
+            for file, origin in zip(files, origins, strict=True)
+        ]
+        cross_multiply(blocks[0], blocks[1], looks, sums.cut((slice(top, top + rows), slice(None))))
+    return sums
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def _save(folder: Path, where: Window, mosaic: Mosaic) -> None:
+    arrays = {**mosaic.sums._asdict(), "doppler": mosaic.doppler_hz, "burst": mosaic.burst, "margin": mosaic.margin_m}
+    for name, values in arrays.items():
+        save_array(folder / f"{name}.npy", values)
+    write_json(folder / "window.json", asdict(where))
+
+
+def load_swath(folder: Path) -> SwathInterferogram:
+    """What `multiply` left in ``folder``; arrays are read when they are used."""
+    sums = LookSums(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in LookSums._fields))
+    doppler, burst, margin = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("doppler", "burst", "margin"))
+    where = Window(**read_json(folder / "window.json"))
+    return SwathInterferogram(where, sums, doppler, burst, margin, load_overlaps(folder))
