@@ -112,8 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    parser = build_parser()
-    args = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    argv = _joined(sys.argv[1:] if argv is None else argv)
+    parser = build_step_parser() if argv[:1] == ["step"] else build_parser()
+    args = parser.parse_args(argv)
     if args.verb is None:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
@@ -348,8 +349,17 @@ def _tell(outcomes: Sequence[Outcome], runs: Path) -> int:
 # --- parsing ----------------------------------------------------------------------------------------------------
 
 
+def build_step_parser() -> argparse.ArgumentParser:
+    """The parser of the hidden verb ``step``, apart from the others: settings take a while to import."""
+    parser = argparse.ArgumentParser(prog="topsar")
+    verb = _add_verb(parser.add_subparsers(), "step", step)
+    verb.add_argument("job", metavar="JOB_JSON", type=Path, help="the job's description")
+    verb.add_argument("step", metavar="STEP", help="name of the step")
+    return parser
+
+
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs."""
+    """The parser of the other verbs."""
     parser = argparse.ArgumentParser(prog="topsar", description=DESCRIPTION, allow_abbrev=False, **_examples(""))
     parser.add_argument("--version", action="version", version=f"topsar {__version__}")
     parser.set_defaults(verb=None)
@@ -398,10 +408,6 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("folder", metavar="DIR", type=Path, help="where to")
     _add_size(verb)
     verb.add_argument("--seed", type=int, help="another seed makes other ground, noise and weather")
-
-    verb = _add_verb(verbs, "step", step)
-    verb.add_argument("job", metavar="JOB_JSON", type=Path, help="the job's description")
-    verb.add_argument("step", metavar="STEP", help="name of the step")
     return parser
 
 
@@ -429,7 +435,7 @@ def _add_verb(
     command: Callable[[argparse.Namespace], int],
     **shown: Any,
 ) -> argparse.ArgumentParser:
-    """A verb; without ``help`` it is hidden from the list."""
+    """A verb, with what all verbs have."""
     verb = verbs.add_parser(name, description=command.__doc__, allow_abbrev=False, **_examples(name), **shown)
     verb.set_defaults(verb=name, command=command, flags=[])
     verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")

@@ -76,6 +76,15 @@ class BBox:
             north=max(self.north, other.north),
         )
 
+    def rounded(self, step: float) -> BBox:
+        """The smallest box around this one whose edges are whole multiples of ``step``."""
+        return BBox(
+            west=math.floor(self.west / step) * step,
+            south=math.floor(self.south / step) * step,
+            east=math.ceil(self.east / step) * step,
+            north=math.ceil(self.north / step) * step,
+        )
+
     def intersection(self, other: BBox) -> BBox | None:
         """The shared box, or None."""
         if not self.intersects(other):

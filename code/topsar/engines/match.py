@@ -43,6 +43,7 @@ ALL_HEIGHTS_M = (-500.0, 8900.0)
 _SAME_TIME_S = 0.5
 _OUTLINE_POINTS = 9
 _SEARCH_MARGIN_DEG = 0.1
+_ROUND_DEG = 0.05
 _ROI_MARGIN_DEG = 0.002  # edges of a hull are straight between outline points
 
 
@@ -85,6 +86,7 @@ class Survey:
         self._outlines: dict[Burst, Outline | None] = {}
         self._over_voids: set[Burst] = set()
         self._bursts: dict[tuple[str, str, str], tuple[Burst, ...]] = {}
+        self._height_ranges: dict[BBox, tuple[float, float] | None] = {}
 
     def match(self, pair: Pair) -> MatchedPair:
         """Match the bursts of a pair and find where they lie.
@@ -176,7 +178,16 @@ class Survey:
         return box if roi is None else box.intersection(roi)
 
     def _height_range(self, box: BBox) -> tuple[float, float] | None:
-        """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground."""
+        """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground.
+
+        The box is enlarged to round degrees: all dates of a burst ask for the same one.
+        """
+        box = box.rounded(_ROUND_DEG)
+        if box not in self._height_ranges:
+            self._height_ranges[box] = self._find_height_range(box)
+        return self._height_ranges[box]
+
+    def _find_height_range(self, box: BBox) -> tuple[float, float] | None:
         narrowed = min(_SEARCH_MARGIN_DEG, 0.4 * min(box.east - box.west, box.north - box.south))
         margin = narrowed + _SEARCH_MARGIN_DEG
         heights = open_dem(self._inputs.dem, box.grown(-narrowed), margin, covering=False).heights_m

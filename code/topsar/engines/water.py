@@ -9,7 +9,6 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
-from scipy import ndimage
 
 from topsar.engines.ground import DEM_MARGIN_DEG, dem_pixels, lonlat_box, pixel_sides
 from topsar.engines.layers import UNKNOWN
@@ -78,6 +77,10 @@ def _flat(heights_m: NDArray[np.float32], level_m: float) -> NDArray[np.bool_]:
 
 
 def _without_puddles(water: NDArray[np.uint8], grid: GeoGrid) -> NDArray[np.uint8]:
+    if not (water == 1).any():
+        return water
+    from scipy import ndimage
+
     east, north = pixel_sides(grid)
     labels = np.empty(grid.shape, np.int32)
     count = ndimage.label(water == 1, structure=_NEIGHBOURS, output=labels)

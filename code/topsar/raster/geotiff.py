@@ -74,6 +74,7 @@ def write_geotiff(
         "nodata": nodata,
         "blocksize": BLOCK,
         "compress": "DEFLATE",
+        "level": 4,
         "predictor": "YES",
         "overview_resampling": overviews.upper(),
         "bigtiff": "IF_SAFER",

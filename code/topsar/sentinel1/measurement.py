@@ -91,7 +91,7 @@ def iter_samples(
     Yields
     ------
     (lines, window.columns) complex64
-        The same memory each time.
+        The same memory each time; zero for what is no number.
 
     Raises
     ------
@@ -113,7 +113,10 @@ def iter_samples(
         values = np.empty((min(lines, window.rows), window.columns), np.complex64)
         for row in range(0, window.rows, lines):
             part = RasterWindow(window.column, top + row, window.columns, min(lines, window.rows - row))
-            yield image.read(1, window=part, out=values[: part.height])
+            read = image.read(1, window=part, out=values[: part.height])
+            if image.dtypes[0] == "complex64":  # not ESA's own, which are integers
+                read[~np.isfinite(read)] = 0
+            yield read
 
 
 @contextmanager
