@@ -31,10 +31,15 @@ _STEPS = ("geocode", "multiply", "mosaic", "filter", "unwrap", "products")
 
 
 def recipe_of(size: str, dates: int = 2) -> Recipe:
-    """What is simulated: ``small`` is three bursts, cut to 5000 samples; further dates follow every twelve days."""
-    demo = recipe("demo")
-    cut = SwathCut(swath="IW2", first_sample=0, samples=5000)
-    chosen = replace(demo, name="small", cuts=(cut,)) if size == "small" else recipe(size)
+    """What is simulated; further dates follow every twelve days.
+
+    Besides the recipes of the simulator: ``bursts`` is three whole bursts, ``small`` the same cut to 5000 samples.
+    """
+    demo, wide = recipe("demo"), {"small": 5000, "bursts": SWATHS["IW2"].samples}
+    if size in wide:
+        chosen = replace(demo, name=size, cuts=(SwathCut(swath="IW2", first_sample=0, samples=wide[size]),))
+    else:
+        chosen = recipe(size)
     known = demo.acquisitions[:dates]
     more = tuple(
         replace(known[-1], day=known[-1].day + timedelta(days=12 * k), perpendicular_baseline_m=30.0 * k)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SIZES = ("small", "swath", "frame")
+SIZES = ("small", "bursts", "swath", "frame")
 
 
 def main() -> None:
