@@ -19,6 +19,7 @@ from topsar.engines.native.tasks import (
     NetworkTask,
     PairTask,
     SlcTask,
+    ViewTask,
     load_task,
 )
 from topsar.model import Burst, Interferogram, Pair
@@ -132,6 +133,7 @@ class Planned:
         self.delays: dict[str, DelayTask] = {}
         self.slcs: dict[str, SlcTask] = {}
         self.dispersions: dict[str, DispersionTask] = {}
+        self.views: dict[str, ViewTask] = {}
         for name, text in self.plan.tasks.items():
             folder = scratch / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +147,8 @@ class Planned:
                 self.networks[name] = task
             elif isinstance(task, DelayTask):
                 self.delays[name] = task
+            elif isinstance(task, ViewTask):
+                self.views[name] = task
             elif isinstance(task, SlcTask):
                 self.slcs[name] = task
             else:

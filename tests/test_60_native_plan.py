@@ -654,6 +654,7 @@ def test_a_burst_that_pairs_share_is_geocoded_once(make: Make, tmp_path: Path) -
     planned = Planned(make(acquisitions=DAYS), tmp_path)
     assert len(planned.geocodings) == 6  # three dates, two swaths
     assert [job.is_pair for job in planned.plan.jobs].count(True) == 3
+    assert len(planned.views) == 2  # the first date is the reference of two pairs
     assert all(len(task.windows) == 3 for task in planned.geocodings.values())
 
 
@@ -680,7 +681,8 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
         assert all(artifact.path.startswith(f"{job.id}/") for step in job.steps for artifact in step.writes)
         assert all(step.needs.memory_bytes > 0 for step in job.steps)
         if not job.is_pair:
-            assert [artifact.lifetime for artifact in job.steps[0].writes] == [Lifetime.SCRATCH]
+            kept = Lifetime.RESTART if job.id in planned.views else Lifetime.SCRATCH
+            assert [artifact.lifetime for artifact in job.steps[0].writes] == [kept]
             continue
         files = {name for both in pairs[job.id].bursts for name in (both.reference_file, both.secondary_file)}
         swaths = [f"multiply_{swath}" for swath in pairs[job.id].swaths]
@@ -692,6 +694,7 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
             feeding = {parent[0] for parent in graph.nodes[job.id, name].parents}
             assert all(name.removeprefix("multiply_") in scene for scene in feeding)
         assert set(graph.nodes[job.id, "mosaic"].parents) == {(job.id, name) for name in swaths}
+        assert job.shared == (pairs[job.id].view,)
     order = [job.id for job in planned.plan.jobs]
     assert all(
         order.index(name) <= order.index(node[0]) for node in graph.nodes for name, _ in graph.nodes[node].parents
@@ -753,7 +756,7 @@ REMADE = {"geocode", "multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap
 @pytest.mark.parametrize(
     ("flags", "steps"),
     [
-        ({"POSTING": "40"}, REMADE),
+        ({"POSTING": "40"}, {*REMADE, "view"}),
         ({"LOOKS": "8x8"}, REMADE),
         ({"ESD": "off"}, {"filter", "unwrap"}),
         ({"ESD": "0.004"}, {"filter", "unwrap"}),

@@ -553,12 +553,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A named chain of steps with a folder of its own under the runs folder."""
+    """A named chain of steps with a folder of its own under the runs folder.
+
+    ``shared`` are artifacts of other jobs that a pair's products are made from, besides those of its own steps.
+    """
 
     id: str
     title: str
     steps: tuple[Step, ...]
     is_pair: bool = False
+    shared: tuple[str, ...] = ()
 
 
 class Status(str, Enum):

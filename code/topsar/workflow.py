@@ -264,7 +264,7 @@ def _products_step(job: Job, engine: Engine, options: str) -> Step:
         name="products",
         argv=step_argv("products"),
         signature=json.dumps([PRODUCTS_VERSION, engine.version, options]),
-        reads=tuple(kept),
+        reads=(*kept, *job.shared),
         writes=(Artifact(path=f"{job.id}/products"),),
         needs=Resources(
             memory_bytes=last.needs.memory_bytes,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,6 +23,8 @@ from topsar.raster.geotiff import GDAL_ERRORS
 CHUNK_BYTES = 1 << 22
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
+_OPENING = Lock()
+"""Filters of warnings are the process's: two threads must not change them at once."""
 _HALF_EXPONENT = np.uint16(0x7C00)
 Evidence = dict[str, object]
 
@@ -57,8 +62,9 @@ def _folder(folder: Path) -> Evidence:
         raise _invalid(folder, "it is empty")
     total, crc = 0, 0
     arrays: dict[str, Evidence] = {}
-    for name in names:
-        evidence = inspect(folder / name)
+    with ThreadPoolExecutor(min(len(names), os.cpu_count() or 1)) as threads:
+        found = list(threads.map(lambda name: inspect(folder / name), names))
+    for name, evidence in zip(names, found, strict=True):
         total += int(str(evidence["bytes"]))
         crc = zlib.crc32(f"{name} {evidence['crc32']}\n".encode(), crc)
         if "shape" in evidence:
@@ -84,13 +90,14 @@ def _crc32(stream: BinaryIO) -> str:
 
 
 def _tiff(path: Path) -> Evidence:
-    with warnings.catch_warnings():
+    with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as dataset:
-            finite = sum(_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
-            size = dataset.count * dataset.height * dataset.width
-            shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]
-            return {"shape": shape, "dtype": dataset.dtypes[0], "finite": _share(finite, size)}
+        opened = rasterio.open(path)
+    with opened as dataset:
+        finite = sum(_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
+        size = dataset.count * dataset.height * dataset.width
+        shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]
+        return {"shape": shape, "dtype": dataset.dtypes[0], "finite": _share(finite, size)}
 
 
 def _npy(path: Path) -> Evidence:

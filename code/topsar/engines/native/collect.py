@@ -38,26 +38,23 @@ def collect(folder: Path) -> Interferogram:
     facts["azimuth_misregistration"] = settled(folder)
     arrays = _arrays(folder, measured["wavelength_m"], unwrapped=task.unwrapper != "none")
     arrays["phase_noise"] = phase_noise(arrays["coherence"], measured["independent_looks"])
-    arrays["water"] = _water(task, folder)
+    arrays |= _seen_ground(folder.parent / task.view)
+    if task.water_mask is not None:
+        from topsar.engines.water import warp_water
+
+        arrays["water"] = warp_water(task.water_mask, task.grid)
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 
 
 def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, NDArray[Any]]:
     cross, filtered = corrected_cross(folder), _load(folder, "filter/filtered")
     seen = cross != 0
-    east, north, up = _load(folder, "mosaic/los")
     arrays = {
         "wrapped_phase": _phase(cross),
         "filtered_phase": _phase(filtered),
         "coherence": where_seen(seen, _load(folder, "mosaic/coherence")),
         "amplitude": where_seen(seen, _load(folder, "mosaic/amplitude")),
-        "height": _load(folder, "mosaic/height"),
-        "los_east": east,
-        "los_north": north,
-        "los_up": up,
         "burst": _load(folder, "mosaic/burst"),
-        "layover_shadow": _load(folder, "mosaic/layover_shadow"),
-        "incidence": incidence(up),
     }
     if unwrapped:
         phase = _load(folder, "unwrap/unwrapped")
@@ -67,12 +64,18 @@ def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, 
     return arrays
 
 
-def _water(task: PairTask, folder: Path) -> NDArray[np.uint8]:
-    if task.water_mask is None:
-        return _load(folder, "mosaic/water")
-    from topsar.engines.water import warp_water
-
-    return warp_water(task.water_mask, task.grid)
+def _seen_ground(folder: Path) -> dict[str, NDArray[Any]]:
+    """How the ground is seen, as the view that the pair shares with others says."""
+    east, north, up = _load(folder, "los")
+    return {
+        "height": _load(folder, "height"),
+        "los_east": east,
+        "los_north": north,
+        "los_up": up,
+        "incidence": incidence(up),
+        "layover_shadow": _load(folder, "layover_shadow"),
+        "water": _load(folder, "water"),
+    }
 
 
 def _phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:

@@ -21,8 +21,9 @@ GEOCODE = _cost(memory=0, disk=4, start_s=1.5, microseconds=0.05, pixels_per_thr
 """Per fine pixel; its memory depends on the largest burst and the DEM, not on how many bursts there are."""
 MULTIPLY = _cost(memory=70, disk=34, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
 """Per output pixel of its bursts."""
-MOSAIC = _cost(memory=110, disk=45, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+MOSAIC = _cost(memory=95, disk=26, start_s=1.0, microseconds=0.5)
 """Per output pixel, as the others."""
+VIEW = _cost(memory=85, disk=18, start_s=1.5, microseconds=1, pixels_per_thread=2e5)
 FILTER = _cost(memory=60, disk=8, start_s=1.0, microseconds=1)
 UNWRAP = _cost(memory=120, disk=9, start_s=1.5, microseconds=4, pixels_per_thread=1e7)
 SOLVE = _cost(memory=100_000, disk=2_000, start_s=1.0, microseconds=500)

@@ -1,4 +1,4 @@
-"""The step that lays the swaths of a pair side by side, and says how the ground was seen."""
+"""The step that lays the swaths of a pair side by side and corrects them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from topsar.engines.native.delay import read_delay
 from topsar.engines.native.multiply import load_swath
 from topsar.engines.native.registration import measure, remove_bias
 from topsar.engines.native.tasks import multiplied
-from topsar.engines.passes import describe_geometry, pass_arc, view
-from topsar.engines.water import find_water
+from topsar.engines.passes import describe_geometry, pass_arc
 from topsar.errors import SceneError
 from topsar.kernels.interferogram import Mosaic
 from topsar.kernels.statistics import coherence, coherence_at_zero, coherence_window
+from topsar.model import Window
 from topsar.raster import save_array, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,10 +48,10 @@ def lay_mosaic(task: PairTask, runs: Path, folder: Path) -> None:
         "burst": place,
         "doppler": mosaic.doppler_hz,
     }
-    _save(folder, arrays)
-    del mosaic, arrays
+    for name, values in arrays.items():
+        save_array(folder / f"{name}.npy", values)
     labels = [pair.reference.burst.label for swath in task.swaths for pair in task.bursts_of(swath)]
-    facts = _save_view(task, folder) | {
+    facts = _geometry(task) | {
         "range_misregistration": [read_delay(runs / name) for name in task.delays],
         "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
         "valid_share": float((gamma > 0).mean()),
@@ -79,8 +78,8 @@ def _amplitude(sums: LookSums) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(mean), np.float32)
 
 
-def _save_view(task: PairTask, folder: Path) -> dict[str, Any]:
-    """Write how the ground is seen; return what the facts say of it."""
+def _geometry(task: PairTask) -> dict[str, Any]:
+    """What the facts say of how the middle of the grid is seen."""
     bursts = [(pair.reference.burst, pair.secondary.burst) for pair in task.bursts]
     first = bursts[0]
     orbits = (
@@ -88,12 +87,9 @@ def _save_view(task: PairTask, folder: Path) -> dict[str, Any]:
         task.secondary_orbit.load(first[1].swath, first[1].polarisation),
     )
     reference, secondary = (pass_arc(orbit, [both[side] for both in bursts]) for side, orbit in enumerate(orbits))
-    height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
-    los, folded = view(points, height, reference)
-    water = find_water(task.dem, task.grid)
-    _save(folder, {"height": height, "los": los, "layover_shadow": folded, "water": water})
+    middle = task.grid.crop(Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1))
     geometry = describe_geometry(
-        points[task.grid.rows // 2, task.grid.columns // 2],
+        ground_points(middle, dem_under(task.dem, middle))[1][0, 0],
         (reference, secondary),
         first[0],
         area_m2=math.prod(pixel_sides(task.grid)),
@@ -101,8 +97,3 @@ def _save_view(task: PairTask, folder: Path) -> dict[str, Any]:
     )
     averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
     return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged)}
-
-
-def _save(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    for name, values in arrays.items():
-        save_array(folder / f"{name}.npy", values)

@@ -32,6 +32,7 @@ from topsar.engines.native.tasks import (
     NetworkTask,
     PairTask,
     SlcTask,
+    ViewTask,
     dump_task,
     multiplied,
 )
@@ -42,7 +43,7 @@ from topsar.errors import SettingsError
 from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from topsar.engines.costs import Cost
     from topsar.model import Burst, Pair, Scene
@@ -103,6 +104,7 @@ def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple
     density = dem_density(inputs.dem, laid[0].matched.box) if laid else 0.0
     networks = find_networks([one.matched.pair for one in laid]) if options.esd == "network" else {}
     solved = {pair.pair: f"{name}/solve" for name, network in networks.items() for pair in network.pairs}
+    views, view_of = _views(laid, inputs)
     jobs: dict[str, Job] = {}
     tasks: dict[str, str] = {}
     for one in laid:
@@ -112,8 +114,12 @@ def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple
         for name in fed_by[one.matched.pair.id]:
             tasks[name] = dump_task(geocodings[name])
             jobs.setdefault(name, _geocode_job(name, geocodings[name], density))
+        seen = view_of[one.matched.pair.id]
+        tasks[seen] = dump_task(views[seen])
+        jobs.setdefault(seen, _view_job(seen, views[seen], density))
         task = replace(
             _pair_task(one, inputs, options),
+            view=f"{seen}/view",
             network=solved.get(one.matched.pair.id, ""),
             delays=tuple(sorted({geocodings[name].delay for name in fed_by[one.matched.pair.id]} - {""})),
         )
@@ -184,12 +190,43 @@ def _pair_task(laid: LaidPair, inputs: Inputs, options: Options) -> PairTask:
         secondary_orbit=one.orbits[1],
         dem=inputs.dem,
         esd=options.esd,
+        view="",
         network="",
         delays=(),
         filter_strength=options.filter_strength,
         unwrapper=options.unwrapper,
         water_mask=inputs.water_mask,
     )
+
+
+def _views(laid: Sequence[LaidPair], inputs: Inputs) -> tuple[dict[str, ViewTask], dict[str, str]]:
+    """The views of the grids from the reference passes, and the name of each pair's."""
+    names: dict[ViewTask, str] = {}
+    view_of = {}
+    for one in laid:
+        view = ViewTask(
+            grid=one.grid, orbit=one.matched.orbits[0], polarisation=one.matched.polarisation, dem=inputs.dem
+        )
+        if view not in names:
+            scene = view.orbit.scenes[0]
+            plain = f"view_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{view.polarisation}"
+            taken = sum(name.startswith(plain) for name in names.values())
+            names[view] = f"{plain}_{taken + 1}" if taken else plain
+        view_of[one.matched.pair.id] = names[view]
+    return {name: view for view, name in names.items()}, view_of
+
+
+def _view_job(name: str, task: ViewTask, density: float) -> Job:
+    step = make_step(
+        "view",
+        key=_KEY,
+        signature=_signature(task, task.orbit.path),
+        cost=costs.VIEW,
+        size=task.grid.rows * task.grid.columns,
+        writes=(Artifact(path=f"{name}/view", lifetime=Lifetime.RESTART),),
+        extra_memory=_dem_crop(task.grid, density),
+    )
+    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} view of the ground", steps=(step,))
 
 
 def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
@@ -215,21 +252,20 @@ def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
 def _pair_job(task: PairTask, density: float) -> Job:
     pair = task.facts.pair
     pixels = task.grid.rows * task.grid.columns
-    plain = replace(task, esd="auto", network="", filter_strength=0.0, unwrapper="none", water_mask=None)
+    plain = replace(task, esd="auto", view="", network="", filter_strength=0.0, unwrapper="none", water_mask=None)
     swaths = tuple(multiplied(pair, swath) for swath in task.swaths)
     mosaic, filtered = f"{pair}/mosaic", f"{pair}/filter"
     corrections = (mosaic, task.network) if task.network else (mosaic,)
-    crop = _dem_crop(task.grid, density)
     steps = (
         *(_multiply_step(plain, swath, density) for swath in task.swaths),
-        _step(pair, "mosaic", (*swaths, *task.delays), _signature(plain), costs.MOSAIC, pixels, crop),
+        _step(pair, "mosaic", (*swaths, *task.delays), _signature(plain), costs.MOSAIC, pixels),
         _step(pair, "filter", corrections, f"{_KEY} {task.filter_strength} {task.esd}", costs.FILTER, pixels),
         replace(
             _step(pair, "unwrap", (mosaic, filtered), f"{_KEY} {task.unwrapper}", costs.UNWRAP, pixels),
             kind=f"{_KEY} unwrap {task.unwrapper}",
         ),
     )
-    return Job(id=pair, title=task.facts.title, steps=steps, is_pair=True)
+    return Job(id=pair, title=task.facts.title, steps=steps, is_pair=True, shared=(task.view,))
 
 
 def _multiply_step(task: PairTask, swath: str, density: float) -> Step:
@@ -329,17 +365,15 @@ def _dem_crop(grid: GeoGrid, density: float) -> int:
     return int((box.east - box.west) * (box.north - box.south) * density) * _DEM_BYTES
 
 
-def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int, held: int = 0) -> Step:
+def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int) -> Step:
     writes = (Artifact(path=f"{pair}/{name}", lifetime=Lifetime.RESTART),)
-    return make_step(
-        name, key=_KEY, signature=signature, cost=cost, size=pixels, reads=reads, writes=writes, extra_memory=held
-    )
+    return make_step(name, key=_KEY, signature=signature, cost=cost, size=pixels, reads=reads, writes=writes)
 
 
 def _inputs(windows: Iterable[BurstWindow]) -> list[Path]:
     return [Path(window.burst.measurement) for window in windows]
 
 
-def _signature(task: GeocodeTask | PairTask | DelayTask | SlcTask, *files: Path) -> str:
+def _signature(task: GeocodeTask | PairTask | ViewTask | DelayTask | SlcTask, *files: Path) -> str:
     """A task, and what identifies its inputs."""
     return sign(_KEY, json.loads(dump_task(task)), (*files, *task.dem.files))

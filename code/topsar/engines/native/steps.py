@@ -21,6 +21,7 @@ from topsar.engines.native.tasks import (
     NetworkTask,
     PairTask,
     SlcTask,
+    ViewTask,
     load_task,
 )
 from topsar.errors import StepFailed
@@ -40,6 +41,10 @@ def execute(folder: Path, step: str) -> None:
         from topsar.engines.native.geocode import geocode_swath
 
         geocode_swath(task, folder / "slc", _applied_delay(task, runs))
+    elif isinstance(task, ViewTask) and step == "view":
+        from topsar.engines.native.view import look
+
+        look(task, folder / "view")
     elif isinstance(task, DelayTask) and step == "delay":
         from topsar.engines.native.delay import find_delay
 

@@ -63,8 +63,8 @@ class BurstPair:
 class PairTask:
     """One pair, to be multiplied, filtered and unwrapped.
 
-    ``network`` is the folder of the network's solution, relative to the runs folder; empty unless ESD=network.
-    ``delays`` are the folders with the range delays of its scenes.
+    ``view`` is the folder that says how the ground is seen, ``network`` that of the network's solution, empty unless
+    ESD=network, ``delays`` those with the range delays of its scenes: all relative to the runs folder.
     ``water_mask`` is the user's raster, if any.
     """
 
@@ -77,6 +77,7 @@ class PairTask:
     secondary_orbit: OrbitChoice
     dem: Dem
     esd: Literal["auto", "network", "off"] | float
+    view: str
     network: str
     delays: tuple[str, ...]
     filter_strength: float
@@ -100,6 +101,17 @@ MULTIPLY = "multiply_"
 def multiplied(pair: str, swath: str) -> str:
     """The folder that a pair's multiplied swath lies in, relative to the runs folder."""
     return f"{pair}/{MULTIPLY}{swath}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewTask:
+    """An output grid, and the reference pass of some pairs, from which its ground is to be looked at."""
+
+    kind: Literal["view"] = "view"
+    grid: GeoGrid
+    orbit: OrbitChoice
+    polarisation: str
+    dem: Dem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +190,7 @@ class DispersionTask:
         return f"{STACKS}/{self.stack}/amplitude_dispersion.tif"
 
 
-Task = GeocodeTask | PairTask | NetworkTask | DelayTask | SlcTask | DispersionTask
+Task = GeocodeTask | PairTask | ViewTask | NetworkTask | DelayTask | SlcTask | DispersionTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Task)
 
 
