@@ -88,7 +88,7 @@ def test_a_date_added_later_touches_only_what_is_new(three: Path, tmp_path: Path
     after = build_graph(Planned(with_pairs(three, tmp_path / "all", 3), tmp_path, SLC_STACK="1").plan.jobs).nodes
     assert {node: before[node].key for node in before} == {node: after[node].key for node in before}
     new = {node[1] for node in after if node not in before}
-    assert new == {"geocode", "multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap", "slc", "dispersion"}
+    assert new == {"geocode", "multiply_IW1", "multiply_IW2", "view", "mosaic", "filter", "unwrap", "slc", "dispersion"}
 
 
 def test_a_burst_that_a_date_lacks_is_missing_in_its_slc_alone(three: Path, tmp_path: Path) -> None:
