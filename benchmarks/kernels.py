@@ -23,7 +23,8 @@ from topsar.engines.native.geocode import radar_image
 from topsar.kernels.filter import goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
 from topsar.kernels.half import narrow
-from topsar.kernels.interferogram import LookSums, cross_multiply
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums
 from topsar.kernels.resample import RadarImage, geocode, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.kernels.unwrap import unwrap

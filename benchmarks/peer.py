@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from run import RESULTS
 
 from topsar.engines.native.tasks import BurstWindow, GeocodeTask, SlcTask, Task, load_task
+from topsar.files import write_json
 from topsar.model import GeoGrid, Looks, Window
-from topsar.raster import write_geotiff, write_json
+from topsar.raster import write_geotiff
 from topsar.simulate import Recipe
 from topsar.simulate.compare import Comparison, compare_pair
 from topsar.simulate.mode import SWATHS

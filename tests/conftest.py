@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("topsar", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("topsar")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -18,6 +18,7 @@ PACKAGE = CODE / "topsar"
 FLOORS = (
     {"model", "errors"},
     {"settings", "pairs_file", "text_file"},
+    {"files"},
     {"kernels"},
     {"sentinel1", "raster"},
     {"pairing"},

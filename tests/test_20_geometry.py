@@ -49,7 +49,6 @@ def angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.
 # --- ellipsoid --------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.floats(-90, 90), st.floats(-180, 180), st.one_of(st.floats(-500, 9000), st.floats(690_000, 720_000)))
 def test_ecef_agrees_with_proj_and_comes_back(lat: float, lon: float, height: float) -> None:
     point = geodetic_to_ecef(np.radians(lat), np.radians(lon), height)
@@ -129,7 +128,7 @@ def test_velocity_is_the_derivative_of_position() -> None:
 PLACES = st.tuples(st.floats(0, 4), st.floats(800_000, 980_000), st.floats(-400, 8500))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PLACES)
 def test_radar_to_ground_and_back_is_identity(place: tuple[float, float, float]) -> None:
     time, range_m, height = (np.array(value) for value in place)

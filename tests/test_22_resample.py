@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -91,7 +91,6 @@ def heights_at(
     return out
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-2, 14), st.floats(-2, 17)), min_size=1, max_size=30))
 def test_heights_agree_with_their_twin_inside_and_outside(places: list[tuple[float, float]]) -> None:
     dem = np.random.default_rng(3).normal(1000, 300, (12, 15)).astype(np.float32)

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import twins
-from topsar.kernels.interferogram import LookSums, Mosaic, cross_multiply
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums, Mosaic
 from topsar.kernels.statistics import (
     coherence,
     coherence_at_zero,

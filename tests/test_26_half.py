@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from topsar.kernels.half import HALF_MAX, narrow
-from topsar.kernels.interferogram import LookSums, cross_multiply
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums
 from topsar.model import Looks
 
 EVERY = np.arange(1 << 16, dtype=np.uint16).view(np.float16)

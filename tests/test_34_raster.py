@@ -15,8 +15,9 @@ import pytest
 import rasterio
 
 from topsar.errors import ProductError
+from topsar.files import atomic_path, write_json
 from topsar.model import GeoGrid, Looks, OrbitSource
-from topsar.raster import atomic_path, inspect, read_geotiff, write_geotiff, write_json
+from topsar.raster import inspect, read_geotiff, write_geotiff
 
 GRID = GeoGrid(crs="EPSG:32629", west=480_000, north=3_500_000, dx=80, dy=80, rows=700, columns=900)
 

@@ -15,7 +15,8 @@ import rasterio
 from numpy.typing import NDArray
 
 from topsar.kernels.geometry import OrbitArc, fit_orbit, geo2rdr, geodetic_to_ecef, perpendicular_baseline
-from topsar.kernels.interferogram import LookSums, cross_multiply
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums
 from topsar.kernels.statistics import coherence
 from topsar.kernels.tops import deramp, deramp_terms
 from topsar.model import (

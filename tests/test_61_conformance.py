@@ -16,10 +16,11 @@ from fake_isce.use import double
 from topsar.engines import Engine, Inputs, Plan, engine_named
 from topsar.engines.isce2 import Isce2Engine
 from topsar.errors import TopsarError
+from topsar.files import write_json
 from topsar.model import Interferogram, Job, Pair
 from topsar.pairs_file import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
-from topsar.raster import inspect, write_json
+from topsar.raster import inspect
 from topsar.schedule.graph import build_graph
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate

@@ -135,7 +135,7 @@ def test_rules_that_make_no_sense(rule: dict[str, float]) -> None:
         Rules(**rule)  # type: ignore[arg-type]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     days=st.sets(st.integers(0, 400), min_size=2, max_size=9),
     neighbours=st.none() | st.integers(1, 5),
@@ -268,7 +268,7 @@ def test_date_without_company_is_told() -> None:
 # --- baselines --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=st.floats(-300, 300), second=st.floats(-300, 300), third=st.floats(-300, 300))
 def test_baselines_add_up(first: float, second: float, third: float) -> None:
     a, b, c = group_passes([one(0, first), one(12, second), one(24, third)])
@@ -383,7 +383,7 @@ def test_file_is_read_back(tmp_path: Path) -> None:
     assert "# 3 pairs: every date with every other" in text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     days=st.lists(st.integers(0, 1000), min_size=2, max_size=7, unique=True),
     slices=st.integers(1, 3),

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from topsar.errors import ProvisionError, SettingsError
+from topsar.files import write_text
 from topsar.kernels.geometry import OrbitArc, perpendicular_baseline, rdr2geo
 from topsar.model import Direction
-from topsar.raster import write_text
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from topsar import __version__
 from topsar.engines import Engine, Inputs, Plan, choose_engine, step_argv
 from topsar.engines.signature import sign
 from topsar.errors import SettingsError
+from topsar.files import write_json, write_text
 from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.pairs_file import read_pairs
-from topsar.raster import inspect, write_json, write_text
+from topsar.raster import inspect
 from topsar.results import write_batch_report
 from topsar.schedule import (
     Budget,
@@ -47,8 +48,10 @@ log = logging.getLogger(__name__)
 
 PRODUCTS_VERSION = "products 1"
 """Enters the key of the step that writes products: raised when they would look otherwise."""
-PRODUCTS_START_S, PRODUCTS_S, PRODUCTS_BYTES = 2.5, 4e-6, 60
+PRODUCTS_START_S, PRODUCTS_S, PRODUCTS_BYTES = 2.5, 2e-6, 60
 """Seconds that this step takes, and per pixel; bytes that it writes per pixel."""
+PRODUCTS_BASE, PRODUCTS_MEMORY = 420_000_000, 120
+"""Bytes of memory that this step takes, and per pixel."""
 PRODUCTS_THREADS, PRODUCTS_PIXELS_PER_THREAD = 4, 5e5
 """Large rasters are compressed by several threads."""
 
@@ -257,7 +260,7 @@ def _with_products(plan: Plan, engine: Engine, settings: Settings, inputs: Input
 
 
 def _products_step(job: Job, engine: Engine, options: str) -> Step:
-    """Products take no more memory than the step before, and read what outlives the engine's own steps."""
+    """Products are made from what outlives the engine's own steps, and from what the pair shares with others."""
     kept = [one.path for step in job.steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
     last = job.steps[-1]
     return Step(
@@ -267,7 +270,7 @@ def _products_step(job: Job, engine: Engine, options: str) -> Step:
         reads=(*kept, *job.shared),
         writes=(Artifact(path=f"{job.id}/products"),),
         needs=Resources(
-            memory_bytes=last.needs.memory_bytes,
+            memory_bytes=max(last.needs.memory_bytes, int(PRODUCTS_BASE + PRODUCTS_MEMORY * last.size)),
             threads=max(1, min(PRODUCTS_THREADS, int(last.size / PRODUCTS_PIXELS_PER_THREAD))),
             disk_bytes=int(PRODUCTS_BYTES * last.size),
         ),

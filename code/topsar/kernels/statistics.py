@@ -12,7 +12,7 @@ from topsar.model import SPEED_OF_LIGHT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from topsar.kernels.interferogram import LookSums
+    from topsar.kernels.mosaic import LookSums
     from topsar.model import Burst, Looks
 
 COHERENCE_LOOKS = 64

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from topsar.files import read_json
 from topsar.kernels.statistics import phase_deviation
-from topsar.raster import read_json, read_reduced
+from topsar.raster import read_reduced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

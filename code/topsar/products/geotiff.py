@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from topsar import __version__
+from topsar.files import write_json
 from topsar.model import Interferogram, Layer
-from topsar.raster import write_geotiff, write_json
+from topsar.raster import write_geotiff
 
 TAGGED_FACTS = (
     "track",

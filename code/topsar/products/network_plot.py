@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from topsar.errors import ProductError
+from topsar.files import atomic_path
 from topsar.pairing import Network, Pass, Stack
-from topsar.raster import atomic_path
 
 DPI = 160
 WIDTH_IN, PANEL_IN, TITLE_IN, MARGIN_IN = 9.0, 3.6, 0.62, 0.62

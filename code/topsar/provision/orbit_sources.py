@@ -24,10 +24,10 @@ from urllib.parse import quote, unquote, urlsplit
 from zipfile import is_zipfile
 
 from topsar.errors import ProvisionError, TopsarError
+from topsar.files import write_json
 from topsar.model import OrbitFile, OrbitSource
 from topsar.provision.exchange import redirected
 from topsar.provision.failures import excerpt
-from topsar.raster import write_json
 from topsar.sentinel1 import parse_orbit_name, read_orbit
 
 if TYPE_CHECKING:

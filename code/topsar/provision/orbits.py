@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import ProvisionError, TopsarError
+from topsar.files import write_json
 from topsar.model import OrbitSource
 from topsar.provision.data_space import DataSpace
 from topsar.provision.orbit_sources import Bucket, Offer, Pass, SceneService, Source, glance_at_orbit, prove_orbit
-from topsar.raster import write_json
 from topsar.sentinel1 import choose_orbit, find_orbits
 
 if TYPE_CHECKING:

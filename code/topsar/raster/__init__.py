@@ -1,7 +1,6 @@
-"""Rasters and files: heights above the ellipsoid, cloud-optimised GeoTIFFs, atomic writes and their evidence."""
+"""Rasters: heights above the ellipsoid, cloud-optimised GeoTIFFs, and the evidence that files are whole."""
 
 from topsar.raster.dem import HeightField, declared_datum, open_dem, open_levels, require_cover
-from topsar.raster.files import atomic_path, read_json, save_array, write_json, write_text
 from topsar.raster.geoid import Geoid, read_geoid
 from topsar.raster.geotiff import open_geotiff, pixel_centres, read_geotiff, read_reduced, write_geotiff
 from topsar.raster.inspection import inspect
@@ -12,7 +11,6 @@ __all__ = [
     "Geoid",
     "HeightField",
     "IsceHeader",
-    "atomic_path",
     "check_isce_image",
     "declared_datum",
     "inspect",
@@ -24,13 +22,9 @@ __all__ = [
     "read_geotiff",
     "read_isce_header",
     "read_isce_image",
-    "read_json",
     "read_reduced",
     "require_cover",
-    "save_array",
     "write_geotiff",
     "write_isce_dem",
     "write_isce_heights",
-    "write_json",
-    "write_text",
 ]

@@ -15,8 +15,8 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 from topsar.errors import ProductError
+from topsar.files import atomic_path, write_failed
 from topsar.model import GeoGrid
-from topsar.raster.files import atomic_path, write_failed
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when GDAL fails."""

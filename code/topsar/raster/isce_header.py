@@ -20,10 +20,10 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from topsar.errors import ProvisionError
+from topsar.files import atomic_path, write_text
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.dem import HeightField, open_dem
 from topsar.raster.dem_voids import SHORE_M, fill_nearest, sea_among
-from topsar.raster.files import atomic_path, write_text
 from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS
 

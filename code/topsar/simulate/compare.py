@@ -10,8 +10,9 @@ import numpy as np
 from pyproj import Transformer
 from scipy.ndimage import binary_dilation, map_coordinates
 
+from topsar.files import read_json
 from topsar.kernels.statistics import phase_deviation
-from topsar.raster import pixel_centres, read_geotiff, read_json
+from topsar.raster import pixel_centres, read_geotiff
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from topsar.raster import write_geotiff, write_text
+from topsar.files import write_text
+from topsar.raster import write_geotiff
 from topsar.simulate.eof import write_orbit_file
 from topsar.simulate.focus import Surface
 from topsar.simulate.motion import deformation_los, range_change

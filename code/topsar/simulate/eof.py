@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.raster import write_text
+from topsar.files import write_text
 from topsar.simulate.plan import ProductPlan
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.raster import write_geotiff, write_json
+from topsar.files import write_json
+from topsar.raster import write_geotiff
 from topsar.simulate.mode import WAVELENGTH_M
 from topsar.simulate.motion import temporal_coherence
 from topsar.simulate.radiometry import noise_power

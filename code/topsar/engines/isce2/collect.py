@@ -29,9 +29,10 @@ from topsar.engines.passes import (
 )
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
+from topsar.files import read_json
 from topsar.kernels.statistics import coherence_at_zero
 from topsar.model import Interferogram
-from topsar.raster import pixel_centres, read_isce_image, read_json
+from topsar.raster import pixel_centres, read_isce_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,8 +20,9 @@ from topsar.engines.isce2.config import ESD_LOOKS
 from topsar.engines.isce2.state import UNTRIED, require_number, set_property
 from topsar.engines.passes import burst_arc
 from topsar.errors import StepFailed
+from topsar.files import read_json, write_json
 from topsar.kernels.tops import deramp_terms
-from topsar.raster import read_isce_image, read_json, write_json
+from topsar.raster import read_isce_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from topsar.engines.isce2.chain import records
 from topsar.errors import StepFailed
-from topsar.raster import write_text
+from topsar.files import write_text
 
 _NUMPY_2 = re.compile(r"np\.\w+\((-?[\d.e+-]+)\)")
 UNTRIED = "is this a version of ISCE2 that topsar was tried with? docs/isce2-engine.md lists them"

@@ -26,16 +26,9 @@ from topsar.engines.isce2.state import repair_record, require_record
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
 from topsar.engines.match import all_bursts
 from topsar.errors import ProductError, StepFailed
+from topsar.files import atomic_path, write_text
 from topsar.model import Window
-from topsar.raster import (
-    atomic_path,
-    check_isce_image,
-    read_isce_header,
-    read_isce_image,
-    write_isce_dem,
-    write_isce_heights,
-    write_text,
-)
+from topsar.raster import check_isce_image, read_isce_header, read_isce_image, write_isce_dem, write_isce_heights
 from topsar.sentinel1 import check_archived, orbit_bytes, read_samples
 
 if TYPE_CHECKING:

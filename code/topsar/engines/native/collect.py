@@ -11,8 +11,8 @@ from topsar.engines.layers import displacement, incidence, make_layers, phase_no
 from topsar.engines.native.registration import corrected_cross, settled
 from topsar.engines.native.tasks import VERSION, PairTask, load_task
 from topsar.errors import StepFailed
+from topsar.files import read_json
 from topsar.model import Interferogram
-from topsar.raster import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

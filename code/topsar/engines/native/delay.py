@@ -15,12 +15,12 @@ import numpy as np
 from topsar.engines.ground import dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
 from topsar.engines.native.geocode import load_deramped, radar_image
 from topsar.engines.passes import MID_INCIDENCE_RAD, burst_arc, locate
+from topsar.files import read_json, write_json
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak
 from topsar.kernels.resample import PlacedNodes, RadarImage, geocode, place_nodes
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Looks, Window
-from topsar.raster import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,12 +15,13 @@ import numpy as np
 
 from topsar.engines.ground import align_to_nodes, dem_under, ground_nodes
 from topsar.engines.passes import burst_arc
+from topsar.files import atomic_path
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, Window
-from topsar.raster import HeightField, atomic_path
+from topsar.raster import HeightField
 from topsar.sentinel1 import check_archived, iter_samples, open_image
 
 if TYPE_CHECKING:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import dem_under, ground_points, pixel_sides
 from topsar.engines.layers import number_bursts
-from topsar.engines.native.delay import read_delay
-from topsar.engines.native.multiply import load_swath
 from topsar.engines.native.registration import measure, remove_bias
+from topsar.engines.native.swath import load_swath
 from topsar.engines.native.tasks import multiplied
-from topsar.engines.passes import describe_geometry, pass_arc
 from topsar.errors import SceneError
-from topsar.kernels.interferogram import Mosaic
-from topsar.kernels.statistics import coherence, coherence_at_zero, coherence_window
-from topsar.model import Window
-from topsar.raster import save_array, write_json
+from topsar.files import read_json, save_array, write_json
+from topsar.kernels.mosaic import Mosaic
+from topsar.kernels.statistics import coherence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.native.tasks import PairTask
-    from topsar.kernels.interferogram import LookSums
+    from topsar.kernels.mosaic import LookSums
     from topsar.kernels.registration import Overlap
 
 
@@ -51,8 +46,8 @@ def lay_mosaic(task: PairTask, runs: Path, folder: Path) -> None:
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
     labels = [pair.reference.burst.label for swath in task.swaths for pair in task.bursts_of(swath)]
-    facts = _geometry(task) | {
-        "range_misregistration": [read_delay(runs / name) for name in task.delays],
+    facts = read_json(runs / multiplied(task.facts.pair, task.swaths[0]) / "geometry.json") | {
+        "range_misregistration": _delays(task, runs),
         "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
         "valid_share": float((gamma > 0).mean()),
         "bursts": [labels[number] for number in used],
@@ -78,22 +73,9 @@ def _amplitude(sums: LookSums) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(mean), np.float32)
 
 
-def _geometry(task: PairTask) -> dict[str, Any]:
-    """What the facts say of how the middle of the grid is seen."""
-    bursts = [(pair.reference.burst, pair.secondary.burst) for pair in task.bursts]
-    first = bursts[0]
-    orbits = (
-        task.reference_orbit.load(first[0].swath, first[0].polarisation),
-        task.secondary_orbit.load(first[1].swath, first[1].polarisation),
-    )
-    reference, secondary = (pass_arc(orbit, [both[side] for both in bursts]) for side, orbit in enumerate(orbits))
-    middle = task.grid.crop(Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1))
-    geometry = describe_geometry(
-        ground_points(middle, dem_under(task.dem, middle))[1][0, 0],
-        (reference, secondary),
-        first[0],
-        area_m2=math.prod(pixel_sides(task.grid)),
-        most_looks=task.looks.count,
-    )
-    averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
-    return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged)}
+def _delays(task: PairTask, runs: Path) -> list[dict[str, Any]]:
+    if not task.delays:
+        return []
+    from topsar.engines.native.delay import read_delay
+
+    return [read_delay(runs / name) for name in task.delays]

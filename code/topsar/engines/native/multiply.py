@@ -6,26 +6,30 @@ takes up the disk.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import dem_under, ground_points
-from topsar.engines.native.registration import find_overlap, load_overlaps, save_overlaps
-from topsar.engines.passes import burst_arc, burst_margin, locate
-from topsar.kernels.interferogram import LookSums, Mosaic, cross_multiply
+from topsar.engines.ground import dem_under, ground_points, pixel_sides
+from topsar.engines.native.registration import find_overlap
+from topsar.engines.native.swath import save_swath
+from topsar.engines.passes import burst_arc, burst_margin, describe_geometry, locate, pass_arc
+from topsar.files import write_json
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums, Mosaic
+from topsar.kernels.statistics import coherence_at_zero, coherence_window
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Window
-from topsar.raster import read_json, save_array, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from topsar.engines.native.tasks import BurstPair, PairTask
-    from topsar.kernels.registration import Overlap
     from topsar.model import GeoGrid, Looks, Orbit
 
 BLOCK_ROWS = 32
@@ -43,22 +47,8 @@ class BurstInterferogram:
     margin_m: NDArray[np.float32]
 
 
-class SwathInterferogram(NamedTuple):
-    """What `multiply` leaves: the arrays of a `Mosaic` in a window of the pair's grid, and the overlaps of its bursts.
-
-    Bursts are numbered from zero in each swath.
-    """
-
-    where: Window
-    sums: LookSums
-    doppler_hz: NDArray[np.float32]
-    burst: NDArray[np.int16]
-    margin_m: NDArray[np.float32]
-    overlaps: list[Overlap]
-
-
 def multiply(task: PairTask, swath: str, runs: Path, folder: Path) -> None:
-    """Multiply the bursts of one swath and lay them side by side in ``folder``."""
+    """Multiply the bursts of one swath, lay them side by side, and write them into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = task.bursts_of(swath)
     windows = [_common_window(pair, task.grid) for pair in pairs]
@@ -78,8 +68,8 @@ def multiply(task: PairTask, swath: str, runs: Path, folder: Path) -> None:
             overlaps.append(find_overlap(last, one, shared, task.looks))
         mosaic.add(number, one.sums, one.doppler_hz, one.margin_m, one.where.slices)
         last = one
-    _save(folder, where, mosaic)
-    save_overlaps(folder, overlaps)
+    save_swath(folder, where, mosaic, overlaps)
+    write_json(folder / "geometry.json", _geometry(task, pairs))
 
 
 def _common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
@@ -137,19 +127,22 @@ def _look_sums(pair: BurstPair, looks: Looks, grid: GeoGrid, where: Window, runs
     return sums
 
 
-# --- files ------------------------------------------------------------------------------------------------------
-
-
-def _save(folder: Path, where: Window, mosaic: Mosaic) -> None:
-    arrays = {**mosaic.sums._asdict(), "doppler": mosaic.doppler_hz, "burst": mosaic.burst, "margin": mosaic.margin_m}
-    for name, values in arrays.items():
-        save_array(folder / f"{name}.npy", values)
-    write_json(folder / "window.json", asdict(where))
-
-
-def load_swath(folder: Path) -> SwathInterferogram:
-    """What `multiply` left in ``folder``; arrays are read when they are used."""
-    sums = LookSums(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in LookSums._fields))
-    doppler, burst, margin = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("doppler", "burst", "margin"))
-    where = Window(**read_json(folder / "window.json"))
-    return SwathInterferogram(where, sums, doppler, burst, margin, load_overlaps(folder))
+def _geometry(task: PairTask, pairs: Sequence[BurstPair]) -> dict[str, Any]:
+    """What the facts say of how the middle of the pair's grid is seen."""
+    first = pairs[0].reference.burst, pairs[0].secondary.burst
+    reference = task.reference_orbit.load(first[0].swath, first[0].polarisation)
+    secondary = task.secondary_orbit.load(first[1].swath, first[1].polarisation)
+    arcs = (
+        pass_arc(reference, [pair.reference.burst for pair in pairs]),
+        pass_arc(secondary, [pair.secondary.burst for pair in pairs]),
+    )
+    middle = task.grid.crop(Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1))
+    geometry = describe_geometry(
+        ground_points(middle, dem_under(task.dem, middle))[1][0, 0],
+        arcs,
+        first[0],
+        area_m2=math.prod(pixel_sides(task.grid)),
+        most_looks=task.looks.count,
+    )
+    averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
+    return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged)}

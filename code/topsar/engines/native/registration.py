@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.files import read_json, write_json
 from topsar.kernels.registration import Overlap, TimingBias, solve_network, spectral_diversity
 from topsar.kernels.statistics import coherence
 from topsar.model import Window
-from topsar.raster import read_json, save_array, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,19 +114,6 @@ def find_overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: W
         weight=(gamma_first[votes].astype(np.float64) * gamma_second[votes]) ** 2,
         cell=row // side * shared.columns + column // side,
     )
-
-
-def save_overlaps(folder: Path, overlaps: Sequence[Overlap]) -> None:
-    """Write the overlaps of a swath."""
-    save_array(folder / "overlap_sizes.npy", np.array([len(one.phase) for one in overlaps], np.int64))
-    save_array(folder / "overlaps.npy", np.hstack([np.zeros((len(Overlap._fields), 0)), *map(np.vstack, overlaps)]))
-
-
-def load_overlaps(folder: Path) -> list[Overlap]:
-    """The overlaps of the swath in ``folder``."""
-    ends = np.cumsum(np.load(folder / "overlap_sizes.npy"))
-    parts = np.split(np.load(folder / "overlaps.npy"), ends[:-1], axis=1) if len(ends) else []
-    return [Overlap(part[0], part[1], part[2], part[3].astype(np.int64)) for part in parts]
 
 
 def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], seconds: float) -> None:

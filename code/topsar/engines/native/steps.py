@@ -25,7 +25,7 @@ from topsar.engines.native.tasks import (
     load_task,
 )
 from topsar.errors import StepFailed
-from topsar.raster import read_json, save_array
+from topsar.files import read_json, save_array
 
 
 def execute(folder: Path, step: str) -> None:

@@ -8,8 +8,8 @@ from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.passes import view
 from topsar.engines.water import find_water
 from topsar.errors import ProvisionError
+from topsar.files import save_array
 from topsar.kernels.geometry import fit_orbit
-from topsar.raster import save_array
 
 if TYPE_CHECKING:
     from pathlib import Path

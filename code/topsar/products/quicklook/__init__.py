@@ -16,11 +16,11 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
+from topsar.files import atomic_path
 from topsar.model import Interferogram
 from topsar.products.quicklook import palette
 from topsar.products.quicklook.sheet import ColourBar, Key, Lettering, Sheet, draw
 from topsar.products.quicklook.view import Real, View, view_of
-from topsar.raster import atomic_path
 
 MAX_BYTES = 1_400_000
 """A larger picture is brought to 256 colours."""

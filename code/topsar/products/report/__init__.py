@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from topsar.files import write_text
 from topsar.products.closure import Closures
 from topsar.products.report.entries import (
     AttemptEntry,
@@ -19,7 +20,6 @@ from topsar.products.report.entries import (
     step_kinds,
 )
 from topsar.products.report.page import render
-from topsar.raster import write_text
 
 __all__ = [
     "AttemptEntry",

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from html import escape
 from pathlib import Path
@@ -46,7 +47,10 @@ def render(
 ) -> str:
     """The page as text; ``folder`` is where it will lie."""
     many = len(pairs) >= MANY_PAIRS
-    sections = "".join(_section(pair, number, folder, many=many) for number, pair in enumerate(pairs, 1))
+    with ThreadPoolExecutor() as threads:  # thumbnails take nearly all the time, and Pillow works beside Python
+        sections = "".join(
+            threads.map(lambda pair, number: _section(pair, number, folder, many=many), pairs, range(1, len(pairs) + 1))
+        )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

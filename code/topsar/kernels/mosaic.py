@@ -1,0 +1,84 @@
+"""Looks of bursts, laid side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.model import Looks
+
+
+class LookSums(NamedTuple):
+    """Sums over the looks of each output pixel, (rows, columns).
+
+    Attributes
+    ----------
+    cross : complex64
+        Σ reference · conj(secondary).
+    power_reference, power_secondary : float32
+        Σ |reference|², Σ |secondary|².
+    filled : int32
+        Fine pixels where both dates have signal.
+    """
+
+    cross: NDArray[np.complex64]
+    power_reference: NDArray[np.float32]
+    power_secondary: NDArray[np.float32]
+    filled: NDArray[np.int32]
+
+    def cut(self, where: tuple[slice, slice]) -> LookSums:
+        """The sums inside a window, as views."""
+        return LookSums(self.cross[where], self.power_reference[where], self.power_secondary[where], self.filled[where])
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, int]) -> LookSums:
+        """Empty sums."""
+        return cls(
+            np.zeros(shape, np.complex64),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.int32),
+        )
+
+
+class Mosaic:
+    """Bursts laid side by side: each output pixel comes whole from the burst whose edges are farthest away.
+
+    So seams run at mid-overlap, between bursts and between swaths, and no pixel mixes two bursts.
+
+    Attributes
+    ----------
+    sums : LookSums
+    doppler_hz : (rows, columns) float32
+        Of the burst that a pixel comes from; zero outside.
+    burst : (rows, columns) int16
+        Its number, -1 outside.
+    margin_m : (rows, columns) float32
+        Distance of the pixel to its edge; zero outside.
+    """
+
+    def __init__(self, shape: tuple[int, int], looks: Looks) -> None:
+        self.sums = LookSums.zeros(shape)
+        self.doppler_hz = np.zeros(shape, np.float32)
+        self.burst = np.full(shape, -1, np.int16)
+        self.margin_m = np.zeros(shape, np.float32)
+        self._least = max(looks.count // 2, 1)
+
+    def add(
+        self,
+        burst: int | NDArray[np.int16],
+        sums: LookSums,
+        doppler_hz: NDArray[np.float32],
+        margin_m: NDArray[np.float32],
+        where: tuple[slice, slice],
+    ) -> None:
+        """Lay one burst, or a mosaic of some, into the window ``where``."""
+        better = (sums.filled >= self._least) & (margin_m > self.margin_m[where])
+        self.burst[where][better] = burst if isinstance(burst, int) else burst[better]
+        wholes, parts = (*self.sums, self.doppler_hz, self.margin_m), (*sums, doppler_hz, margin_m)
+        for whole, part in zip(wholes, parts, strict=True):
+            whole[where][better] = part[better]
