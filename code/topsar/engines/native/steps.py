@@ -68,11 +68,10 @@ def execute(folder: Path, step: str) -> None:
 
 
 def _execute_pair(task: PairTask, runs: Path, folder: Path, step: str) -> None:
-    swath = step.removeprefix(MULTIPLY)
-    if swath in task.swaths:
+    if step in {f"{MULTIPLY}{swath}" for swath in task.swaths}:
         from topsar.engines.native.multiply import multiply
 
-        multiply(task, swath, runs, folder / step)
+        multiply(task, step.removeprefix(MULTIPLY), runs, folder / step)
     elif step == "mosaic":
         from topsar.engines.native.mosaic import lay_mosaic
 
