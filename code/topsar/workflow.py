@@ -50,7 +50,7 @@ PRODUCTS_VERSION = "products 1"
 """Enters the key of the step that writes products: raised when they would look otherwise."""
 PRODUCTS_START_S, PRODUCTS_S, PRODUCTS_BYTES = 2.5, 2e-6, 60
 """Seconds that this step takes, and per pixel; bytes that it writes per pixel."""
-PRODUCTS_BASE, PRODUCTS_MEMORY = 420_000_000, 120
+PRODUCTS_BASE, PRODUCTS_MEMORY = 470_000_000, 120
 """Bytes of memory that this step takes, and per pixel."""
 PRODUCTS_THREADS, PRODUCTS_PIXELS_PER_THREAD = 4, 5e5
 """Large rasters are compressed by several threads."""

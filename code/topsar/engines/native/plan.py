@@ -226,7 +226,7 @@ def _view_job(name: str, task: ViewTask, density: float) -> Job:
         writes=(Artifact(path=f"{name}/view", lifetime=Lifetime.RESTART),),
         extra_memory=_dem_crop(task.grid, density),
     )
-    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} view of the ground", steps=(step,))
+    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} ground", steps=(step,))
 
 
 def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
