@@ -15,6 +15,7 @@ from topsar.kernels.visibility import layover_shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -37,10 +38,21 @@ def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
         If the state vectors do not cover it.
     """
     start, stop = burst.grid.first_line_time - _MARGIN, burst.grid.stop_time + _MARGIN
+    return arc_between(orbit, start, stop, f"burst {burst.label} of {burst.scene}: ").narrowed(start, stop)
+
+
+def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") -> OrbitArc:
+    """The orbit around a period; ``whose`` begins the message where it has none.
+
+    Raises
+    ------
+    ProvisionError
+        If the state vectors do not cover it.
+    """
     try:
-        return fit_orbit(orbit, start, stop).narrowed(start, stop)
+        return fit_orbit(orbit, start, stop)
     except ValueError as exc:
-        msg = f"burst {burst.label} of {burst.scene}: the orbit {exc}"
+        msg = f"{whose}the orbit {exc}"
         raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
 
 

@@ -69,7 +69,7 @@ def multiply(task: PairTask, swath: str, runs: Path, folder: Path) -> None:
         mosaic.add(number, one.sums, one.doppler_hz, one.margin_m, one.where.slices)
         last = one
     save_swath(folder, where, mosaic, overlaps)
-    write_json(folder / "geometry.json", _geometry(task, pairs))
+    write_json(folder / "geometry.json", _geometry(task, pairs, orbit))
 
 
 def _common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
@@ -127,11 +127,10 @@ def _look_sums(pair: BurstPair, looks: Looks, grid: GeoGrid, where: Window, runs
     return sums
 
 
-def _geometry(task: PairTask, pairs: Sequence[BurstPair]) -> dict[str, Any]:
+def _geometry(task: PairTask, pairs: Sequence[BurstPair], reference: Orbit) -> dict[str, Any]:
     """What the facts say of how the middle of the pair's grid is seen."""
-    first = pairs[0].reference.burst, pairs[0].secondary.burst
-    reference = task.reference_orbit.load(first[0].swath, first[0].polarisation)
-    secondary = task.secondary_orbit.load(first[1].swath, first[1].polarisation)
+    first = pairs[0].secondary.burst
+    secondary = task.secondary_orbit.load(first.swath, first.polarisation)
     arcs = (
         pass_arc(reference, [pair.reference.burst for pair in pairs]),
         pass_arc(secondary, [pair.secondary.burst for pair in pairs]),
@@ -140,7 +139,7 @@ def _geometry(task: PairTask, pairs: Sequence[BurstPair]) -> dict[str, Any]:
     geometry = describe_geometry(
         ground_points(middle, dem_under(task.dem, middle))[1][0, 0],
         arcs,
-        first[0],
+        pairs[0].reference.burst,
         area_m2=math.prod(pixel_sides(task.grid)),
         most_looks=task.looks.count,
     )

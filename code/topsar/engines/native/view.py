@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topsar.engines.ground import dem_under, ground_points
-from topsar.engines.passes import view
+from topsar.engines.passes import arc_between, view
 from topsar.engines.water import find_water
-from topsar.errors import ProvisionError
 from topsar.files import save_array
-from topsar.kernels.geometry import fit_orbit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +26,8 @@ def look(task: ViewTask, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     choice = task.orbit
     orbit = choice.load(choice.scenes[0].swaths[0], task.polarisation)
-    try:
-        arc = fit_orbit(orbit, choice.start, choice.stop)
-    except ValueError as exc:
-        msg = f"the orbit {exc}"
-        raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
     height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
-    los, folded = view(points, height, arc)
+    los, folded = view(points, height, arc_between(orbit, choice.start, choice.stop))
     save_array(folder / "height.npy", height)
     save_array(folder / "los.npy", los)
     save_array(folder / "layover_shadow.npy", folded)
