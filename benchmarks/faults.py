@@ -42,8 +42,8 @@ from fault_jobs import (
     nodes,
     step_of,
 )
-from topsar.model import Event, Job, Lifetime, Outcome, Reason, Resources, Status
 from topsar.schedule import Budget, read_record, run_jobs
+from topsar.schedule.jobs import Event, Job, Lifetime, Outcome, Reason, Resources, Status
 
 MB = 1_000_000
 PATIENCE_S = 60.0

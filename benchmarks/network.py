@@ -28,10 +28,10 @@ import pipeline
 import psutil
 from run import RESULTS
 
-from topsar.model import Event, Status
-from topsar.products.closure import COHERENT, Closure, close_triplets
 from topsar.raster import read_geotiff
+from topsar.report.closure import COHERENT, Closure, close_triplets
 from topsar.schedule import find_holder, read_journal
+from topsar.schedule.jobs import Event, Status
 from topsar.simulate import Acquisition, Recipe, recipe
 from topsar.simulate.compare import compare_pair
 from topsar.simulate.recipe import SwathCut

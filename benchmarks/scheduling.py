@@ -22,9 +22,9 @@ import psutil
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup, NoCgroupError
-from topsar.model import Artifact, Event, Job, Lifetime, Resources, Status, Step
+from topsar.report.terminal_status import status_text
 from topsar.schedule import Budget, find_holder, plan_jobs, read_record, run_jobs
-from topsar.terminal import status_text
+from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Resources, Status, Step
 
 MB = 1_000_000
 BUDGET = 4_000 * MB

@@ -22,8 +22,9 @@ from topsar.engines.native.tasks import (
     ViewTask,
     load_task,
 )
-from topsar.model import Burst, Interferogram, Pair
-from topsar.pairs_file import read_pairs
+from topsar.interferogram import Interferogram
+from topsar.model import Burst, Pair
+from topsar.pairs.listing import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
 from topsar.schedule.graph import build_graph
 from topsar.settings import load_settings

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError
-from topsar.model import Artifact, Event, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.schedule import Budget, run_jobs
+from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Outcome, Resources, Status, Step
 
 EXECUTED = ".executed"
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError, TopsarError
-from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Step
 from topsar.schedule import Budget, run_jobs
+from topsar.schedule.jobs import Artifact, Job, Lifetime, Outcome, Resources, Step
 
 MARKER = "FAULT_TRIAL"
 """Variable in the environment of a trial's scheduler and of everything below it."""

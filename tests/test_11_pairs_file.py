@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topsar.errors import SettingsError
-from topsar.pairs_file import PairLine, parse_line, product_name, read_pairs
+from topsar.pairs.listing import PairLine, parse_line, product_name, read_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,7 +15,7 @@ import pytest
 from dry_data import annotation, dry_data, dry_recipe
 from topsar.errors import ProvisionError
 from topsar.model import Direction, GeoGrid, OrbitSource, Pair, Scene, VerticalDatum
-from topsar.pairs_file import PairLine
+from topsar.pairs.listing import PairLine
 from topsar.provision import find_dem, find_pairs, find_pass_orbits, scenes
 from topsar.raster import write_geotiff
 from topsar.settings import Options

@@ -13,11 +13,11 @@ import rasterio
 from pyproj import Transformer
 from rasterio.transform import Affine
 
+from topsar.engines.isce2.dem_file import write_isce_dem
 from topsar.errors import ProductError, ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum
 from topsar.raster import declared_datum, open_dem, read_geoid
 from topsar.raster.geoid import EGM96
-from topsar.raster.isce_header import write_isce_dem
 
 POSTING = 1 / 3600
 BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)

@@ -14,9 +14,9 @@ import pytest
 
 from fake_steps import inspect, wait_for
 from topsar.errors import TopsarError
-from topsar.model import Ended, Event, Reason, Status
 from topsar.schedule.evidence import Store
 from topsar.schedule.guard import MARK, Guard, marked
+from topsar.schedule.jobs import Ended, Event, Reason, Status
 from topsar.schedule.journal import Journal, last_done, read_journal
 from topsar.schedule.lock import hold_runs
 from topsar.schedule.removal import TRASH, Remover

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from topsar.model import Command, Ended, Reason
 from topsar.schedule import command as command_module
 from topsar.schedule.command import Handle, last_words, run_command
 from topsar.schedule.guard import MARK, marked
+from topsar.schedule.jobs import Command, Ended, Reason
 
 RUN = f"{uuid.uuid4().hex}."
 

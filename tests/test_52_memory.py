@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from topsar.model import Resources
 from topsar.schedule.admission import Grant, PairWindow, Request, choose
-from topsar.schedule.memory import cores, memory_available, oom_kills, session_memory
+from topsar.schedule.jobs import Resources
+from topsar.schedule.machine import cores, memory_available, oom_kills, session_memory
 
 MB = 1_000_000
 

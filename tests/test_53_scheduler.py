@@ -20,9 +20,9 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.model import Artifact, Event, Job, Lifetime, Reason, Resources, Status, Step
 from topsar.schedule import Budget, Progress, plan_jobs, run_jobs
 from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Reason, Resources, Status, Step
 
 
 @pytest.fixture

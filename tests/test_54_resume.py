@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
-from topsar.model import Job, Status
 from topsar.schedule import plan_jobs, read_journal
+from topsar.schedule.jobs import Job, Status
 
 ALL = ["a/read", "a/form", "a/filter", "a/unwrap"]
 
@@ -114,7 +114,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_steps import inspect, make_step
-from topsar.model import Job
+from topsar.schedule.jobs import Job
 from topsar.schedule import Budget, run_jobs
 os.environ["TEST_RUN"] = sys.argv[1]
 slow = "trap '' HUP; (setsid sleep 60) & sleep 60 & [ -e ../go ] || { touch started; sleep 60; }"

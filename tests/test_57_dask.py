@@ -21,10 +21,10 @@ pytest.importorskip("distributed")
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
 from topsar.errors import TopsarError
-from topsar.model import Command, Ended, Job, Outcome, Reason, Resources, Status
 from topsar.schedule import Budget, hold_runs, read_journal, run_jobs
-from topsar.schedule.dask_executor import DaskExecutor
+from topsar.schedule.dask.executor import DaskExecutor
 from topsar.schedule.guard import marked
+from topsar.schedule.jobs import Command, Ended, Job, Outcome, Reason, Resources, Status
 from topsar.schedule.lock import LOCK
 
 WORKER_BYTES = 1_000_000_000
@@ -135,7 +135,7 @@ def test_workers_of_another_version_or_without_the_folder_are_refused(
         holder = (tmp_path / LOCK).read_text()
         (tmp_path / LOCK).write_text(holder.replace(mark, "another"))
         assert f"does not see the runs folder {tmp_path}" in refusal(address, tmp_path, mark)
-        monkeypatch.setattr("topsar.schedule.dask_executor.__version__", "99")
+        monkeypatch.setattr("topsar.schedule.dask.executor.__version__", "99")
         assert "expected topsar 99" in refusal(address, tmp_path, mark)
     assert not (tmp_path / ".dask").exists()
 
@@ -287,9 +287,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_steps import inspect, make_step
-from topsar.model import Job
+from topsar.schedule.jobs import Job
 from topsar.schedule import hold_runs, run_jobs
-from topsar.schedule.dask_executor import DaskExecutor
+from topsar.schedule.dask.executor import DaskExecutor
 runs = Path(sys.argv[1])
 waits = 'touch started; if [ ! -e ../go ]; then setsid sleep 60 & sleep 60; fi'
 jobs = [Job(id=name, title=name, steps=(make_step("slow", does=waits, keeps=(f"{name}/x",)),)) for name in "ab"]
@@ -418,6 +418,6 @@ def test_slurm_jobs_that_cannot_be_described_are_refused(tmp_path: Path, monkeyp
 
 
 def test_the_room_is_entered_without_dask() -> None:
-    code = "import sys, topsar.schedule, topsar.schedule.dask_executor; print('distributed' in sys.modules)"
+    code = "import sys, topsar.schedule, topsar.schedule.dask.executor; print('distributed' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert said.split() == ["False"]

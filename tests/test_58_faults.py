@@ -12,9 +12,9 @@ import pytest
 
 from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, step_of
 from topsar.errors import ProductError
-from topsar.model import Event, Job, Lifetime, Reason, Resources, Status
 from topsar.schedule import executor as executor_module
 from topsar.schedule import read_record, run_jobs
+from topsar.schedule.jobs import Event, Job, Lifetime, Reason, Resources, Status
 
 MB = 1_000_000
 SHARES = {

@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
-from topsar.model import Artifact, Ended, Job, Lifetime, Reason, Resources, Status, Step
 from topsar.schedule import Budget, plan_jobs, run_jobs
 from topsar.schedule.admission import Grant, PairWindow, Request, choose
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
 from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Artifact, Ended, Job, Lifetime, Reason, Resources, Status, Step
 from topsar.schedule.rehearsal import Script, find_order, rehearse
 from topsar.schedule.removal import TRASH, Remover
 

@@ -35,12 +35,13 @@ from topsar.engines.grid import (
     posting_in,
 )
 from topsar.engines.ground import box_of, dem_density, to_lonlat
-from topsar.engines.match import MatchedPair, Survey, check_pair, outline, union
 from topsar.engines.native.tasks import BurstWindow
+from topsar.engines.survey import MatchedPair, Survey, check_pair, outline, union
 from topsar.errors import ProvisionError, SceneError, SettingsError
-from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Lifetime, Looks, OrbitSource, Pair, VerticalDatum
+from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum
 from topsar.raster import read_geotiff, write_geotiff
 from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Lifetime
 from topsar.settings import Options
 from topsar.simulate import Acquisition
 
@@ -364,7 +365,7 @@ def test_a_pair_across_the_180th_meridian_is_refused_alone(
         lon, lat = outline(burst, *others)
         return (lon - lon.mean() + 360) % 360 - 180 if "_20250327" in burst.scene else lon, lat
 
-    monkeypatch.setattr("topsar.engines.match.outline", across)
+    monkeypatch.setattr("topsar.engines.survey.outline", across)
     planned = Planned(make(acquisitions=DAYS), tmp_path)
     assert len(planned.pairs) == 1
     for problem in planned.plan.refused.values():

@@ -17,11 +17,13 @@ from topsar.engines import Engine, Inputs, Plan, engine_named
 from topsar.engines.isce2 import Isce2Engine
 from topsar.errors import TopsarError
 from topsar.files import write_json
-from topsar.model import Interferogram, Job, Pair
-from topsar.pairs_file import read_pairs
+from topsar.interferogram import Interferogram
+from topsar.model import Pair
+from topsar.pairs.listing import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
 from topsar.raster import inspect
 from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Job
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.recipe import SwathCut

@@ -33,10 +33,13 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from topsar.errors import ProvisionError, TopsarError
-from topsar.provision import download, exchange, failures, masking, partial
-from topsar.provision.download import Answer, Fetcher
-from topsar.provision.exchange import redirected
-from topsar.provision.masking import Masker
+from topsar.provision.web import client as download
+from topsar.provision.web import failures, partial
+from topsar.provision.web import secrets as masking
+from topsar.provision.web import session as exchange
+from topsar.provision.web.client import Answer, Fetcher
+from topsar.provision.web.secrets import Masker
+from topsar.provision.web.session import redirected
 from topsar.simulate.loopback import Asked, Loopback, Reply
 
 BODY = b"GOOD" + random.Random(1).randbytes(60_000)
@@ -653,7 +656,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from topsar.errors import ProvisionError
-from topsar.provision.download import Fetcher
+from topsar.provision.web.client import Fetcher
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 try:
@@ -684,7 +687,7 @@ def run_python(source: str, *arguments: object) -> str:
 GET = """
 import sys
 from pathlib import Path
-from topsar.provision.download import Fetcher
+from topsar.provision.web.client import Fetcher
 Fetcher(read_s=20).download(sys.argv[1], Path(sys.argv[2]), what="it", check=lambda _: None)
 """
 
@@ -1134,7 +1137,7 @@ def test_first_error_comes_when_all_have_ended(tmp_path: Path, caplog: pytest.Lo
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from topsar.provision.download import Fetcher
+from topsar.provision.web.client import Fetcher
 by, folder = Fetcher(read_s=600), Path(sys.argv[2])
 jobs = [lambda n=n: by.download(sys.argv[1], folder / str(n), what="it", check=lambda _: None) for n in range(4)]
 try:

@@ -22,11 +22,15 @@ from rasterio.transform import Affine
 from topsar.engines.signature import identity
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
-from topsar.provision import dem_copernicus, dem_merge, dem_models, dem_opentopography, global_dem
-from topsar.provision.dem import find_dem, is_global, provide_dem
-from topsar.provision.dem_models import MODELS, area_km2, parts_of
-from topsar.provision.download import Fetcher
-from topsar.provision.services import Services
+from topsar.provision.dem import copernicus as dem_copernicus
+from topsar.provision.dem import kept as global_dem
+from topsar.provision.dem import merge as dem_merge
+from topsar.provision.dem import models as dem_models
+from topsar.provision.dem import opentopography as dem_opentopography
+from topsar.provision.dem.choice import find_dem, is_global, provide_dem
+from topsar.provision.dem.models import MODELS, area_km2, parts_of
+from topsar.provision.endpoints import Services
+from topsar.provision.web.client import Fetcher
 from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import Options

@@ -24,10 +24,10 @@ from topsar.model import Direction, OrbitFile, OrbitSource, Pair, Scene
 from topsar.provision import find_pass_orbits
 from topsar.provision.aux_cal import provide_aux_cal
 from topsar.provision.data_space import DataSpace
-from topsar.provision.download import Fetcher
-from topsar.provision.orbit_sources import Bucket, Pass
+from topsar.provision.endpoints import Services
+from topsar.provision.orbit_bucket import Bucket, Pass
 from topsar.provision.orbits import provide_orbits
-from topsar.provision.services import Services
+from topsar.provision.web.client import Fetcher
 from topsar.sentinel1 import open_scene, read_orbit
 from topsar.simulate.loopback import Asked, Handler, Loopback, Reply
 from topsar.simulate.orbit_services import (
@@ -225,7 +225,7 @@ def test_file_in_the_folder_is_enough(world: World) -> None:
 def test_a_file_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     put(world.near, orbit_name())
     read: list[str] = []
-    monkeypatch.setattr("topsar.provision.orbit_sources.read_orbit", lambda path, *_: read.append(path.name))
+    monkeypatch.setattr("topsar.provision.orbit_bucket.read_orbit", lambda path, *_: read.append(path.name))
     assert [world.one(), world.one()] == [orbit_name(), orbit_name()]
     assert read == [orbit_name()]
     put(world.near, orbit_name(), "changed since")
@@ -571,7 +571,7 @@ def test_plan_takes_no_file_that_a_run_passes_over(
     """Whole days are not read for that."""
     put(world.near, orbit_name(created=40 * DAY), SPOILED[fault])
     sound = put(world.near, orbit_name("RESORB"))
-    monkeypatch.setattr("topsar.provision.orbit_sources.read_orbit", lambda *_: pytest.fail("read in full"))
+    monkeypatch.setattr("topsar.provision.orbit_bucket.read_orbit", lambda *_: pytest.fail("read in full"))
     with warnings_of(caplog) as said:
         found = find_pass_orbits([PAIR], world.near)[ONE.name]
     assert found is not None

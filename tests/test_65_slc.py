@@ -23,14 +23,14 @@ import pytest
 from dry_data import dry_data, dry_recipe
 from topsar.errors import ProvisionError, TopsarError
 from topsar.model import BBox, Direction
-from topsar.pairs_file import PairLine
-from topsar.provision.download import Fetcher
+from topsar.pairs.listing import PairLine
 from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, trusted_hosts
-from topsar.provision.exchange import Answer
+from topsar.provision.endpoints import Services
+from topsar.provision.scene_download import Supply, provide_scenes
+from topsar.provision.scene_search import find_granules, near_names, search_granules
 from topsar.provision.scenes import find_pairs, missing_scenes
-from topsar.provision.services import Services
-from topsar.provision.slc_download import Supply, provide_scenes
-from topsar.provision.slc_search import find_granules, near_names, search_granules
+from topsar.provision.web.client import Fetcher
+from topsar.provision.web.session import Answer
 from topsar.simulate.earthdata import Account, ArchivedScene, archive, archived, catalogue, login, store
 from topsar.simulate.loopback import Asked, Handler, Loopback, Reply
 from topsar.simulate.recipe import SwathCut
@@ -448,7 +448,7 @@ def test_hosts_that_a_token_is_shown_to() -> None:
 
 
 def test_no_token_over_an_open_line(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    from topsar.provision.slc_download import _require_safe
+    from topsar.provision.scene_download import _require_safe
 
     with world(scenes) as here:
         granule = find_granules([scenes[0].name], here.services)[scenes[0].name]
@@ -477,7 +477,7 @@ def test_no_token_for_hosts_that_are_not_the_archives(
     with world(scenes) as here:
         known = find_granules([one.name for one in scenes], here.services)
         astray = {name: replace(granule, url=url) for name, granule in known.items()}
-        monkeypatch.setattr("topsar.provision.slc_download.find_granules", lambda *_: astray)
+        monkeypatch.setattr("topsar.provision.scene_download.find_granules", lambda *_: astray)
         here.services = replace(here.services, asf_search=Services().asf_search)
         supply = provide(here, tmp_path)
     assert set(supply.problems) == set(known)
@@ -489,7 +489,7 @@ def test_no_token_for_hosts_that_are_not_the_archives(
     "host", ["datapool.asf.alaska.edu", "Sentinel1.ASF.Alaska.edu", "sentinel1.asf.earthdatacloud.nasa.gov"]
 )
 def test_hosts_of_the_archive(scenes: tuple[ArchivedScene, ...], host: str) -> None:
-    from topsar.provision.slc_download import _require_safe
+    from topsar.provision.scene_download import _require_safe
 
     with world(scenes) as here:
         granule = find_granules([scenes[0].name], here.services)[scenes[0].name]
@@ -607,7 +607,7 @@ def test_disk_budget(scenes: tuple[ArchivedScene, ...], tmp_path: Path, monkeypa
     large = [replace(one, size=4_000_000_000) for one in scenes]
     (tmp_path / f"{scenes[0].name}.zip.part").write_bytes(b"0" * 1000)
     usage = SimpleNamespace(free=9_900_000_000)
-    monkeypatch.setattr("topsar.provision.slc_download.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("topsar.provision.scene_download.shutil.disk_usage", lambda _: usage)
     with world(scenes, told=large) as here, pytest.raises(ProvisionError) as caught:
         provide(here, tmp_path, reserve=2_000_000_000)
     assert "2 scenes to download need 8.0 GB" in caught.value.message
@@ -620,7 +620,7 @@ def test_what_came_already_counts_for_the_budget(
     scenes: tuple[ArchivedScene, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=sum(one.size for one in scenes) - 500)
-    monkeypatch.setattr("topsar.provision.slc_download.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("topsar.provision.scene_download.shutil.disk_usage", lambda _: usage)
     with world(scenes) as here:
         with pytest.raises(ProvisionError, match="to download need"):
             provide(here, tmp_path)
@@ -632,7 +632,7 @@ def test_scene_of_untold_size_is_taken_to_be_large(
     scenes: tuple[ArchivedScene, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=9_000_000_000)
-    monkeypatch.setattr("topsar.provision.slc_download.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("topsar.provision.scene_download.shutil.disk_usage", lambda _: usage)
     told = [replace(one, size=0) for one in scenes]
     with world(scenes, told=told) as here, pytest.raises(ProvisionError, match=r"need 10\.0 GB"):
         provide(here, tmp_path)

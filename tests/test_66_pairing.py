@@ -19,7 +19,8 @@ from dry_data import DAYS, dry_data, dry_recipe
 from topsar.errors import ProductError, ProvisionError, SettingsError
 from topsar.kernels.geometry import OrbitArc
 from topsar.model import Direction
-from topsar.pairing import (
+from topsar.pairs.listing import read_pairs
+from topsar.pairs.network import (
     Network,
     Rules,
     Slice,
@@ -30,11 +31,10 @@ from topsar.pairing import (
     pairs_text,
     write_pairs,
 )
-from topsar.pairs_file import read_pairs
-from topsar.products.network_plot import MAX_PANELS, write_network
+from topsar.provision.endpoints import Services
+from topsar.provision.scene_search import search_granules
 from topsar.provision.scenes import local_slices
-from topsar.provision.services import Services
-from topsar.provision.slc_search import search_granules
+from topsar.report.network_plot import MAX_PANELS, write_network
 from topsar.simulate.dataset import Dataset
 from topsar.simulate.earthdata import archived, catalogue
 from topsar.simulate.loopback import Loopback

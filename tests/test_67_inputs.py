@@ -17,7 +17,7 @@ from dry_data import DAYS, dry_data, dry_recipe
 from topsar.engines import choose_engine
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, OrbitSource, Pair, VerticalDatum
-from topsar.pairs_file import PairLine, read_pairs
+from topsar.pairs.listing import PairLine, read_pairs
 from topsar.provision import Found, Services, describe_missing, find_inputs, known_dem, provide_inputs
 from topsar.raster import read_geotiff
 from topsar.settings import KEYS, Settings, load_settings

@@ -11,7 +11,7 @@ import rasterio
 
 from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe, rewrite
 from topsar.engines import Outlook
-from topsar.terminal import pairs_text
+from topsar.report.terminal_plan import pairs_text
 
 
 @pytest.fixture(scope="module")

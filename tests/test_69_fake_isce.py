@@ -22,8 +22,8 @@ import pytest
 from dry_data import dry_data
 from fake_isce import fake_truth
 from fake_isce.use import ISCE_HOME, OBSERVED, environment, read_record, topsapp, write_options
+from topsar.engines.isce2.dem_file import write_isce_heights
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
-from topsar.raster.isce_header import write_isce_heights
 from topsar.simulate import recipe
 
 POSTING = 1 / 1200

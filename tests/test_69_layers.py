@@ -12,9 +12,10 @@ import rasterio
 from rasterio.transform import Affine
 
 from topsar.engines.ground import pixel_sides, to_lonlat
-from topsar.engines.layers import LAYERS, UNKNOWN, phase_noise
+from topsar.engines.layers import phase_noise
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
+from topsar.interferogram import LAYERS, UNKNOWN
 from topsar.kernels.visibility import UNKNOWN as NOT_SEEN
 from topsar.model import Dem, GeoGrid, VerticalDatum
 from topsar.provision import find_water_mask

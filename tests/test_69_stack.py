@@ -15,9 +15,10 @@ from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe
 from topsar.engines.native.slc import choose_bursts, tile_rows, write_dispersion
 from topsar.engines.native.tasks import DispersionTask
 from topsar.errors import ProductError
-from topsar.model import GeoGrid, Lifetime, Looks
+from topsar.model import GeoGrid, Looks
 from topsar.raster import inspect, open_geotiff, read_geotiff
 from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Lifetime
 
 GRID = GeoGrid(crs="EPSG:32629", west=0, north=8000, dx=80, dy=80, rows=40, columns=30)
 LOOKS = Looks(east=4, north=2)

@@ -10,8 +10,9 @@ import pytest
 import rasterio
 
 from topsar.errors import ProductError
-from topsar.model import Direction, GeoGrid, Interferogram, Layer
-from topsar.products.geotiff import write_layers
+from topsar.formats.geotiff import write_layers
+from topsar.interferogram import Interferogram, Layer
+from topsar.model import Direction, GeoGrid
 from topsar.raster import inspect
 
 SHAPE = (600, 700)

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from topsar.errors import ProductError
-from topsar.model import GeoGrid, Interferogram, Layer
-from topsar.products.quicklook import palette, view, write_quicklooks
-from topsar.products.quicklook.sheet import degree_labels, round_down, round_values
-from topsar.products.quicklook.view import ground_size_m, hillshade, view_of
+from topsar.formats.quicklook import palette, view, write_quicklooks
+from topsar.formats.quicklook.sheet import degree_labels, round_down, round_values
+from topsar.formats.quicklook.view import ground_size_m, hillshade, view_of
+from topsar.interferogram import Interferogram, Layer
+from topsar.model import GeoGrid
 from topsar.raster import inspect
 
 NAMES = (
@@ -132,7 +133,7 @@ class TestPictures:
         one = with_only(interferogram(), "amplitude")
         (path,) = write_quicklooks(one, tmp_path)
         before = path.stat().st_size
-        monkeypatch.setattr("topsar.products.quicklook.MAX_BYTES", 1000)
+        monkeypatch.setattr("topsar.formats.quicklook.MAX_BYTES", 1000)
         write_quicklooks(one, tmp_path)
         assert path.stat().st_size < before
 

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from topsar.errors import ProductError
-from topsar.model import Ended, Event, Outcome, Reason, Status
-from topsar.products.report import (
+from topsar.report import (
     AttemptEntry,
     FailureEntry,
     PairEntry,
@@ -27,12 +26,13 @@ from topsar.products.report import (
     step_kinds,
     write_report,
 )
-from topsar.products.report.network import date_baselines, network_svg
-from topsar.products.report.timeline import COLOURS, pack, tick_text, timeline_section
-from topsar.products.report.wording import bytes_text, rate_text, round_step, seconds_text
+from topsar.report.network import date_baselines, network_svg
+from topsar.report.timeline import COLOURS, pack, tick_text, timeline_section
 from topsar.results import write_batch_report
+from topsar.schedule.jobs import Ended, Event, Outcome, Reason, Status
 from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Pulse, Recorder
 from topsar.settings import load_settings
+from topsar.wording import bytes_text, rate_text, round_step, seconds_text
 
 TOTALS = Totals(started=datetime(2024, 5, 1, 9, 30, tzinfo=timezone.utc), seconds=421, peak_memory_bytes=2_300_000_000)
 VOID = {"meta", "img", "line", "circle", "path", "br"}

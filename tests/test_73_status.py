@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from topsar.model import Ended, Event, Reason, Resources, Status
+from topsar.report.terminal_plan import plan_text
+from topsar.report.terminal_status import status_json, status_text
 from topsar.schedule import Holder, RunRecord, read_record
+from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
 from topsar.schedule.record import Beginning, End, Moment, PlannedJob, PlannedStep, Pulse, Recorder
-from topsar.terminal import plan_text, status_json, status_text
 
 BEGAN = datetime(2025, 4, 6, 9, 30, tzinfo=timezone.utc)
 GB = 1_000_000_000

@@ -11,10 +11,10 @@ import pytest
 
 from topsar.files import write_json
 from topsar.model import GeoGrid
-from topsar.products import closure
-from topsar.products.closure import Closure, Closures, close_triplets
-from topsar.products.report.closures import MOST_ROWS, closures_section
 from topsar.raster import write_geotiff
+from topsar.report import closure
+from topsar.report.closure import Closure, Closures, close_triplets
+from topsar.report.closures import MOST_ROWS, closures_section
 
 GRID = GeoGrid(crs="EPSG:32629", west=0, north=8000, dx=80, dy=80, rows=60, columns=50)
 DAYS = ("2025-03-03", "2025-03-15", "2025-03-27", "2025-04-08")

@@ -13,10 +13,10 @@ import pytest
 
 from topsar import workflow
 from topsar.errors import TopsarError
-from topsar.model import Event, Outcome, Status
-from topsar.products.closure import close_triplets
 from topsar.raster import inspect, read_geotiff
+from topsar.report.closure import close_triplets
 from topsar.schedule import hold_runs
+from topsar.schedule.jobs import Event, Outcome, Status
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_pair

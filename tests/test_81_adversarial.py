@@ -26,8 +26,8 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from dry_data import Planned, annotation, drop_burst, dry_data, keep_vectors, rewrite, shorten_orbits
 from topsar import cli, workflow
 from topsar.errors import TopsarError
-from topsar.model import Event, Outcome, Status
 from topsar.raster import read_geotiff, write_geotiff
+from topsar.schedule.jobs import Event, Outcome, Status
 from topsar.settings import load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.recipe import SwathCut

@@ -16,8 +16,8 @@ from topsar import workflow
 from topsar.engines.ground import from_lonlat, to_lonlat
 from topsar.kernels.statistics import phase_deviation
 from topsar.kernels.visibility import LAYOVER
-from topsar.model import Status
 from topsar.raster import read_geotiff
+from topsar.schedule.jobs import Status
 from topsar.settings import load_settings
 
 pytestmark = pytest.mark.real

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from topsar.model import Status
-from topsar.pairs_file import read_pairs
+from topsar.pairs.listing import read_pairs
+from topsar.schedule.jobs import Status
 from topsar.settings import KEYS, load_settings
 from topsar.simulate import world
 from topsar.simulate.loopback import Loopback

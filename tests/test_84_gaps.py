@@ -20,7 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from dry_data import Planned, annotation, rewrite
-from topsar.model import Interferogram
+from topsar.interferogram import Interferogram
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.recipe import SwathCut
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dry_data import Planned, drop_burst
-from topsar.model import Interferogram
-from topsar.products.geotiff import write_layers
+from topsar.formats.geotiff import write_layers
+from topsar.interferogram import Interferogram
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_pair
 from topsar.simulate.recipe import SwathCut

@@ -25,10 +25,11 @@ from dry_data import DAYS, Planned, dry_data, dry_recipe, rewrite
 from fake_isce.use import ISCE_HOME
 from fake_steps import wait_for
 from topsar.doctor import CHECKS, Finding, Grade, Said, as_json, describe, examine, finding, worst
-from topsar.model import BBox, Ended, GeoGrid, Reason
+from topsar.model import BBox, GeoGrid
 from topsar.raster import write_geotiff
 from topsar.schedule import hold_runs
 from topsar.schedule.forecast import Ledger
+from topsar.schedule.jobs import Ended, Reason
 from topsar.settings import KEYS
 
 PROBLEM, WARNING, NOTE, OK = Grade.PROBLEM, Grade.WARNING, Grade.NOTE, Grade.OK

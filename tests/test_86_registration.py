@@ -16,8 +16,8 @@ import pytest
 
 from dry_data import Planned
 from topsar.engines import engine_named
-from topsar.model import Interferogram
-from topsar.products.geotiff import write_layers
+from topsar.formats.geotiff import write_layers
+from topsar.interferogram import Interferogram
 from topsar.schedule.graph import build_graph
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import Comparison, compare_pair

@@ -23,18 +23,19 @@ from fake_isce.use import ISCE_HOME, double, read_record, write_options
 from fake_steps import wait_for
 from topsar.engines import Inputs, Plan, choose_engine, engine_named
 from topsar.engines.isce2 import Isce2Engine
-from topsar.engines.isce2.chain import stages
 from topsar.engines.isce2.config import write_config
-from topsar.engines.isce2.install import Installation
-from topsar.engines.isce2.products import check_bursts, check_orbits
+from topsar.engines.isce2.installation import Installation
+from topsar.engines.isce2.slc_records import check_bursts, check_orbits
+from topsar.engines.isce2.stages import stages
 from topsar.engines.isce2.state import require_record, set_property
 from topsar.engines.isce2.tasks import TopsAppTask, dump_task, load_task
 from topsar.errors import SettingsError, StepFailed, TopsarError
-from topsar.model import BBox, Looks, Status
-from topsar.pairs_file import read_pairs
+from topsar.model import BBox, Looks
+from topsar.pairs.listing import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
 from topsar.raster import read_geotiff
 from topsar.schedule.guard import marked
+from topsar.schedule.jobs import Status
 from topsar.settings import Options, load_settings
 from topsar.workflow import run
 

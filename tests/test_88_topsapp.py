@@ -12,13 +12,14 @@ from scipy.ndimage import map_coordinates
 
 from topsar import workflow
 from topsar.engines import Engine, Inputs, choose_engine
-from topsar.engines.isce2.chain import stages
+from topsar.engines.isce2.image_file import read_isce_image
+from topsar.engines.isce2.stages import stages
 from topsar.engines.isce2.tasks import load_task
 from topsar.errors import SettingsError
-from topsar.model import Status
-from topsar.pairs_file import read_pairs
+from topsar.pairs.listing import read_pairs
 from topsar.provision import find_dem, find_pairs, find_pass_orbits
-from topsar.raster import read_geotiff, read_isce_image
+from topsar.raster import read_geotiff
+from topsar.schedule.jobs import Status
 from topsar.settings import load_settings
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

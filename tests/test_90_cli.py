@@ -17,11 +17,12 @@ import topsar
 from dry_data import DAYS, dry_data, dry_recipe
 from topsar import cli
 from topsar.errors import ProvisionError, SettingsError, StepFailed
-from topsar.model import Direction, Event, Outcome, Resources, Status
-from topsar.pairing import Rules
-from topsar.pairs_file import read_pairs
+from topsar.model import Direction
+from topsar.pairs.listing import read_pairs
+from topsar.pairs.network import Rules
 from topsar.provision import Search, Services
 from topsar.schedule import Preview, Removable
+from topsar.schedule.jobs import Event, Outcome, Resources, Status
 from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Recorder
 from topsar.schedule.rehearsal import Rehearsal
 from topsar.settings import KEYS

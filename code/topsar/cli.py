@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError, TopsarError
-from topsar.model import Direction, Outcome, Status
+from topsar.model import Direction
+from topsar.schedule.jobs import Outcome, Status
 
 if TYPE_CHECKING:
     from topsar.settings import Settings
@@ -177,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
 def plan(args: argparse.Namespace) -> int:
     """Show what a run would do and take, without doing it."""
     from topsar import workflow
-    from topsar.terminal import pairs_text, plan_text, plan_totals
+    from topsar.report.terminal_plan import pairs_text, plan_text, plan_totals
 
     settings = _load(args)
     missing = workflow.describe_missing(settings)
@@ -200,7 +201,7 @@ def plan(args: argparse.Namespace) -> int:
 def pairs(args: argparse.Namespace) -> int:
     """List pairs for the dates that lie in data/raw or that a search finds, and draw their network."""
     from topsar import workflow
-    from topsar.pairing import Rules
+    from topsar.pairs.network import Rules
     from topsar.provision import Search, Services
 
     settings = _load(args)
@@ -226,8 +227,8 @@ def pairs(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """Show how the newest run is getting on, or how it ended."""
+    from topsar.report.terminal_status import status_json, status_text
     from topsar.schedule import find_holder, read_record
-    from topsar.terminal import status_json, status_text
 
     runs = args.data / "runs"
     while True:
@@ -259,7 +260,7 @@ def doctor(args: argparse.Namespace) -> int:
 def clean(args: argparse.Namespace) -> int:
     """Remove what no run of the listed pairs needs any more; of other pairs, whatever is no result."""
     from topsar import workflow
-    from topsar.terminal import removable_text
+    from topsar.report.terminal_plan import removable_text
 
     found = workflow.clean(_load(args), dry_run=args.dry_run)
     print(removable_text(found, is_dry=args.dry_run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import math
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topsar.errors import ProductError
+from topsar.errors import ProductError, SettingsError
 
 NEARLY_FULL_BYTES = 1 << 20
 """Less free space than this explains a failed write whose cause the writing library did not report."""
@@ -106,6 +107,32 @@ def write_json(path: Path, obj: object) -> None:
         If ``obj`` holds something else.
     """
     write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding of a text file: UTF-8 with or without byte order mark, or UTF-16 with one (Windows Notepad).
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing, unreadable or no text.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        msg = f"{path.absolute()} cannot be read: {exc.strerror}"
+        raise SettingsError(msg) from exc
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    hint = "save it as UTF-8 in your editor"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as exc:
+        msg = f"{path}, line {content[: exc.start].count(bytes([10])) + 1}: the file is not UTF-8 text"
+        raise SettingsError(msg, hint=hint) from exc
+    if "\0" in text:
+        msg = f"{path} is not a text file"
+        raise SettingsError(msg, hint=hint)
+    return encoding
 
 
 def _plain(obj: object) -> Any:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from topsar import __version__
-from topsar.model import Outcome, Status
 from topsar.schedule import read_journal, read_record
+from topsar.schedule.jobs import Outcome, Status
 from topsar.settings import GIGABYTE, KEYS, resolved
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.engines import Engine
-    from topsar.products.report import AttemptEntry, FailureEntry, PairEntry, Timeline
+    from topsar.report import AttemptEntry, FailureEntry, PairEntry, Timeline
     from topsar.schedule import RunRecord
     from topsar.schedule.record import Moment, PlannedJob, PlannedStep
     from topsar.settings import Settings
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 def write_products(folder: Path, engine: Engine, known: Mapping[str, Any]) -> None:
     """Layers, facts and pictures of one pair; the folder appears when all of it is written."""
-    from topsar.products.geotiff import write_layers
-    from topsar.products.quicklook import write_quicklooks
+    from topsar.formats.geotiff import write_layers
+    from topsar.formats.quicklook import write_quicklooks
 
     interferogram = engine.collect(folder)
     facts = interferogram.facts | {
@@ -69,8 +69,8 @@ def write_batch_report(
     runs: Path, outcomes: Sequence[Outcome], settings: Settings, started: datetime, seconds: float
 ) -> None:
     """Write ``report.html``: every pair of the batch, done or not, and how the run went, as far as it was recorded."""
-    from topsar.products.closure import close_triplets
-    from topsar.products.report import SettingEntry, Totals, write_report
+    from topsar.report import SettingEntry, Totals, write_report
+    from topsar.report.closure import close_triplets
 
     peaks = [event.ended.peak_memory_bytes for one in outcomes for event in one.events if event.ended]
     shown = resolved(settings)["settings"]
@@ -99,7 +99,7 @@ def write_batch_report(
 
 
 def _report_entry(runs: Path, outcome: Outcome, titles: Mapping[str, str]) -> PairEntry:
-    from topsar.products.report import PairEntry, StepEntry
+    from topsar.report import PairEntry, StepEntry
 
     ended = [event for event in outcome.events if event.ended]
     steps = [
@@ -144,7 +144,7 @@ def _log_tail(runs: Path, outcome: Outcome) -> tuple[str, ...]:
 
 def _failure(runs: Path, outcome: Outcome, outcomes: Sequence[Outcome]) -> FailureEntry:
     """A job that failed and feeds pairs."""
-    from topsar.products.report import FailureEntry
+    from topsar.report import FailureEntry
 
     return FailureEntry(
         title=outcome.title,
@@ -163,7 +163,7 @@ def _feeding(runs: Path, job: str) -> set[str]:
 
 
 def _timeline(record: RunRecord) -> Timeline:
-    from topsar.products.report import PulseEntry, Timeline
+    from topsar.report import PulseEntry, Timeline
 
     found = [step.status for job in record.begun.jobs for step in job.steps]
     return Timeline(
@@ -201,7 +201,7 @@ def _attempts(record: RunRecord) -> Iterator[AttemptEntry]:
 
 
 def _attempt(job: PlannedJob, step: PlannedStep, begun: Moment, ended: Moment) -> AttemptEntry:
-    from topsar.products.report import AttemptEntry
+    from topsar.report import AttemptEntry
 
     return AttemptEntry(
         job=job.title,

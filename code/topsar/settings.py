@@ -21,8 +21,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from topsar.errors import SettingsError
+from topsar.files import encoding_of
 from topsar.model import BBox, Looks
-from topsar.text_file import encoding_of
 
 MASK = "********"
 GIGABYTE = 1_000_000_000

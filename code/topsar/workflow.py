@@ -17,8 +17,7 @@ from topsar.engines import Engine, Inputs, Plan, choose_engine, step_argv
 from topsar.engines.signature import sign
 from topsar.errors import SettingsError
 from topsar.files import write_json, write_text
-from topsar.model import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
-from topsar.pairs_file import read_pairs
+from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
 from topsar.results import write_batch_report
 from topsar.schedule import (
@@ -31,16 +30,17 @@ from topsar.schedule import (
     remove_all,
     run_jobs,
 )
+from topsar.schedule.jobs import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
 from topsar.settings import load_settings, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from topsar.model import Event
-    from topsar.pairing import Network, Rules
-    from topsar.products.closure import Closure
+    from topsar.pairs.network import Network, Rules
     from topsar.provision import ListedPair, Search, Services
+    from topsar.report.closure import Closure
     from topsar.schedule import Executor, Preview, Removable
+    from topsar.schedule.jobs import Event
     from topsar.settings import Settings
     from topsar.simulate.compare import Comparison
 
@@ -186,9 +186,9 @@ def list_pairs(
     TopsarError
         If there is nothing to pair, or a file is there already.
     """
-    from topsar.pairing import build_network, group_passes, require_free, write_pairs
-    from topsar.products.network_plot import write_network
+    from topsar.pairs.network import build_network, group_passes, require_free, write_pairs
     from topsar.provision import local_slices, search_slices
+    from topsar.report.network_plot import write_network
 
     require_free(settings.pairs, force=force)  # before anybody is asked
     if search is None:
@@ -329,7 +329,7 @@ def _executor(settings: Settings, runs: Path, mark: str) -> Executor | None:
     if not settings.dask_scheduler:
         msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
         raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
-    from topsar.schedule.dask_executor import DaskExecutor
+    from topsar.schedule.dask.executor import DaskExecutor
 
     budget = _budget(settings)
     return DaskExecutor(
@@ -408,7 +408,7 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
         Put the simulated data behind servers on this machine that speak the contracts of the real services, and let
         scenes, orbits and heights be searched and fetched from there.
     """
-    from topsar.products.closure import close_triplets
+    from topsar.report.closure import close_triplets
     from topsar.simulate.compare import compare_pair
 
     source = folder / "archive" if provision else folder
@@ -438,7 +438,7 @@ def _run_from_servers(folder: Path, source: Path, flags: Mapping[str, str]) -> t
     """List pairs by a search, fetch what they need, and process them; nothing but ``source`` is there before."""
     from pydantic import SecretStr
 
-    from topsar.pairing import Rules
+    from topsar.pairs.network import Rules
     from topsar.provision import Search, Services
     from topsar.raster import read_geotiff
     from topsar.simulate.world import KEY, USER, serve

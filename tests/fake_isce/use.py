@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from topsar.engines.isce2.install import Installation, find_installation
+from topsar.engines.isce2.installation import Installation, find_installation
 
 PACKAGES = Path(__file__).resolve().parent
 ISCE_HOME = PACKAGES / "isce"

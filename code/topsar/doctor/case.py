@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from topsar.errors import SettingsError
-from topsar.pairs_file import read_pairs
+from topsar.pairs.listing import read_pairs
 from topsar.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Case:
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """What a run would fetch; nothing with OFFLINE=1."""
-        from topsar.pairs_file import read_pairs
+        from topsar.pairs.listing import read_pairs
         from topsar.provision import describe_missing
 
         if self.settings.offline or not self.settings.pairs.is_file():

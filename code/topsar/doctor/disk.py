@@ -39,7 +39,7 @@ def runs_folder(case: Case) -> Iterator[Said]:
 
 def space(case: Case) -> Iterator[Said]:
     """Whether more is free than is to stay free, and whether what is written at once will fit."""
-    from topsar.products.report.wording import bytes_text
+    from topsar.wording import bytes_text
 
     free, reserve = shutil.disk_usage(case.place).free, case.settings.disk_reserve_bytes
     said, remedy = f"{bytes_text(free)} free for {case.runs}", "free some, or choose a data folder on another disk"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def system(_case: Case) -> Iterator[Said]:
     """Whether this is Linux, and how many of its cores may be used."""
-    from topsar.schedule.memory import cores
+    from topsar.schedule.machine import cores
 
     said = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if platform.system() == "Linux":
@@ -31,7 +31,7 @@ def executor(case: Case) -> Iterator[Said]:
     """Whether the Dask cluster answers."""
     if case.settings.executor == "local":
         return
-    from topsar.schedule.dask_link import SLURM, DaskLink
+    from topsar.schedule.dask.link import SLURM, DaskLink
 
     scheduler = case.settings.dask_scheduler
     if not scheduler:
@@ -47,8 +47,8 @@ def executor(case: Case) -> Iterator[Said]:
 
 def memory(case: Case) -> Iterator[Said]:
     """How much memory there is, and whether the largest step fits; on a cluster its workers decide that."""
-    from topsar.products.report.wording import bytes_text
     from topsar.schedule import LocalExecutor
+    from topsar.wording import bytes_text
 
     with contextlib.closing(LocalExecutor()) as here:
         limit, free = here.limits().memory_bytes, here.capacity().memory_bytes
@@ -66,7 +66,7 @@ def memory(case: Case) -> Iterator[Said]:
 
 
 def _largest_step(case: Case, limit: int, free: int) -> Said:
-    from topsar.products.report.wording import bytes_text
+    from topsar.wording import bytes_text
 
     (job, step), forecast = max(case.forecasts.items(), key=lambda item: item[1].needs.memory_bytes)
     need = forecast.needs.memory_bytes

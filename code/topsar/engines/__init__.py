@@ -32,7 +32,7 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
     if name == "native":
         return engine_named(name), "as set by ENGINE"
     from topsar.engines.isce2 import Isce2Engine
-    from topsar.engines.isce2.install import find_installation
+    from topsar.engines.isce2.installation import find_installation
 
     try:
         found = find_installation(isce_home, isce_python)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from topsar.engines.protocol import step_argv
-from topsar.model import Artifact, Resources, Step
+from topsar.schedule.jobs import Artifact, Resources, Step
 
 MOST_THREADS = 8
 

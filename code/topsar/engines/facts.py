@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from topsar.engines.match import MatchedPair
     from topsar.engines.orbits import OrbitChoice
+    from topsar.engines.survey import MatchedPair
     from topsar.model import Dem, GeoGrid
 
 

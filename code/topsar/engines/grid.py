@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat, known_projection
-from topsar.engines.match import same_track, union
+from topsar.engines.survey import same_track, union
 from topsar.errors import ProvisionError, SettingsError
 from topsar.model import GeoGrid, Looks, Window
 
 if TYPE_CHECKING:
-    from topsar.engines.match import MatchedPair, Outline
+    from topsar.engines.survey import MatchedPair, Outline
     from topsar.model import BBox
     from topsar.settings import Options
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topsar.engines.grid import LaidPair, check_crs, group_pairs, lay_grid
-from topsar.engines.match import Survey
 from topsar.engines.outlook import look_ahead
+from topsar.engines.survey import Survey
 from topsar.errors import TopsarError
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from shapely import MultiPoint, box, union_all
 
-from topsar.engines.match import pass_bursts
 from topsar.engines.protocol import Outlook, Remark
+from topsar.engines.survey import pass_bursts
 from topsar.model import UNCALIBRATED_IPF, OrbitSource
 
 if TYPE_CHECKING:
-    from topsar.engines.match import MatchedPair, Reader
+    from topsar.engines.survey import MatchedPair, Reader
     from topsar.model import BBox, Burst
     from topsar.settings import Options
 

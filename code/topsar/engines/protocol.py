@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.errors import TopsarError
-    from topsar.model import BBox, Dem, Interferogram, Job, OrbitFile, Pair
+    from topsar.interferogram import Interferogram
+    from topsar.model import BBox, Dem, OrbitFile, Pair
+    from topsar.schedule.jobs import Job
     from topsar.settings import Options
 
 

@@ -11,8 +11,8 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
 from topsar.engines.ground import DEM_MARGIN_DEG, dem_pixels, lonlat_box, pixel_sides
-from topsar.engines.layers import UNKNOWN
 from topsar.errors import ProductError
+from topsar.interferogram import UNKNOWN
 from topsar.model import VerticalDatum, Window
 from topsar.raster import open_levels
 from topsar.raster.dem_voids import SHORE_M, sea_among

@@ -1,7 +1,8 @@
 """Inputs: scenes, orbits and the DEM that a list of pairs needs. The only room with a door to the network."""
 
 from topsar.provision.aux_cal import provide_aux_cal
-from topsar.provision.dem import find_dem
+from topsar.provision.dem.choice import find_dem
+from topsar.provision.endpoints import Services
 from topsar.provision.inputs import (
     Found,
     Search,
@@ -15,7 +16,6 @@ from topsar.provision.inputs import (
 )
 from topsar.provision.orbits import find_pass_orbits
 from topsar.provision.scenes import ListedPair, find_pairs, local_slices, missing_scenes
-from topsar.provision.services import Services
 from topsar.provision.water import find_water_mask
 
 __all__ = [

@@ -24,8 +24,8 @@ from topsar.model import UNCALIBRATED_IPF
 
 if TYPE_CHECKING:
     from topsar.model import Scene
-    from topsar.provision.download import Fetcher
-    from topsar.provision.services import Services
+    from topsar.provision.endpoints import Services
+    from topsar.provision.web.client import Fetcher
 
 log = logging.getLogger(__name__)
 

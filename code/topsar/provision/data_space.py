@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import ProvisionError
-from topsar.provision.orbit_sources import MOST_PAGES, Offer, beginning, download_offer, file_named
+from topsar.provision.orbit_bucket import MOST_PAGES, Offer, beginning, download_offer, file_named
 
 if TYPE_CHECKING:
     from topsar.model import OrbitSource
-    from topsar.provision.download import Answer, Fetcher
-    from topsar.provision.orbit_sources import Pass
-    from topsar.provision.services import Services
+    from topsar.provision.endpoints import Services
+    from topsar.provision.orbit_bucket import Pass
+    from topsar.provision.web.client import Answer, Fetcher
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from topsar.errors import ProvisionError
 
 if TYPE_CHECKING:
-    from topsar.provision.download import Answer, Fetcher
-    from topsar.provision.services import Services
+    from topsar.provision.endpoints import Services
+    from topsar.provision.web.client import Answer, Fetcher
 
 log = logging.getLogger(__name__)
 

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError
 from topsar.model import UNCALIBRATED_IPF, BBox
 from topsar.provision.aux_cal import provide_aux_cal
-from topsar.provision.dem import find_dem, is_global, provide_dem
-from topsar.provision.download import Fetcher
+from topsar.provision.dem.choice import find_dem, is_global, provide_dem
 from topsar.provision.earthdata import find_credentials
+from topsar.provision.endpoints import Services
 from topsar.provision.orbits import find_pass_orbits, provide_orbits
+from topsar.provision.scene_download import provide_scenes
+from topsar.provision.scene_search import search_granules
 from topsar.provision.scenes import ListedPair, find_pairs, missing_scenes
-from topsar.provision.services import Services
-from topsar.provision.slc_download import provide_scenes
-from topsar.provision.slc_search import search_granules
+from topsar.provision.web.client import Fetcher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.model import Dem, Direction, OrbitFile, Pair
-    from topsar.pairing import Slice
-    from topsar.pairs_file import PairLine
+    from topsar.pairs.listing import PairLine
+    from topsar.pairs.network import Slice
     from topsar.provision.earthdata import Credentials
     from topsar.settings import Settings
 

@@ -14,7 +14,7 @@ from topsar.errors import ProvisionError, TopsarError
 from topsar.files import write_json
 from topsar.model import OrbitSource
 from topsar.provision.data_space import DataSpace
-from topsar.provision.orbit_sources import Bucket, Offer, Pass, SceneService, Source, glance_at_orbit, prove_orbit
+from topsar.provision.orbit_bucket import Bucket, Offer, Pass, SceneService, Source, glance_at_orbit, prove_orbit
 from topsar.sentinel1 import choose_orbit, find_orbits
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.model import OrbitFile, Pair
-    from topsar.provision.download import Fetcher
-    from topsar.provision.services import Services
+    from topsar.provision.endpoints import Services
+    from topsar.provision.web.client import Fetcher
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from topsar.errors import SceneError, TopsarError
 from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.model import Pair
-from topsar.pairing import Slice
+from topsar.pairs.network import Slice
 from topsar.sentinel1 import annotation_orbit, choose_orbit, find_orbits, find_scene, open_scene, read_orbit
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.model import OrbitFile, Scene
-    from topsar.pairs_file import PairLine
+    from topsar.pairs.listing import PairLine
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rasterio
 
 from topsar.errors import ProvisionError
-from topsar.provision.dem import existing_file
+from topsar.provision.dem.choice import existing_file
 from topsar.raster.geotiff import GDAL_ERRORS
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ from topsar.schedule.evidence import Inspect, Store
 from topsar.schedule.executor import Executor, LocalExecutor
 from topsar.schedule.journal import read_journal
 from topsar.schedule.lock import Holder, find_holder, hold_runs
-from topsar.schedule.plan import Decision, plan_jobs
 from topsar.schedule.preview import Preview, preview_jobs
 from topsar.schedule.progress import Progress
 from topsar.schedule.record import RunRecord, read_record
 from topsar.schedule.removal import Cleanup
-from topsar.schedule.scheduler import run_jobs
+from topsar.schedule.run import run_jobs
+from topsar.schedule.stale import Decision, plan_jobs
 from topsar.schedule.tidy import Removable, find_removable, remove_all
 
 __all__ = [

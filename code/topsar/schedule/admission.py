@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, KeysView, Mapping, Sequence
 
-    from topsar.model import Resources
     from topsar.schedule.graph import NodeId
+    from topsar.schedule.jobs import Resources
 
 _FURTHEST_LOOK = 100
 """Steps behind the first one that finds no room that are tried in its gap."""
@@ -148,7 +148,7 @@ def choose(
 
     Examples
     --------
-    >>> from topsar.model import Resources
+    >>> from topsar.schedule.jobs import Resources
     >>> def request(name, age, memory):
     ...     return Request(id=("job", name), rank=(age,), needs=Resources(memory_bytes=memory, threads=4))
     >>> running = [Grant(request=request("first", 0, 5), threads=1)]

@@ -29,9 +29,9 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from topsar.model import Command, Ended, Reason
 from topsar.schedule.guard import MARK, end_all, end_marked
-from topsar.schedule.memory import oom_kills, session_memory
+from topsar.schedule.jobs import Command, Ended, Reason
+from topsar.schedule.machine import oom_kills, session_memory
 
 EXIT_BAD_INPUT = 65
 EXIT_RETRYABLE = 75

@@ -20,7 +20,7 @@ from topsar.schedule.removal import size_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from topsar.model import Step
+    from topsar.schedule.jobs import Step
 
 Inspect = Callable[["Path"], dict[str, Any]]
 """A validator: facts of a valid file or folder, or `TopsarError`. Called from several threads at once."""

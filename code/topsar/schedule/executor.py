@@ -10,9 +10,9 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from topsar.model import Command, Ended, Resources
 from topsar.schedule.command import GRACE_S, Handle, run_command
-from topsar.schedule.memory import cores, memory_available, memory_limit
+from topsar.schedule.jobs import Command, Ended, Resources
+from topsar.schedule.machine import cores, memory_available, memory_limit
 
 _MOST_AT_ONCE = 1024
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from topsar.model import Ended, Reason, Resources, Step
+from topsar.schedule.jobs import Ended, Reason, Resources, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,12 +15,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
-from topsar.model import Lifetime
+from topsar.schedule.jobs import Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from topsar.model import Artifact, Job, Step
+    from topsar.schedule.jobs import Artifact, Job, Step
 
 NodeId = tuple[str, str]
 """A step's name in the graph: (job id, step name)."""
@@ -90,7 +90,7 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
 
     Examples
     --------
-    >>> from topsar.model import Artifact, Job, Step
+    >>> from topsar.schedule.jobs import Artifact, Job, Step
     >>> make = Step(name="make", argv=("true",), signature="1", writes=(Artifact(path="a/x"),))
     >>> use = Step(name="use", argv=("true",), signature="1", writes=(), reads=("a/x",))
     >>> graph = build_graph([Job(id="b", title="b", steps=(use,)), Job(id="a", title="a", steps=(make,))])

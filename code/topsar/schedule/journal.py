@@ -14,8 +14,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from topsar.model import Ended, Event, Reason, Resources, Status
 from topsar.schedule.graph import JOURNAL
+from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

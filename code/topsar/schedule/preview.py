@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from topsar.schedule.admission import Budget
-from topsar.schedule.chronicle import planned_jobs
+from topsar.schedule.events import planned_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
-from topsar.schedule.plan import plan_graph
 from topsar.schedule.rehearsal import Rehearsal, Script, find_order, rehearse
 from topsar.schedule.removal import GOING
+from topsar.schedule.stale import plan_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from topsar.model import Job, Resources
     from topsar.schedule.evidence import Inspect
     from topsar.schedule.executor import Executor
+    from topsar.schedule.jobs import Job, Resources
     from topsar.schedule.record import PlannedJob
     from topsar.schedule.removal import Cleanup
 
@@ -71,7 +71,7 @@ def preview_jobs(
     --------
     >>> from pathlib import Path
     >>> from tempfile import mkdtemp
-    >>> from topsar.model import Artifact, Job, Step
+    >>> from topsar.schedule.jobs import Artifact, Job, Step
     >>> step = Step(name="filter", argv=(), signature="1", writes=(Artifact(path="a/x"),), seconds=20.0)
     >>> preview = preview_jobs([Job(id="a", title="pair a", steps=(step,))], runs=Path(mkdtemp()), inspect=lambda p: {})
     >>> preview.rehearsal.seconds, preview.jobs[0].steps[0].why

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from topsar.model import Status
+from topsar.schedule.jobs import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from topsar.model import Event, Job
+    from topsar.schedule.jobs import Event, Job
 
 _WELL = (Status.DONE, Status.CACHED, Status.UNNEEDED)
 _ENDED = (*_WELL, Status.FAILED, Status.BLOCKED, Status.INTERRUPTED)
@@ -38,7 +38,7 @@ class Progress:
     Examples
     --------
     >>> from datetime import datetime, timezone
-    >>> from topsar.model import Event, Job, Step
+    >>> from topsar.schedule.jobs import Event, Job, Step
     >>> job = Job(id="a", title="pair a", steps=(Step(name="filter", argv=(), signature="", writes=()),), is_pair=True)
     >>> when = datetime(2025, 4, 6, 12, tzinfo=timezone.utc)
     >>> with Progress([job], stream=sys.stdout) as show:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from topsar.model import Event, Status
+from topsar.schedule.jobs import Event, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

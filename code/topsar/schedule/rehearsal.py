@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from topsar.model import Lifetime, Status
 from topsar.schedule.admission import Grant, PairWindow, choose
-from topsar.schedule.board import Board
+from topsar.schedule.jobs import Lifetime, Status
+from topsar.schedule.state import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
-    from topsar.model import Resources, Step
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import Graph, Node, NodeId
-    from topsar.schedule.plan import Decision
+    from topsar.schedule.jobs import Resources, Step
+    from topsar.schedule.stale import Decision
 
 _OLDEST_FIRST: Mapping[NodeId, int] = MappingProxyType({})
 _TRIALS, _SEARCH_S, _SEARCH_SHARE = 500, 2.0, 0.03
@@ -108,10 +108,10 @@ def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Reh
     Examples
     --------
     >>> from pathlib import Path
-    >>> from topsar.model import Job, Resources, Step
+    >>> from topsar.schedule.jobs import Job, Resources, Step
     >>> from topsar.schedule.forecast import Forecast
     >>> from topsar.schedule.graph import build_graph
-    >>> from topsar.schedule.plan import plan_jobs
+    >>> from topsar.schedule.stale import plan_jobs
     >>> steps = [Step(name=name, argv=(), signature="", writes=(), seconds=10) for name in ("one", "two")]
     >>> jobs = [Job(id=step.name, title=step.name, steps=(step,)) for step in steps]
     >>> def predict(step):

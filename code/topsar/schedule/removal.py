@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from topsar.model import Lifetime
+from topsar.schedule.jobs import Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
-    from topsar.model import Lifetime
     from topsar.schedule.evidence import Store
+    from topsar.schedule.jobs import Lifetime
     from topsar.schedule.removal import Cleanup
 
 

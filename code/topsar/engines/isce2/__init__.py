@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from topsar.engines.isce2.install import Installation
+    from topsar.engines.isce2.installation import Installation
     from topsar.engines.protocol import Inputs, Plan
-    from topsar.model import BBox, Interferogram, OrbitFile, Pair
+    from topsar.interferogram import Interferogram
+    from topsar.model import BBox, OrbitFile, Pair
     from topsar.settings import Options
 
 
@@ -34,13 +35,13 @@ class Isce2Engine:
 
     def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
         """The box that a DEM for these pairs must cover: topsApp needs heights under whole bursts."""
-        from topsar.engines.match import find_footprint
+        from topsar.engines.survey import find_footprint
 
         return find_footprint(pairs, orbits, options, whole=True)
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs."""
-        from topsar.engines.isce2.install import find_installation
+        from topsar.engines.isce2.installation import find_installation
         from topsar.engines.isce2.plan import plan
 
         return plan(inputs, options, self.installation or find_installation())

@@ -11,13 +11,14 @@ from scipy.ndimage import map_coordinates
 
 from topsar.engines.facts import describe
 from topsar.engines.ground import dem_under, ground_points, to_lonlat
-from topsar.engines.isce2.chain import FACTS
 from topsar.engines.isce2.config import IONOSPHERE
+from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.plan import version_with
+from topsar.engines.isce2.stages import FACTS
 from topsar.engines.isce2.state import UNTRIED
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
-from topsar.engines.layers import displacement, incidence, make_layers, number_bursts, phase_noise, where_seen
-from topsar.engines.passes import (
+from topsar.engines.layers import displacement, incidence, number_bursts, phase_noise, where_seen
+from topsar.engines.viewing import (
     MID_INCIDENCE_RAD,
     burst_arc,
     burst_margin,
@@ -30,9 +31,9 @@ from topsar.engines.passes import (
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
 from topsar.files import read_json
+from topsar.interferogram import Interferogram, make_layers
 from topsar.kernels.statistics import coherence_at_zero
-from topsar.model import Interferogram
-from topsar.raster import pixel_centres, read_isce_image
+from topsar.raster import pixel_centres
 
 if TYPE_CHECKING:
     from pathlib import Path

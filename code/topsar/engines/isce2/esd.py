@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.isce2.chain import FACTS
 from topsar.engines.isce2.config import ESD_LOOKS
+from topsar.engines.isce2.image_file import read_isce_image
+from topsar.engines.isce2.stages import FACTS
 from topsar.engines.isce2.state import UNTRIED, require_number, set_property
-from topsar.engines.passes import burst_arc
+from topsar.engines.viewing import burst_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, write_json
 from topsar.kernels.tops import deramp_terms
-from topsar.raster import read_isce_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,21 +13,22 @@ from topsar.engines.costs import make_step
 from topsar.engines.facts import pair_facts
 from topsar.engines.ground import METRES_PER_DEGREE, dem_density, lonlat_box
 from topsar.engines.isce2 import costs
-from topsar.engines.isce2.chain import Stage, stages
 from topsar.engines.isce2.selection import ground_box, require_fit, topsapp_bursts
+from topsar.engines.isce2.stages import Stage, stages
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, dump_task
 from topsar.engines.layout import lay_out
-from topsar.engines.match import all_bursts
-from topsar.engines.passes import GROUND_SPEED, MID_INCIDENCE_RAD
 from topsar.engines.protocol import Plan, Remark
 from topsar.engines.signature import sign
+from topsar.engines.survey import all_bursts
+from topsar.engines.viewing import GROUND_SPEED, MID_INCIDENCE_RAD
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import UNCALIBRATED_IPF, Artifact, GeoGrid, Job, Lifetime, Looks, Step
+from topsar.model import UNCALIBRATED_IPF, GeoGrid, Looks
+from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
 
 if TYPE_CHECKING:
     from topsar.engines.costs import Cost
     from topsar.engines.grid import LaidPair
-    from topsar.engines.isce2.install import Installation
+    from topsar.engines.isce2.installation import Installation
     from topsar.engines.protocol import Inputs, Outlook
     from topsar.model import Burst
     from topsar.settings import Options

@@ -9,16 +9,16 @@ import numpy as np
 
 from topsar.engines.ground import box_of
 from topsar.engines.isce2.config import require_plain
-from topsar.engines.match import not_across_180, outline, union
-from topsar.engines.passes import burst_arc
+from topsar.engines.survey import not_across_180, outline, union
+from topsar.engines.viewing import burst_arc
 from topsar.errors import SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox
 from topsar.raster import require_cover
 
 if TYPE_CHECKING:
-    from topsar.engines.isce2.install import Installation
-    from topsar.engines.match import Matched, MatchedPair
+    from topsar.engines.isce2.installation import Installation
+    from topsar.engines.survey import Matched, MatchedPair
     from topsar.model import Burst, Dem, Orbit
 
 HEIGHTS_M = (-500.0, 9000.0)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from topsar.engines.isce2.chain import records
+from topsar.engines.isce2.stages import records
 from topsar.errors import StepFailed
 from topsar.files import write_text
 

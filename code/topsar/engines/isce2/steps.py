@@ -19,16 +19,17 @@ import numpy as np
 
 from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.isce2 import esd
-from topsar.engines.isce2.chain import Stage, stages
 from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, orbit_file, require_plain, write_config
-from topsar.engines.isce2.products import check_bursts, check_orbits
+from topsar.engines.isce2.dem_file import write_isce_dem, write_isce_heights
+from topsar.engines.isce2.image_file import check_isce_image, read_isce_header, read_isce_image
+from topsar.engines.isce2.slc_records import check_bursts, check_orbits
+from topsar.engines.isce2.stages import Stage, stages
 from topsar.engines.isce2.state import repair_record, require_record
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
-from topsar.engines.match import all_bursts
+from topsar.engines.survey import all_bursts
 from topsar.errors import ProductError, StepFailed
 from topsar.files import atomic_path, write_text
 from topsar.model import Window
-from topsar.raster import check_isce_image, read_isce_header, read_isce_image, write_isce_dem, write_isce_heights
 from topsar.sentinel1 import check_archived, orbit_bytes, read_samples
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from topsar.engines.facts import PairFacts
-from topsar.engines.isce2.install import Installation
+from topsar.engines.isce2.installation import Installation
 from topsar.engines.job_file import dump_job, load_job
-from topsar.engines.match import Matched
 from topsar.engines.orbits import OrbitChoice
+from topsar.engines.survey import Matched
 from topsar.model import BBox, Dem, GeoGrid, Looks
 
 RUN = "topsapp"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.engines.protocol import Inputs, Plan
-    from topsar.model import BBox, Interferogram, OrbitFile, Pair
+    from topsar.interferogram import Interferogram
+    from topsar.model import BBox, OrbitFile, Pair
     from topsar.settings import Options
 
 
@@ -28,7 +29,7 @@ class NativeEngine:
 
     def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
         """The box that a DEM for these pairs must cover."""
-        from topsar.engines.match import find_footprint
+        from topsar.engines.survey import find_footprint
 
         return find_footprint(pairs, orbits, options)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.facts import describe
-from topsar.engines.layers import displacement, incidence, make_layers, phase_noise, where_seen
+from topsar.engines.layers import displacement, incidence, phase_noise, where_seen
 from topsar.engines.native.registration import corrected_cross, settled
 from topsar.engines.native.tasks import VERSION, PairTask, load_task
 from topsar.errors import StepFailed
 from topsar.files import read_json
-from topsar.model import Interferogram
+from topsar.interferogram import Interferogram, make_layers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ import numpy as np
 
 from topsar.engines.ground import dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
 from topsar.engines.native.geocode import load_deramped, radar_image
-from topsar.engines.passes import MID_INCIDENCE_RAD, burst_arc, locate
+from topsar.engines.viewing import MID_INCIDENCE_RAD, burst_arc, locate
 from topsar.files import read_json, write_json
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak

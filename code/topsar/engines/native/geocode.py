@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from topsar.engines.ground import align_to_nodes, dem_under, ground_nodes
-from topsar.engines.passes import burst_arc
+from topsar.engines.viewing import burst_arc
 from topsar.files import atomic_path
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow

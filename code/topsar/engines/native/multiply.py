@@ -15,7 +15,7 @@ import numpy as np
 from topsar.engines.ground import dem_under, ground_points, pixel_sides
 from topsar.engines.native.registration import find_overlap
 from topsar.engines.native.swath import save_swath
-from topsar.engines.passes import burst_arc, burst_margin, describe_geometry, locate, pass_arc
+from topsar.engines.viewing import burst_arc, burst_margin, describe_geometry, locate, pass_arc
 from topsar.files import write_json
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums, Mosaic

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.match import LONGEST_PASS
 from topsar.engines.native.tasks import BurstWindow, DelayTask, GeocodeTask, NetworkPair, NetworkTask
 from topsar.engines.orbits import OrbitChoice
+from topsar.engines.survey import LONGEST_PASS
 from topsar.model import Window
 
 if TYPE_CHECKING:

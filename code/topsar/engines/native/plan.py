@@ -13,7 +13,6 @@ from topsar.engines.facts import pair_facts
 from topsar.engines.grid import LaidPair
 from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
 from topsar.engines.layout import lay_out
-from topsar.engines.match import all_bursts
 from topsar.engines.native import costs
 from topsar.engines.native.delay import PIXELS, STRIP_LINES
 from topsar.engines.native.geocode import BLOCK_ROWS
@@ -39,8 +38,10 @@ from topsar.engines.native.tasks import (
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan
 from topsar.engines.signature import sign
+from topsar.engines.survey import all_bursts
 from topsar.errors import SettingsError
-from topsar.model import Artifact, GeoGrid, Job, Lifetime, Step
+from topsar.model import GeoGrid
+from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

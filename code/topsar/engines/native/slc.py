@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar import __version__
 from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.native.tasks import LEAST_DATES
-from topsar.engines.passes import burst_arc, burst_margin, locate
+from topsar.engines.viewing import burst_arc, burst_margin, locate
 from topsar.model import Window
 from topsar.raster import open_geotiff
 from topsar.raster.geotiff import BLOCK

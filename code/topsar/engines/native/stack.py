@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.match import all_bursts
 from topsar.engines.native.network import name_passes
 from topsar.engines.native.tasks import LEAST_DATES, STACKS, DispersionTask, SlcTask, StackBurst
+from topsar.engines.survey import all_bursts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

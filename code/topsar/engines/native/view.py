@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topsar.engines.ground import dem_under, ground_points
-from topsar.engines.passes import arc_between, view
+from topsar.engines.viewing import arc_between, view
 from topsar.engines.water import find_water
 from topsar.files import save_array
 

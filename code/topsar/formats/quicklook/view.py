@@ -1,0 +1,147 @@
+"""From full-size layers to arrays of the size of a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+
+from topsar.interferogram import Interferogram, Layer
+from topsar.model import GeoGrid, Window
+
+MAX_ROWS, MAX_COLUMNS = 1000, 1200
+STRIP_ROWS = 64
+WITNESSES = ("coherence", "amplitude", "wrapped_phase", "filtered_phase", "unwrapped_phase", "displacement")
+Real = NDArray[np.float32]
+Reduction = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What all pictures of an interferogram share: the part with data, and how many pixels make one of the picture."""
+
+    ifg: Interferogram
+    window: Window
+    factor: int
+    _means: dict[str, Real | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def grid(self) -> GeoGrid:
+        """The grid of the picture's pixels."""
+        crop = self.ifg.grid.crop(self.window)
+        return replace(
+            crop,
+            dx=crop.dx * self.factor,
+            dy=crop.dy * self.factor,
+            rows=crop.rows // self.factor,
+            columns=crop.columns // self.factor,
+        )
+
+    def mean(self, name: str) -> Real | None:
+        """A layer averaged to the picture's pixels, NaN in holes; None if there is no such layer."""
+        if name not in self._means:
+            self._means[name] = self._reduced(name, lambda blocks: _nanmean(blocks).astype(np.float32))
+        return self._means[name]
+
+    def shade(self) -> Real:
+        """Relief lit from the north-west, 0 to 1; 0.5 everywhere without heights."""
+        height = self.mean("height")
+        return np.full(self.grid.shape, 0.5, np.float32) if height is None else hillshade(height, self.grid)
+
+    def phase(self, name: str) -> Real | None:
+        """Wrapped phase averaged as complex numbers."""
+        return self._reduced(name, lambda blocks: np.angle(_nanmean(np.exp(1j * blocks))).astype(np.float32))
+
+    def labels(self, name: str) -> Real | None:
+        """A layer of labels, one pixel picked per block."""
+        middle = self.factor // 2
+        return self._reduced(name, lambda blocks: blocks[:, middle, :, middle])
+
+    def _reduced(self, name: str, reduce: Reduction) -> Real | None:
+        layer = self.ifg.layers.get(name)
+        if layer is None:
+            return None
+        grid, factor = self.grid, self.factor
+        result = np.empty(grid.shape, np.float32)
+        rows, columns = self.window.slices
+        values = layer.values[rows, columns]
+        for start in range(0, grid.rows, STRIP_ROWS):
+            strip = values[start * factor : (start + STRIP_ROWS) * factor, : grid.columns * factor]
+            strip = strip[: strip.shape[0] // factor * factor]
+            blocks = without_holes(layer, strip).reshape(-1, factor, grid.columns, factor)
+            result[start : start + blocks.shape[0]] = reduce(blocks)
+        return result
+
+
+def view_of(ifg: Interferogram) -> View:
+    """The rectangle that holds all data of an interferogram."""
+    rows, columns = np.zeros(ifg.grid.rows, bool), np.zeros(ifg.grid.columns, bool)
+    for name in WITNESSES:
+        if name in ifg.layers:
+            valid = ~holes(ifg.layers[name])
+            rows |= valid.any(axis=1)
+            columns |= valid.any(axis=0)
+    window = Window(row=0, column=0, rows=ifg.grid.rows, columns=ifg.grid.columns)
+    if rows.any():
+        (top, bottom), (left, right) = ([int(i) for i in np.flatnonzero(x)[[0, -1]]] for x in (rows, columns))
+        window = Window(row=top, column=left, rows=bottom - top + 1, columns=right - left + 1)
+    factor = max(math.ceil(window.rows / MAX_ROWS), math.ceil(window.columns / MAX_COLUMNS), 1)
+    factor = min(factor, window.rows, window.columns)
+    whole = replace(window, rows=window.rows // factor * factor, columns=window.columns // factor * factor)
+    return View(ifg=ifg, window=whole, factor=factor)
+
+
+def holes(layer: Layer) -> NDArray[np.bool_]:
+    """Where a layer has no value."""
+    if not np.issubdtype(layer.values.dtype, np.floating):
+        return np.asarray(layer.values == layer.nodata)
+    return np.asarray(np.isnan(layer.values) | (layer.values == layer.nodata))
+
+
+def without_holes(layer: Layer, values: NDArray[Any]) -> Real:
+    """``values`` of a layer as float32 with NaN in its holes."""
+    return np.where(holes(replace(layer, values=values)), np.float32(np.nan), values.astype(np.float32))
+
+
+def _nanmean(blocks: NDArray[Any]) -> NDArray[Any]:
+    """Mean over axes 1 and 3 of what is not NaN; NaN where less than half of a block is left."""
+    valid = ~np.isnan(blocks)
+    count = valid.sum(axis=(1, 3))
+    total = np.where(valid, blocks, 0).sum(axis=(1, 3))
+    enough = 2 * count >= blocks.shape[1] * blocks.shape[3]
+    return np.where(enough, total / np.maximum(count, 1), np.nan)
+
+
+def to_degrees(grid: GeoGrid) -> Transformer:
+    """From map coordinates to longitude and latitude."""
+    return Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
+
+
+def ground_size_m(grid: GeoGrid) -> tuple[float, float]:
+    """Ground width and height of a grid, metres, along its middle row and column."""
+    box = grid.bbox
+    (x, y), transformer, geod = box.centre, to_degrees(grid), Geod(ellps="WGS84")
+    lines = []
+    for points in (((box.west, x, box.east), (y, y, y)), ((x, x, x), (box.south, y, box.north))):
+        lines.append(float(geod.line_length(*transformer.transform(*points))))
+    return lines[0], lines[1]
+
+
+def hillshade(height: Real, grid: GeoGrid) -> Real:
+    """Relief lit from the north-west, 0 (shadow) to 1 (lit), 0.5 for level ground and holes.
+
+    The slope is scaled by its own spread, so that plains show their relief too.
+    """
+    width, length = ground_size_m(grid)
+    if min(height.shape) < 2:
+        return np.full(height.shape, 0.5, np.float32)
+    south, east = np.gradient(height, length / grid.rows, width / grid.columns)
+    toward_light = (east + south) / np.sqrt(2.0)
+    spread = float(np.nanstd(toward_light)) if np.isfinite(toward_light).any() else 0.0
+    scaled = np.tanh(toward_light / max(2.0 * spread, 0.01))
+    return np.asarray(np.nan_to_num(0.5 + 0.5 * scaled, nan=0.5), np.float32)

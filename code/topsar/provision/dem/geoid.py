@@ -1,0 +1,119 @@
+"""The EGM2008 geoid, fetched where heights are measured from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rasterio.windows import Window as RasterWindow
+
+from topsar.errors import NotFetchedError, ProvisionError
+from topsar.model import BBox
+from topsar.provision.dem.merge import opened
+from topsar.raster import read_geoid
+from topsar.raster.geoid import EGM96
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.provision.web.client import Fetcher
+
+GRID_NAME = "us_nga_egm08_25.tif"
+"""PROJ's file of the EGM2008 geoid on 2.5 minutes of arc, about 80 MB, in the public domain."""
+
+_STEP_DEG = 2.5 / 60
+_ROWS, _COLUMNS = 4321, 8640
+_SAMPLED_ROWS = range(0, _ROWS, 240)
+_NEAR_EGM96_M = 1.5
+"""The two geoids differ by about half a metre; a grid of something else by tens."""
+
+
+def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str, fetch: bool = True) -> Path:
+    """The EGM2008 grid in ``folder``, fetched if it is not there.
+
+    Parameters
+    ----------
+    folder : Path
+        ``data/dem/geoid``.
+    fetcher : Fetcher
+    base_url : str
+        `Services.egm2008`.
+    fetch : bool
+        Otherwise only a grid that lies there is taken.
+
+    Raises
+    ------
+    ProvisionError
+        If it cannot be had, or is not that grid.
+    """
+    path = folder / GRID_NAME
+    if not fetch:
+        if found := fetched_egm2008(folder):
+            return found
+        msg = f"the EGM2008 geoid grid {path} has not been fetched yet"
+        raise NotFetchedError(msg, hint="a run fetches it; or set GEOID to a grid of yours", retryable=True)
+    try:
+        return fetcher.download(f"{base_url}/{GRID_NAME}", path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008)
+    except ProvisionError as exc:
+        msg = f"the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot be had: {exc.message}"
+        hint = f"put {GRID_NAME} into {folder}, set GEOID to a grid of yours, or take an EGM96 model such as SRTMGL1"
+        raise ProvisionError(msg, hint=hint, retryable=exc.retryable) from exc
+
+
+def fetched_egm2008(folder: Path) -> Path | None:
+    """The EGM2008 grid that was fetched into ``folder`` before, if it is whole."""
+    path = folder / GRID_NAME
+    if not path.is_file():
+        return None
+    try:
+        check_egm2008(path)
+    except ProvisionError:
+        return None
+    return path
+
+
+def check_egm2008(path: Path) -> None:
+    """Check that a file is the whole EGM2008 grid: its place, its size, and heights near those of EGM96.
+
+    Raises
+    ------
+    ProvisionError
+        If it is anything else.
+    """
+    try:
+        with opened(path) as dataset:
+            _check_place(dataset, path)
+            rows = [_row(dataset, row) for row in _SAMPLED_ROWS]
+    except GDAL_ERRORS as exc:
+        msg = f"{path.name} is damaged or no raster: {exc.__cause__ or exc}"
+        raise ProvisionError(msg, hint="try again", retryable=True) from exc
+    difference = float(np.median(np.abs(np.stack(rows) - _egm96(np.array(_SAMPLED_ROWS, np.float64)))))
+    if not difference < _NEAR_EGM96_M:
+        msg = f"{path.name} does not hold the EGM2008 geoid: half of it is more than {difference:.1f} m away from EGM96"
+        raise ProvisionError(msg, hint="get it again from cdn.proj.org")
+
+
+def _check_place(dataset: Any, path: Path) -> None:
+    transform = dataset.transform
+    expected = _STEP_DEG, 0.0, -180 - _STEP_DEG / 2, 0.0, -_STEP_DEG, 90 + _STEP_DEG / 2
+    is_placed = np.allclose(transform[:6], expected, rtol=0, atol=1e-7)
+    has_size = dataset.height == _ROWS and dataset.width in (_COLUMNS, _COLUMNS + 1)  # the last one may be repeated
+    if not has_size or not is_placed or dataset.crs is None or not dataset.crs.is_geographic:
+        msg = f"{path.name} is {dataset.height} by {dataset.width} pixels from {transform.c:g}, {transform.f:g}: not "
+        msg += "the EGM2008 grid on 2.5 minutes of arc"
+        raise ProvisionError(msg, hint="get it again from cdn.proj.org")
+
+
+def _row(dataset: Any, row: int) -> NDArray[np.float32]:
+    values = as_float32(dataset.read(1, window=RasterWindow(0, row, _COLUMNS, 1), masked=True))
+    scaled: NDArray[np.float32] = values[0] * np.float32(dataset.scales[0]) + np.float32(dataset.offsets[0])
+    return scaled
+
+
+def _egm96(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    geoid = read_geoid(EGM96, BBox(west=-180, south=-90, east=180, north=90))
+    longitude = -180 + _STEP_DEG * np.arange(_COLUMNS, dtype=np.float64)
+    return geoid.at(longitude[np.newaxis, :], (90 - _STEP_DEG * rows)[:, np.newaxis])

@@ -1,0 +1,199 @@
+"""Scenes that pairs need and that are not there: found in the archive, downloaded, checked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from topsar.errors import ProvisionError, TopsarError
+from topsar.provision.earthdata import Credentials, explain_refusal, log_in, trusted_hosts
+from topsar.provision.scene_search import Granule, find_granules, near_names
+from topsar.provision.scenes import missing_scenes
+from topsar.provision.web.partial import part_of
+from topsar.sentinel1 import open_scene
+
+if TYPE_CHECKING:
+    from topsar.pairs.listing import PairLine
+    from topsar.provision.endpoints import Services
+    from topsar.provision.web.client import Fetcher
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 2
+USUAL_BYTES = 5_000_000_000
+"""What a scene is taken to need whose size the catalogue does not tell."""
+_ARCHIVE = re.compile(r"https://[a-z0-9.-]+\.(?:asf\.alaska\.edu|earthdatacloud\.nasa\.gov)(?::443)?/.*", re.IGNORECASE)
+"""Addresses that a token is sent to; names of other letters may be read in two ways."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """What was downloaded, and by name why a scene could not be had."""
+
+    downloaded: tuple[Path, ...] = ()
+    problems: Mapping[str, TopsarError]
+
+
+def provide_scenes(
+    lines: Sequence[PairLine],
+    folder: Path,
+    *,
+    fetcher: Fetcher,
+    services: Services,
+    credentials: Credentials | None,
+    disk_reserve_bytes: int,
+    offline: bool = False,
+) -> Supply:
+    """Download the scenes of a list of pairs that are not in a folder, to ``<folder>/<name>.zip``.
+
+    Nothing is asked of anybody where all are there.
+
+    Parameters
+    ----------
+    lines : sequence of PairLine
+    folder : Path
+        ``data/raw``.
+    fetcher : Fetcher
+    services : Services
+    credentials : Credentials or None
+        Account of Earthdata Login; looked at only if something is to be downloaded.
+    disk_reserve_bytes : int
+        Space on the disk of ``folder`` that is left free.
+    offline : bool
+        Ask nobody: every missing scene is a problem.
+
+    Returns
+    -------
+    Supply
+        A scene that cannot be had does not stop the others.
+
+    Raises
+    ------
+    ProvisionError
+        What concerns all: the catalogue does not answer, no account or a refused one, too little space.
+    """
+    missing = missing_scenes(lines, folder)
+    if not missing:
+        return Supply(problems={})
+    if offline:
+        return Supply(problems={name: _forbidden(name, folder) for name in missing})
+    log.info("%d scenes are not in %s: looking for them in the archive", len(missing), folder)
+    known = find_granules(missing, services)
+    unknown = [name for name in missing if name not in known]
+    problems: dict[str, TopsarError] = dict(_unknown(unknown, services)) if unknown else {}
+    downloaded: list[Path] = []
+    if known:
+        granules = [known[name] for name in missing if name in known]
+        _require_space(granules, folder, disk_reserve_bytes)
+        token = log_in(credentials, fetcher=fetcher, services=services)
+        jobs = [_job(one, folder, token, fetcher, services, problems) for one in granules]
+        paths = fetcher.download_all(jobs, at_once=AT_ONCE)
+        downloaded = [path for one, path in zip(granules, paths, strict=True) if one.name not in problems]
+    return Supply(downloaded=tuple(downloaded), problems=problems)
+
+
+def _forbidden(name: str, folder: Path) -> ProvisionError:
+    msg = f"{name} is not in {folder}, and OFFLINE forbids to download it"
+    return ProvisionError(msg, hint="put it there, or set OFFLINE=0")
+
+
+def _unknown(names: Sequence[str], services: Services) -> Mapping[str, ProvisionError]:
+    near = near_names(names, services)
+    return {name: _unknown_one(name, near[name]) for name in names}
+
+
+def _unknown_one(name: str, near: Sequence[str]) -> ProvisionError:
+    hint = "did you mean " + " or ".join(near) + "?" if near else "look it up at https://search.asf.alaska.edu"
+    return ProvisionError(f"{name} is not in data/raw, and the archive's catalogue does not know it", hint=hint)
+
+
+def _require_space(granules: Sequence[Granule], folder: Path, reserve_bytes: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = sum(max((one.size or USUAL_BYTES) - _begun(folder, one), 0) for one in granules)
+    free = shutil.disk_usage(folder).free
+    if needed > free - reserve_bytes:
+        msg = (
+            f"{len(granules)} scenes to download need {_gb(needed)}; the disk of {folder} has {_gb(free)} free, "
+            f"of which {_gb(reserve_bytes)} are to stay free"
+        )
+        raise ProvisionError(msg, hint="free some space, take fewer pairs, lower DISK_RESERVE_GB, or use another disk")
+
+
+def _begun(folder: Path, one: Granule) -> int:
+    part = part_of(folder / f"{one.name}.zip")
+    return part.stat().st_size if part.is_file() else 0
+
+
+def _gb(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _job(
+    one: Granule,
+    folder: Path,
+    token: str,
+    fetcher: Fetcher,
+    services: Services,
+    problems: dict[str, TopsarError],
+) -> Callable[[], Path]:
+    """A download that files its failure under the scene's name."""
+    path = folder / f"{one.name}.zip"
+
+    def download() -> Path:
+        try:
+            _require_safe(one, services)
+            return fetcher.download(
+                one.url,
+                path,
+                what=f"scene {one.name}",
+                check=lambda part: _check(part, one),
+                headers={"Authorization": f"Bearer {token}"},
+                size=one.size,
+                md5=one.md5,
+                trusted=trusted_hosts(one.url, services),
+                explain=explain_refusal,
+            )
+        except TopsarError as exc:
+            problems[one.name] = exc
+            return path
+
+    return download
+
+
+def _require_safe(one: Granule, services: Services) -> None:
+    """A token goes to the archive alone and encrypted, unless the catalogue is asked in the clear (on this machine)."""
+    if urlsplit(services.asf_search).scheme != "https" or _ARCHIVE.fullmatch(one.url):
+        return
+    scheme, _, rest = one.url.partition("://")
+    host = re.split(r"[/\\?#]", rest)[0].rpartition("@")[2]
+    what = f"a host that is not the archive's, {host!r}" if scheme == "https" else "an address without encryption"
+    msg = f"{one.name}: the catalogue names {what}; no Earthdata token is sent there"
+    raise ProvisionError(msg, hint="download the scene yourself and put it into data/raw")
+
+
+def _check(part: Path, one: Granule) -> None:
+    """The zip holds the scene that was asked for; without a checksum to go by, every byte of it is read."""
+    scene = open_scene(part)
+    if scene.name != one.name:
+        msg = f"the archive sent {scene.name} instead of {one.name}"
+        raise ProvisionError(msg, hint="try again later, or download the scene yourself")
+    if one.md5 is None and (damaged := _damaged(part)):
+        msg = f"{one.name}.zip: {damaged} is damaged"
+        raise ProvisionError(msg, hint="try again", retryable=True)
+
+
+def _damaged(path: Path) -> str | None:
+    """The first damaged member of a zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
+        return f"a member ({exc})"

@@ -1,0 +1,296 @@
+"""The archive's catalogue, asked with `asf_search`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.exceptions import JSONDecodeError, RequestException, RetryError
+from urllib3.exceptions import HTTPError
+from urllib3.util.retry import Retry
+
+from topsar.errors import ProvisionError
+from topsar.kernels.geometry import OrbitArc
+from topsar.model import BBox, Direction
+from topsar.pairs.listing import product_name
+from topsar.pairs.network import Slice
+
+if TYPE_CHECKING:
+    from asf_search import ASFProduct, ASFSession
+
+    from topsar.provision.endpoints import Services
+
+log = logging.getLogger(__name__)
+
+CHANNELS = {"VV": ("VV", "VV+VH"), "VH": ("VH", "VV+VH"), "HH": ("HH", "HH+HV"), "HV": ("HV", "HH+HV")}
+"""What the catalogue calls products that hold a polarisation."""
+_PASSING = (429, 500, 502, 503, 504)
+_ATTEMPTS = 5
+_LONGEST_PAUSE_S = 60.0
+_NAMES_AT_ONCE = 100
+_NEEDED = ("sceneName", "url", "pathNumber", "flightDirection", "polarization")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Granule:
+    """A product as the catalogue describes it; size and checksum are those of its zip, None where not told."""
+
+    slice: Slice
+    url: str
+    size: int | None
+    md5: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of the product."""
+        return self.slice.name
+
+
+def find_granules(names: Sequence[str], services: Services, *, backoff_s: float = 1.0) -> dict[str, Granule]:
+    """Look products up by name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Without suffix.
+    services : Services
+    backoff_s : float
+        Pause before a second attempt, doubled for each further one.
+
+    Returns
+    -------
+    dict
+        By name; names that the catalogue does not know are missing.
+
+    Raises
+    ------
+    ProvisionError
+        If the catalogue does not answer.
+    """
+    found = _search(services, backoff_s, granule_list=list(names)) if names else ()
+    wanted = set(names)
+    return {granule.name: granule for granule in found if granule.name in wanted}
+
+
+def near_names(names: Sequence[str], services: Services, *, backoff_s: float = 1.0) -> dict[str, tuple[str, ...]]:
+    """For names that the catalogue does not know, up to three that it does know and that may have been meant.
+
+    Asked for are products of the same satellite that began in the same minute, or on that day in the same data take.
+    """
+    near: dict[str, tuple[str, ...]] = {}
+    patterns = [pattern for name in names[:_NAMES_AT_ONCE] for pattern in _patterns(name)]
+    known = [granule.name for granule in _search(services, backoff_s, granule_list=patterns)] if patterns else []
+    for name in names:
+        same_day = [other for other in known if other[:4] == name[:4] and other[17:25] == name[17:25]]
+        near[name] = tuple(difflib.get_close_matches(name, same_day, n=3, cutoff=0.7))
+    return near
+
+
+def _patterns(name: str) -> tuple[str, str]:
+    """``S1A_IW_SLC__1S??_20230904T0637*`` and ``S1A_IW_SLC__1S??_20230904T*_050174_0609E3_*``."""
+    parts = name.split("_")
+    begins = f"{parts[0]}_IW_SLC__1S??_"
+    return f"{begins}{parts[5][:13]}*", f"{begins}{parts[5][:9]}*_{parts[7]}_{parts[8]}_*"
+
+
+def search_granules(
+    services: Services,
+    *,
+    box: BBox,
+    start: datetime | None = None,
+    stop: datetime | None = None,
+    track: int | None = None,
+    direction: Direction | None = None,
+    polarisation: str | None = None,
+    backoff_s: float = 1.0,
+) -> tuple[Granule, ...]:
+    """All IW SLC products over a box, in time order.
+
+    Parameters
+    ----------
+    services : Services
+    box : BBox
+        Degrees.
+    start, stop : datetime, optional
+        Period, UTC.
+    track, direction, polarisation : optional
+        Relative orbit; flight direction; ``VV``, ``VH``, ``HH`` or ``HV``.
+    backoff_s : float
+        Pause before a second attempt, doubled for each further one.
+
+    Raises
+    ------
+    ProvisionError
+        If the catalogue does not answer, or knows no such product.
+    """
+    options: dict[str, Any] = {
+        "platform": ["SENTINEL-1"],
+        "processingLevel": ["SLC"],
+        "beamMode": ["IW"],
+        "bbox": (box.west, box.south, box.east, box.north),
+        "start": start,
+        "end": stop,
+        "relativeOrbit": None if track is None else [track],
+        "flightDirection": None if direction is None else direction.name,
+        "polarization": None if polarisation is None else list(CHANNELS[polarisation]),
+    }
+    found = _search(services, backoff_s, **{key: value for key, value in options.items() if value is not None})
+    if not found:
+        parts = [f"over {box.south:g},{box.north:g},{box.west:g},{box.east:g}"]
+        parts += [f"of track {track}"] if track else []
+        parts += [word for word in (direction and direction.value, polarisation) if word]
+        parts += [f"{word} {time:%Y-%m-%d}" for word, time in (("from", start), ("to", stop)) if time]
+        msg = f"the catalogue knows no IW SLC product {', '.join(parts)}"
+        raise ProvisionError(msg, hint="widen the box or the period, or leave out track, direction or polarisation")
+    return found
+
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+class _Retry(Retry):
+    """Waits as long as the catalogue asks for, within reason."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, _LONGEST_PAUSE_S)
+
+
+class _ToPlainHttp(HTTPAdapter):
+    """Sends to ``http`` what was addressed to ``https``: `asf_search` puts that before every host."""
+
+    def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
+        request.url = re.sub("^https", "http", request.url or "")
+        return super().send(request, *args, **kwargs)
+
+
+def _session(services: Services, backoff_s: float) -> ASFSession:
+    from asf_search import ASFSession
+
+    session = ASFSession()
+    session.auth = lambda request: request  # searching needs no account: nothing of ~/.netrc is sent
+    retries = _Retry(total=_ATTEMPTS - 1, status_forcelist=_PASSING, allowed_methods=None, backoff_factor=backoff_s)
+    scheme, _, place = services.asf_search.partition("://")
+    adapter = HTTPAdapter if scheme == "https" else _ToPlainHttp
+    session.mount(f"https://{place}", adapter(max_retries=retries))
+    return session
+
+
+def _search(services: Services, backoff_s: float, **options: Any) -> tuple[Granule, ...]:
+    import asf_search
+
+    asf_search.REPORT_ERRORS = False  # it would tell its makers of every failure, over a connection of its own
+    asf_search.ASF_LOGGER.setLevel(logging.CRITICAL)  # what goes wrong is raised as well
+    try:
+        granules = [granule for product in _insist(services, backoff_s, options) if (granule := _granule(product))]
+    except asf_search.ASFSearch4xxError as exc:
+        msg = f"the catalogue at {services.asf_search} refused the search: {_reason(exc)}"
+        hint = "check the box and the dates; if they are right, asf_search may be too old"
+        raise ProvisionError(msg, hint=hint) from exc
+    except (json.JSONDecodeError, JSONDecodeError) as exc:
+        msg = f"the catalogue at {services.asf_search} answered with something that is no JSON"
+        hint = "try again later; behind a captive portal, log in to the network first"
+        raise ProvisionError(msg, hint=hint, retryable=True) from exc
+    except asf_search.ASFSearchError as exc:
+        raise _unanswered(services, _reason(exc)) from exc
+    except (RequestException, HTTPError, AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise _unanswered(services, type(exc).__name__) from None  # its words may hold a proxy's password
+    return tuple(sorted(granules, key=lambda granule: (granule.slice.start, granule.name)))
+
+
+def _insist(services: Services, backoff_s: float, options: Mapping[str, Any]) -> Sequence[ASFProduct]:
+    """Ask again where the connection fails; error statuses are the session's affair."""
+    from asf_search import ASFSearchOptions, search
+
+    host = services.asf_search.partition("://")[2]
+    failures = 0
+    while True:
+        try:
+            results = search(opts=ASFSearchOptions(host=host, session=_session(services, backoff_s), **options))
+            results.raise_if_incomplete()
+            return list(results)
+        except RequestException as exc:
+            failures += 1
+            if isinstance(exc, RetryError) or failures == _ATTEMPTS:
+                raise
+            time.sleep(backoff_s * 2 ** (failures - 1))
+
+
+def _unanswered(services: Services, why: str) -> ProvisionError:
+    msg = f"the catalogue at {services.asf_search} did not answer the search: {why}"
+    return ProvisionError(msg, hint="try again later, or put the products into data/raw yourself", retryable=True)
+
+
+def _reason(exc: Exception) -> str:
+    """What the catalogue said, as far as `asf_search` repeats it."""
+    return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
+
+
+# --- reading the answer -----------------------------------------------------------------------------------------
+
+
+def _granule(product: ASFProduct) -> Granule | None:
+    """None for what is no IW SLC product, such as the metadata of one, or is described by halves."""
+    told = product.properties
+    if told["processingLevel"] != "SLC" or not all(told[key] for key in _NEEDED):
+        return None
+    try:
+        name = product_name(str(told["sceneName"]))
+    except ValueError:
+        return None
+    start, stop = (_moment(text) for text in name.split("_")[5:7])
+    one = Slice(
+        name=name,
+        mission=name[:3],
+        start=start,
+        stop=stop,
+        track=int(told["pathNumber"]),
+        direction=Direction(str(told["flightDirection"]).lower()),
+        polarisations=tuple(sorted(str(told["polarization"]).split("+"))),
+        arc=_arc(product, start),
+    )
+    size = told["bytes"] if isinstance(told["bytes"], int) else 0
+    return Granule(slice=one, url=str(told["url"]), size=size or None, md5=told["md5sum"] or None)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
+
+
+def _arc(product: ASFProduct, start: datetime) -> OrbitArc | None:
+    """The cubic through the two state vectors that the catalogue tells, ten seconds apart; None without them."""
+    try:
+        told = {
+            key: _vector(product.umm_get(product.umm, "AdditionalAttributes", ("Name", f"SV_{key}"), "Values", 0))
+            for key in ("POSITION_PRE", "POSITION_POST", "VELOCITY_PRE", "VELOCITY_POST")
+        }
+    except (AttributeError, ValueError):
+        return None
+    (first, p0), (last, p1) = told["POSITION_PRE"], told["POSITION_POST"]
+    seconds = [(time - start).total_seconds() for time in (first, last)]
+    half = (seconds[1] - seconds[0]) / 2
+    if half <= 0:
+        return None
+    slopes = [half * velocity for _, velocity in (told["VELOCITY_PRE"], told["VELOCITY_POST"])]
+    # values and slopes of a + b x + c x² + d x³ at x = -1 and x = 1
+    design = np.array([[1, -1, 1, -1], [1, 1, 1, 1], [0, 1, -2, 3], [0, 1, 2, 3]], dtype=np.float64)
+    coefficients = np.linalg.solve(design, np.array([p0, p1, *slopes])).T
+    return OrbitArc(
+        epoch=start, origin_s=sum(seconds) / 2, scale_s=half, coefficients=np.ascontiguousarray(coefficients)
+    )
+
+
+def _vector(text: str) -> tuple[datetime, np.ndarray[Any, np.dtype[np.float64]]]:
+    x, y, z, time = text.split(",")
+    moment = datetime.fromisoformat(time.strip().removesuffix("Z"))
+    return moment.replace(tzinfo=timezone.utc), np.array([float(x), float(y), float(z)])

@@ -1,0 +1,107 @@
+"""The plan of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topsar.report.table import LONGEST_TITLE, cut, table
+from topsar.schedule.jobs import Status
+from topsar.wording import DASH, bytes_text, plain, seconds_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from topsar.engines import Outlook
+    from topsar.schedule import Preview, Removable
+    from topsar.schedule.record import PlannedJob, PlannedStep
+
+_MOST_NAMED = 5
+_SAID = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}
+
+
+def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: int = 120) -> str:
+    """What a run would do: every step of every job, and lines of totals.
+
+    Parameters
+    ----------
+    jobs : sequence of PlannedJob
+        In the order in which they are shown.
+    totals : mapping
+        Name -> value, as text.
+    width : int
+        Titles and reasons are cut so that no line is longer, as far as numbers allow.
+    """
+    rows = [_planned(job, step, is_first=place == 0) for job in jobs for place, step in enumerate(job.steps)]
+    heads = ["pair or shared work", "step", "status", "why", "memory", "threads", "disk", "time"]
+    longest = max((len(row[0]) for row in rows), default=0)
+    fixed = sum(max(len(row[place]) for row in [heads, *rows]) + 2 for place in (1, 2, 4, 5, 6, 7))
+    why = max(width - fixed - max(longest, len(heads[0])) - 2, len(heads[3]))
+    steps = table(heads, [[*row[:3], cut(row[3], why), *row[4:]] for row in rows], texts=4) if rows else ""
+    name = max((len(key) for key in totals), default=0)
+    lines = "\n".join(f"{key:<{name}}  {plain(value)}" for key, value in totals.items())
+    return "\n\n".join(part for part in (steps, lines) if part)
+
+
+def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> str:
+    """What each pair will be made from, and what should be known about it; titles by the id of the pair."""
+    heads = ["pair", "orbits", "IPF", "days", "bursts", "of reference", "of secondary", "of ROI"]
+    rows = [
+        [
+            cut(titles.get(pair, pair), LONGEST_TITLE),
+            ", ".join(dict.fromkeys(one.orbits)),
+            ", ".join(one.ipf),
+            str(one.days),
+            str(one.bursts),
+            str(one.reference_bursts),
+            str(one.secondary_bursts),
+            DASH if one.covered is None else f"{100 * one.covered:.0f} %",
+        ]
+        for pair, one in outlooks.items()
+    ]
+    remarks = [
+        f"{cut(titles.get(pair, pair), LONGEST_TITLE)}: {remark.text}\n    {remark.remedy}"
+        for pair, one in outlooks.items()
+        for remark in one.remarks
+    ]
+    return "\n\n".join([table(heads, rows, texts=3) if rows else "", *remarks]).strip()
+
+
+def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:
+    """The whole of a preview in a few lines; ``refused`` pairs could not even be planned."""
+    pairs = [job for job in preview.jobs if job.is_pair]
+    waiting = sum(step.status is Status.WAITING for job in preview.jobs for step in job.steps)
+    to_do = sum(any(step.status is Status.WAITING for step in job.steps) for job in pairs)
+    rehearsal, capacity = preview.rehearsal, preview.capacity
+    totals = {
+        "pairs": f"{to_do} to do, {len(pairs) - to_do} done" + (f", {refused} cannot be processed" if refused else ""),
+        "steps to run": str(waiting),
+        "time": f"about {seconds_text(rehearsal.seconds)}" if preview.is_timed else "not known before some are done",
+        "memory": f"at most {bytes_text(rehearsal.peak_memory_bytes)} of {bytes_text(capacity.memory_bytes)} at once",
+        "disk": f"at most {bytes_text(rehearsal.peak_disk_bytes)} of {bytes_text(max(0, capacity.disk_bytes))} at once",
+        "cores": str(capacity.threads),
+    }
+    if rehearsal.unfitting:
+        totals["no room for"] = ", ".join("/".join(step) for step in rehearsal.unfitting[:_MOST_NAMED])
+    return totals
+
+
+def removable_text(found: Sequence[Removable], *, is_dry: bool) -> str:
+    """What would go, or has gone."""
+    lines = [f"{bytes_text(one.size):>8}  {plain(str(one.path))}  ({one.why})" for one in found]
+    total = bytes_text(sum(one.size for one in found))
+    count = f"{len(found)} path" + ("s" if len(found) > 1 else "")
+    verb = "would be removed" if is_dry else "removed"
+    return "\n".join([*lines, f"{count}, {total}, {verb}" if found else "nothing to remove"])
+
+
+def _planned(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]:
+    needs = ["", "", "", ""]
+    if step.status is Status.WAITING:
+        needs = [
+            bytes_text(step.memory_bytes),
+            str(step.threads),
+            bytes_text(step.disk_bytes),
+            DASH if step.seconds is None else seconds_text(step.seconds),
+        ]
+    title = cut(job.title, LONGEST_TITLE) if is_first else ""
+    return [title, cut(step.name, 20), _SAID.get(step.status, step.status.value), plain(step.why), *needs]

@@ -1,0 +1,121 @@
+"""What there is for steps to use, and what each of them asks for: the numbers that admission weighs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from topsar.errors import TopsarError
+from topsar.schedule.record import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from topsar.schedule.admission import Grant, Request
+    from topsar.schedule.evidence import Store
+    from topsar.schedule.executor import Executor
+    from topsar.schedule.forecast import Ledger
+    from topsar.schedule.graph import Node, NodeId
+    from topsar.schedule.jobs import Resources
+    from topsar.schedule.state import State
+
+_MEASURE_S = 5.0
+
+
+class Supply:
+    """Memory, cores and disk of a run.
+
+    Parameters
+    ----------
+    place : Executor
+        Where steps run.
+    store : Store
+        Where they write.
+    ledger : Ledger
+        What they will take.
+    reserve_bytes : int
+        Disk that is to stay free.
+    """
+
+    def __init__(self, place: Executor, store: Store, ledger: Ledger, reserve_bytes: int) -> None:
+        self._place, self._store, self._ledger, self._reserve_bytes = place, store, ledger, reserve_bytes
+        self._written: dict[NodeId, tuple[float, int]] = {}
+        self._folder = _identity(store.runs)
+        self._most = place.limits()
+
+    def request(self, state: State) -> Request:
+        """A step as admission sees it; what was learned never makes one too big for this place."""
+        forecast = self._ledger.predict(state.node.step)
+        most, table = self._most, state.node.step.needs
+        memory = min(forecast.needs.memory_bytes, max(most.memory_bytes, table.memory_bytes))
+        if forecast.learned_from:
+            memory = min(memory, most.memory_bytes)
+        threads = min(forecast.needs.threads, most.threads)
+        return state.request(replace(forecast.needs, memory_bytes=memory, threads=threads))
+
+    def disk_of(self, state: State) -> int:
+        """Bytes that a step is going to write."""
+        return max(self._ledger.predict(state.node.step).needs.disk_bytes, state.least.disk_bytes)
+
+    def capacity(self, running: Mapping[Node, Grant]) -> Resources:
+        """What all steps together may use; on disk, with what those under way have written of theirs already."""
+        written = {node.id: self._written_by(node) for node, grant in running.items() if grant.request.needs.disk_bytes}
+        self._written = {node_id: self._written[node_id] for node_id in written}
+        sizes = (min(grant.request.needs.disk_bytes, written.get(node.id, 0)) for node, grant in running.items())
+        return replace(self._place.capacity(), disk_bytes=self.free_disk() + sum(sizes))
+
+    def free_disk(self) -> int:
+        """Bytes free beyond the reserve; negative where it is touched.
+
+        Raises
+        ------
+        TopsarError
+            When the runs folder is gone.
+        """
+        hint = "was it removed or unmounted? Start again once it is there"
+        try:
+            if _identity(self._store.runs) != self._folder:
+                msg = f"the runs folder {self._store.runs} was replaced by another one"
+                raise TopsarError(msg, hint=hint)
+            return shutil.disk_usage(self._store.runs).free - self._reserve_bytes
+        except OSError as exc:
+            msg = f"the runs folder {self._store.runs} cannot be reached any more: {exc.strerror}"
+            raise TopsarError(msg, hint=hint) from exc
+
+    def disk_text(self) -> str:
+        """What is free, in words."""
+        kept = f", {size_text(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""
+        return f"{size_text(self.free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
+
+    def pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
+        """What is in use now."""
+        return Pulse(
+            at_s=at_s,
+            running=len(running),
+            memory_bytes=self._place.memory_in_use(),
+            reserved_bytes=sum(grant.request.needs.memory_bytes for grant in running),
+            budget_bytes=self._place.capacity().memory_bytes,
+            disk_free_bytes=self.free_disk() + self._reserve_bytes,
+            waiting_for=waiting_for,
+        )
+
+    def _written_by(self, node: Node) -> int:
+        now = time.monotonic()
+        when, size = self._written.get(node.id, (-_MEASURE_S, 0))
+        if now >= when + _MEASURE_S:
+            when, size = now, self._store.size(node.step)
+            self._written[node.id] = (when, size)
+        return size
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def size_text(size: int) -> str:
+    """``4.20 GB``, ``31 MB``: powers of ten."""
+    return f"{size / 1e9:.2f} GB" if abs(size) >= 1e8 else f"{size / 1e6:.3g} MB"

@@ -1,0 +1,242 @@
+"""What a Dask worker does for a run: it runs commands, reports what they use, and ends them.
+
+Every worker has a `Session` per run, which Dask itself brings to workers that come later. Three things make sure that
+a command runs once and ends with its run:
+
+- A command is claimed by a link of its serial number in ``runs/.dask/<mark>``. Making a link is atomic on shared file
+  systems too. Dask starts the task of a dead worker again on its own; the second one finds the claim and runs nothing.
+  Where the folder is gone, the run is over and nothing starts.
+- Commands carry ``<mark>.<token>.<serial>.``, the token being the session's. A guard beside the worker ends them when
+  the worker dies, and then removes the file ``runs/.dask/<mark>.<token>``: who wants to know whether a dead worker's
+  commands have ended, from any host, looks for that file.
+- Dask cancels the tasks of a client that died; the session ends their commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from distributed import WorkerPlugin, get_worker
+
+from topsar import __version__
+from topsar.errors import TopsarError
+from topsar.schedule import guard
+from topsar.schedule.command import GRACE_S, Handle, run_command
+from topsar.schedule.jobs import Reason
+from topsar.schedule.lock import find_holder
+from topsar.schedule.machine import memory_limit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from distributed import Worker
+
+    from topsar.schedule.jobs import Command, Ended
+
+FOLDER = ".dask"
+"""Name of the folder of claims and witnesses in the runs folder."""
+MEMORY, CORES = "MEMORY", "CORES"
+"""The Dask resources: bytes, and threads."""
+
+_CLOSING_GRACE_S = 1.0
+_GUARD = 'trap "" INT TERM HUP; "$0" -I -S "$1" "$2" && rm -f -- "$3"'
+
+
+def session_name(mark: str) -> str:
+    """Return the name of a run's session, and of what it reports, on every worker."""
+    return f"topsar-{mark}"
+
+
+def claim(path: Path, who: str) -> bool:
+    """Claim a command for good; False where it is claimed already, or the run is over.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> path = Path(mkdtemp()) / "1"
+    >>> claim(path, "a"), claim(path, "b"), claimed_by(path)
+    (True, False, 'a')
+    """
+    try:
+        path.symlink_to(who)
+    except OSError:
+        return False
+    return True
+
+
+def claimed_by(path: Path) -> str:
+    """Say who claimed a command; empty where nobody did, or the run is over."""
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+def release(path: Path) -> None:
+    """Note that a claimed command has ended; the claim stays."""
+    note = path.with_name(f"{path.name}.ended")
+    with contextlib.suppress(OSError):
+        note.symlink_to("ended")
+        note.replace(path)
+
+
+def greet(runs: Path) -> tuple[str, str]:
+    """Return this worker's version of topsar, and the mark of the run that it sees in the runs folder."""
+    holder = find_holder(runs)
+    return __version__, holder.mark if holder else ""
+
+
+def execute(name: str, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
+    """Run a command as a Dask task; None where it ran before, or this worker does not run it to its end."""
+    session = get_worker().plugins.get(name)
+    return session.commands.run(serial, command, reserved_bytes) if isinstance(session, Session) else None
+
+
+def stop(name: str, grace_s: float, dask_worker: Worker) -> None:
+    """End a run's commands on this worker because the user wants it."""
+    session = dask_worker.plugins.get(name)
+    if isinstance(session, Session):
+        session.commands.stop(grace_s)
+
+
+class Session(WorkerPlugin):
+    """A run on one worker, from its registration to the end of the run or of the worker.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    mark : str
+        The run's mark.
+    """
+
+    commands: Commands
+
+    def __init__(self, runs: Path, mark: str) -> None:
+        self.name = session_name(mark)
+        self._runs, self._mark = runs, mark
+
+    async def setup(self, worker: Worker) -> None:
+        """Make the worker known to the run, if it is fit: it reports, and has resources."""
+        version, mark = greet(self._runs)
+        if mark != self._mark:
+            msg = f"the run of {self._runs} is over, or the folder is not shared with this worker"
+            raise TopsarError(msg)
+        self.commands = Commands(self._runs, self._mark)
+        declared = worker.state.total_resources
+        missing: dict[str, float] = {MEMORY: worker.memory_manager.memory_limit or memory_limit()}
+        missing[CORES] = worker.state.nthreads
+        await worker.set_resources(**{name: size for name, size in missing.items() if name not in declared})
+        worker.metrics[self.name] = lambda _: {"version": version, "memory_bytes": self.commands.memory_bytes}
+
+    async def teardown(self, worker: Worker) -> None:
+        """End what runs here; the worker is closing, or the run."""
+        worker.metrics.pop(self.name, None)
+        if hasattr(self, "commands"):
+            await asyncio.to_thread(self.commands.close)
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """End a command whose task was cancelled: nobody waits for it any more."""
+        if start == "executing" and finish == "released" and str(key).startswith(f"{self.name}-"):
+            self.commands.give_up(str(key).rpartition("-")[2])
+
+
+class Commands:
+    """The commands of a run under this worker, and the guard that ends them when the worker dies.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    mark : str
+        The run's mark.
+    """
+
+    def __init__(self, runs: Path, mark: str) -> None:
+        self._token = uuid.uuid4().hex
+        self._mark = f"{mark}.{self._token}"
+        self._claims = runs / FOLDER / mark
+        self._lock = threading.Lock()
+        self._running: dict[str, Handle] = {}
+        self._is_closed = self._is_stopping = False
+        self._guard = _Guard(self._mark, runs / FOLDER / self._mark)
+        self._guard.__enter__()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident bytes of all commands' processes when last looked at."""
+        with self._lock:
+            return sum(handle.memory_bytes for handle in self._running.values())
+
+    def run(self, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
+        """Run a command, unless it was claimed before; None where it was, or was ended by the end of this worker."""
+        handle = Handle()
+        with self._lock:
+            if self._is_closed:
+                return None
+            self._running[serial] = handle
+            if self._is_stopping:
+                handle.stop(0.0)
+        try:
+            if not claim(self._claims / serial, self._token):
+                return None
+            ours = replace(command, env={**command.env, guard.MARK: f"{self._mark}.{serial}."})
+            try:
+                ended = run_command(ours, reserved_bytes=reserved_bytes, handle=handle)
+            finally:
+                release(self._claims / serial)
+        finally:
+            with self._lock:
+                del self._running[serial]
+        return None if ended.reason is Reason.INTERRUPTED and not self._is_stopping else ended
+
+    def stop(self, grace_s: float) -> None:
+        """End all commands; they, and all that still come, say INTERRUPTED."""
+        with self._lock:
+            self._is_stopping = True
+            for handle in self._running.values():
+                handle.stop(grace_s)
+
+    def give_up(self, serial: str) -> None:
+        """End one command."""
+        with self._lock:
+            if serial in self._running:
+                self._running[serial].stop(_CLOSING_GRACE_S)
+
+    def close(self) -> None:
+        """End all commands, and return when none is left."""
+        with self._lock:
+            self._is_closed = True
+            for handle in self._running.values():
+                handle.stop(_CLOSING_GRACE_S)
+        until = time.monotonic() + GRACE_S
+        while self._running and time.monotonic() < until:
+            time.sleep(0.01)
+        self._guard.__exit__()
+
+
+class _Guard(guard.Guard):
+    """A guard that removes a file, the witness, when it has ended everything."""
+
+    def __init__(self, mark: str, witness: Path) -> None:
+        super().__init__(mark)
+        self._witness = witness
+
+    def __enter__(self) -> _Guard:
+        self._witness.touch()
+        self._process = subprocess.Popen(
+            ("sh", "-c", _GUARD, sys.executable, guard.__file__, self._mark, str(self._witness)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self

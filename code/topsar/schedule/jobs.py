@@ -1,0 +1,177 @@
+"""The nouns of the scheduler: jobs, steps, what they need, and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a step needs, or what a machine has."""
+
+    memory_bytes: int = 0
+    threads: int = 1
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A subprocess: nothing is inherited from the caller's shell but ``env`` on top of its environment."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    log: Path
+    env: dict[str, str] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
+class Lifetime(str, Enum):
+    """How long an artifact stays."""
+
+    SCRATCH = "scratch"
+    """Until no unfinished step needs it."""
+    RESTART = "restart"
+    """So that a later run can start in the middle; the first to go where space matters more than that."""
+    RESULT = "result"
+    """For good: it is what the run is for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file or folder that a step writes, relative to the runs folder."""
+
+    path: str
+    lifetime: Lifetime = Lifetime.RESULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The unit of scheduling.
+
+    Attributes
+    ----------
+    signature : str
+        Whatever decides the step's result besides the artifacts it reads: engine and version, options used,
+        identities of inputs. The scheduler chains signatures into checkpoint keys.
+    needs : Resources
+        What it takes by its author's table: memory, threads it can use, bytes it writes.
+    seconds : float, optional
+        How long it takes by that table, with all the threads it can use.
+    kind : str
+        Steps of one kind (engine, version, name) are alike but for their size, so that what one of them took says
+        what the next will take. Empty: nothing is learned.
+    size : float
+        How much work it is, in whatever unit the kind counts.
+    timeout_s : float, optional
+        When it is given up.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    signature: str
+    writes: tuple[Artifact, ...]
+    reads: tuple[str, ...] = ()
+    needs: Resources = Resources()
+    seconds: float | None = None
+    kind: str = ""
+    size: float = 0.0
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A named chain of steps with a folder of its own under the runs folder.
+
+    ``shared`` are artifacts of other jobs that a pair's products are made from, besides those of its own steps.
+    """
+
+    id: str
+    title: str
+    steps: tuple[Step, ...]
+    is_pair: bool = False
+    shared: tuple[str, ...] = ()
+
+
+class Status(str, Enum):
+    """Life of a step or job."""
+
+    WAITING = "waiting"
+    """Not started."""
+    RUNNING = "running"
+    """Its process lives."""
+    DONE = "done"
+    """Ended with valid evidence."""
+    CACHED = "cached"
+    """Done in an earlier run, evidence still valid."""
+    UNNEEDED = "unneeded"
+    """Nobody needs its scratch any more."""
+    FAILED = "failed"
+    """Ended without, and will not be tried again in this run."""
+    BLOCKED = "blocked"
+    """Cannot run because something it reads failed."""
+    INTERRUPTED = "interrupted"
+    """Ended by the user; a second start resumes."""
+
+
+class Reason(str, Enum):
+    """Why a process ended."""
+
+    DONE = "done"
+    ERROR = "error"
+    BAD_INPUT = "bad input"
+    RETRYABLE = "retryable error"
+    OUT_OF_MEMORY = "killed by memory"
+    DISK_FULL = "disk full"
+    TIMED_OUT = "timed out"
+    INTERRUPTED = "interrupted"
+    NO_EVIDENCE = "evidence missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a subprocess ended and what its process tree used; ``written_bytes`` is the size of its outputs."""
+
+    reason: Reason
+    exit_code: int
+    seconds: float
+    cpu_s: float
+    peak_memory_bytes: int
+    written_bytes: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run, for the journal and for whoever watches.
+
+    ``granted`` is what was set aside for a step that starts; ``note`` says what it waits for.
+    """
+
+    time: datetime
+    job: str
+    step: str
+    status: Status
+    key: str = ""
+    attempt: int = 1
+    granted: Resources | None = None
+    note: str = ""
+    ended: Ended | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    freed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a job."""
+
+    job: str
+    title: str
+    status: Status
+    is_pair: bool
+    events: tuple[Event, ...] = ()
+    message: str = ""
+    freed_bytes: int = 0

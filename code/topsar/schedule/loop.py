@@ -1,0 +1,442 @@
+"""One run: the loop in which everything happens.
+
+All decisions are taken in one thread, which waits for one inbox; only the supervision of a process, the reading of its
+outputs and the deleting of files happen in threads of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import queue
+import random
+import signal
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from topsar.errors import StepFailed, TopsarError
+from topsar.schedule.admission import Grant, PairWindow, choose, fits
+from topsar.schedule.capacity import Supply, size_text
+from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
+from topsar.schedule.events import Chronicle
+from topsar.schedule.forecast import Ledger
+from topsar.schedule.guard import MARK
+from topsar.schedule.jobs import Command, Ended, Outcome, Reason, Resources, Status
+from topsar.schedule.rehearsal import Script, find_order
+from topsar.schedule.removal import Remover, size_of
+from topsar.schedule.stale import decide
+from topsar.schedule.state import Board, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from types import FrameType
+
+    from topsar.schedule.evidence import Store
+    from topsar.schedule.executor import Executor
+    from topsar.schedule.graph import Graph, Node, NodeId
+    from topsar.schedule.jobs import Event, Job, Lifetime
+    from topsar.schedule.stale import Decision
+    from topsar.schedule.state import State
+
+_WORTH_RETRYING = (Reason.RETRYABLE, Reason.OUT_OF_MEMORY, Reason.DISK_FULL)
+_LONGEST_BACKOFF_S = 300.0
+_REREAD_S = 0.2
+_LAST_LOOK_S = 0.1
+_LEAST_DISK = 1_000_000
+_BETTER = 1.05
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How a run goes about it: see `run_jobs`."""
+
+    going: frozenset[Lifetime]
+    retries: int
+    backoff_s: float
+    patience_s: float
+    workers: int | None
+    free_disk_bytes: int
+
+
+class Run:
+    """One run, from its beginning to its end.
+
+    Parameters
+    ----------
+    graph : Graph
+        All steps.
+    store : Store
+        The runs folder.
+    place : Executor
+        Where steps run.
+    rules : Rules
+    mark : str
+        The run's mark.
+    observe : callable, optional
+        Is given every event.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store,
+        place: Executor,
+        rules: Rules,
+        mark: str,
+        observe: Callable[[Event], None] | None,
+    ) -> None:
+        self._graph, self._store, self._place, self._rules, self._mark = graph, store, place, rules, mark
+        self._chronicle = Chronicle(graph.jobs, store.runs, observe)
+        self._ledger = Ledger(store.runs)
+        self._supply = Supply(place, store, self._ledger, rules.free_disk_bytes)
+        decisions = decide(graph, self._chronicle.done, store)
+        self._chronicle.begin(mark, rules.workers, decisions, self._ledger)
+        self._board = Board(graph, decisions, self._order(decisions))
+        self._remover = Remover(store.runs)
+        self._window = PairWindow(rules.workers)
+        self._running: dict[NodeId, Grant] = {}
+        self._unwritten: list[_Finished] = []
+        self._stuck_since: float | None = None
+        self._in_vain: Resources | None = None
+        self._waiting_for = ""
+        self._serial = 0
+        self._signals_seen = 0
+        self._inbox: queue.SimpleQueue[_Finished | _Freed | BaseException | None] = queue.SimpleQueue()
+
+    def to_the_end(self) -> tuple[Outcome, ...]:
+        """Run what has to run; one outcome per job."""
+        try:
+            with _signals(self._interrupt):
+                self._report_finished()
+                self._refuse()
+                while not self._board.is_settled or self._remover.is_busy:
+                    if not self._signals_seen:
+                        self._admit()
+                    elif not self._running:
+                        break
+                    self._take()
+        except BaseException as exc:
+            self._chronicle.end(f"{type(exc).__name__}: {exc}")
+            raise
+        self._remover.finish(GRACE_S if self._signals_seen else None)
+        self._tell_freed()
+        outcomes = tuple(self._board.outcome(job, self._chronicle.events[job.id]) for job in self._graph.jobs)
+        self._chronicle.end(worst(outcome.status for outcome in outcomes).value)
+        return outcomes
+
+    def _order(self, decisions: Mapping[NodeId, Decision]) -> Mapping[NodeId, int]:
+        script = Script(
+            graph=self._graph,
+            decisions=decisions,
+            predict=self._ledger.predict,
+            capacity=self._supply.capacity({}),
+            workers=self._rules.workers,
+            going=self._rules.going,
+        )
+        return find_order(script)
+
+    # --- before anything starts ----------------------------------------------------------------------------------
+
+    def _report_finished(self) -> None:
+        settled = [state for state in self._board.states.values() if state.status is not Status.WAITING]
+        for state in settled:
+            record = self._chronicle.done[state.node.job.id].get(state.node.step.name)
+            ended, evidence = (record.ended, record.evidence) if record else (None, {})
+            self._chronicle.tell(state.node, state.status, ended=ended, evidence=evidence)
+        for state in settled:
+            self._release(state.node.id)
+        for rank, job in enumerate(self._graph.jobs):
+            self._close_window(rank, job)
+
+    def _refuse(self) -> None:
+        """Fail the steps that can never fit."""
+        memory, disk, removable = self._place.limits().memory_bytes, self._supply.free_disk(), None
+        for state in self._board.states.values():
+            if state.status is not Status.WAITING:
+                continue
+            needs = self._supply.request(state).needs
+            if needs.disk_bytes > disk:
+                removable = size_of(self._store.runs) if removable is None else removable
+            if needs.memory_bytes > memory:
+                lack = _lack(state.node, "memory", needs.memory_bytes, f"the budget is {size_text(memory)}")
+                self._settle(state.node, Status.FAILED, never_ran(Reason.OUT_OF_MEMORY, lack))
+            elif needs.disk_bytes > disk + (removable or 0):
+                lack = _lack(state.node, "disk", needs.disk_bytes, self._supply.disk_text())
+                self._settle(state.node, Status.FAILED, never_ran(Reason.DISK_FULL, lack))
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        # Runs between any two instructions of the loop: it may only leave a note.
+        self._signals_seen += 1
+        self._inbox.put(None)
+
+    def _admit(self) -> None:
+        now = time.monotonic()
+        ready = [state for state in self._board.ready() if state.not_before <= now]
+        grants: tuple[Grant, ...] = ()
+        if ready:
+            running = {self._graph.nodes[node_id]: grant for node_id, grant in self._running.items()}
+            capacity = self._supply.capacity(running)
+            owed = self._board.owed(self._window.under_way, capacity.disk_bytes, self._supply.disk_of)
+            requests = (self._supply.request(state) for state in ready)
+            grants = choose(requests, tuple(running.values()), capacity, self._window, owed)
+        if grants or self._running or not ready:
+            self._stuck_since, self._waiting_for = None, ""
+        else:
+            grants = self._help(ready, capacity)
+        for grant in grants:
+            # One that cannot even be started may leave another without anyone who needs it.
+            if self._board.states[grant.request.id].status is Status.WAITING:
+                self._start(grant)
+        self._chronicle.pulse(functools.partial(self._supply.pulse, self._running.values(), self._waiting_for))
+
+    def _help(self, ready: Sequence[State], capacity: Resources) -> tuple[Grant, ...]:
+        """Deal with steps that find no room although nothing runs: wait, and in the end decide."""
+        admitted = [state for state in ready if self._window.admits(state.pairs)]
+        if not admitted or self._remover.is_busy:
+            return ()
+        enough = replace(capacity, memory_bytes=1 << 62, disk_bytes=1 << 62)
+        for request in map(self._supply.request, admitted):
+            if fits(request, capacity):  # its room is kept for pairs before its own
+                is_patient = len(ready) < sum(1 for _ in self._board.ready())  # one of theirs is to be tried again
+                return () if is_patient else choose([request], (), enough, self._window)
+        state, oldest = admitted[0], self._supply.request(admitted[0])
+        lacks_disk = oldest.needs.disk_bytes > capacity.disk_bytes
+        in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._rules.free_disk_bytes
+        if lacks_disk and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
+            return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
+        lack = _lack(state.node, "disk", oldest.needs.disk_bytes, self._supply.disk_text())
+        if not lacks_disk:
+            there = f"{size_text(capacity.memory_bytes)} are free"
+            lack = _lack(state.node, "memory", oldest.needs.memory_bytes, there)
+        if not self._is_out_of_patience(state.node, lack, capacity):
+            return ()
+        if lacks_disk:
+            self._settle(state.node, Status.FAILED, never_ran(Reason.DISK_FULL, f"{lack}; waited in vain"))
+            return ()
+        return choose([oldest], (), enough, self._window)
+
+    def _is_out_of_patience(self, node: Node, lack: str, capacity: Resources) -> bool:
+        """Whether the run has waited long enough, or has waited in vain before and nothing is better since."""
+        now = time.monotonic()
+        if self._in_vain is not None and not _is_better(capacity, self._in_vain):
+            return True
+        if self._stuck_since is None:
+            self._stuck_since, self._waiting_for = now, lack
+            self._chronicle.tell(node, Status.WAITING, note=f"waits: {lack}")
+        if now - self._stuck_since < self._rules.patience_s:
+            return False
+        self._stuck_since, self._in_vain = None, capacity
+        return True
+
+    def _take(self) -> None:
+        """Wait for something to happen, and deal with it."""
+        now = time.monotonic()
+        pauses = [state.not_before - now for state in self._board.ready()]
+        patience = min([self._chronicle.pulse_in_s + 0.001, *(pause for pause in pauses if pause > 0)])
+        if pauses or self._unwritten:
+            patience = min(patience, _REREAD_S)
+        if self._board.is_settled:  # nothing is left but files that are being deleted
+            patience = min(patience, _LAST_LOOK_S)
+        try:
+            item = self._inbox.get(timeout=patience)
+        except queue.Empty:
+            self._write_late()
+            return
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            self._place.stop(GRACE_S if self._signals_seen == 1 else 0.0)
+        elif isinstance(item, _Freed):
+            self._chronicle.tell(self._graph.nodes[item.writer], Status.UNNEEDED, freed_bytes=item.size)
+        else:
+            self._finish(item)
+        self._write_late()
+
+    def _start(self, grant: Grant) -> None:
+        state = self._board.start(grant.request.id)
+        node, granted = state.node, replace(grant.request.needs, threads=grant.threads)
+        self._running[node.id] = grant
+        try:
+            self._chronicle.tell(node, Status.RUNNING, attempt=state.attempt, granted=granted)
+            (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
+            self._discard(node)
+            future = self._place.submit(self._command(node, grant.threads), granted)
+        except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
+            reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
+            self._finish(_Finished(node, never_ran(reason, f"cannot start: {exc}"), {}))
+            return
+        future.add_done_callback(functools.partial(self._supervised, node))
+
+    def _discard(self, node: Node) -> None:
+        """Let nothing be there of what a step is to write."""
+        for artifact in node.step.writes:
+            self._remover.remove(self._store.locate(artifact.path), lambda _: None)
+
+    def _command(self, node: Node, threads: int) -> Command:
+        self._serial += 1
+        folder = self._store.runs / node.job.id
+        return Command(
+            argv=node.step.argv,
+            cwd=folder,
+            log=folder / f"{node.step.name}.log",
+            env={MARK: f"{self._mark}.{self._serial}."} | dict.fromkeys(THREAD_VARIABLES, str(threads)),
+            timeout_s=node.step.timeout_s,
+        )
+
+    def _supervised(self, node: Node, future: Future[Ended]) -> None:
+        """Check the evidence, in the thread that supervised the step, and tell the loop."""
+        try:
+            ended, evidence = future.result(), {}
+            if ended.reason in (Reason.DONE, Reason.DISK_FULL):
+                ended = replace(ended, written_bytes=self._store.size(node.step))
+            if ended.reason is Reason.DONE:
+                try:
+                    evidence = self._store.gather(node.step)
+                except TopsarError as exc:
+                    ended = replace(ended, reason=Reason.NO_EVIDENCE, message=str(exc))
+        except BaseException as exc:  # noqa: BLE001 - raised again by the loop, in the caller's thread
+            self._inbox.put(exc)
+        else:
+            self._inbox.put(_Finished(node, ended, evidence))
+
+    def _finish(self, finished: _Finished) -> None:
+        node, ended = finished.node, finished.ended
+        grant = self._running.pop(node.id)
+        self._ledger.add(node.step, grant.threads, ended)
+        if ended.reason is not Reason.DONE:
+            self._supply.free_disk()  # where the runs folder is gone, that is what is wrong
+        state = self._board.states[node.id]
+        may_pass = ended.reason in _WORTH_RETRYING
+        if ended.reason is Reason.DISK_FULL:
+            state.full_since = state.full_since or time.monotonic()
+            state.excused += time.monotonic() - state.full_since < self._rules.patience_s
+        if ended.reason is Reason.DONE:
+            self._conclude(finished)
+        elif ended.reason is Reason.INTERRUPTED or (may_pass and self._signals_seen):
+            self._settle(node, Status.INTERRUPTED, ended)
+        elif may_pass and state.attempt - state.excused <= self._rules.retries:
+            self._chronicle.tell(node, Status.WAITING, attempt=state.attempt, ended=ended)
+            self._postpone(state, grant, ended)
+        else:
+            self._settle(node, Status.FAILED, ended)
+
+    def _postpone(self, state: State, grant: Grant, ended: Ended) -> None:
+        """Set a step up for another try: later, and with more of what it lacked."""
+        needs = grant.request.needs
+        if ended.reason is Reason.OUT_OF_MEMORY:
+            more = max(needs.memory_bytes * 3 // 2, ended.peak_memory_bytes * 5 // 4)
+            memory = min(more, max(self._place.limits().memory_bytes, needs.memory_bytes))
+            state.least = replace(state.least, memory_bytes=memory, threads=max(1, grant.threads // 2))
+        if ended.reason is Reason.DISK_FULL:
+            more = max(2 * max(needs.disk_bytes, ended.written_bytes), _LEAST_DISK)
+            state.least = replace(state.least, disk_bytes=more)
+            with contextlib.suppress(OSError, TopsarError):
+                self._discard(state.node)
+        pause = min(_LONGEST_BACKOFF_S, self._rules.backoff_s * 2 ** (state.attempt - 1))
+        state.not_before = time.monotonic() + pause * random.uniform(0.75, 1.25)
+        self._board.make_ready(state.node.id)
+
+    # --- consequences --------------------------------------------------------------------------------------------
+
+    def _conclude(self, finished: _Finished) -> None:
+        """Settle a step that is done, or, if the disk has no room for saying so, keep that for later."""
+        try:
+            self._settle(finished.node, Status.DONE, finished.ended, finished.evidence)
+        except StepFailed as exc:
+            if _is_full(exc) and time.monotonic() < finished.since + self._rules.patience_s:
+                self._unwritten.append(finished)
+                return
+            message = f"{exc} ({self._supply.disk_text()})"
+            self._settle(finished.node, Status.FAILED, replace(finished.ended, reason=Reason.ERROR, message=message))
+
+    def _tell_freed(self) -> None:
+        """Tell of the space that was given back at the very end."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if isinstance(item := self._inbox.get_nowait(), _Freed):
+                    self._chronicle.tell(self._graph.nodes[item.writer], Status.UNNEEDED, freed_bytes=item.size)
+
+    def _write_late(self) -> None:
+        """Say what could not be said when it happened, because the disk was full."""
+        unwritten, self._unwritten = self._unwritten, []
+        for finished in unwritten:
+            self._conclude(finished)
+
+    def _settle(self, node: Node, status: Status, ended: Ended, evidence: dict[str, Any] | None = None) -> None:
+        attempt = self._board.states[node.id].attempt
+        self._chronicle.tell(node, status, attempt=attempt, ended=ended, evidence=evidence)
+        others = self._board.settle(node.id, status, ended.message)
+        for state in others:
+            self._chronicle.tell(state.node, state.status)
+        self._release(node.id)
+        for rank, job in {settled.rank: settled.job for settled in (node, *(state.node for state in others))}.items():
+            self._close_window(rank, job)
+
+    def _close_window(self, rank: int, job: Job) -> None:
+        if job.is_pair and self._board.job_is_settled(job):
+            self._window.leave(rank)
+
+    def _release(self, node_id: NodeId) -> None:
+        """Remove what nobody needs now that a step has settled."""
+        for writer, path in self._board.releasable(node_id, self._rules.going):
+            with contextlib.suppress(OSError, TopsarError):  # what cannot be removed costs space, not the run
+                self._remover.remove(self._store.locate(path), functools.partial(self._freed, writer))
+
+    def _freed(self, writer: NodeId, size: int) -> None:
+        if size:
+            self._inbox.put(_Freed(writer, size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A step whose process has ended."""
+
+    node: Node
+    ended: Ended
+    evidence: dict[str, Any]
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Freed:
+    """Space that was given back."""
+
+    writer: NodeId
+    size: int
+
+
+def _is_full(exc: BaseException | None) -> bool:
+    """Whether an error means, or was caused by, a full disk."""
+    if isinstance(exc, OSError):
+        return exc.errno in (errno.ENOSPC, errno.EDQUOT)
+    return exc is not None and _is_full(exc.__cause__)
+
+
+def _is_better(now: Resources, then: Resources) -> bool:
+    return now.memory_bytes > _BETTER * then.memory_bytes or now.disk_bytes > _BETTER * then.disk_bytes
+
+
+def _lack(node: Node, what: str, needed: int, there: str) -> str:
+    return f"step {node.step.name!r} needs {size_text(needed)} of {what}, {there}"
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Route the signals that end a program to ``handler``, except those that are being ignored (``nohup``)."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)

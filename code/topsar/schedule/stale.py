@@ -1,0 +1,143 @@
+"""What has to run: the demand of the goals, walked from the end of the graph to its beginning.
+
+A goal is a step that writes results, or one that nobody reads from. It must run when it never succeeded, when its
+checkpoint key is another one now, or when a result no longer matches its recorded evidence. A step that writes nothing
+but what others read must run only when a step that must run reads something of it that is not there any more, or not as
+it was, as ``make`` treats intermediate files.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from topsar.schedule.evidence import Store
+from topsar.schedule.graph import JOURNAL, NodeId, build_graph
+from topsar.schedule.jobs import Event, Lifetime, Status
+from topsar.schedule.journal import last_done, read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from topsar.schedule.evidence import Inspect
+    from topsar.schedule.graph import Graph, Node
+    from topsar.schedule.jobs import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is to be done with a step.
+
+    Attributes
+    ----------
+    status : Status
+        WAITING: it must run; CACHED: it is done; UNNEEDED: nobody needs what it wrote.
+    why : str
+        Why it must run; empty otherwise.
+    """
+
+    status: Status
+    why: str = ""
+
+
+def plan_jobs(jobs: Sequence[Job], *, runs: Path, inspect: Inspect) -> dict[NodeId, Decision]:
+    """Decide for every step, without running or changing anything.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Oldest first.
+    runs : Path
+        The runs folder; need not exist.
+    inspect : Inspect
+        The validator of artifacts.
+
+    Returns
+    -------
+    dict
+        (job id, step name) -> Decision, in topological order.
+
+    Raises
+    ------
+    TopsarError
+        When the steps do not form a graph.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from topsar.schedule.jobs import Job, Step
+    >>> step = Step(name="filter", argv=("true",), signature="alpha=0.5", writes=())
+    >>> plan_jobs([Job(id="a", title="pair a", steps=(step,))], runs=Path("none"), inspect=lambda path: {})
+    {('a', 'filter'): Decision(status=<Status.WAITING: 'waiting'>, why='not done yet')}
+    """
+    return plan_graph(build_graph(jobs), runs=runs, inspect=inspect)
+
+
+def plan_graph(graph: Graph, *, runs: Path, inspect: Inspect) -> dict[NodeId, Decision]:
+    """As `plan_jobs`, for jobs whose graph is built already."""
+    done = {job.id: last_done(read_journal(runs / job.id / JOURNAL)) for job in graph.jobs}
+    return decide(graph, done, Store(runs, inspect))
+
+
+def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) -> dict[NodeId, Decision]:
+    """Decide for every step of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        All steps.
+    done : mapping
+        job id -> step name -> event of its last success.
+    store : Store
+        Where the artifacts are.
+    """
+    records = {node: done.get(node[0], {}).get(node[1]) for node in graph.nodes}
+    stale = _all_stale(graph, records, store)
+    decisions: dict[NodeId, Decision] = {}
+    for node in reversed(tuple(graph.nodes.values())):
+        wanted = {
+            path: child
+            for child in node.children
+            if decisions[child].status is Status.WAITING
+            for path in graph.nodes[child].step.reads
+        }
+        why = stale[node.id] if wanted or node.is_goal else ""
+        decisions[node.id] = _decision(node, why or _input_gone(node, records[node.id], wanted, store), bool(wanted))
+    return {node: decisions[node] for node in graph.nodes}
+
+
+def _all_stale(graph: Graph, records: Mapping[NodeId, Event | None], store: Store) -> dict[NodeId, str]:
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        return dict(threads.map(lambda node: (node.id, _stale(node, records[node.id], store)), graph.nodes.values()))
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _decision(node: Node, why: str, is_wanted: bool) -> Decision:  # noqa: FBT001 - private, called once
+    if why:
+        return Decision(status=Status.WAITING, why=why)
+    return Decision(status=Status.CACHED if is_wanted or node.is_goal else Status.UNNEEDED)
+
+
+def _stale(node: Node, record: Event | None, store: Store) -> str:
+    """Why the step's record no longer speaks for its results, or an empty string."""
+    if record is None:
+        return "not done yet"
+    if record.key != node.key:
+        return "its options or inputs are others now"
+    faults = (store.fault(artifact.path, record.evidence) for artifact in node.results)
+    return next((fault for fault in faults if fault), "")
+
+
+def _input_gone(node: Node, record: Event | None, wanted: Mapping[str, NodeId], store: Store) -> str:
+    """Why an intermediate that a step must read has to be written again, or an empty string."""
+    for artifact in node.step.writes:
+        if record is not None and artifact.lifetime is not Lifetime.RESULT and artifact.path in wanted:
+            fault = store.fault(artifact.path, record.evidence)
+            if fault:
+                return f"{'/'.join(wanted[artifact.path])} needs it, and {fault}"
+    return ""
