@@ -17,14 +17,14 @@ PACKAGE = CODE / "topsar"
 
 FLOORS = (
     {"model", "errors"},
-    {"files", "wording"},
+    {"files", "registry", "wording"},
     {"settings"},
     {"schedule"},
     {"kernels"},
     {"sentinel1", "raster"},
     {"interferogram"},
     {"pairs"},
-    {"engines", "provision", "formats", "simulate"},
+    {"corrections", "engines", "formats", "provision", "simulate"},
     {"report"},
     {"results", "doctor"},
     {"workflow", "step"},
@@ -32,7 +32,7 @@ FLOORS = (
     {"__main__"},
 )
 """Rooms from the ground up: each may import from the floors below, never from its neighbours."""
-SCHEDULE_SEES = {"errors", "files", "wording"}
+SCHEDULE_SEES = {"errors", "files", "registry", "wording"}
 """The scheduler has nouns of its own: it knows neither radar nor settings."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from topsar import __version__
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError, TopsarError
 from topsar.model import Direction
-from topsar.schedule.jobs import Outcome, Status
 
 if TYPE_CHECKING:
+    from topsar.schedule.jobs import Outcome
     from topsar.settings import Settings
 
 EXIT_FAILED = 1
@@ -335,6 +335,8 @@ def _width() -> int:
 
 def _tell(outcomes: Sequence[Outcome], runs: Path) -> int:
     """Print what became of the pairs; the exit code."""
+    from topsar.schedule.jobs import Status
+
     pairs = [outcome for outcome in outcomes if outcome.is_pair]
     done = [outcome for outcome in pairs if outcome.status in {Status.DONE, Status.CACHED}]
     for outcome in pairs:

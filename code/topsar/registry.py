@@ -1,0 +1,65 @@
+"""What can be chosen by name: engines, executors, formats and corrections, ours and those of installed packages."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from topsar.errors import SettingsError
+
+Group = Literal["engines", "executors", "formats", "corrections"]
+
+BUILT_IN: dict[Group, dict[str, str]] = {
+    "engines": {
+        "native": "topsar.engines.native:NativeEngine",
+        "isce2": "topsar.engines.isce2:Isce2Engine",
+    },
+    "executors": {
+        "local": "topsar.schedule.executor:LocalExecutor",
+        "dask": "topsar.schedule.dask.executor:DaskExecutor",
+    },
+    "formats": {
+        "geotiff": "topsar.formats.geotiff:GeoTiff",
+        "quicklook": "topsar.formats.quicklook:Quicklook",
+    },
+    "corrections": {},
+}
+"""Name and place (``module:attribute``) of what comes with topsar. Other packages name theirs as entry points of the
+group ``topsar.engines``, ``topsar.executors``, ``topsar.formats`` or ``topsar.corrections``."""
+
+
+def list_names(group: Group) -> tuple[str, ...]:
+    """Names that can be chosen in a group, ours first; nothing is imported."""
+    theirs = {point.name for point in entry_points(group=f"topsar.{group}")}
+    return (*BUILT_IN[group], *sorted(theirs - set(BUILT_IN[group])))
+
+
+def load_named(group: Group, name: str) -> Any:
+    """Import what a group offers under a name.
+
+    Parameters
+    ----------
+    group : {"engines", "executors", "formats", "corrections"}
+    name : str
+        One of `list_names`; a name of ours cannot be taken by another package.
+
+    Raises
+    ------
+    SettingsError
+        If nobody offers the name, or the package that does cannot be imported.
+    """
+    if place := BUILT_IN[group].get(name):
+        module, _, attribute = place.partition(":")
+        return getattr(import_module(module), attribute)
+    for point in entry_points(group=f"topsar.{group}", name=name):
+        try:
+            return point.load()
+        except Exception as exc:
+            msg = f"{group.removesuffix('s')} {name!r} of {point.value} cannot be imported: {exc}"
+            raise SettingsError(msg, hint="update or remove the package that offers it") from exc
+    known = list_names(group)
+    near = difflib.get_close_matches(name, known, n=1)
+    msg = f"there is no {group.removesuffix('s')} {name!r}"
+    raise SettingsError(msg, hint=f"did you mean {near[0]}?" if near else f"choose from {', '.join(known) or 'none'}")
