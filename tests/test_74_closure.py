@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import pytest
 from topsar.files import write_json
 from topsar.model import GeoGrid
 from topsar.raster import write_geotiff
-from topsar.report import closure
-from topsar.report.closure import Closure, Closures, close_triplets
-from topsar.report.closures import MOST_ROWS, closures_section
+from topsar.report import closure, page
+from topsar.report.closure import MOST_ROWS, Closure, Closures, close_triplets, find_worst
+from topsar.settings import load_settings
 
 GRID = GeoGrid(crs="EPSG:32629", west=0, north=8000, dx=80, dy=80, rows=60, columns=50)
 DAYS = ("2025-03-03", "2025-03-15", "2025-03-27", "2025-04-08")
@@ -146,17 +147,24 @@ def made(rms: float) -> Closure:
     )  # fmt: skip
 
 
-def test_the_worst_come_first_and_the_rest_is_counted() -> None:
-    found = tuple(made(0.01 * number) for number in range(1, MOST_ROWS + 6))
-    section = closures_section(Closures(found=found, total=70))
+def render(runs: Path, monkeypatch: pytest.MonkeyPatch, closures: Closures) -> str:
+    """The section Closure of a page whose pairs close so."""
+    monkeypatch.setattr(page, "close_triplets", lambda _: closures)
+    settings = load_settings(env_file=None, data=runs, pairs=runs / "pairs.txt", flags={})
+    text = page.render_page(runs, [], settings, datetime(2025, 5, 1, tzinfo=timezone.utc), 1.0)
+    return text.partition("<h2>Closure</h2>")[2].partition("<h2>")[0]
+
+
+def test_the_worst_come_first_and_the_rest_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closures = Closures(found=tuple(made(0.01 * number) for number in range(1, MOST_ROWS + 6)), total=70)
+    worst = [one.rms_rad for one in find_worst(closures)]
+    assert worst == sorted(worst, reverse=True)
+    assert (len(worst), worst[0]) == (MOST_ROWS, pytest.approx(0.25))
+    section = render(tmp_path, monkeypatch, closures)
     assert section.count("<tr>") == 1 + MOST_ROWS
-    assert section.index("0.250") < section.index("0.240") < section.index("0.060")
-    assert ">0.050<" not in section
-    assert "70 triangles of pairs, 25 of them closed" in section
-    assert "the 20 worst are shown" in section
-    assert "−0.0100" in section
-    assert "1.25 %" in section
+    for expected in ("70 triangles", "25 of them", "20 worst", "−0.0100", "0.250", "1.25 %"):
+        assert expected in section, expected
 
 
-def test_nothing_is_said_without_triangles() -> None:
-    assert closures_section(None) == closures_section(Closures(found=(), total=0)) == ""
+def test_nothing_is_said_without_triangles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert render(tmp_path, monkeypatch, Closures(found=(), total=3)) == ""

@@ -19,7 +19,7 @@ from topsar.errors import SettingsError
 from topsar.files import write_json, write_text
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
-from topsar.results import write_batch_report
+from topsar.report import write_report
 from topsar.schedule import (
     Budget,
     Progress,
@@ -138,7 +138,7 @@ def run(
     with hold_runs(runs) as mark:
         _write_plan(runs, batch, settings)
         outcomes = _failed(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
-        write_batch_report(runs, outcomes, settings, started, time.monotonic() - clock)
+        write_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
 
 
@@ -188,7 +188,7 @@ def list_pairs(
     """
     from topsar.pairs.network import build_network, group_passes, require_free, write_pairs
     from topsar.provision import local_slices, search_slices
-    from topsar.report.network_plot import write_network
+    from topsar.report.network import write_network
 
     require_free(settings.pairs, force=force)  # before anybody is asked
     if search is None:

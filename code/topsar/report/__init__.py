@@ -1,88 +1,43 @@
-"""One self-contained HTML page for a batch of pairs: no script, nothing loaded from elsewhere."""
+"""What is told of a run: the page of a batch, and the texts on a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from topsar.files import write_text
-from topsar.report.closure import Closures
-from topsar.report.entries import (
-    AttemptEntry,
-    FailureEntry,
-    PairEntry,
-    PulseEntry,
-    SettingEntry,
-    StepEntry,
-    StepKind,
-    Timeline,
-    Totals,
-    step_kinds,
-)
-from topsar.report.page import render
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
 
-__all__ = [
-    "AttemptEntry",
-    "FailureEntry",
-    "PairEntry",
-    "PulseEntry",
-    "SettingEntry",
-    "StepEntry",
-    "StepKind",
-    "Timeline",
-    "Totals",
-    "step_kinds",
-    "write_report",
-]
+    from topsar.schedule.jobs import Outcome
+    from topsar.settings import Settings
+
+__all__ = ["write_report"]
 
 
 def write_report(
-    path: Path,
-    *,
-    title: str,
-    pairs: Sequence[PairEntry],
-    machine: Mapping[str, str],
-    settings: Sequence[SettingEntry],
-    totals: Totals,
-    failures: Sequence[FailureEntry] = (),
-    timeline: Timeline | None = None,
-    closures: Closures | None = None,
+    runs: Path, outcomes: Sequence[Outcome], settings: Settings, started: datetime, seconds: float
 ) -> None:
-    """Write the report of a batch.
+    """Write ``report.html``: every pair of the batch, done or not, and how the run went.
 
     Parameters
     ----------
-    path : Path
-        The ``.html`` file; links to products are relative to its folder.
-    pairs : sequence of PairEntry
-        In the order in which they are shown.
-    machine : mapping
-        What the batch ran on, by name, as text.
-    settings : sequence of SettingEntry
-        With secrets masked already: values are shown as they come.
-    totals : Totals
-        Of the whole batch.
-    failures : sequence of FailureEntry
-        Jobs that are no pairs and failed.
-    timeline : Timeline, optional
-        The run, step by step.
-    closures : Closures, optional
-        How triangles of pairs close.
+    runs : Path
+        The runs folder: products, logs and the record of the run are read there.
+    outcomes : sequence of Outcome
+        What became of each job, in the order in which pairs are shown.
+    settings : Settings
+    started : datetime
+        When the batch began; the record of an earlier run is not shown.
+    seconds : float
+        Wall time of the batch.
 
     Raises
     ------
     ProductError
-        If the file cannot be written.
+        If the page cannot be written, or a layer of a pair cannot be read.
     """
-    text = render(
-        path.parent,
-        title=title,
-        pairs=pairs,
-        machine=machine,
-        settings=settings,
-        totals=totals,
-        failures=failures,
-        timeline=timeline,
-        closures=closures,
-    )
-    write_text(path, text)
+    from topsar.files import write_text
+    from topsar.report.page import render_page
+
+    write_text(runs / "report.html", render_page(runs, outcomes, settings, started, seconds))

@@ -1,4 +1,4 @@
-"""Closure of triplets: the phase that is left when one goes around a triangle of dates."""
+"""Closure of triplets: the phase that is left after adding up three pairs around a triangle of dates."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 COHERENT = 0.5
 """Pixels above this coherence in all three pairs are closed."""
 MOST_PIXELS = 1 << 18
-"""Of larger grids an overview is taken, of phase every so-many-th pixel: statistics do not need more."""
+"""Larger grids are read as an overview (of phase, every n-th pixel): statistics do not need more."""
 MOST_TRIPLETS = 500
-"""Where there are more, those of the shortest span."""
+"""If there are more, those with the shortest span are closed."""
+MOST_ROWS = 20
+"""Rows of the table on the page."""
 _PAIRS_IN_MEMORY = 32
 
 
@@ -38,15 +40,15 @@ class Closure:
     pairs, dates : tuple of str
         Ids of ab, bc and ac; days a, b and c.
     pixels : int
-        How many were closed; of large grids, of an overview.
+        How many were closed; for large grids, in an overview.
     mean_rad, rms_rad, deviation_rad : float
-        Of the wrapped closure; the deviation is that from the mean.
+        Of the wrapped closure; the deviation is taken from the mean.
     expected_rad : float
-        The deviation that the noise of three independent pairs would leave. Pairs that share dates share noise, which
-        cancels, so that less is usual.
+        The deviation that noise would leave if the three pairs were independent. They share dates, so part of the
+        noise cancels, and less is usual.
     jumps : float, optional
-        Share of the pixels inside components of all three pairs whose unwrapped phases close to another number of
-        cycles than most; None without unwrapped phases.
+        Of the pixels inside components of all three pairs, the share whose unwrapped phases close to another number
+        of cycles than most do; None without unwrapped phases.
     """
 
     pairs: tuple[str, str, str]
@@ -61,7 +63,7 @@ class Closure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closures:
-    """The triangles among the pairs of a batch, by date; ``total`` counts those that were passed over too."""
+    """Closures of the triangles among some pairs, by date; ``total`` also counts triangles that were not closed."""
 
     found: tuple[Closure, ...]
     total: int
@@ -76,9 +78,9 @@ class _Edge(NamedTuple):
 
 
 def close_triplets(folders: Sequence[Path]) -> Closures:
-    """Close every triangle among the pairs whose ``products`` folders are given.
+    """Close every triangle among pairs, given their ``products`` folders.
 
-    The pairs of a triangle share track, polarisation and grid; one whose facts do not tell dates and grid has no part.
+    The pairs of a triangle share track, polarisation and grid; a pair whose facts lack dates or grid is left out.
 
     Raises
     ------
@@ -94,17 +96,22 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
         edge = _Edge(folder, facts, 1 if first < second else -1)
         stack = json.dumps([facts.get("track"), facts.get("polarisation"), facts["grid"]])
         stacks.setdefault(stack, {})[min(first, second), max(first, second)] = edge
-    triangles = [triangle for edges in stacks.values() for triangle in _triangles(edges)]
-    chosen = sorted(sorted(triangles, key=_span_days)[:MOST_TRIPLETS], key=lambda triangle: triangle[0])
-    read = lru_cache(_PAIRS_IN_MEMORY)(_read)
+    triangles = [triangle for edges in stacks.values() for triangle in _find_triangles(edges)]
+    chosen = sorted(sorted(triangles, key=_count_days)[:MOST_TRIPLETS], key=lambda triangle: triangle[0])
+    read = lru_cache(_PAIRS_IN_MEMORY)(_read_layers)
     closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
     return Closures(found=tuple(one for one in closures if one), total=len(triangles))
+
+
+def find_worst(closures: Closures) -> list[Closure]:
+    """The closures that the page shows, the largest rms first."""
+    return sorted(closures.found, key=lambda one: -one.rms_rad)[:MOST_ROWS]
 
 
 _Triangle = tuple[tuple[str, str, str], tuple[_Edge, _Edge, _Edge]]
 
 
-def _triangles(edges: Mapping[tuple[str, str], _Edge]) -> list[_Triangle]:
+def _find_triangles(edges: Mapping[tuple[str, str], _Edge]) -> list[_Triangle]:
     later: dict[str, list[str]] = {}
     for first, second in sorted(edges):
         later.setdefault(first, []).append(second)
@@ -116,20 +123,20 @@ def _triangles(edges: Mapping[tuple[str, str], _Edge]) -> list[_Triangle]:
     ]
 
 
-def _span_days(triangle: _Triangle) -> int:
+def _count_days(triangle: _Triangle) -> int:
     (a, _, c), _ = triangle
     return int((np.datetime64(c) - np.datetime64(a)).astype(int))
 
 
 class _Layers(NamedTuple):
-    """What is closed: wrapped phase, coherence, and unwrapped phase, NaN outside components."""
+    """The layers of a pair that are closed; unwrapped phase is NaN outside components."""
 
     phase: NDArray[np.float32]
     coherence: NDArray[np.float32]
     unwrapped: NDArray[np.float32] | None
 
 
-def _read(folder: Path) -> _Layers:
+def _read_layers(folder: Path) -> _Layers:
     phase, coherence = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in ("wrapped_phase", "coherence"))
     if not (folder / "unwrapped_phase.tif").is_file():
         return _Layers(phase, coherence, None)
@@ -140,7 +147,7 @@ def _read(folder: Path) -> _Layers:
 
 
 def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layers: list[_Layers]) -> Closure | None:
-    # At the edge an overview may have an averaged coherence, but no phase.
+    # At an edge, a pixel of the overview may have coherence (an average) but no phase.
     seen = np.all([(one.coherence > COHERENT) & np.isfinite(one.phase) for one in layers], axis=0)
     if not seen.any():
         return None
@@ -160,12 +167,12 @@ def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layer
         rms_rad=float(np.sqrt((np.angle(phasor) ** 2).mean())),
         deviation_rad=float(np.angle(phasor * np.exp(-1j * mean)).std()),
         expected_rad=float(np.sqrt(np.mean(variance))),
-        jumps=_jumps(signs, [one.unwrapped for one in layers]),
+        jumps=_find_jumps(signs, [one.unwrapped for one in layers]),
     )
 
 
-def _jumps(signs: Sequence[int], phases: Sequence[NDArray[np.float32] | None]) -> float | None:
-    """Share of pixels that close to another number of cycles than most."""
+def _find_jumps(signs: Sequence[int], phases: Sequence[NDArray[np.float32] | None]) -> float | None:
+    """Share of pixels that close to another number of cycles than most do."""
     known = [phase for phase in phases if phase is not None]
     if len(known) < len(signs):
         return None

@@ -1,47 +1,146 @@
-"""The network of pairs, time against perpendicular baseline, as inline SVG."""
+"""The network of pairs, time against perpendicular baseline, drawn twice.
+
+`draw_network` is for the page: the pairs of a run, as the geometry of an SVG, darker where they are more coherent.
+`write_network` is for the list of pairs: what is to be processed, as a PNG, coloured by satellite.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from topsar.report.entries import PairEntry
-from topsar.wording import round_step, safe
+from topsar.errors import ProductError
+from topsar.files import atomic_path
+from topsar.report.timeline import Tick
+from topsar.wording import round_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from topsar.pairs.network import Network, Pass, Stack
+    from topsar.report.pair import PairReport
 
 WIDTH, HEIGHT = 880, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 18, 42
-MAX_LABELS = 16
+"""Of the drawing on the page and its margins, pixels."""
+MOST_LABELS, LABEL_WIDTH = 16, 66
 FAINTEST = 0.2
-"""How much of the ink a line without any coherence has."""
-Node = tuple[float, float]
+"""Opacity of a pair without any coherence."""
+
+DPI = 160
+WIDTH_IN, PANEL_IN, TITLE_IN, MARGIN_IN = 9.0, 3.6, 0.62, 0.62
+"""Of the PNG, inches."""
+MAX_PANELS = 8
+LABELLED = 16
+"""Up to this many dates, each is written beside its dot."""
+CROWDED = (0.05, 0.09)
+"""Share of the panel within which a second date is not written."""
+LEAST_MARGIN_DAYS = 2.0
+INK, MUTED, GRID = "#1d2733", "#5d6b7a", "#dde3e9"
+MISSIONS = {"S1A": "#2f6db3", "S1B": "#3b8f5a", "S1C": "#c4572e", "S1D": "#8458a8"}
+OTHER, MIXED = "#5d6b7a", "#c9982e"
 
 
-def network_svg(pairs: Sequence[PairEntry]) -> str:
-    """Draw the pairs of one track: dates are dots, pairs are lines, darker where more coherent, dashed if not done.
+# --- the pairs of a run, for the page -----------------------------------------------------------------------------
 
-    Baselines of dates are the least-squares solution of those of the pairs, the first date at zero. Empty if fewer
-    than two dates are known.
+
+class Dot(NamedTuple):
+    """A date, in pixels."""
+
+    x: float
+    y: float
+    title: str
+
+
+class Line(NamedTuple):
+    """A pair between two dates; faint where it is little coherent."""
+
+    start: Dot
+    end: Dot
+    pair: PairReport
+    opacity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkDrawing:
+    """The network of one track, in pixels."""
+
+    track: str
+    first: date
+    lines: tuple[Line, ...]
+    dots: tuple[Dot, ...]
+    date_ticks: tuple[Tick, ...]
+    baseline_ticks: tuple[Tick, ...]
+
+
+def draw_networks(pairs: Sequence[PairReport]) -> list[NetworkDrawing]:
+    """Draw the pairs of each track that has two known dates or more.
+
+    Baselines of dates are the least-squares solution of those of the pairs, the first date at zero.
     """
-    dated = [(pair, pair.dates) for pair in pairs]
-    edges = [(pair, dates) for pair, dates in dated if dates is not None]
-    dates = sorted({d for _, both in edges for d in both})
+    tracks = sorted({pair.track for pair in pairs})
+    drawn = (_draw_track(track, [pair for pair in pairs if pair.track == track]) for track in tracks)
+    return [one for one in drawn if one]
+
+
+def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | None:
+    edges = [(pair, pair.dates) for pair in pairs if pair.dates]
+    dates = sorted({day for _, both in edges for day in both})
     if len(dates) < 2:
-        return ""
-    baselines = date_baselines(dates, [(a, b, pair.number("perpendicular_baseline_m")) for pair, (a, b) in edges])
-    place = _places(dates, baselines)
-    lines = [_line(pair, place[first], place[second]) for pair, (first, second) in edges]
-    dots = [_dot(day, place[day], baselines[day]) for day in dates]
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Network of pairs">'
-        f"{_axes(dates, baselines, place)}{''.join(lines)}{''.join(dots)}</svg>"
+        return None
+    baselines = solve_baselines(dates, [(*both, pair.baseline_m) for pair, both in edges])
+    low, high = min(baselines.values()), max(baselines.values())
+    margin = max(0.12 * (high - low), 5.0)
+    low, high = low - margin, high + margin
+    span, height = (dates[-1] - dates[0]).days, HEIGHT - TOP - BOTTOM
+    dots = {
+        day: Dot(
+            x=round(LEFT + 14 + (day - dates[0]).days / span * (WIDTH - LEFT - RIGHT - 28), 1),
+            y=round(TOP + (high - metres) / (high - low) * height, 1),
+            title=f"{day}: {metres:+.0f} m",
+        )
+        for day, metres in baselines.items()
+    }
+    step = round_step((high - low) / 6)
+    values = np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
+    return NetworkDrawing(
+        track=track,
+        first=dates[0],
+        lines=tuple(Line(dots[a], dots[b], pair, _choose_opacity(pair.coherence)) for pair, (a, b) in edges),
+        dots=tuple(dots.values()),
+        date_ticks=_make_date_ticks(dots),
+        baseline_ticks=tuple(
+            Tick(round(TOP + (high - value) / (high - low) * height, 1), f"{value:.0f} m".replace("-", "−"))
+            for value in values
+        ),
     )
 
 
-def date_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, float | None]]) -> dict[date, float]:
-    """Perpendicular baseline of every date, metres, relative to the first (least squares, smallest norm)."""
+def solve_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, float | None]]) -> dict[date, float]:
+    """Perpendicular baseline of every date relative to the first (least squares, smallest norm).
+
+    Parameters
+    ----------
+    dates : sequence of date
+    edges : sequence of (date, date, float or None)
+        Reference and secondary date of each pair, and its baseline where known, metres.
+
+    Returns
+    -------
+    dict
+        Metres by date.
+    """
     known = [(first, second, value) for first, second, value in edges if value is not None]
     design = np.zeros((len(known) or 1, len(dates)))
     observed = np.zeros(len(known) or 1)
@@ -53,60 +152,161 @@ def date_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, floa
     return {day: float(value - solution[0]) for day, value in zip(dates, solution, strict=True)}
 
 
-def _places(dates: Sequence[date], baselines: dict[date, float]) -> dict[date, Node]:
-    low, high = _baseline_range(baselines)
-    days = max((dates[-1] - dates[0]).days, 1)
-    return {
-        day: (
-            LEFT + 14 + (day - dates[0]).days / days * (WIDTH - LEFT - RIGHT - 28),
-            TOP + (high - baselines[day]) / (high - low) * (HEIGHT - TOP - BOTTOM),
-        )
-        for day in dates
-    }
-
-
-def _baseline_range(baselines: dict[date, float]) -> tuple[float, float]:
-    low, high = min(baselines.values()), max(baselines.values())
-    margin = max(0.12 * (high - low), 5.0)
-    return low - margin, high + margin
-
-
-def _line(pair: PairEntry, start: Node, end: Node) -> str:
-    coherence = pair.number("coherence_mean")
-    style = f'class="pair-done" stroke-opacity="{_strength(coherence):.2f}"'
-    if not pair.is_done:
-        style = 'class="pair-failed" stroke-dasharray="5 4"'
-    known = "" if coherence is None else f", coherence {coherence:.2f}"
-    about = f"<title>{safe(pair.pair_id)}: {pair.status.value}{known}</title>"
-    return f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" {style}>{about}</line>'
-
-
-def _strength(coherence: float | None) -> float:
+def _choose_opacity(coherence: float | None) -> float:
     share = min(max(0.5 if coherence is None else coherence, 0.0), 1.0)
-    return FAINTEST + (1 - FAINTEST) * share
+    return round(FAINTEST + (1 - FAINTEST) * share, 2)
 
 
-def _dot(day: date, place: Node, baseline: float) -> str:
-    about = f"<title>{day}: {baseline:+.0f} m</title>"
-    return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" class="ink">{about}</circle>'
+def _make_date_ticks(dots: Mapping[date, Dot]) -> tuple[Tick, ...]:
+    """Up to `MOST_LABELS` dates, as far apart as they are wide."""
+    ticks: list[Tick] = []
+    free_from = 0.0
+    for day, dot in list(dots.items())[:: -(-len(dots) // MOST_LABELS)]:
+        is_last = dot.x > WIDTH - RIGHT - LABEL_WIDTH / 2
+        left = dot.x - LABEL_WIDTH / (1 if is_last else 2)
+        if left >= free_from:
+            ticks.append(Tick(dot.x, str(day), "end" if is_last else "middle"))
+            free_from = left + LABEL_WIDTH
+    return tuple(ticks)
 
 
-def _axes(dates: Sequence[date], baselines: dict[date, float], place: dict[date, Node]) -> str:
-    bottom = HEIGHT - BOTTOM
-    parts = [f'<path d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}" class="axis"/>']
-    shown = dates[:: -(-len(dates) // MAX_LABELS)]
-    last_x = float("-inf")
-    for day in shown:
-        x = place[day][0]
-        if x - last_x >= 66:
-            anchor = "end" if x > WIDTH - RIGHT - 34 else "middle"
-            parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="{anchor}">{day}</text>')
-            last_x = x
-    low, high = _baseline_range(baselines)
-    step = round_step((high - low) / 6)
-    for value in np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step:
-        y = bottom - (value - low) / (high - low) * (bottom - TOP)
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" class="grid"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.0f} m</text>'.replace(">-", ">−"))
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 6}">Perpendicular baseline relative to {dates[0]}</text>')
-    return "".join(parts)
+# --- the pairs of a list, as a PNG ---------------------------------------------------------------------------------
+
+
+def write_network(network: Network, path: Path) -> Path:
+    """Draw a network: dates are dots coloured by satellite, pairs are lines; one panel per stack.
+
+    Dates without any pair are hollow; dates of unknown baseline lie on a dashed line below the others.
+
+    Parameters
+    ----------
+    network : Network
+    path : Path
+        A PNG.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        msg = f"{path}: the network is drawn as PNG"
+        raise ProductError(msg, hint="choose a name that ends in .png")
+    stacks = network.stacks[:MAX_PANELS]
+    height = TITLE_IN + len(stacks) * PANEL_IN
+    figure = Figure(figsize=(WIDTH_IN, height), dpi=DPI, facecolor="white")
+    canvas: Any = FigureCanvasAgg(figure)
+    for number, stack in enumerate(stacks):
+        bottom = height - TITLE_IN - (number + 1) * PANEL_IN + MARGIN_IN
+        box = (0.85 / WIDTH_IN, bottom / height, (WIDTH_IN - 1.15) / WIDTH_IN, (PANEL_IN - MARGIN_IN - 0.45) / height)
+        _draw_stack(figure.add_axes(box), stack)
+    _write_title(figure, network, height)
+    with atomic_path(path) as part:
+        canvas.print_png(str(part))
+    return path
+
+
+def _write_title(figure: Figure, network: Network, height: float) -> None:
+    count = len(network.connections)
+    hidden = len(network.stacks) - MAX_PANELS
+    more = f"  ·  {hidden} more tracks or frames are not drawn" if hidden > 0 else ""
+    left = 0.3 / WIDTH_IN
+    top, second = 1 - 0.27 / height, 1 - 0.54 / height
+    title = f"Network of {count} pair{'s' if count != 1 else ''}"
+    figure.text(left, top, title, size=13, weight="bold", color=INK, va="center")
+    figure.text(left, second, f"{network.rules}{more}", size=9, color=MUTED, va="center")
+
+
+def _x(one: Pass) -> float:
+    return float(date2num(one.start))  # type: ignore[no-untyped-call]
+
+
+def _draw_stack(axes: Axes, stack: Stack) -> None:
+    known = [value for value in stack.baselines_m if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    span = max(high - low, 20.0)
+    unknown_y = low - 0.22 * span
+    heights = [unknown_y if value is None else value for value in stack.baselines_m]
+    place = {id(one): (_x(one), y) for one, y in zip(stack.passes, heights, strict=True)}
+    _style_axes(axes, stack)
+    for one in stack.connections:
+        (x0, y0), (x1, y1) = place[id(one.reference)], place[id(one.secondary)]
+        colour = MIXED if one.is_mixed else MUTED
+        axes.plot([x0, x1], [y0, y1], color=colour, linewidth=1.1, alpha=0.75, zorder=2)
+    axes.set_ylim(min(heights) - 0.16 * span, high + 0.2 * span)
+    _draw_dates(axes, stack, place)
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(high - span, high)
+    least = min(low - 0.08 * span, 0.0) if known else math.inf
+    axes.set_yticks([tick for tick in ticks if least <= tick <= high + 0.2 * span])
+    if None in stack.baselines_m:
+        axes.axhline(unknown_y, color=MUTED, linewidth=0.7, linestyle=(0, (4, 4)), zorder=1)
+        axes.annotate(
+            "baseline unknown", (1, unknown_y), (-4, -4), ("axes fraction", "data"), "offset points",
+            ha="right", va="top", size=7, color=MUTED,
+        )  # fmt: skip
+
+
+def _draw_dates(axes: Axes, stack: Stack, place: dict[int, tuple[float, float]]) -> None:
+    alone = {id(part[0]) for part in stack.parts if len(part) == 1}
+    for mission in sorted({one.mission for one in stack.passes}):
+        group = [one for one in stack.passes if one.mission == mission]
+        colour = MISSIONS.get(mission, OTHER)
+        axes.scatter(
+            [place[id(one)][0] for one in group],
+            [place[id(one)][1] for one in group],
+            s=38,
+            facecolors=["white" if id(one) in alone else colour for one in group],
+            edgecolors=colour,
+            linewidths=1.4,
+            zorder=3,
+            label=mission,
+        )
+    if alone:
+        axes.scatter([], [], s=38, facecolors="white", edgecolors=MUTED, linewidths=1.4, label="without a pair")
+    if any(one.is_mixed for one in stack.connections):
+        axes.plot([], [], color=MIXED, linewidth=1.4, label="two satellites")
+    axes.legend(
+        loc="upper right", bbox_to_anchor=(1, -0.08), ncols=6, frameon=False, fontsize=8, labelcolor=INK,
+        handletextpad=0.3, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
+    if len(stack.passes) <= LABELLED:
+        _label_dates(axes, stack.passes, place)
+
+
+def _label_dates(axes: Axes, passes: Sequence[Pass], place: dict[int, tuple[float, float]]) -> None:
+    """Each date beside its dot, on the side where no neighbour's line leaves; not where another one stands."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    heights = [place[id(one)][1] for one in passes]
+    written: list[tuple[float, float, bool]] = []
+    for number, one in enumerate(passes):
+        above = heights[number] >= float(np.mean(heights[max(number - 1, 0) : number + 2]))
+        x, y = (place[id(one)][0] - left) / (right - left), (heights[number] - low) / (high - low)
+        if any(side == above and abs(u - x) < CROWDED[0] and abs(v - y) < CROWDED[1] for u, v, side in written):
+            continue
+        written.append((x, y, above))
+        axes.annotate(
+            f"{one.start:%d %b}".lstrip("0"), place[id(one)], (0, 7 if above else -7), textcoords="offset points",
+            ha="center", va="bottom" if above else "top", size=7.5, color=INK, zorder=4,
+            bbox={"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
+        )  # fmt: skip
+
+
+def _style_axes(axes: Axes, stack: Stack) -> None:
+    first, last = stack.passes[0], stack.passes[-1]
+    dates, count = len(stack.passes), len(stack.connections)
+    text = f"{stack.title}   ·   {dates} dates from {first} to {last}, {count} pair{'s' if count != 1 else ''}"
+    parts = sum(len(part) > 1 for part in stack.parts)
+    text += f", in {parts} parts" if parts > 1 else ""
+    axes.set_title(text, loc="left", size=9.5, color=INK, pad=6)
+    axes.set_ylabel("B⊥ to the first date (m)", size=8.5, color=INK)
+    margin = max((_x(last) - _x(first)) * 0.05, LEAST_MARGIN_DAYS)
+    axes.set_xlim(_x(first) - margin, _x(last) + margin)
+    locator: Any = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
+    axes.grid(color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8, length=0, labelcolor=INK)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in {"left", "bottom"})
+        spine.set_color(MUTED)

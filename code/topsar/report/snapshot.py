@@ -1,30 +1,30 @@
-"""A run as it stands at a moment: what text and JSON are made from."""
+"""A run at a moment, read from its record: what the page and the texts on a terminal are made from."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
-from topsar.report.entries import AttemptEntry, step_kinds
 from topsar.schedule.jobs import Status
 from topsar.wording import plain, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from topsar.report.entries import StepKind
     from topsar.schedule import Holder, RunRecord
-    from topsar.schedule.record import Pulse, StepNow
+    from topsar.schedule.jobs import Event
+    from topsar.schedule.record import Moment, PlannedJob, PlannedStep, Pulse, StepNow
 
 ALIVE_S = 120.0
-"""A run on another host, whose process cannot be seen, is taken for alive while its record is younger than this."""
+"""A run on another host, whose process cannot be seen, counts as alive while its record is younger than this."""
 
 _FINISHED = frozenset({Status.DONE, Status.CACHED, Status.UNNEEDED})
 _OPEN = frozenset({Status.WAITING, Status.RUNNING})
 _WORST_FIRST = (Status.FAILED, Status.BLOCKED, Status.INTERRUPTED)
 _GOING = ("running", "silent")
-_RESUMES = "the same command resumes"
+_RESUME = "run the same command to resume"
 _ENDS = {
     **dict.fromkeys((status.value for status in _FINISHED), "done"),
     **dict.fromkeys((Status.FAILED.value, Status.BLOCKED.value), "failed"),
@@ -33,22 +33,145 @@ _ENDS = {
 """State of a run by how its record ends."""
 
 
+# --- attempts ---------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """A run at a moment; ``sentence`` says its state in words."""
+class Attempt:
+    """One try of a step, in seconds since the run began.
+
+    ``event`` says what came of it: DONE, FAILED, INTERRUPTED, or WAITING if it failed and is to be tried again. It is
+    the start of the attempt, RUNNING, if no end is known; ``end_s`` is then the end of the record.
+    """
+
+    job: PlannedJob
+    step: PlannedStep
+    start_s: float
+    end_s: float
+    event: Event
+
+    @property
+    def status(self) -> Status:
+        """What came of it."""
+        return self.event.status
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.event.ended.seconds if self.event.ended else self.end_s - self.start_s
+
+
+def find_attempts(record: RunRecord) -> tuple[Attempt, ...]:
+    """Every attempt of the run: those that ended, in that order, then those without a known end."""
+    steps = {(job.id, step.name): (job, step) for job in record.begun.jobs for step in job.steps}
+    found: list[Attempt] = []
+    started: dict[tuple[str, str], Moment] = {}
+
+    def add(start: Moment, end_s: float, event: Event) -> None:
+        job, step = steps[event.job, event.step]
+        found.append(Attempt(job=job, step=step, start_s=start.at_s, end_s=end_s, event=event))
+
+    for moment in record.moments:
+        event, place = moment.event, (moment.event.job, moment.event.step)
+        if place not in steps or event.freed_bytes:  # an event that tells of freed scratch ends nothing
+            continue
+        if event.status is Status.RUNNING:
+            started[place] = moment
+        elif start := started.pop(place, None):
+            add(start, moment.at_s, event)
+    for start in started.values():
+        add(start, record.last_s, start.event)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSummary:
+    """What the steps of one name took; failed attempts count in ``failures`` and ``total_seconds`` only.
+
+    Attributes
+    ----------
+    done, failures : int
+        Attempts that succeeded, and attempts that did not.
+    seconds, longest : float, optional
+        Median and maximum.
+    cores : float, optional
+        Cores used: CPU seconds over seconds.
+    peak_bytes, predicted_bytes, written_bytes : int, optional
+        Maximum, median, median.
+    total_seconds : float
+        Of all attempts.
+    """
+
+    name: str
+    done: int
+    failures: int
+    seconds: float | None
+    longest: float | None
+    cores: float | None
+    peak_bytes: int | None
+    predicted_bytes: int | None
+    written_bytes: int | None
+    total_seconds: float
+
+
+def summarise_steps(attempts: Iterable[Attempt]) -> tuple[StepSummary, ...]:
+    """Statistics of the attempts that ended, by name of the step, in the order in which the names appear."""
+    by_name: dict[str, list[Attempt]] = {}
+    for one in attempts:
+        if one.event.ended is not None:
+            by_name.setdefault(one.step.name, []).append(one)
+    return tuple(_summarise(name, tries) for name, tries in by_name.items())
+
+
+def _summarise(name: str, tries: Sequence[Attempt]) -> StepSummary:
+    done = [one for one in tries if one.status is Status.DONE]
+    ends = [one.event.ended for one in done if one.event.ended]
+    seconds = [end.seconds for end in ends]
+    return StepSummary(
+        name=name,
+        done=len(done),
+        failures=len(tries) - len(done),
+        seconds=median(seconds) if ends else None,
+        longest=max(seconds, default=None),
+        cores=sum(end.cpu_s for end in ends) / sum(seconds) if sum(seconds) else None,
+        peak_bytes=max((end.peak_memory_bytes for end in ends), default=None),
+        predicted_bytes=round(median(one.step.memory_bytes for one in done)) if done else None,
+        written_bytes=round(median(end.written_bytes for end in ends)) if ends else None,
+        total_seconds=sum(one.seconds for one in tries),
+    )
+
+
+# --- the run ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A run at a moment.
+
+    Attributes
+    ----------
+    state, sentence : str
+        ``running``, ``silent``, ``died``, ``done``, ``interrupted``, ``failed`` or ``error``; and in a sentence.
+    left_s : float, optional
+        Seconds left, a rough guess.
+    jobs : mapping
+        Steps as they stand, by id of their job.
+    pairs, steps : mapping
+        How many have each status.
+    """
 
     record: RunRecord
     state: str
     sentence: str
     elapsed_s: float
     left_s: float | None
-    jobs: Mapping[str, list[StepNow]]
+    jobs: Mapping[str, Sequence[StepNow]]
     pairs: Mapping[Status, int]
     steps: Mapping[Status, int]
     retries: int
     freed_bytes: int
     pairs_per_hour: float | None
-    kinds: tuple[StepKind, ...]
+    kinds: tuple[StepSummary, ...]
 
     @property
     def pulse(self) -> Pulse | None:
@@ -57,72 +180,52 @@ class View:
 
     @property
     def is_going(self) -> bool:
-        """Whether it goes on, as far as can be known."""
+        """Whether the run goes on, as far as can be known."""
         return self.state in _GOING
 
-    def steps_with(self, status: Status) -> list[StepNow]:
+    def find_steps(self, status: Status) -> list[StepNow]:
         """The steps that have a status now."""
         return [step for steps in self.jobs.values() for step in steps if step.status is status]
 
 
-def view_of(record: RunRecord, holder: Holder | None, now: float) -> View:
-    """Derive it; ``now`` is seconds since 1970."""
+def take_snapshot(record: RunRecord, holder: Holder | None, now: float) -> Snapshot:
+    """Derive how a run stands.
+
+    Parameters
+    ----------
+    record : RunRecord
+    holder : Holder, optional
+        Who holds the runs folder, if anybody.
+    now : float
+        Seconds since 1970.
+    """
     steps = record.steps()
     jobs: dict[str, list[StepNow]] = {job.id: [] for job in record.begun.jobs}
     for (job, _), step in steps.items():
         jobs[job].append(step)
-    state = _state(record, holder, now)
-    is_going = state in _GOING
+    state = _find_state(record, holder, now)
     silence = max(now - record.written, 0.0)
-    # The clock of the run plus the silence since: a clock that was set meanwhile does little harm.
-    elapsed = record.last_s + (silence if is_going else 0.0)
-    pairs = Counter(job_status(jobs[job.id]) for job in record.begun.jobs if job.is_pair)
+    # The clock of the run plus the silence since: setting the clock of the machine does little harm.
+    elapsed = record.last_s + (silence if state in _GOING else 0.0)
+    pairs = Counter(find_status(jobs[job.id]) for job in record.begun.jobs if job.is_pair)
     fresh = pairs[Status.DONE]
-    return View(
+    return Snapshot(
         record=record,
         state=state,
-        sentence=_sentence(record, holder, state, elapsed, silence),
+        sentence=_describe_state(record, holder, state, elapsed, silence),
         elapsed_s=elapsed,
-        left_s=_left_s(jobs.values(), elapsed) if is_going else None,
+        left_s=_estimate_left_s(jobs.values(), elapsed) if state in _GOING else None,
         jobs=jobs,
         pairs=pairs,
         steps=Counter(step.status for step in steps.values()),
         retries=sum(m.event.status is Status.RUNNING and m.event.attempt > 1 for m in record.moments),
         freed_bytes=sum(moment.event.freed_bytes for moment in record.moments),
         pairs_per_hour=round(3600 * fresh / elapsed, 3) if fresh and elapsed else None,
-        kinds=step_kinds(_ended_here(steps, record)),
+        kinds=summarise_steps(find_attempts(record)),
     )
 
 
-def _state(record: RunRecord, holder: Holder | None, now: float) -> str:
-    if record.end is not None:
-        return _ENDS.get(record.end.how, "error")
-    if holder is None or holder.mark != record.begun.mark or holder.is_alive is False:
-        return "died"
-    if holder.is_alive is None and now - record.written > ALIVE_S:
-        return "silent"
-    return "running"
-
-
-def _sentence(record: RunRecord, holder: Holder | None, state: str, elapsed: float, silence: float) -> str:
-    begun = record.begun
-    since = f"since {begun.started:%Y-%m-%d %H:%M} {begun.started:%Z}".rstrip()
-    who, took = f"pid {begun.pid} on {plain(begun.host)}", seconds_text(elapsed)
-    said = {
-        "running": f"running ({who}), {since}, for {took}",
-        "silent": f"running or dead ({who}): no sign of life for {seconds_text(silence)}; look there",
-        "died": f"its scheduler ({who}) died: {_RESUMES}",
-        "done": f"done in {took}",
-        "interrupted": f"interrupted after {took}: {_RESUMES}",
-        "failed": f"ended with failures after {took}",
-        "error": f"ended after {took}: {plain(record.end.how) if record.end else ''}",
-    }[state]
-    if holder is not None and holder.mark != begun.mark and holder.is_alive is not False:
-        return f"a new run (pid {holder.pid} on {plain(holder.host)}) is getting ready; the one before: {said}"
-    return said
-
-
-def job_status(steps: Sequence[StepNow]) -> Status:
+def find_status(steps: Sequence[StepNow]) -> Status:
     """What became of a job so far; it is running from its first step on."""
     found = {step.status for step in steps}
     if worst := next((status for status in _WORST_FIRST if status in found), None):
@@ -132,44 +235,56 @@ def job_status(steps: Sequence[StepNow]) -> Status:
     return Status.DONE if Status.DONE in found else Status.CACHED
 
 
-def _left_s(jobs: Iterable[Sequence[StepNow]], elapsed: float) -> float | None:
-    """Time left, if work goes on as it went: seconds foreseen for what is open, over those worked off per second."""
+def count_finished(counts: Mapping[Status, int]) -> int:
+    """How many are done, in this run or before it, or not needed."""
+    return sum(counts.get(status, 0) for status in _FINISHED)
+
+
+def _find_state(record: RunRecord, holder: Holder | None, now: float) -> str:
+    if record.end is not None:
+        return _ENDS.get(record.end.how, "error")
+    if holder is None or holder.mark != record.begun.mark or holder.is_alive is False:
+        return "died"
+    if holder.is_alive is None and now - record.written > ALIVE_S:
+        return "silent"
+    return "running"
+
+
+def _describe_state(record: RunRecord, holder: Holder | None, state: str, elapsed: float, silence: float) -> str:
+    begun = record.begun
+    since = f"since {begun.started:%Y-%m-%d %H:%M} {begun.started:%Z}".rstrip()
+    who, took = f"pid {begun.pid} on {plain(begun.host)}", seconds_text(elapsed)
+    sentence = {
+        "running": f"running ({who}), {since}, for {took}",
+        "silent": f"running or dead ({who}): no sign of life for {seconds_text(silence)}; check on that host",
+        "died": f"the scheduler ({who}) died: {_RESUME}",
+        "done": f"done in {took}",
+        "interrupted": f"interrupted after {took}: {_RESUME}",
+        "failed": f"ended with failures after {took}",
+        "error": f"ended after {took}: {plain(record.end.how) if record.end else ''}",
+    }[state]
+    if holder is not None and holder.mark != begun.mark and holder.is_alive is not False:
+        return f"a new run (pid {holder.pid} on {plain(holder.host)}) is starting; the previous run: {sentence}"
+    return sentence
+
+
+def _estimate_left_s(jobs: Iterable[Sequence[StepNow]], elapsed: float) -> float | None:
+    """Predicted seconds of all that is open, at the speed of the run so far; at least those of the longest job."""
     worked, chains = 0.0, [0.0]
     for steps in jobs:
         chain = 0.0
         for step in steps:
             if step.status not in (*_OPEN, Status.DONE):
                 continue
-            foreseen = step.planned.seconds
-            if foreseen is None:
+            predicted = step.planned.seconds
+            if predicted is None:
                 return None
             past = 0.0
             if step.status is Status.DONE:
-                past = foreseen
+                past = predicted
             elif step.status is Status.RUNNING:
-                past = min(foreseen, max(elapsed - (step.at_s or 0.0), 0.0))
+                past = min(predicted, max(elapsed - (step.at_s or 0.0), 0.0))
             worked += past
-            chain += foreseen - past
+            chain += predicted - past
         chains.append(chain)
     return max(sum(chains) * elapsed / worked, *chains) if worked else None
-
-
-def _ended_here(steps: Mapping[tuple[str, str], StepNow], record: RunRecord) -> Iterable[AttemptEntry]:
-    """Every try of a step that ended in this run."""
-    for moment in record.moments:
-        event, step = moment.event, steps.get((moment.event.job, moment.event.step))
-        if step and event.ended and event.status is not Status.CACHED:
-            yield AttemptEntry(
-                job=step.job.title,
-                step=event.step,
-                start_s=moment.at_s - event.ended.seconds,
-                end_s=moment.at_s,
-                status=event.status,
-                predicted_bytes=step.planned.memory_bytes,
-                ended=event.ended,
-            )
-
-
-def finished(counts: Mapping[Status, int]) -> int:
-    """How many are done, be it in this run or before, or not needed."""
-    return sum(counts.get(status, 0) for status in _FINISHED)

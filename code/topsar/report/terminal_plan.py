@@ -1,4 +1,4 @@
-"""The plan of a run."""
+"""The plan of a run, as text for a terminal."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from topsar.schedule.record import PlannedJob, PlannedStep
 
 _MOST_NAMED = 5
-_SAID = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}
+_WORDS = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}
 
 
 def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: int = 120) -> str:
-    """What a run would do: every step of every job, and lines of totals.
+    """Describe what a run would do: a table of all steps, and lines of totals.
 
     Parameters
     ----------
     jobs : sequence of PlannedJob
         In the order in which they are shown.
     totals : mapping
-        Name -> value, as text.
+        Value by name, as text.
     width : int
         Titles and reasons are cut so that no line is longer, as far as numbers allow.
     """
-    rows = [_planned(job, step, is_first=place == 0) for job in jobs for place, step in enumerate(job.steps)]
+    rows = [_make_row(job, step, is_first=place == 0) for job in jobs for place, step in enumerate(job.steps)]
     heads = ["pair or shared work", "step", "status", "why", "memory", "threads", "disk", "time"]
     longest = max((len(row[0]) for row in rows), default=0)
     fixed = sum(max(len(row[place]) for row in [heads, *rows]) + 2 for place in (1, 2, 4, 5, 6, 7))
@@ -43,7 +43,15 @@ def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: i
 
 
 def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> str:
-    """What each pair will be made from, and what should be known about it; titles by the id of the pair."""
+    """Describe what each pair will be made from, and what is worth knowing about it.
+
+    Parameters
+    ----------
+    outlooks : mapping
+        Outlook by id of the pair.
+    titles : mapping
+        Title by id of the job.
+    """
     heads = ["pair", "orbits", "IPF", "days", "bursts", "of reference", "of secondary", "of ROI"]
     rows = [
         [
@@ -67,7 +75,14 @@ def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> st
 
 
 def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:
-    """The whole of a preview in a few lines; ``refused`` pairs could not even be planned."""
+    """Sum up a preview: value by name, as text.
+
+    Parameters
+    ----------
+    preview : Preview
+    refused : int
+        Pairs that cannot be processed and are not in the preview.
+    """
     pairs = [job for job in preview.jobs if job.is_pair]
     waiting = sum(step.status is Status.WAITING for job in preview.jobs for step in job.steps)
     to_do = sum(any(step.status is Status.WAITING for step in job.steps) for job in pairs)
@@ -75,26 +90,33 @@ def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:
     totals = {
         "pairs": f"{to_do} to do, {len(pairs) - to_do} done" + (f", {refused} cannot be processed" if refused else ""),
         "steps to run": str(waiting),
-        "time": f"about {seconds_text(rehearsal.seconds)}" if preview.is_timed else "not known before some are done",
+        "time": f"about {seconds_text(rehearsal.seconds)}" if preview.is_timed else "unknown until some steps are done",
         "memory": f"at most {bytes_text(rehearsal.peak_memory_bytes)} of {bytes_text(capacity.memory_bytes)} at once",
         "disk": f"at most {bytes_text(rehearsal.peak_disk_bytes)} of {bytes_text(max(0, capacity.disk_bytes))} at once",
         "cores": str(capacity.threads),
     }
     if rehearsal.unfitting:
-        totals["no room for"] = ", ".join("/".join(step) for step in rehearsal.unfitting[:_MOST_NAMED])
+        totals["do not fit"] = ", ".join("/".join(step) for step in rehearsal.unfitting[:_MOST_NAMED])
     return totals
 
 
 def removable_text(found: Sequence[Removable], *, is_dry: bool) -> str:
-    """What would go, or has gone."""
+    """Describe what was removed, or would be.
+
+    Parameters
+    ----------
+    found : sequence of Removable
+    is_dry : bool
+        Whether it is still there.
+    """
     lines = [f"{bytes_text(one.size):>8}  {plain(str(one.path))}  ({one.why})" for one in found]
     total = bytes_text(sum(one.size for one in found))
-    count = f"{len(found)} path" + ("s" if len(found) > 1 else "")
+    count = f"{len(found)} path{'s' if len(found) > 1 else ''}"
     verb = "would be removed" if is_dry else "removed"
     return "\n".join([*lines, f"{count}, {total}, {verb}" if found else "nothing to remove"])
 
 
-def _planned(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]:
+def _make_row(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]:
     needs = ["", "", "", ""]
     if step.status is Status.WAITING:
         needs = [
@@ -104,4 +126,4 @@ def _planned(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str]
             DASH if step.seconds is None else seconds_text(step.seconds),
         ]
     title = cut(job.title, LONGEST_TITLE) if is_first else ""
-    return [title, cut(step.name, 20), _SAID.get(step.status, step.status.value), plain(step.why), *needs]
+    return [title, cut(step.name, 20), _WORDS.get(step.status, step.status.value), plain(step.why), *needs]

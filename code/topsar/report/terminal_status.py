@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from topsar.report.snapshot import finished, job_status, view_of
+from topsar.report.snapshot import count_finished, find_status, take_snapshot
 from topsar.report.table import LONGEST_TITLE, cut, table
 from topsar.schedule.jobs import Status
 from topsar.wording import DASH, bytes_text, plain, rate_text, seconds_text
@@ -15,8 +15,7 @@ from topsar.wording import DASH, bytes_text, plain, rate_text, seconds_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from topsar.report.entries import StepKind
-    from topsar.report.snapshot import View
+    from topsar.report.snapshot import Snapshot, StepSummary
     from topsar.schedule import Holder, RunRecord
     from topsar.schedule.record import Pulse, StepNow
 
@@ -27,35 +26,35 @@ _COUNTED = (Status.RUNNING, Status.WAITING, Status.FAILED, Status.BLOCKED, Statu
 
 
 def status_text(record: RunRecord, holder: Holder | None, *, now: float, width: int = 100) -> str:
-    """What became of a run so far, in words and tables; short however many steps there are.
+    """Describe how a run stands, in words and tables; short however many steps there are.
 
     Parameters
     ----------
     record : RunRecord
         The record of the newest run.
     holder : Holder, optional
-        Who holds the runs folder, if anybody; asked for before the record was read, so that a run that ends meanwhile
-        is not taken for dead.
+        Who holds the runs folder, if anybody; ask before reading the record, so that a run that ends in between does
+        not look dead.
     now : float
         Seconds since 1970.
     width : int
         No line is longer, as far as numbers allow.
     """
-    view = view_of(record, holder, now)
+    shot = take_snapshot(record, holder, now)
     parts = (
-        _fold(view.sentence, width),
-        "\n".join(_fold(line, width) for line in _numbers(view)),
-        _running(view, width),
-        _failures(view.steps_with(Status.FAILED), width),
-        _kinds(view.kinds),
+        textwrap.fill(shot.sentence, width, subsequent_indent=" " * 9),
+        _describe_numbers(shot, width),
+        _list_running(shot, width),
+        _list_failures(shot, width),
+        _list_kinds(shot.kinds),
     )
     return "\n\n".join(part for part in parts if part)
 
 
 def status_json(record: RunRecord, holder: Holder | None, *, now: float) -> str:
-    """All of it, as JSON; what is not known is null, and a step that was cut short stays ``running``.
+    """Describe how a run stands, as JSON; unknown values are null, and a step that was cut short stays ``running``.
 
-    - ``state``: ``running``, ``silent`` (on another host, and nothing was heard of it for a while), ``died``, ``done``,
+    - ``state``: ``running``, ``silent`` (on another host, without a sign of life for a while), ``died``, ``done``,
       ``interrupted``, ``failed`` or ``error``; ``sentence`` says it in words
     - ``pid``, ``host``, ``started``, ``workers``, ``elapsed_s``, ``left_s`` (a rough guess), ``pairs_per_hour``,
       ``retries``, ``freed_bytes``
@@ -68,41 +67,49 @@ def status_json(record: RunRecord, holder: Holder | None, *, now: float) -> str:
       ``attempt``, ``at_s`` (of its newest event), ``seconds``, ``cpu_seconds``, ``peak_memory_bytes``,
       ``written_bytes``, ``message``, ``threads`` and ``reserved_bytes`` (while it runs), and ``predicted``:
       ``memory_bytes``, ``threads``, ``disk_bytes``, ``seconds``
+
+    Parameters
+    ----------
+    record : RunRecord
+        The record of the newest run.
+    holder : Holder, optional
+        Who holds the runs folder, if anybody; ask before reading the record.
+    now : float
+        Seconds since 1970.
     """
-    view = view_of(record, holder, now)
-    begun, pulse = record.begun, view.pulse
-    jobs = [
-        {
-            "id": job.id,
-            "title": job.title,
-            "is_pair": job.is_pair,
-            "status": job_status(view.jobs[job.id]).value,
-            "steps": [_step_json(step) for step in view.jobs[job.id]],
-        }
-        for job in begun.jobs
-    ]
+    shot = take_snapshot(record, holder, now)
+    begun, pulse = record.begun, shot.pulse
     known: dict[str, Any] = {
-        "state": view.state,
-        "sentence": view.sentence,
+        "state": shot.state,
+        "sentence": shot.sentence,
         "pid": begun.pid,
         "host": begun.host,
         "started": begun.started.isoformat(),
-        "elapsed_s": round(view.elapsed_s, 3),
-        "left_s": None if view.left_s is None else round(view.left_s),
+        "elapsed_s": round(shot.elapsed_s, 3),
+        "left_s": None if shot.left_s is None else round(shot.left_s),
         "workers": begun.workers,
-        "retries": view.retries,
-        "freed_bytes": view.freed_bytes,
-        "pairs_per_hour": view.pairs_per_hour,
-        "pairs": _counts_json(view.pairs),
-        "steps": _counts_json(view.steps),
+        "retries": shot.retries,
+        "freed_bytes": shot.freed_bytes,
+        "pairs_per_hour": shot.pairs_per_hour,
+        "pairs": _dump_counts(shot.pairs),
+        "steps": _dump_counts(shot.steps),
         "in_use": {key: value for key, value in asdict(pulse).items() if key != "line"} if pulse else None,
-        "kinds": [asdict(kind) for kind in view.kinds],
-        "jobs": jobs,
+        "kinds": [asdict(kind) for kind in shot.kinds],
+        "jobs": [
+            {
+                "id": job.id,
+                "title": job.title,
+                "is_pair": job.is_pair,
+                "status": find_status(shot.jobs[job.id]).value,
+                "steps": [_dump_step(step) for step in shot.jobs[job.id]],
+            }
+            for job in begun.jobs
+        ],
     }
     return json.dumps(known, indent=1, allow_nan=False)
 
 
-def _step_json(step: StepNow) -> dict[str, Any]:
+def _dump_step(step: StepNow) -> dict[str, Any]:
     event, planned = step.event, step.planned
     ended = event.ended if event else None
     granted = event.granted if event else None
@@ -119,103 +126,89 @@ def _step_json(step: StepNow) -> dict[str, Any]:
         "message": (ended.message if ended else "") or (event.note if event else ""),
         "threads": granted.threads if granted else None,
         "reserved_bytes": granted.memory_bytes if granted else None,
-        "predicted": {
-            "memory_bytes": planned.memory_bytes,
-            "threads": planned.threads,
-            "disk_bytes": planned.disk_bytes,
-            "seconds": planned.seconds,
-        },
+        "predicted": {name: getattr(planned, name) for name in ("memory_bytes", "threads", "disk_bytes", "seconds")},
     }
 
 
-def _counts_json(counts: Mapping[Status, int]) -> dict[str, int]:
-    return {"total": sum(counts.values()), "done": finished(counts)} | {
-        status.value: counts.get(status, 0) for status in _COUNTED
-    }
+def _dump_counts(counts: Mapping[Status, int]) -> dict[str, int]:
+    known = {"total": sum(counts.values()), "done": count_finished(counts)}
+    return known | {status.value: counts.get(status, 0) for status in _COUNTED}
 
 
 # --- words and tables -------------------------------------------------------------------------------------------
 
 
-def _fold(text: str, width: int) -> str:
-    """Lines of at most ``width`` characters, all but the first below its second column."""
-    return textwrap.fill(text, width, subsequent_indent=" " * 9)
+def _describe_numbers(shot: Snapshot, width: int) -> str:
+    lines = [f"pairs    {_describe_counts(shot.pairs, shot)}"]
+    retries = f", {shot.retries} {'retry' if shot.retries == 1 else 'retries'}" if shot.retries else ""
+    lines.append(f"steps    {_describe_counts(shot.steps, shot)}{retries}")
+    if pulse := shot.pulse:
+        lines.append(f"memory   {_describe_memory(shot, pulse)}")
+        freed = f", {bytes_text(shot.freed_bytes)} freed" if shot.freed_bytes else ""
+        lines.append(f"disk     {bytes_text(pulse.disk_free_bytes)} free{freed}")
+        if pulse.waiting_for and shot.is_going:
+            lines.append(f"waiting  for {plain(pulse.waiting_for)}")
+    left = f", about {_round_guess(shot.left_s)} left" if shot.left_s is not None else ""
+    rate = f", {rate_text(shot.pairs_per_hour)} pairs per hour" if shot.pairs_per_hour else ""
+    lines.append(f"time     {seconds_text(shot.elapsed_s)}{left}{rate}")
+    return "\n".join(textwrap.fill(line, width, subsequent_indent=" " * 9) for line in lines)
 
 
-def _numbers(view: View) -> Iterable[str]:
-    yield f"pairs    {_counts(view.pairs, view)}"
-    retries = f", {view.retries} {'retry' if view.retries == 1 else 'retries'}" if view.retries else ""
-    yield f"steps    {_counts(view.steps, view)}{retries}"
-    if pulse := view.pulse:
-        yield f"memory   {_memory(view, pulse)}"
-        freed = f", {bytes_text(view.freed_bytes)} freed" if view.freed_bytes else ""
-        yield f"disk     {bytes_text(pulse.disk_free_bytes)} free{freed}"
-        if pulse.waiting_for and view.is_going:
-            yield f"waits    for {plain(pulse.waiting_for)}"
-    left = f", about {_about(view.left_s)} left" if view.left_s is not None else ""
-    rate = f", {rate_text(view.pairs_per_hour)} pairs per hour" if view.pairs_per_hour else ""
-    yield f"time     {seconds_text(view.elapsed_s)}{left}{rate}"
+def _describe_counts(counts: Mapping[Status, int], shot: Snapshot) -> str:
+    words = {Status.RUNNING: "running" if shot.is_going else "cut short"}
+    rest = [f"{counts[status]} {words.get(status, status.value)}" for status in _COUNTED if counts.get(status)]
+    return ", ".join([f"{count_finished(counts)} of {sum(counts.values())} done", *rest])
 
 
-def _memory(view: View, pulse: Pulse) -> str:
-    """What is in use now, or was at most once the run is over."""
+def _describe_memory(shot: Snapshot, pulse: Pulse) -> str:
+    """Memory in use now; after the run, the most that was in use."""
     budget = f"{bytes_text(pulse.budget_bytes)} budget"
-    known = [one.memory_bytes for one in view.record.pulses if one.memory_bytes is not None]
-    if not view.is_going:
-        return f"{bytes_text(max(known))} in use at most, {budget}" if known else budget
+    known = [one.memory_bytes for one in shot.record.pulses if one.memory_bytes is not None]
+    if not shot.is_going:
+        return f"at most {bytes_text(max(known))} in use, {budget}" if known else budget
     used = "unknown" if pulse.memory_bytes is None else bytes_text(pulse.memory_bytes)
     return f"{used} in use, {bytes_text(pulse.reserved_bytes)} reserved, {budget}"
 
 
-def _about(seconds: float) -> str:
-    """``40 s``, ``36 min``, ``2.5 h``: no finer than a guess is."""
+def _round_guess(seconds: float) -> str:
+    """``40 s``, ``36 min``, ``2.5 h``: as coarse as a guess."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _counts(counts: Mapping[Status, int], view: View) -> str:
-    words = {Status.RUNNING: "under way" if view.is_going else "cut short"}
-    rest = [f"{counts[status]} {words.get(status, status.value)}" for status in _COUNTED if counts.get(status)]
-    return ", ".join([f"{finished(counts)} of {sum(counts.values())} done", *rest])
-
-
-def _running(view: View, width: int) -> str:
-    steps = view.steps_with(Status.RUNNING)
-    if not steps:
-        return ""
-    heading = "under way" if view.is_going else "under way when it ended"
+def _list_running(shot: Snapshot, width: int) -> str:
     rows = []
-    for step in sorted(steps, key=lambda one: one.at_s or 0.0)[:MOST_RUNNING]:
+    for step in sorted(shot.find_steps(Status.RUNNING), key=lambda one: one.at_s or 0.0):
         granted = step.event.granted if step.event else None
         rows.append(
             [
                 cut(step.job.title, min(LONGEST_TITLE, max(width - 56, 12))),
                 cut(step.planned.name, 16),
                 str(step.event.attempt if step.event else 1),
-                seconds_text(max(view.elapsed_s - (step.at_s or 0.0), 0.0)),
+                seconds_text(max(shot.elapsed_s - (step.at_s or 0.0), 0.0)),
                 str(granted.threads) if granted else DASH,
                 bytes_text(granted.memory_bytes) if granted else DASH,
             ]
         )
-    return table([heading, "step", "try", "for", "threads", "reserved"], rows, texts=2) + _more(steps, MOST_RUNNING)
+    heading = "running" if shot.is_going else "running when it ended"
+    return _cap([heading, "step", "try", "for", "threads", "reserved"], rows, texts=2, most=MOST_RUNNING)
 
 
-def _failures(steps: Sequence[StepNow], width: int) -> str:
-    if not steps:
-        return ""
+def _list_failures(shot: Snapshot, width: int) -> str:
+    steps = shot.find_steps(Status.FAILED)
     lines = ["failed"]
     for step in steps[:MOST_FAILURES]:
         ended = step.event.ended if step.event else None
         message = plain(ended.message).strip() if ended else ""
         lines.append(cut(f"  {step.job.title}, {step.planned.name}", width))
         lines += [cut(f"    {line.strip()}", width) for line in message.splitlines()[:6]]
-    return "\n".join(lines) + _more(steps, MOST_FAILURES)
+    if len(steps) > MOST_FAILURES:
+        lines.append(f"  and {len(steps) - MOST_FAILURES} more")
+    return "\n".join(lines) if steps else ""
 
 
-def _kinds(kinds: Sequence[StepKind]) -> str:
-    if not kinds:
-        return ""
+def _list_kinds(kinds: Iterable[StepSummary]) -> str:
     rows = [
         [
             cut(kind.name, 24),
@@ -224,12 +217,12 @@ def _kinds(kinds: Sequence[StepKind]) -> str:
             bytes_text(kind.peak_bytes) if kind.peak_bytes else DASH,
             DASH if kind.written_bytes is None else bytes_text(kind.written_bytes),
         ]
-        for kind in kinds[:MOST_KINDS]
+        for kind in kinds
     ]
-    return table(["step", "done", "median time", "most memory", "median written"], rows, texts=1) + _more(
-        kinds, MOST_KINDS
-    )
+    return _cap(["step", "done", "median time", "peak memory", "median written"], rows, texts=1, most=MOST_KINDS)
 
 
-def _more(rows: Sequence[object], shown: int) -> str:
-    return f"\n  and {len(rows) - shown} more" if len(rows) > shown else ""
+def _cap(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int, most: int) -> str:
+    """A table of the first rows, and how many more there are; empty without rows."""
+    more = f"\n  and {len(rows) - most} more" if len(rows) > most else ""
+    return table(heads, rows[:most], texts=texts) + more if rows else ""

@@ -1,0 +1,236 @@
+"""A pair of a batch: what became of it, the facts of its products, and what its steps took."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from topsar.interferogram import LAYERS
+from topsar.schedule.jobs import Status
+from topsar.wording import DASH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from topsar.schedule.jobs import Outcome
+
+LOG_LINES = 20
+"""Lines shown of the log of a step that failed."""
+
+_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
+_NUMBERS = {
+    "perpendicular_baseline_m": ("+.1f", " m"),
+    "temporal_baseline_days": ("g", " days"),
+    "coherence_mean": (".3f", ""),
+    "wavelength_m": (".6f", " m"),
+}
+
+
+class StepRow(NamedTuple):
+    """A step that a pair was made by, its own or one of shared work."""
+
+    name: str
+    status: Status
+    seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairReport:
+    """A pair of the batch; ``facts`` are empty without products, ``log`` unless a step of it failed in this run."""
+
+    number: int
+    outcome: Outcome
+    folder: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[StepRow, ...] = ()
+    log: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its products are there."""
+        return self.outcome.status in (Status.DONE, Status.CACHED)
+
+    @property
+    def products(self) -> Path:
+        """The folder of its layers."""
+        return self.folder / "products"
+
+    @property
+    def name(self) -> str:
+        """Both dates, or its id where they are not known."""
+        return f"{self.dates[0]} → {self.dates[1]}" if self.dates else self.outcome.job
+
+    @property
+    def dates(self) -> tuple[date, date] | None:
+        """Reference and secondary date, from the facts or the pair's id; None if neither tells."""
+        found = [str(self.facts.get(key, "")) for key in ("reference_date", "secondary_date")]
+        if not all(found):
+            found = re.findall(r"(?<!\d)(\d{8})(?:T\d{6})?(?!\d)", self.outcome.job)[:2]
+        try:
+            first, second = (date(*(int(part) for part in _DATE.findall(text)[0])) for text in found)
+        except (ValueError, IndexError):
+            return None
+        return first, second
+
+    @property
+    def days(self) -> int | None:
+        """Days from the reference to the secondary date."""
+        return (self.dates[1] - self.dates[0]).days if self.dates else None
+
+    @property
+    def track(self) -> str:
+        """Relative orbit, as text; empty if not known."""
+        track = self.facts.get("track")
+        match = re.match(r"T(\d{3})_", self.outcome.job)
+        return str(track) if track is not None else str(int(match[1])) if match else ""
+
+    @property
+    def baseline_m(self) -> float | None:
+        """Perpendicular baseline, if known."""
+        return self._find_number("perpendicular_baseline_m")
+
+    @property
+    def coherence(self) -> float | None:
+        """Mean coherence, if known."""
+        return self._find_number("coherence_mean")
+
+    @property
+    def bursts(self) -> int | None:
+        """How many there are, if known."""
+        bursts = self.facts.get("bursts")
+        return len(bursts) if isinstance(bursts, list) else None
+
+    @property
+    def seconds(self) -> float:
+        """What its steps took, shared work included."""
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most memory that one of its steps used."""
+        return max((step.peak_memory_bytes for step in self.steps), default=0)
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers among its products, in the order of the catalogue."""
+        return [name for name in LAYERS if (self.products / f"{name}.tif").is_file()] if self.is_done else []
+
+    def find_picture(self, layer: str) -> Path | None:
+        """The picture of a layer, if it was drawn."""
+        places = (self.folder / "quicklook", self.products)
+        return next((path for place in places if (path := place / f"{layer}.png").is_file()), None)
+
+    def _find_number(self, key: str) -> float | None:
+        value = self.facts.get(key)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        return float(value) if is_number and value is not None else None
+
+
+def read_pairs(runs: Path, outcomes: Sequence[Outcome]) -> tuple[PairReport, ...]:
+    """The pairs among the outcomes, with the facts of those that are done.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    outcomes : sequence of Outcome
+        Of all jobs.
+    """
+    titles = {one.job: one.title for one in outcomes}
+    pairs = (one for one in outcomes if one.is_pair)
+    return tuple(_read_pair(runs, one, titles, number) for number, one in enumerate(pairs, 1))
+
+
+def _read_pair(runs: Path, outcome: Outcome, titles: Mapping[str, str], number: int) -> PairReport:
+    folder = runs / outcome.job
+    facts: dict[str, Any] = {}
+    if outcome.status in (Status.DONE, Status.CACHED):
+        facts = json.loads((folder / "products" / "facts.json").read_text(encoding="utf-8"))
+    steps = [
+        StepRow(
+            f"{one['name']} {titles.get(one['job'], one['job'])}", Status.DONE, one["seconds"], one["peak_memory_bytes"]
+        )
+        for one in facts.get("steps", ())
+        if one["job"] != outcome.job
+    ]
+    steps += [
+        StepRow(event.step, event.status, event.ended.seconds, event.ended.peak_memory_bytes)
+        for event in outcome.events
+        if event.ended
+    ]
+    log = read_log(runs, outcome)
+    return PairReport(number=number, outcome=outcome, folder=folder, facts=facts, steps=tuple(steps), log=log)
+
+
+def read_log(runs: Path, outcome: Outcome) -> str:
+    """The last lines of the log of the step that failed; empty if none failed, or it never ran.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    outcome : Outcome
+    """
+    failures = [event for event in outcome.events if event.status is Status.FAILED and event.ended]
+    if not failures or not (failures[-1].ended and failures[-1].ended.seconds):
+        return ""  # a log would be of an earlier run
+    file = runs / outcome.job / f"{failures[-1].step}.log"
+    return "\n".join(file.read_text(errors="replace").splitlines()[-LOG_LINES:]) if file.is_file() else ""
+
+
+def format_number(value: float | None, spec: str) -> str:
+    """A number with a true minus sign, or a dash for None.
+
+    Parameters
+    ----------
+    value : float, optional
+    spec : str
+        Format specification.
+    """
+    return DASH if value is None else format(value, spec).replace("-", "−")
+
+
+# --- facts as text ----------------------------------------------------------------------------------------------
+
+
+def format_fact(facts: Mapping[str, Any], key: str) -> str:
+    """A fact as the page shows it.
+
+    Parameters
+    ----------
+    facts : mapping
+        What ``facts.json`` holds.
+    key : str
+        One of its keys.
+    """
+    value = facts[key]
+    if key == "engine":
+        return f"{value} {facts.get('engine_version') or ''}"
+    if key == "orbits" and isinstance(value, Mapping):
+        return ", ".join(f"{day} {_shorten_orbit(str(name))}" for day, name in value.items())
+    if key in _NUMBERS and isinstance(value, int | float):
+        spec, unit = _NUMBERS[key]
+        return format_number(float(value), spec) + unit
+    if key == "bursts" and isinstance(value, list):
+        return _count_bursts([str(burst) for burst in value])
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text}" for name, text in value.items())
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _shorten_orbit(name: str) -> str:
+    """``POEORB`` of an orbit file's name; other names as they are."""
+    return match[0] if (match := re.search(r"POEORB|RESORB", name)) else name
+
+
+def _count_bursts(bursts: Iterable[str]) -> str:
+    """``18: IW1 6, IW2 6, IW3 6``."""
+    swaths = Counter(match[0] if (match := re.search(r"[IE]W\d", burst)) else "other" for burst in bursts)
+    return f"{swaths.total()}: " + ", ".join(f"{swath} {count}" for swath, count in sorted(swaths.items()))
