@@ -99,7 +99,7 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
     dates = sorted({day for _, both in edges for day in both})
     if len(dates) < 2:
         return None
-    baselines = solve_baselines(dates, [(*both, pair.baseline_m) for pair, both in edges])
+    baselines = solve_baselines(dates, [(*both, pair.find_number("perpendicular_baseline_m")) for pair, both in edges])
     low, high = min(baselines.values()), max(baselines.values())
     margin = max(0.12 * (high - low), 5.0)
     low, high = low - margin, high + margin
@@ -117,7 +117,9 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
     return NetworkDrawing(
         track=track,
         first=dates[0],
-        lines=tuple(Line(dots[a], dots[b], pair, _choose_opacity(pair.coherence)) for pair, (a, b) in edges),
+        lines=tuple(
+            Line(dots[a], dots[b], pair, _choose_opacity(pair.find_number("coherence_mean"))) for pair, (a, b) in edges
+        ),
         dots=tuple(dots.values()),
         date_ticks=_make_date_ticks(dots),
         baseline_ticks=tuple(

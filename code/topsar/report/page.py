@@ -32,7 +32,7 @@ from topsar.settings import KEYS, resolved
 from topsar.wording import DASH, bytes_text, plain, rate_text, seconds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from topsar.schedule import RunRecord
@@ -93,7 +93,12 @@ def render_page(runs: Path, outcomes: Sequence[Outcome], settings: Settings, sta
         title="Sentinel-1 interferograms",
         started=f"{started:%Y-%m-%d %H:%M} {started:%Z}".strip(),
         machine=_describe_machine(),
-        chips=_sum_up(outcomes, pairs, seconds),
+        seconds=seconds,
+        pairs_per_hour=3600 * sum(pair.outcome.status is Status.DONE for pair in pairs) / seconds if seconds else 0,
+        peak_bytes=max(
+            (event.ended.peak_memory_bytes for one in outcomes for event in one.events if event.ended), default=0
+        ),
+        freed_bytes=sum(one.freed_bytes for one in outcomes),
         failures=_find_failures(runs, outcomes, pairs),
         networks=network.draw_networks(pairs),
         pairs=pairs,
@@ -117,8 +122,9 @@ def _load_template(runs: Path) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "seconds": _or_dash(seconds_text),
-        "bytes": _or_dash(bytes_text),
+        "seconds": lambda value: DASH if value is None else seconds_text(value),
+        "bytes": lambda value: bytes_text(value) if value else DASH,
+        "rate": rate_text,
         "number": format_number,
         "fact": format_fact,
         "link": lambda path: quote(Path(os.path.relpath(path, runs)).as_posix()),
@@ -127,10 +133,6 @@ def _load_template(runs: Path) -> jinja2.Template:
         "DASH": DASH, "LAYERS": LAYERS, "KEYS": KEYS, "network": network, "timeline": timeline, "version": __version__,
     }  # fmt: skip
     return environment.get_template("page.html.j2")
-
-
-def _or_dash(write: Callable[[float], str]) -> Callable[[float | None], str]:
-    return lambda value: DASH if value is None else write(value)
 
 
 # --- parts of the page ------------------------------------------------------------------------------------------
@@ -144,25 +146,6 @@ def _describe_machine() -> dict[str, str]:
         "topsar": f"topsar {__version__}",
         "python": f"Python {platform.python_version()}",
     }
-
-
-def _sum_up(outcomes: Sequence[Outcome], pairs: Sequence[PairReport], seconds: float) -> list[tuple[str, str, str]]:
-    """The numbers at the top: value, name, CSS class."""
-    done = sum(pair.is_done for pair in pairs)
-    fresh = sum(pair.outcome.status is Status.DONE for pair in pairs)
-    peak = max((event.ended.peak_memory_bytes for one in outcomes for event in one.events if event.ended), default=0)
-    freed = sum(one.freed_bytes for one in outcomes)
-    chips = [(f"{done} of {len(pairs)}", "pairs done", "")]
-    if done < len(pairs):
-        chips.append((str(len(pairs) - done), "not done", "bad"))
-    chips.append((seconds_text(seconds), "wall time", ""))
-    if fresh and seconds:
-        chips.append((rate_text(3600 * fresh / seconds), "pairs per hour", ""))
-    if peak:
-        chips.append((bytes_text(peak), "peak memory of a step", ""))
-    if freed:
-        chips.append((bytes_text(freed), "scratch removed", ""))
-    return chips
 
 
 def _find_failures(runs: Path, outcomes: Sequence[Outcome], pairs: Sequence[PairReport]) -> list[Failure]:

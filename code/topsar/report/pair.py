@@ -80,42 +80,11 @@ class PairReport:
         return first, second
 
     @property
-    def days(self) -> int | None:
-        """Days from the reference to the secondary date."""
-        return (self.dates[1] - self.dates[0]).days if self.dates else None
-
-    @property
     def track(self) -> str:
         """Relative orbit, as text; empty if not known."""
         track = self.facts.get("track")
         match = re.match(r"T(\d{3})_", self.outcome.job)
         return str(track) if track is not None else str(int(match[1])) if match else ""
-
-    @property
-    def baseline_m(self) -> float | None:
-        """Perpendicular baseline, if known."""
-        return self._find_number("perpendicular_baseline_m")
-
-    @property
-    def coherence(self) -> float | None:
-        """Mean coherence, if known."""
-        return self._find_number("coherence_mean")
-
-    @property
-    def bursts(self) -> int | None:
-        """How many there are, if known."""
-        bursts = self.facts.get("bursts")
-        return len(bursts) if isinstance(bursts, list) else None
-
-    @property
-    def seconds(self) -> float:
-        """What its steps took, shared work included."""
-        return sum(step.seconds for step in self.steps)
-
-    @property
-    def peak_memory_bytes(self) -> int:
-        """The most memory that one of its steps used."""
-        return max((step.peak_memory_bytes for step in self.steps), default=0)
 
     @property
     def layers(self) -> list[str]:
@@ -127,10 +96,10 @@ class PairReport:
         places = (self.folder / "quicklook", self.products)
         return next((path for place in places if (path := place / f"{layer}.png").is_file()), None)
 
-    def _find_number(self, key: str) -> float | None:
+    def find_number(self, key: str) -> float | None:
+        """A fact that is a finite number, or None."""
         value = self.facts.get(key)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        return float(value) if is_number and value is not None else None
+        return float(value) if isinstance(value, int | float) and isfinite(value) else None
 
 
 def read_pairs(runs: Path, outcomes: Sequence[Outcome]) -> tuple[PairReport, ...]:
