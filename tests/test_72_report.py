@@ -186,15 +186,15 @@ def test_links_are_relative_and_lead_somewhere(tmp_path: Path) -> None:
     assert anchors == set(reader.values("id")) == {"pair-1", "pair-2"}
 
 
-def test_layers_and_pictures_come_in_the_order_of_the_catalogue(tmp_path: Path) -> None:
+def test_layers_come_in_the_order_of_the_catalogue(tmp_path: Path) -> None:
     pair = done(tmp_path)
-    for name in ("displacement", "coherence", "wrapped_phase"):
+    for name in ("a_correction", "displacement", "coherence", "wrapped_phase"):
         (tmp_path / pair.job / "products" / f"{name}.tif").touch()
     put_pictures(tmp_path / pair.job / "products", "displacement", "coherence", "filtered_phase")
     links = write(tmp_path, pair).values("href")
     names = [Path(link).stem for link in links if link.endswith("png")]
-    assert names == ["filtered_phase", "coherence", "displacement"]
-    assert read_pairs(tmp_path, [pair])[0].layers == ["wrapped_phase", "coherence", "displacement"]
+    assert names == ["filtered_phase", "displacement", "coherence"]
+    assert read_pairs(tmp_path, [pair])[0].layers == ["wrapped_phase", "coherence", "displacement", "a_correction"]
 
 
 def test_damaged_picture_is_left_out(tmp_path: Path) -> None:

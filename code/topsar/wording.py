@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from html import escape
 
 DASH = "–"
 
@@ -36,6 +35,17 @@ def rate_text(rate: float) -> str:
     return f"{rate:.{min(max(1 - math.floor(math.log10(rate)), 0), 3)}f}" if rate > 0 else "0"
 
 
+def count_text(count: int, noun: str, plural: str = "") -> str:
+    """``1 pair``, ``3 pairs``; the plural is the noun with an s, or as given.
+
+    Parameters
+    ----------
+    count : int
+    noun, plural : str
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def round_step(least: float) -> float:
     """The smallest 1, 2 or 5 times a power of ten that is not below ``least``."""
     power = 10.0 ** math.floor(math.log10(least))
@@ -45,8 +55,3 @@ def round_step(least: float) -> float:
 def plain(text: object) -> str:
     """Text without terminal escapes and control characters; its lines stay."""
     return _CONTROL.sub("", str(text))
-
-
-def safe(text: object) -> str:
-    """Plain text for HTML."""
-    return escape(plain(text))

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from topsar.errors import ProductError
 from topsar.files import atomic_path
 from topsar.report.timeline import Tick
-from topsar.wording import round_step
+from topsar.wording import count_text, round_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -209,17 +209,16 @@ def write_network(network: Network, path: Path) -> Path:
 
 
 def _write_title(figure: Figure, network: Network, height: float) -> None:
-    count = len(network.connections)
     hidden = len(network.stacks) - MAX_PANELS
     more = f"  ·  {hidden} more tracks or frames are not drawn" if hidden > 0 else ""
     left = 0.3 / WIDTH_IN
     top, second = 1 - 0.27 / height, 1 - 0.54 / height
-    title = f"Network of {count} pair{'s' if count != 1 else ''}"
+    title = f"Network of {count_text(len(network.connections), 'pair')}"
     figure.text(left, top, title, size=13, weight="bold", color=INK, va="center")
     figure.text(left, second, f"{network.rules}{more}", size=9, color=MUTED, va="center")
 
 
-def _x(one: Pass) -> float:
+def _date_number(one: Pass) -> float:
     return float(date2num(one.start))  # type: ignore[no-untyped-call]
 
 
@@ -229,7 +228,7 @@ def _draw_stack(axes: Axes, stack: Stack) -> None:
     span = max(high - low, 20.0)
     unknown_y = low - 0.22 * span
     heights = [unknown_y if value is None else value for value in stack.baselines_m]
-    place = {id(one): (_x(one), y) for one, y in zip(stack.passes, heights, strict=True)}
+    place = {id(one): (_date_number(one), y) for one, y in zip(stack.passes, heights, strict=True)}
     _style_axes(axes, stack)
     for one in stack.connections:
         (x0, y0), (x1, y1) = place[id(one.reference)], place[id(one.secondary)]
@@ -295,14 +294,14 @@ def _label_dates(axes: Axes, passes: Sequence[Pass], place: dict[int, tuple[floa
 
 def _style_axes(axes: Axes, stack: Stack) -> None:
     first, last = stack.passes[0], stack.passes[-1]
-    dates, count = len(stack.passes), len(stack.connections)
-    text = f"{stack.title}   ·   {dates} dates from {first} to {last}, {count} pair{'s' if count != 1 else ''}"
+    pairs = count_text(len(stack.connections), "pair")
+    text = f"{stack.title}   ·   {len(stack.passes)} dates from {first} to {last}, {pairs}"
     parts = sum(len(part) > 1 for part in stack.parts)
     text += f", in {parts} parts" if parts > 1 else ""
     axes.set_title(text, loc="left", size=9.5, color=INK, pad=6)
     axes.set_ylabel("B⊥ to the first date (m)", size=8.5, color=INK)
-    margin = max((_x(last) - _x(first)) * 0.05, LEAST_MARGIN_DAYS)
-    axes.set_xlim(_x(first) - margin, _x(last) + margin)
+    margin = max((_date_number(last) - _date_number(first)) * 0.05, LEAST_MARGIN_DAYS)
+    axes.set_xlim(_date_number(first) - margin, _date_number(last) + margin)
     locator: Any = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]

@@ -29,7 +29,7 @@ from topsar.report.snapshot import find_attempts, summarise_steps
 from topsar.schedule import read_record
 from topsar.schedule.jobs import Outcome, Status
 from topsar.settings import KEYS, resolved
-from topsar.wording import DASH, bytes_text, plain, rate_text, seconds_text
+from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from topsar.schedule import RunRecord
     from topsar.settings import Settings
 
-PICTURED = {"filtered_phase", "coherence", "unwrapped_phase", "displacement"}
-FEW_PICTURED = {"filtered_phase", "displacement"}
-"""Layers whose pictures are on the page, and those of them where pairs are many."""
+PICTURED = ("filtered_phase", "displacement", "coherence", "unwrapped_phase")
+"""Layers whose pictures are on the page."""
 MANY_PAIRS = 40
-"""From this number of pairs on, thumbnails are smaller and only two for a pair."""
+"""From this number of pairs on, thumbnails are smaller and only the first two are on the page."""
 THUMBNAIL_WIDTH, SMALL_THUMBNAIL_WIDTH = 480, 320
 
 
@@ -125,12 +124,14 @@ def _load_template(runs: Path) -> jinja2.Template:
         "seconds": lambda value: DASH if value is None else seconds_text(value),
         "bytes": lambda value: bytes_text(value) if value else DASH,
         "rate": rate_text,
+        "count": count_text,
         "number": format_number,
         "fact": format_fact,
         "link": lambda path: quote(Path(os.path.relpath(path, runs)).as_posix()),
     }
     environment.globals |= {
-        "DASH": DASH, "LAYERS": LAYERS, "KEYS": KEYS, "network": network, "timeline": timeline, "version": __version__,
+        "DASH": DASH, "KEYS": KEYS, "find_kind": LAYERS.get, "network": network, "timeline": timeline,
+        "version": __version__,
     }  # fmt: skip
     return environment.get_template("page.html.j2")
 
@@ -183,8 +184,8 @@ def _describe_run(record: RunRecord) -> Mapping[str, Any]:
 def _find_pictures(pair: PairReport, *, are_many: bool) -> list[Picture]:
     if not pair.is_done:
         return []
-    shown, width = (FEW_PICTURED, SMALL_THUMBNAIL_WIDTH) if are_many else (PICTURED, THUMBNAIL_WIDTH)
-    paths = ((layer, pair.find_picture(layer)) for layer in LAYERS if layer in shown)
+    shown, width = (PICTURED[:2], SMALL_THUMBNAIL_WIDTH) if are_many else (PICTURED, THUMBNAIL_WIDTH)
+    paths = ((layer, pair.find_picture(layer)) for layer in shown)
     return [Picture(layer, path, data) for layer, path in paths if path and (data := _shrink(path, width))]
 
 

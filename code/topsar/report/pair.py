@@ -88,8 +88,9 @@ class PairReport:
 
     @property
     def layers(self) -> list[str]:
-        """The layers among its products, in the order of the catalogue."""
-        return [name for name in LAYERS if (self.products / f"{name}.tif").is_file()] if self.is_done else []
+        """The layers among its products: those of the catalogue in its order, then others by name."""
+        found = sorted(path.stem for path in self.products.glob("*.tif")) if self.is_done else []
+        return [name for name in LAYERS if name in found] + [name for name in found if name not in LAYERS]
 
     def find_picture(self, layer: str) -> Path | None:
         """The picture of a layer, if it was drawn."""

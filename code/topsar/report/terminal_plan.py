@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from topsar.report.table import LONGEST_TITLE, cut, table
 from topsar.schedule.jobs import Status
-from topsar.wording import DASH, bytes_text, plain, seconds_text
+from topsar.wording import DASH, bytes_text, count_text, plain, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ def removable_text(found: Sequence[Removable], *, is_dry: bool) -> str:
     """
     lines = [f"{bytes_text(one.size):>8}  {plain(str(one.path))}  ({one.why})" for one in found]
     total = bytes_text(sum(one.size for one in found))
-    count = f"{len(found)} path{'s' if len(found) > 1 else ''}"
+    count = count_text(len(found), "path")
     verb = "would be removed" if is_dry else "removed"
     return "\n".join([*lines, f"{count}, {total}, {verb}" if found else "nothing to remove"])
 

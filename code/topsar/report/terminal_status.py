@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from topsar.report.snapshot import count_finished, find_status, take_snapshot
 from topsar.report.table import LONGEST_TITLE, cut, table
 from topsar.schedule.jobs import Status
-from topsar.wording import DASH, bytes_text, plain, rate_text, seconds_text
+from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,7 +140,7 @@ def _dump_counts(counts: Mapping[Status, int]) -> dict[str, int]:
 
 def _describe_numbers(shot: Snapshot, width: int) -> str:
     lines = [f"pairs    {_describe_counts(shot.pairs, shot)}"]
-    retries = f", {shot.retries} {'retry' if shot.retries == 1 else 'retries'}" if shot.retries else ""
+    retries = f", {count_text(shot.retries, 'retry', 'retries')}" if shot.retries else ""
     lines.append(f"steps    {_describe_counts(shot.steps, shot)}{retries}")
     if pulse := shot.pulse:
         lines.append(f"memory   {_describe_memory(shot, pulse)}")
