@@ -514,9 +514,17 @@ def test_without_a_record_there_is_no_timeline(tmp_path: Path, broken_run: tuple
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "0.0 s"), (0.42, "0.4 s"), (9.97, "10 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (3720, "1 h 02 min")],
+    [
+        (None, "–"),
+        (0.0, "0.0 s"),
+        (0.42, "0.4 s"),
+        (9.97, "10 s"),
+        (59.7, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3720, "1 h 02 min"),
+    ],
 )
-def test_seconds(seconds: float, text: str) -> None:
+def test_seconds(seconds: float | None, text: str) -> None:
     assert seconds_text(seconds) == text
 
 
@@ -536,6 +544,7 @@ def test_round_steps(least: float, step: float) -> None:
 @pytest.mark.parametrize(
     ("count", "text"),
     [
+        (None, "–"),
         (0, "0 B"),
         (512, "512 B"),
         (3_440_000, "3.4 MB"),
@@ -544,5 +553,5 @@ def test_round_steps(least: float, step: float) -> None:
         (10**13, "10.0 TB"),
     ],
 )
-def test_bytes(count: int, text: str) -> None:
+def test_bytes(count: int | None, text: str) -> None:
     assert bytes_text(count) == text

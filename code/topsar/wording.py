@@ -10,8 +10,10 @@ DASH = "–"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def seconds_text(seconds: float) -> str:
-    """``0.4 s``, ``44 s``, ``3 min 20 s``, ``1 h 02 min``."""
+def seconds_text(seconds: float | None) -> str:
+    """``0.4 s``, ``44 s``, ``3 min 20 s``, ``1 h 02 min``; a dash for None."""
+    if seconds is None:
+        return DASH
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -20,8 +22,10 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def bytes_text(count: float) -> str:
-    """``512 B``, ``3.4 MB``, ``1.9 GB``: powers of ten."""
+def bytes_text(count: float | None) -> str:
+    """``512 B``, ``3.4 MB``, ``1.9 GB``: powers of ten; a dash for None."""
+    if count is None:
+        return DASH
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:

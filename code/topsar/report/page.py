@@ -121,8 +121,8 @@ def _load_template(runs: Path) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "seconds": lambda value: DASH if value is None else seconds_text(value),
-        "bytes": lambda value: bytes_text(value) if value else DASH,
+        "seconds": seconds_text,
+        "bytes": lambda value: bytes_text(value or None),
         "rate": rate_text,
         "count": count_text,
         "number": format_number,

@@ -123,7 +123,7 @@ def _make_row(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str
             bytes_text(step.memory_bytes),
             str(step.threads),
             bytes_text(step.disk_bytes),
-            DASH if step.seconds is None else seconds_text(step.seconds),
+            seconds_text(step.seconds),
         ]
     title = cut(job.title, LONGEST_TITLE) if is_first else ""
     return [title, cut(step.name, 20), _WORDS.get(step.status, step.status.value), plain(step.why), *needs]

@@ -188,7 +188,7 @@ def _list_running(shot: Snapshot, width: int) -> str:
                 str(step.event.attempt if step.event else 1),
                 seconds_text(max(shot.elapsed_s - (step.at_s or 0.0), 0.0)),
                 str(granted.threads) if granted else DASH,
-                bytes_text(granted.memory_bytes) if granted else DASH,
+                bytes_text(granted.memory_bytes if granted else None),
             ]
         )
     heading = "running" if shot.is_going else "running when it ended"
@@ -213,9 +213,9 @@ def _list_kinds(kinds: Iterable[StepSummary]) -> str:
         [
             cut(kind.name, 24),
             str(kind.done),
-            DASH if kind.seconds is None else seconds_text(kind.seconds),
-            bytes_text(kind.peak_bytes) if kind.peak_bytes else DASH,
-            DASH if kind.written_bytes is None else bytes_text(kind.written_bytes),
+            seconds_text(kind.seconds),
+            bytes_text(kind.peak_bytes or None),
+            bytes_text(kind.written_bytes),
         ]
         for kind in kinds
     ]
