@@ -22,7 +22,7 @@ import psutil
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup, NoCgroupError
-from topsar.report.terminal_status import status_text
+from topsar.report.terminal_status import format_status
 from topsar.schedule import Budget, find_holder, plan_jobs, read_record, run_jobs
 from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Resources, Status, Step
 
@@ -227,7 +227,7 @@ def _look(runs: Path) -> tuple[float, str]:
     """Seconds to see how the run stands, and what is said."""
     started = time.perf_counter()
     holder, record = find_holder(runs), read_record(runs)
-    text = status_text(record, holder, now=time.time()) if record else ""
+    text = format_status(record, holder, now=time.time()) if record else ""
     return time.perf_counter() - started, text
 
 

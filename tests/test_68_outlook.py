@@ -11,7 +11,7 @@ import rasterio
 
 from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe, rewrite
 from topsar.engines import Outlook
-from topsar.report.terminal_plan import pairs_text
+from topsar.report.terminal_plan import format_outlooks
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_whole_pair_has_nothing_to_remark(data: Path, tmp_path: Path) -> None:
         ipf=found.ipf,
         remarks=(),
     )
-    text = pairs_text({"T131": found}, {"T131": "2025-03-03 to 2025-03-15 T131"})
+    text = format_outlooks({"T131": found}, {"T131": "2025-03-03 to 2025-03-15 T131"})
     assert text.split()[-5:] == ["12", "8", "8", "8", "–"]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from topsar.report.terminal_plan import plan_text
-from topsar.report.terminal_status import status_json, status_text
+from topsar.report.terminal_plan import format_plan
+from topsar.report.terminal_status import dump_status, format_status
 from topsar.schedule import Holder, RunRecord, read_record
 from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
 from topsar.schedule.record import Beginning, End, Moment, PlannedJob, PlannedStep, Pulse, Recorder
@@ -100,7 +100,7 @@ def under_way(**known: object) -> RunRecord:
 
 
 def first_line(record: RunRecord, holder: Holder | None = None, now: float = 1010.0) -> str:
-    return status_text(record, holder, now=now).splitlines()[0]
+    return format_status(record, holder, now=now).splitlines()[0]
 
 
 class TestState:
@@ -110,7 +110,7 @@ class TestState:
 
     @pytest.mark.parametrize("holder", [None, replace(ALIVE, is_alive=False)])
     def test_dead_scheduler(self, holder: Holder | None) -> None:
-        text = status_text(under_way(), holder, now=9e9)
+        text = format_status(under_way(), holder, now=9e9)
         assert text.startswith("the scheduler (pid 4242 on node7) died")
         assert "running when it ended" in text
         assert "1 cut short" in text
@@ -145,7 +145,7 @@ class TestState:
 
 
 def test_counts_and_what_is_in_use() -> None:
-    lines = status_text(under_way(), ALIVE, now=1000.0).splitlines()
+    lines = format_status(under_way(), ALIVE, now=1000.0).splitlines()
     assert "pairs    2 of 5 done, 1 running, 1 waiting, 1 blocked" in lines
     assert "steps    5 of 11 done, 1 running, 2 waiting, 1 failed, 2 blocked, 1 retry" in lines
     assert "memory   1.2 GB in use, 3.0 GB reserved, 8.0 GB budget" in lines
@@ -155,18 +155,18 @@ def test_counts_and_what_is_in_use() -> None:
 
 def test_time_left_is_what_is_foreseen_at_the_speed_so_far() -> None:
     # 300 s are worked off of b and c, and 100 s of c/unwrap, in 500 s; 200 s are left, of d.
-    assert "time     8 min 20 s, about 4 min left, 7.2 pairs per hour" in status_text(under_way(), ALIVE, now=1000.0)
+    assert "time     8 min 20 s, about 4 min left, 7.2 pairs per hour" in format_status(under_way(), ALIVE, now=1000.0)
 
 
 def test_no_time_left_without_foresight() -> None:
     jobs = [job("a", planned("filter"), planned("unwrap", seconds=None))]
-    text = status_text(record_of(jobs, ran(0, 100, "a/filter")), ALIVE, now=1000.0)
+    text = format_status(record_of(jobs, ran(0, 100, "a/filter")), ALIVE, now=1000.0)
     assert "left" not in text
     assert "pairs per hour" not in text
 
 
 def test_steps_under_way_failures_and_kinds() -> None:
-    text = " ".join(status_text(under_way(), ALIVE, now=1000.0).split())
+    text = " ".join(format_status(under_way(), ALIVE, now=1000.0).split())
     assert "title of c unwrap 1 1 min 40 s 2 3.0 GB" in text
     assert "title of date, geocode orbit is missing hint: fetch it" in text
     assert "filter 2 1 min 40 s 1.5 GB 40.0 MB" in text
@@ -178,37 +178,37 @@ def test_steps_under_way_failures_and_kinds() -> None:
 def test_bytes_nobody_could_measure() -> None:
     record = under_way()
     record = replace(record, pulses=(replace(record.pulses[0], memory_bytes=None),))
-    assert "memory   unknown in use, 3.0 GB reserved" in status_text(record, ALIVE, now=1000.0)
-    assert json.loads(status_json(record, ALIVE, now=1000.0))["in_use"]["memory_bytes"] is None
+    assert "memory   unknown in use, 3.0 GB reserved" in format_status(record, ALIVE, now=1000.0)
+    assert json.loads(dump_status(record, ALIVE, now=1000.0))["in_use"]["memory_bytes"] is None
 
 
 def test_after_the_end_memory_is_what_was_used_at_most() -> None:
     record = under_way(how="done")
     record = replace(record, pulses=(replace(record.pulses[0], memory_bytes=6 * GB), *record.pulses))
-    assert "memory   at most 6.0 GB in use, 8.0 GB budget" in status_text(record, None, now=1000.0)
+    assert "memory   at most 6.0 GB in use, 8.0 GB budget" in format_status(record, None, now=1000.0)
 
 
 def test_hostile_titles_stay_in_their_line() -> None:
     jobs = [PlannedJob(id="a", title=HOSTILE, is_pair=True, steps=(planned("filter"), planned("unwrap")))]
     moments = [*ran(0, 5, "a/filter", Status.FAILED, message=HOSTILE), moment(9, "a/unwrap", Status.RUNNING)]
-    text = status_text(record_of(jobs, moments), ALIVE, now=1000.0)
+    text = format_status(record_of(jobs, moments), ALIVE, now=1000.0)
     assert "\x1b" not in text
     assert any(line.startswith("red <b>bold</b> tab") and "unwrap" in line for line in text.splitlines())
-    assert "\x1b" not in plan_text(jobs, totals={"pairs": HOSTILE})
-    assert json.loads(status_json(record_of(jobs, moments), ALIVE, now=1000.0))["jobs"][0]["title"] == HOSTILE
+    assert "\x1b" not in format_plan(jobs, totals={"pairs": HOSTILE})
+    assert json.loads(dump_status(record_of(jobs, moments), ALIVE, now=1000.0))["jobs"][0]["title"] == HOSTILE
 
 
 @pytest.mark.parametrize("width", [50, 80, 100])
 def test_nothing_is_wider_than_asked(width: int) -> None:
     jobs = [PlannedJob(id="a", title="long " * 40, is_pair=True, steps=(planned("filter"), planned("unwrap")))]
     moments = [*ran(0, 5, "a/filter", Status.FAILED, message="words " * 50), moment(9, "a/unwrap", Status.RUNNING)]
-    text = status_text(record_of(jobs, moments), ALIVE, now=1000.0, width=width)
+    text = format_status(record_of(jobs, moments), ALIVE, now=1000.0, width=width)
     assert max(len(line) for line in text.splitlines()) <= max(width, 56)  # of numbers nothing can be cut
     assert "…" in text
 
 
 def test_json_says_everything() -> None:
-    known = json.loads(status_json(under_way(), ALIVE, now=1000.0))
+    known = json.loads(dump_status(under_way(), ALIVE, now=1000.0))
     assert set(known) == {
         *("state", "sentence", "pid", "host", "started", "elapsed_s", "left_s", "workers", "retries", "freed_bytes"),
         *("pairs_per_hour", "pairs", "steps", "in_use", "kinds", "jobs"),
@@ -225,7 +225,7 @@ def test_json_says_everything() -> None:
 
 
 def test_json_of_a_step() -> None:
-    jobs = {one["id"]: one for one in json.loads(status_json(under_way(), ALIVE, now=1000.0))["jobs"]}
+    jobs = {one["id"]: one for one in json.loads(dump_status(under_way(), ALIVE, now=1000.0))["jobs"]}
     assert jobs["c"]["steps"][0] == {
         "name": "filter",
         "status": "done",
@@ -251,10 +251,10 @@ def test_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
     Recorder(tmp_path, beginning).close()
     record = read_record(tmp_path)
     assert record is not None
-    text = status_text(record, replace(ALIVE, is_alive=None), now=time.time())
+    text = format_status(record, replace(ALIVE, is_alive=None), now=time.time())
     assert "running (pid 1 on here)" in text
     assert "pairs    0 of 1 done, 1 waiting" in text
-    known = json.loads(status_json(record, None, now=time.time()))
+    known = json.loads(dump_status(record, None, now=time.time()))
     assert (known["state"], known["in_use"], known["kinds"], known["left_s"]) == ("died", None, [], None)
 
 
@@ -273,8 +273,8 @@ def test_ten_thousand_steps_stay_short(tmp_path: Path) -> None:
     recorder.close()
     record = read_record(tmp_path)
     assert record is not None
-    text = status_text(record, None, now=time.time())
-    known = json.loads(status_json(record, None, now=time.time()))
+    text = format_status(record, None, now=time.time())
+    known = json.loads(dump_status(record, None, now=time.time()))
     assert len(text.splitlines()) < 130
     assert known["steps"]["total"] == 10_000
     assert "and 490 more" in text
@@ -287,7 +287,7 @@ class TestPlan:
             job("date", planned("geocode", Status.UNNEEDED), is_pair=False),
             job("a", planned("filter", Status.CACHED), replace(planned("unwrap"), why="options changed")),
         ]
-        lines = [line.split("  ") for line in plan_text(jobs, totals={"pairs": "1", "time": "2 min"}).splitlines()]
+        lines = [line.split("  ") for line in format_plan(jobs, totals={"pairs": "1", "time": "2 min"}).splitlines()]
         words = [[word.strip() for word in line if word.strip()] for line in lines]
         assert ["title of date", "geocode", "not needed"] in words
         assert ["title of a", "filter", "done"] in words
@@ -296,16 +296,16 @@ class TestPlan:
 
     def test_long_reasons_are_cut_not_wrapped(self) -> None:
         steps = [replace(planned(name), why="because " * 40) for name in ("filter", "unwrap")]
-        lines = plan_text([job("a", *steps)], totals={}, width=110).splitlines()
+        lines = format_plan([job("a", *steps)], totals={}, width=110).splitlines()
         assert len(lines) == 4
         assert max(len(line) for line in lines) == 110
         assert all(line.endswith("1 min 40 s") and "…" in line for line in lines[2:])
 
     def test_numbers_end_in_one_column(self) -> None:
         steps = [planned("filter", seconds=5.0), planned("unwrap", seconds=7200.0), planned("products", seconds=None)]
-        lines = plan_text([job("a", *steps)], totals={}).splitlines()[2:]
+        lines = format_plan([job("a", *steps)], totals={}).splitlines()[2:]
         assert len({len(line) for line in lines}) == 1
         assert lines[2].endswith(" –")
 
     def test_nothing_to_show(self) -> None:
-        assert plan_text([], totals={}) == ""
+        assert format_plan([], totals={}) == ""

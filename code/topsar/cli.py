@@ -178,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
 def plan(args: argparse.Namespace) -> int:
     """Show what a run would do and take, without doing it."""
     from topsar import workflow
-    from topsar.report.terminal_plan import pairs_text, plan_text, plan_totals
+    from topsar.report.terminal_plan import format_outlooks, format_plan, sum_up_plan
 
     settings = _load(args)
     missing = workflow.describe_missing(settings)
@@ -193,8 +193,8 @@ def plan(args: argparse.Namespace) -> int:
         return 0
     if batch.plan.outlooks:
         titles = {job.id: job.title for job in batch.jobs}
-        print(pairs_text(batch.plan.outlooks, titles), end="\n\n")
-    print(plan_text(preview.jobs, totals=plan_totals(preview, refused=len(batch.refused)), width=_width()))
+        print(format_outlooks(batch.plan.outlooks, titles), end="\n\n")
+    print(format_plan(preview.jobs, totals=sum_up_plan(preview, refused=len(batch.refused)), width=_width()))
     return EXIT_FAILED if batch.refused or preview.rehearsal.unfitting else 0
 
 
@@ -227,7 +227,7 @@ def pairs(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """Show how the newest run is getting on, or how it ended."""
-    from topsar.report.terminal_status import status_json, status_text
+    from topsar.report.terminal_status import dump_status, format_status
     from topsar.schedule import find_holder, read_record
 
     runs = args.data / "runs"
@@ -236,10 +236,8 @@ def status(args: argparse.Namespace) -> int:
         if record is None:
             print(f"no run has left a record in {runs}", file=sys.stderr)
             return EXIT_FAILED
-        now = time.time()
-        text = (
-            status_json(record, holder, now=now) if args.json else status_text(record, holder, now=now, width=_width())
-        )
+        describe = dump_status if args.json else partial(format_status, width=_width())
+        text = describe(record, holder, now=time.time())
         if args.watch and sys.stdout.isatty():
             text = CLEAR + text
         print(text, flush=True)
@@ -260,10 +258,10 @@ def doctor(args: argparse.Namespace) -> int:
 def clean(args: argparse.Namespace) -> int:
     """Remove what no run of the listed pairs needs any more; of other pairs, whatever is no result."""
     from topsar import workflow
-    from topsar.report.terminal_plan import removable_text
+    from topsar.report.terminal_plan import format_removable
 
     found = workflow.clean(_load(args), dry_run=args.dry_run)
-    print(removable_text(found, is_dry=args.dry_run))
+    print(format_removable(found, is_dry=args.dry_run))
     return 0
 
 

@@ -15,7 +15,7 @@ LONGEST_TITLE = 44
 """Characters shown of the title of a job."""
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
+def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
     """A table whose first columns are texts, the others numbers."""
     sides = ["left" if place < texts else "right" for place in range(len(heads))]
     rules = ["-" * max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
@@ -24,7 +24,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) ->
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def cut(text: str, width: int) -> str:
+def cut_line(text: str, width: int) -> str:
     """One line of at most ``width`` characters."""
     line = " ".join(plain(text).replace("\t", " ").splitlines())
     return line if len(line) <= width else line[: max(width - 1, 1)] + "…"

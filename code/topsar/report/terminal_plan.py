@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.report.table import LONGEST_TITLE, cut, table
+from topsar.report.table import LONGEST_TITLE, cut_line, format_table
 from topsar.schedule.jobs import Status
 from topsar.wording import DASH, bytes_text, count_text, plain, seconds_text
 
@@ -19,7 +19,7 @@ _MOST_NAMED = 5
 _WORDS = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}
 
 
-def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: int = 120) -> str:
+def format_plan(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: int = 120) -> str:
     """Describe what a run would do: a table of all steps, and lines of totals.
 
     Parameters
@@ -36,13 +36,13 @@ def plan_text(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width: i
     longest = max((len(row[0]) for row in rows), default=0)
     fixed = sum(max(len(row[place]) for row in [heads, *rows]) + 2 for place in (1, 2, 4, 5, 6, 7))
     why = max(width - fixed - max(longest, len(heads[0])) - 2, len(heads[3]))
-    steps = table(heads, [[*row[:3], cut(row[3], why), *row[4:]] for row in rows], texts=4) if rows else ""
+    steps = format_table(heads, [[*row[:3], cut_line(row[3], why), *row[4:]] for row in rows], texts=4) if rows else ""
     name = max((len(key) for key in totals), default=0)
     lines = "\n".join(f"{key:<{name}}  {plain(value)}" for key, value in totals.items())
     return "\n\n".join(part for part in (steps, lines) if part)
 
 
-def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> str:
+def format_outlooks(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> str:
     """Describe what each pair will be made from, and what is worth knowing about it.
 
     Parameters
@@ -55,7 +55,7 @@ def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> st
     heads = ["pair", "orbits", "IPF", "days", "bursts", "of reference", "of secondary", "of ROI"]
     rows = [
         [
-            cut(titles.get(pair, pair), LONGEST_TITLE),
+            cut_line(titles.get(pair, pair), LONGEST_TITLE),
             ", ".join(dict.fromkeys(one.orbits)),
             ", ".join(one.ipf),
             str(one.days),
@@ -67,14 +67,14 @@ def pairs_text(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> st
         for pair, one in outlooks.items()
     ]
     remarks = [
-        f"{cut(titles.get(pair, pair), LONGEST_TITLE)}: {remark.text}\n    {remark.remedy}"
+        f"{cut_line(titles.get(pair, pair), LONGEST_TITLE)}: {remark.text}\n    {remark.remedy}"
         for pair, one in outlooks.items()
         for remark in one.remarks
     ]
-    return "\n\n".join([table(heads, rows, texts=3) if rows else "", *remarks]).strip()
+    return "\n\n".join([format_table(heads, rows, texts=3) if rows else "", *remarks]).strip()
 
 
-def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:
+def sum_up_plan(preview: Preview, *, refused: int) -> dict[str, str]:
     """Sum up a preview: value by name, as text.
 
     Parameters
@@ -100,7 +100,7 @@ def plan_totals(preview: Preview, *, refused: int) -> dict[str, str]:
     return totals
 
 
-def removable_text(found: Sequence[Removable], *, is_dry: bool) -> str:
+def format_removable(found: Sequence[Removable], *, is_dry: bool) -> str:
     """Describe what was removed, or would be.
 
     Parameters
@@ -125,5 +125,5 @@ def _make_row(job: PlannedJob, step: PlannedStep, *, is_first: bool) -> list[str
             bytes_text(step.disk_bytes),
             seconds_text(step.seconds),
         ]
-    title = cut(job.title, LONGEST_TITLE) if is_first else ""
-    return [title, cut(step.name, 20), _WORDS.get(step.status, step.status.value), plain(step.why), *needs]
+    title = cut_line(job.title, LONGEST_TITLE) if is_first else ""
+    return [title, cut_line(step.name, 20), _WORDS.get(step.status, step.status.value), plain(step.why), *needs]

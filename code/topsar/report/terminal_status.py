@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from topsar.report.snapshot import count_finished, find_status, take_snapshot
-from topsar.report.table import LONGEST_TITLE, cut, table
+from topsar.report.table import LONGEST_TITLE, cut_line, format_table
 from topsar.schedule.jobs import Status
 from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
 
@@ -25,7 +25,7 @@ MOST_RUNNING, MOST_FAILURES, MOST_KINDS = 24, 10, 16
 _COUNTED = (Status.RUNNING, Status.WAITING, Status.FAILED, Status.BLOCKED, Status.INTERRUPTED)
 
 
-def status_text(record: RunRecord, holder: Holder | None, *, now: float, width: int = 100) -> str:
+def format_status(record: RunRecord, holder: Holder | None, *, now: float, width: int = 100) -> str:
     """Describe how a run stands, in words and tables; short however many steps there are.
 
     Parameters
@@ -51,7 +51,7 @@ def status_text(record: RunRecord, holder: Holder | None, *, now: float, width: 
     return "\n\n".join(part for part in parts if part)
 
 
-def status_json(record: RunRecord, holder: Holder | None, *, now: float) -> str:
+def dump_status(record: RunRecord, holder: Holder | None, *, now: float) -> str:
     """Describe how a run stands, as JSON; unknown values are null, and a step that was cut short stays ``running``.
 
     - ``state``: ``running``, ``silent`` (on another host, without a sign of life for a while), ``died``, ``done``,
@@ -183,8 +183,8 @@ def _list_running(shot: Snapshot, width: int) -> str:
         granted = step.event.granted if step.event else None
         rows.append(
             [
-                cut(step.job.title, min(LONGEST_TITLE, max(width - 56, 12))),
-                cut(step.planned.name, 16),
+                cut_line(step.job.title, min(LONGEST_TITLE, max(width - 56, 12))),
+                cut_line(step.planned.name, 16),
                 str(step.event.attempt if step.event else 1),
                 seconds_text(max(shot.elapsed_s - (step.at_s or 0.0), 0.0)),
                 str(granted.threads) if granted else DASH,
@@ -201,8 +201,8 @@ def _list_failures(shot: Snapshot, width: int) -> str:
     for step in steps[:MOST_FAILURES]:
         ended = step.event.ended if step.event else None
         message = plain(ended.message).strip() if ended else ""
-        lines.append(cut(f"  {step.job.title}, {step.planned.name}", width))
-        lines += [cut(f"    {line.strip()}", width) for line in message.splitlines()[:6]]
+        lines.append(cut_line(f"  {step.job.title}, {step.planned.name}", width))
+        lines += [cut_line(f"    {line.strip()}", width) for line in message.splitlines()[:6]]
     if len(steps) > MOST_FAILURES:
         lines.append(f"  and {len(steps) - MOST_FAILURES} more")
     return "\n".join(lines) if steps else ""
@@ -211,7 +211,7 @@ def _list_failures(shot: Snapshot, width: int) -> str:
 def _list_kinds(kinds: Iterable[StepSummary]) -> str:
     rows = [
         [
-            cut(kind.name, 24),
+            cut_line(kind.name, 24),
             str(kind.done),
             seconds_text(kind.seconds),
             bytes_text(kind.peak_bytes or None),
@@ -225,4 +225,4 @@ def _list_kinds(kinds: Iterable[StepSummary]) -> str:
 def _cap(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int, most: int) -> str:
     """A table of the first rows, and how many more there are; empty without rows."""
     more = f"\n  and {len(rows) - most} more" if len(rows) > most else ""
-    return table(heads, rows[:most], texts=texts) + more if rows else ""
+    return format_table(heads, rows[:most], texts=texts) + more if rows else ""
