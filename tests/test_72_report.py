@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from topsar.errors import ProductError
-from topsar.report import write_report
 from topsar.report.network import NetworkDrawing, draw_networks, solve_baselines
+from topsar.report.page import write_report
 from topsar.report.pair import read_pairs
 from topsar.report.snapshot import Attempt, summarise_steps
 from topsar.report.timeline import COLOURS, Timeline, assign_lanes, draw_timeline, format_tick
@@ -207,7 +207,8 @@ def test_damaged_picture_is_left_out(tmp_path: Path) -> None:
 
 def test_facts_that_say_little(tmp_path: Path) -> None:
     odd = {"coherence_mean": float("nan"), "bursts": "all", "orbits": "none", "perpendicular_baseline_m": "?"}
-    reader = write(tmp_path, outcome("x", Status.INTERRUPTED), done(tmp_path, **odd, steps=[]))
+    others = [done(tmp_path, "y", bursts=5, orbits=[], versions={}, steps=[]), outcome("x", Status.INTERRUPTED)]
+    reader = write(tmp_path, *others, done(tmp_path, **odd, steps=[]))
     assert {"interrupted", "all", "none", "?"} <= set(reader.words)
 
 

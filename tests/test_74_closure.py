@@ -151,7 +151,8 @@ def render(runs: Path, monkeypatch: pytest.MonkeyPatch, closures: Closures) -> s
     """The section Closure of a page whose pairs close so."""
     monkeypatch.setattr(page, "close_triplets", lambda _: closures)
     settings = load_settings(env_file=None, data=runs, pairs=runs / "pairs.txt", flags={})
-    text = page.render_page(runs, [], settings, datetime(2025, 5, 1, tzinfo=timezone.utc), 1.0)
+    page.write_report(runs, [], settings, datetime(2025, 5, 1, tzinfo=timezone.utc), 1.0)
+    text = (runs / "report.html").read_text(encoding="utf-8")
     return text.partition("<h2>Closure</h2>")[2].partition("<h2>")[0]
 
 

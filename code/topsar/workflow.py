@@ -19,7 +19,6 @@ from topsar.errors import SettingsError
 from topsar.files import write_json, write_text
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
-from topsar.report import write_report
 from topsar.schedule import (
     Budget,
     Progress,
@@ -132,6 +131,8 @@ def run(
     TopsarError
         If nothing can start: settings, pairs.txt, the DEM or the runs folder cannot be used.
     """
+    from topsar.report.page import write_report
+
     started, clock = datetime.now(timezone.utc), time.monotonic()
     runs = settings.data.resolve() / "runs"
     batch = prepare(settings, services)

@@ -21,6 +21,7 @@ import psutil
 from PIL import Image
 
 from topsar import __version__
+from topsar.files import write_text
 from topsar.interferogram import LAYERS
 from topsar.report import network, timeline
 from topsar.report.closure import close_triplets, find_worst
@@ -61,13 +62,15 @@ class Failure(NamedTuple):
     blocked: list[PairReport]
 
 
-def render_page(runs: Path, outcomes: Sequence[Outcome], settings: Settings, started: datetime, seconds: float) -> str:
-    """The page as text; links are relative to the runs folder.
+def write_report(
+    runs: Path, outcomes: Sequence[Outcome], settings: Settings, started: datetime, seconds: float
+) -> None:
+    """Write ``report.html``: every pair of the batch, done or not, and how the run went.
 
     Parameters
     ----------
     runs : Path
-        The runs folder.
+        The runs folder, where products, logs and the record of the run are.
     outcomes : sequence of Outcome
         What became of each job, in the order in which pairs are shown.
     settings : Settings
@@ -79,7 +82,7 @@ def render_page(runs: Path, outcomes: Sequence[Outcome], settings: Settings, sta
     Raises
     ------
     ProductError
-        If a layer of a pair cannot be read.
+        If the page cannot be written, or a layer of a pair cannot be read.
     """
     pairs = read_pairs(runs, outcomes)
     record = read_record(runs)
@@ -107,7 +110,7 @@ def render_page(runs: Path, outcomes: Sequence[Outcome], settings: Settings, sta
         settings=resolved(settings)["settings"],
         **(_describe_run(record) if record else {"record": None}),
     )
-    return page.lstrip()
+    write_text(runs / "report.html", page.lstrip())
 
 
 def _load_template(runs: Path) -> jinja2.Template:

@@ -16,7 +16,15 @@ LONGEST_TITLE = 44
 
 
 def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
-    """A table whose first columns are texts, the others numbers."""
+    """A table of one line per row.
+
+    Parameters
+    ----------
+    heads : sequence of str
+    rows : sequence of sequence of str
+    texts : int
+        This many columns from the first are texts, the others numbers.
+    """
     sides = ["left" if place < texts else "right" for place in range(len(heads))]
     rules = ["-" * max(len(row[place]) for row in (heads, *rows)) for place in range(len(heads))]
     # Its own headers would make each column wider than its words.
@@ -25,6 +33,13 @@ def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, texts: 
 
 
 def cut_line(text: str, width: int) -> str:
-    """One line of at most ``width`` characters."""
+    """Bring a text to one line.
+
+    Parameters
+    ----------
+    text : str
+    width : int
+        Its most characters; a longer text ends in an ellipsis.
+    """
     line = " ".join(plain(text).replace("\t", " ").splitlines())
     return line if len(line) <= width else line[: max(width - 1, 1)] + "…"

@@ -54,19 +54,7 @@ def format_status(record: RunRecord, holder: Holder | None, *, now: float, width
 def dump_status(record: RunRecord, holder: Holder | None, *, now: float) -> str:
     """Describe how a run stands, as JSON; unknown values are null, and a step that was cut short stays ``running``.
 
-    - ``state``: ``running``, ``silent`` (on another host, without a sign of life for a while), ``died``, ``done``,
-      ``interrupted``, ``failed`` or ``error``; ``sentence`` says it in words
-    - ``pid``, ``host``, ``started``, ``workers``, ``elapsed_s``, ``left_s`` (a rough guess), ``pairs_per_hour``,
-      ``retries``, ``freed_bytes``
-    - ``pairs`` and ``steps``: counts, ``total``, ``done`` and one per other status
-    - ``in_use``, from the newest pulse: ``at_s``, ``running``, ``memory_bytes``, ``reserved_bytes``, ``budget_bytes``,
-      ``disk_free_bytes``, ``waiting_for``
-    - ``kinds``: for the steps of one name that ended in this run, ``name``, ``done``, ``failures``, ``seconds``,
-      ``longest``, ``cores``, ``peak_bytes``, ``predicted_bytes``, ``written_bytes``, ``total_seconds``
-    - ``jobs``: ``id``, ``title``, ``is_pair``, ``status`` and ``steps``, each with ``name``, ``status``, ``why``,
-      ``attempt``, ``at_s`` (of its newest event), ``seconds``, ``cpu_seconds``, ``peak_memory_bytes``,
-      ``written_bytes``, ``message``, ``threads`` and ``reserved_bytes`` (while it runs), and ``predicted``:
-      ``memory_bytes``, ``threads``, ``disk_bytes``, ``seconds``
+    The user guide lists the keys.
 
     Parameters
     ----------
