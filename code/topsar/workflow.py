@@ -131,14 +131,14 @@ def run(
     TopsarError
         If nothing can start: settings, pairs.txt, the DEM or the runs folder cannot be used.
     """
-    from topsar.report.page import write_report
-
     started, clock = datetime.now(timezone.utc), time.monotonic()
     runs = settings.data.resolve() / "runs"
     batch = prepare(settings, services)
     with hold_runs(runs) as mark:
         _write_plan(runs, batch, settings)
         outcomes = _failed(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
+        from topsar.report.page import write_report  # only now: it brings matplotlib, and steps need the memory
+
         write_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
 
