@@ -120,24 +120,24 @@ def summarise_steps(attempts: Iterable[Attempt]) -> tuple[StepSummary, ...]:
     for one in attempts:
         if one.event.ended is not None:
             by_name.setdefault(one.step.name, []).append(one)
-    return tuple(_summarise(name, tries) for name, tries in by_name.items())
+    return tuple(_summarise(name, group) for name, group in by_name.items())
 
 
-def _summarise(name: str, tries: Sequence[Attempt]) -> StepSummary:
-    done = [one for one in tries if one.status is Status.DONE]
+def _summarise(name: str, attempts: Sequence[Attempt]) -> StepSummary:
+    done = [one for one in attempts if one.status is Status.DONE]
     ends = [one.event.ended for one in done if one.event.ended]
     seconds = [end.seconds for end in ends]
     return StepSummary(
         name=name,
         done=len(done),
-        failures=len(tries) - len(done),
+        failures=len(attempts) - len(done),
         seconds=median(seconds) if ends else None,
         longest=max(seconds, default=None),
         cores=sum(end.cpu_s for end in ends) / sum(seconds) if sum(seconds) else None,
         peak_bytes=max((end.peak_memory_bytes for end in ends), default=None),
         predicted_bytes=round(median(one.step.memory_bytes for one in done)) if done else None,
         written_bytes=round(median(end.written_bytes for end in ends)) if ends else None,
-        total_seconds=sum(one.seconds for one in tries),
+        total_seconds=sum(one.seconds for one in attempts),
     )
 
 
