@@ -32,6 +32,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from services.loopback import Asked, Loopback, Reply
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.web import client as download
 from topsar.provision.web import failures, partial
@@ -40,7 +41,6 @@ from topsar.provision.web import session as exchange
 from topsar.provision.web.client import Answer, Fetcher
 from topsar.provision.web.secrets import Masker
 from topsar.provision.web.session import redirected
-from topsar.simulate.loopback import Asked, Loopback, Reply
 
 BODY = b"GOOD" + random.Random(1).randbytes(60_000)
 LONG = b"GOOD" + random.Random(2).randbytes(3_000_000)

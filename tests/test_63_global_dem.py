@@ -19,6 +19,15 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
+from services.loopback import Asked, Handler, Loopback, Reply
+from services.opentopography import (
+    EGM2008_BELOW_EGM96_M,
+    GEOID_PATH,
+    copernicus_dem,
+    egm2008_grid,
+    ground_of,
+    opentopography,
+)
 from topsar.engines.signature import identity
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
@@ -34,15 +43,6 @@ from topsar.provision.web.client import Fetcher
 from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import Options
-from topsar.simulate.loopback import Asked, Handler, Loopback, Reply
-from topsar.simulate.opentopography import (
-    EGM2008_BELOW_EGM96_M,
-    GEOID_PATH,
-    copernicus_dem,
-    egm2008_grid,
-    ground_of,
-    opentopography,
-)
 
 KEY = "0123456789abcdef-key"
 BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)

@@ -18,6 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from services.loopback import Asked, Handler, Loopback, Reply
+from services.orbit_services import (
+    CdseSimulation,
+    asf_scenes,
+    aux_cal,
+    aux_cal_archive,
+    s3_orbits,
+)
 from test_32_orbit import eof
 from topsar.errors import ProvisionError
 from topsar.model import Direction, OrbitFile, OrbitSource, Pair, Scene
@@ -29,14 +37,6 @@ from topsar.provision.orbit_bucket import Bucket, Pass
 from topsar.provision.orbits import provide_orbits
 from topsar.provision.web.client import Fetcher
 from topsar.sentinel1 import open_scene, read_orbit
-from topsar.simulate.loopback import Asked, Handler, Loopback, Reply
-from topsar.simulate.orbit_services import (
-    CdseSimulation,
-    asf_scenes,
-    aux_cal,
-    aux_cal_archive,
-    s3_orbits,
-)
 
 START = datetime(2025, 3, 3, 16, 4, 1, tzinfo=timezone.utc)
 LENGTH, HOUR, DAY = timedelta(seconds=27), timedelta(hours=1), timedelta(days=1)

@@ -21,6 +21,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from dry_data import dry_data, dry_recipe
+from services.earthdata import Account, ArchivedScene, archive, archived, catalogue, login, store
+from services.loopback import Asked, Handler, Loopback, Reply
 from topsar.errors import ProvisionError, TopsarError
 from topsar.model import BBox, Direction
 from topsar.pairs.listing import PairLine
@@ -31,8 +33,6 @@ from topsar.provision.scene_search import find_granules, near_names, search_gran
 from topsar.provision.scenes import find_pairs, missing_scenes
 from topsar.provision.web.client import Fetcher
 from topsar.provision.web.session import Answer
-from topsar.simulate.earthdata import Account, ArchivedScene, archive, archived, catalogue, login, store
-from topsar.simulate.loopback import Asked, Handler, Loopback, Reply
 from topsar.simulate.recipe import SwathCut
 
 PASSWORD, TOKEN = "pass:w0rd-of-jane", "edl-token-of-jane"

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dry_data import DAYS, dry_data, dry_recipe
+from services.earthdata import archived, catalogue
+from services.loopback import Loopback
 from topsar.errors import ProductError, ProvisionError, SettingsError
 from topsar.kernels.geometry import OrbitArc
 from topsar.model import Direction
@@ -36,8 +38,6 @@ from topsar.provision.scene_search import search_granules
 from topsar.provision.scenes import local_slices
 from topsar.report.network import MAX_PANELS, write_network
 from topsar.simulate.dataset import Dataset
-from topsar.simulate.earthdata import archived, catalogue
-from topsar.simulate.loopback import Loopback
 from topsar.simulate.recipe import SwathCut
 
 EPOCH = datetime(2024, 1, 1, tzinfo=timezone.utc)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from dry_data import DAYS, dry_data, dry_recipe
+from services.loopback import Loopback
+from services.world import KEY, USER, serve, services_at
 from topsar.engines import choose_engine
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, OrbitSource, Pair, VerticalDatum
@@ -21,9 +23,7 @@ from topsar.pairs.listing import PairLine, read_pairs
 from topsar.provision import Found, Services, describe_missing, find_inputs, known_dem, provide_inputs
 from topsar.raster import read_geotiff
 from topsar.settings import KEYS, Settings, load_settings
-from topsar.simulate.loopback import Loopback
 from topsar.simulate.recipe import SwathCut
-from topsar.simulate.world import KEY, USER, serve
 
 CDSE = "password-of-the-data-space"
 ACCOUNT = {
@@ -79,7 +79,7 @@ def world_of(source: Path) -> Iterator[World]:
         path.stem for path in sorted((source / "raw").glob("*.zip"), key=lambda path: path.name.split("_")[5])
     )
     with serve(source) as server:
-        services = Services.at(server.url)
+        services = services_at(server.url)
         yield World(server=server, scenes=scenes, services=services)
 
 

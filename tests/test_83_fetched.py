@@ -2,58 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from services.loopback import Asked
+from services.world import KEY, USER, serve, services_at
 from topsar.pairs.listing import read_pairs
-from topsar.schedule.jobs import Status
-from topsar.settings import KEYS, load_settings
-from topsar.simulate import world
-from topsar.simulate.loopback import Loopback
-from topsar.simulate.world import KEY, USER
-from topsar.workflow import Demonstration, demo, describe_missing, preview
+from topsar.pairs.network import Rules
+from topsar.provision import Search
+from topsar.raster import read_geotiff
+from topsar.schedule.jobs import Outcome, Status
+from topsar.settings import KEYS, Settings, load_settings
+from topsar.simulate import recipe, simulate
+from topsar.simulate.compare import compare_pair
+from topsar.workflow import describe_missing, list_pairs, preview, run
 
-QUICK = {"UNWRAPPER": "none"}
+QUICK = {"UNWRAPPER": "none", "ENGINE": "native"}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in KEYS:
+        monkeypatch.delenv(key.name, raising=False)
+    monkeypatch.setenv("HOME", "/nowhere")
+
+
+def settings_of(folder: Path, **flags: str) -> Settings:
+    loaded = load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=QUICK | flags)
+    account = {"earthdata_username": USER.name, "earthdata_password": SecretStr(USER.password)}
+    return loaded.model_copy(update=account | {"opentopo_api_key": SecretStr(KEY)})
+
+
+def fetch_and_run(folder: Path, archive: Path) -> tuple[tuple[Outcome, ...], tuple[Asked, ...]]:
+    """List pairs by a search unless that was done, fetch what they need, process them; and what the services heard."""
+    settings = settings_of(folder, OFFLINE="0")
+    with serve(archive) as server:
+        services = services_at(server.url)
+        if not settings.pairs.exists():
+            box = read_geotiff(archive / "dem" / "dem.tif")[1].bbox
+            list_pairs(settings.model_copy(update={"roi": box}), Rules(), search=Search(), services=services)
+        return run(settings, services), tuple(server.asked)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A demonstration, and the servers that it asked."""
+    """A folder that was empty, the archive that it was filled from, and what the services were asked."""
 
     folder: Path
-    first: Demonstration
-    servers: list[Loopback] = field(default_factory=list)
-
-
-@contextmanager
-def _watched(servers: list[Loopback]) -> Iterator[None]:
-    """Remember every server that a demonstration starts."""
-    serve = world.serve
-
-    @contextmanager
-    def remember(folder: Path) -> Iterator[Loopback]:
-        with serve(folder) as server:
-            servers.append(server)
-            yield server
-
-    with pytest.MonkeyPatch.context() as patch:
-        for key in KEYS:
-            patch.delenv(key.name, raising=False)
-        patch.setenv("HOME", "/nowhere")
-        patch.setattr(world, "serve", remember)
-        yield
+    archive: Path
+    outcomes: tuple[Outcome, ...]
+    asked: tuple[Asked, ...]
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    folder, servers = tmp_path_factory.mktemp("demo"), list[Loopback]()
-    with _watched(servers):
-        first = demo(folder, size="tiny", flags=QUICK, provision=True)
-    return Shown(folder=folder, first=first, servers=servers)
+    folder, archive = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("archive")
+    simulate(archive, replace(recipe("tiny"), zipped=True))
+    with pytest.MonkeyPatch.context() as patch:
+        for key in KEYS:
+            patch.delenv(key.name, raising=False)
+        patch.setenv("HOME", "/nowhere")
+        outcomes, asked = fetch_and_run(folder, archive)
+    return Shown(folder=folder, archive=archive, outcomes=outcomes, asked=asked)
 
 
 def test_pairs_come_from_a_search_and_are_drawn(shown: Shown) -> None:
@@ -61,26 +74,26 @@ def test_pairs_come_from_a_search_and_are_drawn(shown: Shown) -> None:
     assert text.startswith("# 1 pair: every date with every other\n")
     assert "# 2025-03-03 to 2025-03-15: 12 days, B_perp +" in text
     (line,) = read_pairs(shown.folder / "pairs.txt")
-    archived = {path.stem for path in (shown.folder / "archive" / "raw").glob("*.zip")}
+    archived = {path.stem for path in (shown.archive / "raw").glob("*.zip")}
     assert {*line.reference, *line.secondary} == archived
     assert (shown.folder / "pairs.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_everything_is_fetched(shown: Shown) -> None:
     for name in ("raw", "orbit_data"):
-        held = {path.name: path.read_bytes() for path in (shown.folder / "archive" / name).iterdir()}
+        held = {path.name: path.read_bytes() for path in (shown.archive / name).iterdir()}
         fetched = {path.name: path.read_bytes() for path in (shown.folder / name).iterdir() if path.name[0] != "."}
         assert fetched == held
         assert len(fetched) == 2
     (dem,) = (shown.folder / "dem").rglob("*.tif")
     assert dem.name.startswith("SRTMGL1_")
-    (server,) = shown.servers
-    assert {"/search/granules.umm_json", "/globaldem"} < {asked.path for asked in server.asked}
+    assert {"/search/granules.umm_json", "/globaldem"} < {asked.path for asked in shown.asked}
 
 
 def test_phase_agrees_with_the_truth(shown: Shown) -> None:
-    assert [outcome.status for outcome in shown.first.outcomes if outcome.is_pair] == [Status.DONE]
-    (found,) = shown.first.comparisons
+    (pair,) = (outcome for outcome in shown.outcomes if outcome.is_pair)
+    assert pair.status is Status.DONE
+    found = compare_pair(shown.folder / "runs" / pair.job / "products", shown.archive / "truth")
     assert found.pixels > 20_000
     assert abs(found.mean_rad) < 0.02
     assert found.deviation_rad < 1.2 * found.expected_rad
@@ -96,26 +109,15 @@ def test_no_secret_is_left_behind(shown: Shown) -> None:
 
 def test_a_second_time_nobody_is_asked_and_nothing_is_done(shown: Shown) -> None:
     pairs = (shown.folder / "pairs.txt").stat()
-    servers: list[Loopback] = []
-    with _watched(servers):
-        again = demo(shown.folder, size="tiny", flags=QUICK, provision=True)
-    (server,) = servers
-    assert server.asked == []
-    assert [outcome.status for outcome in again.outcomes if outcome.is_pair] == [Status.CACHED]
-    assert again.comparisons == shown.first.comparisons
+    outcomes, asked = fetch_and_run(shown.folder, shown.archive)
+    assert asked == ()
+    assert [outcome.status for outcome in outcomes if outcome.is_pair] == [Status.CACHED]
     assert (shown.folder / "pairs.txt").stat() == pairs
 
 
 def test_what_was_fetched_can_be_planned_offline(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in KEYS:
-        monkeypatch.delenv(key.name, raising=False)
     monkeypatch.setattr("socket.socket", None)
-    settings = load_settings(
-        env_file=None,
-        data=shown.folder,
-        pairs=shown.folder / "pairs.txt",
-        flags=QUICK | {"OFFLINE": "1", "ENGINE": "native"},
-    )
+    settings = settings_of(shown.folder, OFFLINE="1")
     assert describe_missing(settings) == ()
     batch, planned = preview(settings)
     assert not batch.refused

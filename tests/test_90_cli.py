@@ -102,8 +102,8 @@ class Workflow(ModuleType):
         self._called("pairs", settings, rules, search, services, force)
         return SimpleNamespace(connections=("one", "other"), notes=self.notes), self.kept
 
-    def demo(self, folder: Path, *, size: str, flags: dict[str, str], provision: bool) -> SimpleNamespace:
-        self._called("demo", folder, size, flags, provision)
+    def demo(self, folder: Path, *, size: str, flags: dict[str, str]) -> SimpleNamespace:
+        self._called("demo", folder, size, flags)
         return SimpleNamespace(outcomes=self.outcomes, comparisons=(COMPARISON,), closures=())
 
     def simulate(self, folder: Path, *, size: str, seed: int) -> None:
@@ -264,11 +264,9 @@ def test_demo(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo"]) == 0
     assert "0.0660" in capsys.readouterr().out
     assert cli.main(["demo", "here", "--size", "tiny", "--workers", "2", "-o", "ESD=off"]) == 0
-    assert cli.main(["demo", "there", "--provision", "--size", "tiny"]) == 0
     assert workflow.calls == [
-        ("demo", (Path("data/demo"), "demo", {}, False)),
-        ("demo", (Path("here"), "tiny", {"WORKERS": "2", "ESD": "off"}, False)),
-        ("demo", (Path("there"), "tiny", {}, True)),
+        ("demo", (Path("data/demo"), "demo", {})),
+        ("demo", (Path("here"), "tiny", {"WORKERS": "2", "ESD": "off"})),
     ]
 
 

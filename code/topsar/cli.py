@@ -84,7 +84,6 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
     "demo": """
   topsar demo
   topsar demo /tmp/topsar-demo --workers 2
-  topsar demo /tmp/topsar-fetched --size tiny --provision
 """,
     "settings": """
   topsar settings
@@ -269,7 +268,7 @@ def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
     from topsar import workflow
 
-    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags), provision=args.provision)
+    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
     print("\nUnfiltered phase minus truth where coherence is above 0.5, in radians:")
     print(f"{'pair':<38} {'pixels':>8} {'mean':>8} {'std':>7} {'expected':>9} {'tilt':>7} {'seams':>7}")
     for pair in shown.comparisons:
@@ -396,9 +395,6 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", metavar="DIR", type=Path, nargs="?", default=Path("data/demo"), help="where to [data/demo]"
     )
     _add_size(verb)
-    verb.add_argument(
-        "--provision", action="store_true", help="search and fetch everything from servers started on this machine"
-    )
     _add_settings(verb)
 
     verb = _add_verb(verbs, "settings", settings, help="show every setting, its value, origin and meaning")

@@ -376,7 +376,7 @@ class Demonstration:
     closures: tuple[Closure, ...]
 
 
-def simulate(folder: Path, *, size: str, seed: int | None = None, zipped: bool = False) -> Path:
+def simulate(folder: Path, *, size: str, seed: int | None = None) -> Path:
     """Write a simulated data set in the layout of a data folder, with its ``pairs.txt`` and ``truth``.
 
     Raises
@@ -390,12 +390,12 @@ def simulate(folder: Path, *, size: str, seed: int | None = None, zipped: bool =
         chosen = recipe(size)
     except ValueError as exc:
         raise SettingsError(str(exc), hint="--size tiny is the quickest") from exc
-    chosen = replace(chosen, zipped=zipped, seed=chosen.seed if seed is None else seed)
+    chosen = replace(chosen, seed=chosen.seed if seed is None else seed)
     simulate(folder, chosen, watch=log.info)
     return folder
 
 
-def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool = False) -> Demonstration:
+def demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstration:
     """Simulate a data set, unless ``folder`` already holds it, process it, and compare with the truth.
 
     Parameters
@@ -405,23 +405,16 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
         How much is simulated.
     flags : mapping
         Settings; the native engine is taken unless they say otherwise.
-    provision : bool
-        Put the simulated data behind servers on this machine that speak the contracts of the real services, and let
-        scenes, orbits and heights be searched and fetched from there.
     """
     from topsar.report.closure import close_triplets
     from topsar.simulate.compare import compare_pair
 
-    source = folder / "archive" if provision else folder
-    made = source / "truth" / "complete.json"
+    made = folder / "truth" / "complete.json"
     if not (made.is_file() and json.loads(made.read_text()) == {"size": size, "version": __version__}):
-        simulate(source, size=size, zipped=provision)
+        simulate(folder, size=size)
         write_json(made, {"size": size, "version": __version__})
     flags = {"ENGINE": "native"} | dict(flags)
-    if provision:
-        outcomes = _run_from_servers(folder, source, flags)
-    else:
-        outcomes = run(load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags))
+    outcomes = run(load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags))
     finished = [
         folder / "runs" / outcome.job / "products"
         for outcome in outcomes
@@ -430,37 +423,6 @@ def demo(folder: Path, *, size: str, flags: Mapping[str, str], provision: bool =
     return Demonstration(
         folder=folder,
         outcomes=outcomes,
-        comparisons=tuple(compare_pair(products, source / "truth") for products in finished),
+        comparisons=tuple(compare_pair(products, folder / "truth") for products in finished),
         closures=close_triplets(finished).found,
     )
-
-
-def _run_from_servers(folder: Path, source: Path, flags: Mapping[str, str]) -> tuple[Outcome, ...]:
-    """List pairs by a search, fetch what they need, and process them; nothing but ``source`` is there before."""
-    from pydantic import SecretStr
-
-    from topsar.pairs.network import Rules
-    from topsar.provision import Search, Services
-    from topsar.raster import read_geotiff
-    from topsar.simulate.world import KEY, USER, serve
-
-    settings = load_settings(
-        env_file=None, data=folder, pairs=folder / "pairs.txt", flags=dict(flags) | {"OFFLINE": "0"}
-    ).model_copy(
-        update={
-            "earthdata_username": USER.name,
-            "earthdata_password": SecretStr(USER.password),
-            "earthdata_token": SecretStr(""),
-            "opentopo_api_key": SecretStr(KEY),
-        }
-    )
-    with serve(source) as server:
-        services = Services.at(server.url)
-        if not settings.pairs.exists():
-            (folder / "raw").mkdir(parents=True, exist_ok=True)
-            box = read_geotiff(source / "dem" / "dem.tif")[1].bbox
-            region = settings.model_copy(update={"roi": box})
-            list_pairs(region, Rules(), search=Search(), services=services)
-        outcomes = run(settings, services)
-        log.info("%d requests were answered by servers on this machine", len(server.asked))
-    return outcomes

@@ -42,20 +42,3 @@ class Services:
     asf_search: str = "https://cmr.earthdata.nasa.gov"
     earthdata: str = "https://urs.earthdata.nasa.gov"
     aux_cal: tuple[str, ...] = ("https://d3g9emy65n853h.cloudfront.net/AUX_CAL", "https://sar-mpc.eu/files")
-
-    @classmethod
-    def at(cls, url: str) -> Services:
-        """All on one server, in the places where `topsar.simulate` puts them."""
-        return cls(
-            opentopography=url,
-            copernicus_dem=url,
-            egm2008=url,
-            asf_orbits=f"{url}/asf_orbits",
-            s3_orbits=f"{url}/s3_orbits",
-            cdse_catalogue=f"{url}/cdse/catalogue",
-            cdse_identity=f"{url}/cdse/identity",
-            cdse_download=f"{url}/cdse/download",
-            asf_search=url,
-            earthdata=url,
-            aux_cal=(f"{url}/aux_cal",),
-        )

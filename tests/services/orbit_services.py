@@ -1,6 +1,6 @@
 """The services that give orbits and calibration files, answering from a folder of EOF files.
 
-Each function makes a handler for `topsar.simulate.loopback.Loopback`; ``at`` is where it lies on the server.
+Each function makes a handler for `services.loopback.Loopback`; ``at`` is where it lies on the server.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
+from services.loopback import Asked, Handler, Reply
 from topsar.sentinel1 import find_orbits
-from topsar.simulate.loopback import Asked, Handler, Reply
 
 if TYPE_CHECKING:
     from topsar.model import OrbitFile
@@ -227,7 +227,7 @@ def _key(file: OrbitFile) -> str:
     return f"AUX_{file.source.value}/{file.path.name}"
 
 
-def _listing(files: dict[str, Path], asked: Asked, page: int, has_next_marker: bool) -> str:  # noqa: FBT001
+def _listing(files: dict[str, Path], asked: Asked, page: int, has_next_marker: bool) -> str:
     prefix = asked.query.get("prefix", "")
     is_second = asked.query.get("list-type") == "2"
     after = asked.query.get("continuation-token" if is_second else "marker", "")

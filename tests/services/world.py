@@ -5,19 +5,33 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from topsar.simulate.earthdata import Account, archive, archived, catalogue, login, store
-from topsar.simulate.loopback import Loopback
-from topsar.simulate.opentopography import copernicus_dem, egm2008, ground_of, opentopography
-from topsar.simulate.orbit_services import asf_scenes, s3_orbits
+from services.earthdata import Account, archive, archived, catalogue, login, store
+from services.loopback import Loopback
+from services.opentopography import copernicus_dem, egm2008, ground_of, opentopography
+from services.orbit_services import s3_orbits
+from topsar.provision.endpoints import Services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-USER = Account(name="demo", password="demo-password", token="demo-token")
+USER = Account(name="jane", password="earthdata-password", token="earthdata-token")
 """Who may download scenes there."""
-KEY = "demo-key"
+KEY = "opentopography-key"
 """What the height model's service wants there."""
+
+
+def services_at(url: str) -> Services:
+    """All services on one server, in the places where the handlers of this package put them."""
+    return Services(
+        opentopography=url,
+        copernicus_dem=url,
+        egm2008=url,
+        s3_orbits=f"{url}/s3_orbits",
+        asf_search=url,
+        earthdata=url,
+        aux_cal=(f"{url}/aux_cal",),
+    )
 
 
 @contextmanager
@@ -36,7 +50,6 @@ def serve(folder: Path) -> Iterator[Loopback]:
             catalogue(scenes),
             login([USER]),
             archive(scenes, [USER], store_url=files.url),
-            asf_scenes(folder / "orbit_data"),
             s3_orbits(folder / "orbit_data"),
             opentopography(ground, key=KEY, edges_on_postings=True),
             copernicus_dem(ground),

@@ -18,10 +18,10 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 from scipy.ndimage import map_coordinates
 
+from services.loopback import Asked, Handler, Reply
 from topsar.model import BBox, GeoGrid
 from topsar.raster import pixel_centres, read_geoid, read_geotiff
 from topsar.raster.geoid import EGM96
-from topsar.simulate.loopback import Asked, Handler, Reply
 
 Ground = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 """Longitude and latitude in degrees -> height above the ellipsoid; NaN on the sea."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
+from services.loopback import Asked, Handler, Reply
 from topsar.model import BBox
 from topsar.sentinel1 import annotation_orbit, geolocation_grid, open_scene
-from topsar.simulate.loopback import Asked, Handler, Reply
 
 _SEARCH = "/search/granules.umm_json"
 _STORE = "/asf-s1-slc/"

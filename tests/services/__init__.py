@@ -1,0 +1,1 @@
+"""Imitations of the services that `topsar.provision` asks, on this machine."""
