@@ -1218,3 +1218,9 @@ def test_masking_is_quick() -> None:
 def test_examples() -> None:
     for module in (exchange, failures, masking):
         assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("text", ['{"access_token": "%s', "{'id_token' : '%s'", '"{\\"refresh_token\\": \\"%s'])
+def test_tokens_are_masked_wherever_they_are_quoted(text: str) -> None:
+    token = "eyJhbGciOiJSUzI1NiIsInR5cCIgOiAiSldUIiwia2lkIiA6ICJYVUh3VWZKaHVDVWo0X3k4ZF8xM0hxWXBYMFdwdDd2anhob2FPLUxz"
+    assert token[:6] not in Masker().masked(text % token)

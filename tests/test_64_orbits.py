@@ -19,21 +19,14 @@ from pathlib import Path
 import pytest
 
 from services.loopback import Asked, Handler, Loopback, Reply
-from services.orbit_services import (
-    CdseSimulation,
-    asf_scenes,
-    aux_cal,
-    aux_cal_archive,
-    s3_orbits,
-)
+from services.orbit_services import aux_cal, aux_cal_archive, s3_orbits
 from test_32_orbit import eof
 from topsar.errors import ProvisionError
 from topsar.model import Direction, OrbitFile, OrbitSource, Pair, Scene
 from topsar.provision import find_pass_orbits
 from topsar.provision.aux_cal import provide_aux_cal
-from topsar.provision.data_space import DataSpace
 from topsar.provision.endpoints import Services
-from topsar.provision.orbit_bucket import Bucket, Pass
+from topsar.provision.orbit_bucket import Bucket
 from topsar.provision.orbits import provide_orbits
 from topsar.provision.web.client import Fetcher
 from topsar.sentinel1 import open_scene, read_orbit
@@ -41,9 +34,8 @@ from topsar.sentinel1 import open_scene, read_orbit
 START = datetime(2025, 3, 3, 16, 4, 1, tzinfo=timezone.utc)
 LENGTH, HOUR, DAY = timedelta(seconds=27), timedelta(hours=1), timedelta(days=1)
 NOW = START + 60 * DAY
-USER, PASSWORD = "someone@example.org", "hunter2+secret/word"
-ACCOUNT = (USER, PASSWORD)
-ASF, S3, CDSE = "ASF's scene service", "ASF's bucket", "Copernicus Data Space"
+SECRET = "hunter2+secret/word"
+BUCKET = "ASF's bucket"
 HTML = Reply(body=b"<!DOCTYPE html><html><body><h1>Maintenance</h1></body></html>")
 
 
@@ -100,61 +92,32 @@ def closed_port() -> str:
 
 
 class World:
-    """All services on one server; ``faults`` are asked first."""
+    """The bucket and the calibration files on one server; ``faults`` are asked first."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.far, self.near = tmp_path / "far", tmp_path / "orbit_data"
         self.far.mkdir()
-        self.cdse = CdseSimulation(self.far, user=USER, password=PASSWORD)
         self.faults: list[Handler] = []
         self.archives: dict[str, bytes] = {}
         self.read_s = 5.0
-        self.server = Loopback(
-            self._fault, asf_scenes(self.far), s3_orbits(self.far), self.cdse, aux_cal(self.archives)
-        )
+        self.server = Loopback(self._fault, s3_orbits(self.far), aux_cal(self.archives))
         url = self.server.url
-        self.services = Services(
-            asf_orbits=f"{url}/asf_orbits",
-            s3_orbits=f"{url}/s3_orbits",
-            cdse_catalogue=f"{url}/cdse/catalogue",
-            cdse_identity=f"{url}/cdse/identity",
-            cdse_download=f"{url}/cdse/download",
-            aux_cal=(f"{url}/aux_first", f"{url}/aux_cal"),
-        )
+        self.services = Services(s3_orbits=f"{url}/s3_orbits", aux_cal=(f"{url}/aux_first", f"{url}/aux_cal"))
 
     def _fault(self, asked: Asked) -> Reply | None:
         return next((reply for fault in self.faults if (reply := fault(asked)) is not None), None)
 
     def fetcher(self, *, offline: bool = False) -> Fetcher:
-        return Fetcher(attempts=2, backoff_s=0.01, connect_s=2, read_s=self.read_s, secrets=ACCOUNT, offline=offline)
+        return Fetcher(attempts=2, backoff_s=0.01, connect_s=2, read_s=self.read_s, secrets=[SECRET], offline=offline)
 
-    def provide(
-        self, *pairs: Pair, now: datetime = NOW, cdse: tuple[str, str] | None = ACCOUNT, offline: bool = False
-    ) -> dict[str, OrbitFile | None]:
-        return provide_orbits(
-            pairs or (PAIR,),
-            self.near,
-            fetcher=self.fetcher(offline=offline),
-            services=self.services,
-            cdse=cdse,
-            now=now,
-            offline=offline,
-        )
+    def provide(self, *pairs: Pair, now: datetime = NOW, offline: bool = False) -> dict[str, OrbitFile | None]:
+        fetcher = self.fetcher(offline=offline)
+        return provide_orbits(pairs or (PAIR,), self.near, fetcher=fetcher, services=self.services, now=now)
 
-    def one(self, **how: object) -> str | None:
+    def one(self, *, now: datetime = NOW, offline: bool = False) -> str | None:
         """Name of the file that the only pass got."""
-        found = self.provide(**how)[ONE.name]  # type: ignore[arg-type]
+        found = self.provide(now=now, offline=offline)[ONE.name]
         return found.path.name if found else None
-
-    def without(self, *sources: str) -> World:
-        """Let services say that they have nothing."""
-        if ASF in sources:
-            self.faults.append(at("/asf_orbits/", Reply(status=404)))
-        if S3 in sources:
-            self.faults.append(at("/s3_orbits", Reply(body=listing([]))))
-        if CDSE in sources:
-            self.faults.append(at("/cdse/catalogue", Reply(body=b'{"value": []}')))
-        return self
 
     def asked(self, path: str) -> int:
         """Requests whose path holds this."""
@@ -202,17 +165,17 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     said += [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# --- the way from one source to the next -------------------------------------------------------------------------
+# --- the bucket and the folder ------------------------------------------------------------------------------------
 
 
-def test_scene_service_is_enough(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_bucket_is_enough(world: World, caplog: pytest.LogCaptureFixture) -> None:
     name = put(world.far, orbit_name()).name
     with warnings_of(caplog) as said:
         found = world.provide()
     assert said == []
     assert found == find_pass_orbits([PAIR], world.near)
     assert world.visible == [name]
-    assert [asked.path.split("/")[1] for asked in world.server.asked] == ["asf_orbits", "s3_orbits"]
+    assert [asked.path for asked in world.server.asked] == ["/s3_orbits/", f"/s3_orbits/AUX_POEORB/{name}"]
     read_orbit(world.near / name, ONE.start, ONE.stop)
 
 
@@ -233,11 +196,8 @@ def test_a_file_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     assert read == [orbit_name(), orbit_name()]
 
 
-@pytest.mark.parametrize(
-    ("source", "mission"), [(ASF, "S1B"), (ASF, "S1D"), (S3, "S1A"), (S3, "S1C"), (S3, "S1D"), (CDSE, "S1C")]
-)
-def test_every_mission_from_every_source(world: World, mission: str, source: str) -> None:
-    world.without(*({ASF, S3, CDSE} - {source} - ({S3} if source == ASF else set())))
+@pytest.mark.parametrize("mission", ["S1A", "S1B", "S1C", "S1D"])
+def test_every_mission(world: World, mission: str) -> None:
     name = put(world.far, orbit_name(mission=mission)).name
     wanted = scene(mission=mission)
     found = world.provide(Pair(reference=(wanted,), secondary=(wanted,)))[wanted.name]
@@ -257,88 +217,73 @@ BROKEN = {
     "cut off": Reply(body=b"<ListBucketResult><Contents><Key>AUX", cut_at=30, claims=500),
     "not what was asked for": Reply(body=b'{"answer": [42]}'),
     "no address": Reply(status=302, headers={"Location": "ftp://127.0.0.1/x.EOF"}),
-    "round and round": Reply(status=302, headers={"Location": "/asf_orbits/scene/again"}),
+    "round and round": Reply(status=302, headers={"Location": "/s3_orbits/"}),
 }
-DOORS = {ASF: "/asf_orbits/", S3: "/s3_orbits", CDSE: "/cdse/catalogue"}
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-@pytest.mark.parametrize("source", DOORS)
-def test_broken_source_is_passed_over(world: World, source: str, fault: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The file is at another source; that something is broken is told at info, with no warning."""
+def test_broken_bucket_is_done_without(world: World, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One warning, with the reason; what lies in the folder is used, and nothing is left behind."""
     world.read_s = 0.3
-    kind = "RESORB" if source == CDSE else "POEORB"  # the last source is asked for a precise orbit all the same
-    name = put(world.far, orbit_name(kind)).name
-    world.faults.append(at(DOORS[source], BROKEN[fault]))
-    if source == S3:
-        world.without(ASF)
-    with warnings_of(caplog) as said:
-        assert world.one() == name
-    assert said == []
-    assert f"{source} is not asked any more: " in caplog.text
-    assert world.visible == [name]
-
-
-@pytest.mark.parametrize("status", [400, 404])
-def test_scene_that_the_service_does_not_know(world: World, status: int) -> None:
     put(world.far, orbit_name())
-    world.faults.append(at("/asf_orbits", Reply(status=status)))
-    assert world.one() == orbit_name()
-    assert world.asked("/s3_orbits/AUX_POEORB") == 1
-
-
-def test_scene_name_that_is_none_is_400_and_no_reason_to_give_up(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(world.far, orbit_name())
-    put(world.far, orbit_name(at=OTHER.start), at=OTHER.start)
-    strange = replace(ONE, name="Etna in March")
-    with warnings_of(caplog) as said:
-        found = world.provide(Pair(reference=(strange,), secondary=(OTHER,)))
-    assert all(found.values())
-    assert said == []
-    assert "not asked any more" not in caplog.text
-    assert world.asked("/asf_orbits/scene/Etna%20in%20March") == 1
-    assert world.asked(f"/asf_orbits/scene/{OTHER.name}") == 1
-
-
-def test_source_that_refuses_connections(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    put(world.far, orbit_name())
-    world.services = replace(world.services, asf_orbits=closed_port(), s3_orbits=closed_port())
-    with warnings_of(caplog) as said:
-        assert world.one() == orbit_name()
-    assert said == []
-    assert caplog.text.count("refuses connections") >= 2
-
-
-def test_everything_fails(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """One warning, with the reason of every source; nothing is left in the folder."""
-    world.services = replace(world.services, asf_orbits=closed_port())
-    world.faults += [at("/s3_orbits", Reply(status=500)), at("/cdse/catalogue", HTML)]
+    world.faults.append(at("/s3_orbits", BROKEN[fault]))
     with warnings_of(caplog) as said:
         assert world.one() is None
     (warning,) = said
-    assert warning.startswith(f"S1A 2025-03-03 16:04:01: no orbit file in {world.near} covers it; {ASF}: ")
-    assert warning.endswith("the annotation's own orbit is used, decimetres less exact")
-    parts = dict(part.split(": ", 1) for part in warning.split("; ")[1:4])
-    assert "refuses connections" in parts[ASF]
-    assert "500" in parts[S3]
-    assert parts[CDSE] == "its search answered with something else than a list of products: 'Maintenance'"
+    assert f"no orbit file in {world.near} covers it; {BUCKET}: " in warning
+    assert "the annotation's own orbit is used" in warning
+    assert f"{BUCKET} is not asked any more: " in caplog.text
     assert world.visible == []
+    put(world.near, orbit_name("RESORB"))
+    assert world.one() == orbit_name("RESORB")
 
 
-def test_nobody_has_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_bucket_that_refuses_connections(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.services = replace(world.services, s3_orbits=closed_port())
     with warnings_of(caplog) as said:
         assert world.one() is None
-    assert f"{ASF}: it has none; {S3}: it has none; {CDSE}: it has none; the annotation" in said[0]
+    assert "refuses connections" in said[0]
 
 
-def test_source_in_trouble_is_asked_once_for_all_passes(world: World) -> None:
-    world.faults += [at("/s3_orbits", Reply(status=500)), at("/asf_orbits", HTML), at("/cdse/catalogue", HTML)]
-    dates = [scene(start=START + k * 12 * DAY) for k in range(12)]
-    world.provide(*(Pair(reference=(date,), secondary=(date,)) for date in dates), now=NOW + 365 * DAY)
-    assert world.asked("/s3_orbits") == 2
-    assert max(world.asked("/asf_orbits"), world.asked("/cdse/catalogue")) <= 3
+def test_bucket_without_the_orbit(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with warnings_of(caplog) as said:
+        assert world.one() is None
+    assert f"{BUCKET}: it has none; the annotation" in said[0]
+
+
+def dates_of(world: World, count: int) -> tuple[Pair, ...]:
+    """Pairs of one date each, whose orbits the bucket has."""
+    dates = [scene(start=START + k * 12 * DAY) for k in range(count)]
+    for date in dates:
+        put(world.far, orbit_name(at=date.start), at=date.start)
+    return tuple(Pair(reference=(date,), secondary=(date,)) for date in dates)
+
+
+def test_bucket_that_cannot_be_listed_is_asked_once_for_all_passes(world: World) -> None:
+    world.faults.append(at("/s3_orbits", Reply(status=500)))
+    world.provide(*dates_of(world, 12), now=NOW + 365 * DAY)
+    assert world.asked("/s3_orbits") == 2, "two attempts for one listing"
+
+
+def test_bucket_is_given_up_after_three_failures_in_a_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topsar.provision.orbits.AT_ONCE", 1)
+    pairs = dates_of(world, 9)
+    world.faults.append(at("/s3_orbits/AUX_", Reply(status=404)))
+    assert set(world.provide(*pairs, now=NOW + 365 * DAY).values()) == {None}
+    assert world.asked("/s3_orbits/AUX_") == 3
+
+
+def test_a_download_that_succeeds_is_a_new_beginning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topsar.provision.orbits.AT_ONCE", 1)
+    pairs = dates_of(world, 9)
+    good = [pairs[k].reference[0].name for k in (2, 5, 8)]
+    served = [orbit_name(at=pairs[k].reference[0].start) for k in (2, 5, 8)]
+    world.faults.append(
+        lambda asked: Reply(status=404) if "/AUX_" in asked.path and asked.path.split("/")[-1] not in served else None
+    )
+    found = world.provide(*pairs, now=NOW + 365 * DAY)
+    assert [name for name, file in found.items() if file] == good
+    assert world.asked("/s3_orbits/AUX_POEORB/") == 9
 
 
 def test_offline_only_the_folder_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -355,11 +300,9 @@ def test_offline_only_the_folder_counts(world: World, caplog: pytest.LogCaptureF
 # --- which file --------------------------------------------------------------------------------------------------
 
 
-def test_precise_before_restituted_although_an_earlier_source_has_only_that(world: World) -> None:
+def test_precise_before_restituted(world: World) -> None:
     put(world.far, orbit_name())
-    restituted = put(world.far, orbit_name("RESORB")).name
-    target = f"{world.server.url}/s3_orbits/AUX_RESORB/{restituted}"
-    world.faults.append(at("/asf_orbits", Reply(status=302, headers={"Location": target})))
+    put(world.far, orbit_name("RESORB"))
     assert world.one() == orbit_name()
 
 
@@ -371,7 +314,6 @@ def test_restituted_where_there_is_no_precise_one(world: World) -> None:
 
 def test_young_pass_may_have_a_precise_orbit_all_the_same(world: World) -> None:
     put(world.far, orbit_name("RESORB"))
-    world.without(ASF)
     assert world.one(now=START + 5 * DAY) == orbit_name("RESORB")
     prefixes = [asked.query["prefix"] for asked in world.server.asked if "prefix" in asked.query]
     assert prefixes == ["AUX_POEORB/S1A", "AUX_RESORB/S1A"]
@@ -380,21 +322,15 @@ def test_young_pass_may_have_a_precise_orbit_all_the_same(world: World) -> None:
     assert world.one(now=START + 7 * DAY) == orbit_name(created=4 * DAY)
 
 
-@pytest.mark.parametrize("source", [S3, CDSE])
-def test_newest_creation(world: World, source: str) -> None:
-    world.without(ASF, *({S3, CDSE} - {source}))
+def test_newest_creation(world: World) -> None:
     for days in (21, 44, 30):
         put(world.far, orbit_name(created=days * DAY))
     assert world.one() == orbit_name(created=44 * DAY)
 
 
-def test_good_margin_of_a_later_source_before_small_margin_of_an_earlier(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    short = put(world.far, orbit_name(before=timedelta(seconds=20), created=40 * DAY)).name
+def test_good_margin_before_a_small_one_that_is_newer(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    put(world.far, orbit_name(before=timedelta(seconds=20), created=40 * DAY))
     put(world.far, orbit_name())
-    target = f"{world.server.url}/s3_orbits/AUX_POEORB/{short}"
-    world.faults.append(at("/asf_orbits", Reply(status=302, headers={"Location": target})))
     with warnings_of(caplog) as said:
         assert world.one() == orbit_name()
     assert said == []
@@ -441,16 +377,14 @@ def test_a_better_orbit_is_asked_for_once_a_day(world: World, caplog: pytest.Log
     assert said == [], "there is an orbit, so nothing is wrong"
 
 
-@pytest.mark.parametrize("trouble", ["silent", "no account", "spoiled"])
-def test_a_better_orbit_is_asked_for_again_where_not_everybody_had_none(world: World, trouble: str) -> None:
+@pytest.mark.parametrize("trouble", ["silent", "spoiled"])
+def test_a_better_orbit_is_asked_for_again_after_trouble(world: World, trouble: str) -> None:
     put(world.near, orbit_name("RESORB"))
     if trouble == "silent":
         world.faults.append(at("/s3_orbits", Reply(status=500), times=2))
-        world.without(ASF, CDSE)
     else:
-        put(world.far, orbit_name(), None if trouble == "no account" else "")
-        world.without(ASF, S3)
-    assert world.one(cdse=None) == orbit_name("RESORB")
+        put(world.far, orbit_name(), "")
+    assert world.one() == orbit_name("RESORB")
     world.faults.clear()
     put(world.far, orbit_name())
     for listing_kept in world.near.glob(".listing*"):
@@ -484,36 +418,16 @@ SPOILED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("source", "fault"),
-    [(S3, fault) for fault in SPOILED]
-    + [(source, fault) for source in (ASF, CDSE) for fault in ("truncated", "of another mission", "html")],
-)
-def test_spoiled_file_never_gets_its_name(
-    world: World, source: str, fault: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    name, text = orbit_name(), SPOILED[fault]
+@pytest.mark.parametrize("fault", SPOILED)
+def test_spoiled_file_never_gets_its_name(world: World, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     sound = put(world.far, orbit_name("RESORB")).name
-    put(world.far, name, text)
-    if source != ASF:
-        world.without(ASF)
-    if source == CDSE:
-        world.without(S3)
+    put(world.far, orbit_name(), SPOILED[fault])
     with warnings_of(caplog) as said:
         found = world.one()
     assert said == []
     assert found == sound
     assert world.visible == [sound]
-    assert f"nothing from {source}: orbit file: " in caplog.text
-
-
-def test_spoiled_file_of_one_source_is_had_from_the_next(world: World) -> None:
-    """The same name, the same target: the good one is what lies there in the end."""
-    put(world.far, orbit_name())
-    world.faults.append(at("/s3_orbits/AUX_POEORB", Reply(body=SPOILED["truncated"].encode())))
-    assert world.one() == orbit_name()
-    assert (world.near / orbit_name()).read_text() == (world.far / orbit_name()).read_text()
-    assert world.cdse.sessions == set()
+    assert f"nothing from {BUCKET}: orbit file: " in caplog.text
 
 
 def test_older_version_where_the_newest_is_spoiled(world: World) -> None:
@@ -524,7 +438,6 @@ def test_older_version_where_the_newest_is_spoiled(world: World) -> None:
 
 def test_checksum_of_the_listing_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
     put(world.far, orbit_name())
-    world.without(ASF, CDSE)
     other = GOOD.replace("<X>0<", "<X>1<").encode()
     assert len(other) == len(GOOD)
     world.faults.append(at("/s3_orbits/AUX_POEORB", Reply(body=other)))
@@ -594,7 +507,7 @@ def test_plan_looks_at_zips(world: World, is_whole: bool) -> None:
 def test_plan_does_not_look_at_what_a_run_has_proven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     put(world.near, orbit_name())
     world.one(offline=True)
-    monkeypatch.setattr("topsar.provision.orbits.glance_at_orbit", lambda _: pytest.fail("looked at again"))
+    monkeypatch.setattr("topsar.provision.orbits.check_ends", lambda _: pytest.fail("looked at again"))
     assert find_pass_orbits([PAIR], world.near)[ONE.name] is not None
 
 
@@ -602,10 +515,9 @@ def test_impossible_dates_do_not_matter(world: World) -> None:
     impossible = orbit_name().replace("V202503", "V202513")
     put(world.near, impossible, "")
     put(world.far, orbit_name())
-    world.without(ASF)
     keys = [f"AUX_POEORB/{name}" for name in (impossible, orbit_name())]
-    world.faults.append(lambda asked: Reply(body=listing(keys)) if "prefix" in asked.query else None)
-    world.faults.reverse()
+    page = Reply(body=listing(keys).replace(b"<Size>9</Size>", b""))
+    world.faults.append(lambda asked: page if "prefix" in asked.query else None)
     assert world.one() == orbit_name()
 
 
@@ -613,10 +525,7 @@ def test_impossible_dates_do_not_matter(world: World) -> None:
 
 
 def bucket(world: World, now: datetime = NOW) -> Bucket:
-    return Bucket(world.fetcher(), world.services, world.near, now)
-
-
-FLOWN = Pass(mission="S1A", start=START, stop=START + LENGTH, scenes=(ONE.name,))
+    return Bucket(world.fetcher(), world.services.s3_orbits, world.near, now)
 
 
 def names(folder: Path, count: int) -> list[str]:
@@ -629,7 +538,7 @@ def test_listing_in_pages(world: World, has_next_marker: bool) -> None:
     put(world.far, orbit_name(mission="S1C"), "")
     put(world.far, orbit_name("RESORB"), "")
     world.faults.append(s3_orbits(world.far, page=10, has_next_marker=has_next_marker))
-    assert [offer.name for offer in bucket(world).find(FLOWN, OrbitSource.PRECISE)] == wanted
+    assert [offer.name for offer in bucket(world).find_offers("S1A", OrbitSource.PRECISE)] == wanted
     assert [asked.query.get("marker") for asked in world.server.asked] == [
         None, f"AUX_POEORB/{wanted[9]}", f"AUX_POEORB/{wanted[19]}",
     ]  # fmt: skip
@@ -639,7 +548,7 @@ def test_listing_of_the_second_protocol(world: World) -> None:
     wanted = names(world.far, 5)
     server = s3_orbits(world.far, page=2)
     world.faults.append(lambda asked: server(replace(asked, query={**asked.query, "list-type": "2"})))
-    assert [offer.name for offer in bucket(world).find(FLOWN, OrbitSource.PRECISE)] == wanted
+    assert [offer.name for offer in bucket(world).find_offers("S1A", OrbitSource.PRECISE)] == wanted
     assert [asked.query.get("list-type") for asked in world.server.asked] == [None, "2", "2"]
 
 
@@ -658,8 +567,8 @@ KEYS = [f"AUX_POEORB/{orbit_name(at=START + k * DAY)}" for k in range(4)]
 )
 def test_listing_that_never_ends(world: World, pages: list[bytes]) -> None:
     world.faults.append(at("/s3_orbits", *(Reply(body=page) for page in pages)))
-    with pytest.raises(ProvisionError, match="does not come to an end"):
-        bucket(world).find(FLOWN, OrbitSource.PRECISE)
+    with pytest.raises(ProvisionError, match="does not end"):
+        bucket(world).find_offers("S1A", OrbitSource.PRECISE)
     assert len(world.server.asked) <= 4
 
 
@@ -668,17 +577,17 @@ def test_listing_that_breaks_off_on_a_later_page_is_not_kept(world: World) -> No
     page = s3_orbits(world.far, page=2)
     world.faults.append(lambda asked: Reply(status=500) if "marker" in asked.query else page(asked))
     with pytest.raises(ProvisionError, match="500"):
-        bucket(world).find(FLOWN, OrbitSource.PRECISE)
+        bucket(world).find_offers("S1A", OrbitSource.PRECISE)
     assert not list(world.near.glob(".*"))
 
 
 def test_listing_is_kept_for_a_day(world: World) -> None:
     wanted = names(world.far, 3)
-    found = bucket(world).find(FLOWN, OrbitSource.PRECISE)
+    found = bucket(world).find_offers("S1A", OrbitSource.PRECISE)
     asked = len(world.server.asked)
-    assert bucket(world, NOW + 23 * HOUR).find(FLOWN, OrbitSource.PRECISE) == found
+    assert bucket(world, NOW + 23 * HOUR).find_offers("S1A", OrbitSource.PRECISE) == found
     assert len(world.server.asked) == asked
-    bucket(world, NOW + 25 * HOUR).find(FLOWN, OrbitSource.PRECISE)
+    bucket(world, NOW + 25 * HOUR).find_offers("S1A", OrbitSource.PRECISE)
     assert len(world.server.asked) == asked + 1
     assert [offer.name for offer in found] == wanted
     assert all(offer.md5 == "d41d8cd98f00b204e9800998ecf8427e" for offer in found)
@@ -699,201 +608,57 @@ KEPT: dict[str, Callable[[dict[str, object]], object]] = {
 @pytest.mark.parametrize("change", KEPT)
 def test_kept_listing_is_not_believed_blindly(world: World, change: str) -> None:
     wanted = names(world.far, 2)
-    bucket(world).find(FLOWN, OrbitSource.PRECISE)
+    bucket(world).find_offers("S1A", OrbitSource.PRECISE)
     (path,) = world.near.glob(".listing*")
     path.write_text(json.dumps(KEPT[change](json.loads(path.read_text()))))
-    assert [offer.name for offer in bucket(world).find(FLOWN, OrbitSource.PRECISE)] == wanted
+    assert [offer.name for offer in bucket(world).find_offers("S1A", OrbitSource.PRECISE)] == wanted
     assert len(world.server.asked) == 2
 
 
-# --- the Copernicus Data Space -----------------------------------------------------------------------------------
+# --- what is said -------------------------------------------------------------------------------------------------
 
 
-def test_search_without_account_says_what_it_has(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-    with warnings_of(caplog) as said:
-        assert world.one(cdse=None) is None
-    assert f"{CDSE}: it has {orbit_name()}, but CDSE_USERNAME and CDSE_PASSWORD are not set" in said[0]
-    assert world.asked("/identity") == world.asked("/download") == 0
-
-
-def test_wrong_password_is_sent_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    dates = [scene(start=START + k * 12 * DAY) for k in range(4)]
-    for date in dates:
-        put(world.far, orbit_name(at=date.start), at=date.start)
-    world.without(ASF, S3)
-    with warnings_of(caplog) as said:
-        found = world.provide(
-            *(Pair(reference=(date,), secondary=(date,)) for date in dates),
-            cdse=(USER, "wrong-pass-word"),
-            now=NOW + 99 * DAY,
-        )
-    assert set(found.values()) == {None}
-    assert all("it refuses CDSE_USERNAME and CDSE_PASSWORD; the annotation" in one for one in said)
-    assert world.asked("/identity/token") == 1
-    assert "wrong-pass-word" not in caplog.text
-
-
-IDENTITY = {
-    "400": Reply(status=400, body=b'{"error_description": "Account is not fully set up"}'),
-    "401 in html": Reply(status=401, body=HTML.body),
-    "403": Reply(status=403),
-    "500": Reply(status=500),
-    "html": HTML,
-    "no token": Reply(body=b'{"expires_in": 600}'),
-    "empty token": Reply(body=b'{"access_token": ""}'),
-    "token of two lines": Reply(body=b'{"access_token": "a\\r\\nX-Evil: 1"}'),
-    "a number": Reply(body=b"42"),
-    "the password, repeated": Reply(body=f"<p>{PASSWORD}</p>".encode()),
-    "the password in the refusal": Reply(status=401, body=json.dumps({"error_description": PASSWORD}).encode()),
-    "reset": Reply(body=b"{" * 100, reset_at=3),
-}
-
-
-@pytest.mark.parametrize("fault", IDENTITY)
-def test_no_token(world: World, fault: str, caplog: pytest.LogCaptureFixture) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-    world.faults.append(at("/cdse/identity/token", IDENTITY[fault]))
-    with warnings_of(caplog) as said:
-        assert world.one() is None
-    assert len(said) == 1
-    assert PASSWORD not in caplog.text
-    assert world.asked("/download") == 0
-    assert world.visible == []
-
-
-LONG = "eyJhbGciOiJSUzI1NiIsInR5cCIgOiAiSldUIiwia2lkIiA6ICJYVUh3VWZKaHVDVWo0X3k4ZF8xM0hxWXBYMFdwdDd2anhob2FPLUxzREZFIn0"
-
-
-def test_tokens_are_masked_wherever_they_are_quoted(world: World) -> None:
-    for text in (f'{{"access_token": "{LONG}', f"{{'id_token' : '{LONG}'", f'"{{\\"refresh_token\\": \\"{LONG}'):
-        assert LONG[:6] not in world.fetcher().masked(text)
-
-
-LEAKS = {
-    "cut": '{"access_token": "%s", "expires_in":',
-    "other quotes": "{'id_token' : '%s'",
-    "list": '["%s"]',
-    "refusal": '{"error_description": "%s"}',
-}
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [(status, body) for status in (200, 401, 500) for body in LEAKS],
-)
-def test_token_answer_is_not_quoted(world: World, body: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-    world.faults.append(at("/cdse/identity/token", Reply(status=status, body=(LEAKS[body] % LONG).encode())))
-    with warnings_of(caplog) as said:
-        assert world.one() is None
-    assert len(said) == 1
-    assert LONG[:6] not in caplog.text
-
-
-def test_secret_at_the_edge_of_a_quotation_is_not_halved(world: World, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("lead", ["x " * 22, " " * 390, "<p>" * 131])
+@pytest.mark.parametrize("status", [200, 403])
+def test_secret_at_the_edge_of_a_quotation_is_not_halved(
+    world: World, status: int, lead: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """It begins within what is quoted and ends beyond."""
-    for lead in ("x " * 22, " " * 390, "<p>" * 131):
-        page = Reply(body=f"{lead}{PASSWORD}".encode())
-        world.faults[:] = [at("/asf_orbits/", page), at("/s3_orbits", page), at("/cdse/catalogue", page)]
-        with warnings_of(caplog):
-            world.one()
-    world.faults[:] = [at("/asf_orbits/", Reply(status=403, body=f"{'<p>' * 2728}{PASSWORD}".encode()))]
+    text = lead if status == 200 else "<p>" * 2728
+    world.faults.append(at("/s3_orbits", Reply(status=status, body=f"{text}{SECRET}".encode())))
     with warnings_of(caplog):
         world.one()
-    assert "answered 403" in caplog.text
-    assert PASSWORD[:6] not in caplog.text
+    assert ("listing" if status == 200 else "answered 403") in caplog.text
+    assert SECRET[:6] not in caplog.text
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
-def test_session_is_ended_and_notes_are_kept_whatever_happens(world: World, kind: type[BaseException]) -> None:
+def test_notes_are_kept_whatever_happens(world: World, kind: type[BaseException]) -> None:
     class Interrupted(Fetcher):
         def download_all(self, jobs: Sequence[Callable[[], Path]], *, at_once: int) -> list[Path]:
             super().download_all(jobs, at_once=at_once)
             raise kind
 
     put(world.far, orbit_name())
-    world.without(ASF, S3)
-    fetcher = Interrupted(attempts=2, backoff_s=0.01, connect_s=2, read_s=5, secrets=ACCOUNT)
+    fetcher = Interrupted(attempts=2, backoff_s=0.01, connect_s=2, read_s=5)
     with pytest.raises(kind):
-        provide_orbits([PAIR], world.near, fetcher=fetcher, services=world.services, cdse=ACCOUNT, now=NOW)
-    assert world.asked("/identity/token") == 1
-    assert world.cdse.sessions == set()
+        provide_orbits([PAIR], world.near, fetcher=fetcher, services=world.services, now=NOW)
     assert orbit_name() in (world.near / ".orbits.json").read_text()
-
-
-def test_token_that_has_run_out_is_replaced(world: World) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-
-    def run_out(asked: Asked) -> None:
-        if "/download/" in asked.path and world.asked("/download/") == 1:
-            world.cdse.tokens.clear()
-
-    world.faults.append(run_out)
-    assert world.one() == orbit_name()
-    assert world.asked("/identity/token") == 2
-    assert world.asked("/identity/logout") == 2
-    assert world.cdse.sessions == set()
-
-
-def test_token_that_is_never_taken(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-    world.faults.append(at("/cdse/download", Reply(status=401)))
-    with warnings_of(caplog) as said:
-        assert world.one() is None
-    assert "it refuses the token it gave" in said[0]
-    assert world.asked("/download/") == 2
-    assert world.cdse.sessions == set()
-
-
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        (Reply(status=403, body=b'{"detail": "quota"}'), "it refuses the download"),
-        (Reply(status=429, headers={"Retry-After": "0"}), "429"),
-        (Reply(status=404), "404"),
-        (Reply(status=500), "500"),
-        (HTML, "bytes"),
-    ],
-)
-def test_download_that_the_data_space_refuses(
-    world: World, reply: Reply, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-    world.faults.append(at("/cdse/download", reply))
-    with warnings_of(caplog) as said:
-        assert world.one() is None
-    assert words in said[0]
-    assert world.visible == []
-    assert world.cdse.sessions == set()
 
 
 def test_pause_that_is_asked_for_is_kept(world: World) -> None:
     put(world.far, orbit_name())
-    world.without(ASF, S3)
-    world.faults.append(at("/cdse/download", Reply(status=429, headers={"Retry-After": "1"}), times=1))
+    world.faults.append(at("/s3_orbits/AUX_", Reply(status=429, headers={"Retry-After": "1"}), times=1))
     begun = time.monotonic()
     assert world.one() == orbit_name()
     assert time.monotonic() - begun >= 1
 
 
-def test_one_session_for_many_downloads_and_three_at_once(world: World) -> None:
-    dates = [scene(start=START + k * 12 * DAY) for k in range(8)]
-    for date in dates:
-        put(world.far, orbit_name(at=date.start), at=date.start)
-    world.without(ASF, S3)
+def test_three_at_once(world: World) -> None:
     busy, most, lock = 0, 0, threading.Lock()
 
     def slow(asked: Asked) -> Reply | None:
         nonlocal busy, most
-        if not asked.path.startswith("/cdse/"):
-            return None
         with lock:
             busy += 1
             most = max(most, busy)
@@ -902,45 +667,9 @@ def test_one_session_for_many_downloads_and_three_at_once(world: World) -> None:
             busy -= 1
         return None
 
-    world.faults.insert(0, slow)
-    found = world.provide(*(Pair(reference=(dates[0],), secondary=(date,)) for date in dates), now=NOW + 99 * DAY)
-    assert all(found.values())
+    world.faults.append(slow)
+    assert all(world.provide(*dates_of(world, 8), now=NOW + 99 * DAY).values())
     assert 1 < most <= 3
-    assert world.asked("/identity/token") == world.asked("/identity/logout") == 1
-    assert world.cdse.sessions == set()
-
-
-def test_tokens_of_no_life_are_each_given_back(world: World) -> None:
-    world.cdse._life_s = 0
-    for date in (ONE, OTHER):
-        put(world.far, orbit_name(at=date.start), at=date.start)
-    world.without(ASF, S3)
-    world.provide(Pair(reference=(ONE,), secondary=(OTHER,)))
-    assert world.asked("/identity/token") == world.asked("/identity/logout") >= 2
-    assert world.cdse.sessions == set()
-
-
-def test_session_that_cannot_be_ended_is_no_trouble(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-    world.faults.append(at("/cdse/identity/logout", Reply(status=500)))
-    with warnings_of(caplog) as said:
-        assert world.one() == orbit_name()
-    assert said == []
-
-
-def test_search_in_pages_and_one_without_end(world: World) -> None:
-    space = DataSpace(world.fetcher(), world.services, world.near, None)
-    item = {"Id": "0" * 36, "Name": orbit_name(), "Checksum": None}
-    others = [{"Id": "1" * 36, "Name": name} for name in ("../x.EOF", 7, orbit_name().replace("V2025", "V2O25"))]
-    first = json.dumps({"value": [item, *others], "@odata.nextLink": "http://elsewhere/"}).encode()
-    last = json.dumps({"value": [item | {"Name": orbit_name(created=40 * DAY), "Online": False}]}).encode()
-    world.faults.append(at("/cdse/catalogue", Reply(body=first), Reply(body=last)))
-    assert [offer.name for offer in space.find(FLOWN, OrbitSource.PRECISE)] == [orbit_name()]
-    assert [asked.query.get("$skip") for asked in world.server.asked] == [None, "100"]
-    world.faults[:] = [at("/cdse/catalogue", Reply(body=first))]
-    with pytest.raises(ProvisionError, match="the same page again and again"):
-        space.find(FLOWN, OrbitSource.PRECISE)
 
 
 # --- passes ------------------------------------------------------------------------------------------------------
@@ -990,27 +719,6 @@ def test_folder_that_cannot_be_written(world: World, caplog: pytest.LogCaptureFi
     assert "cannot be written" in said[0]
 
 
-def test_no_secret_is_said_or_kept(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """The server repeats password and token in what it says."""
-    put(world.far, orbit_name())
-    world.without(ASF, S3)
-
-    def echo(asked: Asked) -> Reply | None:
-        if not asked.path.startswith("/cdse/download"):
-            return None
-        said = f"<h1>No {asked.headers['authorization']} of {USER} {PASSWORD}</h1>".encode()
-        return Reply(status=500, body=said)
-
-    world.faults.append(echo)
-    with warnings_of(caplog):
-        assert world.one() is None
-    kept = "".join(path.read_text() for path in world.near.rglob("*") if path.is_file())
-    assert "answered 500" in caplog.text
-    for secret in (PASSWORD, "access-token-1", "refresh-token-1"):
-        assert secret not in caplog.text
-        assert secret not in kept
-
-
 # --- recorded answers --------------------------------------------------------------------------------------------
 
 
@@ -1020,7 +728,7 @@ def test_recorded_listing(world: World, shared_data: Path) -> None:
     pages = [(shared_data / "responses" / f"s1-orbits_AUX_POEORB_page{n}.xml").read_bytes() for n in (1, 2, 3, 7)]
     assert not any(b"NextMarker" in page for page in pages)
     world.faults.append(at("/s3_orbits", *(Reply(body=page) for page in pages)))
-    offers = bucket(world).find(FLOWN, OrbitSource.PRECISE)
+    offers = bucket(world).find_offers("S1A", OrbitSource.PRECISE)
     assert len({offer.name for offer in offers}) == len(offers) == 3000
     markers = [re.findall(rb"<Marker>(.*)</Marker>", page)[0].decode() for page in pages]
     assert [asked.query.get("marker", "") for asked in world.server.asked][:3] == markers[:3]
@@ -1034,69 +742,8 @@ def test_recorded_listing(world: World, shared_data: Path) -> None:
 def test_recorded_last_page(world: World, shared_data: Path) -> None:
     page = (shared_data / "responses" / "s1-orbits_AUX_POEORB_page7.xml").read_bytes()
     world.faults.append(at("/s3_orbits", Reply(body=page)))
-    assert len(bucket(world).find(replace(FLOWN, mission="S1C"), OrbitSource.PRECISE)) > 0
+    assert len(bucket(world).find_offers("S1C", OrbitSource.PRECISE)) > 0
     assert len(world.server.asked) == 1
-
-
-def recorded(folder: Path, name: str) -> bytes:
-    if name.endswith(".json"):
-        body: str = json.loads((folder / name).read_text())["body"]
-        return body.encode()
-    return re.findall(r"string: '(\{.*\})'", (folder / name).read_text())[0].encode()
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("cdse_odata_edge_issue45_0.json", None),
-        (
-            "cdse_odata_edge_issue45_1.json",
-            ("S1A_OPER_AUX_RESORB_OPOD_20231013T115604_V20231013T080008_20231013T111738.EOF", 590755, None),
-        ),
-        (
-            "cdse_odata_resorb_issue68_0.json",
-            (
-                "S1A_OPER_AUX_RESORB_OPOD_20250310T220905_V20250310T180852_20250310T212622.EOF",
-                590749,
-                "ead3d2760014f518fe0521c6930d5fc5",
-            ),
-        ),
-        (
-            "test_dataspace_client__test_scihub_query_orbit_by_dt.yaml",
-            (
-                "S1A_OPER_AUX_POEORB_OPOD_20210315T155112_V20191230T225942_20200101T005942.EOF",
-                4409905,
-                "e0345368421e1b65127adc6ea103ab53",
-            ),
-        ),
-    ],
-)
-def test_recorded_searches(
-    world: World, shared_data: Path, name: str, found: tuple[str, int, str | None] | None
-) -> None:
-    body = recorded(shared_data / "responses", name)
-    world.faults.append(at("/cdse/catalogue", Reply(body=body), Reply(body=b'{"value":[]}')))
-    space = DataSpace(world.fetcher(), world.services, world.near, None)
-    offers = space.find(FLOWN, OrbitSource.PRECISE)
-    assert [(offer.name, offer.size, offer.md5) for offer in offers] == ([found] if found else [])
-    assert len(world.server.asked) == (2 if b"nextLink" in body else 1)
-
-
-@pytest.mark.real
-def test_search_is_worded_as_recorded(world: World, shared_data: Path) -> None:
-    text = json.loads((shared_data / "responses" / "cdse_odata_resorb_issue68_0.json").read_text())["request_uri"]
-    times = [datetime.fromisoformat(f"2025-03-10T{clock}+00:00") for clock in ("19:02:43.428571", "20:43:28.000000")]
-    flown = replace(FLOWN, start=times[0], stop=times[1])
-    with Loopback(at("/", Reply(body=b'{"value":[]}'))) as server:
-        services = replace(world.services, cdse_catalogue=server.url)
-        DataSpace(world.fetcher(), services, world.near, None).find(flown, OrbitSource.RESTITUTED)
-        (ours,) = server.asked
-    with Loopback(at("/", Reply())) as server:
-        world.fetcher().ask(server.url + text.partition("/odata/v1")[2], what="the recorded question")
-        (theirs,) = server.asked
-    assert ours.path == theirs.path
-    assert ours.query == {**theirs.query, "$top": "100"}
 
 
 @pytest.mark.real

@@ -25,15 +25,12 @@ from topsar.raster import read_geotiff
 from topsar.settings import KEYS, Settings, load_settings
 from topsar.simulate.recipe import SwathCut
 
-CDSE = "password-of-the-data-space"
 ACCOUNT = {
     "EARTHDATA_USERNAME": USER.name,
     "EARTHDATA_PASSWORD": USER.password,
     "OPENTOPO_API_KEY": KEY,
-    "CDSE_USERNAME": "jane@example.org",
-    "CDSE_PASSWORD": CDSE,
 }
-SECRETS = (USER.password, USER.token, KEY, CDSE)
+SECRETS = (USER.password, USER.token, KEY)
 UNKNOWN = "S1A_IW_SLC__1SSV_20240904T063730_20240904T063757_055500_06C5E3_DAA1"
 ELSEWHERE = "S1A_IW_SLC__1SSV_20240916T063730_20240916T063757_055675_06CBF2_1B2C"
 
@@ -178,7 +175,6 @@ def test_each_service_is_asked_as_little_as_it_takes(fetched: Fetched) -> None:
     assert sum(path.startswith("/SLC/") for path in paths) == 3
     assert sum(path.endswith(".EOF") for path in paths) == 3
     assert paths.count("/globaldem") == 1
-    assert not [path for path in paths if path.startswith("/cdse")]
 
 
 def test_what_was_fetched_is_found_again_and_nobody_is_asked(fetched: Fetched, world: World) -> None:

@@ -604,7 +604,7 @@ def test_no_secret_is_told_to_docker(project: Project) -> None:
         assert f"{name} of the environment is not passed on" in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [["-o", "CDSE_PASSWORD=hidden"], ["--earthdata-username", "hidden"]])
+@pytest.mark.parametrize("arguments", [["-o", "EARTHDATA_PASSWORD=hidden"], ["--earthdata-username", "hidden"]])
 def test_an_account_on_the_command_line_is_refused(project: Project, arguments: list[str]) -> None:
     ended = project.start("run", *arguments)
     assert ended.returncode == 2

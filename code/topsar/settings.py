@@ -360,13 +360,6 @@ class Settings(Options, BaseSettings):
     earthdata_token: SecretStr = _key(
         "EARTHDATA_TOKEN", SecretStr(""), "A token of that account, instead of name and password", "the token, or empty"
     )
-    cdse_username: str = _key(
-        "CDSE_USERNAME",
-        "",
-        "Your Copernicus Data Space account, asked for orbits only where ASF has none",
-        "a name, or empty",
-    )
-    cdse_password: SecretStr = _key("CDSE_PASSWORD", SecretStr(""), "Its password", "the password, or empty")
     data: Path = Field(exclude=True)
     """Folder with ``raw``, ``orbit_data``, ``dem`` and ``runs``."""
     pairs: Path = Field(exclude=True)

@@ -17,12 +17,8 @@ class Services:
         Public bucket of the Copernicus model at 30 m.
     egm2008 : str
         Folder that holds ``us_nga_egm08_25.tif``, the EGM2008 geoid of PROJ's data.
-    asf_orbits : str
-        Orbit file by scene name.
     s3_orbits : str
         Public bucket of orbit files, with listing.
-    cdse_catalogue, cdse_identity, cdse_download : str
-        Copernicus Data Space: search, tokens, files; needs an account to download.
     asf_search : str
         Catalogue that `asf_search` asks (NASA's CMR).
     earthdata : str
@@ -34,11 +30,7 @@ class Services:
     opentopography: str = "https://portal.opentopography.org/API"
     copernicus_dem: str = "https://copernicus-dem-30m.s3.amazonaws.com"
     egm2008: str = "https://cdn.proj.org"
-    asf_orbits: str = "https://s1-orbits.asf.alaska.edu"
     s3_orbits: str = "https://s1-orbits.s3.amazonaws.com"
-    cdse_catalogue: str = "https://catalogue.dataspace.copernicus.eu/odata/v1"
-    cdse_identity: str = "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect"
-    cdse_download: str = "https://zipper.dataspace.copernicus.eu/odata/v1"
     asf_search: str = "https://cmr.earthdata.nasa.gov"
     earthdata: str = "https://urs.earthdata.nasa.gov"
     aux_cal: tuple[str, ...] = ("https://d3g9emy65n853h.cloudfront.net/AUX_CAL", "https://sar-mpc.eu/files")

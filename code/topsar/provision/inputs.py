@@ -137,15 +137,12 @@ def provide_inputs(lines: Sequence[PairLine], settings: Settings, services: Serv
     )
     listed = find_pairs(lines, raw, supply.problems)
     pairs = pairs_of(listed)
-    cdse = (settings.cdse_username, settings.cdse_password.get_secret_value())
     orbits = provide_orbits(
         pairs,
         data / "orbit_data",
         fetcher=fetcher,
         services=services,
-        cdse=cdse if all(cdse) else None,
         now=datetime.now(timezone.utc),
-        offline=settings.offline,
     )
     box = _ANYWHERE
     if is_global(settings.dem, data / "dem", settings.geoid):
@@ -250,6 +247,6 @@ def earthdata_account(settings: Settings) -> Credentials | None:
 
 def make_fetcher(settings: Settings, account: Credentials | None = None) -> Fetcher:
     """What fetches with these settings; it lets none of their secrets out."""
-    secrets = [settings.opentopo_api_key, settings.earthdata_password, settings.earthdata_token, settings.cdse_password]
+    secrets = [settings.opentopo_api_key, settings.earthdata_password, settings.earthdata_token]
     words = [*(secret.get_secret_value() for secret in secrets), *(account.secrets if account else ())]
     return Fetcher(offline=settings.offline, secrets=[word for word in words if word])

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from contextlib import ExitStack, suppress
+import os
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from zipfile import is_zipfile
 
 from topsar.errors import ProvisionError, TopsarError
 from topsar.files import write_json
 from topsar.model import OrbitSource
-from topsar.provision.data_space import DataSpace
-from topsar.provision.orbit_bucket import Bucket, Offer, Pass, SceneService, Source, glance_at_orbit, prove_orbit
+from topsar.provision.orbit_bucket import Bucket, Pass, prove_orbit
 from topsar.sentinel1 import choose_orbit, find_orbits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from topsar.model import OrbitFile, Pair
@@ -28,25 +28,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AT_ONCE = 3
-"""Passes provided side by side: the Copernicus Data Space allows four connections."""
+"""Passes provided side by side."""
 PRECISE_AFTER = timedelta(days=20)
 """Age of a pass before which a precise orbit is not asked for where a restituted one is there already."""
 ASK_AGAIN_AFTER = timedelta(days=1)
 """Pause after which a better orbit is asked for again."""
-MARGINS = (timedelta(seconds=60), timedelta(seconds=5))
-"""How far a file must reach beyond the pass, and how far at least: as `choose_orbit` has it."""
-FAILURES = 3
-"""Downloads that fail one after the other before a source is left alone."""
+GOOD_MARGIN, LEAST_MARGIN = timedelta(seconds=60), timedelta(seconds=5)
+"""How far a file should reach beyond the pass, and how far it must: as `choose_orbit` has it."""
 SAME_PASS = timedelta(minutes=10)
 """Scenes of a satellite that are no further apart are slices of one pass."""
 NOTES = ".orbits.json"
-"""What is known of the files in the folder, and when nobody had a better one."""
+"""Which files were proven, and when the bucket had no better one."""
+_GLANCE_BYTES = 4096
 
 
 def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile | None]:
-    """The best orbit file for every scene's pass; None where only the annotation's vectors are left.
+    """Find the best orbit file for every scene's pass.
 
-    Files that are plainly none, or were cut off, are passed over with a warning.
+    Files that do not begin and end as orbit files do are passed over with a warning.
 
     Parameters
     ----------
@@ -57,13 +56,13 @@ def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile
     Returns
     -------
     dict
-        By scene name.
+        By scene name; None where only the annotation's state vectors are left.
     """
     files = find_orbits(folder) if folder.is_dir() else ()
     notes = _Notes(folder)
     chosen: dict[str, OrbitFile | None] = {}
-    for flown in _passes(pairs):
-        best = _best_sound(files, flown, notes.glance)
+    for flown in _group_passes(pairs):
+        best = _choose_sound(files, flown, notes.glance)
         if best is None:
             _warn_of_annotation(flown, f"no orbit file in {folder} covers it")
         chosen.update(dict.fromkeys(flown.scenes, best))
@@ -71,20 +70,12 @@ def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile
 
 
 def provide_orbits(
-    pairs: Iterable[Pair],
-    folder: Path,
-    *,
-    fetcher: Fetcher,
-    services: Services,
-    cdse: tuple[str, str] | None = None,
-    now: datetime,
-    offline: bool = False,
+    pairs: Iterable[Pair], folder: Path, *, fetcher: Fetcher, services: Services, now: datetime
 ) -> dict[str, OrbitFile | None]:
-    """As `find_pass_orbits`, with what is missing fetched into the folder, and every file proven to hold its pass.
+    """Find the best orbit file for every scene's pass, fetch what is missing, and prove that each covers its pass.
 
-    What lies in the folder comes first; then ASF's service by scene, ASF's bucket and the Copernicus Data Space are
-    asked in turn, for a precise orbit before a restituted one. A restituted orbit that is there already is replaced
-    once the precise one can be had.
+    A pass without an orbit in the folder gets a precise one of ASF's bucket, else a restituted one. A restituted orbit
+    in the folder is replaced once the precise one can be had. Offline, nothing is fetched.
 
     Parameters
     ----------
@@ -93,37 +84,31 @@ def provide_orbits(
         ``data/orbit_data``.
     fetcher : Fetcher
     services : Services
-    cdse : tuple of str, optional
-        User name and password at the Copernicus Data Space; without them nothing is downloaded there.
     now : datetime
-        The present time.
-    offline : bool
-        Take what is in the folder.
+        The present time, UTC.
 
     Returns
     -------
     dict
-        By scene name; None where only the annotation's vectors are left, which is said as a warning, with what each
-        source had against it.
+        By scene name; None where only the annotation's state vectors are left, which a warning says, with the reason.
     """
-    space = DataSpace(fetcher, services, folder, cdse)
-    sources = (SceneService(fetcher, services, folder), Bucket(fetcher, services, folder, now), space)
-    provider = _Provider(() if offline else sources, folder, now, masked=fetcher.masked)
+    bucket = None if fetcher.offline else Bucket(fetcher, services.s3_orbits, folder, now)
+    provider = _Provider(bucket, folder, now)
     chosen: dict[str, OrbitFile | None] = {}
 
     def provide(flown: Pass) -> Path:
         chosen.update(dict.fromkeys(flown.scenes, provider.provide(flown)))
         return folder
 
-    with ExitStack() as at_the_end:  # also of an interrupted run
-        at_the_end.callback(space.close)
-        at_the_end.callback(provider.notes.save)
-        fetcher.download_all([partial(provide, flown) for flown in _passes(pairs)], at_once=AT_ONCE)
+    try:
+        fetcher.download_all([partial(provide, flown) for flown in _group_passes(pairs)], at_once=AT_ONCE)
+    finally:  # also of an interrupted run
+        provider.notes.save()
     return chosen
 
 
-def _passes(pairs: Iterable[Pair]) -> list[Pass]:
-    """Scenes of all pairs by pass: its slices are together, whichever pairs name them."""
+def _group_passes(pairs: Iterable[Pair]) -> list[Pass]:
+    """Group the scenes of all pairs into passes, whichever pairs name them."""
     scenes = {scene.name: scene for pair in pairs for scene in pair.scenes}
     passes: list[Pass] = []
     for scene in sorted(scenes.values(), key=lambda scene: (scene.mission, scene.start, scene.name)):
@@ -140,12 +125,14 @@ def _warn_of_annotation(flown: Pass, why: str) -> None:
     log.warning("%s: %s; the annotation's own orbit is used, decimetres less exact", flown, why)
 
 
-def _best_sound(files: Iterable[OrbitFile], flown: Pass, prove: Callable[[OrbitFile, Pass], None]) -> OrbitFile | None:
-    """The best file of a pass with which nothing is wrong."""
+def _choose_sound(
+    files: Iterable[OrbitFile], flown: Pass, check: Callable[[OrbitFile, Pass], None]
+) -> OrbitFile | None:
+    """Choose the best file of a pass among those that pass the check."""
     left = list(files)
     while best := choose_orbit(left, flown.mission, flown.start, flown.stop):
         try:
-            prove(best, flown)
+            check(best, flown)
         except ProvisionError as exc:
             log.warning("%s: the file is passed over: %s", flown, exc.message)
             left.remove(best)
@@ -159,92 +146,59 @@ def _reaches(file: OrbitFile, flown: Pass, margin: timedelta) -> bool:
 
 
 class _Provider:
-    """Looks in the folder and asks the sources; a source that cannot be used is left alone for the rest."""
+    """Looks in the folder, and asks the bucket where there is one."""
 
-    def __init__(self, sources: Sequence[Source], folder: Path, now: datetime, *, masked: Callable[[str], str]) -> None:
-        self._sources, self._folder, self._now, self._masked = sources, folder, now, masked
+    def __init__(self, bucket: Bucket | None, folder: Path, now: datetime) -> None:
+        self._bucket, self._folder, self._now = bucket, folder, now
         self._files = find_orbits(folder) if folder.is_dir() else ()
-        self._given_up: dict[str, str] = {}
-        self._failed: Counter[str] = Counter()
         self.notes = _Notes(folder)
 
     def provide(self, flown: Pass) -> OrbitFile | None:
-        """The best orbit file of a pass."""
-        here = _best_sound(self._files, flown, self.notes.prove)
-        reasons: dict[str, str] = {}
-        fetched = next((file for kind in self._wanted(flown, here) if (file := self._get(flown, kind, reasons))), None)
-        best = fetched or here
+        here = _choose_sound(self._files, flown, self.notes.prove)
+        best, problem = here, ""
+        if self._bucket is not None:
+            fetched, problem = self._fetch_better(self._bucket, flown, here)
+            best = fetched or here
         if best is None:
-            against = "".join(f"; {source}: {why}" for source, why in reasons.items())
-            _warn_of_annotation(flown, f"no orbit file in {self._folder} covers it{against}")
-        elif not _reaches(best, flown, MARGINS[0]):
+            _warn_of_annotation(flown, f"no orbit file in {self._folder} covers it{problem}")
+        elif not _reaches(best, flown, GOOD_MARGIN):
             log.warning("%s: %s reaches less than a minute beyond the pass", flown, best.path.name)
         return best
 
-    def _wanted(self, flown: Pass, here: OrbitFile | None) -> tuple[OrbitSource, ...]:
-        """What to ask for, the better first."""
-        if not self._sources:
-            return ()
+    def _fetch_better(self, bucket: Bucket, flown: Pass, here: OrbitFile | None) -> tuple[OrbitFile | None, str]:
+        """Fetch a better file than the one that is here; without one, the reason is told too."""
+        problem = "it has none"
+        for kind in self._kinds_to_ask(flown, here):
+            try:
+                offers = [o for o in bucket.find_offers(flown.mission, kind) if _reaches(o.file, flown, LEAST_MARGIN)]
+            except ProvisionError as exc:
+                problem = exc.message
+                break
+            if kind is OrbitSource.PRECISE and not offers:
+                self.notes.remember_none(flown, self._now)
+            ranked = sorted(offers, key=lambda o: (_reaches(o.file, flown, GOOD_MARGIN), o.file.created), reverse=True)
+            for offer in ranked:
+                try:
+                    bucket.fetch(offer, flown)
+                    self.notes.remember_proven(offer.file, flown)
+                except ProvisionError as exc:
+                    problem = exc.message
+                    log.info("%s: nothing from %s: %s", flown, bucket.name, problem)
+                else:
+                    log.info("%s: %s from %s", flown, offer.name, bucket.name)
+                    return offer.file, ""
+        return None, f"; {bucket.name}: {problem}"
+
+    def _kinds_to_ask(self, flown: Pass, here: OrbitFile | None) -> tuple[OrbitSource, ...]:
+        """Kinds of orbit to ask the bucket for, the better first."""
         if here is None:
             return OrbitSource.PRECISE, OrbitSource.RESTITUTED
         is_settled = here.source is OrbitSource.PRECISE or self._now - flown.stop < PRECISE_AFTER
-        return () if is_settled or self.notes.found_none_lately(flown, self._now) else (OrbitSource.PRECISE,)
-
-    def _get(self, flown: Pass, kind: OrbitSource, reasons: dict[str, str]) -> OrbitFile | None:
-        """A file of a kind: a good margin before a small one, then the sources in order, then the newest."""
-        tried: set[tuple[str, str]] = set()
-        found: dict[str, list[Offer]] = {}
-        for margin in MARGINS:
-            for source in self._sources:
-                if source.name not in found:
-                    found[source.name] = self._find(source, flown, kind, reasons)
-                fitting = [offer for offer in found[source.name] if _reaches(offer.file, flown, margin)]
-                for offer in sorted(fitting, key=lambda offer: offer.file.created, reverse=True):
-                    if (source.name, offer.name) in tried:
-                        continue
-                    tried.add((source.name, offer.name))
-                    if source.name not in self._given_up and self._fetch(source, offer, flown, reasons):
-                        log.info("%s: %s from %s", flown, offer.name, source.name)
-                        return offer.file
-        if kind is OrbitSource.PRECISE and not any(found.values()) and self._given_up.keys().isdisjoint(found):
-            self.notes.found_none(flown, self._now)
-        return None
-
-    def _find(self, source: Source, flown: Pass, kind: OrbitSource, reasons: dict[str, str]) -> list[Offer]:
-        if source.name not in self._given_up:
-            try:
-                offers = [offer for offer in source.find(flown, kind) if _reaches(offer.file, flown, MARGINS[-1])]
-            except ProvisionError as exc:
-                self._give_up(source, exc)
-            else:
-                if not offers:
-                    log.debug("%s: %s has no %s file", flown, source.name, kind.value)
-                    reasons.setdefault(source.name, "it has none")
-                return offers
-        reasons[source.name] = self._given_up[source.name]
-        return []
-
-    def _fetch(self, source: Source, offer: Offer, flown: Pass, reasons: dict[str, str]) -> bool:
-        try:
-            source.fetch(offer, flown)
-            self.notes.remember(offer.file, flown)
-        except ProvisionError as exc:
-            reasons[source.name] = self._masked(exc.message)
-            log.info("%s: nothing from %s: %s", flown, source.name, reasons[source.name])
-            self._failed[source.name] += 1
-            if self._failed[source.name] >= FAILURES:
-                self._give_up(source, exc)
-            return False
-        self._failed[source.name] = 0
-        return True
-
-    def _give_up(self, source: Source, exc: ProvisionError) -> None:
-        self._given_up[source.name] = self._masked(exc.message)
-        log.info("%s is not asked any more: %s", source.name, self._given_up[source.name])
+        return () if is_settled or self.notes.had_none_lately(flown, self._now) else (OrbitSource.PRECISE,)
 
 
 class _Notes:
-    """Remembers in the folder which files were proven, so that each is read once, and when nobody had better ones."""
+    """Remembers in the folder which files were proven (each is read once) and which passes had no better one."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NOTES
@@ -253,29 +207,28 @@ class _Notes:
         with suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(self._path.read_text())
             self._proven, self._asked = dict(known["proven"]), dict(known["asked"])
-        self._before = self._text()
+        self._before = self._as_text()
 
     def prove(self, file: OrbitFile, flown: Pass) -> None:
         """Read the pass's orbit, unless this file was proven to hold it before."""
-        if self._proven.get(_key(file, flown)) != _evidence(file.path):
+        if not self._is_proven(file, flown):
             prove_orbit(file.path, file.path.name, flown)
-            self.remember(file, flown)
+            self.remember_proven(file, flown)
 
     def glance(self, file: OrbitFile, flown: Pass) -> None:
-        """See whether this may be an orbit file, unless it was proven before."""
-        if self._proven.get(_key(file, flown)) != _evidence(file.path):
-            glance_at_orbit(file.path)
+        """Check both ends of the file, unless it was proven before."""
+        if not self._is_proven(file, flown):
+            check_ends(file.path)
 
-    def remember(self, file: OrbitFile, flown: Pass) -> None:
-        """Take this file as proven."""
-        self._proven[_key(file, flown)] = _evidence(file.path)
+    def remember_proven(self, file: OrbitFile, flown: Pass) -> None:
+        self._proven[_key(file, flown)] = _stamp(file.path)
 
-    def found_none(self, flown: Pass, now: datetime) -> None:
-        """Remember that every source was asked for a precise orbit, and none had one."""
+    def remember_none(self, flown: Pass, now: datetime) -> None:
+        """Remember that the bucket had no precise orbit."""
         self._asked[str(flown)] = now.isoformat()
 
-    def found_none_lately(self, flown: Pass, now: datetime) -> bool:
-        """Whether nobody had a precise orbit within the last day."""
+    def had_none_lately(self, flown: Pass, now: datetime) -> bool:
+        """Whether the bucket had no precise orbit when it was asked within the last day."""
         try:
             return timedelta(0) <= now - datetime.fromisoformat(self._asked[str(flown)]) < ASK_AGAIN_AFTER
         except (KeyError, TypeError, ValueError):
@@ -283,25 +236,54 @@ class _Notes:
 
     def save(self) -> None:
         """Write what is new; a folder that cannot be written costs no more than asking and reading again."""
-        if self._text() != self._before:
+        if self._as_text() != self._before:
             with suppress(TopsarError):
-                write_json(self._path, self._known())
+                write_json(self._path, self._as_dict())
 
-    def _known(self) -> dict[str, Any]:
+    def _is_proven(self, file: OrbitFile, flown: Pass) -> bool:
+        return bool(self._proven.get(_key(file, flown)) == _stamp(file.path))
+
+    def _as_dict(self) -> dict[str, Any]:
         return {"proven": dict(self._proven), "asked": dict(self._asked)}  # threads of an interrupted run may add more
 
-    def _text(self) -> str:
-        return json.dumps(self._known(), sort_keys=True)
+    def _as_text(self) -> str:
+        return json.dumps(self._as_dict(), sort_keys=True)
 
 
 def _key(file: OrbitFile, flown: Pass) -> str:
     return f"{file.path.name} {flown.start.isoformat()} {flown.stop.isoformat()}"
 
 
-def _evidence(path: Path) -> list[int]:
+def _stamp(path: Path) -> list[int]:
     try:
         about = path.stat()
     except OSError as exc:
-        msg = f"{path.name}: cannot be read ({exc.strerror})"
-        raise ProvisionError(msg, hint="make it readable, or remove it") from exc
+        raise _unreadable(path, exc) from exc
     return [about.st_size, about.st_mtime_ns]
+
+
+def check_ends(path: Path) -> None:
+    """Check that a file begins and ends as orbit files do; a day of state vectors is not read for it.
+
+    Raises
+    ------
+    ProvisionError
+        If it does not, or cannot be read.
+    """
+    try:
+        if path.suffix == ".zip":
+            is_whole = is_zipfile(path)  # its directory stands at the end
+        else:
+            with path.open("rb") as file:
+                first = file.read(_GLANCE_BYTES)
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _GLANCE_BYTES))
+                is_whole = b"<Earth_Explorer_File" in first and b"</Earth_Explorer_File" in file.read()
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+    if not is_whole:
+        msg = f"{path.name}: not an orbit file, or cut off"
+        raise ProvisionError(msg, hint="download the orbit file again")
+
+
+def _unreadable(path: Path, exc: OSError) -> ProvisionError:
+    return ProvisionError(f"{path.name}: cannot be read ({exc.strerror})", hint="make it readable, or remove it")

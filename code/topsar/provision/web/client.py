@@ -78,7 +78,7 @@ class Fetcher:
         read_s: float = 60.0,
         show: bool | None = None,
     ) -> None:
-        self._offline, self._attempts, self._backoff_s = offline, max(1, attempts), backoff_s
+        self.offline, self._attempts, self._backoff_s = offline, max(1, attempts), backoff_s
         self._masker = Masker(secrets)
         self._exchange = Exchange(connect_s=connect_s, read_s=read_s, masked=self.masked)
         self._show = sys.stderr.isatty() if show is None else show
@@ -106,7 +106,7 @@ class Fetcher:
             Offline; no answer in time; an error status after all attempts (401 and 403 are never tried again).
         """
         request = self._request(url, what, params=params, form=form, headers=headers)
-        if self._offline:
+        if self.offline:
             raise self._error(what, OFFLINE, "connect this machine and set OFFLINE=0", retryable=False)
         return self._insist(what, lambda: self._asked(request, accept), explain=None)
 
@@ -145,7 +145,7 @@ class Fetcher:
             stamp = _stamp(path)
             if stamp is not None and stamp != seen and self._is_good(wanted):
                 return path
-            if self._offline:
+            if self.offline:
                 state = "is damaged" if stamp else "is missing"
                 hint = f"put the file at {path}, or connect this machine and set OFFLINE=0"
                 raise self._error(what, f"{path} {state}, and {OFFLINE}", hint, retryable=False)
