@@ -25,7 +25,8 @@ from topsar.engines.native.tasks import (
 from topsar.interferogram import Interferogram
 from topsar.model import Burst, Pair
 from topsar.pairs.listing import read_pairs
-from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.provision import find_pairs, find_pass_orbits
+from topsar.provision.dem.choice import find_dem
 from topsar.schedule.graph import build_graph
 from topsar.settings import load_settings
 from topsar.simulate import Acquisition, Recipe, recipe, simulate

@@ -16,7 +16,8 @@ from dry_data import annotation, dry_data, dry_recipe
 from topsar.errors import ProvisionError
 from topsar.model import Direction, GeoGrid, OrbitSource, Pair, Scene, VerticalDatum
 from topsar.pairs.listing import PairLine
-from topsar.provision import find_dem, find_pairs, find_pass_orbits, scenes
+from topsar.provision import find_pairs, find_pass_orbits, scenes
+from topsar.provision.dem.choice import find_dem
 from topsar.raster import write_geotiff
 from topsar.settings import Options
 
@@ -79,7 +80,7 @@ def test_dem_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_named_dem_that_is_not_there(tmp_path: Path) -> None:
     problem = refusal(Options(dem="etna.tif"), tmp_path)
     assert problem.message == f"DEM=etna.tif: no such file, neither in {tmp_path} nor from {Path.cwd()}"
-    assert "mend DEM" in problem.hint
+    assert "fix DEM" in problem.hint
 
 
 def test_global_model_is_not_downloaded_yet(tmp_path: Path) -> None:

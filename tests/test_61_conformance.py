@@ -20,7 +20,8 @@ from topsar.files import write_json
 from topsar.interferogram import Interferogram
 from topsar.model import Pair
 from topsar.pairs.listing import read_pairs
-from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.provision import find_pairs, find_pass_orbits
+from topsar.provision.dem.choice import find_dem
 from topsar.raster import inspect
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Job

@@ -35,7 +35,7 @@ import pytest
 from services.loopback import Asked, Loopback, Reply
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.web import client as download
-from topsar.provision.web import failures, partial
+from topsar.provision.web import failures, transfer
 from topsar.provision.web import secrets as masking
 from topsar.provision.web import session as exchange
 from topsar.provision.web.client import Answer, Fetcher
@@ -633,13 +633,13 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
     with Loopback(lambda _: WHOLE) as server, monkeypatch.context() as patched:
-        patched.setattr(partial.Path, "open", read_only)
+        patched.setattr(transfer.Path, "open", read_only)
         error = refusal(lambda: fetch(server, tmp_path / "x"))
     assert "cannot be written (Read-only file system)" in error.message
 
 
 def test_disk_that_is_too_full_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partial.shutil, "disk_usage", lambda _: shutil_usage(free=1_200_000))
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: shutil_usage(free=1_200_000))
     with Loopback(lambda _: Reply(body=LONG)) as server:
         error = refusal(lambda: fetch(server, tmp_path / "x"))
         assert len(server.asked) == 1
@@ -794,7 +794,7 @@ def test_next_one_goes_on_where_another_gave_up(tmp_path: Path) -> None:
 
 
 def test_lock_on_a_part_that_has_become_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, part, lock = tmp_path / "x", tmp_path / "x.part", partial.fcntl.flock
+    path, part, lock = tmp_path / "x", tmp_path / "x.part", transfer.fcntl.flock
     part.write_bytes(BODY)
 
     def late(file: Any, operation: int) -> None:
@@ -802,8 +802,8 @@ def test_lock_on_a_part_that_has_become_the_file(tmp_path: Path, monkeypatch: py
             part.replace(path)
         lock(file, operation)
 
-    monkeypatch.setattr(partial.fcntl, "flock", late)
-    with partial.locked(path, lambda _: None) as mine:
+    monkeypatch.setattr(transfer.fcntl, "flock", late)
+    with transfer.hold_part(path, lambda _: None) as mine:
         mine.write(b"other")
         assert part.read_bytes() == b"other"
     assert path.read_bytes() == BODY
@@ -812,8 +812,8 @@ def test_lock_on_a_part_that_has_become_the_file(tmp_path: Path, monkeypatch: py
 def test_file_is_not_read_into_memory(tmp_path: Path) -> None:
     pieces: list[int] = []
     with Loopback(lambda _: Reply(body=LONG)) as server, pytest.MonkeyPatch.context() as patched:
-        write = partial.Partial.write
-        patched.setattr(partial.Partial, "write", lambda part, data: (pieces.append(len(data)), write(part, data)))
+        write = transfer.Partial.write
+        patched.setattr(transfer.Partial, "write", lambda part, data: (pieces.append(len(data)), write(part, data)))
         fetch(server, tmp_path / "x")
     assert sum(pieces) == len(LONG)
     assert max(pieces) <= exchange.CHUNK
@@ -963,7 +963,7 @@ def test_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for reply in (PLAIN, packed):
         with Loopback(lambda _, reply=reply: reply) as server:
             error = refusal(lambda server=server: fetcher().ask(server.url, what=WHAT))
-        assert "more than 20.0 kB" in error.message
+        assert "more than 20 kB" in error.message
 
 
 def test_redirects_are_not_read(tmp_path: Path) -> None:

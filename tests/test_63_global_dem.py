@@ -29,13 +29,12 @@ from services.opentopography import (
     opentopography,
 )
 from topsar.engines.signature import identity
-from topsar.errors import ProvisionError
+from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
-from topsar.provision.dem import copernicus as dem_copernicus
 from topsar.provision.dem import kept as global_dem
 from topsar.provision.dem import merge as dem_merge
 from topsar.provision.dem import models as dem_models
-from topsar.provision.dem import opentopography as dem_opentopography
+from topsar.provision.dem import sources as dem_sources
 from topsar.provision.dem.choice import find_dem, is_global, provide_dem
 from topsar.provision.dem.models import MODELS, area_km2, parts_of
 from topsar.provision.endpoints import Services
@@ -111,9 +110,36 @@ def quick(**options: Any) -> Fetcher:
     return Fetcher(**{"secrets": [KEY], "attempts": 2, "backoff_s": 0.01, "read_s": 20, "show": False, **options})
 
 
-def provide(server: Loopback, folder: Path, choice: str = "auto", box: BBox = BOX, **options: Any) -> Dem:
-    chosen = {"api_key": KEY, "margin_deg": MARGIN, "fetcher": quick(), "services": services(server), **options}
-    return provide_dem(choice, box, folder, **chosen)
+def provide(
+    server: Loopback,
+    folder: Path,
+    choice: str = "auto",
+    box: BBox = BOX,
+    *,
+    margin_deg: float = MARGIN,
+    api_key: str = KEY,
+    fetcher: Fetcher | None = None,
+    **options: str,
+) -> Dem:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(global_dem, "MARGIN_DEG", margin_deg)
+        patch.setattr(global_dem, "LEAST_MARGIN_DEG", min(margin_deg, 0.1))
+        return provide_dem(
+            Options(dem=choice, **options),
+            folder,
+            box,
+            fetcher=fetcher or quick(),
+            services=services(server),
+            api_key=api_key,
+        )
+
+
+def look(folder: Path, **how: Any) -> Dem:
+    """What is found of a global model without fetching."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(global_dem, "MARGIN_DEG", MARGIN)
+        patch.setattr(global_dem, "LEAST_MARGIN_DEG", MARGIN)
+        return find_dem(Options(), folder, NORTH_BOX, **how)
 
 
 def refusal(server: Loopback, folder: Path, *args: Any, **options: Any) -> ProvisionError:
@@ -205,7 +231,7 @@ def test_large_boxes_come_in_parts_without_seams(
 ) -> None:
     server = serve(opentopography(hills, key=KEY))
     whole = provide(server, tmp_path / "whole")
-    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 100)
+    monkeypatch.setattr(dem_sources, "PART_POSTINGS", 100)
     parted = provide(server, tmp_path / "parted")
     assert len(globaldem_requests(server)) == 1 + 2 * 3
     one, other = read_geotiff(whole.path), read_geotiff(parted.path)
@@ -217,7 +243,7 @@ def test_large_boxes_come_in_parts_without_seams(
 def test_parts_that_came_are_kept_when_another_fails(
     serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 100)
+    monkeypatch.setattr(dem_sources, "PART_POSTINGS", 100)
     fails = [True]
 
     def gateway(asked: Asked) -> Reply | None:
@@ -236,7 +262,7 @@ def test_parts_that_came_are_kept_when_another_fails(
 def test_refused_key_is_tried_once(
     serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 100)
+    monkeypatch.setattr(dem_sources, "PART_POSTINGS", 100)
     server = serve(opentopography(hills, key="another"))
     assert "refuses the API key" in refusal(server, tmp_path).message
     assert len(server.asked) == 1
@@ -246,7 +272,7 @@ def test_refused_key_is_tried_once(
 def test_no_part_is_above_the_limit_of_the_service(name: str) -> None:
     model = MODELS[name]
     for box in (BBox(west=-20, south=-30, east=30, north=30), BBox(west=5, south=40.01, east=8.33, north=44.5)):
-        edge = model.posting_deg * dem_opentopography.PART_POSTINGS
+        edge = model.posting_deg * dem_sources.PART_POSTINGS
         parts = [part for row in parts_of(box, model.limit_km2 * 0.9, edge) for part in row]
         assert max(area_km2(part) for part in parts) < model.limit_km2 * 0.91
         assert max(part.east - part.west for part in parts) < edge + 0.02
@@ -318,17 +344,20 @@ def test_what_lies_there_is_taken_without_fetching(
 ) -> None:
     caplog.set_level(logging.INFO)
     server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
-    problem = refusal(server, tmp_path / "dem", box=NORTH_BOX, api_key="", fetch=False)
+    with pytest.raises(NotFetchedError) as caught:
+        look(tmp_path / "dem")
+    problem = caught.value
     assert problem.message.startswith("the heights of COP30 for south 79.97")
     assert problem.message.endswith("have not been fetched yet")
     assert (caplog.text, server.asked, (tmp_path / "dem").exists()) == ("", [], False)
     dem = provide(server, tmp_path / "dem", box=NORTH_BOX, api_key="")
-    assert provide(server, tmp_path / "dem", box=NORTH_BOX, api_key="", fetch=False) == dem
+    assert look(tmp_path / "dem") == dem
     assert dem.geoid is not None
     dem.geoid.write_bytes(dem.geoid.read_bytes()[:1000])
     caplog.clear()
-    problem = refusal(server, tmp_path / "dem", box=NORTH_BOX, api_key="", fetch=False)
-    assert problem.message == f"the EGM2008 geoid grid {dem.geoid} has not been fetched yet"
+    with pytest.raises(NotFetchedError) as caught:
+        look(tmp_path / "dem")
+    assert caught.value.message == f"the EGM2008 geoid grid {dem.geoid} has not been fetched yet"
     assert [record for record in caplog.records if record.name.startswith("topsar")] == []
 
 
@@ -337,14 +366,14 @@ def test_geoid_among_the_rasters_is_no_dem(serve: Callable[..., Loopback], tmp_p
     grid = GeoGrid(crs="EPSG:4326", west=15, north=38, dx=0.1, dy=0.1, rows=10, columns=10)
     for name in ("und25.tif", "us_nga_egm08_25.tif", "EGM96_15.tif", "egm2008-1.tif"):
         write_geotiff(tmp_path / name, np.zeros(grid.shape, np.float32), grid, nodata=np.nan)
-    assert is_global("auto", tmp_path, "und25.tif")
-    assert is_global("auto", tmp_path, str(tmp_path / "und25.tif"))
-    assert not is_global("auto", tmp_path)
+    assert is_global(Options(geoid="und25.tif"), tmp_path)
+    assert is_global(Options(geoid=str(tmp_path / "und25.tif")), tmp_path)
+    assert not is_global(Options(), tmp_path)
     dem = provide(server, tmp_path, geoid="und25.tif")
     assert dem.path.parent.name == "provisioned"
     assert dem.geoid == tmp_path / "und25.tif"
     write_geotiff(tmp_path / "mine.tif", np.zeros(grid.shape, np.float32), grid, nodata=np.nan)
-    own = provide(server, tmp_path, geoid="und25.tif", datum="egm96")
+    own = provide(server, tmp_path, geoid="und25.tif", dem_datum="egm96")
     assert own == find_dem(Options(geoid="und25.tif", dem_datum="egm96"), tmp_path)
     assert own.path == tmp_path / "mine.tif"
 
@@ -388,7 +417,7 @@ def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: P
         assert find_dem(Options(dem=choice), tmp_path) == dem, "with the grid that was fetched before"
     assert len(server.asked) == 1
     assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grown(0.1)).at(x, y) - 0.5)
-    own = provide(server, tmp_path, datum="egm2008", geoid=str(EGM96))
+    own = provide(server, tmp_path, dem_datum="egm2008", geoid=str(EGM96))
     assert own.geoid == EGM96.resolve()
 
 
@@ -400,7 +429,7 @@ def test_sea_is_at_the_geoid(
     serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """In a part that is all sea (204), and in voids of one that has a coast."""
-    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 72)
+    monkeypatch.setattr(dem_sources, "PART_POSTINGS", 72)
     answers: list[int] = []
     answer = opentopography(island, key=KEY)
 
@@ -582,7 +611,7 @@ def test_fault_is_one_clear_message_and_leaves_nothing(
 def test_pieces_of_different_grids_are_refused(
     serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dem_opentopography, "PART_POSTINGS", 144)
+    monkeypatch.setattr(dem_sources, "PART_POSTINGS", 144)
     handlers = [opentopography(hills, key=KEY, edges_on_postings=on) for on in (False, True)]
     server = serve(lambda asked: handlers[float(asked.query["west"]) > 15.02](asked))
     assert "do not lie on one grid" in refusal(server, tmp_path).message
@@ -650,10 +679,10 @@ def test_dem_too_large_to_put_together(
 
 def test_datum_of_the_user_must_not_contradict_the_model(serve: Callable[..., Loopback], tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
-    problem = refusal(server, tmp_path, "SRTMGL1", datum="ellipsoid")
+    problem = refusal(server, tmp_path, "SRTMGL1", dem_datum="ellipsoid")
     assert problem.message == "DEM_DATUM=ellipsoid, and the heights of SRTMGL1 are above egm96"
     assert server.asked == []
-    assert provide(server, tmp_path, "SRTMGL1", datum="egm96").datum is VerticalDatum.EGM96
+    assert provide(server, tmp_path, "SRTMGL1", dem_datum="egm96").datum is VerticalDatum.EGM96
 
 
 def test_offline_names_what_is_missing(serve: Callable[..., Loopback], tmp_path: Path) -> None:
@@ -720,8 +749,8 @@ def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geo
 @pytest.mark.parametrize(
     ("box", "reply", "message"),
     [
-        (NORTH_BOX, Reply(status=404, body=PAGE), "the Copernicus bucket is not where it was"),
-        (NORTH_BOX, Reply(status=404), "the Copernicus bucket is not where it was"),
+        (NORTH_BOX, Reply(status=404, body=PAGE), "the Copernicus bucket has moved, or is out of order"),
+        (NORTH_BOX, Reply(status=404), "the Copernicus bucket has moved, or is out of order"),
         (BBox(west=45, south=40, east=45.1, north=40.1), NO_SUCH_KEY, "is not public (Armenia and Azerbaijan)"),
         (NORTH_BOX, Reply(status=403), "answered 403 Forbidden"),
         (NORTH_BOX, Reply(body=PAGE), "is no GeoTIFF, but says 'Down for maintenance'"),
@@ -782,7 +811,7 @@ def test_ground_of_a_raster(tmp_path: Path) -> None:
     assert height(np.array([14.9]), np.array([38.5])) == pytest.approx([0], abs=1e-4)
 
 
-@pytest.mark.parametrize("module", [dem_copernicus, dem_merge, dem_models, dem_voids])
+@pytest.mark.parametrize("module", [dem_sources, dem_merge, dem_models, dem_voids])
 def test_examples(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0

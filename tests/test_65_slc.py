@@ -28,8 +28,8 @@ from topsar.model import BBox, Direction
 from topsar.pairs.listing import PairLine
 from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, trusted_hosts
 from topsar.provision.endpoints import Services
-from topsar.provision.scene_download import Supply, provide_scenes
-from topsar.provision.scene_search import find_granules, near_names, search_granules
+from topsar.provision.scene_download import Supply, download_scenes
+from topsar.provision.scene_search import Search, find_granules, near_names, search_granules
 from topsar.provision.scenes import find_pairs, missing_scenes
 from topsar.provision.web.client import Fetcher
 from topsar.provision.web.session import Answer
@@ -147,7 +147,7 @@ def provide(
     fetcher = Fetcher(
         secrets=credentials.secrets if credentials else (), attempts=attempts, backoff_s=0.01, read_s=5.0, show=False
     )
-    return provide_scenes(
+    return download_scenes(
         lines or here.lines,
         folder,
         fetcher=fetcher,
@@ -266,14 +266,13 @@ def test_a_zip_of_several_scenes_is_left_alone(scenes: tuple[ArchivedScene, ...]
 
 def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
     with world(scenes) as here:
-        supply = provide_scenes(
+        supply = download_scenes(
             here.lines,
             tmp_path,
             fetcher=Fetcher(offline=True),
             services=here.services,
             credentials=None,
             disk_reserve_bytes=0,
-            offline=True,
         )
         (listed,) = find_pairs(here.lines, tmp_path, supply.problems)
     assert here.catalogue.asked == []
@@ -723,13 +722,7 @@ def test_search_is_narrowed() -> None:
     with Loopback(catalogue(every)) as server:
         services = Services(asf_search=server.url)
         found = search_granules(
-            services,
-            box=BOX,
-            start=start,
-            stop=stop,
-            track=36,
-            direction=Direction.DESCENDING,
-            polarisation="VV",
+            services, BOX, Search(start=start, stop=stop, track=36, direction=Direction.DESCENDING), "VV"
         )
         assert {granule.name for granule in found} == {
             scene.name
@@ -742,7 +735,7 @@ def test_search_is_narrowed() -> None:
         single = search_granules(services, box=BOX, polarisation="HH")
         assert {granule.slice.polarisations for granule in single} == {("HH",)}
         with pytest.raises(ProvisionError) as caught:
-            search_granules(services, box=BOX, track=99, direction=Direction.ASCENDING)
+            search_granules(services, box=BOX, search=Search(track=99, direction=Direction.ASCENDING))
     assert caught.value.message.endswith("no IW SLC product over 37.6,37.9,-25.9,-25.1, of track 99, ascending")
 
 
@@ -851,7 +844,7 @@ def test_catalogue_that_is_not_there() -> None:
 
 def test_the_search_asks_for_whole_products_of_the_mode() -> None:
     with Loopback(catalogue(made_up(1))) as server:
-        search_granules(Services(asf_search=server.url), box=BOX, track=43)
+        search_granules(Services(asf_search=server.url), box=BOX, search=Search(track=43))
     form = parse_qs(server.asked[0].body.decode())
     assert form["shortName"] == [f"SENTINEL-1{letter}_SLC" for letter in "ABCD"]
     assert set(form["attribute[]"]) == {"string,BEAM_MODE,IW", "int,PATH_NUMBER,43"}

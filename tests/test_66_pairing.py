@@ -34,7 +34,7 @@ from topsar.pairs.network import (
     write_pairs,
 )
 from topsar.provision.endpoints import Services
-from topsar.provision.scene_search import search_granules
+from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import local_slices
 from topsar.report.network import MAX_PANELS, write_network
 from topsar.simulate.dataset import Dataset
@@ -333,7 +333,7 @@ def test_catalogue_scenes(data: Dataset) -> None:
     """Two state vectors per scene give the baseline."""
     scenes = [archived(slices[0]) for slices in data.scenes]
     with Loopback(catalogue(scenes)) as server:
-        granules = search_granules(Services(asf_search=server.url), box=scenes[0].box, track=131)
+        granules = search_granules(Services(asf_search=server.url), box=scenes[0].box, search=Search(track=131))
     found = network([granule.slice for granule in granules])
     assert found.stacks[0].baselines_m == pytest.approx(true_baselines(data), abs=1.0)
     assert [c.reference.names[0] for c in found.connections] == [scenes[k].name for k in (0, 0, 1)]

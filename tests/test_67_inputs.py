@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,26 @@ import pytest
 from dry_data import DAYS, dry_data, dry_recipe
 from services.loopback import Loopback
 from services.world import KEY, USER, serve, services_at
+from topsar import workflow
 from topsar.engines import choose_engine
 from topsar.errors import NotFetchedError, ProvisionError
-from topsar.model import BBox, OrbitSource, Pair, VerticalDatum
+from topsar.model import BBox, Dem, OrbitSource, VerticalDatum
 from topsar.pairs.listing import PairLine, read_pairs
-from topsar.provision import Found, Services, describe_missing, find_inputs, known_dem, provide_inputs
+from topsar.provision import (
+    Found,
+    Services,
+    describe_missing,
+    find_dem,
+    find_scenes,
+    needs_box,
+    provide_dem,
+    provide_scenes,
+)
 from topsar.raster import read_geotiff
+from topsar.sentinel1.container import MANIFEST, Container
 from topsar.settings import KEYS, Settings, load_settings
 from topsar.simulate.recipe import SwathCut
+from topsar.workflow import prepare
 
 ACCOUNT = {
     "EARTHDATA_USERNAME": USER.name,
@@ -90,13 +101,33 @@ def settings_of(data: Path, **flags: str) -> Settings:
     return load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=ACCOUNT | flags)
 
 
-def footprint(settings: Settings) -> Callable[[Sequence[Pair], object], BBox | None]:
+def footprint(found: Found, settings: Settings) -> BBox:
     engine, _ = choose_engine(*settings.engine_wanted)
-    return partial(engine.footprint, options=settings.options)
+    return engine.footprint(found.pairs, found.orbits, settings.options)
 
 
-def nowhere(_pairs: Sequence[Pair], _orbits: object) -> None:
-    """What an engine says that can process none of the pairs."""
+def box_for(found: Found, settings: Settings) -> BBox | None:
+    if not needs_box(settings):
+        return None
+    found.require_pairs()
+    return footprint(found, settings)
+
+
+def provide(lines: Sequence[PairLine], settings: Settings, services: Services) -> tuple[Found, Dem]:
+    """Scenes and orbits first, then the box, then the DEM: as a run does."""
+    found = provide_scenes(lines, settings, services)
+    return found, provide_dem(settings, box_for(found, settings), services)
+
+
+def find(lines: Sequence[PairLine], settings: Settings) -> tuple[Found, Dem]:
+    """The same without fetching: as a plan does."""
+    found = find_scenes(lines, settings)
+    return found, find_dem(settings, box_for(found, settings))
+
+
+def missing_of(lines: Sequence[PairLine], settings: Settings) -> tuple[str, ...]:
+    found = find_scenes(lines, settings)
+    return describe_missing(lines, settings, found, lambda: footprint(found, settings))
 
 
 @dataclass(frozen=True)
@@ -106,6 +137,7 @@ class Fetched:
     data: Path
     lines: tuple[PairLine, ...]
     found: Found
+    dem: Dem
     paths: tuple[str, ...]
     log: str
 
@@ -127,12 +159,12 @@ def fetched(source: Path, world: World, tmp_path_factory: pytest.TempPathFactory
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
-        found = provide_inputs(lines, settings, world.services, footprint(settings))
+        found, dem = provide(lines, settings, world.services)
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
     paths = tuple(asked.path for asked in world.server.asked[before:])
-    return Fetched(data=data, lines=lines, found=found, paths=paths, log="\n".join(said))
+    return Fetched(data=data, lines=lines, found=found, dem=dem, paths=paths, log="\n".join(said))
 
 
 @pytest.fixture
@@ -158,13 +190,10 @@ def test_everything_comes_into_an_empty_folder(fetched: Fetched, world: World, s
         assert orbit is not None
         assert orbit.source is OrbitSource.PRECISE
         assert orbit.path.read_bytes() == (source / "orbit_data" / orbit.path.name).read_bytes()
-    assert found.dem.path.is_relative_to(fetched.data / "dem")
-    assert found.dem.path.name.startswith("SRTMGL1_S")
-    assert found.dem.datum is VerticalDatum.EGM96
-    grid = read_geotiff(found.dem.path)[1]
-    box = footprint(settings_of(fetched.data))(found.pairs, found.orbits)
-    assert box is not None
-    assert grid.bbox.contains(box)
+    assert fetched.dem.path.is_relative_to(fetched.data / "dem")
+    assert fetched.dem.path.name.startswith("SRTMGL1_S")
+    assert fetched.dem.datum is VerticalDatum.EGM96
+    assert read_geotiff(fetched.dem.path)[1].bbox.contains(footprint(found, settings_of(fetched.data)))
     assert not [path for path in files_in(fetched.data) if ".part" in path]
 
 
@@ -182,13 +211,13 @@ def test_what_was_fetched_is_found_again_and_nobody_is_asked(fetched: Fetched, w
     for flags in ({}, {"OFFLINE": "1"}):
         settings = settings_of(fetched.data, **flags)
         with world.silence():
-            again = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
-        assert (again.pairs, again.orbits, again.dem) == (fetched.found.pairs, fetched.found.orbits, fetched.found.dem)
+            again = provide(fetched.lines, settings, world.services)
+        assert again == (fetched.found, fetched.dem)
     settings = load_settings(env_file=None, data=fetched.data, pairs=fetched.data / "pairs.txt", flags={})
     with world.silence():
-        found = find_inputs(fetched.lines, settings, footprint(settings))
-        assert describe_missing(fetched.lines, settings, footprint(settings)) == ()
-    assert (found.pairs, found.orbits, found.dem) == (fetched.found.pairs, fetched.found.orbits, fetched.found.dem)
+        found = find(fetched.lines, settings)
+        assert missing_of(fetched.lines, settings) == ()
+    assert found == (fetched.found, fetched.dem)
     assert files_in(fetched.data) == before
 
 
@@ -200,10 +229,10 @@ def test_only_what_is_missing_is_fetched(data: Path, fetched: Fetched, world: Wo
     assert gone is not None
     (data / "orbit_data" / gone.path.name).unlink()
     settings = settings_of(data)
-    missing = describe_missing(fetched.lines, settings, footprint(settings))
+    missing = missing_of(fetched.lines, settings)
     assert sorted(missing[:2]) == [f"scene {world.scenes[1]}", f"scene {world.scenes[2]}"]
     before = len(world.server.asked)
-    found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+    found, _dem = provide(fetched.lines, settings, world.services)
     paths = [asked.path for asked in world.server.asked[before:]]
     assert sorted(path for path in paths if path.startswith("/SLC/")) == sorted(
         f"/SLC/SA/{name}.zip" for name in world.scenes[1:]
@@ -222,6 +251,33 @@ def test_secrets_are_in_no_file_and_no_log(fetched: Fetched) -> None:
         assert holders == []
 
 
+def test_a_manifest_is_opened_once_per_start(
+    source: Path, data: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(source / "pairs.txt", data / "pairs.txt")
+    opened: list[str] = []
+    read = Container.read
+
+    def note(container: Container, name: str) -> bytes:
+        opened.extend([container.product] if name == MANIFEST else [])
+        return read(container, name)
+
+    monkeypatch.setattr(Container, "read", note)
+    settings = settings_of(data, ENGINE="native")
+    with world.silence():
+        for start in (lambda: prepare(settings), lambda: prepare(settings, world.services), lambda: plan(settings)):
+            opened.clear()
+            start()
+            assert sorted(opened) == sorted(world.scenes)
+
+
+def plan(settings: Settings) -> None:
+    """As the command does."""
+    found = workflow.find_scenes(settings)
+    assert workflow.describe_missing(settings, found) == ()
+    workflow.preview(settings, found)
+
+
 # --- what is missing --------------------------------------------------------------------------------------------
 
 
@@ -233,7 +289,7 @@ def test_missing_inputs_in_words(tmp_path: Path, fetched: Fetched, world: World)
     ):
         settings = settings_of(tmp_path / "data", OPENTOPO_API_KEY=key)
         with world.silence():
-            missing = describe_missing(fetched.lines, settings, footprint(settings))
+            missing = missing_of(fetched.lines, settings)
         assert missing == (*dict.fromkeys(scenes), model)
     assert not (tmp_path / "data").exists()
 
@@ -243,14 +299,14 @@ def test_missing_orbit_and_height_model_in_words(data: Path, fetched: Fetched, w
     shutil.rmtree(data / "dem")
     settings = settings_of(data, DEM="NASADEM")
     with world.silence():
-        missing = describe_missing(fetched.lines, settings, footprint(settings))
+        missing = missing_of(fetched.lines, settings)
     assert sorted(missing) == sorted([*(f"orbit of {name}" for name in world.scenes), "height model NASADEM"])
 
 
 def test_describing_what_is_missing_writes_nothing(data: Path, fetched: Fetched) -> None:
     shutil.rmtree(data / "dem")
     settings, before = settings_of(data), files_in(data)
-    describe_missing(fetched.lines, settings, footprint(settings))
+    missing_of(fetched.lines, settings)
     assert files_in(data) == before
 
 
@@ -258,14 +314,14 @@ def test_a_missing_height_model_is_not_blamed_on_a_setting_that_is_not_set(data:
     shutil.rmtree(data / "dem")
     settings = settings_of(data)
     with pytest.raises(ProvisionError) as caught:
-        find_inputs(fetched.lines, settings, footprint(settings))
+        find(fetched.lines, settings)
     assert "OFFLINE=1" not in str(caught.value)
 
 
 def test_offline_names_every_missing_scene_and_asks_nobody(tmp_path: Path, fetched: Fetched, world: World) -> None:
     settings = settings_of(tmp_path / "data", OFFLINE="1")
     with world.silence(), pytest.raises(ProvisionError) as caught:
-        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        provide(fetched.lines, settings, world.services)
     for name in world.scenes:
         assert caught.value.message.count(name) >= 1
     assert "OFFLINE forbids" in caught.value.message
@@ -276,7 +332,7 @@ def test_offline_names_a_missing_height_model_and_asks_nobody(data: Path, fetche
     shutil.rmtree(data / "dem")
     settings = settings_of(data, OFFLINE="1")
     with world.silence(), pytest.raises(ProvisionError, match=r"OFFLINE=1 forbids the network") as caught:
-        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        provide(fetched.lines, settings, world.services)
     assert "SRTMGL1" in caught.value.message
     assert "OFFLINE=0" in caught.value.hint
 
@@ -287,7 +343,7 @@ def test_offline_takes_what_is_there_and_warns_of_a_missing_orbit(
     shutil.rmtree(data / "orbit_data")
     settings = settings_of(data, OFFLINE="1")
     with world.silence():
-        found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        found, _dem = provide(fetched.lines, settings, world.services)
     assert set(found.orbits.values()) == {None}
     assert len([one for one in caplog.records if "the annotation's own orbit is used" in one.getMessage()]) == 3
 
@@ -295,7 +351,7 @@ def test_offline_takes_what_is_there_and_warns_of_a_missing_orbit(
 def test_no_account_is_told_before_anything_is_fetched(tmp_path: Path, fetched: Fetched, world: World) -> None:
     settings = settings_of(tmp_path / "data", EARTHDATA_USERNAME="", EARTHDATA_PASSWORD="")
     with pytest.raises(ProvisionError, match="no Earthdata account is known") as caught:
-        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        provide(fetched.lines, settings, world.services)
     assert "EARTHDATA_USERNAME" in caught.value.hint
     assert not list((tmp_path / "data").rglob("*.zip*"))
 
@@ -310,7 +366,7 @@ def test_a_scene_that_nobody_knows_fails_only_its_pairs(data: Path, world: World
         PairLine(line=3, reference=(world.scenes[1], UNKNOWN), secondary=(world.scenes[2],)),
     )
     settings = settings_of(data)
-    found = provide_inputs(lines, settings, world.services, footprint(settings))
+    found, _dem = provide(lines, settings, world.services)
     assert [one.line for one in found.listed if one.problem] == [1, 3]
     for one in (found.listed[0], found.listed[2]):
         assert one.problem is not None
@@ -328,7 +384,7 @@ def test_a_scene_that_comes_damaged_fails_only_its_pairs(source: Path, tmp_path:
         bad.unlink()
         bad.write_bytes(content[:-5000] + bytes(5000))
         settings = settings_of(tmp_path / "data")
-        found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        found, _dem = provide(fetched.lines, settings, world.services)
     failed = [one for one in found.listed if one.problem]
     assert len(failed) == 2
     assert len(found.pairs) == 1
@@ -347,7 +403,7 @@ def test_no_usable_pair_is_one_error_that_names_each_reason(tmp_path: Path, worl
     )
     settings = settings_of(tmp_path / "data")
     with pytest.raises(ProvisionError, match=r"^no pair can be processed:") as caught:
-        provide_inputs(lines, settings, world.services, footprint(settings))
+        provide(lines, settings, world.services)
     assert len(caught.value.message.splitlines()) == 3
     assert UNKNOWN in caught.value.message
     assert ELSEWHERE in caught.value.message
@@ -364,7 +420,7 @@ def test_orbits_that_nobody_has_are_done_without_and_said(
     caplog.set_level(logging.DEBUG)
     with world_of(archive) as world:
         settings = settings_of(data)
-        found = provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        found, _dem = provide(fetched.lines, settings, world.services)
     assert len(found.pairs) == 3
     assert set(found.orbits.values()) == {None}
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
@@ -379,7 +435,7 @@ def test_a_refused_key_is_an_error_that_does_not_show_it(
     caplog.set_level(logging.DEBUG)
     settings = settings_of(data, OPENTOPO_API_KEY="a-key-that-ran-out")
     with pytest.raises(ProvisionError, match="key") as caught:
-        provide_inputs(fetched.lines, settings, world.services, footprint(settings))
+        provide(fetched.lines, settings, world.services)
     assert caught.value.hint
     assert "a-key-that-ran-out" not in str(caught.value) + caplog.text
 
@@ -388,43 +444,40 @@ def test_a_refused_key_is_an_error_that_does_not_show_it(
 
 
 def test_the_fetched_height_model_serves_every_smaller_box(fetched: Fetched, tmp_path: Path) -> None:
-    whole = read_geotiff(fetched.found.dem.path)[1].bbox
+    whole = read_geotiff(fetched.dem.path)[1].bbox
     (x, y), settings = whole.centre, settings_of(fetched.data, OFFLINE="1")
     inside = BBox(west=x - 0.01, south=y - 0.01, east=x + 0.01, north=y + 0.01)
-    assert known_dem(settings, lambda: inside) == fetched.found.dem
+    assert find_dem(settings, inside) == fetched.dem
     beyond = BBox(west=x - 0.01, south=y - 0.01, east=whole.east + 1, north=y + 0.01)
     before = files_in(fetched.data)
     with pytest.raises(NotFetchedError, match="have not been fetched yet"):
-        known_dem(settings, lambda: beyond)
+        find_dem(settings, beyond)
     assert files_in(fetched.data) == before
 
 
-def test_a_raster_of_the_users_comes_first_and_no_box_is_asked_for(source: Path, data: Path, world: World) -> None:
-    def never() -> BBox | None:
-        raise AssertionError
-
-    shutil.copy(source / "dem" / "dem.tif", data / "dem" / "mine.tif")
-    assert known_dem(settings_of(data), never).path == data / "dem" / "mine.tif"
+def test_a_raster_of_the_users_comes_first_and_needs_no_box(source: Path, data: Path, world: World) -> None:
     settings = settings_of(data)
-    with world.silence():
-        found = provide_inputs((world.pair(1, 0, 1),), settings, world.services, footprint(settings))
-    assert found.dem.path == data / "dem" / "mine.tif"
-
-
-def test_pairs_without_a_footprint_are_left_to_the_engine(source: Path, data: Path, world: World) -> None:
+    assert needs_box(settings)
     shutil.copy(source / "dem" / "dem.tif", data / "dem" / "mine.tif")
-    lines = (world.pair(1, 0, 1),)
+    assert not needs_box(settings)
     with world.silence():
-        provided = provide_inputs(lines, settings_of(data), world.services, nowhere)
-        found = find_inputs(lines, settings_of(data), nowhere)
-    assert len(provided.pairs) == len(found.pairs) == 1
-    assert provided.dem == found.dem
+        provided, found = provide_dem(settings, None, world.services), find_dem(settings)
+    assert provided == found
+    assert found.path == data / "dem" / "mine.tif"
+
+
+def test_no_pair_and_a_raster_of_the_users_is_left_to_the_engine(source: Path, data: Path, world: World) -> None:
+    shutil.copy(source / "dem" / "dem.tif", data / "dem" / "mine.tif")
+    line = PairLine(line=1, reference=(UNKNOWN,), secondary=(ELSEWHERE,))
+    found, dem = provide((line,), settings_of(data), world.services)
+    assert found.pairs == ()
+    assert dem.path == data / "dem" / "mine.tif"
 
 
 def test_pairs_without_a_footprint_and_without_a_raster_are_told_what_is_wrong(data: Path, world: World) -> None:
     shutil.rmtree(data / "dem")
     settings = settings_of(data, ROI="1,2,1,2")
     with pytest.raises(ProvisionError) as caught:
-        provide_inputs((world.pair(1, 0, 1),), settings, world.services, footprint(settings))
+        provide((world.pair(1, 0, 1),), settings, world.services)
     assert "ROI" in str(caught.value)
     assert "no DEM in" not in caught.value.message

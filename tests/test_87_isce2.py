@@ -32,7 +32,8 @@ from topsar.engines.isce2.tasks import TopsAppTask, dump_task, load_task
 from topsar.errors import SettingsError, StepFailed, TopsarError
 from topsar.model import BBox, Looks
 from topsar.pairs.listing import read_pairs
-from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.provision import find_pairs, find_pass_orbits
+from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
 from topsar.schedule.guard import marked
 from topsar.schedule.jobs import Status

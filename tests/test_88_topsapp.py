@@ -17,7 +17,8 @@ from topsar.engines.isce2.stages import stages
 from topsar.engines.isce2.tasks import load_task
 from topsar.errors import SettingsError
 from topsar.pairs.listing import read_pairs
-from topsar.provision import find_dem, find_pairs, find_pass_orbits
+from topsar.provision import find_pairs, find_pass_orbits
+from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
 from topsar.schedule.jobs import Status
 from topsar.settings import load_settings

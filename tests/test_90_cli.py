@@ -25,7 +25,7 @@ from topsar.schedule import Preview, Removable
 from topsar.schedule.jobs import Event, Outcome, Resources, Status
 from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Recorder
 from topsar.schedule.rehearsal import Rehearsal
-from topsar.settings import KEYS
+from topsar.settings import KEYS, Settings
 from topsar.simulate.compare import Comparison
 from topsar.simulate.recipe import SwathCut
 
@@ -92,8 +92,11 @@ class Workflow(ModuleType):
         self._called("run", settings, services)
         return self.outcomes
 
-    def describe_missing(self, settings: object) -> tuple[str, ...]:
-        self._called("describe_missing", settings)
+    def find_scenes(self, settings: Settings) -> str:
+        return f"scenes for {settings.posting_m} m"
+
+    def describe_missing(self, settings: object, found: object) -> tuple[str, ...]:
+        self._called("describe_missing", settings, found)
         return self.missing
 
     def list_pairs(
@@ -109,8 +112,8 @@ class Workflow(ModuleType):
     def simulate(self, folder: Path, *, size: str, seed: int) -> None:
         self._called("simulate", folder, size, seed)
 
-    def preview(self, settings: object) -> tuple[SimpleNamespace, Preview]:
-        self._called("preview", settings)
+    def preview(self, settings: object, found: object) -> tuple[SimpleNamespace, Preview]:
+        self._called("preview", settings, found)
         return SimpleNamespace(refused=self.refused, plan=SimpleNamespace(outlooks={})), PREVIEW
 
     def clean(self, settings: object, *, dry_run: bool) -> tuple[Removable, ...]:
@@ -290,9 +293,9 @@ def test_plan(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^time +about 1 min 35 s$", shown, re.MULTILINE)
     assert re.search(r"^memory +at most 406 MB of 8.0 GB at once$", shown, re.MULTILINE)
     assert "to be fetched" not in shown
-    assert [(name, settings.posting_m) for name, (settings,) in workflow.calls] == [
-        ("describe_missing", 40),
-        ("preview", 40),
+    assert [(name, settings.posting_m, found) for name, (settings, found) in workflow.calls] == [
+        ("describe_missing", 40, "scenes for 40.0 m"),
+        ("preview", 40, "scenes for 40.0 m"),
     ]
 
 

@@ -180,11 +180,12 @@ def plan(args: argparse.Namespace) -> int:
     from topsar.report.terminal_plan import format_outlooks, format_plan, sum_up_plan
 
     settings = _load(args)
-    missing = workflow.describe_missing(settings)
+    found = workflow.find_scenes(settings)
+    missing = workflow.describe_missing(settings, found)
     if missing:
         print("to be fetched first:", *missing, sep="\n  ", end="\n\n")
     try:
-        batch, preview = workflow.preview(settings)
+        batch, preview = workflow.preview(settings, found)
     except ProvisionError as exc:
         if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
             raise

@@ -35,8 +35,9 @@ from topsar.settings import load_settings, resolved
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from topsar.model import BBox
     from topsar.pairs.network import Network, Rules
-    from topsar.provision import ListedPair, Search, Services
+    from topsar.provision import Found, ListedPair, Search, Services
     from topsar.report.closure import Closure
     from topsar.schedule import Executor, Preview, Removable
     from topsar.schedule.jobs import Event
@@ -70,7 +71,7 @@ class Batch:
         return tuple(one for one in self.listed if one.problem)
 
 
-def prepare(settings: Settings, services: Services | None = None) -> Batch:
+def prepare(settings: Settings, services: Services | None = None, found: Found | None = None) -> Batch:
     """Find what the listed pairs need, and turn them into jobs.
 
     Parameters
@@ -78,29 +79,31 @@ def prepare(settings: Settings, services: Services | None = None) -> Batch:
     settings : Settings
     services : Services, optional
         Where to fetch what is missing; without it nothing is fetched.
+    found : Found, optional
+        What `find_scenes` found, so that no scene is opened twice.
 
     Raises
     ------
     TopsarError
         If nothing can be processed: settings, pairs.txt or the DEM cannot be used.
     """
-    from topsar.provision import find_inputs, find_water_mask, provide_calibration, provide_inputs
+    from topsar import provision
 
-    lines = read_pairs(settings.pairs)
     engine, why = choose_engine(*settings.engine_wanted)
     log.info("engine: %s (%s)", engine.name, why)
-    footprint = partial(engine.footprint, options=settings.options)
     if services is None:
-        found = find_inputs(lines, settings, footprint)
+        found = found or find_scenes(settings)
+        dem = provision.find_dem(settings, _find_box(engine, found, settings))
     else:
-        found = provide_inputs(lines, settings, services, footprint)
+        found = provision.provide_scenes(read_pairs(settings.pairs), settings, services)
+        dem = provision.provide_dem(settings, _find_box(engine, found, settings), services)
     _warn(one for one in found.listed if one.problem)
     inputs = Inputs(
         pairs=found.pairs,
         orbits=found.orbits,
-        dem=found.dem,
-        water_mask=find_water_mask(settings),
-        aux_cal=provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None,
+        dem=dem,
+        water_mask=provision.find_water_mask(settings),
+        aux_cal=provision.provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None,
     )
     plan = engine.plan(inputs, settings.options)
     listed = tuple(_refused(one, plan) for one in found.listed)
@@ -143,18 +146,41 @@ def run(
     return outcomes
 
 
-def describe_missing(settings: Settings) -> tuple[str, ...]:
-    """What `run` would have to fetch first, in words; with OFFLINE=1 it would fail instead."""
+def find_scenes(settings: Settings) -> Found:
+    """Open the scenes of the listed pairs and find their orbits; nothing is fetched."""
+    from topsar import provision
+
+    return provision.find_scenes(read_pairs(settings.pairs), settings)
+
+
+def describe_missing(settings: Settings, found: Found | None = None) -> tuple[str, ...]:
+    """Name what `run` would have to fetch first; with OFFLINE=1 it would fail instead.
+
+    Parameters
+    ----------
+    settings : Settings
+    found : Found, optional
+        What `find_scenes` found, so that no scene is opened twice.
+    """
     from topsar import provision
 
     engine, _ = choose_engine(*settings.engine_wanted)
-    footprint = partial(engine.footprint, options=settings.options)
-    return provision.describe_missing(read_pairs(settings.pairs), settings, footprint)
+    found = found or find_scenes(settings)
+    lines = read_pairs(settings.pairs)
+    footprint = partial(engine.footprint, found.pairs, found.orbits, settings.options)
+    return provision.describe_missing(lines, settings, found, footprint)
 
 
-def preview(settings: Settings) -> tuple[Batch, Preview]:
-    """Say what `run` would do, and what it would take; writes nothing."""
-    batch, runs = prepare(settings), settings.data.resolve() / "runs"
+def preview(settings: Settings, found: Found | None = None) -> tuple[Batch, Preview]:
+    """Say what `run` would do, and what it would take; writes nothing.
+
+    Parameters
+    ----------
+    settings : Settings
+    found : Found, optional
+        What `find_scenes` found, so that no scene is opened twice.
+    """
+    batch, runs = prepare(settings, found=found), settings.data.resolve() / "runs"
     return batch, preview_jobs(
         batch.jobs, runs=runs, inspect=inspect, budget=_budget(settings), cleanup=settings.cleanup
     )
@@ -223,6 +249,16 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
 
 
 # --- planning ---------------------------------------------------------------------------------------------------
+
+
+def _find_box(engine: Engine, found: Found, settings: Settings) -> BBox | None:
+    """Find the box that a DEM must cover; None where the user's own raster is taken as it is."""
+    from topsar.provision import needs_box
+
+    if not needs_box(settings):
+        return None
+    found.require_pairs()
+    return engine.footprint(found.pairs, found.orbits, settings.options)
 
 
 def _refused(one: ListedPair, plan: Plan) -> ListedPair:

@@ -12,12 +12,13 @@ from topsar.pairs.listing import read_pairs
 from topsar.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from topsar.engines import Engine, Plan
     from topsar.model import BBox, Dem, OrbitFile, Pair
-    from topsar.provision import ListedPair
+    from topsar.pairs.listing import PairLine
+    from topsar.provision import Found, ListedPair
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import NodeId
 
@@ -55,36 +56,43 @@ class Case:
         return next(folder for folder in (self.runs, *self.runs.parents) if os.path.lexists(folder))
 
     @cached_property
-    def listed(self) -> tuple[ListedPair, ...]:
-        """The pairs of each line, with what is wrong with them."""
-        from topsar.provision import find_pairs
-
+    def lines(self) -> tuple[PairLine, ...]:
+        """The lines of the list of pairs."""
         if not (path := self.settings.pairs).is_file():
             msg = f"no {path}"
             raise SettingsError(msg, hint="list the pairs there, reference first, or give --pairs FILE")
-        return find_pairs(read_pairs(path), self.data / "raw")
+        return tuple(read_pairs(path))
 
     @cached_property
+    def found(self) -> Found:
+        """The scenes and orbits that are there."""
+        from topsar.provision import find_scenes
+
+        return find_scenes(self.lines, self.settings)
+
+    @property
+    def listed(self) -> tuple[ListedPair, ...]:
+        """The pairs of each line, with what is wrong with them."""
+        return self.found.listed
+
+    @property
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs whose products can be read."""
-        return tuple(one.pair for one in self.listed if one.pair is not None)
+        return self.found.pairs
 
-    @cached_property
+    @property
     def orbits(self) -> Mapping[str, OrbitFile | None]:
         """Orbit files by scene."""
-        from topsar.provision import find_pass_orbits
-
-        return find_pass_orbits(self.pairs, self.data / "orbit_data")
+        return self.found.orbits
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
         """What a run would fetch; nothing with OFFLINE=1."""
-        from topsar.pairs.listing import read_pairs
         from topsar.provision import describe_missing
 
         if self.settings.offline or not self.settings.pairs.is_file():
             return ()
-        return describe_missing(read_pairs(self.settings.pairs), self.settings, self.footprint)
+        return describe_missing(self.lines, self.settings, self.found, self.footprint)
 
     @cached_property
     def engine(self) -> tuple[Engine, str]:
@@ -93,16 +101,16 @@ class Case:
 
         return choose_engine(*self.settings.engine_wanted)
 
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None]) -> BBox:
-        """The box that a DEM for some pairs must cover."""
-        return self.engine[0].footprint(pairs, orbits, self.settings.options)
+    def footprint(self) -> BBox:
+        """The box that a DEM must cover."""
+        return self.engine[0].footprint(self.pairs, self.orbits, self.settings.options)
 
     @cached_property
     def dem(self) -> Dem:
         """The height model."""
-        from topsar.provision import known_dem
+        from topsar.provision import find_dem, needs_box
 
-        return known_dem(self.settings, lambda: self.footprint(self.pairs, self.orbits))
+        return find_dem(self.settings, self.footprint() if needs_box(self.settings) else None)
 
     @cached_property
     def plan(self) -> Plan:

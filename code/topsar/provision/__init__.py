@@ -1,21 +1,21 @@
 """Inputs: scenes, orbits and the DEM that a list of pairs needs. The only room with a door to the network."""
 
-from topsar.provision.aux_cal import provide_aux_cal
-from topsar.provision.dem.choice import find_dem
 from topsar.provision.endpoints import Services
 from topsar.provision.inputs import (
     Found,
-    Search,
     describe_missing,
     earthdata_account,
-    find_inputs,
-    known_dem,
+    find_dem,
+    find_scenes,
+    needs_box,
     provide_calibration,
-    provide_inputs,
+    provide_dem,
+    provide_scenes,
     search_slices,
 )
 from topsar.provision.orbits import find_pass_orbits
-from topsar.provision.scenes import ListedPair, find_pairs, local_slices, missing_scenes
+from topsar.provision.scene_search import Search
+from topsar.provision.scenes import ListedPair, find_pairs, local_slices
 from topsar.provision.water import find_water_mask
 
 __all__ = [
@@ -26,15 +26,14 @@ __all__ = [
     "describe_missing",
     "earthdata_account",
     "find_dem",
-    "find_inputs",
     "find_pairs",
     "find_pass_orbits",
+    "find_scenes",
     "find_water_mask",
-    "known_dem",
     "local_slices",
-    "missing_scenes",
-    "provide_aux_cal",
+    "needs_box",
     "provide_calibration",
-    "provide_inputs",
+    "provide_dem",
+    "provide_scenes",
     "search_slices",
 ]

@@ -17,8 +17,9 @@ from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.earthdata import Credentials, explain_refusal, log_in, trusted_hosts
 from topsar.provision.scene_search import Granule, find_granules, near_names
 from topsar.provision.scenes import missing_scenes
-from topsar.provision.web.partial import part_of
+from topsar.provision.web.transfer import part_of
 from topsar.sentinel1 import open_scene
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from topsar.pairs.listing import PairLine
@@ -42,7 +43,7 @@ class Supply:
     problems: Mapping[str, TopsarError]
 
 
-def provide_scenes(
+def download_scenes(
     lines: Sequence[PairLine],
     folder: Path,
     *,
@@ -50,11 +51,10 @@ def provide_scenes(
     services: Services,
     credentials: Credentials | None,
     disk_reserve_bytes: int,
-    offline: bool = False,
 ) -> Supply:
     """Download the scenes of a list of pairs that are not in a folder, to ``<folder>/<name>.zip``.
 
-    Nothing is asked of anybody where all are there.
+    Where all are there, or offline, no service is asked.
 
     Parameters
     ----------
@@ -67,8 +67,6 @@ def provide_scenes(
         Account of Earthdata Login; looked at only if something is to be downloaded.
     disk_reserve_bytes : int
         Space on the disk of ``folder`` that is left free.
-    offline : bool
-        Ask nobody: every missing scene is a problem.
 
     Returns
     -------
@@ -83,7 +81,7 @@ def provide_scenes(
     missing = missing_scenes(lines, folder)
     if not missing:
         return Supply(problems={})
-    if offline:
+    if fetcher.offline:
         return Supply(problems={name: _forbidden(name, folder) for name in missing})
     log.info("%d scenes are not in %s: looking for them in the archive", len(missing), folder)
     known = find_granules(missing, services)
@@ -120,20 +118,14 @@ def _require_space(granules: Sequence[Granule], folder: Path, reserve_bytes: int
     needed = sum(max((one.size or USUAL_BYTES) - _begun(folder, one), 0) for one in granules)
     free = shutil.disk_usage(folder).free
     if needed > free - reserve_bytes:
-        msg = (
-            f"{len(granules)} scenes to download need {_gb(needed)}; the disk of {folder} has {_gb(free)} free, "
-            f"of which {_gb(reserve_bytes)} are to stay free"
-        )
+        msg = f"{len(granules)} scenes to download need {bytes_text(needed)}; the disk of {folder} has "
+        msg += f"{bytes_text(free)} free, of which {bytes_text(reserve_bytes)} are to stay free"
         raise ProvisionError(msg, hint="free some space, take fewer pairs, lower DISK_RESERVE_GB, or use another disk")
 
 
 def _begun(folder: Path, one: Granule) -> int:
     part = part_of(folder / f"{one.name}.zip")
     return part.stat().st_size if part.is_file() else 0
-
-
-def _gb(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
 
 
 def _job(

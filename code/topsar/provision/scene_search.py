@@ -103,43 +103,64 @@ def _patterns(name: str) -> tuple[str, str]:
     return f"{begins}{parts[5][:13]}*", f"{begins}{parts[5][:9]}*_{parts[7]}_{parts[8]}_*"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What to look for in the archive, besides region and polarisation; None is anything.
+
+    Attributes
+    ----------
+    start, stop : datetime, optional
+        Period, UTC.
+    track : int, optional
+        Relative orbit.
+    """
+
+    start: datetime | None = None
+    stop: datetime | None = None
+    track: int | None = None
+    direction: Direction | None = None
+
+
 def search_granules(
     services: Services,
-    *,
     box: BBox,
-    start: datetime | None = None,
-    stop: datetime | None = None,
-    track: int | None = None,
-    direction: Direction | None = None,
+    search: Search | None = None,
     polarisation: str | None = None,
+    *,
     backoff_s: float = 1.0,
 ) -> tuple[Granule, ...]:
-    """All IW SLC products over a box, in time order.
+    """Search all IW SLC products over a box.
 
     Parameters
     ----------
     services : Services
     box : BBox
         Degrees.
-    start, stop : datetime, optional
-        Period, UTC.
-    track, direction, polarisation : optional
-        Relative orbit; flight direction; ``VV``, ``VH``, ``HH`` or ``HV``.
+    search : Search, optional
+    polarisation : str, optional
+        ``VV``, ``VH``, ``HH`` or ``HV``.
     backoff_s : float
         Pause before a second attempt, doubled for each further one.
+
+    Returns
+    -------
+    tuple of Granule
+        In time order.
 
     Raises
     ------
     ProvisionError
         If the catalogue does not answer, or knows no such product.
     """
+    search = search or Search()
+    track, direction = search.track, search.direction
     options: dict[str, Any] = {
         "platform": ["SENTINEL-1"],
         "processingLevel": ["SLC"],
         "beamMode": ["IW"],
         "bbox": (box.west, box.south, box.east, box.north),
-        "start": start,
-        "end": stop,
+        "start": search.start,
+        "end": search.stop,
         "relativeOrbit": None if track is None else [track],
         "flightDirection": None if direction is None else direction.name,
         "polarization": None if polarisation is None else list(CHANNELS[polarisation]),
@@ -149,7 +170,7 @@ def search_granules(
         parts = [f"over {box.south:g},{box.north:g},{box.west:g},{box.east:g}"]
         parts += [f"of track {track}"] if track else []
         parts += [word for word in (direction and direction.value, polarisation) if word]
-        parts += [f"{word} {time:%Y-%m-%d}" for word, time in (("from", start), ("to", stop)) if time]
+        parts += [f"{word} {time:%Y-%m-%d}" for word, time in (("from", search.start), ("to", search.stop)) if time]
         msg = f"the catalogue knows no IW SLC product {', '.join(parts)}"
         raise ProvisionError(msg, hint="widen the box or the period, or leave out track, direction or polarisation")
     return found

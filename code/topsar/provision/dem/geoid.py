@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rasterio.windows import Window as RasterWindow
 
-from topsar.errors import NotFetchedError, ProvisionError
+from topsar.errors import ProvisionError
 from topsar.model import BBox
 from topsar.provision.dem.merge import opened
 from topsar.raster import read_geoid
@@ -31,8 +31,8 @@ _NEAR_EGM96_M = 1.5
 """The two geoids differ by about half a metre; a grid of something else by tens."""
 
 
-def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str, fetch: bool = True) -> Path:
-    """The EGM2008 grid in ``folder``, fetched if it is not there.
+def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str) -> Path:
+    """Fetch the EGM2008 grid into a folder, unless it is there.
 
     Parameters
     ----------
@@ -41,33 +41,24 @@ def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str, fetch: boo
     fetcher : Fetcher
     base_url : str
         `Services.egm2008`.
-    fetch : bool
-        Otherwise only a grid that lies there is taken.
 
     Raises
     ------
     ProvisionError
         If it cannot be had, or is not that grid.
     """
-    path = folder / GRID_NAME
-    if not fetch:
-        if found := fetched_egm2008(folder):
-            return found
-        msg = f"the EGM2008 geoid grid {path} has not been fetched yet"
-        raise NotFetchedError(msg, hint="a run fetches it; or set GEOID to a grid of yours", retryable=True)
+    url, path = f"{base_url}/{GRID_NAME}", folder / GRID_NAME
     try:
-        return fetcher.download(f"{base_url}/{GRID_NAME}", path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008)
+        return fetcher.download(url, path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008)
     except ProvisionError as exc:
         msg = f"the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot be had: {exc.message}"
         hint = f"put {GRID_NAME} into {folder}, set GEOID to a grid of yours, or take an EGM96 model such as SRTMGL1"
         raise ProvisionError(msg, hint=hint, retryable=exc.retryable) from exc
 
 
-def fetched_egm2008(folder: Path) -> Path | None:
-    """The EGM2008 grid that was fetched into ``folder`` before, if it is whole."""
+def find_egm2008(folder: Path) -> Path | None:
+    """Find the EGM2008 grid that was fetched into a folder before, if it is whole."""
     path = folder / GRID_NAME
-    if not path.is_file():
-        return None
     try:
         check_egm2008(path)
     except ProvisionError:

@@ -1,10 +1,11 @@
-"""A DEM of a region from a global height model, kept for whoever asks for the same region again.
+"""A DEM of a region from a global height model, kept for later runs.
 
 ``data/dem/provisioned`` holds ``<model>_<box>.tif`` for each box that was fetched, and under ``COP30`` the tiles of the
-Copernicus model. More is fetched than is asked of a DEM that lies there, so that one serves boxes that differ a little:
-first the DEM of the box that would be fetched, else the smallest that covers what is needed, by name among equals.
-Heights are the model's own, and the file says what they are measured from. Sea is at the height of the geoid: what the
-service has nothing for, tiles that do not exist, and voids whose rim is mostly shore. Other voids stay voids.
+Copernicus model. The margin that is fetched is wider than the one asked of a cached DEM, so that one file serves boxes
+that differ a little: first the DEM of the box that would be fetched, else the smallest that covers what is needed, by
+name among equals. Heights are the model's own, and the file says what they are measured from. Sea gets the height of
+the geoid: where the service has no data, where tiles do not exist, and voids whose rim is mostly shore. Other voids
+stay.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ import math
 import re
 import shutil
 import time
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from topsar.errors import NotFetchedError, ProvisionError, TopsarError
 from topsar.model import BBox, Dem, VerticalDatum
-from topsar.provision.dem.copernicus import fetch_tiles
 from topsar.provision.dem.merge import edges, merge, require_size
 from topsar.provision.dem.models import (
     BY_KEY,
@@ -32,9 +32,9 @@ from topsar.provision.dem.models import (
     is_from_bucket,
     wanted_models,
 )
-from topsar.provision.dem.opentopography import fetch_parts
+from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
-from topsar.provision.web.partial import locked
+from topsar.provision.web.transfer import hold_part
 from topsar.raster import declared_datum, inspect, pixel_centres, read_geoid, require_cover, write_geotiff
 from topsar.raster.dem_voids import SHORE_M, sea_among
 from topsar.raster.geoid import EGM96
@@ -75,38 +75,70 @@ _CRS = {
 _NAME = re.compile(r"(\w+)_S(-?[\d.]+)_N(-?[\d.]+)_W(-?[\d.]+)_E(-?[\d.]+)\.tif")
 
 
-def provide_global_dem(
-    choice: str,
-    box: BBox,
-    folder: Path,
-    *,
-    fetcher: Fetcher,
-    services: Services,
-    api_key: str = "",
-    datum: str = "auto",
-    margin_deg: float = MARGIN_DEG,
-    fetch: bool = True,
-) -> Dem:
-    """A DEM of a global model around a box: the one that lies here already, or fetched.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """What a global model is wanted for.
 
-    Parameters
+    Attributes
     ----------
     choice : str
         ``auto`` (SRTMGL1 with a key, COP30 without one or beyond SRTM's reach), or the name of a model.
     box : BBox
-        Degrees.
+        What must be covered, degrees.
     folder : Path
         ``data/dem``.
-    fetcher, services
-        How and where to ask.
     api_key : str
         Of OpenTopography, or empty.
     datum : str
         ``DEM_DATUM``, which must not contradict the model.
-    margin_deg : float
-        Added around the box, as far as the model reaches; `LEAST_MARGIN_DEG` of it must be in a DEM that lies there.
-    fetch : bool
-        Otherwise only a DEM that lies there is taken.
+    """
+
+    choice: str
+    box: BBox
+    folder: Path
+    api_key: str = ""
+    datum: str = "auto"
+
+
+def find_global_dem(request: ModelRequest, *, warn: bool = False) -> Dem:
+    """Find a DEM of a global model that was fetched before and covers the box with `LEAST_MARGIN_DEG`.
+
+    Parameters
+    ----------
+    request : ModelRequest
+    warn : bool
+        Whether DEMs that cover the box and are not sound are told.
+
+    Returns
+    -------
+    Dem
+        Without a geoid.
+
+    Raises
+    ------
+    NotFetchedError
+        If there is none yet.
+    ProvisionError
+        If no model covers the box.
+    """
+    box, places = _place_models(request)
+    for model, path in places:
+        needed = _add_margin(box, LEAST_MARGIN_DEG, model)
+        if (found := _find_cached_dem(model, path, needed, warn=warn)) is not None:
+            return Dem(path=found, datum=model.datum)
+    model, path = places[0]
+    msg = f"the heights of {model.name} for {edges(_box_of(path))} have not been fetched yet"
+    raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
+
+
+def provide_global_dem(request: ModelRequest, fetcher: Fetcher, services: Services) -> Dem:
+    """Find a DEM as `find_global_dem` does, or fetch it with `MARGIN_DEG` around the box.
+
+    Parameters
+    ----------
+    request : ModelRequest
+    fetcher : Fetcher
+    services : Services
 
     Returns
     -------
@@ -118,48 +150,48 @@ def provide_global_dem(
     ProvisionError
         If no model covers the box, or what is needed cannot be had.
     """
-    needed = _turned(box)
-    models = _of_datum(datum, wanted_models(choice, needed, api_key))
-    places = [(model, folder / PROVISIONED / _name(model, _grown(needed, margin_deg, model))) for model in models]
-    least_deg = min(margin_deg, LEAST_MARGIN_DEG)
-    for model, path in places:
-        if (found := _lying(model, path, _reached(needed, least_deg, model), say=fetch)) is not None:
-            return Dem(path=found, datum=model.datum)
-    model, path = places[0]
+    with suppress(NotFetchedError):
+        return find_global_dem(request, warn=True)
+    box, ((model, path), *_) = _place_models(request)
     whole = _box_of(path)
-    if not fetch:
-        msg = f"the heights of {model.name} for {edges(whole)} have not been fetched yet"
-        raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
     if has_square_postings(model, whole):  # how many there are is known before they come
         rows = round((whole.north - whole.south) / model.posting_deg)
         require_size(rows, round((whole.east - whole.west) / model.posting_deg), whole)
-    if choice.lower() == "auto":
-        _say_choice(model, needed, api_key)
-    with _alone(path):
-        if (found := _lying(model, path, whole, say=False)) is not None:  # somebody else has fetched it meanwhile
-            return Dem(path=found, datum=model.datum)
-        if is_from_bucket(model, whole, api_key):
-            tiles = fetch_tiles(whole, path.parent / model.name, fetcher=fetcher, base_url=services.copernicus_dem)
-            _write(path, model, *merge(tiles, whole, model.posting_deg), source="Copernicus bucket")
-        else:
-            folder = path.with_suffix(".parts")
-            url = services.opentopography
-            parts = fetch_parts(model, whole, folder, fetcher=fetcher, base_url=url, api_key=api_key)
-            _write(path, model, *merge(parts, whole, model.posting_deg), source="OpenTopography")
-            shutil.rmtree(folder, ignore_errors=True)
-    return Dem(path=path, datum=model.datum)
+    if request.choice.lower() == "auto":
+        _log_choice(model, box, request.api_key)
+    with _lock(path):
+        found = _find_cached_dem(model, path, whole, warn=False)  # another process may have fetched it meanwhile
+        if found is None:
+            _fetch(model, path, request.api_key, fetcher, services)
+    return Dem(path=found or path, datum=model.datum)
 
 
-def _of_datum(datum: str, models: tuple[GlobalModel, ...]) -> tuple[GlobalModel, ...]:
-    """The models whose heights are measured from what the user says."""
-    fitting = tuple(model for model in models if datum in ("auto", model.datum.value))
+def _fetch(model: GlobalModel, path: Path, api_key: str, fetcher: Fetcher, services: Services) -> None:
+    box = _box_of(path)
+    if is_from_bucket(model, box, api_key):
+        tiles = fetch_tiles(box, path.parent / model.name, fetcher=fetcher, base_url=services.copernicus_dem)
+        _write(path, model, *merge(tiles, box, model.posting_deg), source="Copernicus bucket")
+    else:
+        folder, url = path.with_suffix(".parts"), services.opentopography
+        parts = fetch_parts(model, box, folder, fetcher=fetcher, base_url=url, api_key=api_key)
+        _write(path, model, *merge(parts, box, model.posting_deg), source="OpenTopography")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place_models(request: ModelRequest) -> tuple[BBox, list[tuple[GlobalModel, Path]]]:
+    """Centre the box within ±180 degrees; name the models that serve, the first to be fetched, each with its file."""
+    turn = -360.0 * round(request.box.centre[0] / 360.0)
+    box = replace(request.box, west=request.box.west + turn, east=request.box.east + turn)
+    models = wanted_models(request.choice, box, request.api_key)
+    fitting = [model for model in models if request.datum in ("auto", model.datum.value)]
     if not fitting:
-        msg = f"DEM_DATUM={datum}, and the heights of {models[0].name} are above {models[0].datum.value}"
+        msg = f"DEM_DATUM={request.datum}, and the heights of {models[0].name} are above {models[0].datum.value}"
         raise ProvisionError(msg, hint="leave DEM_DATUM at auto for a global model")
-    return fitting
+    folder = request.folder / PROVISIONED
+    return box, [(model, folder / _name_file(model, _box_to_fetch(box, model))) for model in fitting]
 
 
-def _say_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
+def _log_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
     if model.name == BY_KEY:
         log.info("DEM=auto: %s of OpenTopography", model.name)
     elif api_key:
@@ -173,17 +205,8 @@ def _say_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
         )
 
 
-# --- which file -------------------------------------------------------------------------------------------------
-
-
-def _turned(box: BBox) -> BBox:
-    """The box, its centre within ±180 degrees."""
-    turn = -360.0 * round(box.centre[0] / 360.0)
-    return BBox(west=box.west + turn, south=box.south, east=box.east + turn, north=box.north)
-
-
-def _reached(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
-    """The box with a margin, as far as the model and the world reach."""
+def _add_margin(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
+    """Grow a box, as far as the model and the world reach."""
     west, east = box.west - margin_deg, box.east + margin_deg
     if not crosses_antimeridian(box):
         west, east = max(west, -180.0), min(east, 180.0)
@@ -191,22 +214,22 @@ def _reached(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
     return BBox(west=west, south=south, east=east, north=north)
 
 
-def _grown(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
-    """What is fetched; `BOX_STEP_DEG` is a whole number of postings of every model."""
-    reached = _reached(box, margin_deg, model)
+def _box_to_fetch(box: BBox, model: GlobalModel) -> BBox:
+    """Grow a box to what is fetched; `BOX_STEP_DEG` is a whole number of postings of every model."""
+    reached = _add_margin(box, MARGIN_DEG, model)
     return BBox(
-        west=_stepped(reached.west, math.floor),
-        south=_stepped(reached.south, math.floor),
-        east=_stepped(reached.east, math.ceil),
-        north=_stepped(reached.north, math.ceil),
+        west=_snap(reached.west, math.floor),
+        south=_snap(reached.south, math.floor),
+        east=_snap(reached.east, math.ceil),
+        north=_snap(reached.north, math.ceil),
     )
 
 
-def _stepped(degrees: float, rounded: Callable[[float], int]) -> float:
-    return round(rounded(round(degrees / BOX_STEP_DEG, 6)) * BOX_STEP_DEG, 2)
+def _snap(degrees: float, round_to: Callable[[float], int]) -> float:
+    return round(round_to(round(degrees / BOX_STEP_DEG, 6)) * BOX_STEP_DEG, 2)
 
 
-def _name(model: GlobalModel, box: BBox) -> str:
+def _name_file(model: GlobalModel, box: BBox) -> str:
     return f"{model.name}_S{box.south:.2f}_N{box.north:.2f}_W{box.west:.2f}_E{box.east:.2f}.tif"
 
 
@@ -218,25 +241,25 @@ def _box_of(path: Path) -> BBox:
     return BBox(west=west, south=south, east=east, north=north)
 
 
-def _lying(model: GlobalModel, path: Path, box: BBox, *, say: bool) -> Path | None:
-    """The sound DEM of the model that covers a box, first the one at ``path``; with ``say``, others are warned of."""
+def _find_cached_dem(model: GlobalModel, path: Path, box: BBox, *, warn: bool) -> Path | None:
+    """Find the sound DEM of the model that covers a box: the one at ``path``, else the smallest."""
     covering = []
     for other in path.parent.glob(f"{model.name}_*.tif"):
         if _NAME.fullmatch(other.name) and (extent := _box_of(other)).contains(box):
             area = (extent.east - extent.west) * (extent.north - extent.south)
             covering.append((other != path, area, other.name, other))
-    return next((found for *_, found in sorted(covering) if _is_sound(found, model, say=say)), None)
+    return next((found for *_, found in sorted(covering) if _is_sound(found, model, warn=warn)), None)
 
 
-def _is_sound(path: Path, model: GlobalModel, *, say: bool) -> bool:
-    problem = _problem(path, model)
-    if problem and say:
+def _is_sound(path: Path, model: GlobalModel, *, warn: bool) -> bool:
+    problem = _find_problem(path, model)
+    if problem and warn:
         log.warning("%s is not used: %s", path, problem)
     return not problem
 
 
-def _problem(path: Path, model: GlobalModel) -> str:
-    """Why a DEM that lies there is not used, or nothing."""
+def _find_problem(path: Path, model: GlobalModel) -> str:
+    """Say why a cached DEM is not used, or nothing."""
     dem = Dem(path=path, datum=model.datum)
     try:
         inspect(path)
@@ -248,16 +271,13 @@ def _problem(path: Path, model: GlobalModel) -> str:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Nobody else makes this file meanwhile."""
+def _lock(path: Path) -> Iterator[None]:
+    """Keep other processes from making this file meanwhile."""
     try:
-        with locked(path, time.sleep):
+        with hold_part(path, time.sleep):
             yield
     except Failed as exc:
         raise ProvisionError(exc.reason, hint=exc.hint) from exc
-
-
-# --- what stands in it ------------------------------------------------------------------------------------------
 
 
 def _write(
@@ -284,7 +304,7 @@ def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGr
     if not np.isnan(heights).any():
         return
     shore = np.empty_like(sea)
-    for rows, level in _geoid_level(grid, model):
+    for rows, level in _geoid_strips(grid, model):
         np.copyto(heights[rows], level, where=sea[rows])
         shore[rows] = np.abs(heights[rows] - level) <= SHORE_M
     voids = np.isnan(heights)
@@ -292,12 +312,12 @@ def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGr
         return
     found = sea_among(voids, shore)
     sea |= found
-    for rows, level in _geoid_level(grid, model):
+    for rows, level in _geoid_strips(grid, model):
         np.copyto(heights[rows], level, where=found[rows])
 
 
-def _geoid_level(grid: GeoGrid, model: GlobalModel) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Height of the geoid in the model, some rows at a time: EGM96 for heights above the ellipsoid."""
+def _geoid_strips(grid: GeoGrid, model: GlobalModel) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield heights of the geoid in the model's datum, some rows at a time: EGM96 for ellipsoidal heights."""
     geoid = read_geoid(EGM96, grid.bbox) if model.datum is VerticalDatum.ELLIPSOID else None
     for first in range(0, grid.rows, _STRIP_ROWS):
         count = min(_STRIP_ROWS, grid.rows - first)

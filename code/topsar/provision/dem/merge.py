@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox, GeoGrid, Window
+from topsar.provision.web.failures import excerpt
 from topsar.raster.dem import HIGHEST_M, LOWEST_M
 from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
 
@@ -66,7 +66,7 @@ def check_piece(path: Path, box: BBox, posting_deg: float, masked: Callable[[str
     if not start.startswith(_TIFF_MAGIC):
         # half of what was read: a secret that begins in it ends in what was read, and is known for one
         text = masked(start.decode("utf-8", "replace"))[: _START_BYTES // 2]
-        msg = f"what came for {edges(box)} is no GeoTIFF, but says {plain_words(text, masked)!r}"
+        msg = f"what came for {edges(box)} is no GeoTIFF, but says {excerpt(text, masked, most=160)!r}"
         raise ProvisionError(msg, hint="try again later", retryable=True)
     try:
         with opened(path) as dataset:
@@ -279,17 +279,3 @@ def edges(box: BBox) -> str:
     'south 37.00, north 38.00, west 14.50, east 15.00'
     """
     return f"south {box.south:.2f}, north {box.north:.2f}, west {box.west:.2f}, east {box.east:.2f}"
-
-
-def plain_words(text: str, masked: Callable[[str], str], length: int = 160) -> str:
-    r"""The words of an answer in HTML or XML, on one line and not too many, without the secrets in them.
-
-    Examples
-    --------
-    >>> plain_words("<error>\nError: API key required\n</error>", str)
-    'Error: API key required'
-    """
-    text = re.sub(r"<(style|script)\b.*?(</\1>|$)", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-    words = masked("".join(letter for letter in words if letter.isprintable()))  # half a secret is not known for one
-    return words if len(words) <= length else words[: length - 3] + "..."

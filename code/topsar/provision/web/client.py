@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.web.failures import Answer, Failed
-from topsar.provision.web.partial import Partial, amount, locked
 from topsar.provision.web.secrets import Masker, secrets_in
 from topsar.provision.web.session import CHECK_ADDRESS, Exchange, Request, request_for
-from topsar.provision.web.transfer import Transfer, Wanted
+from topsar.provision.web.transfer import Partial, Transfer, Wanted, hold_part
+from topsar.wording import bytes_text
 
 __all__ = ["Answer", "Check", "Explain", "Fetcher"]
 
@@ -216,7 +216,7 @@ class Fetcher:
                 self._pause(0)
                 body += piece
                 if len(body) > LARGEST_ANSWER:
-                    msg = f"{self._exchange.place(response.url)} answered with more than {amount(LARGEST_ANSWER)}"
+                    msg = f"{self._exchange.place(response.url)} answered with more than {bytes_text(LARGEST_ANSWER)}"
                     raise Failed(msg, "check the address of the service")
             return self._exchange.answer(response, bytes(body))
 
@@ -256,7 +256,7 @@ class Fetcher:
     def _fetched_alone(self, wanted: Wanted, seen: object, explain: Explain | None) -> bool:
         """Fetch the file unless somebody else has written it since it was ``seen``."""
         try:
-            with locked(wanted.path, self._pause) as part:
+            with hold_part(wanted.path, self._pause) as part:
                 if _stamp(wanted.path) != seen:
                     return False
                 with self._bar(wanted) as bar:

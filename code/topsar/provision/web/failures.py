@@ -98,7 +98,7 @@ def excerpt(text: str, masked: Callable[[str], str], *, most: int = 200) -> str:
     'No such file'
     """
     page = masked(text[:LONGEST_PAGE])[: LONGEST_PAGE // 8]
-    page = re.sub(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", page)
+    page = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<head\b.*?</head>|<[^>]*>", " ", page)
     line = " ".join("".join(c if c.isprintable() else " " for c in page).split())
     return line if len(line) <= most else line[:most] + "..."
 

@@ -1,0 +1,223 @@
+"""Services that give heights: the public bucket of the Copernicus model by tile, OpenTopography by box."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from topsar.errors import ProvisionError
+from topsar.model import BBox
+from topsar.provision.dem.merge import Piece, check_piece, edges
+from topsar.provision.dem.models import KEYLESS, MODELS, GlobalModel, parts_of
+from topsar.provision.web.failures import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from topsar.provision.web.client import Answer, Fetcher
+
+TILES_AT_ONCE, PARTS_AT_ONCE = 4, 2
+
+WITHHELD = BBox(west=43, south=38, east=51, north=42)
+"""Armenia and Azerbaijan, whose tiles are not all public: there a missing tile need not be sea."""
+
+PART_POSTINGS = 8192
+"""Longest edge of a request, in postings: larger ones run into the service's gateway."""
+
+_POSTING_DEG = MODELS[KEYLESS].posting_deg
+_REACH_DEG = 12 * _POSTING_DEG
+"""Heights next to a tile's edge are interpolated with those of its neighbour; columns are at most 10" apart."""
+_LIMIT_SHARE = 0.9
+_OVERLAP_POSTINGS = 2
+_QUOTA_WORDS = ("quota", "limit", "exceed", "too many")
+_MOST_WORDS = 160
+
+
+class NothingButSea(ProvisionError):
+    """The service has no heights there, because all is sea."""
+
+
+# --- the Copernicus bucket --------------------------------------------------------------------------------------
+
+
+def tile_name(latitude: int, longitude: int) -> str:
+    """Name the tile with a south-western corner.
+
+    Parameters
+    ----------
+    latitude, longitude : int
+        Degrees; longitudes beyond ±180 are turned.
+
+    Examples
+    --------
+    >>> tile_name(37, 15), tile_name(-1, 180)
+    ('Copernicus_DSM_COG_10_N37_00_E015_00_DEM', 'Copernicus_DSM_COG_10_S01_00_W180_00_DEM')
+    """
+    longitude = (longitude + 180) % 360 - 180
+    north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
+    return f"Copernicus_DSM_COG_10_{north}{abs(latitude):02d}_00_{east}{abs(longitude):03d}_00_DEM"
+
+
+def fetch_tiles(box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str) -> list[list[Piece]]:
+    """Fetch the tiles under a box, rows from the north; a tile that does not exist is sea.
+
+    Parameters
+    ----------
+    box : BBox
+        Degrees; it may reach over the 180th meridian.
+    folder : Path
+        Where the tiles are put, and stay for other boxes.
+    fetcher : Fetcher
+    base_url : str
+        `Services.copernicus_dem`.
+
+    Raises
+    ------
+    ProvisionError
+        If a tile cannot be had, or is missing where there is land.
+    """
+    near = box.grown(_REACH_DEG)
+    columns = range(math.floor(near.west), math.ceil(near.east))
+    rows = [
+        [_make_tile(folder, latitude, longitude) for longitude in columns]
+        for latitude in reversed(range(math.floor(near.south), math.ceil(near.north)))
+    ]
+    get = partial(_fetch_tile, fetcher=fetcher, base_url=base_url)
+    fetcher.download_all([partial(get, piece) for row in rows for piece in row], at_once=TILES_AT_ONCE)
+    return rows
+
+
+def _make_tile(folder: Path, latitude: int, longitude: int) -> Piece:
+    box = BBox(west=longitude, south=latitude, east=longitude + 1, north=latitude + 1)
+    return Piece(path=folder / f"{tile_name(latitude, longitude)}.tif", box=box)
+
+
+def _fetch_tile(tile: Piece, *, fetcher: Fetcher, base_url: str) -> Path:
+    name = tile.path.stem
+    turn = (tile.box.west + 180) % 360 - 180 - tile.box.west
+    box = replace(tile.box, west=tile.box.west + turn, east=tile.box.east + turn)
+
+    def explain(answer: Answer) -> Exception | None:
+        return _explain_missing(name, box, answer, fetcher.masked) if answer.status == 404 else None
+
+    try:
+        return fetcher.download(
+            f"{base_url}/{name}/{name}.tif",
+            tile.path,
+            what=f"Copernicus tile {name}",
+            check=partial(check_piece, box=box, posting_deg=_POSTING_DEG, masked=fetcher.masked),
+            explain=explain,
+        )
+    except NothingButSea:
+        return tile.path
+
+
+def _explain_missing(name: str, box: BBox, answer: Answer, masked: Callable[[str], str]) -> ProvisionError:
+    if "NoSuchKey" not in answer.text:
+        words = excerpt(answer.text, masked, most=_MOST_WORDS)
+        msg = f"the Copernicus bucket has moved, or is out of order: asked for {name}, it says {words!r}"
+        return ProvisionError(msg, hint="try again later, or set OPENTOPO_API_KEY and take another model")
+    if WITHHELD.intersects(box):
+        msg = f"the Copernicus tile {name} is not public (Armenia and Azerbaijan), or is sea: which one is not known"
+        return ProvisionError(msg, hint="set OPENTOPO_API_KEY and DEM=SRTMGL1, which covers it")
+    return NothingButSea(f"there is no tile {name}")
+
+
+# --- OpenTopography ---------------------------------------------------------------------------------------------
+
+
+def fetch_parts(
+    model: GlobalModel, box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str, api_key: str
+) -> list[list[Piece]]:
+    """Fetch a model in parts that overlap by two postings; a part without a file is sea.
+
+    Parameters
+    ----------
+    model : GlobalModel
+    box : BBox
+        Edges on hundredths of a degree.
+    folder : Path
+        Where the parts are put; those that are there already are used.
+    fetcher : Fetcher
+    base_url : str
+        `Services.opentopography`.
+    api_key : str
+
+    Raises
+    ------
+    ProvisionError
+        If a part cannot be had.
+    """
+    boxes = parts_of(box, model.limit_km2 * _LIMIT_SHARE, model.posting_deg * PART_POSTINGS)
+    rows = [
+        [Piece(path=folder / f"{row}_{n}.tif", box=part) for n, part in enumerate(parts)]
+        for row, parts in enumerate(boxes)
+    ]
+    get = partial(_fetch_part, model, fetcher=fetcher, url=f"{base_url}/globaldem", api_key=api_key)
+    jobs = [partial(get, piece) for row in rows for piece in row]
+    jobs[0]()  # alone: a key that is refused is refused once
+    fetcher.download_all(jobs[1:], at_once=PARTS_AT_ONCE)
+    return rows
+
+
+def _fetch_part(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str, api_key: str) -> Path:
+    asked = _add_overlap(model, piece.box)
+    params = {
+        "demtype": model.name,
+        **{side: f"{getattr(asked, side):.10g}" for side in ("south", "north", "west", "east")},
+        "outputFormat": "GTiff",
+        "API_Key": api_key,
+    }
+
+    def explain(answer: Answer) -> Exception | None:
+        if answer.status == 204 or (answer.status == 200 and not answer.body):
+            return NothingButSea(f"{model.name} has no land in {edges(piece.box)}")
+        words = excerpt(answer.text, fetcher.masked, most=_MOST_WORDS)
+        return _explain_refusal(model, piece.box, answer.status, words)
+
+    try:
+        return fetcher.download(
+            url,
+            piece.path,
+            what=f"{model.name} heights for {edges(piece.box)} from OpenTopography",
+            check=partial(check_piece, box=asked, posting_deg=model.posting_deg, masked=fetcher.masked),
+            params=params,
+            explain=explain,
+        )
+    except NothingButSea:
+        return piece.path
+
+
+def _add_overlap(model: GlobalModel, part: BBox) -> BBox:
+    """Grow a part by its overlap, as far as the model and the world reach."""
+    wide = part.grown(_OVERLAP_POSTINGS * model.posting_deg)
+    return BBox(
+        west=max(wide.west, -180),
+        south=max(wide.south, model.south),
+        east=min(wide.east, 180),
+        north=min(wide.north, model.north),
+    )
+
+
+def _explain_refusal(model: GlobalModel, box: BBox, status: int, words: str) -> ProvisionError | None:
+    """Explain an error answer of the service; None where the status says enough."""
+    said = f" (it says: {words})" if words else ""
+    if status == 429 or (status in (401, 403) and any(word in words.lower() for word in _QUOTA_WORDS)):
+        msg = f"OpenTopography gives no more data to this API key for now{said}"
+        hint = f"its number of requests per day is limited: try again tomorrow, or set DEM={KEYLESS} without a key"
+        return ProvisionError(msg, hint=hint, retryable=True)
+    if status in (401, 403):
+        msg = f"OpenTopography refuses the API key{said}"
+        hint = "check OPENTOPO_API_KEY against your account at portal.opentopography.org; it also refuses a key whose "
+        hint += f"requests of the day are used up. DEM={KEYLESS} without a key needs no account"
+        return ProvisionError(msg, hint=hint)
+    if status == 400 and "area" in words.lower():
+        msg = f"OpenTopography refuses {edges(box)} as too large for {model.name}{said}"
+        return ProvisionError(msg, hint="process a smaller region, or take a coarser model such as SRTMGL3 or COP90")
+    if status in (502, 503, 504):
+        msg = f"OpenTopography did not get {model.name} for {edges(box)} ready in time (HTTP {status})"
+        return ProvisionError(msg, hint="try again in some minutes: parts that came are kept", retryable=True)
+    return None
