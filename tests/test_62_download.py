@@ -35,12 +35,11 @@ import pytest
 from services.loopback import Asked, Loopback, Reply
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.web import client as download
-from topsar.provision.web import failures, transfer
+from topsar.provision.web import failures, session, transfer
 from topsar.provision.web import secrets as masking
-from topsar.provision.web import session as exchange
-from topsar.provision.web.client import Answer, Fetcher
+from topsar.provision.web.client import Answer, Fetcher, Patience, Wanted
 from topsar.provision.web.secrets import Masker
-from topsar.provision.web.session import redirected
+from topsar.provision.web.session import resolve_redirect
 
 BODY = b"GOOD" + random.Random(1).randbytes(60_000)
 LONG = b"GOOD" + random.Random(2).randbytes(3_000_000)
@@ -49,7 +48,7 @@ SECRET, TOKEN = "p/w+d &s3cr'et", "tok.en-0123456789abcdef"
 WHAT = "orbit file 42"
 HTML = b"<html><head><title>x</title></head><body>Please <b>log in</b></body></html>"
 ETAG = {"ETag": '"v1"'}
-FAST: Mapping[str, Any] = {"attempts": 3, "backoff_s": 0.01, "connect_s": 1.0, "read_s": 0.4, "show": False}
+FAST: Mapping[str, Any] = {"attempts": 3, "backoff_s": 0.01, "connect_s": 1.0, "read_s": 0.4}
 
 
 def is_good(path: Path) -> None:
@@ -297,9 +296,9 @@ REDIRECTS = [
     Fault("ten redirects", [*[to(HOP)] * 10, PLAIN], requests=11),
     Fault("eleven redirects", [*[to(HOP)] * 11, PLAIN], error="more than 10 redirects", final=True),
     Fault("redirect to itself", [to("?")], error="more than 10 redirects", final=True, requests=11),
-    Fault("redirect to nowhere", [to("https:///x")], error="no address of the web", final=True),
+    Fault("redirect to nowhere", [to("https:///x")], error="not an http(s) URL", final=True),
     Fault("redirect to no address", [to("http://[::1/x")], error="redirects to", final=True),
-    Fault("redirect to a file", [to("file:///etc/passwd")], error="no address of the web", final=True),
+    Fault("redirect to a file", [to("file:///etc/passwd")], error="not an http(s) URL", final=True),
     Fault("redirect without address", [status(302)], error="302 Found", final=True, requests=1),
     Fault("redirect to another host", [to("OTHER/x")], other=1),
     Fault("redirect to another host, 307", [to("OTHER/x", 307)], other=1),
@@ -364,9 +363,9 @@ NETWORK = [
     Fault("nobody listens", [PLAIN], url="http://127.0.0.1:9/x", error="refuses connections"),
     Fault("TLS to a plain port", [PLAIN], url="https://HERE/x", error="does not speak TLS", final=True),
     Fault("TLS, and the end", [hello_and_goodbye], url="https://HERE/x", error="no secure connection"),
-    Fault("address without host", [PLAIN], url="http:///x", error="none of the web", final=True),
-    Fault("address of no kind", [PLAIN], url="gopher://HERE/x", error="none of the web", final=True),
-    Fault("port of no kind", [PLAIN], url="http://127.0.0.1:x/", error="none of the web", final=True),
+    Fault("address without host", [PLAIN], url="http:///x", error="not an http(s) URL", final=True),
+    Fault("address of no kind", [PLAIN], url="gopher://HERE/x", error="not an http(s) URL", final=True),
+    Fault("port of no kind", [PLAIN], url="http://127.0.0.1:x/", error="not an http(s) URL", final=True),
     Fault("no HTTP", [b"SSH-2.0-OpenSSH_9.9\r\n", http(BODY)], requests=2),
     Fault("no HTTP, always", [b"SSH-2.0-OpenSSH_9.9\r\n"], requests=3, error="does not answer as web servers"),
     Fault("very long header", [http(BODY, "X: " + "x" * 70_000), http(BODY)], requests=2),
@@ -496,14 +495,16 @@ def test_fault(
         if "trusted" in given:
             given["trusted"] = [other.url.removeprefix("http://")]
         try:
-            found = Fetcher(secrets=[SECRET], **FAST).download(
-                fault.url.replace("HERE", place) or f"{asked.url}/x",
-                target,
-                what=WHAT,
-                check=is_good,
-                params={"API_Key": SECRET},
-                headers={"Authorization": f"Bearer {TOKEN}", "X-Key": SECRET.replace("/", "x")},
-                **given,
+            found = fetcher().download(
+                Wanted(
+                    url=fault.url.replace("HERE", place) or f"{asked.url}/x",
+                    path=target,
+                    what=WHAT,
+                    check=is_good,
+                    params={"API_Key": SECRET},
+                    headers={"Authorization": f"Bearer {TOKEN}", "X-Key": SECRET.replace("/", "x")},
+                    **given,
+                )
             )
         except ProvisionError as exc:
             error = exc
@@ -551,11 +552,13 @@ def assert_right_requests(fault: Fault, asked: Sequence[Asked], elsewhere: Seque
 
 
 def fetcher(**more: Any) -> Fetcher:
-    return Fetcher(**{"secrets": [SECRET], **FAST, **more})
+    patience = {key: more.pop(key, value) for key, value in FAST.items()}
+    return Fetcher(**{"secrets": [SECRET], "show": False, **more}, patience=Patience(**patience))
 
 
 def fetch(server: Loopback | Rude, path: Path, by: Fetcher | None = None, **given: Any) -> Path:
-    return (by or fetcher()).download(f"{server.url}/x", path, what=WHAT, check=given.pop("check", is_good), **given)
+    known = {"url": f"{server.url}/x", "what": WHAT, "check": is_good, **given}
+    return (by or fetcher()).download(Wanted(path=path, **known))
 
 
 def refusal(function: Callable[[], object]) -> ProvisionError:
@@ -656,11 +659,11 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from topsar.errors import ProvisionError
-from topsar.provision.web.client import Fetcher
+from topsar.provision.web.client import Fetcher, Patience, Wanted
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 try:
-    Fetcher().download(sys.argv[1], Path(sys.argv[2]), what="it", check=lambda _: None)
+    Fetcher().download(Wanted(url=sys.argv[1], path=Path(sys.argv[2]), what="it", check=lambda _: None))
 except ProvisionError as exc:
     print(exc)
 """
@@ -687,8 +690,9 @@ def run_python(source: str, *arguments: object) -> str:
 GET = """
 import sys
 from pathlib import Path
-from topsar.provision.web.client import Fetcher
-Fetcher(read_s=20).download(sys.argv[1], Path(sys.argv[2]), what="it", check=lambda _: None)
+from topsar.provision.web.client import Fetcher, Patience, Wanted
+wanted = Wanted(url=sys.argv[1], path=Path(sys.argv[2]), what="it", check=lambda _: None)
+Fetcher(patience=Patience(read_s=20)).download(wanted)
 """
 
 
@@ -816,7 +820,7 @@ def test_file_is_not_read_into_memory(tmp_path: Path) -> None:
         patched.setattr(transfer.Partial, "write", lambda part, data: (pieces.append(len(data)), write(part, data)))
         fetch(server, tmp_path / "x")
     assert sum(pieces) == len(LONG)
-    assert max(pieces) <= exchange.CHUNK
+    assert max(pieces) <= session.CHUNK
 
 
 def test_bar_of_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1026,7 +1030,7 @@ def test_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: pytest.Mo
     with Loopback(lambda _: WHOLE) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("://", f"://me:{quote(TOKEN)}@"))
         by = fetcher()
-        by.download("http://far.example/x", tmp_path / "x", what=WHAT, check=is_good)
+        by.download(Wanted(url="http://far.example/x", path=tmp_path / "x", what=WHAT, check=is_good))
         assert proxy.asked[0].host == "far.example"
         assert "proxy-authorization" in proxy.asked[0].headers
         monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -1066,10 +1070,10 @@ def test_pauses(said: str | None, pause: float, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_dates_of_retry_after() -> None:
-    assert 25 < failures.asked_pause(later(30)) <= 30
-    assert failures.asked_pause(later(30).replace("GMT", "-0000")) > 25
+    assert 25 < failures.read_pause(later(30)) <= 30
+    assert failures.read_pause(later(30).replace("GMT", "-0000")) > 25
     for said in ("", "-5", "1e3", "Wed, 99 Oct 2015", "Wed, 21 Oct 99999 07:28:00 GMT", "٣"):
-        assert failures.asked_pause(said) == 0
+        assert failures.read_pause(said) == 0
 
 
 @pytest.mark.parametrize(
@@ -1090,10 +1094,10 @@ def test_dates_of_retry_after() -> None:
 )
 def test_where_redirects_lead(url: str, location: str, target: str | None) -> None:
     if target is None:
-        with pytest.raises(ValueError, match=r"not encrypted|no address"):
-            redirected(url, location)
+        with pytest.raises(ValueError, match=r"from https to http|not an http"):
+            resolve_redirect(url, location)
     else:
-        assert redirected(url, location) == target
+        assert resolve_redirect(url, location) == target
 
 
 # --- several at once --------------------------------------------------------------------------------------------
@@ -1112,7 +1116,7 @@ def test_downloads_side_by_side(tmp_path: Path) -> None:
     by = fetcher()
 
     def job(n: int) -> Callable[[], Path]:
-        return lambda: by.download(f"{server.url}/{n}", tmp_path / f"{n}", what=WHAT, check=is_good)
+        return lambda: fetch(server, tmp_path / f"{n}", by, url=f"{server.url}/{n}")
 
     with Loopback(noting) as server:
         assert by.download_all([job(n) for n in range(6)], at_once=2) == [tmp_path / f"{n}" for n in range(6)]
@@ -1124,7 +1128,7 @@ def test_first_error_comes_when_all_have_ended(tmp_path: Path, caplog: pytest.Lo
     by = fetcher()
 
     def job(n: int) -> Callable[[], Path]:
-        return lambda: by.download(f"{server.url}/{n}", tmp_path / f"{n}", what=f"{WHAT}, {n}", check=is_good)
+        return lambda: fetch(server, tmp_path / f"{n}", by, url=f"{server.url}/{n}", what=f"{WHAT}, {n}")
 
     bad = {"/1": 404, "/2": 403}
     with Loopback(lambda asked: status(bad[asked.path]) if asked.path in bad else WHOLE) as server:
@@ -1137,9 +1141,10 @@ def test_first_error_comes_when_all_have_ended(tmp_path: Path, caplog: pytest.Lo
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from topsar.provision.web.client import Fetcher
-by, folder = Fetcher(read_s=600), Path(sys.argv[2])
-jobs = [lambda n=n: by.download(sys.argv[1], folder / str(n), what="it", check=lambda _: None) for n in range(4)]
+from topsar.provision.web.client import Fetcher, Patience, Wanted
+by, folder = Fetcher(patience=Patience(read_s=600)), Path(sys.argv[2])
+wanted = [Wanted(url=sys.argv[1], path=folder / str(n), what="it", check=lambda _: None) for n in range(4)]
+jobs = [lambda one=one: by.download(one) for one in wanted]
 try:
     by.download_all(jobs, at_once=2)
 except KeyboardInterrupt:
@@ -1168,7 +1173,7 @@ def test_interruption_leaves_nobody_hanging(tmp_path: Path, reply: Reply) -> Non
 
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, "abcd", "ünï cödé+/=%", "quote\"s\\and'more", "a&b<c>", "x" * 300])
 def test_secret_in_any_clothes(secret: str) -> None:
-    mask = Masker([secret]).masked
+    mask = Masker([secret]).mask
     clothes = [
         secret,
         quote(secret),
@@ -1189,8 +1194,8 @@ def test_secret_in_any_clothes(secret: str) -> None:
 
 def test_what_is_no_secret_stays() -> None:
     text = "https://example.org/a/b?demtype=COP30&south=1 answered 503 Service Unavailable: a table of basic tokens"
-    assert Masker(["hunter2", "  ", ""]).masked(text) == text
-    assert Masker(["ab"]).masked("ab, about a grab of /ab/") == "********, about a grab of /********/"
+    assert Masker(["hunter2", "  ", ""]).mask(text) == text
+    assert Masker(["ab"]).mask("ab, about a grab of /ab/") == "********, about a grab of /********/"
 
 
 @pytest.mark.parametrize(
@@ -1204,11 +1209,11 @@ def test_what_is_no_secret_stays() -> None:
     ],
 )
 def test_secrets_of_unknown_origin(text: str, masked: str) -> None:
-    assert Masker().masked(text) == masked
+    assert Masker().mask(text) == masked
 
 
 def test_masking_is_quick() -> None:
-    mask = Masker([SECRET, TOKEN, "a" * 40]).masked
+    mask = Masker([SECRET, TOKEN, "a" * 40]).mask
     begun = time.monotonic()
     for text in ("a" * 200_000, "%25" * 60_000, "://" * 60_000, "YWFh" * 50_000):
         mask(text)
@@ -1216,11 +1221,11 @@ def test_masking_is_quick() -> None:
 
 
 def test_examples() -> None:
-    for module in (exchange, failures, masking):
+    for module in (session, failures, masking):
         assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("text", ['{"access_token": "%s', "{'id_token' : '%s'", '"{\\"refresh_token\\": \\"%s'])
 def test_tokens_are_masked_wherever_they_are_quoted(text: str) -> None:
     token = "eyJhbGciOiJSUzI1NiIsInR5cCIgOiAiSldUIiwia2lkIiA6ICJYVUh3VWZKaHVDVWo0X3k4ZF8xM0hxWXBYMFdwdDd2anhob2FPLUxz"
-    assert token[:6] not in Masker().masked(text % token)
+    assert token[:6] not in Masker().mask(text % token)

@@ -38,7 +38,7 @@ from topsar.provision.dem import sources as dem_sources
 from topsar.provision.dem.choice import find_dem, is_global, provide_dem
 from topsar.provision.dem.models import MODELS, area_km2, parts_of
 from topsar.provision.endpoints import Services
-from topsar.provision.web.client import Fetcher
+from topsar.provision.web.client import Fetcher, Patience
 from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import Options
@@ -107,7 +107,7 @@ def services(server: Loopback) -> Services:
 
 
 def quick(**options: Any) -> Fetcher:
-    return Fetcher(**{"secrets": [KEY], "attempts": 2, "backoff_s": 0.01, "read_s": 20, "show": False, **options})
+    return Fetcher(secrets=[KEY], patience=Patience(attempts=2, backoff_s=0.01, read_s=20), show=False, **options)
 
 
 def provide(

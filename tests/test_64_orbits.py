@@ -28,7 +28,7 @@ from topsar.provision.aux_cal import provide_aux_cal
 from topsar.provision.endpoints import Services
 from topsar.provision.orbit_bucket import Bucket
 from topsar.provision.orbits import provide_orbits
-from topsar.provision.web.client import Fetcher
+from topsar.provision.web.client import Fetcher, Patience
 from topsar.sentinel1 import open_scene, read_orbit
 
 START = datetime(2025, 3, 3, 16, 4, 1, tzinfo=timezone.utc)
@@ -108,7 +108,8 @@ class World:
         return next((reply for fault in self.faults if (reply := fault(asked)) is not None), None)
 
     def fetcher(self, *, offline: bool = False) -> Fetcher:
-        return Fetcher(attempts=2, backoff_s=0.01, connect_s=2, read_s=self.read_s, secrets=[SECRET], offline=offline)
+        patience = Patience(attempts=2, backoff_s=0.01, connect_s=2, read_s=self.read_s)
+        return Fetcher(patience=patience, secrets=[SECRET], offline=offline)
 
     def provide(self, *pairs: Pair, now: datetime = NOW, offline: bool = False) -> dict[str, OrbitFile | None]:
         fetcher = self.fetcher(offline=offline)
@@ -640,9 +641,8 @@ def test_notes_are_kept_whatever_happens(world: World, kind: type[BaseException]
             raise kind
 
     put(world.far, orbit_name())
-    fetcher = Interrupted(attempts=2, backoff_s=0.01, connect_s=2, read_s=5)
     with pytest.raises(kind):
-        provide_orbits([PAIR], world.near, fetcher=fetcher, services=world.services, now=NOW)
+        provide_orbits([PAIR], world.near, fetcher=Interrupted(), services=world.services, now=NOW)
     assert orbit_name() in (world.near / ".orbits.json").read_text()
 
 

@@ -31,7 +31,7 @@ from topsar.provision.endpoints import Services
 from topsar.provision.scene_download import Supply, download_scenes
 from topsar.provision.scene_search import Search, find_granules, near_names, search_granules
 from topsar.provision.scenes import find_pairs, missing_scenes
-from topsar.provision.web.client import Fetcher
+from topsar.provision.web.client import Fetcher, Patience
 from topsar.provision.web.session import Answer
 from topsar.simulate.recipe import SwathCut
 
@@ -145,7 +145,9 @@ def provide(
     reserve: int = 0,
 ) -> Supply:
     fetcher = Fetcher(
-        secrets=credentials.secrets if credentials else (), attempts=attempts, backoff_s=0.01, read_s=5.0, show=False
+        secrets=credentials.secrets if credentials else (),
+        patience=Patience(attempts=attempts, backoff_s=0.01, read_s=5.0),
+        show=False,
     )
     return download_scenes(
         lines or here.lines,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import ProvisionError
 from topsar.model import UNCALIBRATED_IPF
+from topsar.provision.web.transfer import Wanted
 
 if TYPE_CHECKING:
     from topsar.model import Scene
@@ -108,7 +109,8 @@ def _fetch(archive: Path, fetcher: Fetcher, services: Services) -> None:
     reasons = []
     for place in services.aux_cal:
         try:
-            fetcher.download(f"{place}/{archive.name}", archive, what=archive.name, check=_check)
+            url = f"{place}/{archive.name}"
+            fetcher.download(Wanted(url=url, path=archive, what=archive.name, check=_check))
         except ProvisionError as exc:
             log.info("%s: %s", archive.name, exc.message)
             reasons.append(exc.message)

@@ -24,6 +24,7 @@ from topsar.errors import ProvisionError, TopsarError
 from topsar.files import write_json
 from topsar.model import OrbitFile, OrbitSource
 from topsar.provision.web.failures import excerpt
+from topsar.provision.web.transfer import Wanted
 from topsar.sentinel1 import parse_orbit_name, read_orbit
 
 if TYPE_CHECKING:
@@ -160,12 +161,14 @@ class Bucket:
         self._require_usable()
         try:
             self._fetcher.download(
-                offer.url,
-                offer.file.path,
-                what="orbit file",
-                check=lambda path: prove_orbit(path, offer.name, flown),
-                size=offer.size,
-                md5=offer.md5,
+                Wanted(
+                    url=offer.url,
+                    path=offer.file.path,
+                    what="orbit file",
+                    check=lambda path: prove_orbit(path, offer.name, flown),
+                    size=offer.size,
+                    md5=offer.md5,
+                )
             )
         except ProvisionError as exc:
             self._failures += 1
@@ -253,7 +256,7 @@ def _parse_page(answer: Answer, fetcher: Fetcher) -> ET.Element:
         msg = f"its listing is not well-formed XML ({exc})"
         raise ProvisionError(msg, hint="try again later", retryable=True) from exc
     if page.tag.rpartition("}")[2] != "ListBucketResult":
-        msg = f"expected an S3 listing, got {excerpt(answer.text, fetcher.masked, most=60)!r}"
+        msg = f"expected an S3 listing, got {excerpt(answer.text, fetcher.mask, most=60)!r}"
         raise ProvisionError(msg, hint="try again later")
     return page
 

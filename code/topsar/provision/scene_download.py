@@ -17,7 +17,7 @@ from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.earthdata import Credentials, explain_refusal, log_in, trusted_hosts
 from topsar.provision.scene_search import Granule, find_granules, near_names
 from topsar.provision.scenes import missing_scenes
-from topsar.provision.web.transfer import part_of
+from topsar.provision.web.transfer import Wanted, part_of
 from topsar.sentinel1 import open_scene
 from topsar.wording import bytes_text
 
@@ -143,15 +143,17 @@ def _job(
         try:
             _require_safe(one, services)
             return fetcher.download(
-                one.url,
-                path,
-                what=f"scene {one.name}",
-                check=lambda part: _check(part, one),
-                headers={"Authorization": f"Bearer {token}"},
-                size=one.size,
-                md5=one.md5,
-                trusted=trusted_hosts(one.url, services),
-                explain=explain_refusal,
+                Wanted(
+                    url=one.url,
+                    path=path,
+                    what=f"scene {one.name}",
+                    check=lambda part: _check(part, one),
+                    headers={"Authorization": f"Bearer {token}"},
+                    size=one.size,
+                    md5=one.md5,
+                    trusted=trusted_hosts(one.url, services),
+                    explain=explain_refusal,
+                )
             )
         except TopsarError as exc:
             problems[one.name] = exc

@@ -10,6 +10,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar.errors import ProvisionError
 from topsar.model import BBox
 from topsar.provision.dem.merge import opened
+from topsar.provision.web.transfer import Wanted
 from topsar.raster import read_geoid
 from topsar.raster.geoid import EGM96
 from topsar.raster.geotiff import GDAL_ERRORS, as_float32
@@ -49,7 +50,7 @@ def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str) -> Path:
     """
     url, path = f"{base_url}/{GRID_NAME}", folder / GRID_NAME
     try:
-        return fetcher.download(url, path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008)
+        return fetcher.download(Wanted(url=url, path=path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008))
     except ProvisionError as exc:
         msg = f"the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot be had: {exc.message}"
         hint = f"put {GRID_NAME} into {folder}, set GEOID to a grid of yours, or take an EGM96 model such as SRTMGL1"

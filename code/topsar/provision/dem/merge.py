@@ -51,10 +51,8 @@ class Piece:
     box: BBox
 
 
-def check_piece(path: Path, box: BBox, posting_deg: float, masked: Callable[[str], str]) -> None:
+def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str], str]) -> None:
     """Check that a file is a whole GeoTIFF of heights in longitude and latitude that covers ``box``, to one posting.
-
-    ``masked`` takes secrets out of what stands in a file that is none.
 
     Raises
     ------
@@ -65,8 +63,8 @@ def check_piece(path: Path, box: BBox, posting_deg: float, masked: Callable[[str
         start = stream.read(_START_BYTES)
     if not start.startswith(_TIFF_MAGIC):
         # half of what was read: a secret that begins in it ends in what was read, and is known for one
-        text = masked(start.decode("utf-8", "replace"))[: _START_BYTES // 2]
-        msg = f"what came for {edges(box)} is no GeoTIFF, but says {excerpt(text, masked, most=160)!r}"
+        text = mask(start.decode("utf-8", "replace"))[: _START_BYTES // 2]
+        msg = f"what came for {edges(box)} is no GeoTIFF, but says {excerpt(text, mask, most=160)!r}"
         raise ProvisionError(msg, hint="try again later", retryable=True)
     try:
         with opened(path) as dataset:

@@ -12,6 +12,7 @@ from topsar.model import BBox
 from topsar.provision.dem.merge import Piece, check_piece, edges
 from topsar.provision.dem.models import KEYLESS, MODELS, GlobalModel, parts_of
 from topsar.provision.web.failures import excerpt
+from topsar.provision.web.transfer import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,23 +102,25 @@ def _fetch_tile(tile: Piece, *, fetcher: Fetcher, base_url: str) -> Path:
     box = replace(tile.box, west=tile.box.west + turn, east=tile.box.east + turn)
 
     def explain(answer: Answer) -> Exception | None:
-        return _explain_missing(name, box, answer, fetcher.masked) if answer.status == 404 else None
+        return _explain_missing(name, box, answer, fetcher.mask) if answer.status == 404 else None
 
     try:
         return fetcher.download(
-            f"{base_url}/{name}/{name}.tif",
-            tile.path,
-            what=f"Copernicus tile {name}",
-            check=partial(check_piece, box=box, posting_deg=_POSTING_DEG, masked=fetcher.masked),
-            explain=explain,
+            Wanted(
+                url=f"{base_url}/{name}/{name}.tif",
+                path=tile.path,
+                what=f"Copernicus tile {name}",
+                check=partial(check_piece, box=box, posting_deg=_POSTING_DEG, mask=fetcher.mask),
+                explain=explain,
+            )
         )
     except NothingButSea:
         return tile.path
 
 
-def _explain_missing(name: str, box: BBox, answer: Answer, masked: Callable[[str], str]) -> ProvisionError:
+def _explain_missing(name: str, box: BBox, answer: Answer, mask: Callable[[str], str]) -> ProvisionError:
     if "NoSuchKey" not in answer.text:
-        words = excerpt(answer.text, masked, most=_MOST_WORDS)
+        words = excerpt(answer.text, mask, most=_MOST_WORDS)
         msg = f"the Copernicus bucket has moved, or is out of order: asked for {name}, it says {words!r}"
         return ProvisionError(msg, hint="try again later, or set OPENTOPO_API_KEY and take another model")
     if WITHHELD.intersects(box):
@@ -175,17 +178,19 @@ def _fetch_part(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str,
     def explain(answer: Answer) -> Exception | None:
         if answer.status == 204 or (answer.status == 200 and not answer.body):
             return NothingButSea(f"{model.name} has no land in {edges(piece.box)}")
-        words = excerpt(answer.text, fetcher.masked, most=_MOST_WORDS)
+        words = excerpt(answer.text, fetcher.mask, most=_MOST_WORDS)
         return _explain_refusal(model, piece.box, answer.status, words)
 
     try:
         return fetcher.download(
-            url,
-            piece.path,
-            what=f"{model.name} heights for {edges(piece.box)} from OpenTopography",
-            check=partial(check_piece, box=asked, posting_deg=model.posting_deg, masked=fetcher.masked),
-            params=params,
-            explain=explain,
+            Wanted(
+                url=url,
+                path=piece.path,
+                what=f"{model.name} heights for {edges(piece.box)} from OpenTopography",
+                check=partial(check_piece, box=asked, posting_deg=model.posting_deg, mask=fetcher.mask),
+                params=params,
+                explain=explain,
+            )
         )
     except NothingButSea:
         return piece.path

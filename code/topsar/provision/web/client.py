@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import queue
 import random
@@ -12,40 +11,54 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from topsar.errors import ProvisionError, TopsarError
-from topsar.provision.web.failures import Answer, Failed
-from topsar.provision.web.secrets import Masker, secrets_in
-from topsar.provision.web.session import CHECK_ADDRESS, Exchange, Request, request_for
-from topsar.provision.web.transfer import Partial, Transfer, Wanted, hold_part
+from topsar.provision.web.failures import Answer, Failed, Kind
+from topsar.provision.web.secrets import Masker, find_secrets
+from topsar.provision.web.session import CHECK_ADDRESS, Request, Session, make_request
+from topsar.provision.web.transfer import Check, Explain, Transfer, Wanted, hold_part
 from topsar.wording import bytes_text
 
-__all__ = ["Answer", "Check", "Explain", "Fetcher"]
+__all__ = ["Answer", "Check", "Explain", "Fetcher", "Patience", "Wanted"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Check = Callable[[Path], None]
-"""Reads a file that was fetched and raises `ProvisionError` if it is not what was asked for.
-
-Its name may still end in ``.part``.
-"""
-Explain = Callable[[Answer], "Exception | None"]
-"""Turns an error answer into an exception of the service's own, or None."""
 
 LONGEST_PAUSE_S = 60.0
 LARGEST_ANSWER = 64_000_000
 PROGRESS = 1 << 20
-"""An attempt that brings so much more of a file was worth it: counting begins anew."""
+"""Bytes of a file after which an attempt counts as progress: failures before it are forgotten."""
 MOST_SPOILED = 2
 """Whole files with the wrong content after which no further one is fetched."""
 LEAVE_S = 1.0
 """How long an interrupted batch waits for its threads."""
 OFFLINE = "OFFLINE=1 forbids the network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long and how often a service is asked.
+
+    Attributes
+    ----------
+    attempts : int
+        Times a request is made before it is given up, where the failure may pass.
+    backoff_s : float
+        Pause before the second attempt; doubled for each further one, with jitter, unless ``Retry-After`` says more.
+    connect_s, read_s : float
+        Time limits.
+    """
+
+    attempts: int = 5
+    backoff_s: float = 1.0
+    connect_s: float = 15.0
+    read_s: float = 60.0
 
 
 class Fetcher:
@@ -57,12 +70,7 @@ class Fetcher:
         Forbid the network: every call then raises `ProvisionError` naming what is missing.
     secrets : sequence of str
         Words that must not appear in any message, log, exception or file; masked everywhere.
-    attempts : int
-        Times a request is made before it is given up, where the failure may pass.
-    backoff_s : float
-        Pause before the second attempt; doubled for each further one, with jitter, unless ``Retry-After`` says more.
-    connect_s, read_s : float
-        Time limits.
+    patience : Patience
     show : bool, optional
         Whether to draw bars of bytes; default: where standard error is a terminal.
     """
@@ -72,15 +80,13 @@ class Fetcher:
         *,
         offline: bool = False,
         secrets: Sequence[str] = (),
-        attempts: int = 5,
-        backoff_s: float = 1.0,
-        connect_s: float = 15.0,
-        read_s: float = 60.0,
+        patience: Patience | None = None,
         show: bool | None = None,
     ) -> None:
-        self.offline, self._attempts, self._backoff_s = offline, max(1, attempts), backoff_s
+        self.offline, self._patience = offline, patience or Patience()
         self._masker = Masker(secrets)
-        self._exchange = Exchange(connect_s=connect_s, read_s=read_s, masked=self.masked)
+        self.mask = self._masker.mask
+        self._session = Session(self._patience.connect_s, self._patience.read_s, self.mask)
         self._show = sys.stderr.isatty() if show is None else show
         self._here = threading.local()
 
@@ -94,67 +100,67 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         accept: Sequence[int] = (200,),
     ) -> Answer:
-        """Make a small request (GET, or POST where there is a ``form``) and return the answer.
+        """Make a small request and return the answer; redirects are followed, and at most 64 MB are read.
 
-        Status codes in ``accept`` are answers, to be judged by the caller; others are errors. ``what`` says in words
-        what was asked for and stands in every message. Redirects are followed, save those in ``accept``. At most 64 MB
-        are read.
+        Parameters
+        ----------
+        url : str
+        what : str
+            What is asked for, in the words of every message.
+        params, headers : mapping, optional
+        form : mapping, optional
+            Posted; without it the request is a GET.
+        accept : sequence of int
+            Status codes, redirects among them, that are answers for the caller to judge; others are errors.
 
         Raises
         ------
         ProvisionError
             Offline; no answer in time; an error status after all attempts (401 and 403 are never tried again).
         """
-        request = self._request(url, what, params=params, form=form, headers=headers)
+        request = self._make_request(url, what, params=params, form=form, headers=headers)
         if self.offline:
-            raise self._error(what, OFFLINE, "connect this machine and set OFFLINE=0", retryable=False)
-        return self._insist(what, lambda: self._asked(request, accept), explain=None)
+            raise self._error(what, Failed(OFFLINE, "connect this machine and set OFFLINE=0"))
+        return self._insist(what, lambda: self._ask_once(request, accept))
 
-    def download(
-        self,
-        url: str,
-        path: Path,
-        *,
-        what: str,
-        check: Check,
-        params: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-        size: int | None = None,
-        md5: str | None = None,
-        trusted: Sequence[str] = (),
-        explain: Explain | None = None,
-    ) -> Path:
-        """Fetch a file; it is at ``path`` whole and checked when this returns, or not at all.
+    def download(self, wanted: Wanted) -> Path:
+        """Fetch a file; it is at ``wanted.path`` whole and checked when this returns, or not at all.
 
-        A valid file that is there already is used (``size``, ``md5`` and ``check`` decide). What an earlier attempt
-        left in ``<path>.part`` is continued with ``Range`` where the server can. Two processes that want the same file
-        take turns. ``Authorization`` is sent to the first host and to those in ``trusted`` (host names), to no other,
-        whatever the redirects. ``explain`` turns an error answer into an exception of the service's own, or None; an
-        empty answer is one too.
+        A valid file that is there already is used. What an earlier attempt left in ``<path>.part`` is continued with
+        ``Range`` where the server can. Two processes that want the same file take turns.
 
         Raises
         ------
         ProvisionError
             As `ask`; or wrong length, wrong checksum, wrong content, disk full.
+        Exception
+            What ``wanted.explain`` makes of an error answer.
         """
-        request = self._request(url, what, params=params, headers=headers, trusted=trusted)
-        source = hashlib.sha256(self.masked(f"{request.url} {sorted((params or {}).items())}").encode()).hexdigest()
-        wanted = Wanted(path=path, what=what, check=check, size=size, md5=md5, request=request, source=source)
+        headers, trusted = wanted.headers, wanted.trusted
+        request = self._make_request(wanted.url, wanted.what, params=wanted.params, headers=headers, trusted=trusted)
         seen = None
         while True:
-            stamp = _stamp(path)
+            stamp = _stamp(wanted.path)
             if stamp is not None and stamp != seen and self._is_good(wanted):
-                return path
+                return wanted.path
             if self.offline:
-                state = "is damaged" if stamp else "is missing"
-                hint = f"put the file at {path}, or connect this machine and set OFFLINE=0"
-                raise self._error(what, f"{path} {state}, and {OFFLINE}", hint, retryable=False)
+                reason = f"{wanted.path} {'is damaged' if stamp else 'is missing'}, and {OFFLINE}"
+                hint = f"put the file at {wanted.path}, or connect this machine and set OFFLINE=0"
+                raise self._error(wanted.what, Failed(reason, hint))
             seen = stamp
-            if self._fetched_alone(wanted, seen, explain):
-                return path
+            if self._fetch_unless_changed(wanted, request, seen):
+                return wanted.path
 
     def download_all(self, jobs: Sequence[Callable[[], Path]], *, at_once: int) -> list[Path]:
-        """Run several downloads side by side; the first error is raised when all others have ended."""
+        """Run several downloads side by side; the first error is raised when all others have ended.
+
+        Parameters
+        ----------
+        jobs : sequence of callable
+            Each downloads a file and returns its path.
+        at_once : int
+            Threads.
+        """
         stop, waiting = threading.Event(), queue.SimpleQueue[int]()
         done: dict[int, Path | Exception] = {}
 
@@ -175,73 +181,62 @@ class Fetcher:
         results = [done[number] for number in range(len(jobs))]
         errors = [result for result in results if isinstance(result, Exception)]
         for other in errors[1:]:
-            log.warning("%s", self.masked(str(other)))
+            log.warning("%s", self.mask(str(other)))
         if errors:
             raise errors[0]
         return [result for result in results if isinstance(result, Path)]
 
-    def learn(self, *secrets: str) -> None:
-        """Let nothing of these words be shown from now on."""
-        self._masker.learn(secrets)
-
-    def masked(self, text: str) -> str:
-        """The text with every secret replaced."""
-        return self._masker.masked(text)
-
     # --- one request ---------------------------------------------------------------------------------------------
 
-    def _request(
-        self,
-        url: str,
-        what: str,
-        *,
-        params: Mapping[str, Any] | None,
-        headers: Mapping[str, str] | None,
-        form: Mapping[str, str] | None = None,
-        trusted: Sequence[str] = (),
-    ) -> Request:
+    def _make_request(self, url: str, what: str, **parts: Any) -> Request:
+        """Make a request, and learn the secrets in it."""
         try:
-            self._masker.learn(secrets_in(url, {**(params or {}), **(form or {})}, headers or {}))
-            return request_for(url, params=params, form=form, headers=headers, trusted=trusted)
+            fields = {**(parts.get("params") or {}), **(parts.get("form") or {})}
+            self._masker.learn(find_secrets(url, fields, parts["headers"] or {}))
+            return make_request(url, **parts)
         except ValueError:
             pass  # its words may hold a part of a password
-        raise self._error(what, "its address is none of the web", CHECK_ADDRESS, retryable=False)
+        raise self._error(what, Failed("not an http(s) URL", CHECK_ADDRESS))
 
-    def _asked(self, request: Request, accept: Sequence[int]) -> Answer:
-        with closing(self._exchange.open(request, more={}, accept=accept)) as response:
+    def _ask_once(self, request: Request, accept: Sequence[int]) -> Answer:
+        with closing(self._session.open(request, more={}, accept=accept)) as response:
             if response.status_code not in accept:
-                raise self._exchange.refused(response)
+                raise self._session.make_refusal(response)
             body = bytearray()
-            for piece in self._exchange.pieces(response):
+            for piece in self._session.read_pieces(response):
                 self._pause(0)
                 body += piece
                 if len(body) > LARGEST_ANSWER:
-                    msg = f"{self._exchange.place(response.url)} answered with more than {bytes_text(LARGEST_ANSWER)}"
-                    raise Failed(msg, "check the address of the service")
-            return self._exchange.answer(response, bytes(body))
+                    msg = f"{self._session.show_url(response.url)} answered with more than {bytes_text(LARGEST_ANSWER)}"
+                    raise Failed(msg, CHECK_ADDRESS)
+            return self._session.make_answer(response, bytes(body))
 
     def _insist(
-        self, what: str, attempt: Callable[[], T], *, explain: Explain | None, kept: Callable[[], int] = lambda: 0
+        self,
+        what: str,
+        attempt: Callable[[], T],
+        *,
+        explain: Explain | None = None,
+        size: Callable[[], int] = lambda: 0,
     ) -> T:
-        """Try until it succeeds, cannot succeed, or has been tried often enough."""
+        """Try until it succeeds, cannot succeed, or was tried often enough; ``size`` tells what has come so far."""
         failures = spoiled = most = 0
         while True:
             try:
                 return attempt()
             except Failed as exc:
                 failed = exc
-            failures = 1 if kept() >= most + PROGRESS else failures + (not failed.stale)
-            most, spoiled = max(most, kept()), spoiled + failed.spoiled
-            if not failed.passing or failures >= self._attempts or spoiled >= MOST_SPOILED:
+            failures = 1 if size() >= most + PROGRESS else failures + (failed.kind is not Kind.STALE)
+            most, spoiled = max(most, size()), spoiled + (failed.kind is Kind.SPOILED)
+            if not failed.may_pass or failures >= self._patience.attempts or spoiled >= MOST_SPOILED:
                 break
-            pause = self._backoff_s * 2 ** (failures - 1) * random.uniform(0.5, 1.0) if failures else 0.0
+            pause = self._patience.backoff_s * 2 ** (failures - 1) * random.uniform(0.5, 1.0) if failures else 0.0
             pause = min(max(pause, failed.wait_s), LONGEST_PAUSE_S)
-            log.info("%s", self.masked(f"{what}: {failed.reason}; trying again in {pause:.1f} s"))
+            log.info("%s", self.mask(f"{what}: {failed.reason}; trying again in {pause:.1f} s"))
             self._pause(pause)
         if explain and failed.answer and (own := explain(failed.answer)):
-            raise self._cleaned(own)
-        tries = f" ({failures} attempts)" if failures > 1 else ""
-        raise self._error(what, failed.reason + tries, failed.hint, retryable=failed.passing)
+            raise self._mask_error(own)
+        raise self._error(what, failed, f" ({failures} attempts)" if failures > 1 else "")
 
     # --- one file ------------------------------------------------------------------------------------------------
 
@@ -249,32 +244,28 @@ class Fetcher:
         try:
             wanted.verify(wanted.path)
         except Failed as failed:
-            log.warning("%s", self.masked(f"{wanted.what}: {wanted.path} is not used: {failed.reason}"))
+            log.warning("%s", self.mask(f"{wanted.what}: {wanted.path} is not used: {failed.reason}"))
             return False
         return True
 
-    def _fetched_alone(self, wanted: Wanted, seen: object, explain: Explain | None) -> bool:
+    def _fetch_unless_changed(self, wanted: Wanted, request: Request, seen: object) -> bool:
         """Fetch the file unless somebody else has written it since it was ``seen``."""
+        name = self.mask(wanted.path.name)
         try:
             with hold_part(wanted.path, self._pause) as part:
                 if _stamp(wanted.path) != seen:
                     return False
-                with self._bar(wanted) as bar:
-                    self._brought(wanted, part, bar, explain)
+                with tqdm(
+                    desc=name, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=not self._show
+                ) as bar:
+                    transfer = Transfer(self._session, wanted, request, part, bar, tick=lambda: self._pause(0))
+                    self._insist(wanted.what, transfer.attempt, explain=wanted.explain, size=lambda: part.size)
                 return True
         except Failed as exc:
             failed = exc
-        raise self._error(wanted.what, failed.reason, failed.hint, retryable=failed.passing)
-
-    def _brought(self, wanted: Wanted, part: Partial, bar: tqdm[Any], explain: Explain | None) -> None:
-        transfer = Transfer(self._exchange, wanted, part, bar, tick=lambda: self._pause(0), masked=self._masker.masked)
-        self._insist(wanted.what, transfer.attempt, explain=explain, kept=lambda: part.size)
+        raise self._error(wanted.what, failed)
 
     # --- around --------------------------------------------------------------------------------------------------
-
-    def _bar(self, wanted: Wanted) -> tqdm[Any]:
-        name = self.masked(wanted.path.name)
-        return tqdm(desc=name, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=not self._show)
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless the batch that this thread works for has been interrupted."""
@@ -285,14 +276,15 @@ class Fetcher:
             msg = "the download was interrupted"
             raise ProvisionError(msg, hint="run the same again", retryable=True)
 
-    def _error(self, what: str, reason: str, hint: str, *, retryable: bool) -> ProvisionError:
-        return ProvisionError(self.masked(f"{what}: {reason}"), hint=self.masked(hint), retryable=retryable)
+    def _error(self, what: str, failed: Failed, tries: str = "") -> ProvisionError:
+        message, hint = self.mask(f"{what}: {failed.reason}{tries}"), self.mask(failed.hint)
+        return ProvisionError(message, hint=hint, retryable=failed.may_pass)
 
-    def _cleaned(self, exc: Exception) -> Exception:
-        """An exception of somebody else's, secrets masked."""
-        exc.args = tuple(self.masked(arg) if isinstance(arg, str) else arg for arg in exc.args)
+    def _mask_error(self, exc: Exception) -> Exception:
+        """Mask the secrets in somebody else's exception."""
+        exc.args = tuple(self.mask(arg) if isinstance(arg, str) else arg for arg in exc.args)
         if isinstance(exc, TopsarError):
-            exc.message, exc.hint = self.masked(exc.message), self.masked(exc.hint)
+            exc.message, exc.hint = self.mask(exc.message), self.mask(exc.hint)
         exc.__cause__ = exc.__context__ = None
         return exc
 
@@ -314,7 +306,7 @@ def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is replaced; None where there is none."""
+    """Inode, size and time, which change when a file is replaced; None where there is none."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""What can go wrong between us and a service, told in words."""
+"""Failures of services and networks, in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from enum import Enum
 
 import requests
 import urllib3
@@ -49,62 +50,65 @@ class Answer:
         return self.body.decode("utf-8", errors="replace")
 
 
+class Kind(Enum):
+    """What a failure means for the next attempt."""
+
+    FINAL = "another attempt would fail too"
+    PASSING = "another attempt may succeed"
+    SPOILED = "all of it came, and it is not what was asked for"
+    STALE = "what was kept of an earlier attempt cannot be continued; nothing else is known to be wrong"
+
+
 class Failed(Exception):
     """An attempt that brought nothing.
 
     Parameters
     ----------
     reason, hint : str
-    passing : bool
-        Whether another attempt may succeed.
+    kind : Kind
     wait_s : float
         Pause that the service asked for.
     answer : Answer, optional
         What the service said.
-    spoiled : bool
-        All of it came, and it is not what was asked for.
-    stale : bool
-        What was kept of an earlier attempt cannot be continued; nothing else is known to be wrong.
     """
 
     def __init__(
-        self,
-        reason: str,
-        hint: str,
-        *,
-        passing: bool = False,
-        wait_s: float = 0.0,
-        answer: Answer | None = None,
-        spoiled: bool = False,
-        stale: bool = False,
+        self, reason: str, hint: str, kind: Kind = Kind.FINAL, *, wait_s: float = 0.0, answer: Answer | None = None
     ) -> None:
         super().__init__(reason)
-        self.reason, self.hint = reason, hint
-        self.passing, self.wait_s, self.answer = passing, wait_s, answer
-        self.spoiled, self.stale = spoiled, stale
+        self.reason, self.hint, self.kind = reason, hint, kind
+        self.wait_s, self.answer = wait_s, answer
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether another attempt may succeed."""
+        return self.kind is not Kind.FINAL
 
 
-def misfit(reason: str, *, spoiled: bool = False) -> Failed:
-    """The failure of a file that is not as announced."""
-    return Failed(reason, WRONG, passing=True, spoiled=spoiled)
+def excerpt(text: str, mask: Callable[[str], str], *, most: int = 200) -> str:
+    """Quote the beginning of a page as one line of text.
 
-
-def excerpt(text: str, masked: Callable[[str], str], *, most: int = 200) -> str:
-    """How a page begins, as a line of text; secrets are replaced before it is cut, which could leave half of one.
+    Parameters
+    ----------
+    text : str
+    mask : callable
+        Replaces secrets, before the text is cut: half a secret would not be known for one.
+    most : int
+        Characters.
 
     Examples
     --------
     >>> excerpt("<html><h1>No   such file</h1>", str)
     'No such file'
     """
-    page = masked(text[:LONGEST_PAGE])[: LONGEST_PAGE // 8]
+    page = mask(text[:LONGEST_PAGE])[: LONGEST_PAGE // 8]
     page = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<head\b.*?</head>|<[^>]*>", " ", page)
     line = " ".join("".join(c if c.isprintable() else " " for c in page).split())
     return line if len(line) <= most else line[:most] + "..."
 
 
-def refused(answer: Answer, place: str, reason: str, said: str) -> Failed:
-    """The failure that an error status is.
+def explain_status(answer: Answer, place: str, reason: str, said: str) -> Failed:
+    """Explain an error status.
 
     Parameters
     ----------
@@ -114,21 +118,21 @@ def refused(answer: Answer, place: str, reason: str, said: str) -> Failed:
     reason, said : str
         What was said with the status, and in the body.
     """
-    status, wait_s = answer.status, asked_pause(answer.headers.get("Retry-After", ""))
+    status, wait_s = answer.status, read_pause(answer.headers.get("Retry-After", ""))
     told = f"{place} answered {status} {reason or http.client.responses.get(status, '')}".rstrip()
     told += f": {said}" if said else ""
     told += f" (asks to wait {wait_s:.0f} s)" if wait_s else ""
-    passing = status in PASSING or status >= 500
-    hint = HINTS.get(status, TRY_LATER if passing else "check what was asked for, and the address")
-    return Failed(told, hint, passing=passing, wait_s=wait_s, answer=answer)
+    kind = Kind.PASSING if status in PASSING or status >= 500 else Kind.FINAL
+    hint = HINTS.get(status, TRY_LATER if kind is Kind.PASSING else "check what was asked for, and the address")
+    return Failed(told, hint, kind, wait_s=wait_s, answer=answer)
 
 
-def asked_pause(text: str) -> float:
-    """Seconds that ``Retry-After`` asks for, as a number or a date; 0 where it says neither.
+def read_pause(text: str) -> float:
+    """Read the seconds that ``Retry-After`` asks for, as a number or a date; 0 where it says neither.
 
     Examples
     --------
-    >>> asked_pause("120"), asked_pause("Wed, 21 Oct 2015 07:28:00 GMT"), asked_pause("soon")
+    >>> read_pause("120"), read_pause("Wed, 21 Oct 2015 07:28:00 GMT"), read_pause("soon")
     (120.0, 0.0, 0.0)
     """
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
@@ -141,8 +145,8 @@ def asked_pause(text: str) -> float:
     return max(0.0, (then - datetime.now(timezone.utc)).total_seconds())
 
 
-def network_failure(exc: BaseException, place: str, host: str, connect_s: float, read_s: float) -> Failed:
-    """What an exception of `requests` or below it says.
+def explain_exception(exc: BaseException, place: str, host: str, connect_s: float, read_s: float) -> Failed:
+    """Explain an exception of `requests` or of the layers below it.
 
     Parameters
     ----------
@@ -152,13 +156,14 @@ def network_failure(exc: BaseException, place: str, host: str, connect_s: float,
     connect_s, read_s : float
         Time limits.
     """
-    chain = tuple(_chain(exc))
-    if _any(chain, requests.exceptions.ProxyError, urllib3.exceptions.ProxyError):
+    chain = tuple(_unwrap(exc))
+    if _holds(chain, requests.exceptions.ProxyError, urllib3.exceptions.ProxyError):
         msg, hint = f"{place} cannot be reached through the proxy", "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
-        return Failed(msg, hint, passing=not any(" 407 " in str(one) for one in chain))
-    if _any(chain, ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError):
-        return _tls_failure(chain, place)
-    passing = {
+        is_refusal = any(" 407 " in str(one) for one in chain)
+        return Failed(msg, hint, Kind.FINAL if is_refusal else Kind.PASSING)
+    if _holds(chain, ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError):
+        return _explain_tls(chain, place)
+    reasons = {
         f"the name {host} cannot be resolved": (socket.gaierror, urllib3.exceptions.NameResolutionError),
         f"{place} refuses connections": (ConnectionRefusedError,),
         f"no connection to {place} within {connect_s:g} s": (requests.ConnectTimeout,),
@@ -169,30 +174,30 @@ def network_failure(exc: BaseException, place: str, host: str, connect_s: float,
         ),
         f"{place} does not answer as web servers do": (http.client.HTTPException, urllib3.exceptions.InvalidHeader),
     }  # fmt: skip
-    for reason, kinds in passing.items():
-        if _any(chain, *kinds):
-            return Failed(reason, ONLINE, passing=True)
+    for reason, kinds in reasons.items():
+        if _holds(chain, *kinds):
+            return Failed(reason, ONLINE, Kind.PASSING)
     kind = type(chain[-1]).__name__
     if isinstance(exc, (ValueError, urllib3.exceptions.LocationValueError)):
         return Failed(f"{place} cannot be asked for ({kind})", "check the address and the credentials")
-    return Failed(f"{place} cannot be reached ({kind})", ONLINE, passing=True)
+    return Failed(f"{place} cannot be reached ({kind})", ONLINE, Kind.PASSING)
 
 
-def _tls_failure(chain: tuple[BaseException, ...], place: str) -> Failed:
-    if _any(chain, ssl.SSLCertVerificationError):
+def _explain_tls(chain: tuple[BaseException, ...], place: str) -> Failed:
+    if _holds(chain, ssl.SSLCertVerificationError):
         msg = f"{place} shows a certificate that this machine does not trust"
         return Failed(msg, "check the machine's clock; behind a proxy that opens TLS, set REQUESTS_CA_BUNDLE")
     if any(re.search("wrong.version.number|record.layer", str(one), re.IGNORECASE) for one in chain):
         return Failed(f"{place} does not speak TLS", "check the address: https, or http")
-    return Failed(f"no secure connection to {place}", ONLINE, passing=True)
+    return Failed(f"no secure connection to {place}", ONLINE, Kind.PASSING)
 
 
-def _any(chain: tuple[BaseException, ...], *kinds: type[BaseException]) -> bool:
+def _holds(chain: tuple[BaseException, ...], *kinds: type[BaseException]) -> bool:
     return any(isinstance(one, kinds) for one in chain)
 
 
-def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """An exception and those inside it, from the outside in."""
+def _unwrap(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those inside it, from the outside in."""
     waiting, seen = [exc], set[int]()
     while waiting:
         one = waiting.pop(0)

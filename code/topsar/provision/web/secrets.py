@@ -1,4 +1,4 @@
-"""Secrets kept out of what is said: messages, logs, tracebacks."""
+"""Keeps secrets out of messages, logs and tracebacks."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Masker:
 
     Examples
     --------
-    >>> Masker(["hunter/2"]).masked("GET https://me:pw@host/?API_Key=hunter%2F2 failed: hunter/2")
+    >>> Masker(["hunter/2"]).mask("GET https://me:pw@host/?API_Key=hunter%2F2 failed: hunter/2")
     'GET https://********@host/?API_Key=******** failed: ********'
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._changing = threading.Lock()
         self._secrets = {secret.strip() for secret in secrets} - {""}
-        self._plain, self._encoded = _patterns(self._secrets)
+        self._plain, self._encoded = _compile(self._secrets)
 
-    def masked(self, text: str) -> str:
-        """The text with every secret replaced."""
+    def mask(self, text: str) -> str:
+        """Replace every secret in a text."""
         if self._secrets:
             before, *after = self._encoded.sub(_HOLE, text).split(_HOLE)
             text = before
@@ -65,11 +65,19 @@ class Masker:
             new = {secret for secret in secrets if len(secret) >= LEARNED} - self._secrets
             if new:
                 self._secrets |= new
-                self._plain, self._encoded = _patterns(self._secrets)
+                self._plain, self._encoded = _compile(self._secrets)
 
 
-def secrets_in(url: str, fields: Mapping[str, object], headers: Mapping[str, str]) -> list[str]:
-    """What in a request is secret by its place: passwords, keys, credentials."""
+def find_secrets(url: str, fields: Mapping[str, object], headers: Mapping[str, str]) -> list[str]:
+    """Find what in a request is secret by its place: passwords, keys, credentials.
+
+    Parameters
+    ----------
+    url : str
+    fields : mapping
+        Of query and form.
+    headers : mapping
+    """
     parts = urlsplit(url)
     found = [unquote(parts.password or "")]
     named = [*parse_qsl(parts.query), *((name, str(value)) for name, value in fields.items())]
@@ -79,30 +87,30 @@ def secrets_in(url: str, fields: Mapping[str, object], headers: Mapping[str, str
             scheme, _, credentials = value.partition(" ")
             found += [credentials]
             if scheme.lower() == "basic":
-                found.append(_password(credentials))
+                found.append(_read_password(credentials))
     return found
 
 
-def _password(credentials: str) -> str:
+def _read_password(credentials: str) -> str:
     try:
         return base64.b64decode(credentials).decode("utf-8", errors="replace").partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
 
 
-def _patterns(secrets: Iterable[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _compile(secrets: Iterable[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     ordered = sorted(secrets, key=len, reverse=True)
-    cores = sorted({core for secret in ordered for core in _cores(secret)})
-    return re.compile("|".join(map(_plain, ordered))), re.compile("|".join(cores) or "(?!)")
+    cores = sorted({core for secret in ordered for core in _base64_cores(secret)})
+    return re.compile("|".join(map(_match_plain, ordered))), re.compile("|".join(cores) or "(?!)")
 
 
-def _plain(secret: str) -> str:
-    pattern = "".join(map(_character, secret))
+def _match_plain(secret: str) -> str:
+    pattern = "".join(map(_match_character, secret))
     return pattern if len(secret) >= SHORT else rf"(?<![^\W_]){pattern}(?![^\W_])"
 
 
-def _character(character: str) -> str:
-    """A character as it is, percent-encoded (also twice), or escaped for HTML, JSON or Python."""
+def _match_character(character: str) -> str:
+    """Match a character as it is, percent-encoded (also twice), or escaped for HTML, JSON or Python."""
     octets = character.encode("utf-8", errors="surrogatepass")
     escaped = {character, html.escape(character), json.dumps(character)[1:-1], ascii(character)[1:-1]}
     escaped |= {repr(octets)[2:-1], {" ": "+", "/": "\\/", "'": "\\'"}.get(character, character)}
@@ -110,8 +118,8 @@ def _character(character: str) -> str:
     return "(?:" + "|".join([encoded, *map(re.escape, sorted(escaped, key=len, reverse=True))]) + ")"
 
 
-def _cores(secret: str) -> Iterator[str]:
-    """What base64 makes of the secret alone, at each of the three places where a byte can begin."""
+def _base64_cores(secret: str) -> Iterator[str]:
+    """Yield what base64 makes of the secret alone, at each of the three places where a byte can begin."""
     octets = secret.encode("utf-8", errors="surrogatepass")
     for before in range(3):
         first, last = -(-before * 8 // 6), (before + len(octets)) * 8 // 6

@@ -1,4 +1,4 @@
-"""One exchange with a service: a request, its redirects, its answer."""
+"""A request to a service, its redirects, its answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from topsar.provision.web.failures import (
     ONLINE,
     Answer,
     Failed,
+    Kind,
     excerpt,
-    network_failure,
-    refused,
+    explain_exception,
+    explain_status,
 )
 
 MOST_REDIRECTS = 10
@@ -41,7 +42,7 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of a service; a form is posted."""
+    """What is asked of a service; see `make_request`."""
 
     url: str
     params: Mapping[str, Any] | None = None
@@ -50,44 +51,53 @@ class Request:
     trusted: Sequence[str] = ()
 
 
-def request_for(
+def make_request(
     url: str,
     *,
-    params: Mapping[str, Any] | None,
+    params: Mapping[str, Any] | None = None,
     form: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None,
+    headers: Mapping[str, str] | None = None,
     trusted: Sequence[str] = (),
 ) -> Request:
-    """A request; user and password in the address become a header.
+    """Make a request; user and password in the address become a header.
+
+    Parameters
+    ----------
+    url : str
+    params, headers : mapping, optional
+    form : mapping, optional
+        Posted.
+    trusted : sequence of str
+        Hosts, besides the first one, that are sent ``Authorization`` when a redirect leads there.
 
     Raises
     ------
     ValueError
-        If the address is none.
+        If ``url`` is not an http(s) URL.
     """
     parts, sent = urlsplit(url), dict(headers or {})
     if parts.username is not None and not any(name.lower() == "authorization" for name in sent):
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         sent["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        msg = "no address of the web"
+        msg = "not an http(s) URL"
         raise ValueError(msg)
     return Request(url=_without_user(url), params=params, form=form, headers=sent, trusted=tuple(trusted))
 
 
-class _Session(requests.Session):
-    """One that leaves redirects to us: it would read their bodies, however long, and their addresses, however odd."""
+class _Connection(requests.Session):
+    """Leaves redirects to `Session`: requests would read their bodies, however long, and addresses, however odd."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 (the signature is theirs)
         """None."""
         return None
 
-    def location(self, response: requests.Response) -> str | None:
-        """Where an answer redirects to, if it does."""
+    def find_target(self, response: requests.Response) -> str | None:
+        """Read where an answer redirects to, if it does."""
         return super().get_redirect_target(response)
 
 
-class Exchange:
+class Session:
     """Sends requests and follows redirects.
 
     Each thread has its own connections; cookies are shared. Proxies and certificates are those of the environment,
@@ -97,12 +107,12 @@ class Exchange:
     ----------
     connect_s, read_s : float
         Time limits.
-    masked : callable
+    mask : callable
         Replaces secrets in text.
     """
 
-    def __init__(self, *, connect_s: float, read_s: float, masked: Callable[[str], str]) -> None:
-        self._connect_s, self._read_s, self._masked = connect_s, read_s, masked
+    def __init__(self, connect_s: float, read_s: float, mask: Callable[[str], str]) -> None:
+        self._connect_s, self._read_s, self.mask = connect_s, read_s, mask
         self._cookies = RequestsCookieJar()
         self._here = threading.local()
 
@@ -124,23 +134,23 @@ class Exchange:
         """
         url, params, form = request.url, request.params, request.form
         for _ in range(MOST_REDIRECTS + 1):
-            response = self._send(url, params, form, {**self._allowed(request, url), **more})
-            location = self._session.location(response)
+            response = self._send(url, params, form, {**self._select_headers(request, url), **more})
+            location = self._connection.find_target(response)
             if location is None or response.status_code in accept:
                 return response
             response.close()
-            target = self._redirected(url, location)
+            target = self._follow(url, location)
             if response.status_code not in (307, 308):
                 form = None
             elif form is not None and _origin(target) != _origin(request.url):
-                msg = f"{self.place(url)} wants the form sent to another host, {self.place(target)}"
+                msg = f"{self.show_url(url)} wants the form sent to another host, {self.show_url(target)}"
                 raise Failed(msg, CHECK_ADDRESS)
             url, params = target, None
-        msg = f"{self.place(request.url)} leads to more than {MOST_REDIRECTS} redirects"
+        msg = f"{self.show_url(request.url)} leads to more than {MOST_REDIRECTS} redirects"
         raise Failed(msg, CHECK_ADDRESS)
 
-    def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """The body, piece by piece as it comes.
+    def read_pieces(self, response: requests.Response) -> Iterator[bytes]:
+        """Yield the body, piece by piece as it comes.
 
         Raises
         ------
@@ -152,55 +162,62 @@ class Exchange:
             try:
                 piece = response.raw.read1(CHUNK, decode_content=True)
             except BROKEN as exc:
-                raise self._failure(exc, response.url) from exc
+                raise self._explain(exc, response.url) from exc
             if not piece:
                 return
             yield piece
             got, now = got + len(piece), time.monotonic()
             if now - begun > self._read_s:
                 if got < LEAST_BYTES:
-                    msg = f"{self.place(response.url)} sent only {got} bytes in {now - begun:.3g} s"
-                    raise Failed(msg, ONLINE, passing=True)
+                    msg = f"{self.show_url(response.url)} sent only {got} bytes in {now - begun:.3g} s"
+                    raise Failed(msg, ONLINE, Kind.PASSING)
                 begun, got = now, 0
 
-    def answer(self, response: requests.Response, body: bytes) -> Answer:
-        """What is handed to those who asked."""
-        url = self._masked(response.url)
+    def make_answer(self, response: requests.Response, body: bytes) -> Answer:
+        """Make the answer that callers see.
+
+        Parameters
+        ----------
+        response : requests.Response
+        body : bytes
+            What was read of it.
+        """
+        url = self.mask(response.url)
         return Answer(status=response.status_code, url=url, headers=response.headers, body=body)
 
-    def refused(self, response: requests.Response) -> Failed:
-        """The failure that an error status is; what answers a form is not quoted, as it may hold a token."""
+    def make_refusal(self, response: requests.Response) -> Failed:
+        """Explain an error status; what answers a form is not quoted, as it may hold a token."""
         body = bytearray()
         with contextlib.suppress(Failed):  # the status says enough
-            for piece in self.pieces(response):
+            for piece in self.read_pieces(response):
                 body += piece
                 if len(body) >= LONGEST_PAGE:
                     break
-        answer = self.answer(response, bytes(body[:LONGEST_PAGE]))
-        said = "" if response.request.method == "POST" else excerpt(answer.text, self._masked)
-        return refused(answer, self.place(response.url), response.reason or "", said)
+        answer = self.make_answer(response, bytes(body[:LONGEST_PAGE]))
+        said = "" if response.request.method == "POST" else excerpt(answer.text, self.mask)
+        return explain_status(answer, self.show_url(response.url), response.reason or "", said)
 
-    def place(self, url: str) -> str:
-        """Address without query and user, secrets masked."""
+    def show_url(self, url: str) -> str:
+        """Show an address without query and user, secrets masked."""
         parts = urlsplit(_without_user(url))
-        return self._masked(f"{parts.scheme}://{parts.netloc}{parts.path}")
+        return self.mask(f"{parts.scheme}://{parts.netloc}{parts.path}")
 
     @property
-    def _session(self) -> _Session:
-        if not hasattr(self._here, "session"):
-            session = _Session()
-            session.auth = lambda request: request  # without one of ours, requests looks into ~/.netrc
-            session.cookies = self._cookies
-            session.headers["User-Agent"] = f"topsar/{__version__}"
-            self._here.session = session
-        found: _Session = self._here.session
+    def _connection(self) -> _Connection:
+        if not hasattr(self._here, "connection"):
+            connection = _Connection()
+            connection.auth = lambda request: request  # without one of ours, requests looks into ~/.netrc
+            connection.cookies = self._cookies
+            connection.headers["User-Agent"] = f"topsar/{__version__}"
+            self._here.connection = connection
+        found: _Connection = self._here.connection
         return found
 
     def _send(
         self, url: str, params: Mapping[str, Any] | None, form: Mapping[str, str] | None, headers: Mapping[str, str]
     ) -> requests.Response:
         try:
-            return self._session.request(
+            return self._connection.request(
                 "GET" if form is None else "POST",
                 url,
                 params=params,
@@ -211,33 +228,33 @@ class Exchange:
                 stream=True,
             )
         except BROKEN as exc:
-            raise self._failure(exc, url) from exc
+            raise self._explain(exc, url) from exc
 
-    def _allowed(self, request: Request, url: str) -> dict[str, str]:
-        """The headers that may go to this address."""
+    def _select_headers(self, request: Request, url: str) -> dict[str, str]:
+        """Select the headers that may go to this address."""
         known = {urlsplit(url).hostname, urlsplit(url).netloc}
         if _origin(url) == _origin(request.url) or not known.isdisjoint(request.trusted):
             return dict(request.headers)
         return {
             name: value
             for name, value in request.headers.items()
-            if name.lower() not in CONFIDENTIAL and self._masked(value) == value
+            if name.lower() not in CONFIDENTIAL and self.mask(value) == value
         }
 
-    def _redirected(self, url: str, location: str) -> str:
+    def _follow(self, url: str, location: str) -> str:
         try:
-            return redirected(url, location)
+            return resolve_redirect(url, location)
         except ValueError as exc:
-            msg = f"{self.place(url)} redirects to {self._masked(location)[:200]}: {exc}"
+            msg = f"{self.show_url(url)} redirects to {self.mask(location)[:200]}: {exc}"
             raise Failed(msg, CHECK_ADDRESS) from exc
 
-    def _failure(self, exc: BaseException, url: str) -> Failed:
+    def _explain(self, exc: BaseException, url: str) -> Failed:
         host = urlsplit(url).hostname or ""
-        return network_failure(exc, self.place(url), host, self._connect_s, self._read_s)
+        return explain_exception(exc, self.show_url(url), host, self._connect_s, self._read_s)
 
 
-def redirected(url: str, location: str) -> str:
-    """The address that a redirect leads to.
+def resolve_redirect(url: str, location: str) -> str:
+    """Resolve the address that a redirect leads to.
 
     Parameters
     ----------
@@ -253,18 +270,18 @@ def redirected(url: str, location: str) -> str:
 
     Examples
     --------
-    >>> redirected("https://a.org/x/y?z=1", "../w")
+    >>> resolve_redirect("https://a.org/x/y?z=1", "../w")
     'https://a.org/w'
-    >>> redirected("https://a.org/x", "http://a.org/x")
+    >>> resolve_redirect("https://a.org/x", "http://a.org/x")
     Traceback (most recent call last):
-    ValueError: that way is not encrypted, and the one before was
+    ValueError: the redirect goes from https to http
     """
     target = urlsplit(urljoin(url, location))
     if target.scheme not in ("http", "https") or not target.hostname:
-        msg = "no address of the web"
+        msg = "not an http(s) URL"
         raise ValueError(msg)
     if target.scheme == "http" and urlsplit(url).scheme == "https":
-        msg = "that way is not encrypted, and the one before was"
+        msg = "the redirect goes from https to http"
         raise ValueError(msg)
     return requote_uri(_without_user(target._replace(fragment="").geturl()))
 

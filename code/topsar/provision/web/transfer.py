@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ import requests
 from tqdm import tqdm
 
 from topsar.errors import TopsarError
-from topsar.provision.web.failures import WRONG, Failed, misfit
-from topsar.provision.web.session import Exchange, Request
+from topsar.provision.web.failures import WRONG, Answer, Failed, Kind
+from topsar.provision.web.session import Request, Session
 from topsar.wording import bytes_text
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,15 @@ EMPTY = "the service has nothing for this, or trouble of its own: check what was
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+Check = Callable[[Path], None]
+"""Reads a file that was fetched and raises `ProvisionError` if it is not what was asked for.
+
+Its name may still end in ``.part``.
+"""
+Explain = Callable[[Answer], "Exception | None"]
+"""Turns an error answer, or an empty one, into an exception of the service's own, or None."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A file to be fetched, and how it is known.
@@ -39,18 +48,24 @@ class Wanted:
     Attributes
     ----------
     what : str
-        In words.
-    source : str
-        Digest of the address, for the note beside the part.
+        In words, for messages.
+    params, headers : mapping, optional
+        Of the request. ``Authorization`` is sent to the first host and to those in ``trusted`` (host names), to no
+        other, whatever the redirects.
+    size, md5 : optional
+        Of the whole file.
     """
 
+    url: str
     path: Path
     what: str
-    check: Callable[[Path], None]
-    size: int | None
-    md5: str | None
-    request: Request
-    source: str
+    check: Check
+    params: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    size: int | None = None
+    md5: str | None = None
+    trusted: Sequence[str] = ()
+    explain: Explain | None = None
 
     def verify(self, path: Path) -> None:
         """Prove that a file is the one that is wanted.
@@ -63,17 +78,17 @@ class Wanted:
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             reason = f"{self.path.name} has {size} bytes, {self.size} were expected"
-            raise misfit(reason, spoiled=True)
+            raise Failed(reason, WRONG, Kind.SPOILED)
         if self.md5 is not None and (found := _md5(path)) != self.md5.lower():
             reason = f"{self.path.name} has the MD5 {found}, {self.md5} was expected"
-            raise misfit(reason, spoiled=True)
+            raise Failed(reason, WRONG, Kind.SPOILED)
         try:
             self.check(path)
         except TopsarError as exc:
-            raise Failed(exc.message, exc.hint or WRONG, passing=True, spoiled=True) from exc
+            raise Failed(exc.message, exc.hint or WRONG, Kind.SPOILED) from exc
         except Exception as exc:  # a check may trip over whatever a service sends
             reason = f"{self.path.name} cannot be read ({type(exc).__name__}: {exc})"
-            raise misfit(reason, spoiled=True) from exc
+            raise Failed(reason, WRONG, Kind.SPOILED) from exc
 
 
 class Transfer:
@@ -81,28 +96,30 @@ class Transfer:
 
     Parameters
     ----------
-    exchange : Exchange
+    session : Session
     wanted : Wanted
+    request : Request
+        That of ``wanted``.
     part : Partial
     bar : tqdm
     tick : callable
         Called with every piece; raises to stop.
-    masked : callable
-        Replaces secrets in text.
     """
 
     def __init__(
         self,
-        exchange: Exchange,
+        session: Session,
         wanted: Wanted,
+        request: Request,
         part: Partial,
         bar: tqdm[Any],
         *,
         tick: Callable[[], None],
-        masked: Callable[[str], str],
     ) -> None:
-        self._exchange, self._wanted, self._part, self._bar = exchange, wanted, part, bar
-        self._tick, self._masked = tick, masked
+        self._session, self._wanted, self._request = session, wanted, request
+        self._part, self._bar, self._tick = part, bar, tick
+        address = session.mask(f"{request.url} {sorted((request.params or {}).items())}")
+        self._source = hashlib.sha256(address.encode()).hexdigest()
 
     def attempt(self) -> None:
         """Fetch what is missing, prove the whole and give it its name.
@@ -114,18 +131,18 @@ class Transfer:
         """
         wanted, part = self._wanted, self._part
         try:
-            start = part.size if part.note.source == wanted.source and self._continues else 0
+            start = part.size if part.note.source == self._source and self._can_continue else 0
             if not start or start != (wanted.size or part.note.total):  # else it ended just before its renaming
                 self._fetch(start)
             wanted.verify(part.path)
             part.finish()
         except Failed as failed:
-            if failed.spoiled or failed.stale or not self._continues:
+            if failed.kind in (Kind.SPOILED, Kind.STALE) or not self._can_continue:
                 part.clear()
             raise
 
     @property
-    def _continues(self) -> bool:
+    def _can_continue(self) -> bool:
         """Whether a part can be continued: a mix of two versions would be noticed."""
         return bool(self._part.note.validator or self._wanted.md5)
 
@@ -135,58 +152,58 @@ class Transfer:
             more["Range"] = f"bytes={start}-"
             if note.validator:
                 more["If-Range"] = note.validator
-        with closing(self._exchange.open(self._wanted.request, more=more)) as response:
+        with closing(self._session.open(self._request, more=more)) as response:
             if start and response.status_code in (206, 416):
-                _prove_continuation(response, note, start)
+                _check_continuation(response, note, start)
             elif response.status_code != 200:
-                raise self._exchange.refused(response)
+                raise self._session.make_refusal(response)
             else:
-                validator = self._validator(response)
-                self._part.begin(Note(source=self._wanted.source, validator=validator, total=_length(response)))
+                validator = self._find_validator(response)
+                self._part.begin(Note(source=self._source, validator=validator, total=_read_length(response)))
             self._receive(response)
 
     def _receive(self, response: requests.Response) -> None:
-        part, place, total = self._part, self._exchange.place(response.url), self._part.note.total
+        part, place, total = self._part, self._session.show_url(response.url), self._part.note.total
         whole = total if self._wanted.size is None else self._wanted.size
         if total not in (None, whole):
             reason = f"{place} offers {total} bytes, {whole} were expected"
-            raise misfit(reason)
-        part.need(whole or 0)
+            raise Failed(reason, WRONG, Kind.PASSING)
+        part.require_space(whole or 0)
         self._bar.total, self._bar.n = whole, part.size
-        for piece in self._exchange.pieces(response):
+        for piece in self._session.read_pieces(response):
             self._tick()
             part.write(piece)
             self._bar.update(len(piece))
             if whole is not None and part.size > whole:
                 reason = f"{place} sent more than the {whole} bytes that were expected"
-                raise misfit(reason, spoiled=True)
+                raise Failed(reason, WRONG, Kind.SPOILED)
         if not part.size:
-            answer = self._exchange.answer(response, b"")
+            answer = self._session.make_answer(response, b"")
             reason = f"{place} sent an empty file"
-            raise Failed(reason, EMPTY, passing=True, spoiled=True, answer=answer)
+            raise Failed(reason, EMPTY, Kind.SPOILED, answer=answer)
         if whole is not None and part.size < whole:
             reason = f"{place} sent {part.size} bytes of {whole}"
-            raise misfit(reason)
+            raise Failed(reason, WRONG, Kind.PASSING)
 
-    def _validator(self, response: requests.Response) -> str:
-        """What tells this version of the file from others; nothing where it could not be continued."""
+    def _find_validator(self, response: requests.Response) -> str:
+        """Find what tells this version of the file from others; nothing where it could not be continued."""
         tag = response.headers.get("ETag", "")
         found = response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-        return "" if _is_packed(response) or self._masked(found) != found else found
+        return "" if _is_packed(response) or self._session.mask(found) != found else found
 
 
 def _is_packed(response: requests.Response) -> bool:
     return response.headers.get("Content-Encoding", "identity").lower() != "identity"
 
 
-def _length(response: requests.Response) -> int | None:
-    """Bytes of the file, where the answer tells them: of a packed one it does not."""
+def _read_length(response: requests.Response) -> int | None:
+    """Read the bytes of the file, where the answer tells them: of a packed one it does not."""
     text = response.headers.get("Content-Length", "")
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) and not _is_packed(response) else None
 
 
-def _prove_continuation(response: requests.Response, note: Note, start: int) -> None:
-    """Whether the answer goes on where the part ends."""
+def _check_continuation(response: requests.Response, note: Note, start: int) -> None:
+    """Check that the answer goes on where the part ends."""
     said = re.fullmatch(
         r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", response.headers.get("Content-Range", "").strip()
     )
@@ -196,7 +213,7 @@ def _prove_continuation(response: requests.Response, note: Note, start: int) -> 
         if is_same_length and (tag == note.validator or not note.validator.startswith('"')):
             return
     reason = f"the part that came earlier cannot be continued (status {response.status_code})"
-    raise Failed(reason, WRONG, passing=True, stale=True)
+    raise Failed(reason, WRONG, Kind.STALE)
 
 
 def _md5(path: Path) -> str:
@@ -244,8 +261,8 @@ class Partial:
         return os.fstat(self._file.fileno()).st_size
 
     def begin(self, note: Note) -> None:
-        """Throw away what is kept and begin a file anew."""
-        with _disk_trouble(self.target, note.total):
+        """Throw away what is kept and begin a new file."""
+        with _explain_disk(self.target, note.total):
             self._file.truncate(0)
             self._note_path.write_text(json.dumps(asdict(note)), encoding="utf-8")
         self.note = note
@@ -256,7 +273,7 @@ class Partial:
         self._note_path.unlink(missing_ok=True)
         self.note = Note()
 
-    def need(self, total: int) -> None:
+    def require_space(self, total: int) -> None:
         """Make sure that the disk has room for the rest."""
         free = shutil.disk_usage(self.path.parent).free
         if free < total - self.size:
@@ -265,13 +282,13 @@ class Partial:
     def write(self, data: bytes) -> None:
         """Append."""
         rest = memoryview(data)
-        with _disk_trouble(self.target, self.note.total):
+        with _explain_disk(self.target, self.note.total):
             while rest:
                 rest = rest[self._file.write(rest) :]
 
     def finish(self) -> None:
         """Give the file its name."""
-        with _disk_trouble(self.target, self.note.total):
+        with _explain_disk(self.target, self.note.total):
             os.fsync(self._file.fileno())
             self.path.replace(self.target)
             self._note_path.unlink(missing_ok=True)
@@ -281,8 +298,8 @@ class Partial:
             finally:
                 os.close(folder)
 
-    def leave(self) -> None:
-        """Remove what nothing can be made of."""
+    def remove_empty(self) -> None:
+        """Remove a part that holds nothing."""
         if not self.size and _is_at(self._file, self.path):
             self._note_path.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
@@ -312,14 +329,14 @@ def hold_part(target: Path, pause: Callable[[float], None]) -> Iterator[Partial]
     Failed
         The folder cannot be written.
     """
-    with _disk_trouble(target, None):
+    with _explain_disk(target, None):
         target.parent.mkdir(parents=True, exist_ok=True)
     with closing(_lock(target, pause)) as file:
         partial = Partial(target, file)
         try:
             yield partial
         finally:
-            partial.leave()
+            partial.remove_empty()
 
 
 def part_of(target: Path) -> Path:
@@ -334,7 +351,7 @@ def _lock(target: Path, pause: Callable[[float], None]) -> io.FileIO:
     """
     path, waits = part_of(target), False
     while True:
-        with _disk_trouble(target, None):
+        with _explain_disk(target, None):
             file = path.open("ab", buffering=0)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -359,7 +376,7 @@ def _is_at(file: io.FileIO, path: Path) -> bool:
 
 
 @contextmanager
-def _disk_trouble(target: Path, total: int | None) -> Iterator[None]:
+def _explain_disk(target: Path, total: int | None) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
