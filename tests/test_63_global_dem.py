@@ -36,7 +36,7 @@ from topsar.provision.dem import merge as dem_merge
 from topsar.provision.dem import models as dem_models
 from topsar.provision.dem import sources as dem_sources
 from topsar.provision.dem.choice import find_dem, is_global, provide_dem
-from topsar.provision.dem.models import MODELS, area_km2, parts_of
+from topsar.provision.dem.models import MODELS, area_km2, cut_box
 from topsar.provision.endpoints import Services
 from topsar.provision.web.client import Fetcher, Patience
 from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
@@ -273,7 +273,7 @@ def test_no_part_is_above_the_limit_of_the_service(name: str) -> None:
     model = MODELS[name]
     for box in (BBox(west=-20, south=-30, east=30, north=30), BBox(west=5, south=40.01, east=8.33, north=44.5)):
         edge = model.posting_deg * dem_sources.PART_POSTINGS
-        parts = [part for row in parts_of(box, model.limit_km2 * 0.9, edge) for part in row]
+        parts = [part for row in cut_box(box, model.limit_km2 * 0.9, edge) for part in row]
         assert max(area_km2(part) for part in parts) < model.limit_km2 * 0.91
         assert max(part.east - part.west for part in parts) < edge + 0.02
         assert sum(area_km2(part) for part in parts) == pytest.approx(area_km2(box))
@@ -561,9 +561,9 @@ FAULTS = {
     "gateway": (Reply(status=504, body=PAGE), "did not get SRTMGL1 for south 37.60, north 37.65", True),
     "bad gateway": (Reply(status=502), "ready in time (HTTP 502)", True),
     "server error": (Reply(status=500), "answered 500 Internal Server Error", True),
-    "page": (Reply(body=PAGE), "is no GeoTIFF, but says 'Down for maintenance'", True),
-    "error as 200": (said(200, "API key"), "is no GeoTIFF, but says 'Error: API key'", True),
-    "noise": (Reply(body=b"\x00\x01\x02\x03"), "is no GeoTIFF", True),
+    "page": (Reply(body=PAGE), "is not a GeoTIFF, but says 'Down for maintenance'", True),
+    "error as 200": (said(200, "API key"), "is not a GeoTIFF, but says 'Error: API key'", True),
+    "noise": (Reply(body=b"\x00\x01\x02\x03"), "is not a GeoTIFF", True),
     "header only": (Reply(body=tiff()[:300]), "has no position, or is cut short", True),
     "truncated": (Reply(body=tiff()[:-5000]), "is damaged or cut short", True),
     "elsewhere": (Reply(body=tiff(box=BBox(west=15, south=36, east=15.3, north=36.3))), "covers only south 36", True),
@@ -571,10 +571,10 @@ FAULTS = {
     "too coarse": (Reply(body=tiff(posting=3 / 3600)), "has a posting of 3.000 by 3.000 seconds of arc", True),
     "too large": (Reply(body=tiff(box=BOX.grown(0.1))), "postings, many more than asked for", True),
     "cut in the key": (said(401, f"{'x' * 140} {KEY}"), "refuses the API key (it says: Error: xxx", False),
-    "page cut in the key": (Reply(body=f"<p>{'x' * 147} {KEY}</p>".encode()), "is no GeoTIFF, but says 'xxx", True),
+    "page cut in the key": (Reply(body=f"<p>{'x' * 147} {KEY}</p>".encode()), "is not a GeoTIFF, but says 'xxx", True),
     "cut in the key again": (
         Reply(body=f"<style>{'x' * 970}</style><p>{KEY}</p>".encode()),
-        "is no GeoTIFF, but says '****",
+        "is not a GeoTIFF, but says '****",
         True,
     ),
     "projected": (Reply(body=tiff(crs="EPSG:32633")), "not a north-up raster in longitude and latitude", True),
@@ -753,7 +753,7 @@ def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geo
         (NORTH_BOX, Reply(status=404), "the Copernicus bucket has moved, or is out of order"),
         (BBox(west=45, south=40, east=45.1, north=40.1), NO_SUCH_KEY, "is not public (Armenia and Azerbaijan)"),
         (NORTH_BOX, Reply(status=403), "answered 403 Forbidden"),
-        (NORTH_BOX, Reply(body=PAGE), "is no GeoTIFF, but says 'Down for maintenance'"),
+        (NORTH_BOX, Reply(body=PAGE), "is not a GeoTIFF, but says 'Down for maintenance'"),
     ],
 )
 def test_tile_that_is_missing_for_another_reason_is_no_sea(
@@ -775,9 +775,9 @@ def small_world(**changes: Any) -> bytes:
     ("reply", "message"),
     [
         (Reply(status=404), "answered 404 Not Found"),
-        (Reply(body=PAGE), "us_nga_egm08_25.tif.part is damaged or no raster"),
+        (Reply(body=PAGE), "us_nga_egm08_25.tif.part is damaged or not a raster"),
         (Reply(body=small_world()), "is 180 by 360 pixels from -180, 90: not the EGM2008 grid"),
-        (Reply(body=b"half"), "is damaged or no raster"),
+        (Reply(body=b"half"), "is damaged or not a raster"),
     ],
 )
 def test_heights_without_their_geoid_are_refused(

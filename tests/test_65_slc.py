@@ -26,10 +26,10 @@ from services.loopback import Asked, Handler, Loopback, Reply
 from topsar.errors import ProvisionError, TopsarError
 from topsar.model import BBox, Direction
 from topsar.pairs.listing import PairLine
-from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, trusted_hosts
+from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, list_trusted_hosts
 from topsar.provision.endpoints import Services
 from topsar.provision.scene_download import Supply, download_scenes
-from topsar.provision.scene_search import Search, find_granules, near_names, search_granules
+from topsar.provision.scene_search import Search, find_granules, find_near_names, search_granules
 from topsar.provision.scenes import find_pairs, missing_scenes
 from topsar.provision.web.client import Fetcher, Patience
 from topsar.provision.web.session import Answer
@@ -314,7 +314,7 @@ def test_two_at_once(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
 def test_no_account(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
     with world(scenes) as here:
         problem = refused(here, tmp_path, None)
-    assert "no Earthdata account is known" in problem.message
+    assert "needs a NASA Earthdata login" in problem.message
     for remedy in (
         "https://urs.earthdata.nasa.gov/users/new",
         "machine urs.earthdata.nasa.gov login NAME password PASSWORD",
@@ -404,7 +404,7 @@ def test_expired_token_gives_way_to_the_password(
 def test_token_with_a_line_break(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
     with world(scenes) as here:
         problem = refused(here, tmp_path, Credentials(origin="test", token="edl token\nof two lines"))
-    assert "holds blanks" in problem.message
+    assert "EARTHDATA_TOKEN holds characters" in problem.message
     assert here.login.asked == []
 
 
@@ -423,7 +423,7 @@ def test_login_that_answers_with_a_page(scenes: tuple[ArchivedScene, ...], tmp_p
     with world(scenes) as here, portal:
         here.services = replace(here.services, earthdata=portal.url)
         problem = refused(here, tmp_path)
-    assert "something else than a token" in problem.message
+    assert "without a token" in problem.message
     assert problem.retryable
 
 
@@ -441,11 +441,11 @@ def test_token_is_not_shown_to_strangers(scenes: tuple[ArchivedScene, ...], tmp_
 
 
 def test_hosts_that_a_token_is_shown_to() -> None:
-    assert trusted_hosts("https://datapool.asf.alaska.edu/SLC/SA/x.zip", Services()) == (
+    assert list_trusted_hosts("https://datapool.asf.alaska.edu/SLC/SA/x.zip", Services()) == (
         "urs.earthdata.nasa.gov",
         "sentinel1.asf.alaska.edu",
     )
-    assert trusted_hosts("https://elsewhere.org/x.zip", Services()) == ("urs.earthdata.nasa.gov",)
+    assert list_trusted_hosts("https://elsewhere.org/x.zip", Services()) == ("urs.earthdata.nasa.gov",)
 
 
 def test_no_token_over_an_open_line(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
@@ -667,13 +667,13 @@ def test_no_account_is_needed_to_learn_that_a_name_is_wrong(scenes: tuple[Archiv
         assert set(provide(here, tmp_path, None, lines=lines).problems) == {UNKNOWN}
 
 
-def test_near_names_are_of_the_same_day_and_satellite(scenes: tuple[ArchivedScene, ...]) -> None:
+def test_find_near_names_are_of_the_same_day_and_satellite(scenes: tuple[ArchivedScene, ...]) -> None:
     name = scenes[0].name
     parts = name.split("_")
     later = name.replace(parts[5][9:], "160225").replace(parts[6][9:], "160252")  # next slice of the data take
     with world([*scenes, replace(scenes[0], name=later)]) as here:
         wrong_time = name.replace(parts[5][9:], "160301").replace(parts[6][9:], "160328")
-        near = near_names([wrong_time, UNKNOWN], here.services)
+        near = find_near_names([wrong_time, UNKNOWN], here.services)
     assert set(near[wrong_time]) == {name, later}
     assert near[UNKNOWN] == ()
 
@@ -796,7 +796,7 @@ def test_catalogue_that_is_of_no_use(reply: Reply, tmp_path: Path) -> None:
     with Loopback(lambda _: reply) as server, pytest.raises(ProvisionError) as caught:
         search_granules(Services(asf_search=server.url), box=BOX, backoff_s=0.01)
     assert caught.value.retryable
-    said = "answered with something that is no JSON" if b"<html>Welcome" in reply.body else "did not answer the search"
+    said = "did not answer with JSON" if b"<html>Welcome" in reply.body else "did not answer the search"
     assert caught.value.message.startswith(f"the catalogue at {server.url} {said}")
     assert "\n" not in caught.value.message
     assert "Expecting value" not in caught.value.message

@@ -350,7 +350,7 @@ def test_offline_takes_what_is_there_and_warns_of_a_missing_orbit(
 
 def test_no_account_is_told_before_anything_is_fetched(tmp_path: Path, fetched: Fetched, world: World) -> None:
     settings = settings_of(tmp_path / "data", EARTHDATA_USERNAME="", EARTHDATA_PASSWORD="")
-    with pytest.raises(ProvisionError, match="no Earthdata account is known") as caught:
+    with pytest.raises(ProvisionError, match="needs a NASA Earthdata login") as caught:
         provide(fetched.lines, settings, world.services)
     assert "EARTHDATA_USERNAME" in caught.value.hint
     assert not list((tmp_path / "data").rglob("*.zip*"))

@@ -1,6 +1,6 @@
 """Calibration files that products of the first processor need.
 
-Products of IPF 002.36 lack a correction of the antenna's phase, which differs between swaths; who corrects it reads the
+Products of IPF 002.36 lack a correction of the antenna's phase, which differs between swaths; it is computed from the
 antenna's pattern in the AUX_CAL file of the product's time.
 """
 
@@ -14,8 +14,6 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,8 @@ from topsar.model import UNCALIBRATED_IPF
 from topsar.provision.web.transfer import Wanted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from topsar.model import Scene
     from topsar.provision.endpoints import Services
     from topsar.provision.web.client import Fetcher
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 PUBLISHED = "20241128"
 """Date in the names of the archives."""
 MOST_BYTES = 1 << 28
-"""A file is not unpacked beyond this."""
+"""A larger calibration file is not unpacked."""
 
 _NAME = re.compile(r"(?P<mission>S1[AB])_AUX_CAL_V(?P<valid>\d{8}T\d{6})_G(?P<generated>\d{8}T\d{6})\.SAFE", re.ASCII)
 _HINT = "remove it, and it is fetched again"
@@ -41,18 +41,8 @@ _Members = dict[str, list[tuple[zipfile.ZipInfo, PurePosixPath]]]
 _DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _AuxCal:
-    """A calibration file by its name; the later sorts last, and of one validity the newer."""
-
-    valid: datetime
-    generated: datetime
-    mission: str
-    name: str
-
-
 def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, services: Services) -> Path | None:
-    """The folder with the calibration files of all scenes that need one; fetched where they are missing.
+    """Provide the folder with the calibration files of all scenes that need one; fetch where they are missing.
 
     Parameters
     ----------
@@ -66,7 +56,7 @@ def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, 
     Returns
     -------
     Path or None
-        None where no scene needs one, or none can be had; the latter is said as a warning.
+        None where no scene needs one, or none can be had; a warning says the latter.
     """
     wanted = [scene for scene in scenes if scene.ipf == UNCALIBRATED_IPF]
     found = False
@@ -96,16 +86,16 @@ def _provide(mission: str, times: list[datetime], folder: Path, fetcher: Fetcher
         if not members:
             raise
     else:
-        members = _members(archive)
+        members = _list_members(archive)
     for time in times:
-        chosen = _valid_at(members, mission, time).name
+        chosen = _choose_valid(members, mission, time)
         if not _is_whole(folder / chosen):
             _unpack(archive, members[chosen], folder / chosen)
         log.info("%s %s: calibration file %s", mission, f"{time:%Y-%m-%d}", chosen)
 
 
 def _fetch(archive: Path, fetcher: Fetcher, services: Services) -> None:
-    """The archive of a mission from the first place that has it, unless it is there already."""
+    """Fetch the archive of a mission from the first place that has it, unless it is there already."""
     reasons = []
     for place in services.aux_cal:
         try:
@@ -116,18 +106,18 @@ def _fetch(archive: Path, fetcher: Fetcher, services: Services) -> None:
             reasons.append(exc.message)
         else:
             return
-    msg = "; ".join(reasons) or f"no place is known that has {archive.name}"
+    msg = "; ".join(reasons) or f"no service is known that has {archive.name}"
     raise ProvisionError(msg, hint=f"put {archive.name} in {archive.parent}", retryable=True)
 
 
 def _check(path: Path) -> None:
-    if not _members(path):
+    if not _list_members(path):
         msg = f"{path.name}: the zip holds no AUX_CAL .SAFE"
         raise ProvisionError(msg, hint=_HINT)
 
 
-def _members(archive: Path) -> _Members:
-    """Files of every calibration file in an archive, with their places inside it."""
+def _list_members(archive: Path) -> _Members:
+    """List the members of every calibration file in an archive, with their places inside it."""
     found: _Members = {}
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -143,28 +133,14 @@ def _members(archive: Path) -> _Members:
     return found
 
 
-def _valid_at(names: Iterable[str], mission: str, time: datetime) -> _AuxCal:
-    """The file that was valid at a time: the last to become so, and its newest generation."""
-    parsed = [file for name in names if (file := _parsed(name)) is not None and file.mission == mission]
-    before = [file for file in parsed if file.valid <= time]
+def _choose_valid(names: Iterable[str], mission: str, time: datetime) -> str:
+    """Choose the file that was valid at a time: the last to become so, and its newest generation."""
+    matches = [match for name in names if (match := _NAME.fullmatch(name)) and match["mission"] == mission]
+    before = [match for match in matches if match["valid"] <= f"{time:%Y%m%dT%H%M%S}"]
     if not before:
         msg = f"no AUX_CAL is valid at {time:%Y-%m-%d %H:%M}"
         raise ProvisionError(msg, hint="look for one at sar-mpc.eu")
-    return max(before)
-
-
-def _parsed(name: str) -> _AuxCal | None:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    try:
-        valid, generated = (
-            datetime.strptime(match[key], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
-            for key in ("valid", "generated")
-        )
-    except ValueError:
-        return None
-    return _AuxCal(valid=valid, generated=generated, mission=match["mission"], name=name)
+    return max(before, key=lambda match: (match["valid"], match["generated"]))[0]
 
 
 def _is_whole(safe: Path) -> bool:
@@ -173,7 +149,7 @@ def _is_whole(safe: Path) -> bool:
 
 
 def _unpack(archive: Path, members: list[tuple[zipfile.ZipInfo, PurePosixPath]], target: Path) -> None:
-    """Write one calibration file; what points out of it, is no plain file or is far too large is refused."""
+    """Unpack one calibration file; refuse members that would be written elsewhere, and what is far too large."""
     if any(_is_unsafe(member, inside) for member, inside in members):
         msg = f"{archive.name}: {target.name} holds a member that would be written elsewhere"
         raise ProvisionError(msg, hint="do not use this archive")
@@ -202,5 +178,5 @@ def _unpack(archive: Path, members: list[tuple[zipfile.ZipInfo, PurePosixPath]],
 
 def _is_unsafe(member: zipfile.ZipInfo, inside: PurePosixPath) -> bool:
     kind = stat.S_IFMT(member.external_attr >> 16)
-    strange = any(part in ("..", "/") or "\\" in part or ":" in part for part in inside.parts)
-    return strange or kind not in (0, stat.S_IFREG) or member.flag_bits & 1 != 0
+    is_odd = any(part in ("..", "/") or "\\" in part or ":" in part for part in inside.parts)
+    return is_odd or kind not in (0, stat.S_IFREG) or member.flag_bits & 1 != 0

@@ -1,4 +1,4 @@
-"""Earthdata Login: whose account is used, and what a refusal means."""
+"""Earthdata Login: which account is used, and what a refusal means."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Credentials:
 def find_credentials(
     *, username: str = "", password: str = "", token: str = "", netrc_file: Path | None = None, host: str = HOST
 ) -> Credentials | None:
-    """The account that the settings name, else the one in ``~/.netrc``; None where there is none.
+    """Find the account that the settings name, else the one in ``~/.netrc``.
 
     Parameters
     ----------
@@ -84,10 +84,10 @@ def find_credentials(
     if token or username:
         names = ["EARTHDATA_TOKEN"] * bool(token) + ["EARTHDATA_USERNAME and EARTHDATA_PASSWORD"] * bool(username)
         return Credentials(origin=" or ".join(names), username=username, password=password, token=token)
-    return _from_netrc(netrc_file or Path.home() / ".netrc", host)
+    return _read_netrc(netrc_file or Path.home() / ".netrc", host)
 
 
-def _from_netrc(path: Path, host: str) -> Credentials | None:
+def _read_netrc(path: Path, host: str) -> Credentials | None:
     if not path.is_file():
         return None
     expected = f"expected lines such as '{_NETRC_LINE}'"
@@ -118,10 +118,10 @@ def _from_netrc(path: Path, host: str) -> Credentials | None:
 
 
 def log_in(credentials: Credentials | None, *, fetcher: Fetcher, services: Services) -> str:
-    """A token that Earthdata Login has just called valid.
+    """Get a token that Earthdata Login has just called valid.
 
-    A token of the user's is asked about; for name and password one is fetched. Name and password are sent to
-    Earthdata Login alone.
+    The user's own token is checked; for name and password one is fetched. Name and password are sent to Earthdata
+    Login alone.
 
     Parameters
     ----------
@@ -135,10 +135,10 @@ def log_in(credentials: Credentials | None, *, fetcher: Fetcher, services: Servi
         If there are no credentials, Earthdata Login refuses them, or it does not answer.
     """
     if credentials is None:
-        msg = "the archive gives scenes to those who are logged in alone, and no Earthdata account is known"
+        msg = "downloading scenes needs a NASA Earthdata login, and none is configured"
         raise ProvisionError(msg, hint=HOW_TO_LOG_IN)
     if credentials.token:
-        refusal = _token_refusal(credentials.token, fetcher, services)
+        refusal = _check_token(credentials.token, fetcher, services)
         if refusal is None:
             return credentials.token
         if not credentials.password:
@@ -147,10 +147,10 @@ def log_in(credentials: Credentials | None, *, fetcher: Fetcher, services: Servi
     return _fetch_token(credentials, fetcher, services)
 
 
-def _token_refusal(token: str, fetcher: Fetcher, services: Services) -> ProvisionError | None:
+def _check_token(token: str, fetcher: Fetcher, services: Services) -> ProvisionError | None:
     if not re.fullmatch(r"[\x21-\x7e]+", token):
-        return ProvisionError("EARTHDATA_TOKEN holds blanks or characters that no token has", hint=_NEW_TOKEN)
-    expiry = _expiry(token)
+        return ProvisionError("EARTHDATA_TOKEN holds characters that no token has", hint=_NEW_TOKEN)
+    expiry = _read_expiry(token)
     if expiry is not None and expiry <= datetime.now(timezone.utc):
         return ProvisionError(f"EARTHDATA_TOKEN expired on {expiry:%Y-%m-%d}", hint=_NEW_TOKEN)
     answer = fetcher.ask(
@@ -167,8 +167,8 @@ def _token_refusal(token: str, fetcher: Fetcher, services: Services) -> Provisio
     )
 
 
-def _expiry(token: str) -> datetime | None:
-    """When a token says that it expires (they are JSON Web Tokens); None where it does not say."""
+def _read_expiry(token: str) -> datetime | None:
+    """Read when a token expires, a JSON Web Token; None where it does not say."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -195,7 +195,7 @@ def _fetch_token(credentials: Credentials, fetcher: Fetcher, services: Services)
     except (ValueError, KeyError, TypeError):
         token = None
     if not isinstance(token, str) or not token:
-        msg = f"{services.earthdata} answered the login with something else than a token"
+        msg = f"{services.earthdata} answered the login without a token"
         hint = "try again later; behind a captive portal, log in to the network first"
         raise ProvisionError(msg, hint=hint, retryable=True)
     return token
@@ -204,15 +204,22 @@ def _fetch_token(credentials: Credentials, fetcher: Fetcher, services: Services)
 # --- downloading ------------------------------------------------------------------------------------------------
 
 
-def trusted_hosts(url: str, services: Services) -> tuple[str, ...]:
-    """Besides the first one, hosts that a token is shown to: Earthdata Login, and where ``datapool`` sends on to."""
+def list_trusted_hosts(url: str, services: Services) -> tuple[str, ...]:
+    """List the hosts that a token is sent to besides that of a scene.
+
+    Parameters
+    ----------
+    url : str
+        Of the scene: ``datapool`` redirects to another host of the archive.
+    services : Services
+    """
     login = urlsplit(services.earthdata).netloc
     archive = ("sentinel1.asf.alaska.edu",) if urlsplit(url).hostname == "datapool.asf.alaska.edu" else ()
     return (login, *archive)
 
 
 def explain_refusal(answer: Answer) -> ProvisionError | None:
-    """What the archive means by refusing somebody whose token is valid; None where it is no refusal."""
+    """Explain why the archive refuses a valid token; None where the answer is not a refusal."""
     if answer.status not in {401, 403}:
         return None
     if re.search(r"expired|invalid.{0,8}token|token.{0,20}(invalid|revoked)", answer.text, re.IGNORECASE):

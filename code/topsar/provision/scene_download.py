@@ -1,4 +1,4 @@
-"""Scenes that pairs need and that are not there: found in the archive, downloaded, checked."""
+"""Scenes that pairs need and the data folder lacks: found in the archive, downloaded, checked."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from topsar.errors import ProvisionError, TopsarError
-from topsar.provision.earthdata import Credentials, explain_refusal, log_in, trusted_hosts
-from topsar.provision.scene_search import Granule, find_granules, near_names
+from topsar.provision.earthdata import Credentials, explain_refusal, list_trusted_hosts, log_in
+from topsar.provision.scene_search import Granule, find_granules, find_near_names
 from topsar.provision.scenes import missing_scenes
 from topsar.provision.web.transfer import Wanted, part_of
 from topsar.sentinel1 import open_scene
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 2
 USUAL_BYTES = 5_000_000_000
-"""What a scene is taken to need whose size the catalogue does not tell."""
+"""Assumed for a scene whose size the catalogue does not tell."""
 _ARCHIVE = re.compile(r"https://[a-z0-9.-]+\.(?:asf\.alaska\.edu|earthdatacloud\.nasa\.gov)(?::443)?/.*", re.IGNORECASE)
-"""Addresses that a token is sent to; names of other letters may be read in two ways."""
+"""Addresses that a token is sent to; host names of other letters may be read in two ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,40 +82,39 @@ def download_scenes(
     if not missing:
         return Supply(problems={})
     if fetcher.offline:
-        return Supply(problems={name: _forbidden(name, folder) for name in missing})
+        return Supply(problems={name: _refuse_offline(name, folder) for name in missing})
     log.info("%d scenes are not in %s: looking for them in the archive", len(missing), folder)
     known = find_granules(missing, services)
     unknown = [name for name in missing if name not in known]
-    problems: dict[str, TopsarError] = dict(_unknown(unknown, services)) if unknown else {}
+    problems: dict[str, TopsarError] = dict(_explain_unknown(unknown, services)) if unknown else {}
     downloaded: list[Path] = []
     if known:
         granules = [known[name] for name in missing if name in known]
         _require_space(granules, folder, disk_reserve_bytes)
         token = log_in(credentials, fetcher=fetcher, services=services)
-        jobs = [_job(one, folder, token, fetcher, services, problems) for one in granules]
+        jobs = [_make_job(one, folder, token, fetcher, services, problems) for one in granules]
         paths = fetcher.download_all(jobs, at_once=AT_ONCE)
         downloaded = [path for one, path in zip(granules, paths, strict=True) if one.name not in problems]
     return Supply(downloaded=tuple(downloaded), problems=problems)
 
 
-def _forbidden(name: str, folder: Path) -> ProvisionError:
+def _refuse_offline(name: str, folder: Path) -> ProvisionError:
     msg = f"{name} is not in {folder}, and OFFLINE forbids to download it"
     return ProvisionError(msg, hint="put it there, or set OFFLINE=0")
 
 
-def _unknown(names: Sequence[str], services: Services) -> Mapping[str, ProvisionError]:
-    near = near_names(names, services)
-    return {name: _unknown_one(name, near[name]) for name in names}
-
-
-def _unknown_one(name: str, near: Sequence[str]) -> ProvisionError:
-    hint = "did you mean " + " or ".join(near) + "?" if near else "look it up at https://search.asf.alaska.edu"
-    return ProvisionError(f"{name} is not in data/raw, and the archive's catalogue does not know it", hint=hint)
+def _explain_unknown(names: Sequence[str], services: Services) -> Mapping[str, ProvisionError]:
+    problems = {}
+    for name, near in find_near_names(names, services).items():
+        hint = f"did you mean {' or '.join(near)}?" if near else "look it up at https://search.asf.alaska.edu"
+        msg = f"{name} is not in data/raw, and the archive's catalogue does not know it"
+        problems[name] = ProvisionError(msg, hint=hint)
+    return problems
 
 
 def _require_space(granules: Sequence[Granule], folder: Path, reserve_bytes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(max((one.size or USUAL_BYTES) - _begun(folder, one), 0) for one in granules)
+    needed = sum(max((one.size or USUAL_BYTES) - _count_kept(folder, one), 0) for one in granules)
     free = shutil.disk_usage(folder).free
     if needed > free - reserve_bytes:
         msg = f"{len(granules)} scenes to download need {bytes_text(needed)}; the disk of {folder} has "
@@ -123,12 +122,12 @@ def _require_space(granules: Sequence[Granule], folder: Path, reserve_bytes: int
         raise ProvisionError(msg, hint="free some space, take fewer pairs, lower DISK_RESERVE_GB, or use another disk")
 
 
-def _begun(folder: Path, one: Granule) -> int:
+def _count_kept(folder: Path, one: Granule) -> int:
     part = part_of(folder / f"{one.name}.zip")
     return part.stat().st_size if part.is_file() else 0
 
 
-def _job(
+def _make_job(
     one: Granule,
     folder: Path,
     token: str,
@@ -136,7 +135,7 @@ def _job(
     services: Services,
     problems: dict[str, TopsarError],
 ) -> Callable[[], Path]:
-    """A download that files its failure under the scene's name."""
+    """Make a download that files its failure under the scene's name."""
     path = folder / f"{one.name}.zip"
 
     def download() -> Path:
@@ -147,11 +146,11 @@ def _job(
                     url=one.url,
                     path=path,
                     what=f"scene {one.name}",
-                    check=lambda part: _check(part, one),
+                    check=lambda part: _check_zip(part, one),
                     headers={"Authorization": f"Bearer {token}"},
                     size=one.size,
                     md5=one.md5,
-                    trusted=trusted_hosts(one.url, services),
+                    trusted=list_trusted_hosts(one.url, services),
                     explain=explain_refusal,
                 )
             )
@@ -163,7 +162,7 @@ def _job(
 
 
 def _require_safe(one: Granule, services: Services) -> None:
-    """A token goes to the archive alone and encrypted, unless the catalogue is asked in the clear (on this machine)."""
+    """Require an encrypted address of the archive, which gets a token; a catalogue without encryption is a test's."""
     if urlsplit(services.asf_search).scheme != "https" or _ARCHIVE.fullmatch(one.url):
         return
     scheme, _, rest = one.url.partition("://")
@@ -173,19 +172,19 @@ def _require_safe(one: Granule, services: Services) -> None:
     raise ProvisionError(msg, hint="download the scene yourself and put it into data/raw")
 
 
-def _check(part: Path, one: Granule) -> None:
-    """The zip holds the scene that was asked for; without a checksum to go by, every byte of it is read."""
+def _check_zip(part: Path, one: Granule) -> None:
+    """Check that the zip holds the scene that was asked for; without a checksum, every byte of it is read."""
     scene = open_scene(part)
     if scene.name != one.name:
         msg = f"the archive sent {scene.name} instead of {one.name}"
         raise ProvisionError(msg, hint="try again later, or download the scene yourself")
-    if one.md5 is None and (damaged := _damaged(part)):
+    if one.md5 is None and (damaged := _find_damage(part)):
         msg = f"{one.name}.zip: {damaged} is damaged"
         raise ProvisionError(msg, hint="try again", retryable=True)
 
 
-def _damaged(path: Path) -> str | None:
-    """The first damaged member of a zip."""
+def _find_damage(path: Path) -> str | None:
+    """Find the first damaged member of a zip."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip()

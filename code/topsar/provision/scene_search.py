@@ -82,13 +82,21 @@ def find_granules(names: Sequence[str], services: Services, *, backoff_s: float 
     return {granule.name: granule for granule in found if granule.name in wanted}
 
 
-def near_names(names: Sequence[str], services: Services, *, backoff_s: float = 1.0) -> dict[str, tuple[str, ...]]:
-    """For names that the catalogue does not know, up to three that it does know and that may have been meant.
+def find_near_names(names: Sequence[str], services: Services, *, backoff_s: float = 1.0) -> dict[str, tuple[str, ...]]:
+    """Find up to three names in the catalogue that may have been meant by each name that it does not know.
 
-    Asked for are products of the same satellite that began in the same minute, or on that day in the same data take.
+    The catalogue is asked for products of the same satellite that began in the same minute, or on that day in the same
+    data take.
+
+    Parameters
+    ----------
+    names : sequence of str
+    services : Services
+    backoff_s : float
+        As `find_granules`.
     """
     near: dict[str, tuple[str, ...]] = {}
-    patterns = [pattern for name in names[:_NAMES_AT_ONCE] for pattern in _patterns(name)]
+    patterns = [pattern for name in names[:_NAMES_AT_ONCE] for pattern in _make_patterns(name)]
     known = [granule.name for granule in _search(services, backoff_s, granule_list=patterns)] if patterns else []
     for name in names:
         same_day = [other for other in known if other[:4] == name[:4] and other[17:25] == name[17:25]]
@@ -96,7 +104,7 @@ def near_names(names: Sequence[str], services: Services, *, backoff_s: float = 1
     return near
 
 
-def _patterns(name: str) -> tuple[str, str]:
+def _make_patterns(name: str) -> tuple[str, str]:
     """``S1A_IW_SLC__1S??_20230904T0637*`` and ``S1A_IW_SLC__1S??_20230904T*_050174_0609E3_*``."""
     parts = name.split("_")
     begins = f"{parts[0]}_IW_SLC__1S??_"
@@ -153,7 +161,6 @@ def search_granules(
         If the catalogue does not answer, or knows no such product.
     """
     search = search or Search()
-    track, direction = search.track, search.direction
     options: dict[str, Any] = {
         "platform": ["SENTINEL-1"],
         "processingLevel": ["SLC"],
@@ -161,26 +168,30 @@ def search_granules(
         "bbox": (box.west, box.south, box.east, box.north),
         "start": search.start,
         "end": search.stop,
-        "relativeOrbit": None if track is None else [track],
-        "flightDirection": None if direction is None else direction.name,
+        "relativeOrbit": None if search.track is None else [search.track],
+        "flightDirection": None if search.direction is None else search.direction.name,
         "polarization": None if polarisation is None else list(CHANNELS[polarisation]),
     }
     found = _search(services, backoff_s, **{key: value for key, value in options.items() if value is not None})
     if not found:
-        parts = [f"over {box.south:g},{box.north:g},{box.west:g},{box.east:g}"]
-        parts += [f"of track {track}"] if track else []
-        parts += [word for word in (direction and direction.value, polarisation) if word]
-        parts += [f"{word} {time:%Y-%m-%d}" for word, time in (("from", search.start), ("to", search.stop)) if time]
-        msg = f"the catalogue knows no IW SLC product {', '.join(parts)}"
-        raise ProvisionError(msg, hint="widen the box or the period, or leave out track, direction or polarisation")
+        raise _explain_empty(box, search, polarisation)
     return found
+
+
+def _explain_empty(box: BBox, search: Search, polarisation: str | None) -> ProvisionError:
+    parts = [f"over {box.south:g},{box.north:g},{box.west:g},{box.east:g}"]
+    parts += [f"of track {search.track}"] if search.track else []
+    parts += [word for word in (search.direction and search.direction.value, polarisation) if word]
+    parts += [f"{word} {time:%Y-%m-%d}" for word, time in (("from", search.start), ("to", search.stop)) if time]
+    msg = f"the catalogue knows no IW SLC product {', '.join(parts)}"
+    return ProvisionError(msg, hint="widen the box or the period, or leave out track, direction or polarisation")
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
 
 
 class _Retry(Retry):
-    """Waits as long as the catalogue asks for, within reason."""
+    """Waits as long as the catalogue asks for, up to a minute."""
 
     def get_retry_after(self, response: Any) -> float | None:
         asked = super().get_retry_after(response)
@@ -188,14 +199,14 @@ class _Retry(Retry):
 
 
 class _ToPlainHttp(HTTPAdapter):
-    """Sends to ``http`` what was addressed to ``https``: `asf_search` puts that before every host."""
+    """Sends to ``http`` what was addressed to ``https``, which `asf_search` puts before every host."""
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         request.url = re.sub("^https", "http", request.url or "")
         return super().send(request, *args, **kwargs)
 
 
-def _session(services: Services, backoff_s: float) -> ASFSession:
+def _open_session(services: Services, backoff_s: float) -> ASFSession:
     from asf_search import ASFSession
 
     session = ASFSession()
@@ -213,31 +224,31 @@ def _search(services: Services, backoff_s: float, **options: Any) -> tuple[Granu
     asf_search.REPORT_ERRORS = False  # it would tell its makers of every failure, over a connection of its own
     asf_search.ASF_LOGGER.setLevel(logging.CRITICAL)  # what goes wrong is raised as well
     try:
-        granules = [granule for product in _insist(services, backoff_s, options) if (granule := _granule(product))]
+        granules = [granule for product in _insist(services, backoff_s, options) if (granule := _read_granule(product))]
     except asf_search.ASFSearch4xxError as exc:
-        msg = f"the catalogue at {services.asf_search} refused the search: {_reason(exc)}"
+        msg = f"the catalogue at {services.asf_search} refused the search: {_quote(exc)}"
         hint = "check the box and the dates; if they are right, asf_search may be too old"
         raise ProvisionError(msg, hint=hint) from exc
     except (json.JSONDecodeError, JSONDecodeError) as exc:
-        msg = f"the catalogue at {services.asf_search} answered with something that is no JSON"
+        msg = f"the catalogue at {services.asf_search} did not answer with JSON"
         hint = "try again later; behind a captive portal, log in to the network first"
         raise ProvisionError(msg, hint=hint, retryable=True) from exc
     except asf_search.ASFSearchError as exc:
-        raise _unanswered(services, _reason(exc)) from exc
+        raise _explain_silence(services, _quote(exc)) from exc
     except (RequestException, HTTPError, AttributeError, LookupError, TypeError, ValueError) as exc:
-        raise _unanswered(services, type(exc).__name__) from None  # its words may hold a proxy's password
+        raise _explain_silence(services, type(exc).__name__) from None  # its words may hold a proxy's password
     return tuple(sorted(granules, key=lambda granule: (granule.slice.start, granule.name)))
 
 
 def _insist(services: Services, backoff_s: float, options: Mapping[str, Any]) -> Sequence[ASFProduct]:
-    """Ask again where the connection fails; error statuses are the session's affair."""
+    """Ask again where the connection fails; the session asks again after error statuses."""
     from asf_search import ASFSearchOptions, search
 
     host = services.asf_search.partition("://")[2]
     failures = 0
     while True:
         try:
-            results = search(opts=ASFSearchOptions(host=host, session=_session(services, backoff_s), **options))
+            results = search(opts=ASFSearchOptions(host=host, session=_open_session(services, backoff_s), **options))
             results.raise_if_incomplete()
             return list(results)
         except RequestException as exc:
@@ -247,21 +258,21 @@ def _insist(services: Services, backoff_s: float, options: Mapping[str, Any]) ->
             time.sleep(backoff_s * 2 ** (failures - 1))
 
 
-def _unanswered(services: Services, why: str) -> ProvisionError:
+def _explain_silence(services: Services, why: str) -> ProvisionError:
     msg = f"the catalogue at {services.asf_search} did not answer the search: {why}"
     return ProvisionError(msg, hint="try again later, or put the products into data/raw yourself", retryable=True)
 
 
-def _reason(exc: Exception) -> str:
-    """What the catalogue said, as far as `asf_search` repeats it."""
+def _quote(exc: Exception) -> str:
+    """Quote what the catalogue said, as far as `asf_search` repeats it."""
     return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
 
 
 # --- reading the answer -----------------------------------------------------------------------------------------
 
 
-def _granule(product: ASFProduct) -> Granule | None:
-    """None for what is no IW SLC product, such as the metadata of one, or is described by halves."""
+def _read_granule(product: ASFProduct) -> Granule | None:
+    """Read a product; None where it is not an IW SLC, such as metadata, or its description lacks a part."""
     told = product.properties
     if told["processingLevel"] != "SLC" or not all(told[key] for key in _NEEDED):
         return None
@@ -269,7 +280,7 @@ def _granule(product: ASFProduct) -> Granule | None:
         name = product_name(str(told["sceneName"]))
     except ValueError:
         return None
-    start, stop = (_moment(text) for text in name.split("_")[5:7])
+    start, stop = (_parse_time(text) for text in name.split("_")[5:7])
     one = Slice(
         name=name,
         mission=name[:3],
@@ -278,21 +289,21 @@ def _granule(product: ASFProduct) -> Granule | None:
         track=int(told["pathNumber"]),
         direction=Direction(str(told["flightDirection"]).lower()),
         polarisations=tuple(sorted(str(told["polarization"]).split("+"))),
-        arc=_arc(product, start),
+        arc=_fit_arc(product, start),
     )
     size = told["bytes"] if isinstance(told["bytes"], int) else 0
     return Granule(slice=one, url=str(told["url"]), size=size or None, md5=told["md5sum"] or None)
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
 
 
-def _arc(product: ASFProduct, start: datetime) -> OrbitArc | None:
-    """The cubic through the two state vectors that the catalogue tells, ten seconds apart; None without them."""
+def _fit_arc(product: ASFProduct, start: datetime) -> OrbitArc | None:
+    """Fit a cubic to the two state vectors that the catalogue tells, ten seconds apart; None without them."""
     try:
         told = {
-            key: _vector(product.umm_get(product.umm, "AdditionalAttributes", ("Name", f"SV_{key}"), "Values", 0))
+            key: _read_vector(product.umm_get(product.umm, "AdditionalAttributes", ("Name", f"SV_{key}"), "Values", 0))
             for key in ("POSITION_PRE", "POSITION_POST", "VELOCITY_PRE", "VELOCITY_POST")
         }
     except (AttributeError, ValueError):
@@ -311,7 +322,7 @@ def _arc(product: ASFProduct, start: datetime) -> OrbitArc | None:
     )
 
 
-def _vector(text: str) -> tuple[datetime, np.ndarray[Any, np.dtype[np.float64]]]:
+def _read_vector(text: str) -> tuple[datetime, np.ndarray[Any, np.dtype[np.float64]]]:
     x, y, z, time = text.split(",")
     moment = datetime.fromisoformat(time.strip().removesuffix("Z"))
     return moment.replace(tzinfo=timezone.utc), np.array([float(x), float(y), float(z)])

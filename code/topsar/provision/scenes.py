@@ -37,7 +37,7 @@ class ListedPair:
 def find_pairs(
     lines: Sequence[PairLine], folder: Path, problems: Mapping[str, TopsarError] | None = None
 ) -> tuple[ListedPair, ...]:
-    """Open the scenes of every line; each scene once.
+    """Open the scenes of every line, each scene once.
 
     Parameters
     ----------
@@ -81,7 +81,19 @@ def _open(folder: Path, name: str) -> Scene | TopsarError:
 
 
 def missing_scenes(lines: Iterable[PairLine], folder: Path) -> tuple[str, ...]:
-    """Names that are not in a folder, or are there as a file that is no whole zip; each once, in order."""
+    """List the scenes that are not in a folder, or are there as a zip that is cut off.
+
+    Parameters
+    ----------
+    lines : iterable of PairLine
+    folder : Path
+        ``data/raw``.
+
+    Returns
+    -------
+    tuple of str
+        Each name once, in order.
+    """
     names = dict.fromkeys(name for line in lines for name in (*line.reference, *line.secondary))
     return tuple(name for name in names if not _is_there(folder, name))
 
@@ -98,9 +110,9 @@ def _is_there(folder: Path, name: str) -> bool:
 
 
 def local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
-    """The products of a folder, with the best orbit at hand: a file of ``orbit_folder``, else the annotation's.
+    """List the products of a folder, with the best orbit at hand: a file, else the annotation's.
 
-    Products that cannot be opened are passed over with a warning.
+    Products that cannot be opened are left out, with a warning.
 
     Parameters
     ----------
@@ -115,7 +127,7 @@ def local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
             log.warning("passed over: %s", scene.message)
         else:
             scenes[scene.name] = scene
-    arcs = _arcs(tuple(scenes.values()), find_orbits(orbit_folder) if orbit_folder.is_dir() else ())
+    arcs = _fit_arcs(tuple(scenes.values()), find_orbits(orbit_folder) if orbit_folder.is_dir() else ())
     return tuple(
         Slice(
             name=scene.name,
@@ -131,28 +143,28 @@ def local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
     )
 
 
-def _arcs(scenes: Sequence[Scene], files: Sequence[OrbitFile]) -> dict[str, OrbitArc | None]:
-    """By scene; an orbit file is read once for all its scenes, it takes half a second."""
+def _fit_arcs(scenes: Sequence[Scene], files: Sequence[OrbitFile]) -> dict[str, OrbitArc | None]:
+    """Fit an arc for every scene; an orbit file is read once for all its scenes, which takes half a second."""
     by_file: dict[Path | None, list[Scene]] = {}
     for scene in scenes:
         chosen = choose_orbit(files, scene.mission, scene.start, scene.stop)
         by_file.setdefault(chosen.path if chosen else None, []).append(scene)
-    arcs: dict[str, OrbitArc | None] = {scene.name: _annotated(scene) for scene in by_file.pop(None, [])}
+    arcs: dict[str, OrbitArc | None] = {scene.name: _fit_annotation(scene) for scene in by_file.pop(None, [])}
     for path, group in by_file.items():
-        arcs.update(_from_file(path, group) if path else {})
+        arcs.update(_fit_file(path, group) if path else {})
     return arcs
 
 
-def _from_file(path: Path, scenes: Sequence[Scene]) -> dict[str, OrbitArc | None]:
+def _fit_file(path: Path, scenes: Sequence[Scene]) -> dict[str, OrbitArc | None]:
     try:
         orbit = read_orbit(path, min(scene.start for scene in scenes), max(scene.stop for scene in scenes))
     except TopsarError as exc:
         log.warning("%s; the annotation's orbit is taken", exc.message)
-        return {scene.name: _annotated(scene) for scene in scenes}
+        return {scene.name: _fit_annotation(scene) for scene in scenes}
     return {scene.name: fit_orbit(orbit, scene.start, scene.stop) for scene in scenes}
 
 
-def _annotated(scene: Scene) -> OrbitArc | None:
+def _fit_annotation(scene: Scene) -> OrbitArc | None:
     files = scene.files[0]
     try:
         return fit_orbit(annotation_orbit(scene, files.swath, files.polarisation), scene.start, scene.stop)

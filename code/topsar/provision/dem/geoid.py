@@ -1,4 +1,4 @@
-"""The EGM2008 geoid, fetched where heights are measured from it."""
+"""The EGM2008 geoid, from which Copernicus heights are measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.provision.dem.merge import opened
+from topsar.provision.dem.merge import open_quietly
 from topsar.provision.web.transfer import Wanted
 from topsar.raster import read_geoid
 from topsar.raster.geoid import EGM96
@@ -76,13 +76,13 @@ def check_egm2008(path: Path) -> None:
         If it is anything else.
     """
     try:
-        with opened(path) as dataset:
+        with open_quietly(path) as dataset:
             _check_place(dataset, path)
-            rows = [_row(dataset, row) for row in _SAMPLED_ROWS]
+            rows = [_read_row(dataset, row) for row in _SAMPLED_ROWS]
     except GDAL_ERRORS as exc:
-        msg = f"{path.name} is damaged or no raster: {exc.__cause__ or exc}"
+        msg = f"{path.name} is damaged or not a raster: {exc.__cause__ or exc}"
         raise ProvisionError(msg, hint="try again", retryable=True) from exc
-    difference = float(np.median(np.abs(np.stack(rows) - _egm96(np.array(_SAMPLED_ROWS, np.float64)))))
+    difference = float(np.median(np.abs(np.stack(rows) - _sample_egm96(np.array(_SAMPLED_ROWS, np.float64)))))
     if not difference < _NEAR_EGM96_M:
         msg = f"{path.name} does not hold the EGM2008 geoid: half of it is more than {difference:.1f} m away from EGM96"
         raise ProvisionError(msg, hint="get it again from cdn.proj.org")
@@ -99,13 +99,13 @@ def _check_place(dataset: Any, path: Path) -> None:
         raise ProvisionError(msg, hint="get it again from cdn.proj.org")
 
 
-def _row(dataset: Any, row: int) -> NDArray[np.float32]:
+def _read_row(dataset: Any, row: int) -> NDArray[np.float32]:
     values = as_float32(dataset.read(1, window=RasterWindow(0, row, _COLUMNS, 1), masked=True))
     scaled: NDArray[np.float32] = values[0] * np.float32(dataset.scales[0]) + np.float32(dataset.offsets[0])
     return scaled
 
 
-def _egm96(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+def _sample_egm96(rows: NDArray[np.float64]) -> NDArray[np.float32]:
     geoid = read_geoid(EGM96, BBox(west=-180, south=-90, east=180, north=90))
     longitude = -180 + _STEP_DEG * np.arange(_COLUMNS, dtype=np.float64)
     return geoid.at(longitude[np.newaxis, :], (90 - _STEP_DEG * rows)[:, np.newaxis])

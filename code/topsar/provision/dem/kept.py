@@ -23,14 +23,14 @@ import numpy as np
 
 from topsar.errors import NotFetchedError, ProvisionError, TopsarError
 from topsar.model import BBox, Dem, VerticalDatum
-from topsar.provision.dem.merge import edges, merge, require_size
+from topsar.provision.dem.merge import describe_box, merge, require_size
 from topsar.provision.dem.models import (
     BY_KEY,
     GlobalModel,
     crosses_antimeridian,
     has_square_postings,
     is_from_bucket,
-    wanted_models,
+    list_models,
 )
 from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
@@ -127,7 +127,7 @@ def find_global_dem(request: ModelRequest, *, warn: bool = False) -> Dem:
         if (found := _find_cached_dem(model, path, needed, warn=warn)) is not None:
             return Dem(path=found, datum=model.datum)
     model, path = places[0]
-    msg = f"the heights of {model.name} for {edges(_box_of(path))} have not been fetched yet"
+    msg = f"the heights of {model.name} for {describe_box(_box_of(path))} have not been fetched yet"
     raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
 
 
@@ -182,7 +182,7 @@ def _place_models(request: ModelRequest) -> tuple[BBox, list[tuple[GlobalModel, 
     """Centre the box within ±180 degrees; name the models that serve, the first to be fetched, each with its file."""
     turn = -360.0 * round(request.box.centre[0] / 360.0)
     box = replace(request.box, west=request.box.west + turn, east=request.box.east + turn)
-    models = wanted_models(request.choice, box, request.api_key)
+    models = list_models(request.choice, box, request.api_key)
     fitting = [model for model in models if request.datum in ("auto", model.datum.value)]
     if not fitting:
         msg = f"DEM_DATUM={request.datum}, and the heights of {models[0].name} are above {models[0].datum.value}"
@@ -195,7 +195,7 @@ def _log_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
     if model.name == BY_KEY:
         log.info("DEM=auto: %s of OpenTopography", model.name)
     elif api_key:
-        log.warning("DEM=auto: Copernicus GLO-30 (%s), for %s does not reach %s", model.name, BY_KEY, edges(box))
+        log.warning("DEM=auto: Copernicus GLO-30 (%s), for %s does not reach %s", model.name, BY_KEY, describe_box(box))
     else:
         log.warning(
             "DEM=auto: no OPENTOPO_API_KEY, so the DEM is Copernicus GLO-30 (%s) from its public bucket; a key would "
@@ -293,7 +293,7 @@ def _write(
     if missing := int(np.isnan(heights).sum()):
         log.warning("%s: %d postings on land have no height", path.name, missing)
     if sea.all():
-        log.warning("%s has no land at all in %s", model.name, edges(grid.bbox))
+        log.warning("%s has no land at all in %s", model.name, describe_box(grid.bbox))
     tags = {"MODEL": model.name, "SOURCE": source, "HEIGHTS_ABOVE": model.datum.value}
     placed = replace(grid, crs=_CRS[model.datum])
     write_geotiff(path, heights, placed, nodata=math.nan, unit="m", description="height", tags=tags)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_POSTINGS = 200_000_000
-"""A larger DEM is not put together: with what is known of its sea and voids, this one takes about 2.5 GB."""
+"""A larger DEM is refused: with the masks of its sea and voids, this one takes about 2.5 GB."""
 
 MOST_POSTINGS_OF_A_PIECE = 4
-"""A piece with more postings than so many times those asked for is not read."""
+"""A piece with more than this many times the postings asked for is not read."""
 
 _START_BYTES = 20_000
 
@@ -52,7 +52,17 @@ class Piece:
 
 
 def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str], str]) -> None:
-    """Check that a file is a whole GeoTIFF of heights in longitude and latitude that covers ``box``, to one posting.
+    """Check that a file is a whole GeoTIFF of heights in longitude and latitude.
+
+    Parameters
+    ----------
+    path : Path
+    box : BBox
+        What it must cover to one posting, degrees.
+    posting_deg : float
+        Between rows.
+    mask : callable
+        Replaces secrets in what a file of another kind says.
 
     Raises
     ------
@@ -62,51 +72,54 @@ def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str],
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
     if not start.startswith(_TIFF_MAGIC):
-        # half of what was read: a secret that begins in it ends in what was read, and is known for one
+        # half of what was read: a secret that begins in this half ends in what was read, so that it is recognised
         text = mask(start.decode("utf-8", "replace"))[: _START_BYTES // 2]
-        msg = f"what came for {edges(box)} is no GeoTIFF, but says {excerpt(text, mask, most=160)!r}"
+        msg = f"what came for {describe_box(box)} is not a GeoTIFF, but says {excerpt(text, mask, most=160)!r}"
         raise ProvisionError(msg, hint="try again later", retryable=True)
     try:
-        with opened(path) as dataset:
+        with open_quietly(path) as dataset:
             _check_place(dataset, box, posting_deg)
             for _, window in dataset.block_windows(1):
                 dataset.read(1, window=window)
     except GDAL_ERRORS as exc:
-        msg = f"the GeoTIFF for {edges(box)} is damaged or cut short: {exc.__cause__ or exc}"
+        msg = f"the GeoTIFF for {describe_box(box)} is damaged or cut short: {exc.__cause__ or exc}"
         raise ProvisionError(msg, hint="try again", retryable=True) from exc
 
 
-def opened(path: Path) -> Any:
-    """A dataset; what lacks a position is refused by its caller, and needs no warning."""
+def open_quietly(path: Path) -> Any:
+    """Open a dataset without the warning that it lacks a position, which the caller checks."""
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path)
 
 
 def _check_place(dataset: Any, box: BBox, posting_deg: float) -> None:
+    problem, may_pass = _find_misplacement(dataset, box, posting_deg)
+    if problem:
+        msg = f"the GeoTIFF for {describe_box(box)} {problem}"
+        hint = "try again, or take another DEM" if may_pass else "take another DEM"
+        raise ProvisionError(msg, hint=hint, retryable=may_pass)
+
+
+def _find_misplacement(dataset: Any, box: BBox, posting_deg: float) -> tuple[str, bool]:
+    """Say what is wrong with position, posting or size, and whether another attempt may bring a better file."""
     transform = dataset.transform
     if transform.is_identity:
-        msg = f"the GeoTIFF for {edges(box)} has no position, or is cut short"
-        raise ProvisionError(msg, hint="try again", retryable=True)
+        return "has no position, or is cut short", True
     if dataset.crs is None or not dataset.crs.is_geographic or not is_unrotated(transform) or transform.e >= 0:
-        msg = f"the GeoTIFF for {edges(box)} is not a north-up raster in longitude and latitude"
-        raise ProvisionError(msg, hint="take another DEM")
-    if abs(-transform.e / posting_deg - 1) > _SPACING_SHARE or _spacing(transform.a / posting_deg) is None:
-        msg = (
-            f"the GeoTIFF for {edges(box)} has a posting of {transform.a * 3600:.3f} by {-transform.e * 3600:.3f} "
-            f"seconds of arc, where {posting_deg * 3600:.3f} were expected"
-        )
-        raise ProvisionError(msg, hint="take another DEM")
+        return "is not a north-up raster in longitude and latitude", False
+    if abs(-transform.e / posting_deg - 1) > _SPACING_SHARE or _match_spacing(transform.a / posting_deg) is None:
+        posting = f"a posting of {transform.a * 3600:.3f} by {-transform.e * 3600:.3f} seconds of arc"
+        return f"has {posting}, where {posting_deg * 3600:.3f} were expected", False
     got = _bounds(dataset)
     x, y = _SLACK * transform.a, -_SLACK * transform.e
     reached = BBox(west=got.west - x, south=got.south - y, east=got.east + x, north=got.north + y)
     if not reached.contains(box):
-        msg = f"the GeoTIFF for {edges(box)} covers only {edges(got)}"
-        raise ProvisionError(msg, hint="try again, or take another DEM", retryable=True)
+        return f"covers only {describe_box(got)}", True
     asked = (box.east - box.west) * (box.north - box.south) / posting_deg**2
     if dataset.height * dataset.width > MOST_POSTINGS_OF_A_PIECE * asked:
-        msg = f"the GeoTIFF for {edges(box)} has {dataset.height} by {dataset.width} postings, many more than asked for"
-        raise ProvisionError(msg, hint="try again, or take another DEM", retryable=True)
+        return f"has {dataset.height} by {dataset.width} postings, many more than asked for", True
+    return "", False
 
 
 def merge(
@@ -149,13 +162,19 @@ def merge(
 def require_size(rows: int, columns: int, box: BBox) -> None:
     """Refuse a DEM that is too large to put together.
 
+    Parameters
+    ----------
+    rows, columns : int
+    box : BBox
+        For the message.
+
     Raises
     ------
     ProvisionError
         If it has more than `MAX_POSTINGS`.
     """
     if rows * columns > MAX_POSTINGS:
-        msg = f"a DEM of {rows} by {columns} postings for {edges(box)} is too large: at most "
+        msg = f"a DEM of {rows} by {columns} postings for {describe_box(box)} is too large: at most "
         msg += f"{MAX_POSTINGS / 1e6:g} million are put together"
         raise ProvisionError(msg, hint="set ROI to a smaller region, or take a coarser model such as SRTMGL3 or COP90")
 
@@ -173,8 +192,8 @@ class _Band:
     @classmethod
     def of(cls, pieces: Sequence[Piece], box: BBox, posting_deg: float) -> _Band:
         with rasterio.open(pieces[0].path) as dataset:
-            spacing = _spacing(dataset.transform.a / posting_deg) or 1.0
-            west, north = dataset.transform.c + _turn(dataset, pieces[0].box), dataset.transform.f
+            spacing = _match_spacing(dataset.transform.a / posting_deg) or 1.0
+            west, north = dataset.transform.c + _find_turn(dataset, pieces[0].box), dataset.transform.f
         dx, dy = spacing * posting_deg, posting_deg
         # the corner of that lattice next to the box, so that rounding in the file's posting does not add up
         west += dx * round((box.west - west) / dx)
@@ -199,7 +218,7 @@ class _Band:
 
 
 class _Canvas:
-    """Heights and sea on a grid; what nothing is drawn on stays sea."""
+    """Heights and sea on a grid; a pixel stays sea until something is drawn on it."""
 
     def __init__(self, grid: GeoGrid) -> None:
         self.grid = grid
@@ -240,7 +259,7 @@ class _Canvas:
 
     def _window_of(self, dataset: Any, piece: Piece) -> Window:
         grid, transform = self.grid, dataset.transform
-        column = (transform.c + _turn(dataset, piece.box) - grid.west) / grid.dx
+        column = (transform.c + _find_turn(dataset, piece.box) - grid.west) / grid.dx
         row = (grid.north - transform.f) / grid.dy
         stretched = max(abs(transform.a / grid.dx - 1), abs(-transform.e / grid.dy - 1)) > _SPACING_SHARE
         if stretched or max(abs(column - round(column)), abs(row - round(row))) > _OFF_GRID:
@@ -254,12 +273,12 @@ class _Canvas:
         self.sea[part.slices] &= sea
 
 
-def _spacing(ratio: float) -> float | None:
+def _match_spacing(ratio: float) -> float | None:
     return next((known for known in _SPACINGS if abs(ratio / known - 1) <= _SPACING_SHARE), None)
 
 
-def _turn(dataset: Any, box: BBox) -> float:
-    """Degrees that bring a file's longitudes to those of a box."""
+def _find_turn(dataset: Any, box: BBox) -> float:
+    """Find the degrees that bring a file's longitudes to those of a box."""
     return 360.0 * round((box.centre[0] - _bounds(dataset).centre[0]) / 360.0)
 
 
@@ -268,12 +287,12 @@ def _bounds(dataset: Any) -> BBox:
     return BBox(west=west, south=south, east=east, north=north)
 
 
-def edges(box: BBox) -> str:
-    """A box in words.
+def describe_box(box: BBox) -> str:
+    """Describe a box by its edges.
 
     Examples
     --------
-    >>> edges(BBox(west=14.5, south=37, east=15, north=38))
+    >>> describe_box(BBox(west=14.5, south=37, east=15, north=38))
     'south 37.00, north 38.00, west 14.50, east 15.00'
     """
     return f"south {box.south:.2f}, north {box.north:.2f}, west {box.west:.2f}, east {box.east:.2f}"

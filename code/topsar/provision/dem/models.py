@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox, VerticalDatum
-from topsar.provision.dem.merge import edges
+from topsar.provision.dem.merge import describe_box
 
 KEYLESS = "COP30"
 """The model that needs no key: Copernicus GLO-30 has a public bucket."""
@@ -69,11 +69,11 @@ MODELS = {
 REFUSED = {
     "EU_DTM": "it comes in a map projection, and what its heights are measured from is described in two ways",
 }
-"""Models of OpenTopography that are not taken, and why."""
+"""Models of OpenTopography that are refused, and why."""
 
 
-def wanted_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ...]:
-    """Models that serve a choice: the first one is to be fetched, the others will do if they lie here already.
+def list_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ...]:
+    """List the models that serve a choice: the first one is to be fetched, a cached DEM of the others will do.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def wanted_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ..
     if name == "AUTO":
         best, other = MODELS[BY_KEY], MODELS[KEYLESS]
         if not other.reaches(box):
-            raise _out_of_reach(other, box)
+            raise _refuse_reach(other, box)
         if not best.reaches(box) or crosses_antimeridian(box):
             return (other,)
         return (best, other) if api_key else (other, best)
@@ -105,9 +105,9 @@ def wanted_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ..
         raise ProvisionError(msg, hint=hint)
     model = MODELS[name]
     if not model.reaches(box):
-        raise _out_of_reach(model, box)
+        raise _refuse_reach(model, box)
     if name != KEYLESS and crosses_antimeridian(box):
-        msg = f"DEM={name}: {edges(box)} lies across the 180th meridian, where OpenTopography's boxes end"
+        msg = f"DEM={name}: {describe_box(box)} lies across the 180th meridian, where OpenTopography's boxes end"
         raise ProvisionError(msg, hint=f"set DEM={KEYLESS}, whose tiles are joined across it")
     if name != KEYLESS and not api_key:
         msg = f"DEM={name} comes from OpenTopography, and OPENTOPO_API_KEY is not set"
@@ -117,12 +117,28 @@ def wanted_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ..
 
 
 def is_from_bucket(model: GlobalModel, box: BBox, api_key: str) -> bool:
-    """Whether the model is taken from its public bucket rather than from OpenTopography."""
+    """Whether the model is fetched from its public bucket rather than from OpenTopography.
+
+    Parameters
+    ----------
+    model : GlobalModel
+    box : BBox
+        Degrees, centred within ±180.
+    api_key : str
+        Of OpenTopography, or empty.
+    """
     return model.name == KEYLESS and (not api_key or crosses_antimeridian(box))
 
 
 def has_square_postings(model: GlobalModel, box: BBox) -> bool:
-    """Whether columns lie as close as rows somewhere in a box: those of the Copernicus model do up to 50 degrees."""
+    """Whether columns lie as close as rows somewhere in a box: those of the Copernicus model do up to 50 degrees.
+
+    Parameters
+    ----------
+    model : GlobalModel
+    box : BBox
+        Degrees.
+    """
     return not model.name.startswith("COP") or (box.south < 50 and box.north > -50)
 
 
@@ -132,7 +148,7 @@ def crosses_antimeridian(box: BBox) -> bool:
 
 
 def area_km2(box: BBox) -> float:
-    """Area of a box on the sphere.
+    """Compute the area of a box on the sphere.
 
     Examples
     --------
@@ -143,34 +159,44 @@ def area_km2(box: BBox) -> float:
     return math.degrees(band) * (box.east - box.west) * _KM_PER_DEGREE**2
 
 
-def parts_of(box: BBox, limit_km2: float, limit_deg: float) -> tuple[tuple[BBox, ...], ...]:
-    """A box cut into parts below an area and a width: rows from the north, in each the parts from the west.
+def cut_box(box: BBox, limit_km2: float, limit_deg: float) -> tuple[tuple[BBox, ...], ...]:
+    """Cut a box into parts below an area and a width: rows from the north, in each the parts from the west.
 
     Cuts lie on hundredths of a degree, a whole number of postings of every model.
 
+    Parameters
+    ----------
+    box : BBox
+        Degrees.
+    limit_km2 : float
+        Largest area of a part.
+    limit_deg : float
+        Largest edge of a part.
+
     Examples
     --------
-    >>> [[part.west for part in row] for row in parts_of(BBox(west=14, south=37, east=17, north=38), 1e6, 2)]
+    >>> [[part.west for part in row] for row in cut_box(BBox(west=14, south=37, east=17, north=38), 1e6, 2)]
     [[14, 15.5]]
     """
     rows = max(math.ceil((box.north - box.south) / limit_deg), 1)
     columns = max(math.ceil((box.east - box.west) / limit_deg), 1)
     while area_km2(box) > limit_km2 * rows * columns:
         rows, columns = rows + 1, columns + 1
-    y, x = _cuts(box.north, box.south, rows), _cuts(box.west, box.east, columns)
+    y, x = _cut(box.north, box.south, rows), _cut(box.west, box.east, columns)
     return tuple(
         tuple(BBox(west=west, south=south, east=east, north=north) for west, east in pairwise(x))
         for north, south in pairwise(y)
     )
 
 
-def _cuts(start: float, stop: float, count: int) -> list[float]:
+def _cut(start: float, stop: float, count: int) -> list[float]:
     between = {round(start + (stop - start) * k / count, 2): None for k in range(1, count)}
     return [start, *(cut for cut in between if cut not in (start, stop)), stop]
 
 
-def _out_of_reach(model: GlobalModel, box: BBox) -> ProvisionError:
-    msg = f"DEM={model.name} reaches from latitude {model.south:g} to {model.north:g}, which leaves out {edges(box)}"
+def _refuse_reach(model: GlobalModel, box: BBox) -> ProvisionError:
+    reach = f"reaches from latitude {model.south:g} to {model.north:g}"
+    msg = f"DEM={model.name} {reach}, which leaves out {describe_box(box)}"
     covers = MODELS[KEYLESS].reaches(box)
     hint = f"set DEM={KEYLESS}, which covers it" if covers else "no global model covers it: set DEM to a file of yours"
     return ProvisionError(msg, hint=hint)

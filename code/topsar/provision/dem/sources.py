@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.provision.dem.merge import Piece, check_piece, edges
-from topsar.provision.dem.models import KEYLESS, MODELS, GlobalModel, parts_of
+from topsar.provision.dem.merge import Piece, check_piece, describe_box
+from topsar.provision.dem.models import KEYLESS, MODELS, GlobalModel, cut_box
 from topsar.provision.web.failures import excerpt
 from topsar.provision.web.transfer import Wanted
 
@@ -154,7 +154,7 @@ def fetch_parts(
     ProvisionError
         If a part cannot be had.
     """
-    boxes = parts_of(box, model.limit_km2 * _LIMIT_SHARE, model.posting_deg * PART_POSTINGS)
+    boxes = cut_box(box, model.limit_km2 * _LIMIT_SHARE, model.posting_deg * PART_POSTINGS)
     rows = [
         [Piece(path=folder / f"{row}_{n}.tif", box=part) for n, part in enumerate(parts)]
         for row, parts in enumerate(boxes)
@@ -177,7 +177,7 @@ def _fetch_part(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str,
 
     def explain(answer: Answer) -> Exception | None:
         if answer.status == 204 or (answer.status == 200 and not answer.body):
-            return NothingButSea(f"{model.name} has no land in {edges(piece.box)}")
+            return NothingButSea(f"{model.name} has no land in {describe_box(piece.box)}")
         words = excerpt(answer.text, fetcher.mask, most=_MOST_WORDS)
         return _explain_refusal(model, piece.box, answer.status, words)
 
@@ -186,7 +186,7 @@ def _fetch_part(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str,
             Wanted(
                 url=url,
                 path=piece.path,
-                what=f"{model.name} heights for {edges(piece.box)} from OpenTopography",
+                what=f"{model.name} heights for {describe_box(piece.box)} from OpenTopography",
                 check=partial(check_piece, box=asked, posting_deg=model.posting_deg, mask=fetcher.mask),
                 params=params,
                 explain=explain,
@@ -220,9 +220,9 @@ def _explain_refusal(model: GlobalModel, box: BBox, status: int, words: str) -> 
         hint += f"requests of the day are used up. DEM={KEYLESS} without a key needs no account"
         return ProvisionError(msg, hint=hint)
     if status == 400 and "area" in words.lower():
-        msg = f"OpenTopography refuses {edges(box)} as too large for {model.name}{said}"
+        msg = f"OpenTopography refuses {describe_box(box)} as too large for {model.name}{said}"
         return ProvisionError(msg, hint="process a smaller region, or take a coarser model such as SRTMGL3 or COP90")
     if status in (502, 503, 504):
-        msg = f"OpenTopography did not get {model.name} for {edges(box)} ready in time (HTTP {status})"
+        msg = f"OpenTopography did not get {model.name} for {describe_box(box)} ready in time (HTTP {status})"
         return ProvisionError(msg, hint="try again in some minutes: parts that came are kept", retryable=True)
     return None
