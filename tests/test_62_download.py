@@ -971,11 +971,16 @@ def test_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_redirects_are_not_read(tmp_path: Path) -> None:
-    endless = [replace(to(HOP), body=LONG, slow_s=0.2), WHOLE]  # half a minute
-    with Loopback(lambda _: endless.pop(0)) as server:
-        begun = time.monotonic()
-        fetch(server, tmp_path / "x")
-        assert time.monotonic() - begun < 10
+    """Whoever waited for the body of this one would wait in vain, and fail."""
+
+    def promise(connection: socket.socket) -> None:
+        connection.sendall(http(b"", "Location: /hop", "Content-Length: 1000000", status="302 Found"))
+        connection.settimeout(30)
+        connection.recv(1)  # until the client leaves
+
+    with Rude([promise, http(BODY)]) as server:
+        fetch(server, tmp_path / "x", fetcher(attempts=1))
+        assert len(server.asked) == 2
 
 
 # --- who is told what -------------------------------------------------------------------------------------------
@@ -1152,7 +1157,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("reply", [replace(WHOLE, body=LONG, slow_s=0.2), replace(WHOLE, delay_s=20)])
+@pytest.mark.parametrize("reply", [replace(WHOLE, body=LONG, slow_s=1), replace(WHOLE, delay_s=120)])
 def test_interruption_leaves_nobody_hanging(tmp_path: Path, reply: Reply) -> None:
     with Loopback(lambda _: reply) as server:
         command = [sys.executable, "-c", INTERRUPTED, f"{server.url}/x", str(tmp_path)]
@@ -1160,10 +1165,8 @@ def test_interruption_leaves_nobody_hanging(tmp_path: Path, reply: Reply) -> Non
         deadline = time.monotonic() + 30
         while len(server.asked) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-        begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=15)[0] == "stopped\n"
-        assert time.monotonic() - begun < 10
+        assert process.communicate(timeout=60)[0] == "stopped\n"
         assert len(server.asked) == 2
     assert not [path for path in tmp_path.iterdir() if ".part" not in path.name]
 
@@ -1212,12 +1215,10 @@ def test_secrets_of_unknown_origin(text: str, masked: str) -> None:
     assert Masker().mask(text) == masked
 
 
-def test_masking_is_quick() -> None:
-    mask = Masker([SECRET, TOKEN, "a" * 40]).mask
-    begun = time.monotonic()
-    for text in ("a" * 200_000, "%25" * 60_000, "://" * 60_000, "YWFh" * 50_000):
-        mask(text)
-    assert time.monotonic() - begun < 20
+@pytest.mark.parametrize("text", ["a" * 200_000, "%25" * 60_000, "://" * 60_000, "YWFh" * 50_000])
+def test_masking_of_long_texts_ends(text: str) -> None:
+    """A pattern that looked back again and again would take hours."""
+    assert Masker([SECRET, TOKEN, "a" * 40]).mask(text)
 
 
 def test_examples() -> None:

@@ -36,7 +36,7 @@ from topsar.provision.dem import merge as dem_merge
 from topsar.provision.dem import models as dem_models
 from topsar.provision.dem import sources as dem_sources
 from topsar.provision.dem.choice import find_dem, is_global, provide_dem
-from topsar.provision.dem.models import MODELS, area_km2, cut_box
+from topsar.provision.dem.models import MODELS, compute_area_km2, cut_box
 from topsar.provision.endpoints import Services
 from topsar.provision.web.client import Fetcher, Patience
 from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
@@ -274,9 +274,9 @@ def test_no_part_is_above_the_limit_of_the_service(name: str) -> None:
     for box in (BBox(west=-20, south=-30, east=30, north=30), BBox(west=5, south=40.01, east=8.33, north=44.5)):
         edge = model.posting_deg * dem_sources.PART_POSTINGS
         parts = [part for row in cut_box(box, model.limit_km2 * 0.9, edge) for part in row]
-        assert max(area_km2(part) for part in parts) < model.limit_km2 * 0.91
+        assert max(compute_area_km2(part) for part in parts) < model.limit_km2 * 0.91
         assert max(part.east - part.west for part in parts) < edge + 0.02
-        assert sum(area_km2(part) for part in parts) == pytest.approx(area_km2(box))
+        assert sum(compute_area_km2(part) for part in parts) == pytest.approx(compute_area_km2(box))
 
 
 def test_a_dem_that_covers_is_used_and_one_that_does_not_is_fetched(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import re
 import socket
@@ -388,8 +387,6 @@ def test_a_better_orbit_is_asked_for_again_after_trouble(world: World, trouble: 
     assert world.one() == orbit_name("RESORB")
     world.faults.clear()
     put(world.far, orbit_name())
-    for listing_kept in world.near.glob(".listing*"):
-        listing_kept.unlink()
     assert world.one(now=NOW + HOUR) == orbit_name()
 
 
@@ -525,17 +522,17 @@ def test_impossible_dates_do_not_matter(world: World) -> None:
 # --- the bucket's listing ----------------------------------------------------------------------------------------
 
 
-def bucket(world: World, now: datetime = NOW) -> Bucket:
-    return Bucket(world.fetcher(), world.services.s3_orbits, world.near, now)
+def bucket(world: World) -> Bucket:
+    return Bucket(world.fetcher(), world.services.s3_orbits, world.near)
 
 
-def names(folder: Path, count: int) -> list[str]:
+def name_days(folder: Path, count: int) -> list[str]:
     return [put(folder, orbit_name(at=START + k * DAY), "").name for k in range(count)]
 
 
 @pytest.mark.parametrize("has_next_marker", [False, True])
 def test_listing_in_pages(world: World, has_next_marker: bool) -> None:
-    wanted = names(world.far, 25)
+    wanted = name_days(world.far, 25)
     put(world.far, orbit_name(mission="S1C"), "")
     put(world.far, orbit_name("RESORB"), "")
     world.faults.append(s3_orbits(world.far, page=10, has_next_marker=has_next_marker))
@@ -546,7 +543,7 @@ def test_listing_in_pages(world: World, has_next_marker: bool) -> None:
 
 
 def test_listing_of_the_second_protocol(world: World) -> None:
-    wanted = names(world.far, 5)
+    wanted = name_days(world.far, 5)
     server = s3_orbits(world.far, page=2)
     world.faults.append(lambda asked: server(replace(asked, query={**asked.query, "list-type": "2"})))
     assert [offer.name for offer in bucket(world).find_offers("S1A", OrbitSource.PRECISE)] == wanted
@@ -573,47 +570,21 @@ def test_listing_that_never_ends(world: World, pages: list[bytes]) -> None:
     assert len(world.server.asked) <= 4
 
 
-def test_listing_that_breaks_off_on_a_later_page_is_not_kept(world: World) -> None:
-    names(world.far, 5)
+def test_listing_that_breaks_off_on_a_later_page_is_an_error(world: World) -> None:
+    name_days(world.far, 5)
     page = s3_orbits(world.far, page=2)
     world.faults.append(lambda asked: Reply(status=500) if "marker" in asked.query else page(asked))
     with pytest.raises(ProvisionError, match="500"):
         bucket(world).find_offers("S1A", OrbitSource.PRECISE)
-    assert not list(world.near.glob(".*"))
 
 
-def test_listing_is_kept_for_a_day(world: World) -> None:
-    wanted = names(world.far, 3)
-    found = bucket(world).find_offers("S1A", OrbitSource.PRECISE)
-    asked = len(world.server.asked)
-    assert bucket(world, NOW + 23 * HOUR).find_offers("S1A", OrbitSource.PRECISE) == found
-    assert len(world.server.asked) == asked
-    bucket(world, NOW + 25 * HOUR).find_offers("S1A", OrbitSource.PRECISE)
-    assert len(world.server.asked) == asked + 1
+def test_listing_is_read_once_and_tells_checksums(world: World) -> None:
+    wanted, opened = name_days(world.far, 3), bucket(world)
+    found = opened.find_offers("S1A", OrbitSource.PRECISE)
+    assert opened.find_offers("S1A", OrbitSource.PRECISE) == found
+    assert len(world.server.asked) == 1
     assert [offer.name for offer in found] == wanted
     assert all(offer.md5 == "d41d8cd98f00b204e9800998ecf8427e" for offer in found)
-
-
-KEPT: dict[str, Callable[[dict[str, object]], object]] = {
-    "of another service": lambda kept: kept | {"service": "http://elsewhere"},
-    "from the future": lambda kept: kept | {"asked": (NOW + HOUR).isoformat()},
-    "without a time zone": lambda kept: kept | {"asked": "2025-05-02T16:00:00"},
-    "with other names": lambda kept: kept | {"files": [[orbit_name(), 1, None], ["../../etc/passwd", 1, None]]},
-    "of another mission": lambda kept: kept | {"files": [[orbit_name(mission="S1B"), 1, None]]},
-    "with other rows": lambda kept: kept | {"files": [3]},
-    "without files": lambda kept: {"asked": kept["asked"]},
-    "a list": lambda kept: [kept],
-}
-
-
-@pytest.mark.parametrize("change", KEPT)
-def test_kept_listing_is_not_believed_blindly(world: World, change: str) -> None:
-    wanted = names(world.far, 2)
-    bucket(world).find_offers("S1A", OrbitSource.PRECISE)
-    (path,) = world.near.glob(".listing*")
-    path.write_text(json.dumps(KEPT[change](json.loads(path.read_text()))))
-    assert [offer.name for offer in bucket(world).find_offers("S1A", OrbitSource.PRECISE)] == wanted
-    assert len(world.server.asked) == 2
 
 
 # --- what is said -------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, fin
 from topsar.provision.endpoints import Services
 from topsar.provision.scene_download import Supply, download_scenes
 from topsar.provision.scene_search import Search, find_granules, find_near_names, search_granules
-from topsar.provision.scenes import find_pairs, missing_scenes
+from topsar.provision.scenes import find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher, Patience
 from topsar.provision.web.session import Answer
 from topsar.simulate.recipe import SwathCut
@@ -184,7 +184,7 @@ def test_the_whole_way(scenes: tuple[ArchivedScene, ...], tmp_path: Path, caplog
     raw = tmp_path / "raw"
     with world(scenes) as here:
         supply = provide(here, raw)
-        assert missing_scenes(here.lines, raw) == ()
+        assert find_missing_scenes(here.lines, raw) == ()
         (listed,) = find_pairs(here.lines, raw, supply.problems)
     assert supply.problems == {}
     assert {path.name for path in raw.iterdir() if path.suffix == ".zip"} == {f"{one.name}.zip" for one in scenes}
@@ -252,7 +252,7 @@ def test_a_zip_that_was_cut_off_is_fetched_again(scenes: tuple[ArchivedScene, ..
         assert one.path
         (tmp_path / one.path.name).write_bytes(one.path.read_bytes()[: 1000 if one is scenes[0] else None])
     with world(scenes) as here:
-        assert missing_scenes(here.lines, tmp_path) == (scenes[0].name,)
+        assert find_missing_scenes(here.lines, tmp_path) == (scenes[0].name,)
         (path,) = provide(here, tmp_path).downloaded
     assert path.read_bytes() == scenes[0].path.read_bytes()  # type: ignore[union-attr]
 
@@ -263,7 +263,7 @@ def test_a_zip_of_several_scenes_is_left_alone(scenes: tuple[ArchivedScene, ...]
         file.writestr("a.SAFE/manifest.safe", "")
         file.writestr("b.SAFE/manifest.safe", "")
     lines = (PairLine(line=1, reference=(scenes[0].name,), secondary=(scenes[0].name,)),)
-    assert missing_scenes(lines, tmp_path) == ()
+    assert find_missing_scenes(lines, tmp_path) == ()
 
 
 def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from topsar.pairs.network import (
 )
 from topsar.provision.endpoints import Services
 from topsar.provision.scene_search import Search, search_granules
-from topsar.provision.scenes import local_slices
+from topsar.provision.scenes import find_local_slices
 from topsar.report.network import MAX_PANELS, write_network
 from topsar.simulate.dataset import Dataset
 from topsar.simulate.recipe import SwathCut
@@ -321,7 +321,7 @@ def true_baselines(data: Dataset) -> list[float]:
 @pytest.mark.parametrize("orbits", ["orbit_data", "none"])
 def test_local_scenes(data: Dataset, orbits: str) -> None:
     """With orbit files, and with the annotation's orbit alone."""
-    slices = local_slices(data.folder / "raw", data.folder / orbits)
+    slices = find_local_slices(data.folder / "raw", data.folder / orbits)
     found = network(slices, neighbours=1)
     assert [p.names for p in found.stacks[0].passes] == [(scenes[0].stem,) for scenes in data.scenes]
     assert found.stacks[0].baselines_m == pytest.approx(true_baselines(data), abs=1.0)
@@ -348,7 +348,7 @@ def test_scene_that_cannot_be_opened_is_passed_over(
         (raw / path.name).symlink_to(path)
     (raw / f"{one(3).name}.zip").write_bytes(b"no zip")
     (raw / "notes.txt").write_text("S1A")
-    assert len(local_slices(raw, tmp_path)) == 3
+    assert len(find_local_slices(raw, tmp_path)) == 3
     assert "not a readable zip" in caplog.text
 
 
@@ -357,13 +357,13 @@ def test_damaged_orbit_file_gives_way_to_the_annotation(
 ) -> None:
     for path in data.orbits:
         (tmp_path / path.name).write_text("<html>")
-    slices = local_slices(data.folder / "raw", tmp_path)
+    slices = find_local_slices(data.folder / "raw", tmp_path)
     assert network(slices).stacks[0].baselines_m == pytest.approx(true_baselines(data), abs=1.0)
     assert "the annotation's orbit is taken" in caplog.text
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    assert local_slices(tmp_path / "raw", tmp_path) == ()
+    assert find_local_slices(tmp_path / "raw", tmp_path) == ()
 
 
 # --- the file ---------------------------------------------------------------------------------------------------

@@ -214,12 +214,12 @@ def list_pairs(
         If there is nothing to pair, or a file is there already.
     """
     from topsar.pairs.network import build_network, group_passes, require_free, write_pairs
-    from topsar.provision import local_slices, search_slices
+    from topsar.provision import find_local_slices, search_slices
     from topsar.report.network import write_network
 
     require_free(settings.pairs, force=force)  # before anybody is asked
     if search is None:
-        slices = local_slices(settings.data / "raw", settings.data / "orbit_data")
+        slices = find_local_slices(settings.data / "raw", settings.data / "orbit_data")
     else:
         slices = search_slices(settings, search, services)
     network = build_network(group_passes(slices), rules)

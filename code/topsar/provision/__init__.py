@@ -15,7 +15,7 @@ from topsar.provision.inputs import (
 )
 from topsar.provision.orbits import find_pass_orbits
 from topsar.provision.scene_search import Search
-from topsar.provision.scenes import ListedPair, find_pairs, local_slices
+from topsar.provision.scenes import ListedPair, find_local_slices, find_pairs
 from topsar.provision.water import find_water_mask
 
 __all__ = [
@@ -26,11 +26,11 @@ __all__ = [
     "describe_missing",
     "earthdata_account",
     "find_dem",
+    "find_local_slices",
     "find_pairs",
     "find_pass_orbits",
     "find_scenes",
     "find_water_mask",
-    "local_slices",
     "needs_box",
     "provide_calibration",
     "provide_dem",

@@ -15,7 +15,7 @@ from topsar.provision.earthdata import find_credentials
 from topsar.provision.orbits import find_pass_orbits, provide_orbits
 from topsar.provision.scene_download import download_scenes
 from topsar.provision.scene_search import Search, search_granules
-from topsar.provision.scenes import ListedPair, find_pairs, missing_scenes
+from topsar.provision.scenes import ListedPair, find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Found:
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs whose scenes can be read."""
-        return _readable_pairs(self.listed)
+        return _select_readable(self.listed)
 
     def require_pairs(self) -> None:
         """Refuse a list without a single pair whose scenes can be read.
@@ -67,7 +67,7 @@ def find_scenes(lines: Sequence[PairLine], settings: Settings) -> Found:
     """
     data = settings.data.resolve()
     listed = find_pairs(lines, data / "raw")
-    return Found(listed=listed, orbits=find_pass_orbits(_readable_pairs(listed), data / "orbit_data"))
+    return Found(listed=listed, orbits=find_pass_orbits(_select_readable(listed), data / "orbit_data"))
 
 
 def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Services) -> Found:
@@ -87,7 +87,7 @@ def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Serv
         fails the pairs that list it.
     """
     data, raw = settings.data.resolve(), settings.data.resolve() / "raw"
-    needs_account = bool(missing_scenes(lines, raw)) and not settings.offline
+    needs_account = bool(find_missing_scenes(lines, raw)) and not settings.offline
     account = earthdata_account(settings) if needs_account else None
     fetcher = make_fetcher(settings, account)
     supply = download_scenes(
@@ -100,12 +100,12 @@ def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Serv
     )
     listed = find_pairs(lines, raw, supply.problems)
     now = datetime.now(timezone.utc)
-    pairs = _readable_pairs(listed)
+    pairs = _select_readable(listed)
     orbits = provide_orbits(pairs, data / "orbit_data", fetcher=fetcher, services=services, now=now)
     return Found(listed=listed, orbits=orbits)
 
 
-def _readable_pairs(listed: Sequence[ListedPair]) -> tuple[Pair, ...]:
+def _select_readable(listed: Sequence[ListedPair]) -> tuple[Pair, ...]:
     return tuple(one.pair for one in listed if one.pair is not None)
 
 
@@ -130,7 +130,7 @@ def find_dem(settings: Settings, box: BBox | None = None) -> Dem:
     ProvisionError
         If there is none that can be used.
     """
-    return choice.find_dem(settings.options, settings.data.resolve() / "dem", box, _opentopo_key(settings))
+    return choice.find_dem(settings.options, settings.data.resolve() / "dem", box, _get_key(settings))
 
 
 def provide_dem(settings: Settings, box: BBox | None, services: Services) -> Dem:
@@ -155,7 +155,7 @@ def provide_dem(settings: Settings, box: BBox | None, services: Services) -> Dem
         box,
         fetcher=make_fetcher(settings),
         services=services,
-        api_key=_opentopo_key(settings),
+        api_key=_get_key(settings),
     )
 
 
@@ -225,10 +225,10 @@ def describe_missing(
     find_box : callable
         Finds the box that the DEM must cover; called only if there are pairs and the DEM is a global model.
     """
-    missing = [f"scene {name}" for name in missing_scenes(lines, settings.data.resolve() / "raw")]
+    missing = [f"scene {name}" for name in find_missing_scenes(lines, settings.data.resolve() / "raw")]
     missing += [f"orbit of {name}" for name, orbit in found.orbits.items() if orbit is None]
     if needs_box(settings) and (not found.pairs or _must_fetch_dem(settings, find_box)):
-        auto = "SRTMGL1" if _opentopo_key(settings) else "COP30, because OPENTOPO_API_KEY is not set"
+        auto = "SRTMGL1" if _get_key(settings) else "COP30, because OPENTOPO_API_KEY is not set"
         missing.append(f"height model {auto if settings.dem == 'auto' else settings.dem.upper()}")
     return tuple(missing)
 
@@ -267,5 +267,5 @@ def make_fetcher(settings: Settings, account: Credentials | None = None) -> Fetc
     return Fetcher(offline=settings.offline, secrets=[word for word in words if word])
 
 
-def _opentopo_key(settings: Settings) -> str:
+def _get_key(settings: Settings) -> str:
     return settings.opentopo_api_key.get_secret_value().strip()

@@ -7,21 +7,18 @@ under the file's own name.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from topsar.errors import ProvisionError, TopsarError
-from topsar.files import write_json
+from topsar.errors import ProvisionError
 from topsar.model import OrbitFile, OrbitSource
 from topsar.provision.web.failures import excerpt
 from topsar.provision.web.transfer import Wanted
@@ -34,8 +31,6 @@ log = logging.getLogger(__name__)
 
 FAILURES = 3
 """Downloads that fail one after the other before the bucket is given up."""
-LISTING_LIFE = {OrbitSource.PRECISE: timedelta(days=1), OrbitSource.RESTITUTED: timedelta(hours=1)}
-"""How long a listing is used again: precise orbits appear once a day, restituted ones every hour and a half."""
 MOST_PAGES = 200
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -93,7 +88,7 @@ def prove_orbit(path: Path, name: str, flown: Pass) -> None:
 class Bucket:
     """Lists and downloads orbit files; in trouble, it is given up until the next start.
 
-    A listing is read once, and kept in the folder for a while. Threads may share the bucket.
+    A listing is read once. Threads may share the bucket.
 
     Parameters
     ----------
@@ -102,14 +97,12 @@ class Bucket:
         `Services.s3_orbits`.
     folder : Path
         ``data/orbit_data``.
-    now : datetime
-        The present time, UTC.
     """
 
     name = "ASF's bucket"
 
-    def __init__(self, fetcher: Fetcher, url: str, folder: Path, now: datetime) -> None:
-        self._fetcher, self._url, self._folder, self._now = fetcher, url, folder, now
+    def __init__(self, fetcher: Fetcher, url: str, folder: Path) -> None:
+        self._fetcher, self._url, self._folder = fetcher, url, folder
         self._lock = threading.Lock()
         self._known: dict[tuple[str, OrbitSource], list[Offer]] = {}
         self._failures = 0
@@ -138,7 +131,7 @@ class Bucket:
             self._require_usable()
             if (mission, kind) not in self._known:
                 try:
-                    self._known[mission, kind] = self._read_kept(mission, kind) or self._list(mission, kind)
+                    self._known[mission, kind] = self._list(mission, kind)
                 except ProvisionError as exc:
                     self._give_up(exc)
                     raise
@@ -187,30 +180,9 @@ class Bucket:
 
     def _list(self, mission: str, kind: OrbitSource) -> list[Offer]:
         pages = _read_pages(self._fetcher, self._url, f"AUX_{kind.value}/{mission}")
-        entries = [entry for page in pages for entry in page]
-        offers = [offer for entry in entries if (offer := self._make_offer(*entry, mission, kind))]
-        files = [[offer.name, offer.size, offer.md5] for offer in offers]
-        with suppress(TopsarError):  # the folder may be another user's
-            write_json(self._kept_path(mission, kind), {"asked": self._now, "service": self._url, "files": files})
-        return offers
+        return [offer for page in pages for entry in page if (offer := self._make_offer(*entry, mission, kind))]
 
-    def _read_kept(self, mission: str, kind: OrbitSource) -> list[Offer]:
-        """Read a kept listing of this bucket if it is still new enough; else nothing."""
-        try:
-            kept = json.loads(self._kept_path(mission, kind).read_text())
-            age = self._now - datetime.fromisoformat(kept["asked"])
-            offers = [self._make_offer(str(name), size, md5, mission, kind) for name, size, md5 in kept["files"]]
-            is_good = kept["service"] == self._url and timedelta(0) <= age < LISTING_LIFE[kind]
-        except (OSError, ValueError, TypeError, KeyError) as exc:
-            log.debug("no listing was kept: %s", exc)
-            return []
-        found = [offer for offer in offers if offer is not None]
-        return found if is_good and len(found) == len(offers) else []
-
-    def _kept_path(self, mission: str, kind: OrbitSource) -> Path:
-        return self._folder / f".listing_{mission}_{kind.value}.json"
-
-    def _make_offer(self, name: str, size: Any, md5: Any, mission: str, kind: OrbitSource) -> Offer | None:
+    def _make_offer(self, name: str, size: int | None, md5: str, mission: str, kind: OrbitSource) -> Offer | None:
         """Offer a listed file; None where its name is not that of an orbit of this mission and kind."""
         try:
             file = parse_orbit_name(self._folder / name) if name.endswith(".EOF") and "/" not in name else None
@@ -221,8 +193,8 @@ class Bucket:
         return Offer(
             file=file,
             url=f"{self._url}/AUX_{kind.value}/{name}",
-            size=size if isinstance(size, int) and size > 0 else None,
-            md5=md5 if isinstance(md5, str) and _MD5.fullmatch(md5) else None,
+            size=size or None,
+            md5=md5 if _MD5.fullmatch(md5) else None,
         )
 
 

@@ -92,7 +92,7 @@ def provide_orbits(
     dict
         By scene name; None where only the annotation's state vectors are left, which a warning says, with the reason.
     """
-    bucket = None if fetcher.offline else Bucket(fetcher, services.s3_orbits, folder, now)
+    bucket = None if fetcher.offline else Bucket(fetcher, services.s3_orbits, folder)
     provider = _Provider(bucket, folder, now)
     chosen: dict[str, OrbitFile | None] = {}
 
@@ -221,7 +221,7 @@ class _Notes:
             check_ends(file.path)
 
     def remember_proven(self, file: OrbitFile, flown: Pass) -> None:
-        self._proven[_key(file, flown)] = _stamp(file.path)
+        self._proven[_make_key(file, flown)] = _read_stamp(file.path)
 
     def remember_none(self, flown: Pass, now: datetime) -> None:
         """Remember that the bucket had no precise orbit."""
@@ -241,7 +241,7 @@ class _Notes:
                 write_json(self._path, self._as_dict())
 
     def _is_proven(self, file: OrbitFile, flown: Pass) -> bool:
-        return bool(self._proven.get(_key(file, flown)) == _stamp(file.path))
+        return bool(self._proven.get(_make_key(file, flown)) == _read_stamp(file.path))
 
     def _as_dict(self) -> dict[str, Any]:
         return {"proven": dict(self._proven), "asked": dict(self._asked)}  # threads of an interrupted run may add more
@@ -250,15 +250,15 @@ class _Notes:
         return json.dumps(self._as_dict(), sort_keys=True)
 
 
-def _key(file: OrbitFile, flown: Pass) -> str:
+def _make_key(file: OrbitFile, flown: Pass) -> str:
     return f"{file.path.name} {flown.start.isoformat()} {flown.stop.isoformat()}"
 
 
-def _stamp(path: Path) -> list[int]:
+def _read_stamp(path: Path) -> list[int]:
     try:
         about = path.stat()
     except OSError as exc:
-        raise _unreadable(path, exc) from exc
+        raise _explain_unreadable(path, exc) from exc
     return [about.st_size, about.st_mtime_ns]
 
 
@@ -279,11 +279,11 @@ def check_ends(path: Path) -> None:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _GLANCE_BYTES))
                 is_whole = b"<Earth_Explorer_File" in first and b"</Earth_Explorer_File" in file.read()
     except OSError as exc:
-        raise _unreadable(path, exc) from exc
+        raise _explain_unreadable(path, exc) from exc
     if not is_whole:
         msg = f"{path.name}: not an orbit file, or cut off"
         raise ProvisionError(msg, hint="download the orbit file again")
 
 
-def _unreadable(path: Path, exc: OSError) -> ProvisionError:
+def _explain_unreadable(path: Path, exc: OSError) -> ProvisionError:
     return ProvisionError(f"{path.name}: cannot be read ({exc.strerror})", hint="make it readable, or remove it")

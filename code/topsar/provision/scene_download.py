@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.earthdata import Credentials, explain_refusal, list_trusted_hosts, log_in
 from topsar.provision.scene_search import Granule, find_granules, find_near_names
-from topsar.provision.scenes import missing_scenes
-from topsar.provision.web.transfer import Wanted, part_of
+from topsar.provision.scenes import find_missing_scenes
+from topsar.provision.web.transfer import Wanted, name_part
 from topsar.sentinel1 import open_scene
 from topsar.wording import bytes_text
 
@@ -78,7 +78,7 @@ def download_scenes(
     ProvisionError
         What concerns all: the catalogue does not answer, no account or a refused one, too little space.
     """
-    missing = missing_scenes(lines, folder)
+    missing = find_missing_scenes(lines, folder)
     if not missing:
         return Supply(problems={})
     if fetcher.offline:
@@ -123,7 +123,7 @@ def _require_space(granules: Sequence[Granule], folder: Path, reserve_bytes: int
 
 
 def _count_kept(folder: Path, one: Granule) -> int:
-    part = part_of(folder / f"{one.name}.zip")
+    part = name_part(folder / f"{one.name}.zip")
     return part.stat().st_size if part.is_file() else 0
 
 

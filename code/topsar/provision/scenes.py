@@ -80,7 +80,7 @@ def _open(folder: Path, name: str) -> Scene | TopsarError:
         return exc
 
 
-def missing_scenes(lines: Iterable[PairLine], folder: Path) -> tuple[str, ...]:
+def find_missing_scenes(lines: Iterable[PairLine], folder: Path) -> tuple[str, ...]:
     """List the scenes that are not in a folder, or are there as a zip that is cut off.
 
     Parameters
@@ -109,7 +109,7 @@ def _is_there(folder: Path, name: str) -> bool:
 # --- what may be paired -----------------------------------------------------------------------------------------
 
 
-def local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
+def find_local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
     """List the products of a folder, with the best orbit at hand: a file, else the annotation's.
 
     Products that cannot be opened are left out, with a warning.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rasterio
 
 from topsar.errors import ProvisionError
-from topsar.provision.dem.choice import existing_file
+from topsar.provision.dem.choice import require_file
 from topsar.raster.geotiff import GDAL_ERRORS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def find_water_mask(settings: Settings) -> Path | None:
     """
     if not settings.water_mask:
         return None
-    path = existing_file(settings.water_mask, settings.data.resolve(), "WATER_MASK")
+    path = require_file(settings.water_mask, settings.data.resolve(), "WATER_MASK")
     try:
         with rasterio.open(path) as dataset:
             is_placed = dataset.crs is not None

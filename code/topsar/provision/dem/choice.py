@@ -128,7 +128,7 @@ def _add_own_geoid(dem: Dem, options: Options, folder: Path) -> Dem:
     """Give a global model the geoid that the user names, if its heights need one."""
     if not options.geoid or dem.datum is VerticalDatum.ELLIPSOID:
         return dem
-    return replace(dem, geoid=existing_file(options.geoid, folder, "GEOID"))
+    return replace(dem, geoid=require_file(options.geoid, folder, "GEOID"))
 
 
 def _lacks_geoid(dem: Dem) -> bool:
@@ -143,13 +143,13 @@ def _find_own_dem(options: Options, folder: Path) -> Dem:
         msg = f"DEM={options.dem} names a global model, and nothing is downloaded here"
         raise ProvisionError(msg, hint=f"download it from opentopography.org, put it in {folder} and set DEM=auto")
     else:
-        path = existing_file(options.dem, folder, "DEM")
+        path = require_file(options.dem, folder, "DEM")
     datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else declared_datum(path)
     if datum is None:
         msg = f"the DEM {path} does not say what its heights are measured from"
         hint = "set DEM_DATUM: ellipsoid for WGS84 heights, egm96 for SRTM and NASADEM, egm2008 for Copernicus"
         raise ProvisionError(msg, hint=hint)
-    return Dem(path=path, datum=datum, geoid=existing_file(options.geoid, folder, "GEOID") if options.geoid else None)
+    return Dem(path=path, datum=datum, geoid=require_file(options.geoid, folder, "GEOID") if options.geoid else None)
 
 
 def _names_model(choice: str, folder: Path) -> bool:
@@ -181,7 +181,7 @@ def _choose_only_raster(folder: Path, geoid: str) -> Path:
     raise ProvisionError(msg, hint="set DEM to the one to use")
 
 
-def existing_file(text: str, folder: Path, key: str) -> Path:
+def require_file(text: str, folder: Path, key: str) -> Path:
     """Find the file that a setting names.
 
     Parameters

@@ -127,7 +127,7 @@ def find_global_dem(request: ModelRequest, *, warn: bool = False) -> Dem:
         if (found := _find_cached_dem(model, path, needed, warn=warn)) is not None:
             return Dem(path=found, datum=model.datum)
     model, path = places[0]
-    msg = f"the heights of {model.name} for {describe_box(_box_of(path))} have not been fetched yet"
+    msg = f"the heights of {model.name} for {describe_box(_read_box(path))} have not been fetched yet"
     raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
 
 
@@ -153,7 +153,7 @@ def provide_global_dem(request: ModelRequest, fetcher: Fetcher, services: Servic
     with suppress(NotFetchedError):
         return find_global_dem(request, warn=True)
     box, ((model, path), *_) = _place_models(request)
-    whole = _box_of(path)
+    whole = _read_box(path)
     if has_square_postings(model, whole):  # how many there are is known before they come
         rows = round((whole.north - whole.south) / model.posting_deg)
         require_size(rows, round((whole.east - whole.west) / model.posting_deg), whole)
@@ -167,7 +167,7 @@ def provide_global_dem(request: ModelRequest, fetcher: Fetcher, services: Servic
 
 
 def _fetch(model: GlobalModel, path: Path, api_key: str, fetcher: Fetcher, services: Services) -> None:
-    box = _box_of(path)
+    box = _read_box(path)
     if is_from_bucket(model, box, api_key):
         tiles = fetch_tiles(box, path.parent / model.name, fetcher=fetcher, base_url=services.copernicus_dem)
         _write(path, model, *merge(tiles, box, model.posting_deg), source="Copernicus bucket")
@@ -233,7 +233,7 @@ def _name_file(model: GlobalModel, box: BBox) -> str:
     return f"{model.name}_S{box.south:.2f}_N{box.north:.2f}_W{box.west:.2f}_E{box.east:.2f}.tif"
 
 
-def _box_of(path: Path) -> BBox:
+def _read_box(path: Path) -> BBox:
     match = _NAME.fullmatch(path.name)
     if match is None:
         raise ValueError(path.name)
@@ -245,7 +245,7 @@ def _find_cached_dem(model: GlobalModel, path: Path, box: BBox, *, warn: bool) -
     """Find the sound DEM of the model that covers a box: the one at ``path``, else the smallest."""
     covering = []
     for other in path.parent.glob(f"{model.name}_*.tif"):
-        if _NAME.fullmatch(other.name) and (extent := _box_of(other)).contains(box):
+        if _NAME.fullmatch(other.name) and (extent := _read_box(other)).contains(box):
             area = (extent.east - extent.west) * (extent.north - extent.south)
             covering.append((other != path, area, other.name, other))
     return next((found for *_, found in sorted(covering) if _is_sound(found, model, warn=warn)), None)
@@ -263,7 +263,7 @@ def _find_problem(path: Path, model: GlobalModel) -> str:
     dem = Dem(path=path, datum=model.datum)
     try:
         inspect(path)
-        require_cover(dem, _box_of(path))
+        require_cover(dem, _read_box(path))
         datum = declared_datum(path)
     except TopsarError as exc:
         return exc.message
@@ -304,7 +304,7 @@ def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGr
     if not np.isnan(heights).any():
         return
     shore = np.empty_like(sea)
-    for rows, level in _geoid_strips(grid, model):
+    for rows, level in _iterate_geoid(grid, model):
         np.copyto(heights[rows], level, where=sea[rows])
         shore[rows] = np.abs(heights[rows] - level) <= SHORE_M
     voids = np.isnan(heights)
@@ -312,11 +312,11 @@ def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGr
         return
     found = sea_among(voids, shore)
     sea |= found
-    for rows, level in _geoid_strips(grid, model):
+    for rows, level in _iterate_geoid(grid, model):
         np.copyto(heights[rows], level, where=found[rows])
 
 
-def _geoid_strips(grid: GeoGrid, model: GlobalModel) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def _iterate_geoid(grid: GeoGrid, model: GlobalModel) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield heights of the geoid in the model's datum, some rows at a time: EGM96 for ellipsoidal heights."""
     geoid = read_geoid(EGM96, grid.bbox) if model.datum is VerticalDatum.ELLIPSOID else None
     for first in range(0, grid.rows, _STRIP_ROWS):

@@ -111,7 +111,7 @@ def _find_misplacement(dataset: Any, box: BBox, posting_deg: float) -> tuple[str
     if abs(-transform.e / posting_deg - 1) > _SPACING_SHARE or _match_spacing(transform.a / posting_deg) is None:
         posting = f"a posting of {transform.a * 3600:.3f} by {-transform.e * 3600:.3f} seconds of arc"
         return f"has {posting}, where {posting_deg * 3600:.3f} were expected", False
-    got = _bounds(dataset)
+    got = _read_bounds(dataset)
     x, y = _SLACK * transform.a, -_SLACK * transform.e
     reached = BBox(west=got.west - x, south=got.south - y, east=got.east + x, north=got.north + y)
     if not reached.contains(box):
@@ -227,7 +227,7 @@ class _Canvas:
 
     def draw(self, piece: Piece) -> None:
         with rasterio.open(piece.path) as dataset:
-            window = self._window_of(dataset, piece)
+            window = self._find_window(dataset, piece)
             whole = Window(row=0, column=0, rows=self.grid.rows, columns=self.grid.columns)
             if (part := window.intersection(whole)) is None:
                 return
@@ -257,7 +257,7 @@ class _Canvas:
         nearest = np.where(share < 0.5, left, left + 1)
         self._put(part, west + (east - west) * share, strip.sea[rows, nearest])
 
-    def _window_of(self, dataset: Any, piece: Piece) -> Window:
+    def _find_window(self, dataset: Any, piece: Piece) -> Window:
         grid, transform = self.grid, dataset.transform
         column = (transform.c + _find_turn(dataset, piece.box) - grid.west) / grid.dx
         row = (grid.north - transform.f) / grid.dy
@@ -279,10 +279,10 @@ def _match_spacing(ratio: float) -> float | None:
 
 def _find_turn(dataset: Any, box: BBox) -> float:
     """Find the degrees that bring a file's longitudes to those of a box."""
-    return 360.0 * round((box.centre[0] - _bounds(dataset).centre[0]) / 360.0)
+    return 360.0 * round((box.centre[0] - _read_bounds(dataset).centre[0]) / 360.0)
 
 
-def _bounds(dataset: Any) -> BBox:
+def _read_bounds(dataset: Any) -> BBox:
     west, south, east, north = dataset.bounds
     return BBox(west=west, south=south, east=east, north=north)
 

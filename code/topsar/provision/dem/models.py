@@ -147,12 +147,12 @@ def crosses_antimeridian(box: BBox) -> bool:
     return box.west < -180 or box.east > 180
 
 
-def area_km2(box: BBox) -> float:
+def compute_area_km2(box: BBox) -> float:
     """Compute the area of a box on the sphere.
 
     Examples
     --------
-    >>> round(area_km2(BBox(west=15, south=0, east=16, north=1)))
+    >>> round(compute_area_km2(BBox(west=15, south=0, east=16, north=1)))
     12392
     """
     band = math.sin(math.radians(box.north)) - math.sin(math.radians(box.south))
@@ -180,7 +180,7 @@ def cut_box(box: BBox, limit_km2: float, limit_deg: float) -> tuple[tuple[BBox, 
     """
     rows = max(math.ceil((box.north - box.south) / limit_deg), 1)
     columns = max(math.ceil((box.east - box.west) / limit_deg), 1)
-    while area_km2(box) > limit_km2 * rows * columns:
+    while compute_area_km2(box) > limit_km2 * rows * columns:
         rows, columns = rows + 1, columns + 1
     y, x = _cut(box.north, box.south, rows), _cut(box.west, box.east, columns)
     return tuple(

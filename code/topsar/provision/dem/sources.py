@@ -44,7 +44,7 @@ class NothingButSea(ProvisionError):
 # --- the Copernicus bucket --------------------------------------------------------------------------------------
 
 
-def tile_name(latitude: int, longitude: int) -> str:
+def name_tile(latitude: int, longitude: int) -> str:
     """Name the tile with a south-western corner.
 
     Parameters
@@ -54,7 +54,7 @@ def tile_name(latitude: int, longitude: int) -> str:
 
     Examples
     --------
-    >>> tile_name(37, 15), tile_name(-1, 180)
+    >>> name_tile(37, 15), name_tile(-1, 180)
     ('Copernicus_DSM_COG_10_N37_00_E015_00_DEM', 'Copernicus_DSM_COG_10_S01_00_W180_00_DEM')
     """
     longitude = (longitude + 180) % 360 - 180
@@ -93,7 +93,7 @@ def fetch_tiles(box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str) -> 
 
 def _make_tile(folder: Path, latitude: int, longitude: int) -> Piece:
     box = BBox(west=longitude, south=latitude, east=longitude + 1, north=latitude + 1)
-    return Piece(path=folder / f"{tile_name(latitude, longitude)}.tif", box=box)
+    return Piece(path=folder / f"{name_tile(latitude, longitude)}.tif", box=box)
 
 
 def _fetch_tile(tile: Piece, *, fetcher: Fetcher, base_url: str) -> Path:

@@ -140,7 +140,7 @@ class Fetcher:
         request = self._make_request(wanted.url, wanted.what, params=wanted.params, headers=headers, trusted=trusted)
         seen = None
         while True:
-            stamp = _stamp(wanted.path)
+            stamp = _read_stamp(wanted.path)
             if stamp is not None and stamp != seen and self._is_good(wanted):
                 return wanted.path
             if self.offline:
@@ -253,7 +253,7 @@ class Fetcher:
         name = self.mask(wanted.path.name)
         try:
             with hold_part(wanted.path, self._pause) as part:
-                if _stamp(wanted.path) != seen:
+                if _read_stamp(wanted.path) != seen:
                     return False
                 with tqdm(
                     desc=name, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=not self._show
@@ -305,7 +305,7 @@ def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
         raise
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _read_stamp(path: Path) -> tuple[int, int, int] | None:
     """Inode, size and time, which change when a file is replaced; None where there is none."""
     try:
         found = path.stat()

@@ -100,7 +100,7 @@ def _read_password(credentials: str) -> str:
 
 def _compile(secrets: Iterable[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     ordered = sorted(secrets, key=len, reverse=True)
-    cores = sorted({core for secret in ordered for core in _base64_cores(secret)})
+    cores = sorted({core for secret in ordered for core in _encode_cores(secret)})
     return re.compile("|".join(map(_match_plain, ordered))), re.compile("|".join(cores) or "(?!)")
 
 
@@ -118,7 +118,7 @@ def _match_character(character: str) -> str:
     return "(?:" + "|".join([encoded, *map(re.escape, sorted(escaped, key=len, reverse=True))]) + ")"
 
 
-def _base64_cores(secret: str) -> Iterator[str]:
+def _encode_cores(secret: str) -> Iterator[str]:
     """Yield what base64 makes of the secret alone, at each of the three places where a byte can begin."""
     octets = secret.encode("utf-8", errors="surrogatepass")
     for before in range(3):

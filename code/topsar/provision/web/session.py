@@ -82,7 +82,7 @@ def make_request(
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         msg = "not an http(s) URL"
         raise ValueError(msg)
-    return Request(url=_without_user(url), params=params, form=form, headers=sent, trusted=tuple(trusted))
+    return Request(url=_strip_user(url), params=params, form=form, headers=sent, trusted=tuple(trusted))
 
 
 class _Connection(requests.Session):
@@ -142,7 +142,7 @@ class Session:
             target = self._follow(url, location)
             if response.status_code not in (307, 308):
                 form = None
-            elif form is not None and _origin(target) != _origin(request.url):
+            elif form is not None and _get_origin(target) != _get_origin(request.url):
                 msg = f"{self.show_url(url)} wants the form sent to another host, {self.show_url(target)}"
                 raise Failed(msg, CHECK_ADDRESS)
             url, params = target, None
@@ -199,7 +199,7 @@ class Session:
 
     def show_url(self, url: str) -> str:
         """Show an address without query and user, secrets masked."""
-        parts = urlsplit(_without_user(url))
+        parts = urlsplit(_strip_user(url))
         return self.mask(f"{parts.scheme}://{parts.netloc}{parts.path}")
 
     @property
@@ -233,7 +233,7 @@ class Session:
     def _select_headers(self, request: Request, url: str) -> dict[str, str]:
         """Select the headers that may go to this address."""
         known = {urlsplit(url).hostname, urlsplit(url).netloc}
-        if _origin(url) == _origin(request.url) or not known.isdisjoint(request.trusted):
+        if _get_origin(url) == _get_origin(request.url) or not known.isdisjoint(request.trusted):
             return dict(request.headers)
         return {
             name: value
@@ -283,14 +283,14 @@ def resolve_redirect(url: str, location: str) -> str:
     if target.scheme == "http" and urlsplit(url).scheme == "https":
         msg = "the redirect goes from https to http"
         raise ValueError(msg)
-    return requote_uri(_without_user(target._replace(fragment="").geturl()))
+    return requote_uri(_strip_user(target._replace(fragment="").geturl()))
 
 
-def _without_user(url: str) -> str:
+def _strip_user(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _origin(url: str) -> tuple[str, str]:
+def _get_origin(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")

@@ -79,7 +79,7 @@ class Wanted:
         if self.size is not None and size != self.size:
             reason = f"{self.path.name} has {size} bytes, {self.size} were expected"
             raise Failed(reason, WRONG, Kind.SPOILED)
-        if self.md5 is not None and (found := _md5(path)) != self.md5.lower():
+        if self.md5 is not None and (found := _compute_md5(path)) != self.md5.lower():
             reason = f"{self.path.name} has the MD5 {found}, {self.md5} was expected"
             raise Failed(reason, WRONG, Kind.SPOILED)
         try:
@@ -216,7 +216,7 @@ def _check_continuation(response: requests.Response, note: Note, start: int) -> 
     raise Failed(reason, WRONG, Kind.STALE)
 
 
-def _md5(path: Path) -> str:
+def _compute_md5(path: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -251,7 +251,7 @@ class Partial:
 
     def __init__(self, target: Path, file: io.FileIO) -> None:
         self.target, self._file = target, file
-        self.path = part_of(target)
+        self.path = name_part(target)
         self._note_path = self.path.with_name(self.path.name + ".json")
         self.note = self._read_note()
 
@@ -277,7 +277,9 @@ class Partial:
         """Make sure that the disk has room for the rest."""
         free = shutil.disk_usage(self.path.parent).free
         if free < total - self.size:
-            raise _no_room(self.target, f"{bytes_text(total - self.size)} more are needed, {bytes_text(free)} are free")
+            raise _refuse_space(
+                self.target, f"{bytes_text(total - self.size)} more are needed, {bytes_text(free)} are free"
+            )
 
     def write(self, data: bytes) -> None:
         """Append."""
@@ -339,7 +341,7 @@ def hold_part(target: Path, pause: Callable[[float], None]) -> Iterator[Partial]
             partial.remove_empty()
 
 
-def part_of(target: Path) -> Path:
+def name_part(target: Path) -> Path:
     """Where a file is while it is not whole."""
     return target.with_name(target.name + ".part")
 
@@ -349,7 +351,7 @@ def _lock(target: Path, pause: Callable[[float], None]) -> io.FileIO:
 
     Whoever held it may have given it its final name meanwhile: then the lock is on the wrong file.
     """
-    path, waits = part_of(target), False
+    path, waits = name_part(target), False
     while True:
         with _explain_disk(target, None):
             file = path.open("ab", buffering=0)
@@ -384,11 +386,11 @@ def _explain_disk(target: Path, total: int | None) -> Iterator[None]:
         if exc.errno in _FULL:
             free = shutil.disk_usage(folder).free
             wanted = "" if total is None else f"{target.name} has {bytes_text(total)}, "
-            raise _no_room(target, f"{wanted}{bytes_text(free)} are free") from exc
+            raise _refuse_space(target, f"{wanted}{bytes_text(free)} are free") from exc
         msg = f"{target} cannot be written ({exc.strerror or type(exc).__name__})"
         raise Failed(msg, f"make {folder} a folder that this user can write to, or choose another one") from exc
 
 
-def _no_room(target: Path, numbers: str) -> Failed:
+def _refuse_space(target: Path, numbers: str) -> Failed:
     msg = f"no space is left in {target.parent} for {target.name}: {numbers}"
     return Failed(msg, "free some, then run the same again")
