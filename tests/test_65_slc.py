@@ -28,7 +28,7 @@ from topsar.model import BBox, Direction
 from topsar.pairs.listing import PairLine
 from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, list_trusted_hosts
 from topsar.provision.endpoints import Services
-from topsar.provision.scene_download import Supply, download_scenes
+from topsar.provision.scene_download import download_scenes
 from topsar.provision.scene_search import Search, find_granules, find_near_names, search_granules
 from topsar.provision.scenes import find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher, Patience
@@ -135,6 +135,14 @@ def world(
     )
 
 
+@dataclass(frozen=True)
+class Supply:
+    """What a call downloaded, and what it said of the rest."""
+
+    downloaded: tuple[Path, ...]
+    problems: dict[str, TopsarError]
+
+
 def provide(
     here: World,
     folder: Path,
@@ -144,19 +152,28 @@ def provide(
     attempts: int = 3,
     reserve: int = 0,
 ) -> Supply:
+    lines = lines or here.lines
+    names = dict.fromkeys(name for line in lines for name in (*line.reference, *line.secondary))
+    before = stamps(folder)
     fetcher = Fetcher(
         secrets=credentials.secrets if credentials else (),
         patience=Patience(attempts=attempts, backoff_s=0.01, read_s=5.0),
         show=False,
     )
-    return download_scenes(
-        lines or here.lines,
+    problems = download_scenes(
+        lines,
         folder,
         fetcher=fetcher,
         services=here.services,
         credentials=credentials,
         disk_reserve_bytes=reserve,
     )
+    changed = stamps(folder) - before
+    return Supply(tuple(folder / f"{name}.zip" for name in names if name in {name for name, _ in changed}), problems)
+
+
+def stamps(folder: Path) -> set[tuple[str, int]]:
+    return {(path.stem, path.stat().st_mtime_ns) for path in folder.glob("*.zip")}
 
 
 def refused(here: World, folder: Path, credentials: Credentials | None = BY_PASSWORD) -> ProvisionError:
@@ -235,7 +252,7 @@ def test_nobody_is_asked_where_all_is_there(scenes: tuple[ArchivedScene, ...], t
         provide(here, tmp_path)
         servers = (here.catalogue, here.login, here.archive, here.store)
         before = [len(server.asked) for server in servers]
-        assert provide(here, tmp_path, None) == Supply(problems={})
+        assert provide(here, tmp_path, None) == Supply((), {})
         assert [len(server.asked) for server in servers] == before
 
 
@@ -268,7 +285,7 @@ def test_a_zip_of_several_scenes_is_left_alone(scenes: tuple[ArchivedScene, ...]
 
 def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
     with world(scenes) as here:
-        supply = download_scenes(
+        problems = download_scenes(
             here.lines,
             tmp_path,
             fetcher=Fetcher(offline=True),
@@ -276,9 +293,9 @@ def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_pa
             credentials=None,
             disk_reserve_bytes=0,
         )
-        (listed,) = find_pairs(here.lines, tmp_path, supply.problems)
+        (listed,) = find_pairs(here.lines, tmp_path, problems)
     assert here.catalogue.asked == []
-    assert set(supply.problems) == {one.name for one in scenes}
+    assert set(problems) == {one.name for one in scenes}
     assert listed.problem is not None
     assert all(one.name in listed.problem.message for one in scenes)
     assert "OFFLINE" in listed.problem.message

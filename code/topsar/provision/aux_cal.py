@@ -144,7 +144,7 @@ def _choose_valid(names: Iterable[str], mission: str, time: datetime) -> str:
 
 
 def _is_whole(safe: Path) -> bool:
-    """Whether the part that is read is there; a file is unpacked under another name first, so the rest is too."""
+    """Whether its data are there; as a file gets its name when it is unpacked, the rest is there too."""
     return any(path.stat().st_size for path in safe.glob("data/s1?-aux-cal.xml"))
 
 

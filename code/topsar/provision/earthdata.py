@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST = "urs.earthdata.nasa.gov"
-"""What an account is filed under in ``~/.netrc``."""
+"""The machine of an account in ``~/.netrc``."""
 CLIENT = "BO_n7nTIlMljdvU6kRRB3g"
 """The archive, as Earthdata Login knows it."""
 

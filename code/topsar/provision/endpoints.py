@@ -1,4 +1,4 @@
-"""Where each service is. Another place can be given for every one of them: a mirror, or a server on this machine."""
+"""Where each service is; a mirror or a server on this machine can stand in for any of them."""
 
 from __future__ import annotations
 

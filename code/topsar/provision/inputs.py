@@ -90,7 +90,7 @@ def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Serv
     needs_account = bool(find_missing_scenes(lines, raw)) and not settings.offline
     account = earthdata_account(settings) if needs_account else None
     fetcher = make_fetcher(settings, account)
-    supply = download_scenes(
+    problems = download_scenes(
         lines,
         raw,
         fetcher=fetcher,
@@ -98,7 +98,7 @@ def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Serv
         credentials=account,
         disk_reserve_bytes=settings.disk_reserve_bytes,
     )
-    listed = find_pairs(lines, raw, supply.problems)
+    listed = find_pairs(lines, raw, problems)
     now = datetime.now(timezone.utc)
     pairs = _select_readable(listed)
     orbits = provide_orbits(pairs, data / "orbit_data", fetcher=fetcher, services=services, now=now)
@@ -234,7 +234,7 @@ def describe_missing(
 
 
 def _must_fetch_dem(settings: Settings, find_box: Callable[[], BBox]) -> bool:
-    """Whether heights have to be fetched; not where fetching could not help either."""
+    """Whether a run fetches heights; not where they are here, nor where none can be fetched."""
     try:
         find_dem(settings, find_box())
     except NotFetchedError:

@@ -168,7 +168,7 @@ class _Provider:
     def _fetch_better(self, bucket: Bucket, flown: Pass, here: OrbitFile | None) -> tuple[OrbitFile | None, str]:
         """Fetch a better file than the one that is here; without one, the reason is told too."""
         problem = "it has none"
-        for kind in self._kinds_to_ask(flown, here):
+        for kind in self._list_kinds(flown, here):
             try:
                 offers = [o for o in bucket.find_offers(flown.mission, kind) if _reaches(o.file, flown, LEAST_MARGIN)]
             except ProvisionError as exc:
@@ -189,8 +189,8 @@ class _Provider:
                     return offer.file, ""
         return None, f"; {bucket.name}: {problem}"
 
-    def _kinds_to_ask(self, flown: Pass, here: OrbitFile | None) -> tuple[OrbitSource, ...]:
-        """Kinds of orbit to ask the bucket for, the better first."""
+    def _list_kinds(self, flown: Pass, here: OrbitFile | None) -> tuple[OrbitSource, ...]:
+        """List the kinds of orbit to ask the bucket for, the better first."""
         if here is None:
             return OrbitSource.PRECISE, OrbitSource.RESTITUTED
         is_settled = here.source is OrbitSource.PRECISE or self._now - flown.stop < PRECISE_AFTER

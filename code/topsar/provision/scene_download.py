@@ -7,8 +7,8 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -35,14 +35,6 @@ _ARCHIVE = re.compile(r"https://[a-z0-9.-]+\.(?:asf\.alaska\.edu|earthdatacloud\
 """Addresses that a token is sent to; host names of other letters may be read in two ways."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
-    """What was downloaded, and by name why a scene could not be had."""
-
-    downloaded: tuple[Path, ...] = ()
-    problems: Mapping[str, TopsarError]
-
-
 def download_scenes(
     lines: Sequence[PairLine],
     folder: Path,
@@ -51,7 +43,7 @@ def download_scenes(
     services: Services,
     credentials: Credentials | None,
     disk_reserve_bytes: int,
-) -> Supply:
+) -> dict[str, TopsarError]:
     """Download the scenes of a list of pairs that are not in a folder, to ``<folder>/<name>.zip``.
 
     Where all are there, or offline, no service is asked.
@@ -70,32 +62,39 @@ def download_scenes(
 
     Returns
     -------
-    Supply
-        A scene that cannot be had does not stop the others.
+    dict
+        By name, why a scene could not be had; it does not stop the others.
 
     Raises
     ------
     ProvisionError
-        What concerns all: the catalogue does not answer, no account or a refused one, too little space.
+        If no scene can be had: the catalogue does not answer, no account or a refused one, too little space.
     """
     missing = find_missing_scenes(lines, folder)
     if not missing:
-        return Supply(problems={})
+        return {}
     if fetcher.offline:
-        return Supply(problems={name: _refuse_offline(name, folder) for name in missing})
+        return {name: _refuse_offline(name, folder) for name in missing}
     log.info("%d scenes are not in %s: looking for them in the archive", len(missing), folder)
     known = find_granules(missing, services)
     unknown = [name for name in missing if name not in known]
     problems: dict[str, TopsarError] = dict(_explain_unknown(unknown, services)) if unknown else {}
-    downloaded: list[Path] = []
-    if known:
-        granules = [known[name] for name in missing if name in known]
-        _require_space(granules, folder, disk_reserve_bytes)
-        token = log_in(credentials, fetcher=fetcher, services=services)
-        jobs = [_make_job(one, folder, token, fetcher, services, problems) for one in granules]
-        paths = fetcher.download_all(jobs, at_once=AT_ONCE)
-        downloaded = [path for one, path in zip(granules, paths, strict=True) if one.name not in problems]
-    return Supply(downloaded=tuple(downloaded), problems=problems)
+    if not known:
+        return problems
+    granules = [known[name] for name in missing if name in known]
+    _require_space(granules, folder, disk_reserve_bytes)
+    token = log_in(credentials, fetcher=fetcher, services=services)
+
+    def download(one: Granule) -> Path:
+        try:
+            _require_safe(one, services)
+            fetcher.download(_describe_zip(one, folder, token, services))
+        except TopsarError as exc:
+            problems[one.name] = exc
+        return folder
+
+    fetcher.download_all([partial(download, one) for one in granules], at_once=AT_ONCE)
+    return problems
 
 
 def _refuse_offline(name: str, folder: Path) -> ProvisionError:
@@ -127,38 +126,18 @@ def _count_kept(folder: Path, one: Granule) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _make_job(
-    one: Granule,
-    folder: Path,
-    token: str,
-    fetcher: Fetcher,
-    services: Services,
-    problems: dict[str, TopsarError],
-) -> Callable[[], Path]:
-    """Make a download that files its failure under the scene's name."""
-    path = folder / f"{one.name}.zip"
-
-    def download() -> Path:
-        try:
-            _require_safe(one, services)
-            return fetcher.download(
-                Wanted(
-                    url=one.url,
-                    path=path,
-                    what=f"scene {one.name}",
-                    check=lambda part: _check_zip(part, one),
-                    headers={"Authorization": f"Bearer {token}"},
-                    size=one.size,
-                    md5=one.md5,
-                    trusted=list_trusted_hosts(one.url, services),
-                    explain=explain_refusal,
-                )
-            )
-        except TopsarError as exc:
-            problems[one.name] = exc
-            return path
-
-    return download
+def _describe_zip(one: Granule, folder: Path, token: str, services: Services) -> Wanted:
+    return Wanted(
+        url=one.url,
+        path=folder / f"{one.name}.zip",
+        what=f"scene {one.name}",
+        check=lambda part: _check_zip(part, one),
+        headers={"Authorization": f"Bearer {token}"},
+        size=one.size,
+        md5=one.md5,
+        trusted=list_trusted_hosts(one.url, services),
+        explain=explain_refusal,
+    )
 
 
 def _require_safe(one: Granule, services: Services) -> None:

@@ -221,8 +221,8 @@ def _open_session(services: Services, backoff_s: float) -> ASFSession:
 def _search(services: Services, backoff_s: float, **options: Any) -> tuple[Granule, ...]:
     import asf_search
 
-    asf_search.REPORT_ERRORS = False  # it would tell its makers of every failure, over a connection of its own
-    asf_search.ASF_LOGGER.setLevel(logging.CRITICAL)  # what goes wrong is raised as well
+    asf_search.REPORT_ERRORS = False  # else it reports every failure to its makers, over the network
+    asf_search.ASF_LOGGER.setLevel(logging.CRITICAL)  # every failure is raised as well
     try:
         granules = [granule for product in _insist(services, backoff_s, options) if (granule := _read_granule(product))]
     except asf_search.ASFSearch4xxError as exc:

@@ -55,10 +55,10 @@ PROVISIONED = "provisioned"
 """Folder in ``data/dem``, so that what is fetched is not among the rasters that the user put there."""
 
 MARGIN_DEG = 0.15
-"""Fetched around a box."""
+"""Margin that is fetched around a box."""
 
 LEAST_MARGIN_DEG = 0.10
-"""Asked of a DEM that lies there already: a summit of 9 km is displaced by less."""
+"""Margin that a cached DEM must have around a box: a summit of 9 km is displaced by less."""
 
 BOX_STEP_DEG = 0.25
 """Edges of what is fetched lie on multiples of this."""
@@ -252,22 +252,16 @@ def _find_cached_dem(model: GlobalModel, path: Path, box: BBox, *, warn: bool) -
 
 
 def _is_sound(path: Path, model: GlobalModel, *, warn: bool) -> bool:
-    problem = _find_problem(path, model)
+    try:
+        inspect(path)
+        require_cover(Dem(path=path, datum=model.datum), _read_box(path))
+        is_labelled = declared_datum(path) is model.datum
+        problem = "" if is_labelled else f"it does not say that its heights are above {model.datum.value}"
+    except TopsarError as exc:
+        problem = exc.message
     if problem and warn:
         log.warning("%s is not used: %s", path, problem)
     return not problem
-
-
-def _find_problem(path: Path, model: GlobalModel) -> str:
-    """Say why a cached DEM is not used, or nothing."""
-    dem = Dem(path=path, datum=model.datum)
-    try:
-        inspect(path)
-        require_cover(dem, _read_box(path))
-        datum = declared_datum(path)
-    except TopsarError as exc:
-        return exc.message
-    return "" if datum is model.datum else f"it does not say that its heights are above {model.datum.value}"
 
 
 @contextmanager

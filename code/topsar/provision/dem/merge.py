@@ -39,7 +39,7 @@ _SPACINGS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _SPACING_SHARE = 0.01
 _SLACK = 1.01
 _OPENING = threading.Lock()
-"""Filters of warnings belong to all threads: one at a time changes them."""
+"""Held while the filters of warnings change, which all threads share."""
 _OFF_GRID = 0.05
 
 

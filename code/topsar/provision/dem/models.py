@@ -1,4 +1,4 @@
-"""Global height models: what they are measured from, how far they reach, how much may be asked for at once."""
+"""Global height models: vertical datum, reach, and how much one request may ask for."""
 
 from __future__ import annotations
 

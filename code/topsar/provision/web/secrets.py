@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from topsar.settings import MASK
 
 SHORT = 4
-"""Characters below which a secret is masked as a whole word only: it may be part of many innocent ones."""
+"""Shorter secrets are masked as whole words only: they may be part of many other words."""
 LEARNED = 6
-"""Characters from which on something that looks like a secret is taken for one."""
+"""Shorter words of a request are not learned as secrets."""
 
 _NAMES = r"api[_-]?key|(?:access|refresh|id)?[_-]?token|password|passwd|(?:client[_-]?)?secret|totp"
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
@@ -60,7 +60,7 @@ class Masker:
         return _ANYONES.sub(lambda match: (match[1] or match[2] or match[3] or "") + MASK, text)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """From now on, mask these too, where they are long enough to be told from other words."""
+        """Mask these from now on, unless they are too short to tell from other words."""
         with self._changing:
             new = {secret for secret in secrets if len(secret) >= LEARNED} - self._secrets
             if new:

@@ -31,7 +31,7 @@ from topsar.provision.web.failures import (
 
 MOST_REDIRECTS = 10
 LEAST_BYTES = 1024
-"""A body that brings less than this within the time limit for reading is a connection that hangs."""
+"""A connection that brings less than this within the time limit for reading counts as hanging."""
 CHUNK = 1 << 18
 CONFIDENTIAL = {"authorization", "cookie", "proxy-authorization"}
 CHECK_ADDRESS = "check the address of the service"

@@ -143,7 +143,7 @@ class Transfer:
 
     @property
     def _can_continue(self) -> bool:
-        """Whether a part can be continued: a mix of two versions would be noticed."""
+        """Whether a part can be continued, because a mix of two versions would be noticed."""
         return bool(self._part.note.validator or self._wanted.md5)
 
     def _fetch(self, start: int) -> None:
@@ -186,7 +186,7 @@ class Transfer:
             raise Failed(reason, WRONG, Kind.PASSING)
 
     def _find_validator(self, response: requests.Response) -> str:
-        """Find what tells this version of the file from others; nothing where it could not be continued."""
+        """Read the tag or date of this version of the file; empty where a part of it could not be continued."""
         tag = response.headers.get("ETag", "")
         found = response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
         return "" if _is_packed(response) or self._session.mask(found) != found else found
@@ -197,7 +197,7 @@ def _is_packed(response: requests.Response) -> bool:
 
 
 def _read_length(response: requests.Response) -> int | None:
-    """Read the bytes of the file, where the answer tells them: of a packed one it does not."""
+    """Read the size of the file; None where the answer does not tell it, or is compressed."""
     text = response.headers.get("Content-Length", "")
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) and not _is_packed(response) else None
 
