@@ -16,6 +16,7 @@ from dry_data import DAYS, dry_data, dry_recipe
 from services.loopback import Loopback
 from services.world import KEY, USER, serve, services_at
 from topsar import workflow
+from topsar.doctor.case import Case
 from topsar.engines import choose_engine
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, Dem, OrbitSource, VerticalDatum
@@ -265,14 +266,22 @@ def test_a_manifest_is_opened_once_per_start(
     monkeypatch.setattr(Container, "read", note)
     settings = settings_of(data, ENGINE="native")
     with world.silence():
-        for start in (lambda: prepare(settings), lambda: prepare(settings, world.services), lambda: plan(settings)):
+        for start in (prepare, lambda settings: prepare(settings, world.services), plan, examine):
             opened.clear()
-            start()
+            start(settings)
             assert sorted(opened) == sorted(world.scenes)
 
 
+def examine(settings: Settings) -> None:
+    """As `topsar doctor` does."""
+    case = Case(settings, None, None)
+    assert case.missing == ()
+    assert len(case.listed) == len(case.pairs) == 3
+    assert not case.plan.refused
+
+
 def plan(settings: Settings) -> None:
-    """As the command does."""
+    """As `topsar plan` does."""
     found = workflow.find_scenes(settings)
     assert workflow.describe_missing(settings, found) == ()
     workflow.preview(settings, found)

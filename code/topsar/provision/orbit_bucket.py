@@ -108,11 +108,6 @@ class Bucket:
         self._failures = 0
         self._trouble: ProvisionError | None = None
 
-    @property
-    def is_given_up(self) -> bool:
-        """Whether every further call fails at once."""
-        return self._trouble is not None
-
     def find_offers(self, mission: str, kind: OrbitSource) -> list[Offer]:
         """List all files of a kind.
 
