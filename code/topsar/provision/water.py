@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def find_water_mask(settings: Settings) -> Path | None:
-    """The raster that ``WATER_MASK`` names, or None where it is empty.
+    """Find the raster that ``WATER_MASK`` names; None where it is empty.
 
     Raises
     ------
