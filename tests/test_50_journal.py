@@ -14,12 +14,12 @@ import pytest
 
 from fake_steps import inspect, wait_for
 from topsar.errors import TopsarError
+from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.evidence import Store
 from topsar.schedule.guard import MARK, Guard, marked
 from topsar.schedule.jobs import Ended, Event, Reason, Status
 from topsar.schedule.journal import Journal, last_done, read_journal
 from topsar.schedule.lock import hold_runs
-from topsar.schedule.removal import TRASH, Remover
 
 ENDED = Ended(reason=Reason.DONE, exit_code=0, seconds=1.5, cpu_s=1.0, peak_memory_bytes=7, message="ü")
 

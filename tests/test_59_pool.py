@@ -19,11 +19,11 @@ import pytest
 from fake_steps import Bench, inspect, make_step, wait_for
 from topsar.schedule import Budget, plan_jobs, run_jobs
 from topsar.schedule.admission import Grant, PairWindow, Request, choose
+from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Ended, Job, Lifetime, Reason, Resources, Status, Step
 from topsar.schedule.rehearsal import Script, find_order, rehearse
-from topsar.schedule.removal import TRASH, Remover
 
 MB = 1_000_000
 KIND = "demo 1 filter"
@@ -325,7 +325,7 @@ def test_a_step_of_no_pair_leaves_disk_for_all_pairs_under_way() -> None:
 
 def test_removal_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_go, freed = threading.Event(), []
-    monkeypatch.setattr("topsar.schedule.removal.delete", lambda path: may_go.wait(30) and path.unlink())
+    monkeypatch.setattr("topsar.schedule.cleanup.delete", lambda path, **_: may_go.wait(30) and path.unlink())
     (tmp_path / "x").write_text("four")
     remover = Remover(tmp_path)
     remover.remove(tmp_path / "x", freed.append)
@@ -350,10 +350,10 @@ def test_removal_where_nothing_can_be_renamed(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_cannot_be_deleted_is_not_called_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def refuse(path: Path, within: Path) -> None:
         raise PermissionError(1, os.strerror(1))
 
-    monkeypatch.setattr("topsar.schedule.removal.delete", refuse)
+    monkeypatch.setattr("topsar.schedule.cleanup.delete", refuse)
     (tmp_path / "x").write_text("four")
     remover, freed = Remover(tmp_path), []
     remover.remove(tmp_path / "x", freed.append)

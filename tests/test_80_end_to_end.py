@@ -13,6 +13,7 @@ import pytest
 
 from topsar import workflow
 from topsar.errors import TopsarError
+from topsar.files import find_leftovers
 from topsar.raster import inspect, read_geotiff
 from topsar.report.closure import close_triplets
 from topsar.schedule import hold_runs
@@ -157,7 +158,7 @@ def test_step_repeated_by_hand_replaces_what_was_there(products: list[Path]) -> 
     before = (products[0] / "wrapped_phase.tif").read_bytes()
     execute_step(products[0].parent / "job.json", "products")
     assert (products[0] / "wrapped_phase.tif").read_bytes() == before
-    assert not [*products[0].parent.glob("products.old*"), *products[0].parent.glob("products.part*")]
+    assert not [*find_leftovers(products[0].parent)]
 
 
 def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
@@ -222,11 +223,11 @@ def test_clean_lists_then_removes_what_no_run_needs(fresh: Path) -> None:
     flags = {"UNWRAPPER": "none"}
     process(fresh, CLEANUP="none", **flags)
     pair = next((fresh / "runs").glob("T*"))
-    (pair / "mosaic.part").mkdir()
+    (pair / ".mosaic.0123abcd.part").mkdir()
     (pair / "notes.txt").write_text("mine")
     before = size_of(fresh / "runs")
     found = workflow.clean(settings_of(fresh, **flags), dry_run=True)
-    assert sorted(one.path.name for one in found) == ["mosaic.part", "multiply_IW2", "slc", "slc"]
+    assert sorted(one.path.name for one in found) == [".mosaic.0123abcd.part", "multiply_IW2", "slc", "slc"]
     assert size_of(fresh / "runs") == before
     assert workflow.clean(settings_of(fresh, **flags), dry_run=False) == found
     assert size_of(fresh / "runs") == before - sum(one.size for one in found)

@@ -1,4 +1,8 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files and folders that are whole or absent: written under a temporary name, then renamed.
+
+The temporary name of ``NAME.SUFFIX`` is ``.NAME.<8 hexadecimal digits>.part.SUFFIX`` in the same folder. Only a process
+that is killed leaves such a name behind; `find_leftovers` finds it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,15 +20,18 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from topsar.errors import ProductError, SettingsError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 NEARLY_FULL_BYTES = 1 << 20
 """Less free space than this explains a failed write whose cause the writing library did not report."""
+
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\..+)?")
 
 
 @contextmanager
@@ -37,7 +45,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ProductError
         If anything under the ``with`` raises ``OSError``: a full disk, a folder that cannot be written.
     """
-    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    part = _temporary_name(path, path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -45,7 +53,104 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as exc:
         raise write_failed(path, exc) from exc
     finally:
-        _remove_leftovers(part)
+        _delete_leftovers(part)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder; on success it takes the place of ``path``, on failure it is removed.
+
+    What was at ``path`` before is removed last. A process that is killed leaves the old folder, the new one or none at
+    ``path``, but never a half-written one.
+
+    Raises
+    ------
+    ProductError
+        If anything under the ``with`` raises ``OSError``: a full disk, a folder that cannot be written.
+    """
+    part = _temporary_name(path)
+    old = part.with_name(f"{part.name}.old")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if os.path.lexists(path):
+            path.rename(old)
+        part.rename(path)
+    except OSError as exc:
+        raise write_failed(path, exc) from exc
+    finally:
+        if os.path.lexists(old) and not os.path.lexists(path):
+            old.rename(path)
+        _delete_leftovers(part)
+
+
+def find_leftovers(folder: Path) -> Iterator[Path]:
+    """Find what killed processes left of `atomic_path` and `replaced_folder`, in all folders that are not hidden.
+
+    Links are not followed. Whoever writes below ``folder`` must have ended.
+    """
+    folders = [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if _LEFTOVER.fullmatch(entry.name):
+                    yield Path(entry.path)
+                elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links are not followed. A path that does not exist has 0."""
+    size, folders = 0, [path]
+    if not path.is_dir() or path.is_symlink():
+        with suppress(OSError):
+            size = path.lstat().st_size
+        return size
+    while folders:  # no recursion: a tree may be deeper than Python's stack
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                else:
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size
+
+
+def delete(path: Path, *, within: Path) -> None:
+    """Delete a file, a link or a folder; never what a link leads to, and never anything outside a folder.
+
+    Parameters
+    ----------
+    path : Path
+        What goes; nothing happens where there is nothing.
+    within : Path
+        A folder that ``path`` must lie below.
+
+    Raises
+    ------
+    ProductError
+        If ``path`` is ``within`` itself or lies outside it, be it by a link or by ``..``.
+    OSError
+        If a part of it cannot be deleted.
+    """
+    require_below(path, within)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def require_below(path: Path, folder: Path) -> None:
+    """Refuse a path that does not lie strictly below a folder once the links above it are followed.
+
+    Raises
+    ------
+    ProductError
+        If it does not.
+    """
+    if path.name in ("", "..") or folder.resolve() not in (path.parent.resolve() / path.name).parents:
+        msg = f"{path} does not lie below {folder}"
+        raise ProductError(msg, hint="nothing outside that folder is removed; look for links and '..' in the path")
 
 
 def write_failed(path: Path, exc: BaseException) -> ProductError:
@@ -71,6 +176,8 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
     ProductError
         If the file cannot be written.
     """
+    import numpy as np
+
     with atomic_path(path) as part:
         np.save(part, values)
 
@@ -139,8 +246,8 @@ def _plain(obj: object) -> Any:
     """``obj`` in the types that JSON knows."""
     if isinstance(obj, Enum):
         return _plain(obj.value)
-    if isinstance(obj, np.generic | np.ndarray):
-        return _plain(obj.tolist())
+    if hasattr(obj, "tolist"):
+        return _plain(obj.tolist())  # of NumPy: an array or a scalar
     if isinstance(obj, float):
         return obj if math.isfinite(obj) else None
     if obj is None or isinstance(obj, str | int):
@@ -169,8 +276,13 @@ def _nearly_full(folder: Path) -> bool:
     return False
 
 
-def _remove_leftovers(part: Path) -> None:
-    """Remove the temporary file and whatever a library put beside it under its name."""
+def _temporary_name(path: Path, suffix: str = "") -> Path:
+    stem = path.name.removesuffix(suffix) if suffix else path.name
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{suffix}")
+
+
+def _delete_leftovers(part: Path) -> None:
+    """Delete what is left under a temporary name, and whatever a library put beside it under that name."""
     with suppress(OSError):
-        for leftover in part.parent.glob(part.name + "*"):
-            leftover.unlink(missing_ok=True)
+        for leftover in [path for path in part.parent.iterdir() if path.name.startswith(part.name)]:
+            delete(leftover, within=part.parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -11,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
+from topsar.files import replaced_folder
 from topsar.schedule import read_journal
 from topsar.schedule.jobs import Status
 
@@ -34,26 +34,9 @@ def write_products(folder: Path, engine: Engine, known: Mapping[str, Any]) -> No
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     interferogram = replace(interferogram, facts=facts)
-    staging = folder / "products.part"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
+    with replaced_folder(folder / "products") as staging:
         write_layers(interferogram, staging)
         write_quicklooks(interferogram, staging)
-        _replace(folder / "products", staging)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-
-
-def _replace(folder: Path, staging: Path) -> None:
-    """Let ``staging`` take the place of ``folder``, which may or may not be there."""
-    old = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _versions() -> dict[str, str]:

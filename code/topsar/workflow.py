@@ -26,6 +26,8 @@ from topsar.schedule import (
     find_removable,
     hold_runs,
     preview_jobs,
+    read_all_artifacts,
+    read_artifacts,
     remove_all,
     run_jobs,
 )
@@ -239,12 +241,12 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
     runs = settings.data.resolve() / "runs"
     with nullcontext() if dry_run or not runs.exists() else hold_runs(runs):
         batch, shown = preview(settings)
-        artifacts = _known_artifacts(runs) | {
+        artifacts = read_all_artifacts(runs) | {
             artifact.path: artifact.lifetime for job in batch.jobs for step in job.steps for artifact in step.writes
         }
         found = find_removable(Store(runs, inspect), artifacts, cleanup=settings.cleanup, needed=shown.needed)
         if not dry_run:
-            remove_all(found)
+            remove_all(found, runs=runs)
     return found
 
 
@@ -327,28 +329,12 @@ def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
             "engine": batch.engine.name,
             "jobs": sorted({writers[path] for step in job.steps for path in step.reads} | {job.id}),
             "options": settings.options.model_dump(mode="json"),
-            "artifacts": _artifacts_of(runs / job.id / "run.json")
+            "artifacts": read_artifacts(runs / job.id / "run.json")
             | {artifact.path: artifact.lifetime for step in job.steps for artifact in step.writes},
         }
         (runs / job.id).mkdir(parents=True, exist_ok=True)
         write_text(runs / job.id / "job.json", batch.plan.tasks[job.id])
         write_json(runs / job.id / "run.json", known)
-
-
-def _known_artifacts(runs: Path) -> dict[str, Lifetime]:
-    """What earlier runs wrote, as their ``run.json`` tell."""
-    known: dict[str, Lifetime] = {}
-    for file in sorted(runs.glob("*/run.json")):
-        known |= _artifacts_of(file)
-    return known
-
-
-def _artifacts_of(file: Path) -> dict[str, Lifetime]:
-    """What a ``run.json`` names, of earlier runs with other settings too; nothing where there is none."""
-    try:
-        return {path: Lifetime(value) for path, value in json.loads(file.read_text())["artifacts"].items()}
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
 
 
 def _budget(settings: Settings) -> Budget:

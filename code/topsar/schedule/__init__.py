@@ -18,8 +18,7 @@ alone, best in this order:
 `scheduler`  the one call that starts it
 `rehearsal`  the same loop without processes: how long it will take
 `preview`    what a run would do
-`removal`    how files go away
-`tidy`       what may go when nobody works
+`cleanup`    how files go away, during a run and between runs
 `chronicle`  who is told what happened
 `record`     the newest run as anybody can read it
 `progress`   bars and lines for whoever watches
@@ -28,6 +27,14 @@ alone, best in this order:
 """
 
 from topsar.schedule.admission import Budget
+from topsar.schedule.cleanup import (
+    Cleanup,
+    Removable,
+    find_removable,
+    read_all_artifacts,
+    read_artifacts,
+    remove_all,
+)
 from topsar.schedule.evidence import Inspect, Store
 from topsar.schedule.executor import Executor, LocalExecutor
 from topsar.schedule.journal import read_journal
@@ -35,10 +42,8 @@ from topsar.schedule.lock import Holder, find_holder, hold_runs
 from topsar.schedule.preview import Preview, preview_jobs
 from topsar.schedule.progress import Progress
 from topsar.schedule.record import RunRecord, read_record
-from topsar.schedule.removal import Cleanup
 from topsar.schedule.run import run_jobs
 from topsar.schedule.stale import Decision, plan_jobs
-from topsar.schedule.tidy import Removable, find_removable, remove_all
 
 __all__ = [
     "Budget",
@@ -58,6 +63,8 @@ __all__ = [
     "hold_runs",
     "plan_jobs",
     "preview_jobs",
+    "read_all_artifacts",
+    "read_artifacts",
     "read_journal",
     "read_record",
     "remove_all",

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
-from topsar.schedule.removal import size_of
+from topsar.files import size_of
+from topsar.schedule.graph import is_artifact_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +48,12 @@ class Store:
         Raises
         ------
         TopsarError
-            When a link leads its folder out of the runs folder.
+            When it is no plain path, or a link leads its folder out of the runs folder.
         """
         path = self.runs / artifact
+        if not is_artifact_path(artifact):
+            msg = f"{artifact!r} is not a plain path inside the runs folder {self.runs}"
+            raise TopsarError(msg)
         if not path.parent.resolve().is_relative_to(self.runs.resolve()):
             msg = f"{path} lies outside the runs folder: a folder above it is a link to {path.parent.resolve()}"
             raise TopsarError(msg, hint="make the whole runs folder a link instead")

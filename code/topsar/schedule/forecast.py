@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from topsar.errors import ProductError
+from topsar.files import atomic_path
 from topsar.schedule.jobs import Ended, Reason, Resources, Step
 
 if TYPE_CHECKING:
@@ -165,10 +167,8 @@ class Ledger:
         """Forget what is too old to be told from, on disk too."""
         kept = [usage for usages in self._known.values() for usage in usages]
         self._lines = len(kept)
-        with contextlib.suppress(OSError):
-            part = self._path.with_name(f"{USAGE}.part")
+        with contextlib.suppress(ProductError), atomic_path(self._path) as part:
             part.write_bytes(b"".join(_USAGE.dump_json(usage) + b"\n" for usage in kept))
-            part.replace(self._path)
 
 
 def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:

@@ -191,8 +191,20 @@ def _writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
 
 
 def _check_path(path: str) -> None:
-    pure = PurePosixPath(path)
-    inside = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
-    if not inside or pure.name == JOURNAL or pure.parts[0].startswith(".") or pure.parts[0] in _OURS:
+    if not is_artifact_path(path):
         msg = f"artifact path {path!r} is not a plain path inside the runs folder"
         raise TopsarError(msg)
+
+
+def is_artifact_path(path: str) -> bool:
+    """Whether a text can name an artifact: a plain path below the runs folder, and no file of the scheduler.
+
+    Examples
+    --------
+    >>> [is_artifact_path(path) for path in ("a/x", "", ".", "a/..", "a/./x", "/etc", ".lock", "a/journal.jsonl")]
+    [True, False, False, False, False, False, False, False]
+    """
+    pure = PurePosixPath(path)
+    is_inside = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
+    is_ours = pure.name == JOURNAL or not pure.parts or pure.parts[0].startswith(".") or pure.parts[0] in _OURS
+    return is_inside and not is_ours and "\0" not in path

@@ -18,15 +18,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import StepFailed, TopsarError
+from topsar.files import size_of
 from topsar.schedule.admission import Grant, PairWindow, choose, fits
 from topsar.schedule.capacity import Supply, size_text
+from topsar.schedule.cleanup import Remover
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
 from topsar.schedule.events import Chronicle
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.guard import MARK
 from topsar.schedule.jobs import Command, Ended, Outcome, Reason, Resources, Status
 from topsar.schedule.rehearsal import Script, find_order
-from topsar.schedule.removal import Remover, size_of
 from topsar.schedule.stale import decide
 from topsar.schedule.state import Board, worst
 

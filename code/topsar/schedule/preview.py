@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from topsar.schedule.admission import Budget
+from topsar.schedule.cleanup import GOING
 from topsar.schedule.events import planned_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
 from topsar.schedule.rehearsal import Rehearsal, Script, find_order, rehearse
-from topsar.schedule.removal import GOING
 from topsar.schedule.stale import plan_graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from topsar.schedule.cleanup import Cleanup
     from topsar.schedule.evidence import Inspect
     from topsar.schedule.executor import Executor
     from topsar.schedule.jobs import Job, Resources
     from topsar.schedule.record import PlannedJob
-    from topsar.schedule.removal import Cleanup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from topsar.errors import ProductError
+from topsar.files import atomic_path
 from topsar.schedule.jobs import Event, Status
 
 if TYPE_CHECKING:
@@ -189,10 +191,9 @@ class Recorder:
         self._zero = time.monotonic()
         self._is_torn = False
         self._file: RawIOBase | None = None
-        with contextlib.suppress(OSError):
-            part = path.with_name(f"{RECORD}.part")
-            part.write_bytes(_dumped(beginning) + b"\n")
-            part.replace(path)
+        with contextlib.suppress(OSError, ProductError):
+            with atomic_path(path) as part:
+                part.write_bytes(_dumped(beginning) + b"\n")
             self._file = path.open("ab", buffering=0)
 
     @property

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
 from topsar.schedule.admission import Budget
+from topsar.schedule.cleanup import GOING
 from topsar.schedule.evidence import Store
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.graph import build_graph
 from topsar.schedule.guard import Guard
 from topsar.schedule.lock import hold_runs
 from topsar.schedule.loop import Rules, Run
-from topsar.schedule.removal import GOING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from topsar.schedule.cleanup import Cleanup
     from topsar.schedule.evidence import Inspect
     from topsar.schedule.executor import Executor
     from topsar.schedule.jobs import Event, Job, Outcome
-    from topsar.schedule.removal import Cleanup
 
 
 def run_jobs(
