@@ -17,7 +17,7 @@ from topsar.errors import TopsarError
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.evidence import Store
 from topsar.schedule.guard import MARK, Guard, marked
-from topsar.schedule.jobs import Ended, Event, Reason, Status
+from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
 from topsar.schedule.journal import Journal, last_done, read_journal
 from topsar.schedule.lock import hold_runs
 
@@ -35,13 +35,19 @@ def mark() -> str:
 
 def test_events_come_back_as_they_were(tmp_path: Path) -> None:
     events = (
-        event("one", Status.RUNNING, key="k", attempt=2),
+        event("one", Status.RUNNING, key="k", attempt=2, granted=Resources(memory_bytes=5, others={"gpus": 1})),
         event("one", key="k", ended=ENDED, evidence={"a/x": {"bytes": 3, "shape": [1, 2]}}, freed_bytes=5),
     )
     journal = Journal(tmp_path / "a")
     for each in events:
         journal.append(each)
     assert read_journal(journal.path) == events
+
+
+def test_resources_keep_their_names_in_the_journal(tmp_path: Path) -> None:
+    journal, granted = Journal(tmp_path), {"memory_bytes": 5, "threads": 2, "disk_bytes": 7}
+    journal.append(event("one", Status.RUNNING, granted=Resources(**granted)))
+    assert json.loads(journal.path.read_text())["granted"] == granted
 
 
 def test_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:

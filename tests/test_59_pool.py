@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import json
 import os
 import random
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,8 +19,8 @@ import psutil
 import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
-from topsar.schedule import Budget, plan_jobs, run_jobs
-from topsar.schedule.admission import Grant, PairWindow, Request, choose
+from topsar.schedule import Budget, LocalExecutor, plan_jobs, read_journal, run_jobs
+from topsar.schedule.admission import Grant, PairWindow, Request, choose, find_lack
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
 from topsar.schedule.graph import build_graph
@@ -134,6 +136,16 @@ def test_time_is_a_median_for_the_threads_at_hand(tmp_path: Path) -> None:
         ledger.add(learner(), 2, ended(MB, seconds=seconds, cpu_s=2 * seconds))
     said = ledger.predict(learner())
     assert (said.seconds, said.seconds_on(2), said.seconds_on(1)) == (4.0, 8.0, 16.0)
+
+
+def test_lines_of_earlier_versions_and_other_resources_are_kept(tmp_path: Path) -> None:
+    table = {"memory_bytes": 80 * MB, "threads": 4, "disk_bytes": 0}
+    line = {"kind": KIND, "size": 100.0, "threads": 4, "table": table, "table_seconds": 10.0, "is_complete": True}
+    line |= {"peak_memory_bytes": 20 * MB, "written_bytes": 0, "seconds": 10.0, "cpu_s": 40.0}
+    (tmp_path / USAGE).write_text(json.dumps(line) + "\n")
+    step = replace(learner(), needs=replace(learner().needs, others={"gpus": 1}))
+    said = Ledger(tmp_path).predict(step)
+    assert (said.needs.memory_bytes, said.needs.others, said.learned_from) == (25 * MB, {"gpus": 1}, 1)
 
 
 def test_what_was_learned_survives_a_restart_and_garbage(tmp_path: Path) -> None:
@@ -318,6 +330,48 @@ def test_a_step_of_no_pair_leaves_disk_for_all_pairs_under_way() -> None:
     assert chosen([request("shared", 9, disk=30)], owed={0: 50, 1: 30}) == []
     assert chosen([request("shared", 9, disk=20)], owed={0: 50, 1: 30}) == ["shared"]
     assert chosen([request("oldest", 9, disk=100, pairs=(0,))], owed={0: 50, 1: 30}) == ["oldest"]
+
+
+def on_gpus(name: str, rank: int, count: int) -> Request:
+    return Request(id=("job", name), rank=(rank,), needs=Resources(others={"gpus": count} if count else {}))
+
+
+def test_a_resource_that_nobody_knows_is_counted_like_any_other() -> None:
+    ready = [on_gpus("first", 1, 1), on_gpus("second", 2, 1), on_gpus("none", 3, 0)]
+    for count, names in ((0, ["first", "second", "none"]), (1, ["first", "none"]), (2, ["first", "second", "none"])):
+        capacity = Resources(threads=8, others={"gpus": count})
+        found = [grant.request.id[1] for grant in choose(ready, (), capacity, PairWindow(None))]
+        assert found == (names if count else ["none"])
+        assert [find_lack(request, capacity) for request in ready] == (["", "", ""] if count else ["gpus", "gpus", ""])
+    running = [Grant(request=on_gpus("runs", 0, 1), threads=1)]
+    capacity = Resources(threads=8, others={"gpus": 2})
+    assert [g.request.id[1] for g in choose(ready, running, capacity, PairWindow(None))] == ["first", "none"]
+
+
+class OneGpu(LocalExecutor):
+    """This machine, as if it had a GPU."""
+
+    def limits(self) -> Resources:
+        return replace(super().limits(), others={"gpus": 1})
+
+    def capacity(self) -> Resources:
+        return replace(super().capacity(), others={"gpus": 1})
+
+
+def test_steps_that_need_the_only_gpu_run_one_at_a_time(tmp_path: Path) -> None:
+    def job_on(name: str, gpus: int, does: str) -> Job:
+        step = make_step("x", keeps=(f"{name}/x",), does=does)
+        return Job(id=name, title=name, steps=(replace(step, needs=Resources(others={"gpus": gpus})),))
+
+    alone = "mkdir ../gpu; while [ ! -e ../none/x ]; do sleep 0.02; done; rmdir ../gpu"  # fails beside another one
+    bench = Bench(tmp_path / "runs")
+    jobs = [*(job_on(name, 1, alone) for name in "abc"), job_on("none", 0, ""), job_on("big", 2, "")]
+    *good, big = bench.run(*jobs, budget=Budget(threads=8), executor=OneGpu(threads=8))
+    assert {outcome.status for outcome in good} == {Status.DONE}
+    assert (big.status, "big/x" in bench.executed) == (Status.FAILED, False)
+    assert "needs 2 of gpus" in big.message
+    granted = [event.granted for event in read_journal(bench.runs / "a" / "journal.jsonl") if event.granted]
+    assert granted[0].amounts["gpus"] == 1
 
 
 # --- removal --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from topsar import workflow
 from topsar.errors import TopsarError
-from topsar.files import find_leftovers
+from topsar.files import find_leftovers, size_of
 from topsar.raster import inspect, read_geotiff
 from topsar.report.closure import close_triplets
 from topsar.schedule import hold_runs
@@ -169,10 +169,6 @@ def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
         (products[1].parent.name, "products")
     }
     assert np.nanmax(read_geotiff(products[1] / "coherence.tif")[0]) <= 1
-
-
-def size_of(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def folders_of(runs: Path) -> set[str]:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from topsar.schedule.jobs import DISK, THREADS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, KeysView, Mapping, Sequence
 
@@ -166,8 +168,9 @@ def choose(
         if not window.admits(request.pairs):
             continue
         before = debts.before(request)
-        if not (cores.admit(request) and room.fits(request, before)):
-            gap.hold(request, is_for_disk=room.lacks_disk(request, before))
+        lack = room.find_lack(request, before)
+        if lack or not cores.admit(request):
+            gap.hold(request, is_for_disk=lack == DISK)
         elif gap.admits(request, is_under_way=not window.under_way.isdisjoint(request.pairs)):
             cores.take()
             room.add(request)
@@ -178,32 +181,35 @@ def choose(
     return _deal(chosen, cores.free)
 
 
-def fits(request: Request, capacity: Resources) -> bool:
-    """Whether a capacity that nobody else uses has room for a step."""
-    return _Room(capacity, ()).fits(request)
+def find_lack(request: Request, capacity: Resources) -> str:
+    """Name the resource of which a step needs more than a whole capacity; empty where it fits."""
+    return _Room(capacity, ()).find_lack(request)
 
 
 class _Room:
-    """Memory and disk of a capacity, as steps take it up."""
+    """What a capacity has left of everything but cores, as steps take it up."""
 
     def __init__(self, capacity: Resources, requests: Iterable[Request]) -> None:
-        self._memory, self._disk = capacity.memory_bytes, capacity.disk_bytes
+        self._left = capacity.amounts
         for request in requests:
             self.add(request)
 
     def add(self, request: Request) -> None:
-        self._memory -= request.needs.memory_bytes
-        self._disk -= request.needs.disk_bytes
+        for name, amount in request.needs.amounts.items():
+            self._left[name] = self._left.get(name, 0) - amount
 
-    def lacks_disk(self, request: Request, owed: int = 0) -> bool:
-        return bool(request.needs.disk_bytes) and request.needs.disk_bytes + owed > self._disk
-
-    def fits(self, request: Request, owed: int = 0) -> bool:
-        return request.needs.memory_bytes <= self._memory and not self.lacks_disk(request, owed)
+    def find_lack(self, request: Request, owed: int = 0) -> str:
+        """Name the resource of which too little is left for a step, where ``owed`` bytes of disk stay free."""
+        for name, amount in request.needs.amounts.items():
+            if amount and name != THREADS and amount + (owed if name == DISK else 0) > self._left.get(name, 0):
+                return name
+        return ""
 
     def fits_beside(self, one: Request, other: Request) -> bool:
-        memory = one.needs.memory_bytes + other.needs.memory_bytes
-        return memory <= self._memory and one.needs.disk_bytes + other.needs.disk_bytes <= self._disk
+        needs, more = one.needs.amounts, other.needs.amounts
+        return all(
+            name == THREADS or needs.get(name, 0) + more.get(name, 0) <= left for name, left in self._left.items()
+        )
 
 
 class _Gap:
@@ -242,8 +248,8 @@ class _Gap:
         return self._beside.fits_beside(self._held, request)
 
     def _lacks_what_others_have(self, held: Request) -> bool:
-        memory, disk = held.needs.memory_bytes, held.needs.disk_bytes
-        return memory > _SAG * self._capacity.memory_bytes or disk > _SAG * self._capacity.disk_bytes
+        there = self._capacity.amounts
+        return any(amount > _SAG * there.get(name, 0) for name, amount in held.needs.amounts.items() if name != THREADS)
 
 
 class _Debts:

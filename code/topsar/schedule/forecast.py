@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -182,7 +182,7 @@ def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:
         disk = _raised(step.needs.disk_bytes, [(u.written_bytes, u.table.disk_bytes) for u in usages])
     threads = _threads(step.needs.threads, [u for u in usages if u.is_complete])
     return Forecast(
-        needs=Resources(memory_bytes=memory, threads=threads, disk_bytes=disk),
+        needs=replace(step.needs, memory_bytes=memory, threads=threads, disk_bytes=disk),
         seconds=_seconds(step, threads, whole or [u for u in usages if u.is_complete]),
         learned_from=len(alike) if whole else 0,
     )

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+MEMORY, THREADS, DISK = "memory", "threads", "disk"
+"""Names of the resources that every place has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a step needs, or what a machine has."""
+    """What a step needs, or what a place has: a vector of named amounts.
+
+    Attributes
+    ----------
+    others : mapping
+        Amounts of further resources by name, for example ``{"gpus": 1}``.
+
+    Examples
+    --------
+    >>> Resources(memory_bytes=5, others={"gpus": 1}).amounts
+    {'disk': 0, 'memory': 5, 'threads': 1, 'gpus': 1}
+    """
 
     memory_bytes: int = 0
     threads: int = 1
     disk_bytes: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.memory_bytes, self.threads, self.disk_bytes, *sorted(self.others.items())))
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """Every amount by its name: bytes of memory and disk, threads, and the others."""
+        return {DISK: self.disk_bytes, MEMORY: self.memory_bytes, THREADS: self.threads, **self.others}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

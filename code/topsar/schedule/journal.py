@@ -128,6 +128,8 @@ def _sync_folder(folder: Path) -> None:
 def _plain(event: Event) -> dict[str, Any]:
     """The event as JSON takes it; what is empty is left out."""
     fields = {name: value for name, value in asdict(event).items() if value not in ("", None, {}, 0)}
+    if event.granted and not event.granted.others:
+        del fields["granted"]["others"]
     return fields | {"time": event.time.isoformat(), "status": event.status.value}
 
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from topsar.errors import StepFailed, TopsarError
 from topsar.files import size_of
-from topsar.schedule.admission import Grant, PairWindow, choose, fits
+from topsar.schedule.admission import Grant, PairWindow, choose, find_lack
 from topsar.schedule.capacity import Supply, size_text
 from topsar.schedule.cleanup import Remover
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
 from topsar.schedule.events import Chronicle
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.guard import MARK
-from topsar.schedule.jobs import Command, Ended, Outcome, Reason, Resources, Status
+from topsar.schedule.jobs import DISK, MEMORY, Command, Ended, Outcome, Reason, Resources, Status
 from topsar.schedule.rehearsal import Script, find_order
 from topsar.schedule.stale import decide
 from topsar.schedule.state import Board, worst
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import FrameType
 
+    from topsar.schedule.admission import Request
     from topsar.schedule.evidence import Store
     from topsar.schedule.executor import Executor
     from topsar.schedule.graph import Graph, Node, NodeId
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from topsar.schedule.state import State
 
 _WORTH_RETRYING = (Reason.RETRYABLE, Reason.OUT_OF_MEMORY, Reason.DISK_FULL)
+_REASONS = {MEMORY: Reason.OUT_OF_MEMORY, DISK: Reason.DISK_FULL}
 _LONGEST_BACKOFF_S = 300.0
 _REREAD_S = 0.2
 _LAST_LOOK_S = 0.1
@@ -156,19 +158,18 @@ class Run:
 
     def _refuse(self) -> None:
         """Fail the steps that can never fit."""
-        memory, disk, removable = self._place.limits().memory_bytes, self._supply.free_disk(), None
+        free, removable = self._supply.free_disk(), None
         for state in self._board.states.values():
             if state.status is not Status.WAITING:
                 continue
-            needs = self._supply.request(state).needs
-            if needs.disk_bytes > disk:
+            request = self._supply.request(state)
+            if request.needs.disk_bytes > free:
                 removable = size_of(self._store.runs) if removable is None else removable
-            if needs.memory_bytes > memory:
-                lack = _lack(state.node, "memory", needs.memory_bytes, f"the budget is {size_text(memory)}")
-                self._settle(state.node, Status.FAILED, never_ran(Reason.OUT_OF_MEMORY, lack))
-            elif needs.disk_bytes > disk + (removable or 0):
-                lack = _lack(state.node, "disk", needs.disk_bytes, self._supply.disk_text())
-                self._settle(state.node, Status.FAILED, never_ran(Reason.DISK_FULL, lack))
+            most = replace(self._place.limits(), disk_bytes=free + (removable or 0))
+            if lack := find_lack(request, most):
+                there = f"the budget is {size_text(most.memory_bytes)}" if lack == MEMORY else None
+                ended = never_ran(_REASONS.get(lack, Reason.ERROR), self._explain_lack(request, lack, most, there))
+                self._settle(state.node, Status.FAILED, ended)
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -204,24 +205,31 @@ class Run:
             return ()
         enough = replace(capacity, memory_bytes=1 << 62, disk_bytes=1 << 62)
         for request in map(self._supply.request, admitted):
-            if fits(request, capacity):  # its room is kept for pairs before its own
+            if not find_lack(request, capacity):  # its room is kept for pairs before its own
                 is_patient = len(ready) < sum(1 for _ in self._board.ready())  # one of theirs is to be tried again
                 return () if is_patient else choose([request], (), enough, self._window)
         state, oldest = admitted[0], self._supply.request(admitted[0])
-        lacks_disk = oldest.needs.disk_bytes > capacity.disk_bytes
+        lack = find_lack(oldest, capacity)
         in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._rules.free_disk_bytes
-        if lacks_disk and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
+        if lack == DISK and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
             return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
-        lack = _lack(state.node, "disk", oldest.needs.disk_bytes, self._supply.disk_text())
-        if not lacks_disk:
-            there = f"{size_text(capacity.memory_bytes)} are free"
-            lack = _lack(state.node, "memory", oldest.needs.memory_bytes, there)
-        if not self._is_out_of_patience(state.node, lack, capacity):
+        words = self._explain_lack(oldest, lack, capacity)
+        if not self._is_out_of_patience(state.node, words, capacity):
             return ()
-        if lacks_disk:
-            self._settle(state.node, Status.FAILED, never_ran(Reason.DISK_FULL, f"{lack}; waited in vain"))
-            return ()
-        return choose([oldest], (), enough, self._window)
+        if lack == MEMORY:
+            return choose([oldest], (), enough, self._window)
+        ended = never_ran(_REASONS.get(lack, Reason.ERROR), f"{words}; waited in vain")
+        self._settle(state.node, Status.FAILED, ended)
+        return ()
+
+    def _explain_lack(self, request: Request, lack: str, capacity: Resources, there: str | None = None) -> str:
+        needed, left = request.needs.amounts[lack], capacity.amounts.get(lack, 0)
+        if lack == DISK:
+            there = self._supply.disk_text()
+        elif lack == MEMORY:
+            there = there or f"{size_text(left)} are free"
+        text = size_text(needed) if lack in _REASONS else str(needed)
+        return f"step {request.id[1]!r} needs {text} of {lack}, {there or f'there are {left}'}"
 
     def _is_out_of_patience(self, node: Node, lack: str, capacity: Resources) -> bool:
         """Whether the run has waited long enough, or has waited in vain before and nothing is better since."""
@@ -422,10 +430,6 @@ def _is_full(exc: BaseException | None) -> bool:
 
 def _is_better(now: Resources, then: Resources) -> bool:
     return now.memory_bytes > _BETTER * then.memory_bytes or now.disk_bytes > _BETTER * then.disk_bytes
-
-
-def _lack(node: Node, what: str, needed: int, there: str) -> str:
-    return f"step {node.step.name!r} needs {size_text(needed)} of {what}, {there}"
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,8 @@ class State:
 
     def request(self, needs: Resources) -> Request:
         """The step as admission sees it, when it is predicted to need so much."""
-        raised = Resources(
+        raised = replace(
+            needs,
             memory_bytes=max(needs.memory_bytes, self.least.memory_bytes),
             threads=min(needs.threads, self.least.threads),
             disk_bytes=max(needs.disk_bytes, self.least.disk_bytes),
