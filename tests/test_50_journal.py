@@ -16,7 +16,7 @@ from fake_steps import inspect, wait_for
 from topsar.errors import TopsarError
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.evidence import Store
-from topsar.schedule.guard import MARK, Guard, marked
+from topsar.schedule.guard import MARK, Guard, find_marked
 from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
 from topsar.schedule.journal import Journal, last_done, read_journal
 from topsar.schedule.lock import hold_runs
@@ -128,8 +128,8 @@ def test_guard_spares_other_runs(mark: str) -> None:
 
 def test_marks_do_not_overlap(mark: str) -> None:
     with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{mark}.12."}) as step:
-        assert wait_for(lambda: marked(f"{mark}.12.") == [step.pid])
-        assert marked(f"{mark}.1.") == []
+        assert wait_for(lambda: find_marked(f"{mark}.12.") == [step.pid])
+        assert find_marked(f"{mark}.1.") == []
         step.kill()
 
 
@@ -143,9 +143,9 @@ def test_guard_ends_the_run_of_a_killed_scheduler(mark: str) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as scheduler:
         assert scheduler.stdout is not None
         scheduler.stdout.readline()
-        assert wait_for(lambda: marked(f"{mark}.") != [])
+        assert wait_for(lambda: find_marked(f"{mark}.") != [])
         scheduler.kill()
-    assert wait_for(lambda: marked(f"{mark}.") == [])
+    assert wait_for(lambda: find_marked(f"{mark}.") == [])
 
 
 def test_removal_never_follows_a_link(tmp_path: Path) -> None:

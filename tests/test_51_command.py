@@ -14,7 +14,7 @@ import pytest
 
 from topsar.schedule import command as command_module
 from topsar.schedule.command import Handle, last_words, run_command
-from topsar.schedule.guard import MARK, marked
+from topsar.schedule.guard import MARK, find_marked
 from topsar.schedule.jobs import Command, Ended, Reason
 
 RUN = f"{uuid.uuid4().hex}."
@@ -91,12 +91,12 @@ def test_timeout_ends_the_whole_tree(tmp_path: Path) -> None:
     assert ended.reason is Reason.TIMED_OUT
     assert ended.message == "timed out after 0.3 s; its last words: waiting"
     assert ended.seconds < 3
-    assert marked(RUN) == []
+    assert find_marked(RUN) == []
 
 
 def test_leftovers_of_a_done_step_are_ended(tmp_path: Path) -> None:
     assert run(tmp_path, "sleep 60 & setsid sleep 61 & sleep 0.2").reason is Reason.DONE
-    assert marked(RUN) == []
+    assert find_marked(RUN) == []
 
 
 def test_stop_from_another_thread(tmp_path: Path) -> None:

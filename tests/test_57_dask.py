@@ -23,7 +23,7 @@ from fake_steps import Bench, chain, inspect, make_step, wait_for
 from topsar.errors import TopsarError
 from topsar.schedule import Budget, hold_runs, read_journal, run_jobs
 from topsar.schedule.dask.executor import DaskExecutor
-from topsar.schedule.guard import marked
+from topsar.schedule.guard import find_marked
 from topsar.schedule.jobs import Command, Ended, Job, Outcome, Reason, Resources, Status
 from topsar.schedule.lock import LOCK
 
@@ -169,7 +169,9 @@ def test_limits_are_the_largest_workers_and_capacity_is_the_sum(cluster: Cluster
             assert executor.memory_in_use() == 0
             submit_sleeper(executor, tmp_path)
             assert wait_for(lambda: (executor.memory_in_use() or 0) > 0)
-        with closing(DaskExecutor(address, runs=tmp_path, mark=mark, memory_bytes=10**6, threads=1)) as executor:
+        with closing(
+            DaskExecutor(address, runs=tmp_path, mark=mark, budget=Budget(memory_bytes=10**6, threads=1))
+        ) as executor:
             assert executor.limits() == executor.capacity() == Resources(memory_bytes=10**6, threads=1)
 
 
@@ -178,7 +180,7 @@ def test_a_worker_is_never_given_more_memory_than_it_has(cluster: Cluster, bench
     jobs = [
         Job(id=name, title=name, steps=(make_step("s", does=does, memory=WORKER_BYTES * 6 // 10),)) for name in "abcd"
     ]
-    outcomes = bench.run_by(cluster.scale(2), *jobs, memory_bytes=None)
+    outcomes = bench.run_by(cluster.scale(2), *jobs)
     assert {outcome.status for outcome in outcomes} == {Status.DONE}
     at: dict[str, list[int]] = {}
     for line in (bench.runs / "times").read_text().splitlines():
@@ -245,7 +247,7 @@ def test_a_step_whose_worker_dies_is_tried_again(cluster: Cluster, bench: DaskBe
     assert [ended.reason for ended in tried if ended] == [Reason.RETRYABLE]
     assert tried[0]
     assert "died while it ran the command" in tried[0].message
-    assert marked(bench.mark) == []
+    assert find_marked(bench.mark) == []
     assert not (bench.runs / ".dask").exists()
 
 
@@ -260,9 +262,9 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end(cluster: Cluster, tmp_path
             executor.stop(1.0)
             assert [future.result(10).reason for future in futures] == [Reason.INTERRUPTED] * 2
         assert time.monotonic() - started < 12
-        assert marked(mark)  # nobody but its own host can end what a hanging worker runs
+        assert find_marked(mark)  # nobody but its own host can end what a hanging worker runs
         cluster.end(cluster.workers[0], signal.SIGKILL)
-        assert wait_for(lambda: not marked(mark))
+        assert wait_for(lambda: not find_marked(mark))
 
 
 def test_a_new_run_ends_what_an_older_one_left_before_it_starts(cluster: Cluster, tmp_path: Path) -> None:
@@ -271,11 +273,11 @@ def test_a_new_run_ends_what_an_older_one_left_before_it_starts(cluster: Cluster
         with hold_runs(tmp_path) as old:
             executor = stack.enter_context(closing(DaskExecutor(address, runs=tmp_path, mark=old, patience_s=5.0)))
             submit_sleeper(executor, tmp_path)
-            assert len(marked(f"{old}.")) == 3
+            assert len(find_marked(f"{old}.")) == 3
         new = stack.enter_context(hold_runs(tmp_path))
         # The first one still lives, as it may on a host of which this one knows nothing.
         stack.enter_context(closing(DaskExecutor(address, runs=tmp_path, mark=new)))
-        assert marked(f"{old}.") == []
+        assert find_marked(f"{old}.") == []
         assert not [path for path in (tmp_path / ".dask").iterdir() if path.name.startswith(old)]
         late = executor.submit(sleeper(tmp_path, "late"), Resources())
         assert late.result(20).reason is Reason.RETRYABLE
@@ -327,7 +329,7 @@ def test_commands_of_a_killed_scheduler_end_and_the_next_one_resumes(cluster: Cl
     address = cluster.scale(2)
     with start(tmp_path, address) as scheduler:
         mark = mark_of(tmp_path)
-        assert wait_for(lambda: len(marked(f"{mark}.")) == 6)
+        assert wait_for(lambda: len(find_marked(f"{mark}.")) == 6)
         guards = local_guards(mark)
         assert len(guards) == 1
         for pid in guards:  # as if the workers were on other hosts
@@ -335,7 +337,7 @@ def test_commands_of_a_killed_scheduler_end_and_the_next_one_resumes(cluster: Cl
         scheduler.kill()
         for pid in guards:
             os.kill(pid, signal.SIGKILL)
-    assert wait_for(lambda: not marked(f"{mark}."), 10)
+    assert wait_for(lambda: not find_marked(f"{mark}."), 10)
     (tmp_path / "go").touch()
     with start(tmp_path, address) as scheduler:
         assert scheduler.communicate(timeout=30)[0].split() == ["done", "done"]
@@ -347,7 +349,7 @@ def test_an_interrupt_ends_everything_within_seconds_and_says_nothing_else(clust
         mark = mark_of(tmp_path)
         scheduler.send_signal(signal.SIGINT)
         assert scheduler.communicate(timeout=30)[0].split() == ["interrupted", "interrupted"]
-    assert marked(mark) == []
+    assert find_marked(mark) == []
     assert not (tmp_path / ".dask").exists()
 
 
@@ -357,7 +359,7 @@ def test_a_lost_dask_scheduler_ends_the_run_in_words(tmp_path: Path) -> None:
     with start(runs, cluster.scale(1)) as scheduler:
         mark = mark_of(runs)
         cluster.end(cluster.scheduler, signal.SIGKILL)
-        assert wait_for(lambda: not marked(f"{mark}."), 20)
+        assert wait_for(lambda: not find_marked(f"{mark}."), 20)
         said = scheduler.communicate(timeout=40)[0]
     cluster.close()
     assert said.split()[:2] == ["failed", "failed"], said
@@ -401,7 +403,7 @@ def test_slurm_jobs_are_started_used_and_ended(slurm: Path, tmp_path: Path) -> N
     runs, interrupt = tmp_path / "runs", signal.getsignal(signal.SIGINT)
     jobs = [Job(id=name, title=name, steps=(make_step("s", keeps=(f"{name}/x",), memory=6 * 10**8),)) for name in "ab"]
     with hold_runs(runs) as mark:
-        executor = DaskExecutor("slurm", runs=runs, mark=mark, jobs=2)
+        executor = DaskExecutor("slurm", runs=runs, mark=mark, budget=Budget(workers=2))
         assert executor.limits().threads == 2  # before any job runs
         assert 0.9e9 < executor.limits().memory_bytes <= 1e9
         outcomes = run_jobs(jobs, runs=runs, inspect=inspect, mark=mark, executor=executor, budget=Budget())

@@ -366,7 +366,7 @@ def test_steps_that_need_the_only_gpu_run_one_at_a_time(tmp_path: Path) -> None:
     alone = "mkdir ../gpu; while [ ! -e ../none/x ]; do sleep 0.02; done; rmdir ../gpu"  # fails beside another one
     bench = Bench(tmp_path / "runs")
     jobs = [*(job_on(name, 1, alone) for name in "abc"), job_on("none", 0, ""), job_on("big", 2, "")]
-    *good, big = bench.run(*jobs, budget=Budget(threads=8), executor=OneGpu(threads=8))
+    *good, big = bench.run(*jobs, budget=Budget(threads=8), executor=OneGpu(Budget(threads=8)))
     assert {outcome.status for outcome in good} == {Status.DONE}
     assert (big.status, "big/x" in bench.executed) == (Status.FAILED, False)
     assert "needs 2 of gpus" in big.message

@@ -35,7 +35,7 @@ from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
-from topsar.schedule.guard import marked
+from topsar.schedule.guard import find_marked
 from topsar.schedule.jobs import Status
 from topsar.settings import Options, load_settings
 from topsar.workflow import run
@@ -540,4 +540,4 @@ def test_a_topsapp_that_hangs_is_ended_with_its_children(copied: Path) -> None:
         mark = json.loads((copied / "runs/.lock").read_text())["mark"]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) != 0
-        assert marked(f"{mark}.") == []
+        assert find_marked(f"{mark}.") == []

@@ -19,6 +19,7 @@ from topsar.errors import SettingsError
 from topsar.files import write_json, write_text
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
+from topsar.registry import load_named
 from topsar.schedule import (
     Budget,
     Progress,
@@ -345,19 +346,10 @@ def _budget(settings: Settings) -> Budget:
     )
 
 
-def _executor(settings: Settings, runs: Path, mark: str) -> Executor | None:
-    """Workers of a Dask cluster where they are asked for; None is this machine."""
-    if settings.executor == "local":
-        return None
-    if not settings.dask_scheduler:
-        msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
-        raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
-    from topsar.schedule.dask.executor import DaskExecutor
-
-    budget = _budget(settings)
-    return DaskExecutor(
-        settings.dask_scheduler, runs=runs, mark=mark, memory_bytes=budget.memory_bytes, jobs=budget.workers or 1
-    )
+def _executor(settings: Settings, runs: Path, mark: str) -> Executor:
+    """Where steps run: the place that ``EXECUTOR`` names."""
+    kind: type[Executor] = load_named("executors", settings.executor)
+    return kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=_budget(settings))
 
 
 def _schedule(

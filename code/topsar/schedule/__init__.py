@@ -26,7 +26,6 @@ alone, best in this order:
 `guard`      no process left behind
 """
 
-from topsar.schedule.admission import Budget
 from topsar.schedule.cleanup import (
     Cleanup,
     Removable,
@@ -37,6 +36,7 @@ from topsar.schedule.cleanup import (
 )
 from topsar.schedule.evidence import Inspect, Store
 from topsar.schedule.executor import Executor, LocalExecutor
+from topsar.schedule.jobs import Budget
 from topsar.schedule.journal import read_journal
 from topsar.schedule.lock import Holder, find_holder, hold_runs
 from topsar.schedule.preview import Preview, preview_jobs

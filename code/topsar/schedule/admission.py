@@ -36,28 +36,6 @@ _SAG = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """The user's upper bounds; None leaves the bound to the machine.
-
-    Attributes
-    ----------
-    workers : int, optional
-        Pairs under way at once.
-    memory_bytes : int, optional
-        Memory of all steps together.
-    threads : int, optional
-        Cores of all steps together.
-    free_disk_bytes : int
-        What is always left free on the disk of the runs folder.
-    """
-
-    workers: int | None = None
-    memory_bytes: int | None = None
-    threads: int | None = None
-    free_disk_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A step that could start.
 

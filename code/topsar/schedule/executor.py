@@ -8,17 +8,44 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from topsar.schedule.command import GRACE_S, Handle, run_command
-from topsar.schedule.jobs import Command, Ended, Resources
+from topsar.schedule.jobs import UNBOUNDED, Resources
 from topsar.schedule.machine import cores, memory_available, memory_limit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from topsar.schedule.jobs import Budget, Command, Ended
 
 _MOST_AT_ONCE = 1024
 
 
 class Executor(Protocol):
-    """What the scheduler asks of a place where commands run."""
+    """What the scheduler asks of a place where commands run; `registry.load_named` finds its class by name."""
+
+    @classmethod
+    def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> Executor:
+        """Connect to the place.
+
+        Parameters
+        ----------
+        address : str
+            Where it is, in whatever form this kind of place has addresses; empty where none was given.
+        runs : Path
+            The runs folder.
+        mark : str
+            What `hold_runs` gave for it.
+        budget : Budget
+            The user's upper bounds.
+
+        Raises
+        ------
+        TopsarError
+            If no command can run there.
+        """
+        ...
 
     def limits(self) -> Resources:
         """The most memory and threads that one command can ever have here."""
@@ -52,10 +79,8 @@ class LocalExecutor:
 
     Parameters
     ----------
-    memory_bytes : int, optional
-        The user's limit for all commands together; default: what is available.
-    threads : int, optional
-        The user's limit of cores; default: those this process may use.
+    budget : Budget
+        The user's limits for all commands together; default: what this process may use.
 
     Examples
     --------
@@ -69,12 +94,16 @@ class LocalExecutor:
     >>> executor.close()
     """
 
-    def __init__(self, *, memory_bytes: int | None = None, threads: int | None = None) -> None:
-        self._memory_bytes = memory_bytes
-        self._cores = threads
+    def __init__(self, budget: Budget = UNBOUNDED) -> None:
+        self._memory_bytes, self._cores = budget.memory_bytes, budget.threads
         self._lock = threading.Lock()
         self._running: dict[Handle, int] = {}
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
+
+    @classmethod
+    def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> LocalExecutor:  # noqa: ARG003 - protocol
+        """Use this machine; only the budget matters."""
+        return cls(budget)
 
     def limits(self) -> Resources:
         """Cores, and the smaller of the machine's memory and the user's limit."""

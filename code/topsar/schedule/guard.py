@@ -30,12 +30,12 @@ MARK = "TOPSAR_MARK"
 _QUIET_PASSES = 3
 
 
-def marked(mark: str) -> list[int]:
+def find_marked(mark: str) -> list[int]:
     """Find the living processes of this user whose mark starts with ``mark``.
 
     Examples
     --------
-    >>> marked("no-such-run.")
+    >>> find_marked("no-such-run.")
     []
     """
     sought = f"{MARK}={mark}".encode()
@@ -50,7 +50,7 @@ def marked(mark: str) -> list[int]:
 
 def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
     """Send a signal to every process whose mark starts with ``mark``; return how many there were."""
-    found = marked(mark)
+    found = find_marked(mark)
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -6,12 +6,12 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from topsar.schedule.admission import Budget
 from topsar.schedule.cleanup import GOING
 from topsar.schedule.events import planned_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Budget
 from topsar.schedule.rehearsal import Rehearsal, Script, find_order, rehearse
 from topsar.schedule.stale import plan_graph
 
@@ -80,7 +80,7 @@ def preview_jobs(
     bounds = budget or Budget()
     graph, ledger = build_graph(jobs), Ledger(runs)
     decisions = plan_graph(graph, runs=runs, inspect=inspect)
-    place = executor or LocalExecutor(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
+    place = executor or LocalExecutor(bounds)
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free - bounds.free_disk_bytes
     script = Script(

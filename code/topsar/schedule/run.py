@@ -10,12 +10,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
-from topsar.schedule.admission import Budget
 from topsar.schedule.cleanup import GOING
 from topsar.schedule.evidence import Store
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.graph import build_graph
 from topsar.schedule.guard import Guard
+from topsar.schedule.jobs import Budget
 from topsar.schedule.lock import hold_runs
 from topsar.schedule.loop import Rules, Run
 
@@ -109,7 +109,7 @@ def run_jobs(
         free_disk_bytes=bounds.free_disk_bytes,
     )
     with contextlib.nullcontext(mark) if mark else hold_runs(runs) as held, Guard(held):
-        place = executor or LocalExecutor(memory_bytes=bounds.memory_bytes, threads=bounds.threads)
+        place = executor or LocalExecutor(bounds)
         try:
             return Run(graph, Store(runs.resolve(), inspect), place, rules, held, observe).to_the_end()
         finally:

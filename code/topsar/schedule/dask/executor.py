@@ -23,16 +23,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from topsar import __version__
-from topsar.errors import TopsarError
+from topsar.errors import SettingsError, TopsarError
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
 from topsar.schedule.dask.link import SLURM, DaskLink
-from topsar.schedule.jobs import Ended, Reason, Resources
+from topsar.schedule.jobs import UNBOUNDED, Ended, Reason, Resources
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.schedule.dask.link import DaskWorker
-    from topsar.schedule.jobs import Command
+    from topsar.schedule.jobs import Budget, Command
 
 _MOST_AT_ONCE = 1024
 _LOOK_S = 1.0
@@ -62,17 +62,15 @@ class DaskExecutor:
 
     Parameters
     ----------
-    scheduler : str
+    address : str
         ``tcp://host:port`` or ``tls://host:port``, or ``slurm`` for jobs of our own, as Dask's configuration
         ``jobqueue.slurm`` describes them; they are ended at the end.
     runs : Path
         The runs folder, which every worker sees under the same path.
     mark : str
         What `hold_runs` gave for it.
-    memory_bytes, threads : int, optional
-        The user's limits for all commands together.
-    jobs : int
-        SLURM jobs to ask for.
+    budget : Budget
+        The user's limits for all commands together; as many SLURM jobs are asked for as pairs may be under way.
     patience_s : float
         How long to wait for a first worker, and for another when none is left that is large enough.
 
@@ -85,16 +83,14 @@ class DaskExecutor:
 
     def __init__(
         self,
-        scheduler: str,
+        address: str,
         *,
         runs: Path,
         mark: str,
-        memory_bytes: int | None = None,
-        threads: int | None = None,
-        jobs: int = 1,
+        budget: Budget = UNBOUNDED,
         patience_s: float = 30.0,
     ) -> None:
-        self._link = DaskLink(scheduler, jobs)
+        self._link = DaskLink(address, budget.workers or 1)
         from topsar.schedule.dask import worker as dask_worker
 
         self._remote = dask_worker
@@ -102,7 +98,7 @@ class DaskExecutor:
         self._runs, self._mark = runs.resolve(), mark
         self._folder = self._runs / dask_worker.FOLDER
         self._claims = self._folder / mark
-        self._memory_bytes, self._threads, self._patience_s = memory_bytes, threads, patience_s
+        self._budget, self._patience_s = budget, patience_s
         self._lock = threading.RLock()
         self._workers: dict[str, DaskWorker] = {}
         self._waiting: list[_Submission] = []
@@ -120,6 +116,14 @@ class DaskExecutor:
             self._leave()
             raise
         self._watcher.start()
+
+    @classmethod
+    def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> DaskExecutor:
+        """Connect to a Dask cluster."""
+        if not address:
+            msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
+            raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
+        return cls(address, runs=runs, mark=mark, budget=budget)
 
     # --- the protocol --------------------------------------------------------------------------------------------
 
@@ -317,8 +321,8 @@ class DaskExecutor:
 
     def _bounded(self, memory: int, cores: int) -> Resources:
         return Resources(
-            memory_bytes=memory if self._memory_bytes is None else min(memory, self._memory_bytes),
-            threads=cores if self._threads is None else min(cores, self._threads),
+            memory_bytes=memory if self._budget.memory_bytes is None else min(memory, self._budget.memory_bytes),
+            threads=cores if self._budget.threads is None else min(cores, self._budget.threads),
         )
 
     # --- the cluster ---------------------------------------------------------------------------------------------
