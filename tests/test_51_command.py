@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -90,7 +89,6 @@ def test_timeout_ends_the_whole_tree(tmp_path: Path) -> None:
     ended = run(tmp_path, script, timeout_s=0.3)
     assert ended.reason is Reason.TIMED_OUT
     assert ended.message == "timed out after 0.3 s; its last words: waiting"
-    assert ended.seconds < 3
     assert find_marked(RUN) == []
 
 
@@ -103,10 +101,8 @@ def test_stop_from_another_thread(tmp_path: Path) -> None:
     handle = Handle()
     timer = threading.Timer(0.2, handle.stop, (0.3,))
     timer.start()
-    started = time.monotonic()
     ended = run(tmp_path, "trap '' TERM; sleep 60; sleep 60", handle=handle)
     assert (ended.reason, ended.exit_code) == (Reason.INTERRUPTED, -signal.SIGKILL)
-    assert time.monotonic() - started < 3
     timer.join()
     assert run(tmp_path, "true", handle=handle).reason is Reason.INTERRUPTED
 

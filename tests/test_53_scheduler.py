@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,10 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.schedule import Budget, Progress, plan_jobs, run_jobs
+from topsar.schedule import Budget, LocalExecutor, Progress, plan_jobs, run_jobs
+from topsar.schedule.command import never_ran
 from topsar.schedule.graph import build_graph
-from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Reason, Resources, Status, Step
+from topsar.schedule.jobs import Artifact, Command, Ended, Event, Job, Lifetime, Reason, Resources, Status, Step
 
 
 @pytest.fixture
@@ -135,11 +136,11 @@ def test_thread_caps_reach_the_step(bench: Bench) -> None:
     assert (bench.runs / "a" / "x.log").read_text().splitlines()[-2:] == ["2 2 2", str(bench.runs / "a")]
 
 
-def test_many_small_steps_are_cheap(bench: Bench) -> None:
+def test_a_long_chain_runs_in_order_and_leaves_no_scratch(bench: Bench) -> None:
     steps = [make_step(f"s{n}", scratch=(f"a/{n}",), reads=(f"a/{n - 1}",) if n else ()) for n in range(40)]
-    started = time.monotonic()
     assert bench.run(job("a", *steps), cleanup="scratch")[0].status is Status.DONE
-    assert time.monotonic() - started < 40 * 0.2
+    assert bench.executed == [f"a/s{n}" for n in range(40)]
+    assert not [path for path in (bench.runs / "a").iterdir() if path.suffix not in (".log", ".jsonl")]
 
 
 # --- failure --------------------------------------------------------------------------------------------------------
@@ -165,6 +166,24 @@ def test_a_failure_blocks_its_readers_and_nothing_else(bench: Bench) -> None:
     # What only the blocked pair would have read is not made.
     assert unneeded.status is Status.UNNEEDED
     assert "e/geocode" not in bench.executed
+
+
+def test_whole_chains_of_scratch_for_a_blocked_pair_alone_are_given_up(bench: Bench) -> None:
+    bad = job("d", make_step("geocode", scratch=("d/slc",), does="exit 65"), is_pair=False)
+    names = ("read", "calibrate", "geocode")
+    feeding = job(
+        "e",
+        *(
+            make_step(name, scratch=(f"e/{name}",), reads=(f"e/{names[n - 1]}",) if n else ())
+            for n, name in enumerate(names)
+        ),
+        is_pair=False,
+    )
+    pair = job("p", make_step("form", reads=("d/slc", "e/geocode"), keeps=("p/x",)))
+    statuses = [outcome.status for outcome in bench.run(pair, bad, feeding, budget=Budget(threads=1))]
+    assert statuses == [Status.BLOCKED, Status.FAILED, Status.UNNEEDED]
+    assert bench.statuses("e") == dict.fromkeys(names, Status.UNNEEDED)
+    assert bench.executed == ["d/geocode"]
 
 
 def test_scratch_of_a_failed_reader_is_kept(bench: Bench) -> None:
@@ -202,6 +221,31 @@ def test_a_killed_step_is_tried_again(bench: Bench) -> None:
     does = "[ -e once ] || { touch once; kill -9 $$; }"
     assert bench.run(job("a", make_step("x", keeps=("a/x",), does=does)))[0].status is Status.DONE
     assert bench.executed == ["a/x", "a/x"]
+
+
+class OnceKilled(LocalExecutor):
+    """This machine, where the first command is killed for memory at ten times what was set aside for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reserved: list[int] = []
+
+    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
+        self.reserved.append(needs.memory_bytes)
+        if len(self.reserved) > 1:
+            return super().submit(command, needs)
+        killed = never_ran(Reason.OUT_OF_MEMORY, "killed")
+        future: Future[Ended] = Future()
+        future.set_result(replace(killed, exit_code=-9, peak_memory_bytes=10 * needs.memory_bytes))
+        return future
+
+
+def test_after_a_kill_for_memory_a_step_asks_for_more_than_it_was_seen_to_use(bench: Bench) -> None:
+    executor = OnceKilled()
+    outcome = bench.run(job("a", make_step("x", keeps=("a/x",), memory=4_000_000)), executor=executor)[0]
+    assert outcome.status is Status.DONE
+    assert executor.reserved[0] == 4_000_000
+    assert executor.reserved[1] > 40_000_000
 
 
 def test_out_of_memory_gets_more_memory_and_fewer_threads(bench: Bench) -> None:
@@ -259,10 +303,10 @@ def test_an_exception_of_the_observer_ends_everything(bench: Bench) -> None:
 
     slow = job("a", make_step("slow", keeps=("a/x",), does="sleep 60"))
     quick = job("b", make_step("quick", keeps=("b/x",)))
-    started = time.monotonic()
     with pytest.raises(ZeroDivisionError):
         bench.run(slow, quick, observe=observe, budget=Budget(threads=2))
-    assert time.monotonic() - started < 5
+    assert "a/slow" in bench.executed
+    assert not (bench.runs / "a/x").exists()
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------
@@ -518,9 +562,8 @@ def test_after_waiting_in_vain_a_step_is_tried_all_the_same_and_the_next_does_no
 ) -> None:
     monkeypatch.setattr("topsar.schedule.executor.memory_available", lambda: 10**8)
     jobs = [job(name, make_step("x", keeps=(f"{name}/x",), memory=10**9)) for name in "abc"]
-    started = time.monotonic()
-    assert {o.status for o in bench.run(*jobs, patience_s=1.5)} == {Status.DONE}
-    assert time.monotonic() - started < 2 * 1.5 + 2
+    assert {o.status for o in bench.run(*jobs, patience_s=0.5)} == {Status.DONE}
+    assert [event.job for event in bench.events if event.note] == ["a"]
 
 
 def test_a_runs_folder_that_is_taken_away_is_one_message(bench: Bench) -> None:
