@@ -42,7 +42,7 @@ from fault_jobs import (
     nodes,
     step_of,
 )
-from topsar.schedule import Budget, read_record, run_jobs
+from topsar.schedule import Budget, Policy, Store, read_record, run_jobs
 from topsar.schedule.jobs import Event, Job, Lifetime, Outcome, Reason, Resources, Status
 
 MB = 1_000_000
@@ -490,12 +490,9 @@ class _Disk:
 
         return run_jobs(
             self.trial.jobs,
-            runs=self.trial.runs,
-            inspect=lambda path: inspect(path) | {"padding": "x" * padding},
-            budget=Budget(threads=4),
+            Store(self.trial.runs, lambda path: inspect(path) | {"padding": "x" * padding}),
+            Policy(budget=Budget(threads=4), backoff_s=0.05, patience_s=patience_s),
             observe=observe,
-            backoff_s=0.05,
-            patience_s=patience_s,
         )
 
     def finish(self, count: Count, outcomes: tuple[Outcome, ...]) -> None:
@@ -603,9 +600,8 @@ def _run_one(trial: Trial, does: str, predicted: int, observe: Callable[[Event],
     needs = Resources(memory_bytes=predicted)
     step = step_of("a/x", trial.executed, writes={"a/x": Lifetime.RESULT}, does=does, needs=needs)
     trial.jobs = (Job(id="a", title="a", steps=(step,), is_pair=True),)
-    return run_jobs(
-        trial.jobs, runs=trial.runs, inspect=inspect, observe=observe, backoff_s=0.05, patience_s=PATIENCE_S
-    )
+    policy = Policy(backoff_s=0.05, patience_s=PATIENCE_S)
+    return run_jobs(trial.jobs, Store(trial.runs, inspect), policy, observe=observe)
 
 
 def _wait_for_memory(trial: Trial, count: Count) -> None:

@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup, NoCgroupError
 from topsar.report.terminal_status import format_status
-from topsar.schedule import Budget, find_holder, plan_jobs, read_record, run_jobs
+from topsar.schedule import Budget, Policy, Store, find_holder, plan_jobs, read_record, run_jobs
 from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Resources, Status, Step
 
 MB = 1_000_000
@@ -182,7 +182,7 @@ def _milliseconds(call: Callable[[], object], steps: int, repeats: int) -> float
 
 def _run_afresh(jobs: list[Job], threads: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = run_jobs(jobs, runs=Path(folder), inspect=inspect, budget=Budget(threads=threads))
+        outcomes = run_jobs(jobs, Store(Path(folder), inspect), Policy(budget=Budget(threads=threads)))
         assert {outcome.status for outcome in outcomes} == {Status.DONE}
 
 
@@ -203,8 +203,8 @@ def show_many(pairs: int = 2500) -> None:
             answer = json.loads(process.communicate()[0])
         total = time.perf_counter() - started
         after, status = _look(runs)
-        plan = _timed(lambda: plan_jobs(_many(pairs), runs=runs, inspect=inspect))
-        again = _timed(lambda: run_jobs(_many(pairs), runs=runs, inspect=inspect))
+        plan = _timed(lambda: plan_jobs(_many(pairs), Store(runs, inspect)))
+        again = _timed(lambda: run_jobs(_many(pairs), Store(runs, inspect)))
         journals = sum(path.stat().st_size for path in runs.glob("*/journal.jsonl"))
         record = (runs / "record.jsonl").stat().st_size
     print(f"\nMany: {steps} steps of true in {pairs} jobs")
@@ -326,7 +326,7 @@ def _run_mix(options: dict[str, Any]) -> dict[str, Any]:
     watch = Watch()
     started = time.perf_counter()
     outcomes = run_jobs(
-        jobs, runs=runs, inspect=inspect, budget=Budget(memory_bytes=BUDGET, threads=THREADS), observe=watch
+        jobs, Store(runs, inspect), Policy(budget=Budget(memory_bytes=BUDGET, threads=THREADS)), observe=watch
     )
     seconds = time.perf_counter() - started
     killed = sum(event.status is Status.WAITING for event in watch.events)
@@ -392,7 +392,7 @@ def show_learning(count: int = 24) -> None:
             budget = Budget(memory_bytes=800 * MB, threads=THREADS)
             jobs = jobs_of([((100 * MB, 1.0),)] * count, kind=kind, over=4)
             seconds[title] = _timed(
-                lambda: run_jobs(jobs, runs=Path(folder), inspect=inspect, budget=budget, observe=watch)  # noqa: B023
+                lambda: run_jobs(jobs, Store(Path(folder), inspect), Policy(budget=budget), observe=watch)  # noqa: B023
             )
         print(f"  {title:<14}{seconds[title]:6.2f} s, most at once in each second: {_widths(watch)}", flush=True)
     print(f"  the table's time, as a multiple of learning's: {seconds['by the table'] / seconds['learning']:.2f}")
@@ -421,7 +421,7 @@ def _be_inside(part: str, options: dict[str, Any]) -> None:
         found = _run_mix(options)
     else:
         runs = Path(options["runs"])
-        found = {"seconds": _timed(lambda: run_jobs(_many(options["pairs"]), runs=runs, inspect=inspect))}
+        found = {"seconds": _timed(lambda: run_jobs(_many(options["pairs"]), Store(runs, inspect)))}
     print(json.dumps(found | {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError
-from topsar.schedule import Budget, run_jobs
+from topsar.schedule import Budget, Policy, Store, run_jobs
 from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Outcome, Resources, Status, Step
 
 EXECUTED = ".executed"
@@ -101,7 +101,9 @@ class Bench:
         self.events.clear()
         (self.runs / EXECUTED).unlink(missing_ok=True)
         rest = {"backoff_s": 0.01, "cleanup": "none", "observe": self.events.append} | rest
-        return run_jobs(jobs, runs=self.runs, inspect=inspect, budget=budget, **rest)
+        chosen = {name: rest.pop(name) for name in ("backoff_s", "cleanup", "retries", "patience_s") if name in rest}
+        policy = Policy(budget=budget or Budget(), **chosen)
+        return run_jobs(jobs, Store(self.runs, inspect), policy, **rest)
 
     @property
     def executed(self) -> list[str]:

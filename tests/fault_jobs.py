@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError, TopsarError
-from topsar.schedule import Budget, run_jobs
+from topsar.schedule import Budget, Policy, Store, run_jobs
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Outcome, Resources, Step
 
 MARKER = "FAULT_TRIAL"
@@ -358,14 +358,9 @@ def _jobs(options: Mapping[str, Any]) -> tuple[Job, ...]:
 
 
 def _run(options: Mapping[str, Any]) -> tuple[Outcome, ...]:
-    return run_jobs(
-        _jobs(options),
-        runs=Path(options["folder"]) / "runs",
-        inspect=inspect,
-        budget=Budget(threads=4),
-        cleanup=options["cleanup"],
-        backoff_s=0.05,
-    )
+    store = Store(Path(options["folder"]) / "runs", inspect)
+    policy = Policy(budget=Budget(threads=4), cleanup=options["cleanup"], backoff_s=0.05)
+    return run_jobs(_jobs(options), store, policy)
 
 
 def main() -> None:

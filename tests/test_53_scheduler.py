@@ -20,7 +20,7 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.schedule import Budget, LocalExecutor, Progress, plan_jobs, run_jobs
+from topsar.schedule import Budget, LocalExecutor, Policy, Progress, Store, plan_jobs, run_jobs
 from topsar.schedule.command import never_ran
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Command, Ended, Event, Job, Lifetime, Reason, Resources, Status, Step
@@ -393,7 +393,7 @@ def test_journal_is_json_lines_in_order(bench: Bench) -> None:
 
 
 def test_plan_changes_nothing(bench: Bench) -> None:
-    plan = plan_jobs([chain()], runs=bench.runs, inspect=inspect)
+    plan = plan_jobs([chain()], Store(bench.runs, inspect))
     assert {decision.why for decision in plan.values()} == {"not done yet"}
     assert not bench.runs.exists()
 
@@ -414,7 +414,7 @@ def test_runs_in_another_thread(bench: Bench) -> None:
 
 def test_steps_that_write_nothing_run_once(bench: Bench) -> None:
     check = Job(id="c", title="check", steps=(make_step("check"),))
-    assert run_jobs([check], runs=bench.runs, inspect=inspect)[0].status is Status.DONE
+    assert run_jobs([check], Store(bench.runs, inspect))[0].status is Status.DONE
     assert bench.run(check)[0].status is Status.CACHED
 
 
@@ -423,7 +423,8 @@ def test_folder_artifacts(bench: Bench) -> None:
         make_step("x", does="mkdir -p folder/deep; echo 1 > folder/deep/one"),
         writes=(Artifact(path="a/folder", lifetime=Lifetime.SCRATCH),),
     )
-    outcome = run_jobs([job("a", step)], runs=bench.runs, inspect=lambda path: {"files": len(list(path.rglob("*")))})[0]
+    store = Store(bench.runs, lambda path: {"files": len(list(path.rglob("*")))})
+    outcome = run_jobs([job("a", step)], store)[0]
     assert outcome.freed_bytes == 2
     assert not (bench.runs / "a" / "folder").exists()
 
@@ -500,7 +501,7 @@ def test_a_validator_that_breaks_fails_its_step(bench: Bench) -> None:
         return inspect(path)
 
     bad, good = job("a", make_step("x", keeps=("a/x",))), job("b", make_step("x", keeps=("b/x",)))
-    outcomes = run_jobs([bad, good], runs=bench.runs, inspect=broken, backoff_s=0.01)
+    outcomes = run_jobs([bad, good], Store(bench.runs, broken), Policy(backoff_s=0.01))
     assert [outcome.status for outcome in outcomes] == [Status.FAILED, Status.DONE]
 
 
@@ -516,7 +517,7 @@ def test_a_link_in_place_of_the_trash_is_not_followed(bench: Bench, tmp_path: Pa
 def test_a_tree_deeper_than_the_stack_is_removed_or_left_but_ends_no_run(bench: Bench) -> None:
     deep = "p=../d/deep; mkdir -p $p; cd $p; for i in $(seq 1100); do mkdir x; cd x; done"
     step = replace(make_step("x", does=f"({deep})"), writes=(Artifact(path="d/deep", lifetime=Lifetime.SCRATCH),))
-    outcome = run_jobs([job("d", step)], runs=bench.runs, inspect=lambda _: {}, cleanup="scratch")[0]
+    outcome = run_jobs([job("d", step)], Store(bench.runs, lambda _: {}))[0]
     assert outcome.status is Status.DONE
     subprocess.run(["rm", "-rf", bench.runs], check=True)
 

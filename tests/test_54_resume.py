@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
-from topsar.schedule import plan_jobs, read_journal
+from topsar.schedule import Store, plan_jobs, read_journal
 from topsar.schedule.jobs import Job, Status
 
 ALL = ["a/read", "a/form", "a/filter", "a/unwrap"]
@@ -90,14 +90,14 @@ def test_shared_scratch_is_made_again_for_a_new_pair(bench: Bench) -> None:
 def test_plan_says_why(bench: Bench) -> None:
     bench.run(chain(), cleanup="scratch")
     (bench.runs / "a/out/filtered").unlink()
-    plan = plan_jobs([chain()], runs=bench.runs, inspect=inspect)
+    plan = plan_jobs([chain()], Store(bench.runs, inspect))
     assert {step: decision.why for (_, step), decision in plan.items()} == {
         "read": "a/form needs it, and a/slc is gone",
         "form": "a/filter needs it, and a/ifg is gone",
         "filter": "a/out/filtered is gone",
         "unwrap": "",
     }
-    plan = plan_jobs([chain(filter_signature="2")], runs=bench.runs, inspect=inspect)
+    plan = plan_jobs([chain(filter_signature="2")], Store(bench.runs, inspect))
     assert plan["a", "unwrap"].why == "its options or inputs are others now"
 
 
@@ -115,7 +115,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_steps import inspect, make_step
 from topsar.schedule.jobs import Job
-from topsar.schedule import Budget, run_jobs
+from topsar.schedule import Budget, Policy, Store, run_jobs
 os.environ["TEST_RUN"] = sys.argv[1]
 slow = "trap '' HUP; (setsid sleep 60) & sleep 60 & [ -e ../go ] || { touch started; sleep 60; }"
 jobs = [
@@ -125,7 +125,7 @@ jobs = [
     ))
     for n in "ab"
 ]
-outcomes = run_jobs(jobs, runs=Path(sys.argv[1]), inspect=inspect, budget=Budget(threads=2))
+outcomes = run_jobs(jobs, Store(Path(sys.argv[1]), inspect), Policy(budget=Budget(threads=2)))
 print(*(outcome.status.value for outcome in outcomes))
 """
 

@@ -20,7 +20,7 @@ pytest.importorskip("distributed")
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
 from topsar.errors import TopsarError
-from topsar.schedule import Budget, hold_runs, read_journal, run_jobs
+from topsar.schedule import Budget, Store, hold_runs, read_journal, run_jobs
 from topsar.schedule.dask.executor import DaskExecutor
 from topsar.schedule.guard import find_marked
 from topsar.schedule.jobs import Command, Ended, Job, Outcome, Reason, Resources, Status
@@ -286,14 +286,14 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_steps import inspect, make_step
 from topsar.schedule.jobs import Job
-from topsar.schedule import hold_runs, run_jobs
+from topsar.schedule import Policy, Store, hold_runs, run_jobs
 from topsar.schedule.dask.executor import DaskExecutor
 runs = Path(sys.argv[1])
 waits = 'touch started; if [ ! -e ../go ]; then setsid sleep 60 & sleep 60; fi'
 jobs = [Job(id=name, title=name, steps=(make_step("slow", does=waits, keeps=(f"{name}/x",)),)) for name in "ab"]
 with hold_runs(runs) as mark:
     executor = DaskExecutor(sys.argv[3], runs=runs, mark=mark)
-    outcomes = run_jobs(jobs, runs=runs, inspect=inspect, mark=mark, executor=executor, backoff_s=1.0)
+    outcomes = run_jobs(jobs, Store(runs, inspect), Policy(backoff_s=1.0), mark=mark, executor=executor)
 print(*(outcome.status.value for outcome in outcomes), *(outcome.message for outcome in outcomes))
 """
 
@@ -402,7 +402,7 @@ def test_slurm_jobs_are_started_used_and_ended(slurm: Path, tmp_path: Path) -> N
         executor = DaskExecutor("slurm", runs=runs, mark=mark, budget=Budget(workers=2))
         assert executor.limits().threads == 2  # before any job runs
         assert 0.9e9 < executor.limits().memory_bytes <= 1e9
-        outcomes = run_jobs(jobs, runs=runs, inspect=inspect, mark=mark, executor=executor, budget=Budget())
+        outcomes = run_jobs(jobs, Store(runs, inspect), mark=mark, executor=executor)
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 2
     assert len((slurm / "scancel.log").read_text().split()) == 2
     assert signal.getsignal(signal.SIGINT) is interrupt

@@ -12,8 +12,8 @@ import pytest
 
 from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, step_of
 from topsar.errors import ProductError
+from topsar.schedule import Store, read_record, run_jobs
 from topsar.schedule import executor as executor_module
-from topsar.schedule import read_record, run_jobs
 from topsar.schedule.jobs import Event, Job, Lifetime, Reason, Resources, Status
 
 MB = 1_000_000
@@ -81,7 +81,7 @@ def test_a_step_waits_for_memory_that_others_have(tmp_path: Path, monkeypatch: p
         needs=Resources(memory_bytes=500 * MB),
     )
     runs = tmp_path / "runs"
-    outcome = run_jobs([Job(id="a", title="a", steps=(step,))], runs=runs, inspect=inspect, observe=observe)[0]
+    outcome = run_jobs([Job(id="a", title="a", steps=(step,))], Store(runs, inspect), observe=observe)[0]
     record = read_record(runs)
     assert outcome.status is Status.DONE
     assert len(notes) == 1

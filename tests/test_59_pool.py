@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
-from topsar.schedule import Budget, LocalExecutor, plan_jobs, read_journal, run_jobs
+from topsar.schedule import Budget, LocalExecutor, Policy, Store, plan_jobs, read_journal, run_jobs
 from topsar.schedule.admission import Grant, PairWindow, Request, choose, find_lack
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
@@ -192,7 +192,7 @@ def script_of(
 ) -> Script:
     return Script(
         graph=build_graph(jobs),
-        decisions=plan_jobs(jobs, runs=Path("none"), inspect=inspect),
+        decisions=plan_jobs(jobs, Store(Path("none"), inspect)),
         predict=lambda step: Forecast(needs=step.needs, seconds=step.seconds),
         capacity=Resources(memory_bytes=memory, threads=threads, disk_bytes=disk),
         workers=workers,
@@ -452,9 +452,8 @@ def test_memory_is_never_overbooked(scheduling: ModuleType, tmp_path: Path) -> N
     with Peak() as peak:
         outcomes = run_jobs(
             jobs,
-            runs=tmp_path / "runs",
-            inspect=scheduling.inspect,
-            budget=Budget(memory_bytes=budget, threads=16),
+            Store(tmp_path / "runs", scheduling.inspect),
+            Policy(budget=Budget(memory_bytes=budget, threads=16)),
             observe=watch,
         )
     seconds = time.monotonic() - started

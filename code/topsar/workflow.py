@@ -22,6 +22,7 @@ from topsar.raster import inspect
 from topsar.registry import load_named
 from topsar.schedule import (
     Budget,
+    Policy,
     Progress,
     Store,
     find_removable,
@@ -184,9 +185,7 @@ def preview(settings: Settings, found: Found | None = None) -> tuple[Batch, Prev
         What `find_scenes` found, so that no scene is opened twice.
     """
     batch, runs = prepare(settings, found=found), settings.data.resolve() / "runs"
-    return batch, preview_jobs(
-        batch.jobs, runs=runs, inspect=inspect, budget=_budget(settings), cleanup=settings.cleanup
-    )
+    return batch, preview_jobs(batch.jobs, Store(runs, inspect), _policy(settings))
 
 
 def list_pairs(
@@ -338,18 +337,19 @@ def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
         write_json(runs / job.id / "run.json", known)
 
 
-def _budget(settings: Settings) -> Budget:
-    return Budget(
+def _policy(settings: Settings) -> Policy:
+    budget = Budget(
         workers=None if settings.workers == "auto" else settings.workers,
         memory_bytes=settings.memory_bytes,
         free_disk_bytes=settings.disk_reserve_bytes,
     )
+    return Policy(budget=budget, cleanup=settings.cleanup, retries=settings.retries)
 
 
 def _executor(settings: Settings, runs: Path, mark: str) -> Executor:
     """Where steps run: the place that ``EXECUTOR`` names."""
     kind: type[Executor] = load_named("executors", settings.executor)
-    return kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=_budget(settings))
+    return kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=_policy(settings).budget)
 
 
 def _schedule(
@@ -366,12 +366,9 @@ def _schedule(
 
         return run_jobs(
             jobs,
-            runs=runs,
-            inspect=inspect,
-            budget=_budget(settings),
+            Store(runs, inspect),
+            _policy(settings),
             observe=watch,
-            cleanup=settings.cleanup,
-            retries=settings.retries,
             executor=_executor(settings, runs, mark),
             mark=mark,
         )

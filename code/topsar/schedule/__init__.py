@@ -16,8 +16,7 @@ alone, best in this order:
 `board`      the state of all steps
 `run`        the loop that ties these together
 `scheduler`  the one call that starts it
-`rehearsal`  the same loop without processes: how long it will take
-`preview`    what a run would do
+`rehearsal`  the same loop without processes: what a run would do and take
 `cleanup`    how files go away, during a run and between runs
 `chronicle`  who is told what happened
 `record`     the newest run as anybody can read it
@@ -27,7 +26,6 @@ alone, best in this order:
 """
 
 from topsar.schedule.cleanup import (
-    Cleanup,
     Removable,
     find_removable,
     read_all_artifacts,
@@ -36,12 +34,12 @@ from topsar.schedule.cleanup import (
 )
 from topsar.schedule.evidence import Inspect, Store
 from topsar.schedule.executor import Executor, LocalExecutor
-from topsar.schedule.jobs import Budget
+from topsar.schedule.jobs import Budget, Cleanup, Policy
 from topsar.schedule.journal import read_journal
 from topsar.schedule.lock import Holder, find_holder, hold_runs
-from topsar.schedule.preview import Preview, preview_jobs
 from topsar.schedule.progress import Progress
 from topsar.schedule.record import RunRecord, read_record
+from topsar.schedule.rehearsal import Preview, preview_jobs
 from topsar.schedule.run import run_jobs
 from topsar.schedule.stale import Decision, plan_jobs
 
@@ -53,6 +51,7 @@ __all__ = [
     "Holder",
     "Inspect",
     "LocalExecutor",
+    "Policy",
     "Preview",
     "Progress",
     "Removable",

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
 from topsar.files import delete, find_leftovers, require_below, size_of
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
 
     from topsar.schedule.evidence import Store
-
-Cleanup = Literal["none", "scratch", "nuclear"]
+    from topsar.schedule.jobs import Cleanup
 
 GOING: Mapping[str, frozenset[Lifetime]] = {
     "none": frozenset(),

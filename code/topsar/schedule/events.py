@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from topsar.errors import StepFailed
 from topsar.schedule.jobs import Event, Status
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.schedule.forecast import Ledger
-    from topsar.schedule.graph import Node, NodeId
-    from topsar.schedule.jobs import Ended, Job, Resources, Step
+    from topsar.schedule.graph import NodeId
+    from topsar.schedule.jobs import Job, Step
     from topsar.schedule.stale import Decision
 
 _SHORTEST_PULSE_S, _LONGEST_PULSE_S = 1.0, 15.0
@@ -66,18 +66,7 @@ class Chronicle:
         )
         self._recorder = Recorder(self._runs, beginning)
 
-    def tell(
-        self,
-        node: Node,
-        status: Status,
-        *,
-        attempt: int = 1,
-        granted: Resources | None = None,
-        note: str = "",
-        ended: Ended | None = None,
-        evidence: dict[str, Any] | None = None,
-        freed_bytes: int = 0,
-    ) -> None:
+    def tell(self, event: Event) -> None:
         """Journal an event (unless it only repeats what is journalled), record it and show it.
 
         Raises
@@ -86,24 +75,11 @@ class Chronicle:
             When a start or a success cannot be journalled; a failure that cannot be is shown all the same. Its cause is
             the `OSError`.
         """
-        event = Event(
-            time=datetime.now(timezone.utc),
-            job=node.job.id,
-            step=node.step.name,
-            status=status,
-            key=node.key,
-            attempt=max(1, attempt),
-            granted=granted,
-            note=note,
-            ended=ended,
-            evidence=evidence or {},
-            freed_bytes=freed_bytes,
-        )
-        if (status not in _REPEATED or freed_bytes) and not note:
+        if (event.status not in _REPEATED or event.freed_bytes) and not event.note:
             try:
                 self._journals[event.job].append(event)
             except OSError as exc:
-                if status in (Status.RUNNING, Status.DONE):
+                if event.status in (Status.RUNNING, Status.DONE):
                     msg = f"the journal cannot be written: {exc}"
                     raise StepFailed(msg) from exc
         self.events[event.job].append(event)

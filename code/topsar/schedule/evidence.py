@@ -42,6 +42,10 @@ class Store:
         self.runs = runs
         self._inspect = inspect
 
+    def resolve(self) -> Store:
+        """The same with an absolute path, once the folder exists."""
+        return Store(self.runs.resolve(), self._inspect)
+
     def locate(self, artifact: str) -> Path:
         """Absolute path of an artifact.
 

@@ -81,17 +81,6 @@ class LocalExecutor:
     ----------
     budget : Budget
         The user's limits for all commands together; default: what this process may use.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> folder = Path(mkdtemp())
-    >>> executor = LocalExecutor()
-    >>> command = Command(argv=("true",), cwd=folder, log=folder / "true.log")
-    >>> executor.submit(command, Resources()).result().exit_code
-    0
-    >>> executor.close()
     """
 
     def __init__(self, budget: Budget = UNBOUNDED) -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
-from topsar.schedule.jobs import Lifetime
+from topsar.schedule.jobs import Event, Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from topsar.schedule.jobs import Artifact, Job, Step
+    from topsar.schedule.jobs import Artifact, Job, Status, Step
 
 NodeId = tuple[str, str]
 """A step's name in the graph: (job id, step name)."""
@@ -67,6 +68,11 @@ class Node:
     def is_goal(self) -> bool:
         """Whether the step is wanted for its own sake: it writes results, or nobody reads from it."""
         return bool(self.results) or not self.children
+
+    def make_event(self, status: Status) -> Event:
+        """The event that the step takes a status now."""
+        now = datetime.now(timezone.utc)
+        return Event(time=now, job=self.job.id, step=self.step.name, status=status, key=self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

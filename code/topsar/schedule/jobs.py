@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+from topsar.errors import TopsarError
 
 MEMORY, THREADS, DISK = "memory", "threads", "disk"
 """Names of the resources that every place has."""
@@ -66,6 +68,45 @@ class Budget:
 
 UNBOUNDED = Budget()
 """The budget of a user who sets no bounds."""
+
+
+Cleanup = Literal["none", "scratch", "nuclear"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a run goes about its work.
+
+    Attributes
+    ----------
+    budget : Budget
+        The user's upper bounds.
+    cleanup : {"scratch", "nuclear", "none"}
+        What is removed as soon as no unfinished step needs it: scratch; everything but results; nothing.
+    retries : int
+        How often a step is tried again after a failure that may pass.
+    backoff_s : float
+        Seconds before the first retry; doubled for each further one, with jitter.
+    patience_s : float
+        Seconds to wait, when nothing runs, for memory or disk that others have taken. After that a step that lacks
+        memory is tried all the same, and one that lacks anything else fails.
+
+    Raises
+    ------
+    TopsarError
+        If there is no such level of cleanup.
+    """
+
+    budget: Budget = UNBOUNDED
+    cleanup: Cleanup = "scratch"
+    retries: int = 2
+    backoff_s: float = 5.0
+    patience_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.cleanup not in get_args(Cleanup):
+            msg = f"cleanup is {self.cleanup!r}, expected one of {', '.join(get_args(Cleanup))}"
+            raise TopsarError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

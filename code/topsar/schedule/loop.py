@@ -21,7 +21,7 @@ from topsar.errors import StepFailed, TopsarError
 from topsar.files import size_of
 from topsar.schedule.admission import Grant, PairWindow, choose, find_lack
 from topsar.schedule.capacity import Supply, size_text
-from topsar.schedule.cleanup import Remover
+from topsar.schedule.cleanup import GOING, Remover
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
 from topsar.schedule.events import Chronicle
 from topsar.schedule.forecast import Ledger
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from topsar.schedule.evidence import Store
     from topsar.schedule.executor import Executor
     from topsar.schedule.graph import Graph, Node, NodeId
-    from topsar.schedule.jobs import Event, Job, Lifetime
+    from topsar.schedule.jobs import Event, Job, Policy
     from topsar.schedule.stale import Decision
     from topsar.schedule.state import State
 
@@ -54,18 +54,6 @@ _BETTER = 1.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How a run goes about it: see `run_jobs`."""
-
-    going: frozenset[Lifetime]
-    retries: int
-    backoff_s: float
-    patience_s: float
-    workers: int | None
-    free_disk_bytes: int
-
-
 class Run:
     """One run, from its beginning to its end.
 
@@ -77,7 +65,7 @@ class Run:
         The runs folder.
     place : Executor
         Where steps run.
-    rules : Rules
+    policy : Policy
     mark : str
         The run's mark.
     observe : callable, optional
@@ -89,19 +77,19 @@ class Run:
         graph: Graph,
         store: Store,
         place: Executor,
-        rules: Rules,
+        policy: Policy,
         mark: str,
         observe: Callable[[Event], None] | None,
     ) -> None:
-        self._graph, self._store, self._place, self._rules, self._mark = graph, store, place, rules, mark
+        self._graph, self._store, self._place, self._policy, self._mark = graph, store, place, policy, mark
         self._chronicle = Chronicle(graph.jobs, store.runs, observe)
         self._ledger = Ledger(store.runs)
-        self._supply = Supply(place, store, self._ledger, rules.free_disk_bytes)
+        self._supply = Supply(place, store, self._ledger, policy.budget.free_disk_bytes)
         decisions = decide(graph, self._chronicle.done, store)
-        self._chronicle.begin(mark, rules.workers, decisions, self._ledger)
+        self._chronicle.begin(mark, policy.budget.workers, decisions, self._ledger)
         self._board = Board(graph, decisions, self._order(decisions))
         self._remover = Remover(store.runs)
-        self._window = PairWindow(rules.workers)
+        self._window = PairWindow(policy.budget.workers)
         self._running: dict[NodeId, Grant] = {}
         self._unwritten: list[_Finished] = []
         self._stuck_since: float | None = None
@@ -111,7 +99,7 @@ class Run:
         self._signals_seen = 0
         self._inbox: queue.SimpleQueue[_Finished | _Freed | BaseException | None] = queue.SimpleQueue()
 
-    def to_the_end(self) -> tuple[Outcome, ...]:
+    def run(self) -> tuple[Outcome, ...]:
         """Run what has to run; one outcome per job."""
         try:
             with _signals(self._interrupt):
@@ -127,7 +115,7 @@ class Run:
             self._chronicle.end(f"{type(exc).__name__}: {exc}")
             raise
         self._remover.finish(GRACE_S if self._signals_seen else None)
-        self._tell_freed()
+        self._tell_last_freed()
         outcomes = tuple(self._board.outcome(job, self._chronicle.events[job.id]) for job in self._graph.jobs)
         self._chronicle.end(worst(outcome.status for outcome in outcomes).value)
         return outcomes
@@ -138,8 +126,8 @@ class Run:
             decisions=decisions,
             predict=self._ledger.predict,
             capacity=self._supply.capacity({}),
-            workers=self._rules.workers,
-            going=self._rules.going,
+            workers=self._policy.budget.workers,
+            going=GOING[self._policy.cleanup],
         )
         return find_order(script)
 
@@ -149,8 +137,10 @@ class Run:
         settled = [state for state in self._board.states.values() if state.status is not Status.WAITING]
         for state in settled:
             record = self._chronicle.done[state.node.job.id].get(state.node.step.name)
-            ended, evidence = (record.ended, record.evidence) if record else (None, {})
-            self._chronicle.tell(state.node, state.status, ended=ended, evidence=evidence)
+            event = state.node.make_event(state.status)
+            if record:
+                event = replace(event, ended=record.ended, evidence=record.evidence)
+            self._chronicle.tell(event)
         for state in settled:
             self._release(state.node.id)
         for rank, job in enumerate(self._graph.jobs):
@@ -210,7 +200,7 @@ class Run:
                 return () if is_patient else choose([request], (), enough, self._window)
         state, oldest = admitted[0], self._supply.request(admitted[0])
         lack = find_lack(oldest, capacity)
-        in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._rules.free_disk_bytes
+        in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._policy.budget.free_disk_bytes
         if lack == DISK and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
             return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
         words = self._explain_lack(oldest, lack, capacity)
@@ -238,8 +228,8 @@ class Run:
             return True
         if self._stuck_since is None:
             self._stuck_since, self._waiting_for = now, lack
-            self._chronicle.tell(node, Status.WAITING, note=f"waits: {lack}")
-        if now - self._stuck_since < self._rules.patience_s:
+            self._chronicle.tell(replace(node.make_event(Status.WAITING), note=f"waits: {lack}"))
+        if now - self._stuck_since < self._policy.patience_s:
             return False
         self._stuck_since, self._in_vain = None, capacity
         return True
@@ -263,7 +253,7 @@ class Run:
         if item is None:
             self._place.stop(GRACE_S if self._signals_seen == 1 else 0.0)
         elif isinstance(item, _Freed):
-            self._chronicle.tell(self._graph.nodes[item.writer], Status.UNNEEDED, freed_bytes=item.size)
+            self._tell_freed(item)
         else:
             self._finish(item)
         self._write_late()
@@ -273,7 +263,8 @@ class Run:
         node, granted = state.node, replace(grant.request.needs, threads=grant.threads)
         self._running[node.id] = grant
         try:
-            self._chronicle.tell(node, Status.RUNNING, attempt=state.attempt, granted=granted)
+            event = node.make_event(Status.RUNNING)
+            self._chronicle.tell(replace(event, attempt=state.attempt, granted=granted))
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node)
             future = self._place.submit(self._command(node, grant.threads), granted)
@@ -325,13 +316,14 @@ class Run:
         may_pass = ended.reason in _WORTH_RETRYING
         if ended.reason is Reason.DISK_FULL:
             state.full_since = state.full_since or time.monotonic()
-            state.excused += time.monotonic() - state.full_since < self._rules.patience_s
+            state.excused += time.monotonic() - state.full_since < self._policy.patience_s
         if ended.reason is Reason.DONE:
             self._conclude(finished)
         elif ended.reason is Reason.INTERRUPTED or (may_pass and self._signals_seen):
             self._settle(node, Status.INTERRUPTED, ended)
-        elif may_pass and state.attempt - state.excused <= self._rules.retries:
-            self._chronicle.tell(node, Status.WAITING, attempt=state.attempt, ended=ended)
+        elif may_pass and state.attempt - state.excused <= self._policy.retries:
+            event = node.make_event(Status.WAITING)
+            self._chronicle.tell(replace(event, attempt=state.attempt, ended=ended))
             self._postpone(state, grant, ended)
         else:
             self._settle(node, Status.FAILED, ended)
@@ -348,7 +340,7 @@ class Run:
             state.least = replace(state.least, disk_bytes=more)
             with contextlib.suppress(OSError, TopsarError):
                 self._discard(state.node)
-        pause = min(_LONGEST_BACKOFF_S, self._rules.backoff_s * 2 ** (state.attempt - 1))
+        pause = min(_LONGEST_BACKOFF_S, self._policy.backoff_s * 2 ** (state.attempt - 1))
         state.not_before = time.monotonic() + pause * random.uniform(0.75, 1.25)
         self._board.make_ready(state.node.id)
 
@@ -359,18 +351,22 @@ class Run:
         try:
             self._settle(finished.node, Status.DONE, finished.ended, finished.evidence)
         except StepFailed as exc:
-            if _is_full(exc) and time.monotonic() < finished.since + self._rules.patience_s:
+            if _is_full(exc) and time.monotonic() < finished.since + self._policy.patience_s:
                 self._unwritten.append(finished)
                 return
             message = f"{exc} ({self._supply.disk_text()})"
             self._settle(finished.node, Status.FAILED, replace(finished.ended, reason=Reason.ERROR, message=message))
 
-    def _tell_freed(self) -> None:
+    def _tell_freed(self, freed: _Freed) -> None:
+        event = self._graph.nodes[freed.writer].make_event(Status.UNNEEDED)
+        self._chronicle.tell(replace(event, freed_bytes=freed.size))
+
+    def _tell_last_freed(self) -> None:
         """Tell of the space that was given back at the very end."""
         with contextlib.suppress(queue.Empty):
             while True:
                 if isinstance(item := self._inbox.get_nowait(), _Freed):
-                    self._chronicle.tell(self._graph.nodes[item.writer], Status.UNNEEDED, freed_bytes=item.size)
+                    self._tell_freed(item)
 
     def _write_late(self) -> None:
         """Say what could not be said when it happened, because the disk was full."""
@@ -379,11 +375,12 @@ class Run:
             self._conclude(finished)
 
     def _settle(self, node: Node, status: Status, ended: Ended, evidence: dict[str, Any] | None = None) -> None:
-        attempt = self._board.states[node.id].attempt
-        self._chronicle.tell(node, status, attempt=attempt, ended=ended, evidence=evidence)
+        attempt = max(1, self._board.states[node.id].attempt)
+        event = replace(node.make_event(status), attempt=attempt, ended=ended, evidence=evidence or {})
+        self._chronicle.tell(event)
         others = self._board.settle(node.id, status, ended.message)
         for state in others:
-            self._chronicle.tell(state.node, state.status)
+            self._chronicle.tell(state.node.make_event(state.status))
         self._release(node.id)
         for rank, job in {settled.rank: settled.job for settled in (node, *(state.node for state in others))}.items():
             self._close_window(rank, job)
@@ -394,7 +391,7 @@ class Run:
 
     def _release(self, node_id: NodeId) -> None:
         """Remove what nobody needs now that a step has settled."""
-        for writer, path in self._board.releasable(node_id, self._rules.going):
+        for writer, path in self._board.releasable(node_id, GOING[self._policy.cleanup]):
             with contextlib.suppress(OSError, TopsarError):  # what cannot be removed costs space, not the run
                 self._remover.remove(self._store.locate(path), functools.partial(self._freed, writer))
 

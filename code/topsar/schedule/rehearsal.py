@@ -1,4 +1,4 @@
-"""The scheduler's decisions without processes: what a batch will take, and in which order it is done soonest.
+"""The scheduler's decisions without processes: what a run would do and take, and in which order it is done soonest.
 
 The same board and the same admission as in a run, on a clock that jumps from one end of a step to the next. Rehearsing
 is cheap, so before a run several orders are tried: oldest first; the longest chain of waiting steps first, which keeps
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -17,15 +18,24 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from topsar.schedule.admission import Grant, PairWindow, choose
-from topsar.schedule.jobs import Lifetime, Status
+from topsar.schedule.cleanup import GOING
+from topsar.schedule.events import planned_jobs
+from topsar.schedule.executor import LocalExecutor
+from topsar.schedule.forecast import Ledger
+from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Lifetime, Policy, Status
+from topsar.schedule.stale import plan_graph
 from topsar.schedule.state import Board
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+    from topsar.schedule.evidence import Store
+    from topsar.schedule.executor import Executor
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import Graph, Node, NodeId
-    from topsar.schedule.jobs import Resources, Step
+    from topsar.schedule.jobs import Job, Resources, Step
+    from topsar.schedule.record import PlannedJob
     from topsar.schedule.stale import Decision
 
 _OLDEST_FIRST: Mapping[NodeId, int] = MappingProxyType({})
@@ -102,12 +112,88 @@ class Rehearsal:
     unfitting: tuple[NodeId, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a run would do.
+
+    Attributes
+    ----------
+    jobs : tuple of PlannedJob
+        Every step: what is to be done with it and why, and what it is predicted to take.
+    rehearsal : Rehearsal
+        What all of it is predicted to take.
+    is_timed : bool
+        Whether the rehearsal knew the time of every step.
+    capacity : Resources
+        What there is now.
+    needed : frozenset of str
+        Artifacts that steps yet to run will read, and that are there to be read.
+    """
+
+    jobs: tuple[PlannedJob, ...]
+    rehearsal: Rehearsal
+    is_timed: bool
+    capacity: Resources
+    needed: frozenset[str]
+
+
+def preview_jobs(
+    jobs: Sequence[Job], store: Store, policy: Policy | None = None, *, executor: Executor | None = None
+) -> Preview:
+    """Say what `run_jobs` would do with the same arguments; changes nothing.
+
+    Parameters
+    ----------
+    jobs, store, policy, executor
+        As `run_jobs` has them; the runs folder need not exist.
+
+    Raises
+    ------
+    TopsarError
+        When the steps do not form a graph.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> from topsar.schedule import Store
+    >>> from topsar.schedule.jobs import Artifact, Job, Step
+    >>> step = Step(name="filter", argv=(), signature="1", writes=(Artifact(path="a/x"),), seconds=20.0)
+    >>> store = Store(Path(mkdtemp()), inspect=lambda path: {})
+    >>> preview = preview_jobs([Job(id="a", title="pair a", steps=(step,))], store)
+    >>> preview.rehearsal.seconds, preview.jobs[0].steps[0].why
+    (20.0, 'not done yet')
+    """
+    policy, runs = policy or Policy(), store.runs
+    graph, ledger = build_graph(jobs), Ledger(runs)
+    decisions = plan_graph(graph, store)
+    place = executor or LocalExecutor(policy.budget)
+    there = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free - policy.budget.free_disk_bytes
+    script = Script(
+        graph=graph,
+        decisions=decisions,
+        predict=ledger.predict,
+        capacity=replace(place.capacity(), disk_bytes=free),
+        workers=policy.budget.workers,
+        going=GOING[policy.cleanup],
+    )
+    return Preview(
+        jobs=planned_jobs(jobs, decisions, ledger),
+        rehearsal=rehearse(script, find_order(script)),
+        is_timed=script.is_timed,
+        capacity=script.capacity,
+        needed=frozenset(path for node in script.waiting for path in node.step.reads),
+    )
+
+
 def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Rehearsal:
     """Go through a run as the scheduler would.
 
     Examples
     --------
     >>> from pathlib import Path
+    >>> from topsar.schedule import Store
     >>> from topsar.schedule.jobs import Job, Resources, Step
     >>> from topsar.schedule.forecast import Forecast
     >>> from topsar.schedule.graph import build_graph
@@ -117,7 +203,7 @@ def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Reh
     >>> def predict(step):
     ...     return Forecast(needs=Resources(memory_bytes=3), seconds=step.seconds)
     >>> def seconds(memory):
-    ...     decisions = plan_jobs(jobs, runs=Path("none"), inspect=lambda path: {})
+    ...     decisions = plan_jobs(jobs, Store(Path("none"), inspect=lambda path: {}))
     ...     capacity = Resources(memory_bytes=memory, threads=2)
     ...     script = Script(graph=build_graph(jobs), decisions=decisions, predict=predict, capacity=capacity)
     ...     return rehearse(script).seconds

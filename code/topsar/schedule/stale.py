@@ -20,9 +20,7 @@ from topsar.schedule.journal import last_done, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from topsar.schedule.evidence import Inspect
     from topsar.schedule.graph import Graph, Node
     from topsar.schedule.jobs import Job
 
@@ -43,17 +41,15 @@ class Decision:
     why: str = ""
 
 
-def plan_jobs(jobs: Sequence[Job], *, runs: Path, inspect: Inspect) -> dict[NodeId, Decision]:
+def plan_jobs(jobs: Sequence[Job], store: Store) -> dict[NodeId, Decision]:
     """Decide for every step, without running or changing anything.
 
     Parameters
     ----------
     jobs : sequence of Job
         Oldest first.
-    runs : Path
-        The runs folder; need not exist.
-    inspect : Inspect
-        The validator of artifacts.
+    store : Store
+        The runs folder, which need not exist, and the validator of artifacts.
 
     Returns
     -------
@@ -70,16 +66,16 @@ def plan_jobs(jobs: Sequence[Job], *, runs: Path, inspect: Inspect) -> dict[Node
     >>> from pathlib import Path
     >>> from topsar.schedule.jobs import Job, Step
     >>> step = Step(name="filter", argv=("true",), signature="alpha=0.5", writes=())
-    >>> plan_jobs([Job(id="a", title="pair a", steps=(step,))], runs=Path("none"), inspect=lambda path: {})
+    >>> plan_jobs([Job(id="a", title="pair a", steps=(step,))], Store(Path("none"), inspect=lambda path: {}))
     {('a', 'filter'): Decision(status=<Status.WAITING: 'waiting'>, why='not done yet')}
     """
-    return plan_graph(build_graph(jobs), runs=runs, inspect=inspect)
+    return plan_graph(build_graph(jobs), store)
 
 
-def plan_graph(graph: Graph, *, runs: Path, inspect: Inspect) -> dict[NodeId, Decision]:
+def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
     """As `plan_jobs`, for jobs whose graph is built already."""
-    done = {job.id: last_done(read_journal(runs / job.id / JOURNAL)) for job in graph.jobs}
-    return decide(graph, done, Store(runs, inspect))
+    done = {job.id: last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
+    return decide(graph, done, store)
 
 
 def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) -> dict[NodeId, Decision]:
