@@ -54,7 +54,7 @@ _VICTIMS = (
     *(f"p13/{name}" for name in ("interfere", "filter", "unwrap", "products", "check")),
 )
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_LACKS_DISK = re.compile(r"needs [\d.]+ [kMG]B of disk, [\d.]+ [kMG]B are free")
+_LACKS_DISK = re.compile(r"needs [\d.]+ [kMG]?B of disk, [\d.]+ [kMG]?B are free")
 
 
 @dataclass
@@ -615,7 +615,7 @@ def _wait_for_memory(trial: Trial, count: Count) -> None:
     outcome = _run_one(trial, "", 500 * MB, observe)[0]
     record = read_record(trial.runs)
     count.demand(outcome.status is Status.DONE, f"waiting for memory: {outcome.message}")
-    count.demand(len(notes) == 1 and "needs 0.50 GB of memory" in notes[0], f"said that it waits: {notes}")
+    count.demand(len(notes) == 1 and "needs 500 MB of memory" in notes[0], f"said that it waits: {notes}")
     count.demand(bool(record) and any(p.waiting_for for p in record.pulses), "the record does not say that it waits")
     count.demand(len(trial.started()) == 1, "tried before there was room")
 

@@ -18,7 +18,7 @@ from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.evidence import Store
 from topsar.schedule.guard import MARK, Guard, find_marked
 from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
-from topsar.schedule.journal import Journal, last_done, read_journal
+from topsar.schedule.journal import Journal, find_last_done, read_journal
 from topsar.schedule.lock import hold_runs
 
 ENDED = Ended(reason=Reason.DONE, exit_code=0, seconds=1.5, cpu_s=1.0, peak_memory_bytes=7, message="ü")
@@ -85,7 +85,7 @@ def test_garbage_inside_is_skipped(tmp_path: Path) -> None:
 
 def test_a_later_start_puts_a_success_in_question() -> None:
     events = [event("one"), event("two"), event("two", Status.RUNNING), event("two", Status.FAILED)]
-    assert list(last_done(events)) == ["one"]
+    assert list(find_last_done(events)) == ["one"]
 
 
 def test_second_scheduler_is_refused_with_pid_and_host(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from topsar.schedule import command as command_module
-from topsar.schedule.command import Handle, last_words, run_command
+from topsar.schedule.command import Handle, read_last_words, run_command
 from topsar.schedule.guard import MARK, find_marked
 from topsar.schedule.jobs import Command, Ended, Reason
 
@@ -59,7 +59,7 @@ def test_sigkill_while_the_kernel_counted_a_kill_is_out_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter([3, 4])
-    monkeypatch.setattr(command_module, "oom_kills", lambda: next(counts))
+    monkeypatch.setattr(command_module, "count_oom_kills", lambda: next(counts))
     assert run(tmp_path, "kill -KILL $$").reason is Reason.OUT_OF_MEMORY
 
 
@@ -144,4 +144,4 @@ def test_cpu_time(tmp_path: Path) -> None:
 def test_last_words(tmp_path: Path, log: str, words: str) -> None:
     path = tmp_path / "log"
     path.write_text(log)
-    assert last_words(path) == words
+    assert read_last_words(path) == words

@@ -21,7 +21,7 @@ from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
 from topsar.schedule import Budget, LocalExecutor, Policy, Progress, Store, plan_jobs, run_jobs
-from topsar.schedule.command import never_ran
+from topsar.schedule.command import report_unstarted
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Command, Ended, Event, Job, Lifetime, Reason, Resources, Status, Step
 
@@ -234,7 +234,7 @@ class OnceKilled(LocalExecutor):
         self.reserved.append(needs.memory_bytes)
         if len(self.reserved) > 1:
             return super().submit(command, needs)
-        killed = never_ran(Reason.OUT_OF_MEMORY, "killed")
+        killed = report_unstarted(Reason.OUT_OF_MEMORY, "killed")
         future: Future[Ended] = Future()
         future.set_result(replace(killed, exit_code=-9, peak_memory_bytes=10 * needs.memory_bytes))
         return future
@@ -318,7 +318,7 @@ def test_what_never_fits_is_refused_before_anything_starts(bench: Bench) -> None
     )
     refused, good = bench.run(big, chain("b"), budget=Budget(memory_bytes=10**9))
     assert refused.status is Status.FAILED
-    assert refused.message == "step 'big' needs 8.00 GB of memory, the budget is 1.00 GB"
+    assert refused.message == "step 'big' needs 8.0 GB of memory, the budget is 1.0 GB"
     assert bench.events[0].status is Status.FAILED
     assert good.status is Status.DONE
     assert "a/load" not in bench.executed
@@ -549,19 +549,19 @@ def test_a_watcher_that_has_gone_ends_no_run(bench: Bench) -> None:
 
 def test_steps_wait_for_memory_that_others_have(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     there = [10**8]
-    monkeypatch.setattr("topsar.schedule.executor.memory_available", lambda: there[0])
+    monkeypatch.setattr("topsar.schedule.executor.find_available_memory", lambda: there[0])
     threading.Timer(0.5, lambda: there.append(there.pop() * 20)).start()
     outcome = bench.run(job("a", make_step("x", keeps=("a/x",), memory=10**9)), patience_s=60)[0]
     assert outcome.status is Status.DONE
     assert [event.note for event in outcome.events if event.note] == [
-        "waits: step 'x' needs 1.00 GB of memory, 0.10 GB are free"
+        "waits: step 'x' needs 1.0 GB of memory, 100 MB are free"
     ]
 
 
 def test_after_waiting_in_vain_a_step_is_tried_all_the_same_and_the_next_does_not_wait(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("topsar.schedule.executor.memory_available", lambda: 10**8)
+    monkeypatch.setattr("topsar.schedule.executor.find_available_memory", lambda: 10**8)
     jobs = [job(name, make_step("x", keeps=(f"{name}/x",), memory=10**9)) for name in "abc"]
     assert {o.status for o in bench.run(*jobs, patience_s=0.5)} == {Status.DONE}
     assert [event.job for event in bench.events if event.note] == ["a"]

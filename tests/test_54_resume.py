@@ -98,7 +98,7 @@ def test_plan_says_why(bench: Bench) -> None:
         "unwrap": "",
     }
     plan = plan_jobs([chain(filter_signature="2")], Store(bench.runs, inspect))
-    assert plan["a", "unwrap"].why == "its options or inputs are others now"
+    assert plan["a", "unwrap"].why == "options or inputs changed"
 
 
 def test_a_failed_step_is_tried_again_in_the_next_run(bench: Bench) -> None:

@@ -67,7 +67,7 @@ def test_every_campaign_is_played(faults: ModuleType) -> None:
 
 def test_a_step_waits_for_memory_that_others_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     available, notes = [100 * MB], []
-    monkeypatch.setattr(executor_module, "memory_available", lambda: available[0])
+    monkeypatch.setattr(executor_module, "find_available_memory", lambda: available[0])
 
     def observe(event: Event) -> None:
         if event.note:

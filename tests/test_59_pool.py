@@ -20,7 +20,7 @@ import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
 from topsar.schedule import Budget, LocalExecutor, Policy, Store, plan_jobs, read_journal, run_jobs
-from topsar.schedule.admission import Grant, PairWindow, Request, choose, find_lack
+from topsar.schedule.admission import Candidate, Grant, PairWindow, choose, find_lack
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
 from topsar.schedule.graph import build_graph
@@ -135,7 +135,7 @@ def test_time_is_a_median_for_the_threads_at_hand(tmp_path: Path) -> None:
     for seconds in (7.0, 8.0, 30.0):
         ledger.add(learner(), 2, ended(MB, seconds=seconds, cpu_s=2 * seconds))
     said = ledger.predict(learner())
-    assert (said.seconds, said.seconds_on(2), said.seconds_on(1)) == (4.0, 8.0, 16.0)
+    assert (said.seconds, said.estimate_seconds(2), said.estimate_seconds(1)) == (4.0, 8.0, 16.0)
 
 
 def test_lines_of_earlier_versions_and_other_resources_are_kept(tmp_path: Path) -> None:
@@ -300,52 +300,54 @@ def test_the_order_that_is_found_is_near_the_best_possible(seed: int) -> None:
 # --- what is admitted -----------------------------------------------------------------------------------------------
 
 
-def request(
+def candidate(
     name: str, rank: int, *, memory: int = 0, disk: int = 0, threads: int = 1, pairs: tuple[int, ...] = ()
-) -> Request:
+) -> Candidate:
     needs = Resources(memory_bytes=memory, threads=threads, disk_bytes=disk)
-    return Request(id=("job", name), rank=(rank,), needs=needs, pairs=pairs)
+    return Candidate(id=("job", name), rank=(rank,), needs=needs, pairs=pairs)
 
 
-def chosen(ready: list[Request], running: Sequence[Request] = (), owed: dict[int, int] | None = None) -> list[str]:
+def chosen(ready: list[Candidate], running: Sequence[Candidate] = (), owed: dict[int, int] | None = None) -> list[str]:
     capacity = Resources(memory_bytes=10, threads=8, disk_bytes=100)
-    grants = [Grant(request=each, threads=1) for each in running]
+    grants = [Grant(candidate=each, threads=1) for each in running]
     window = PairWindow(None)
     for pair in owed or {}:
         window.enter((pair,))
-    return [grant.request.id[1] for grant in choose(ready, grants, capacity, window, owed or {})]
+    return [grant.candidate.id[1] for grant in choose(ready, grants, capacity, window, owed or {})]
 
 
 def test_backfill_leaves_disk_for_the_step_that_is_held_back() -> None:
-    running = [request("old", 0, disk=60)]
-    ready = [request("big", 1, disk=70), request("too much", 2, disk=40), request("fits beside", 3, disk=30)]
+    running = [candidate("old", 0, disk=60)]
+    ready = [candidate("big", 1, disk=70), candidate("too much", 2, disk=40), candidate("fits beside", 3, disk=30)]
     assert chosen(ready, running) == ["fits beside"]
 
 
 def test_what_others_keep_from_fitting_holds_nobody_back() -> None:
-    assert chosen([request("never now", 0, disk=120), request("small", 1, disk=90)]) == ["small"]
+    assert chosen([candidate("never now", 0, disk=120), candidate("small", 1, disk=90)]) == ["small"]
 
 
 def test_a_step_of_no_pair_leaves_disk_for_all_pairs_under_way() -> None:
-    assert chosen([request("shared", 9, disk=30)], owed={0: 50, 1: 30}) == []
-    assert chosen([request("shared", 9, disk=20)], owed={0: 50, 1: 30}) == ["shared"]
-    assert chosen([request("oldest", 9, disk=100, pairs=(0,))], owed={0: 50, 1: 30}) == ["oldest"]
+    assert chosen([candidate("shared", 9, disk=30)], owed={0: 50, 1: 30}) == []
+    assert chosen([candidate("shared", 9, disk=20)], owed={0: 50, 1: 30}) == ["shared"]
+    assert chosen([candidate("oldest", 9, disk=100, pairs=(0,))], owed={0: 50, 1: 30}) == ["oldest"]
 
 
-def on_gpus(name: str, rank: int, count: int) -> Request:
-    return Request(id=("job", name), rank=(rank,), needs=Resources(others={"gpus": count} if count else {}))
+def on_gpus(name: str, rank: int, count: int) -> Candidate:
+    return Candidate(id=("job", name), rank=(rank,), needs=Resources(others={"gpus": count} if count else {}))
 
 
 def test_a_resource_that_nobody_knows_is_counted_like_any_other() -> None:
     ready = [on_gpus("first", 1, 1), on_gpus("second", 2, 1), on_gpus("none", 3, 0)]
     for count, names in ((0, ["first", "second", "none"]), (1, ["first", "none"]), (2, ["first", "second", "none"])):
         capacity = Resources(threads=8, others={"gpus": count})
-        found = [grant.request.id[1] for grant in choose(ready, (), capacity, PairWindow(None))]
+        found = [grant.candidate.id[1] for grant in choose(ready, (), capacity, PairWindow(None))]
         assert found == (names if count else ["none"])
-        assert [find_lack(request, capacity) for request in ready] == (["", "", ""] if count else ["gpus", "gpus", ""])
-    running = [Grant(request=on_gpus("runs", 0, 1), threads=1)]
+        assert [find_lack(candidate, capacity) for candidate in ready] == (
+            ["", "", ""] if count else ["gpus", "gpus", ""]
+        )
+    running = [Grant(candidate=on_gpus("runs", 0, 1), threads=1)]
     capacity = Resources(threads=8, others={"gpus": 2})
-    assert [g.request.id[1] for g in choose(ready, running, capacity, PairWindow(None))] == ["first", "none"]
+    assert [g.candidate.id[1] for g in choose(ready, running, capacity, PairWindow(None))] == ["first", "none"]
 
 
 class OneGpu(LocalExecutor):

@@ -494,7 +494,9 @@ def test_full_disk_and_the_same_run_when_there_is_room(data: Folder, disk: Calla
     keep_pair(data, 1)
     outcomes, _ = process(data)
     assert outcomes[GOOD].status in (Status.FAILED, Status.BLOCKED)
-    assert re.search(r"step 'geocode' needs [\d.]+ MB of disk, [\d.]+ MB are free at \S+/runs$", outcomes[GOOD].message)
+    assert re.search(
+        r"step 'geocode' needs [\d.]+ [kM]?B of disk, [\d.]+ [kM]?B are free at \S+/runs$", outcomes[GOOD].message
+    )
     disk("remount,size=64m")
     outcomes, _ = process(data)
     assert outcomes[GOOD].status is Status.DONE, outcomes[GOOD].message

@@ -200,8 +200,8 @@ def test_another_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def machine_with(monkeypatch: pytest.MonkeyPatch, limit: int, free: int) -> None:
-    monkeypatch.setattr("topsar.schedule.executor.memory_limit", lambda: limit)
-    monkeypatch.setattr("topsar.schedule.executor.memory_available", lambda: free)
+    monkeypatch.setattr("topsar.schedule.executor.find_memory_limit", lambda: limit)
+    monkeypatch.setattr("topsar.schedule.executor.find_available_memory", lambda: free)
 
 
 def test_more_memory_asked_than_there_is(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def system(_case: Case) -> Iterator[Said]:
     """Whether this is Linux, and how many of its cores may be used."""
-    from topsar.schedule.machine import cores
+    from topsar.schedule.machine import count_cores
 
     said = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if platform.system() == "Linux":
-        yield Said(Grade.OK, f"{said}, {cores()} of {counted(os.cpu_count() or 1, 'core')}")
+        yield Said(Grade.OK, f"{said}, {count_cores()} of {counted(os.cpu_count() or 1, 'core')}")
     else:
         yield Said(Grade.PROBLEM, f"{said}: topsar needs Linux", "use Linux, or WSL2 on Windows")
 
@@ -39,7 +39,7 @@ def executor(case: Case) -> Iterator[Said]:
         yield Said(Grade.PROBLEM, "EXECUTOR=dask, and DASK_SCHEDULER is not set", remedy)
     elif scheduler != SLURM:
         with contextlib.closing(DaskLink(scheduler, jobs=0)) as link:
-            workers = counted(len(link.addresses()), "worker")
+            workers = counted(len(link.list_addresses()), "worker")
         yield Said(Grade.OK, f"the Dask scheduler at {scheduler} answers; it has {workers}")
     elif shutil.which("sbatch") is None:
         yield Said(Grade.PROBLEM, "DASK_SCHEDULER=slurm, and there is no sbatch here", "start where jobs are submitted")

@@ -36,7 +36,7 @@ _SAG = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Candidate:
     """A step that could start.
 
     Attributes
@@ -57,7 +57,7 @@ class Request:
 class Grant:
     """A step that runs or may start, with the threads it has."""
 
-    request: Request
+    candidate: Candidate
     threads: int
 
 
@@ -105,7 +105,7 @@ class PairWindow:
 
 
 def choose(
-    ready: Iterable[Request],
+    ready: Iterable[Candidate],
     running: Sequence[Grant],
     capacity: Resources,
     window: PairWindow,
@@ -115,7 +115,7 @@ def choose(
 
     Parameters
     ----------
-    ready : iterable of Request
+    ready : iterable of Candidate
         Steps that wait for nothing but room, oldest first.
     running : sequence of Grant
         Steps under way.
@@ -129,61 +129,61 @@ def choose(
     Examples
     --------
     >>> from topsar.schedule.jobs import Resources
-    >>> def request(name, age, memory):
-    ...     return Request(id=("job", name), rank=(age,), needs=Resources(memory_bytes=memory, threads=4))
-    >>> running = [Grant(request=request("first", 0, 5), threads=1)]
-    >>> ready = [request("big", 1, 8), request("too much", 2, 3), request("fits beside", 3, 2)]
+    >>> def candidate(name, age, memory):
+    ...     return Candidate(id=("job", name), rank=(age,), needs=Resources(memory_bytes=memory, threads=4))
+    >>> running = [Grant(candidate=candidate("first", 0, 5), threads=1)]
+    >>> ready = [candidate("big", 1, 8), candidate("too much", 2, 3), candidate("fits beside", 3, 2)]
     >>> capacity = Resources(memory_bytes=10, threads=4)
-    >>> [(g.request.id[1], g.threads) for g in choose(ready, running, capacity, PairWindow(None))]
+    >>> [(g.candidate.id[1], g.threads) for g in choose(ready, running, capacity, PairWindow(None))]
     [('fits beside', 3)]
     """
-    cores, room = _Cores(capacity.threads, running), _Room(capacity, (grant.request for grant in running))
+    cores, room = _Cores(capacity.threads, running), _Room(capacity, (grant.candidate for grant in running))
     debts, gap = _Debts(owed, window), _Gap(capacity, running)
-    chosen: list[Request] = []
-    for request in ready:
-        if cores.are_none_for_anybody or gap.is_searched:
+    chosen: list[Candidate] = []
+    for candidate in ready:
+        if cores.all_taken or gap.is_searched:
             break
-        if not window.admits(request.pairs):
+        if not window.admits(candidate.pairs):
             continue
-        before = debts.before(request)
-        lack = room.find_lack(request, before)
-        if lack or not cores.admit(request):
-            gap.hold(request, is_for_disk=lack == DISK)
-        elif gap.admits(request, is_under_way=not window.under_way.isdisjoint(request.pairs)):
+        before = debts.before(candidate)
+        lack = room.find_lack(candidate, before)
+        if lack or not cores.admit(candidate):
+            gap.hold(candidate, is_for_disk=lack == DISK)
+        elif gap.admits(candidate, is_under_way=not window.under_way.isdisjoint(candidate.pairs)):
             cores.take()
-            room.add(request)
-            gap.add(request)
-            window.enter(request.pairs)
-            debts.pay(request)
-            chosen.append(request)
+            room.add(candidate)
+            gap.add(candidate)
+            window.enter(candidate.pairs)
+            debts.pay(candidate)
+            chosen.append(candidate)
     return _deal(chosen, cores.free)
 
 
-def find_lack(request: Request, capacity: Resources) -> str:
+def find_lack(candidate: Candidate, capacity: Resources) -> str:
     """Name the resource of which a step needs more than a whole capacity; empty where it fits."""
-    return _Room(capacity, ()).find_lack(request)
+    return _Room(capacity, ()).find_lack(candidate)
 
 
 class _Room:
     """What a capacity has left of everything but cores, as steps take it up."""
 
-    def __init__(self, capacity: Resources, requests: Iterable[Request]) -> None:
+    def __init__(self, capacity: Resources, candidates: Iterable[Candidate]) -> None:
         self._left = capacity.amounts
-        for request in requests:
-            self.add(request)
+        for candidate in candidates:
+            self.add(candidate)
 
-    def add(self, request: Request) -> None:
-        for name, amount in request.needs.amounts.items():
+    def add(self, candidate: Candidate) -> None:
+        for name, amount in candidate.needs.amounts.items():
             self._left[name] = self._left.get(name, 0) - amount
 
-    def find_lack(self, request: Request, owed: int = 0) -> str:
+    def find_lack(self, candidate: Candidate, owed: int = 0) -> str:
         """Name the resource of which too little is left for a step, where ``owed`` bytes of disk stay free."""
-        for name, amount in request.needs.amounts.items():
+        for name, amount in candidate.needs.amounts.items():
             if amount and name != THREADS and amount + (owed if name == DISK else 0) > self._left.get(name, 0):
                 return name
         return ""
 
-    def fits_beside(self, one: Request, other: Request) -> bool:
+    def fits_beside(self, one: Candidate, other: Candidate) -> bool:
         needs, more = one.needs.amounts, other.needs.amounts
         return all(
             name == THREADS or needs.get(name, 0) + more.get(name, 0) <= left for name, left in self._left.items()
@@ -195,7 +195,7 @@ class _Gap:
 
     def __init__(self, capacity: Resources, running: Sequence[Grant]) -> None:
         self._capacity, self._running = capacity, running
-        self._held: Request | None = None
+        self._held: Candidate | None = None
         self._is_for_disk = False
         self._beside = _Room(capacity, ())
         self._looked_at = 0
@@ -204,17 +204,17 @@ class _Gap:
     def is_searched(self) -> bool:
         return self._looked_at >= _FURTHEST_LOOK
 
-    def hold(self, request: Request, *, is_for_disk: bool) -> None:
+    def hold(self, candidate: Candidate, *, is_for_disk: bool) -> None:
         self._looked_at += 1
         if self._held is None:
-            self._held, self._is_for_disk = request, is_for_disk
-            later = (grant.request for grant in self._running if grant.request.rank > request.rank)
+            self._held, self._is_for_disk = candidate, is_for_disk
+            later = (grant.candidate for grant in self._running if grant.candidate.rank > candidate.rank)
             self._beside = _Room(self._capacity, later)
 
-    def add(self, request: Request) -> None:
-        self._beside.add(request)
+    def add(self, candidate: Candidate) -> None:
+        self._beside.add(candidate)
 
-    def admits(self, request: Request, *, is_under_way: bool) -> bool:
+    def admits(self, candidate: Candidate, *, is_under_way: bool) -> bool:
         """Whether the held step will still find room beside everything later than itself, this one included."""
         if self._held is None:
             return True
@@ -223,9 +223,9 @@ class _Gap:
             return True  # the end of a pair is what gives disk back
         if self._lacks_what_others_have(self._held):
             return True  # until they are gone it loses nothing
-        return self._beside.fits_beside(self._held, request)
+        return self._beside.fits_beside(self._held, candidate)
 
-    def _lacks_what_others_have(self, held: Request) -> bool:
+    def _lacks_what_others_have(self, held: Candidate) -> bool:
         there = self._capacity.amounts
         return any(amount > _SAG * there.get(name, 0) for name, amount in held.needs.amounts.items() if name != THREADS)
 
@@ -236,18 +236,18 @@ class _Debts:
     def __init__(self, owed: Mapping[int, int], window: PairWindow) -> None:
         self._owed, self._window = dict(owed), window
 
-    def before(self, request: Request) -> int:
+    def before(self, candidate: Candidate) -> int:
         """Bytes owed to the pairs that came under way before the one that a step works for."""
-        if not self._owed or not request.needs.disk_bytes:
+        if not self._owed or not candidate.needs.disk_bytes:
             return 0
-        earlier = itertools.takewhile(lambda pair: pair not in request.pairs, self._window.under_way)
+        earlier = itertools.takewhile(lambda pair: pair not in candidate.pairs, self._window.under_way)
         return sum(self._owed.get(pair, 0) for pair in earlier)
 
-    def pay(self, request: Request) -> None:
+    def pay(self, candidate: Candidate) -> None:
         """Take what a step that starts writes off the debt of the pair that it works for."""
-        pair = next((pair for pair in self._window.under_way if pair in request.pairs), None)
+        pair = next((pair for pair in self._window.under_way if pair in candidate.pairs), None)
         if pair in self._owed:
-            self._owed[pair] = max(0, self._owed[pair] - request.needs.disk_bytes)
+            self._owed[pair] = max(0, self._owed[pair] - candidate.needs.disk_bytes)
 
 
 class _Cores:
@@ -262,13 +262,13 @@ class _Cores:
         self._left = self.free
 
     @property
-    def are_none_for_anybody(self) -> bool:
+    def all_taken(self) -> bool:
         return not self._is_idle and self._left <= 0 and self._beside >= self._most_beside
 
-    def admit(self, request: Request) -> bool:
+    def admit(self, candidate: Candidate) -> bool:
         if self._left > 0 or self._is_idle:
             return True
-        return request.needs.threads == 1 and self._beside < self._most_beside
+        return candidate.needs.threads == 1 and self._beside < self._most_beside
 
     def take(self) -> None:
         self._is_idle = False
@@ -278,12 +278,12 @@ class _Cores:
             self._beside += 1
 
 
-def _deal(chosen: Sequence[Request], free: int) -> tuple[Grant, ...]:
+def _deal(chosen: Sequence[Candidate], free: int) -> tuple[Grant, ...]:
     threads = [1] * len(chosen)
     spare = free - len(chosen)
-    while spare > 0 and any(given < request.needs.threads for given, request in zip(threads, chosen, strict=True)):
-        for index, request in enumerate(chosen):
-            if spare > 0 and threads[index] < request.needs.threads:
+    while spare > 0 and any(given < candidate.needs.threads for given, candidate in zip(threads, chosen, strict=True)):
+        for index, candidate in enumerate(chosen):
+            if spare > 0 and threads[index] < candidate.needs.threads:
                 threads[index] += 1
                 spare -= 1
-    return tuple(Grant(request=request, threads=given) for request, given in zip(chosen, threads, strict=True))
+    return tuple(Grant(candidate=candidate, threads=given) for candidate, given in zip(chosen, threads, strict=True))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import TopsarError
 from topsar.schedule.record import Pulse
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from topsar.schedule.admission import Grant, Request
+    from topsar.schedule.admission import Candidate, Grant
     from topsar.schedule.evidence import Store
     from topsar.schedule.executor import Executor
     from topsar.schedule.forecast import Ledger
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 _MEASURE_S = 5.0
 
 
-class Supply:
+class Capacities:
     """Memory, cores and disk of a run.
 
     Parameters
     ----------
-    place : Executor
+    executor : Executor
         Where steps run.
     store : Store
         Where they write.
@@ -40,13 +41,13 @@ class Supply:
         Disk that is to stay free.
     """
 
-    def __init__(self, place: Executor, store: Store, ledger: Ledger, reserve_bytes: int) -> None:
-        self._place, self._store, self._ledger, self._reserve_bytes = place, store, ledger, reserve_bytes
+    def __init__(self, executor: Executor, store: Store, ledger: Ledger, reserve_bytes: int) -> None:
+        self._executor, self._store, self._ledger, self._reserve_bytes = executor, store, ledger, reserve_bytes
         self._written: dict[NodeId, tuple[float, int]] = {}
-        self._folder = _identity(store.runs)
-        self._most = place.limits()
+        self._folder = _identify(store.runs)
+        self._most = executor.limits()
 
-    def request(self, state: State) -> Request:
+    def make_candidate(self, state: State) -> Candidate:
         """A step as admission sees it; what was learned never makes one too big for this place."""
         forecast = self._ledger.predict(state.node.step)
         most, table = self._most, state.node.step.needs
@@ -54,20 +55,22 @@ class Supply:
         if forecast.learned_from:
             memory = min(memory, most.memory_bytes)
         threads = min(forecast.needs.threads, most.threads)
-        return state.request(replace(forecast.needs, memory_bytes=memory, threads=threads))
+        return state.make_candidate(replace(forecast.needs, memory_bytes=memory, threads=threads))
 
-    def disk_of(self, state: State) -> int:
+    def predict_disk(self, state: State) -> int:
         """Bytes that a step is going to write."""
         return max(self._ledger.predict(state.node.step).needs.disk_bytes, state.least.disk_bytes)
 
-    def capacity(self, running: Mapping[Node, Grant]) -> Resources:
+    def measure(self, running: Mapping[Node, Grant]) -> Resources:
         """What all steps together may use; on disk, with what those under way have written of theirs already."""
-        written = {node.id: self._written_by(node) for node, grant in running.items() if grant.request.needs.disk_bytes}
+        written = {
+            node.id: self._measure_written(node) for node, grant in running.items() if grant.candidate.needs.disk_bytes
+        }
         self._written = {node_id: self._written[node_id] for node_id in written}
-        sizes = (min(grant.request.needs.disk_bytes, written.get(node.id, 0)) for node, grant in running.items())
-        return replace(self._place.capacity(), disk_bytes=self.free_disk() + sum(sizes))
+        sizes = (min(grant.candidate.needs.disk_bytes, written.get(node.id, 0)) for node, grant in running.items())
+        return replace(self._executor.capacity(), disk_bytes=self.find_free_disk() + sum(sizes))
 
-    def free_disk(self) -> int:
+    def find_free_disk(self) -> int:
         """Bytes free beyond the reserve; negative where it is touched.
 
         Raises
@@ -77,7 +80,7 @@ class Supply:
         """
         hint = "was it removed or unmounted? Start again once it is there"
         try:
-            if _identity(self._store.runs) != self._folder:
+            if _identify(self._store.runs) != self._folder:
                 msg = f"the runs folder {self._store.runs} was replaced by another one"
                 raise TopsarError(msg, hint=hint)
             return shutil.disk_usage(self._store.runs).free - self._reserve_bytes
@@ -85,24 +88,24 @@ class Supply:
             msg = f"the runs folder {self._store.runs} cannot be reached any more: {exc.strerror}"
             raise TopsarError(msg, hint=hint) from exc
 
-    def disk_text(self) -> str:
+    def describe_disk(self) -> str:
         """What is free, in words."""
-        kept = f", {size_text(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""
-        return f"{size_text(self.free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
+        kept = f", {bytes_text(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""
+        return f"{bytes_text(self.find_free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
 
-    def pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
+    def take_pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
         """What is in use now."""
         return Pulse(
             at_s=at_s,
             running=len(running),
-            memory_bytes=self._place.memory_in_use(),
-            reserved_bytes=sum(grant.request.needs.memory_bytes for grant in running),
-            budget_bytes=self._place.capacity().memory_bytes,
-            disk_free_bytes=self.free_disk() + self._reserve_bytes,
+            memory_bytes=self._executor.memory_in_use(),
+            reserved_bytes=sum(grant.candidate.needs.memory_bytes for grant in running),
+            budget_bytes=self._executor.capacity().memory_bytes,
+            disk_free_bytes=self.find_free_disk() + self._reserve_bytes,
             waiting_for=waiting_for,
         )
 
-    def _written_by(self, node: Node) -> int:
+    def _measure_written(self, node: Node) -> int:
         now = time.monotonic()
         when, size = self._written.get(node.id, (-_MEASURE_S, 0))
         if now >= when + _MEASURE_S:
@@ -111,11 +114,6 @@ class Supply:
         return size
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def _identify(folder: Path) -> tuple[int, int]:
     found = folder.stat()
     return found.st_dev, found.st_ino
-
-
-def size_text(size: int) -> str:
-    """``4.20 GB``, ``31 MB``: powers of ten."""
-    return f"{size / 1e9:.2f} GB" if abs(size) >= 1e8 else f"{size / 1e6:.3g} MB"

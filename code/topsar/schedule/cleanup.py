@@ -191,9 +191,9 @@ def find_removable(
     needed : container of str
         Artifacts that stay, whatever their lifetime.
     """
-    spent = tuple(_spent(store, artifacts, GOING[cleanup], needed))
+    spent = tuple(_find_spent(store, artifacts, GOING[cleanup], needed))
     gone = {one.path for one in spent}
-    return *spent, *(one for one in _leftovers(store.runs) if gone.isdisjoint(one.path.parents))
+    return *spent, *(one for one in _find_leftovers(store.runs) if gone.isdisjoint(one.path.parents))
 
 
 def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
@@ -215,7 +215,7 @@ def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
     return freed
 
 
-def _spent(
+def _find_spent(
     store: Store, artifacts: Mapping[str, Lifetime], going: Container[Lifetime], needed: Container[str]
 ) -> Iterable[Removable]:
     for artifact, lifetime in artifacts.items():
@@ -223,17 +223,17 @@ def _spent(
             with contextlib.suppress(TopsarError):  # a folder that leads out of the runs folder is left alone
                 path = store.locate(artifact)
                 if os.path.lexists(path):
-                    yield _removable(path, f"{lifetime.value}, and no step needs it")
+                    yield _describe(path, f"{lifetime.value}, and no step needs it")
 
 
-def _leftovers(runs: Path) -> Iterable[Removable]:
+def _find_leftovers(runs: Path) -> Iterable[Removable]:
     for path in sorted(find_leftovers(runs)):
-        yield _removable(path, "was being written when its run was killed")
+        yield _describe(path, "was being written when its run was killed")
     trash = runs / TRASH
     if trash.is_dir() and not trash.is_symlink():
         for path in sorted(trash.iterdir()):
-            yield _removable(path, "was being removed when its run was killed")
+            yield _describe(path, "was being removed when its run was killed")
 
 
-def _removable(path: Path, why: str) -> Removable:
+def _describe(path: Path, why: str) -> Removable:
     return Removable(path=path, size=size_of(path), why=why)

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from topsar.schedule.guard import MARK, end_all, end_marked
 from topsar.schedule.jobs import Command, Ended, Reason
-from topsar.schedule.machine import oom_kills, session_memory
+from topsar.schedule.machine import count_oom_kills, sum_session_memory
 
 EXIT_BAD_INPUT = 65
 EXIT_RETRYABLE = 75
@@ -127,19 +127,21 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
     """
     handle = handle or Handle()
     if handle.is_stopping:
-        return never_ran(Reason.INTERRUPTED, "")
-    started, kills = time.monotonic(), oom_kills()
+        return report_unstarted(Reason.INTERRUPTED, "")
+    started, kills = time.monotonic(), count_oom_kills()
     try:
         process, offset = _start(command)
     except (OSError, ValueError, IndexError) as exc:
         number = exc.errno if isinstance(exc, OSError) else None
-        return never_ran(_START_REASONS.get(number or 0, Reason.ERROR), f"cannot start {command.argv[:1]}: {exc}")
+        return report_unstarted(
+            _START_REASONS.get(number or 0, Reason.ERROR), f"cannot start {command.argv[:1]}: {exc}"
+        )
     cut_short, peak = _watch(process.pid, started, command, handle)
     code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
-    message = last_words(command.log, offset)
-    over = oom_kills() > kills or 0 < reserved_bytes < peak
-    reason = cut_short or _reason(code, message, is_over=over, is_disk_full=_is_disk_full(command.cwd))
+    message = read_last_words(command.log, offset)
+    over = count_oom_kills() > kills or 0 < reserved_bytes < peak
+    reason = cut_short or _find_reason(code, message, is_over=over, is_disk_full=_is_disk_full(command.cwd))
     return Ended(
         reason=reason,
         exit_code=code,
@@ -150,7 +152,7 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
     )
 
 
-def last_words(log: Path, offset: int = 0) -> str:
+def read_last_words(log: Path, offset: int = 0) -> str:
     r"""Return what a log's end says about a failure.
 
     That is everything from the last line beginning with ``error:``; without one, a Python traceback's own last lines;
@@ -162,7 +164,7 @@ def last_words(log: Path, offset: int = 0) -> str:
     >>> from tempfile import mkdtemp
     >>> log = Path(mkdtemp()) / "log"
     >>> _ = log.write_text("reading\nerror: a.tif is truncated\n  hint: fetch it again\n")
-    >>> last_words(log)
+    >>> read_last_words(log)
     'a.tif is truncated\n  hint: fetch it again'
     """
     try:
@@ -175,10 +177,10 @@ def last_words(log: Path, offset: int = 0) -> str:
     # What a terminal would show of a line that a progress bar rewrites is its last state.
     lines = [_ESCAPES.sub("", line.rstrip().rpartition("\r")[2]) for line in text.split("\n")]
     lines = [line for line in lines if line.strip()]
-    return "\n".join(_meaningful(lines)).strip()[-_MESSAGE_CHARACTERS:]
+    return "\n".join(_select_lines(lines)).strip()[-_MESSAGE_CHARACTERS:]
 
 
-def _meaningful(lines: list[str]) -> list[str]:
+def _select_lines(lines: list[str]) -> list[str]:
     for index in reversed(range(len(lines))):
         if lines[index].lower().startswith("error:"):
             return [lines[index][len("error:") :], *lines[index + 1 :]]
@@ -190,7 +192,7 @@ def _meaningful(lines: list[str]) -> list[str]:
     return lines[-3:]
 
 
-def never_ran(reason: Reason, message: str) -> Ended:
+def report_unstarted(reason: Reason, message: str) -> Ended:
     """Return the end of a command that was not even started (exit code 127, as a shell says it)."""
     return Ended(reason=reason, exit_code=127, seconds=0.0, cpu_s=0.0, peak_memory_bytes=0, message=message)
 
@@ -225,7 +227,7 @@ def _watch(pid: int, started: float, command: Command, handle: Handle) -> tuple[
     while not _has_exited(pid):
         now = time.monotonic()
         if now >= sample_at:
-            handle.memory_bytes = session_memory(pid)
+            handle.memory_bytes = sum_session_memory(pid)
             peak = max(peak, handle.memory_bytes)
             sample_at = now + min(_SAMPLE_S, (now - started) / 4 + 0.005)
         if handle.is_stopping or now >= deadline:
@@ -277,7 +279,7 @@ def _is_disk_full(folder: Path) -> bool:
         return False
 
 
-def _reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) -> Reason:
+def _find_reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) -> Reason:
     if code == 0:
         return Reason.DONE
     if (code in _KILLED and is_over) or _NO_MEMORY.search(message):

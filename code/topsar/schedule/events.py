@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import StepFailed
 from topsar.schedule.jobs import Event, Status
-from topsar.schedule.journal import Journal, last_done, read_journal
+from topsar.schedule.journal import Journal, find_last_done, read_journal
 from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Pulse, Recorder
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Chronicle:
         self._journals = {job.id: Journal(runs / job.id) for job in jobs}
         self._recorder: Recorder | None = None
         self._pulse_at = 0.0
-        self.done = {name: last_done(read_journal(journal.path)) for name, journal in self._journals.items()}
+        self.done = {name: find_last_done(read_journal(journal.path)) for name, journal in self._journals.items()}
         self.events: dict[str, list[Event]] = {job.id: [] for job in jobs}
 
     def begin(self, mark: str, workers: int | None, decisions: Mapping[NodeId, Decision], ledger: Ledger) -> None:
@@ -62,7 +62,7 @@ class Chronicle:
             host=socket.gethostname(),
             mark=mark,
             workers=workers,
-            jobs=planned_jobs(self._jobs, decisions, ledger),
+            jobs=describe_jobs(self._jobs, decisions, ledger),
         )
         self._recorder = Recorder(self._runs, beginning)
 
@@ -107,20 +107,20 @@ class Chronicle:
             self._recorder.end(how)
 
 
-def planned_jobs(jobs: Sequence[Job], decisions: Mapping[NodeId, Decision], ledger: Ledger) -> tuple[PlannedJob, ...]:
+def describe_jobs(jobs: Sequence[Job], decisions: Mapping[NodeId, Decision], ledger: Ledger) -> tuple[PlannedJob, ...]:
     """The jobs with what is to be done and what it is predicted to take."""
     return tuple(
         PlannedJob(
             id=job.id,
             title=job.title,
             is_pair=job.is_pair,
-            steps=tuple(_planned(step, decisions[job.id, step.name], ledger) for step in job.steps),
+            steps=tuple(_describe_step(step, decisions[job.id, step.name], ledger) for step in job.steps),
         )
         for job in jobs
     )
 
 
-def _planned(step: Step, decision: Decision, ledger: Ledger) -> PlannedStep:
+def _describe_step(step: Step, decision: Decision, ledger: Ledger) -> PlannedStep:
     forecast = ledger.predict(step)
     return PlannedStep(
         name=step.name,

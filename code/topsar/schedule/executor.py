@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from topsar.schedule.command import GRACE_S, Handle, run_command
 from topsar.schedule.jobs import UNBOUNDED, Resources
-from topsar.schedule.machine import cores, memory_available, memory_limit
+from topsar.schedule.machine import count_cores, find_available_memory, find_memory_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,8 +96,8 @@ class LocalExecutor:
 
     def limits(self) -> Resources:
         """Cores, and the smaller of the machine's memory and the user's limit."""
-        bounds = [memory_limit(), *([self._memory_bytes] if self._memory_bytes is not None else [])]
-        return Resources(memory_bytes=min(bounds), threads=self._threads_now())
+        bounds = [find_memory_limit(), *([self._memory_bytes] if self._memory_bytes is not None else [])]
+        return Resources(memory_bytes=min(bounds), threads=self._count_threads())
 
     def memory_in_use(self) -> int:
         """Resident bytes of all commands' processes when last looked at."""
@@ -111,13 +111,13 @@ class LocalExecutor:
         """
         with self._lock:
             use = [(handle.memory_bytes, reserved) for handle, reserved in self._running.items()]
-        memory = memory_available() + sum(min(used, reserved) for used, reserved in use)
+        memory = find_available_memory() + sum(min(used, reserved) for used, reserved in use)
         if self._memory_bytes is not None:
             memory = min(memory, self._memory_bytes - sum(max(0, used - reserved) for used, reserved in use))
-        return Resources(memory_bytes=max(0, memory), threads=self._threads_now())
+        return Resources(memory_bytes=max(0, memory), threads=self._count_threads())
 
-    def _threads_now(self) -> int:
-        return self._cores or cores()
+    def _count_threads(self) -> int:
+        return self._cores or count_cores()
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
         """Start a command under a thread of its own."""

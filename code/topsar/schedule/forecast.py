@@ -80,7 +80,7 @@ class Forecast:
     seconds: float | None = None
     learned_from: int = 0
 
-    def seconds_on(self, threads: int) -> float:
+    def estimate_seconds(self, threads: int) -> float:
         """How long it takes on so many threads; 0 if nobody knows."""
         return (self.seconds or 0.0) * self.needs.threads / max(1, min(self.needs.threads, threads))
 
@@ -111,7 +111,7 @@ class Ledger:
     def __init__(self, runs: Path) -> None:
         self._path = runs / USAGE
         self._known: dict[str, deque[Usage]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
-        self._told: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
+        self._forecasts: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
         self._is_torn = False
         usages = self._read()
         for usage in usages:
@@ -135,7 +135,7 @@ class Ledger:
             is_complete=ended.reason is Reason.DONE,
         )
         self._known[step.kind].append(usage)
-        self._told.pop(step.kind, None)
+        self._forecasts.pop(step.kind, None)
         if self._lines > 2 * sum(len(usages) for usages in self._known.values()):
             self._rewrite()
             return
@@ -148,7 +148,7 @@ class Ledger:
         """Say what a step will take."""
         if not step.kind or step.kind not in self._known:
             return Forecast(needs=step.needs, seconds=step.seconds)
-        told, place = self._told[step.kind], (step.size, step.needs, step.seconds)
+        told, place = self._forecasts[step.kind], (step.size, step.needs, step.seconds)
         if place not in told:
             told[place] = _predict(step, tuple(self._known[step.kind]))
         return told[place]
@@ -175,15 +175,15 @@ def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:
     alike = [usage for usage in usages if _is_alike(usage.size, step.size)]
     whole = [usage for usage in alike if usage.is_complete]
     if whole:
-        memory = _bound(_scaled(u.peak_memory_bytes, step.needs.memory_bytes, u.table.memory_bytes) for u in alike)
-        disk = _bound(_scaled(u.written_bytes, step.needs.disk_bytes, u.table.disk_bytes) for u in whole)
+        memory = _find_bound(_scale(u.peak_memory_bytes, step.needs.memory_bytes, u.table.memory_bytes) for u in alike)
+        disk = _find_bound(_scale(u.written_bytes, step.needs.disk_bytes, u.table.disk_bytes) for u in whole)
     else:
-        memory = _raised(step.needs.memory_bytes, [(u.peak_memory_bytes, u.table.memory_bytes) for u in usages])
-        disk = _raised(step.needs.disk_bytes, [(u.written_bytes, u.table.disk_bytes) for u in usages])
-    threads = _threads(step.needs.threads, [u for u in usages if u.is_complete])
+        memory = _raise_table(step.needs.memory_bytes, [(u.peak_memory_bytes, u.table.memory_bytes) for u in usages])
+        disk = _raise_table(step.needs.disk_bytes, [(u.written_bytes, u.table.disk_bytes) for u in usages])
+    threads = _find_threads(step.needs.threads, [u for u in usages if u.is_complete])
     return Forecast(
         needs=replace(step.needs, memory_bytes=memory, threads=threads, disk_bytes=disk),
-        seconds=_seconds(step, threads, whole or [u for u in usages if u.is_complete]),
+        seconds=_estimate_seconds(step, threads, whole or [u for u in usages if u.is_complete]),
         learned_from=len(alike) if whole else 0,
     )
 
@@ -192,22 +192,22 @@ def _is_alike(one: float, other: float) -> bool:
     return max(one, other) <= _ALIKE * min(one, other)
 
 
-def _scaled(measured: int, table: int, table_then: int) -> float:
+def _scale(measured: int, table: int, table_then: int) -> float:
     """What was measured, carried over to this size as the table goes with size."""
     return measured * table / table_then if table and table_then else measured
 
 
-def _bound(values: Iterable[float]) -> int:
+def _find_bound(values: Iterable[float]) -> int:
     ordered = sorted(values)
     quantile = ordered[math.ceil(_QUANTILE * len(ordered)) - 1]
     return int(quantile * (1 + _MARGIN / math.sqrt(len(ordered))))
 
 
-def _raised(table: int, measured: Iterable[tuple[int, int]]) -> int:
+def _raise_table(table: int, measured: Iterable[tuple[int, int]]) -> int:
     return table + max([0, *(taken - then for taken, then in measured if then)])
 
 
-def _threads(wish: int, usages: Sequence[Usage]) -> int:
+def _find_threads(wish: int, usages: Sequence[Usage]) -> int:
     """The threads that a step can use: its author's wish, or fewer where granted ones were left idle."""
     used = [(u.threads, u.cpu_s / u.seconds) for u in usages if u.seconds > 1]
     idle = [cores for threads, cores in used if threads - cores > _IDLE]
@@ -217,7 +217,7 @@ def _threads(wish: int, usages: Sequence[Usage]) -> int:
     return max(1, min(wish, max([math.ceil(max(idle) - _IDLE), *busy])))
 
 
-def _seconds(step: Step, threads: int, usages: Sequence[Usage]) -> float | None:
+def _estimate_seconds(step: Step, threads: int, usages: Sequence[Usage]) -> float | None:
     """How long it takes on ``threads``: a median, carried over to this size and these threads."""
     if not usages:
         return step.seconds

@@ -105,8 +105,8 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
     """
     _check_names(jobs)
     steps = {(job.id, step.name): (rank, job, step) for rank, job in enumerate(jobs) for step in job.steps}
-    writers = _writers(jobs)
-    parents = {node: _parents(step, writers) for node, (_, _, step) in steps.items()}
+    writers = _find_writers(jobs)
+    parents = {node: _find_parents(step, writers) for node, (_, _, step) in steps.items()}
     children: dict[NodeId, list[NodeId]] = {node: [] for node in steps}
     readers: dict[str, list[NodeId]] = {path: [] for path in writers}
     for node, (_, _, step) in steps.items():
@@ -115,13 +115,13 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
         for path in dict.fromkeys(step.reads):
             readers[path].append(node)
     nodes: dict[NodeId, Node] = {}
-    for node in _ordered(parents):
+    for node in _sort(parents):
         rank, job, step = steps[node]
         nodes[node] = Node(
             job=job,
             rank=rank,
             step=step,
-            key=_key(step, [nodes[parent].key for parent in parents[node]]),
+            key=_make_key(step, [nodes[parent].key for parent in parents[node]]),
             parents=parents[node],
             children=tuple(children[node]),
         )
@@ -130,12 +130,12 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
     )
 
 
-def _key(step: Step, upstream: list[str]) -> str:
+def _make_key(step: Step, upstream: list[str]) -> str:
     text = json.dumps([step.signature, step.name, upstream])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _ordered(parents: Mapping[NodeId, tuple[NodeId, ...]]) -> Iterable[NodeId]:
+def _sort(parents: Mapping[NodeId, tuple[NodeId, ...]]) -> Iterable[NodeId]:
     try:
         return tuple(TopologicalSorter(parents).static_order())
     except CycleError as exc:
@@ -144,7 +144,7 @@ def _ordered(parents: Mapping[NodeId, tuple[NodeId, ...]]) -> Iterable[NodeId]:
         raise TopsarError(msg) from exc
 
 
-def _parents(step: Step, writers: Mapping[str, NodeId]) -> tuple[NodeId, ...]:
+def _find_parents(step: Step, writers: Mapping[str, NodeId]) -> tuple[NodeId, ...]:
     for path in step.reads:
         if path not in writers:
             msg = f"step {step.name!r} reads {path!r}, which no step writes"
@@ -172,7 +172,7 @@ def _is_file_name(name: str) -> bool:
     return is_plain and name not in _OURS and len(name.encode(errors="replace")) <= _LONGEST_NAME
 
 
-def _writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
+def _find_writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
     """Who writes what; no two artifacts may overlap, because a stale one is removed whole."""
     writers: dict[str, NodeId] = {}
     for job in jobs:

@@ -45,7 +45,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
-        _mend(self.path)
+        _cut_torn_line(self.path)
 
     def append(self, event: Event) -> None:
         """Append one event; it is on the disk when this returns.
@@ -82,7 +82,7 @@ def read_journal(path: Path) -> tuple[Event, ...]:
     return tuple(event for event in events if event is not None)
 
 
-def last_done(events: Iterable[Event]) -> dict[str, Event]:
+def find_last_done(events: Iterable[Event]) -> dict[str, Event]:
     """By step name, the event of the last success that no later start has put in question."""
     done: dict[str, Event] = {}
     for event in events:
@@ -93,7 +93,7 @@ def last_done(events: Iterable[Event]) -> dict[str, Event]:
     return done
 
 
-def _mend(path: Path) -> None:
+def _cut_torn_line(path: Path) -> None:
     """Cut off a torn last line, so that the next one begins on its own."""
     if not path.exists():
         return

@@ -50,12 +50,12 @@ def find_holder(runs: Path) -> Holder | None:
     >>> find_holder(runs) is None
     True
     """
-    known = _holder(runs / LOCK)
+    known = _read_holder(runs / LOCK)
     try:
         pid, host, mark, birth = int(known["pid"]), str(known["host"]), str(known["mark"]), str(known["birth"])
     except (KeyError, TypeError, ValueError):
         return None
-    is_alive = _birth(pid) == birth if host == socket.gethostname() else None
+    is_alive = _find_birth(pid) == birth if host == socket.gethostname() else None
     return Holder(pid=pid, host=host, mark=mark, is_alive=is_alive)
 
 
@@ -81,23 +81,23 @@ def hold_runs(runs: Path) -> Iterator[str]:
         runs.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as exc:
-        raise _unusable(runs, exc) from exc
+        raise _make_error(runs, exc) from exc
     try:
         _take(file, path)
-        _end_leftovers(_holder(path))
+        _end_leftovers(_read_holder(path))
         mark = uuid.uuid4().hex
         try:
-            me = {"pid": os.getpid(), "host": socket.gethostname(), "mark": mark, "birth": _birth(os.getpid())}
+            me = {"pid": os.getpid(), "host": socket.gethostname(), "mark": mark, "birth": _find_birth(os.getpid())}
             _write(file, json.dumps(me))
         except OSError as exc:
-            raise _unusable(runs, exc) from exc
+            raise _make_error(runs, exc) from exc
         yield mark
         _write(file, "")
     finally:
         os.close(file)
 
 
-def _unusable(runs: Path, exc: OSError) -> TopsarError:
+def _make_error(runs: Path, exc: OSError) -> TopsarError:
     return TopsarError(
         f"the runs folder {runs} cannot be used: {exc.strerror}",
         hint="is the disk full, or the folder not writable for this user?",
@@ -108,7 +108,7 @@ def _take(file: int, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
-        holder = _holder(path)
+        holder = _read_holder(path)
         who = f"pid {holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}"
         msg = f"another scheduler ({who}) is working in {path.parent}"
         raise TopsarError(msg, hint="wait for it, or end it, and start again", retryable=True) from exc
@@ -117,7 +117,7 @@ def _take(file: int, path: Path) -> None:
         raise TopsarError(msg, hint="put the runs folder on a file system with locks") from exc
 
 
-def _holder(path: Path) -> dict[str, Any]:
+def _read_holder(path: Path) -> dict[str, Any]:
     try:
         holder = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -125,7 +125,7 @@ def _holder(path: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _birth(pid: int) -> str:
+def _find_birth(pid: int) -> str:
     """When a process was started, in ticks since the machine was: with its pid, it names one process; else empty."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

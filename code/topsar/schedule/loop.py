@@ -20,23 +20,24 @@ from typing import TYPE_CHECKING, Any
 from topsar.errors import StepFailed, TopsarError
 from topsar.files import size_of
 from topsar.schedule.admission import Grant, PairWindow, choose, find_lack
-from topsar.schedule.capacity import Supply, size_text
+from topsar.schedule.capacity import Capacities
 from topsar.schedule.cleanup import GOING, Remover
-from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
+from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, report_unstarted
 from topsar.schedule.events import Chronicle
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.guard import MARK
 from topsar.schedule.jobs import DISK, MEMORY, Command, Ended, Outcome, Reason, Resources, Status
 from topsar.schedule.rehearsal import Script, find_order
 from topsar.schedule.stale import decide
-from topsar.schedule.state import Board, worst
+from topsar.schedule.state import Board, find_worst
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from types import FrameType
 
-    from topsar.schedule.admission import Request
+    from topsar.schedule.admission import Candidate
     from topsar.schedule.evidence import Store
     from topsar.schedule.executor import Executor
     from topsar.schedule.graph import Graph, Node, NodeId
@@ -63,7 +64,7 @@ class Run:
         All steps.
     store : Store
         The runs folder.
-    place : Executor
+    executor : Executor
         Where steps run.
     policy : Policy
     mark : str
@@ -76,18 +77,19 @@ class Run:
         self,
         graph: Graph,
         store: Store,
-        place: Executor,
+        executor: Executor,
         policy: Policy,
         mark: str,
         observe: Callable[[Event], None] | None,
     ) -> None:
-        self._graph, self._store, self._place, self._policy, self._mark = graph, store, place, policy, mark
+        self._graph, self._store, self._executor = graph, store, executor
+        self._policy, self._mark = policy, mark
         self._chronicle = Chronicle(graph.jobs, store.runs, observe)
         self._ledger = Ledger(store.runs)
-        self._supply = Supply(place, store, self._ledger, policy.budget.free_disk_bytes)
+        self._capacities = Capacities(executor, store, self._ledger, policy.budget.free_disk_bytes)
         decisions = decide(graph, self._chronicle.done, store)
         self._chronicle.begin(mark, policy.budget.workers, decisions, self._ledger)
-        self._board = Board(graph, decisions, self._order(decisions))
+        self._board = Board(graph, decisions, self._find_order(decisions))
         self._remover = Remover(store.runs)
         self._window = PairWindow(policy.budget.workers)
         self._running: dict[NodeId, Grant] = {}
@@ -102,7 +104,7 @@ class Run:
     def run(self) -> tuple[Outcome, ...]:
         """Run what has to run; one outcome per job."""
         try:
-            with _signals(self._interrupt):
+            with _route_signals(self._interrupt):
                 self._report_finished()
                 self._refuse()
                 while not self._board.is_settled or self._remover.is_busy:
@@ -110,22 +112,22 @@ class Run:
                         self._admit()
                     elif not self._running:
                         break
-                    self._take()
+                    self._handle_next()
         except BaseException as exc:
             self._chronicle.end(f"{type(exc).__name__}: {exc}")
             raise
         self._remover.finish(GRACE_S if self._signals_seen else None)
         self._tell_last_freed()
-        outcomes = tuple(self._board.outcome(job, self._chronicle.events[job.id]) for job in self._graph.jobs)
-        self._chronicle.end(worst(outcome.status for outcome in outcomes).value)
+        outcomes = tuple(self._board.make_outcome(job, self._chronicle.events[job.id]) for job in self._graph.jobs)
+        self._chronicle.end(find_worst(outcome.status for outcome in outcomes).value)
         return outcomes
 
-    def _order(self, decisions: Mapping[NodeId, Decision]) -> Mapping[NodeId, int]:
+    def _find_order(self, decisions: Mapping[NodeId, Decision]) -> Mapping[NodeId, int]:
         script = Script(
             graph=self._graph,
             decisions=decisions,
             predict=self._ledger.predict,
-            capacity=self._supply.capacity({}),
+            capacity=self._capacities.measure({}),
             workers=self._policy.budget.workers,
             going=GOING[self._policy.cleanup],
         )
@@ -148,18 +150,18 @@ class Run:
 
     def _refuse(self) -> None:
         """Fail the steps that can never fit."""
-        free, removable = self._supply.free_disk(), None
+        free, removable = self._capacities.find_free_disk(), None
         for state in self._board.states.values():
             if state.status is not Status.WAITING:
                 continue
-            request = self._supply.request(state)
-            if request.needs.disk_bytes > free:
+            candidate = self._capacities.make_candidate(state)
+            if candidate.needs.disk_bytes > free:
                 removable = size_of(self._store.runs) if removable is None else removable
-            most = replace(self._place.limits(), disk_bytes=free + (removable or 0))
-            if lack := find_lack(request, most):
-                there = f"the budget is {size_text(most.memory_bytes)}" if lack == MEMORY else None
-                ended = never_ran(_REASONS.get(lack, Reason.ERROR), self._explain_lack(request, lack, most, there))
-                self._settle(state.node, Status.FAILED, ended)
+            most = replace(self._executor.limits(), disk_bytes=free + (removable or 0))
+            if lack := find_lack(candidate, most):
+                there = f"the budget is {bytes_text(most.memory_bytes)}" if lack == MEMORY else None
+                words = self._explain_lack(candidate, lack, most, there)
+                self._settle(state.node, Status.FAILED, report_unstarted(_REASONS.get(lack, Reason.ERROR), words))
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -170,35 +172,35 @@ class Run:
 
     def _admit(self) -> None:
         now = time.monotonic()
-        ready = [state for state in self._board.ready() if state.not_before <= now]
+        ready = [state for state in self._board.ready if state.not_before <= now]
         grants: tuple[Grant, ...] = ()
         if ready:
             running = {self._graph.nodes[node_id]: grant for node_id, grant in self._running.items()}
-            capacity = self._supply.capacity(running)
-            owed = self._board.owed(self._window.under_way, capacity.disk_bytes, self._supply.disk_of)
-            requests = (self._supply.request(state) for state in ready)
-            grants = choose(requests, tuple(running.values()), capacity, self._window, owed)
+            capacity = self._capacities.measure(running)
+            owed = self._board.sum_owed(self._window.under_way, capacity.disk_bytes, self._capacities.predict_disk)
+            candidates = (self._capacities.make_candidate(state) for state in ready)
+            grants = choose(candidates, tuple(running.values()), capacity, self._window, owed)
         if grants or self._running or not ready:
             self._stuck_since, self._waiting_for = None, ""
         else:
-            grants = self._help(ready, capacity)
+            grants = self._help_stuck(ready, capacity)
         for grant in grants:
             # One that cannot even be started may leave another without anyone who needs it.
-            if self._board.states[grant.request.id].status is Status.WAITING:
+            if self._board.states[grant.candidate.id].status is Status.WAITING:
                 self._start(grant)
-        self._chronicle.pulse(functools.partial(self._supply.pulse, self._running.values(), self._waiting_for))
+        self._chronicle.pulse(functools.partial(self._capacities.take_pulse, self._running.values(), self._waiting_for))
 
-    def _help(self, ready: Sequence[State], capacity: Resources) -> tuple[Grant, ...]:
+    def _help_stuck(self, ready: Sequence[State], capacity: Resources) -> tuple[Grant, ...]:
         """Deal with steps that find no room although nothing runs: wait, and in the end decide."""
         admitted = [state for state in ready if self._window.admits(state.pairs)]
         if not admitted or self._remover.is_busy:
             return ()
         enough = replace(capacity, memory_bytes=1 << 62, disk_bytes=1 << 62)
-        for request in map(self._supply.request, admitted):
-            if not find_lack(request, capacity):  # its room is kept for pairs before its own
-                is_patient = len(ready) < sum(1 for _ in self._board.ready())  # one of theirs is to be tried again
-                return () if is_patient else choose([request], (), enough, self._window)
-        state, oldest = admitted[0], self._supply.request(admitted[0])
+        for candidate in map(self._capacities.make_candidate, admitted):
+            if not find_lack(candidate, capacity):  # its room is kept for pairs before its own
+                is_patient = len(ready) < sum(1 for _ in self._board.ready)  # one of theirs is to be tried again
+                return () if is_patient else choose([candidate], (), enough, self._window)
+        state, oldest = admitted[0], self._capacities.make_candidate(admitted[0])
         lack = find_lack(oldest, capacity)
         in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._policy.budget.free_disk_bytes
         if lack == DISK and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
@@ -208,18 +210,18 @@ class Run:
             return ()
         if lack == MEMORY:
             return choose([oldest], (), enough, self._window)
-        ended = never_ran(_REASONS.get(lack, Reason.ERROR), f"{words}; waited in vain")
+        ended = report_unstarted(_REASONS.get(lack, Reason.ERROR), f"{words}; waited in vain")
         self._settle(state.node, Status.FAILED, ended)
         return ()
 
-    def _explain_lack(self, request: Request, lack: str, capacity: Resources, there: str | None = None) -> str:
-        needed, left = request.needs.amounts[lack], capacity.amounts.get(lack, 0)
+    def _explain_lack(self, candidate: Candidate, lack: str, capacity: Resources, there: str | None = None) -> str:
+        needed, left = candidate.needs.amounts[lack], capacity.amounts.get(lack, 0)
         if lack == DISK:
-            there = self._supply.disk_text()
+            there = self._capacities.describe_disk()
         elif lack == MEMORY:
-            there = there or f"{size_text(left)} are free"
-        text = size_text(needed) if lack in _REASONS else str(needed)
-        return f"step {request.id[1]!r} needs {text} of {lack}, {there or f'there are {left}'}"
+            there = there or f"{bytes_text(left)} are free"
+        text = bytes_text(needed) if lack in _REASONS else str(needed)
+        return f"step {candidate.id[1]!r} needs {text} of {lack}, {there or f'there are {left}'}"
 
     def _is_out_of_patience(self, node: Node, lack: str, capacity: Resources) -> bool:
         """Whether the run has waited long enough, or has waited in vain before and nothing is better since."""
@@ -234,10 +236,10 @@ class Run:
         self._stuck_since, self._in_vain = None, capacity
         return True
 
-    def _take(self) -> None:
+    def _handle_next(self) -> None:
         """Wait for something to happen, and deal with it."""
         now = time.monotonic()
-        pauses = [state.not_before - now for state in self._board.ready()]
+        pauses = [state.not_before - now for state in self._board.ready]
         patience = min([self._chronicle.pulse_in_s + 0.001, *(pause for pause in pauses if pause > 0)])
         if pauses or self._unwritten:
             patience = min(patience, _REREAD_S)
@@ -251,7 +253,7 @@ class Run:
         if isinstance(item, BaseException):
             raise item
         if item is None:
-            self._place.stop(GRACE_S if self._signals_seen == 1 else 0.0)
+            self._executor.stop(GRACE_S if self._signals_seen == 1 else 0.0)
         elif isinstance(item, _Freed):
             self._tell_freed(item)
         else:
@@ -259,27 +261,27 @@ class Run:
         self._write_late()
 
     def _start(self, grant: Grant) -> None:
-        state = self._board.start(grant.request.id)
-        node, granted = state.node, replace(grant.request.needs, threads=grant.threads)
+        state = self._board.start(grant.candidate.id)
+        node, granted = state.node, replace(grant.candidate.needs, threads=grant.threads)
         self._running[node.id] = grant
         try:
             event = node.make_event(Status.RUNNING)
             self._chronicle.tell(replace(event, attempt=state.attempt, granted=granted))
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node)
-            future = self._place.submit(self._command(node, grant.threads), granted)
+            future = self._executor.submit(self._make_command(node, grant.threads), granted)
         except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
             reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
-            self._finish(_Finished(node, never_ran(reason, f"cannot start: {exc}"), {}))
+            self._finish(_Finished(node, report_unstarted(reason, f"cannot start: {exc}"), {}))
             return
-        future.add_done_callback(functools.partial(self._supervised, node))
+        future.add_done_callback(functools.partial(self._gather_evidence, node))
 
     def _discard(self, node: Node) -> None:
         """Let nothing be there of what a step is to write."""
         for artifact in node.step.writes:
             self._remover.remove(self._store.locate(artifact.path), lambda _: None)
 
-    def _command(self, node: Node, threads: int) -> Command:
+    def _make_command(self, node: Node, threads: int) -> Command:
         self._serial += 1
         folder = self._store.runs / node.job.id
         return Command(
@@ -290,7 +292,7 @@ class Run:
             timeout_s=node.step.timeout_s,
         )
 
-    def _supervised(self, node: Node, future: Future[Ended]) -> None:
+    def _gather_evidence(self, node: Node, future: Future[Ended]) -> None:
         """Check the evidence, in the thread that supervised the step, and tell the loop."""
         try:
             ended, evidence = future.result(), {}
@@ -311,7 +313,7 @@ class Run:
         grant = self._running.pop(node.id)
         self._ledger.add(node.step, grant.threads, ended)
         if ended.reason is not Reason.DONE:
-            self._supply.free_disk()  # where the runs folder is gone, that is what is wrong
+            self._capacities.find_free_disk()  # where the runs folder is gone, that is what is wrong
         state = self._board.states[node.id]
         may_pass = ended.reason in _WORTH_RETRYING
         if ended.reason is Reason.DISK_FULL:
@@ -330,10 +332,10 @@ class Run:
 
     def _postpone(self, state: State, grant: Grant, ended: Ended) -> None:
         """Set a step up for another try: later, and with more of what it lacked."""
-        needs = grant.request.needs
+        needs = grant.candidate.needs
         if ended.reason is Reason.OUT_OF_MEMORY:
             more = max(needs.memory_bytes * 3 // 2, ended.peak_memory_bytes * 5 // 4)
-            memory = min(more, max(self._place.limits().memory_bytes, needs.memory_bytes))
+            memory = min(more, max(self._executor.limits().memory_bytes, needs.memory_bytes))
             state.least = replace(state.least, memory_bytes=memory, threads=max(1, grant.threads // 2))
         if ended.reason is Reason.DISK_FULL:
             more = max(2 * max(needs.disk_bytes, ended.written_bytes), _LEAST_DISK)
@@ -354,7 +356,7 @@ class Run:
             if _is_full(exc) and time.monotonic() < finished.since + self._policy.patience_s:
                 self._unwritten.append(finished)
                 return
-            message = f"{exc} ({self._supply.disk_text()})"
+            message = f"{exc} ({self._capacities.describe_disk()})"
             self._settle(finished.node, Status.FAILED, replace(finished.ended, reason=Reason.ERROR, message=message))
 
     def _tell_freed(self, freed: _Freed) -> None:
@@ -391,11 +393,11 @@ class Run:
 
     def _release(self, node_id: NodeId) -> None:
         """Remove what nobody needs now that a step has settled."""
-        for writer, path in self._board.releasable(node_id, GOING[self._policy.cleanup]):
+        for writer, path in self._board.find_spent(node_id, GOING[self._policy.cleanup]):
             with contextlib.suppress(OSError, TopsarError):  # what cannot be removed costs space, not the run
-                self._remover.remove(self._store.locate(path), functools.partial(self._freed, writer))
+                self._remover.remove(self._store.locate(path), functools.partial(self._note_freed, writer))
 
-    def _freed(self, writer: NodeId, size: int) -> None:
+    def _note_freed(self, writer: NodeId, size: int) -> None:
         if size:
             self._inbox.put(_Freed(writer, size))
 
@@ -430,7 +432,7 @@ def _is_better(now: Resources, then: Resources) -> bool:
 
 
 @contextlib.contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _route_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Route the signals that end a program to ``handler``, except those that are being ignored (``nohup``)."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():

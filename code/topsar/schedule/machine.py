@@ -17,40 +17,40 @@ _ROOT = Path("/")
 _UNLIMITED = 1 << 60
 
 
-def memory_available(root: Path = _ROOT) -> int:
+def find_available_memory(root: Path = _ROOT) -> int:
     """Bytes that new processes may use now: the smaller of what the machine and every cgroup have left.
 
     Examples
     --------
-    >>> memory_available() > 0
+    >>> find_available_memory() > 0
     True
     """
-    free = [_free(folder) for folder in _cgroups("memory", root)]
+    free = [_find_free(folder) for folder in _find_cgroups("memory", root)]
     return max(0, min([int(psutil.virtual_memory().available), *(value for value in free if value is not None)]))
 
 
-def memory_limit(root: Path = _ROOT) -> int:
+def find_memory_limit(root: Path = _ROOT) -> int:
     """Bytes that all processes together can ever use: the smaller of the machine's memory and every cgroup's limit."""
-    limits = [_limit(folder) for folder in _cgroups("memory", root)]
+    limits = [_read_limit(folder) for folder in _find_cgroups("memory", root)]
     return min([int(psutil.virtual_memory().total), *(limit for limit in limits if limit is not None)])
 
 
-def cores(root: Path = _ROOT) -> int:
+def count_cores(root: Path = _ROOT) -> int:
     """Count the cores this process may use: its affinity, or its cgroups' CPU quota where that is less; at least 1."""
-    quotas = [_quota(folder) for folder in _cgroups("cpu", root)]
+    quotas = [_read_quota(folder) for folder in _find_cgroups("cpu", root)]
     allowed = len(os.sched_getaffinity(0))
     return max(1, min([allowed, *(int(quota) for quota in quotas if quota is not None)]))
 
 
-def oom_kills(root: Path = _ROOT) -> int:
+def count_oom_kills(root: Path = _ROOT) -> int:
     """Count the processes killed for memory so far, here and in our cgroups; only a rise means something."""
     files = [root / "proc/vmstat"]
-    for folder in _cgroups("memory", root):
+    for folder in _find_cgroups("memory", root):
         files += [folder / "memory.events", folder / "memory.oom_control"]
-    return sum(_field(file, "oom_kill") or 0 for file in files)
+    return sum(_read_field(file, "oom_kill") or 0 for file in files)
 
 
-def session_memory(session: int) -> int:
+def sum_session_memory(session: int) -> int:
     """Sum the resident bytes of all processes of a session; pages they share are counted for each.
 
     Parameters
@@ -66,7 +66,7 @@ def session_memory(session: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cgroups(controller: str, root: Path) -> list[Path]:
+def _find_cgroups(controller: str, root: Path) -> list[Path]:
     """The cgroups of this process for one controller, innermost first, in every hierarchy that has it."""
     mounts = root / "sys/fs/cgroup"
     folders: list[Path] = []
@@ -81,42 +81,44 @@ def _cgroups(controller: str, root: Path) -> list[Path]:
     return folders
 
 
-def _limit(folder: Path) -> int | None:
+def _read_limit(folder: Path) -> int | None:
     """A cgroup's own limit; version 1 says "none" by a number beyond any machine."""
-    limits = [_number(folder / name) for name in ("memory.max", "memory.limit_in_bytes")]
+    limits = [_read_number(folder / name) for name in ("memory.max", "memory.limit_in_bytes")]
     return next((limit for limit in limits if limit is not None and limit < _UNLIMITED), None)
 
 
-def _free(folder: Path) -> int | None:
+def _find_free(folder: Path) -> int | None:
     """What a cgroup leaves: its limit, less what it uses, but for cached files, which go when room is needed.
 
     Files that were just written count as active: without them a run would wait for its own scratch to be forgotten.
     """
-    limit = _limit(folder)
+    limit = _read_limit(folder)
     for use_name, prefix in (("memory.current", ""), ("memory.usage_in_bytes", "total_")):
-        use = _number(folder / use_name)
+        use = _read_number(folder / use_name)
         if limit is not None and use is not None:
-            cached = (_field(folder / "memory.stat", f"{prefix}{kind}_file") or 0 for kind in ("active", "inactive"))
+            cached = (
+                _read_field(folder / "memory.stat", f"{prefix}{kind}_file") or 0 for kind in ("active", "inactive")
+            )
             return limit - use + sum(cached)
     return None
 
 
-def _quota(folder: Path) -> float | None:
+def _read_quota(folder: Path) -> float | None:
     with contextlib.suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return int(quota) / int(period)
-    limit, each = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+    limit, each = _read_number(folder / "cpu.cfs_quota_us"), _read_number(folder / "cpu.cfs_period_us")
     return limit / each if limit is not None and each and limit > 0 else None
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     try:
         return int(path.read_text())
     except (OSError, ValueError):
         return None
 
 
-def _field(path: Path, name: str) -> int | None:
+def _read_field(path: Path, name: str) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text().splitlines():
             key, _, value = line.partition(" ")

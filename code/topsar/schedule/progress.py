@@ -77,12 +77,12 @@ class Progress:
         self._running.pop(step, None)
         if event.status is Status.RUNNING:
             self._running[step] = None
-        line = _line(event, self._jobs[event.job])
+        line = _describe_event(event, self._jobs[event.job])
         if line and (self._bar is None or event.note or event.status is Status.FAILED):
             self._write(f"{event.time:%Y-%m-%dT%H:%M:%SZ} {line}")
         self._count(event)
         if self._bar is not None:
-            self._bar.set_postfix_str(self._now_running())
+            self._bar.set_postfix_str(self._name_running())
 
     def _count(self, event: Event) -> None:
         left = self._steps_left[event.job]
@@ -92,7 +92,7 @@ class Progress:
         if not left and event.job in self._counted and self._bar is not None:
             self._bar.update()
 
-    def _now_running(self) -> str:
+    def _name_running(self) -> str:
         steps = Counter(step for _, step in self._running)
         shown = [name if count == 1 else f"{name} x{count}" for name, count in steps.most_common(_TITLES_SHOWN)]
         more = ["..."] if len(steps) > _TITLES_SHOWN else []
@@ -106,7 +106,7 @@ class Progress:
             self._bar.write(text, file=self._stream)
 
 
-def _line(event: Event, job: Job) -> str:
+def _describe_event(event: Event, job: Job) -> str:
     """What there is to say about an event, or an empty string."""
     name, ended = f"{job.title}: {event.step}", event.ended
     if event.status is Status.RUNNING:

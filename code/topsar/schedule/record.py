@@ -193,7 +193,7 @@ class Recorder:
         self._file: RawIOBase | None = None
         with contextlib.suppress(OSError, ProductError):
             with atomic_path(path) as part:
-                part.write_bytes(_dumped(beginning) + b"\n")
+                part.write_bytes(_dump(beginning) + b"\n")
             self._file = path.open("ab", buffering=0)
 
     @property
@@ -223,13 +223,13 @@ class Recorder:
     def _append(self, line: Line) -> None:
         if self._file is None:
             return
-        text = (b"\n" if self._is_torn else b"") + _dumped(line) + b"\n"
+        text = (b"\n" if self._is_torn else b"") + _dump(line) + b"\n"
         self._is_torn = True  # by a full disk; it must not swallow the next line
         with contextlib.suppress(OSError):
             self._is_torn = self._file.write(text) != len(text)
 
 
-def _dumped(line: Line) -> bytes:
+def _dump(line: Line) -> bytes:
     """As JSON in ASCII: names that are no Unicode come back as they were."""
     return json.dumps(_LINE.dump_python(line, mode="python"), default=_plain, separators=(",", ":")).encode()
 
@@ -251,7 +251,7 @@ def read_record(runs: Path) -> RunRecord | None:
         written = (runs / RECORD).stat().st_mtime
     except OSError:
         return None
-    lines = tuple(_lines(content.split(b"\n")))
+    lines = tuple(_parse_lines(content.split(b"\n")))
     begun = next((line for line in lines if isinstance(line, Beginning)), None)
     if begun is None:
         return None
@@ -264,7 +264,7 @@ def read_record(runs: Path) -> RunRecord | None:
     )
 
 
-def _lines(texts: Iterable[bytes]) -> Iterable[Line]:
+def _parse_lines(texts: Iterable[bytes]) -> Iterable[Line]:
     for text in texts:
         if text:
             with contextlib.suppress(ValidationError, ValueError, RecursionError):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from topsar.schedule.admission import Grant, PairWindow, choose
 from topsar.schedule.cleanup import GOING
-from topsar.schedule.events import planned_jobs
+from topsar.schedule.events import describe_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
@@ -179,7 +179,7 @@ def preview_jobs(
         going=GOING[policy.cleanup],
     )
     return Preview(
-        jobs=planned_jobs(jobs, decisions, ledger),
+        jobs=describe_jobs(jobs, decisions, ledger),
         rehearsal=rehearse(script, find_order(script)),
         is_timed=script.is_timed,
         capacity=script.capacity,
@@ -230,7 +230,7 @@ def find_order(script: Script) -> Mapping[NodeId, int]:
     until = started + min(_SEARCH_S, _SEARCH_SHARE * plain.seconds)
     best, order = plain.seconds * _WORTH, _OLDEST_FIRST
     chance = random.Random(0)
-    weights, shortest = _weights(script, waiting)
+    weights, shortest = _weigh(script, waiting)
     for trial in range(_TRIALS):
         if time.monotonic() > until or best <= _AS_GOOD * shortest:
             break
@@ -243,7 +243,7 @@ def find_order(script: Script) -> Mapping[NodeId, int]:
     return order
 
 
-def _weights(script: Script, waiting: Iterable[Node]) -> tuple[dict[NodeId, float], float]:
+def _weigh(script: Script, waiting: Iterable[Node]) -> tuple[dict[NodeId, float], float]:
     """By step, how early it should start; and seconds that no order can beat.
 
     The weight is the seconds to the end of the longest chain of steps that begins with the step, more for one that
@@ -256,7 +256,7 @@ def _weights(script: Script, waiting: Iterable[Node]) -> tuple[dict[NodeId, floa
     for node in reversed(list(waiting)):
         forecast = script.predict(node.step)
         after = max((tails.get(child, 0.0) for child in node.children), default=0.0)
-        seconds = forecast.seconds_on(script.capacity.threads)
+        seconds = forecast.estimate_seconds(script.capacity.threads)
         tails[node.id] = seconds + after
         share = forecast.needs.memory_bytes / max(1, script.capacity.memory_bytes)
         filled += share * seconds
@@ -273,7 +273,7 @@ class _Stage:
         self._window = PairWindow(script.workers)
         self._running: dict[NodeId, Grant] = {}
         self._ends: list[tuple[float, int, NodeId]] = []
-        self._lying: Counter[str] = Counter()
+        self._on_disk: Counter[str] = Counter()
         self.now = 0.0
         self.peak_memory = self.peak_disk = 0
         self.starts: dict[NodeId, float] = {}
@@ -292,15 +292,15 @@ class _Stage:
     def _admit(self) -> None:
         predict = self._script.predict
         while True:
-            ready = tuple(self._board.ready())
-            requests = (state.request(predict(state.node.step).needs) for state in ready)
+            ready = tuple(self._board.ready)
+            candidates = (state.make_candidate(predict(state.node.step).needs) for state in ready)
             left = replace(
-                self._script.capacity, disk_bytes=self._script.capacity.disk_bytes - sum(self._lying.values())
+                self._script.capacity, disk_bytes=self._script.capacity.disk_bytes - sum(self._on_disk.values())
             )
-            owed = self._board.owed(
+            owed = self._board.sum_owed(
                 self._window.under_way, left.disk_bytes, lambda state: predict(state.node.step).needs.disk_bytes
             )
-            for grant in choose(requests, tuple(self._running.values()), left, self._window, owed):
+            for grant in choose(candidates, tuple(self._running.values()), left, self._window, owed):
                 self._start(grant)
             if self._running or not ready:
                 return
@@ -311,24 +311,24 @@ class _Stage:
             self._end(oldest, Status.FAILED)
 
     def _start(self, grant: Grant) -> None:
-        node_id = grant.request.id
+        node_id = grant.candidate.id
         self._board.start(node_id)
         self._running[node_id] = grant
         self.starts[node_id] = self.now
-        seconds = self._script.predict(self._script.graph.nodes[node_id].step).seconds_on(grant.threads)
+        seconds = self._script.predict(self._script.graph.nodes[node_id].step).estimate_seconds(grant.threads)
         heapq.heappush(self._ends, (self.now + seconds, len(self.starts), node_id))
-        needs = [one.request.needs for one in self._running.values()]
+        needs = [one.candidate.needs for one in self._running.values()]
         self.peak_memory = max(self.peak_memory, sum(need.memory_bytes for need in needs))
-        self.peak_disk = max(self.peak_disk, sum(need.disk_bytes for need in needs) + sum(self._lying.values()))
+        self.peak_disk = max(self.peak_disk, sum(need.disk_bytes for need in needs) + sum(self._on_disk.values()))
 
     def _end(self, node_id: NodeId, status: Status) -> None:
         node, grant = self._script.graph.nodes[node_id], self._running.pop(node_id, None)
-        if grant is not None and grant.request.needs.disk_bytes:
+        if grant is not None and grant.candidate.needs.disk_bytes:
             for artifact in node.step.writes:
-                self._lying[artifact.path] += grant.request.needs.disk_bytes // len(node.step.writes)
+                self._on_disk[artifact.path] += grant.candidate.needs.disk_bytes // len(node.step.writes)
         others = self._board.settle(node_id, status)
-        for _, path in self._board.releasable(node_id, self._script.going):
-            self._lying.pop(path, None)
+        for _, path in self._board.find_spent(node_id, self._script.going):
+            self._on_disk.pop(path, None)
         for settled in (node, *(state.node for state in others)):
             if settled.job.is_pair and self._board.job_is_settled(settled.job):
                 self._window.leave(settled.rank)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from topsar.schedule.evidence import Store
 from topsar.schedule.graph import JOURNAL, NodeId, build_graph
 from topsar.schedule.jobs import Event, Lifetime, Status
-from topsar.schedule.journal import last_done, read_journal
+from topsar.schedule.journal import find_last_done, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def plan_jobs(jobs: Sequence[Job], store: Store) -> dict[NodeId, Decision]:
 
 def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
     """As `plan_jobs`, for jobs whose graph is built already."""
-    done = {job.id: last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
+    done = {job.id: find_last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
     return decide(graph, done, store)
 
 
@@ -91,7 +91,7 @@ def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) 
         Where the artifacts are.
     """
     records = {node: done.get(node[0], {}).get(node[1]) for node in graph.nodes}
-    stale = _all_stale(graph, records, store)
+    stale = _check_all(graph, records, store)
     decisions: dict[NodeId, Decision] = {}
     for node in reversed(tuple(graph.nodes.values())):
         wanted = {
@@ -101,35 +101,39 @@ def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) 
             for path in graph.nodes[child].step.reads
         }
         why = stale[node.id] if wanted or node.is_goal else ""
-        decisions[node.id] = _decision(node, why or _input_gone(node, records[node.id], wanted, store), bool(wanted))
+        decisions[node.id] = _decide_step(
+            node, why or _find_lost_input(node, records[node.id], wanted, store), bool(wanted)
+        )
     return {node: decisions[node] for node in graph.nodes}
 
 
-def _all_stale(graph: Graph, records: Mapping[NodeId, Event | None], store: Store) -> dict[NodeId, str]:
+def _check_all(graph: Graph, records: Mapping[NodeId, Event | None], store: Store) -> dict[NodeId, str]:
     threads = ThreadPoolExecutor(os.cpu_count())
     try:
-        return dict(threads.map(lambda node: (node.id, _stale(node, records[node.id], store)), graph.nodes.values()))
+        return dict(
+            threads.map(lambda node: (node.id, _find_staleness(node, records[node.id], store)), graph.nodes.values())
+        )
     finally:
         threads.shutdown(cancel_futures=True)
 
 
-def _decision(node: Node, why: str, is_wanted: bool) -> Decision:  # noqa: FBT001 - private, called once
+def _decide_step(node: Node, why: str, is_wanted: bool) -> Decision:  # noqa: FBT001 - private, called once
     if why:
         return Decision(status=Status.WAITING, why=why)
     return Decision(status=Status.CACHED if is_wanted or node.is_goal else Status.UNNEEDED)
 
 
-def _stale(node: Node, record: Event | None, store: Store) -> str:
+def _find_staleness(node: Node, record: Event | None, store: Store) -> str:
     """Why the step's record no longer speaks for its results, or an empty string."""
     if record is None:
         return "not done yet"
     if record.key != node.key:
-        return "its options or inputs are others now"
+        return "options or inputs changed"
     faults = (store.fault(artifact.path, record.evidence) for artifact in node.results)
     return next((fault for fault in faults if fault), "")
 
 
-def _input_gone(node: Node, record: Event | None, wanted: Mapping[str, NodeId], store: Store) -> str:
+def _find_lost_input(node: Node, record: Event | None, wanted: Mapping[str, NodeId], store: Store) -> str:
     """Why an intermediate that a step must read has to be written again, or an empty string."""
     for artifact in node.step.writes:
         if record is not None and artifact.lifetime is not Lifetime.RESULT and artifact.path in wanted:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from topsar.schedule.admission import Request
+from topsar.schedule.admission import Candidate
 from topsar.schedule.jobs import Outcome, Resources, Status
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ _OPEN = frozenset({Status.WAITING, Status.RUNNING})
 _WORST_FIRST = (Status.FAILED, Status.BLOCKED, Status.INTERRUPTED, Status.DONE, Status.CACHED, Status.UNNEEDED)
 
 
-def worst(statuses: Iterable[Status]) -> Status:
+def find_worst(statuses: Iterable[Status]) -> Status:
     """Of several statuses the one that matters most; one that is still open counts as interrupted."""
     found = {Status.INTERRUPTED if status in _OPEN else status for status in statuses}
     return next((status for status in _WORST_FIRST if status in found), Status.UNNEEDED)
 
 
-def _turns(graph: Graph) -> dict[NodeId, int]:
+def _find_turns(graph: Graph) -> dict[NodeId, int]:
     """The turn of each step: the oldest pair is done before the next begins, and what is read is written just before.
 
     So little lies on the disk at once: of two branches one is gone before the other is begun.
@@ -83,7 +83,7 @@ class State:
     full_since: float | None = None
     not_before: float = 0.0
 
-    def request(self, needs: Resources) -> Request:
+    def make_candidate(self, needs: Resources) -> Candidate:
         """The step as admission sees it, when it is predicted to need so much."""
         raised = replace(
             needs,
@@ -91,7 +91,7 @@ class State:
             threads=min(needs.threads, self.least.threads),
             disk_bytes=max(needs.disk_bytes, self.least.disk_bytes),
         )
-        return Request(id=self.node.id, rank=self.rank, needs=raised, pairs=self.pairs)
+        return Candidate(id=self.node.id, rank=self.rank, needs=raised, pairs=self.pairs)
 
 
 class Board:
@@ -113,8 +113,8 @@ class Board:
         self._graph = graph
         self.states: dict[NodeId, State] = {}
         self._most_disk: int | None = None
-        pairs = self._pairs(decisions)
-        turns = _turns(graph)
+        pairs = self._find_pairs(decisions)
+        turns = _find_turns(graph)
         for node in graph.nodes.values():
             self.states[node.id] = State(
                 node=node,
@@ -129,7 +129,7 @@ class Board:
             if state.status is Status.WAITING and not state.missing:
                 self.make_ready(node_id)
 
-    def _pairs(self, decisions: Mapping[NodeId, Decision]) -> dict[NodeId, tuple[int, ...]]:
+    def _find_pairs(self, decisions: Mapping[NodeId, Decision]) -> dict[NodeId, tuple[int, ...]]:
         """The ranks of the pairs that each step works for: its own, and those of the waiting steps it feeds."""
         pairs: dict[NodeId, tuple[int, ...]] = {}
         for node in reversed(tuple(self._graph.nodes.values())):
@@ -147,6 +147,7 @@ class Board:
         """Whether nothing of a job waits or runs."""
         return job.id not in self._open
 
+    @property
     def ready(self) -> Iterable[State]:
         """Steps that wait for nothing but room and time, oldest first."""
         return (self.states[node_id] for _, node_id in self._ready)
@@ -157,21 +158,22 @@ class Board:
         state.status = Status.WAITING
         bisect.insort(self._ready, (state.rank, node_id))
 
+    @property
     def waiting(self) -> Iterable[State]:
         """Steps that have not started, whatever they wait for."""
         return (state for state in self.states.values() if state.status is Status.WAITING)
 
-    def owed(self, under_way: Collection[int], free: int, disk: Callable[[State], int]) -> Mapping[int, int]:
+    def sum_owed(self, under_way: Collection[int], free: int, disk: Callable[[State], int]) -> Mapping[int, int]:
         """By pair, the bytes that waiting steps have still to write for it; empty where ``free`` is enough for all.
 
         What several pairs share counts for the first one under way.
         """
         owed: Counter[int] = Counter()
         if self._most_disk is None:
-            self._most_disk = 2 * sum(disk(state) for state in self.waiting())  # twice: predictions may grow
+            self._most_disk = 2 * sum(disk(state) for state in self.waiting)  # twice: predictions may grow
         if free >= self._most_disk:
             return owed
-        for state in self.waiting():
+        for state in self.waiting:
             if state.pairs and (size := disk(state)):
                 owed[next((pair for pair in under_way if pair in state.pairs), state.pairs[0])] += size
         return owed
@@ -196,16 +198,16 @@ class Board:
         blocked = self._block(state.node, f"{state.node.job.title} failed: {cause}")
         return blocked + self._prune([state, *blocked])
 
-    def releasable(self, node_id: NodeId, lifetimes: Container[Lifetime]) -> list[tuple[NodeId, str]]:
+    def find_spent(self, node_id: NodeId, lifetimes: Container[Lifetime]) -> list[tuple[NodeId, str]]:
         """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path)."""
         step = self.states[node_id].node.step
         paths = dict.fromkeys([*step.reads, *(artifact.path for artifact in step.writes)])
         return [(self._graph.writers[path], path) for path in paths if self._is_spent(path, lifetimes)]
 
-    def outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
+    def make_outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
         """Say what became of a job."""
         states = [self.states[job.id, step.name] for step in job.steps]
-        status = worst(state.status for state in states)
+        status = find_worst(state.status for state in states)
         all_events = tuple(events)
         return Outcome(
             job=job.id,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from topsar import __version__
 from topsar.errors import SettingsError, TopsarError
-from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, never_ran
+from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, report_unstarted
 from topsar.schedule.dask.link import SLURM, DaskLink
 from topsar.schedule.jobs import UNBOUNDED, Ended, Reason, Resources
 
@@ -94,7 +94,7 @@ class DaskExecutor:
         from topsar.schedule.dask import worker as dask_worker
 
         self._remote = dask_worker
-        self._name = dask_worker.session_name(mark)
+        self._name = dask_worker.name_session(mark)
         self._runs, self._mark = runs.resolve(), mark
         self._folder = self._runs / dask_worker.FOLDER
         self._claims = self._folder / mark
@@ -132,13 +132,13 @@ class DaskExecutor:
         with self._lock:
             have = [Resources(memory_bytes=w.memory_bytes, threads=w.cores) for w in self._workers.values()]
         have += [self._link.promised] if self._link.promised else []
-        return self._bounded(max((r.memory_bytes for r in have), default=0), max((r.threads for r in have), default=1))
+        return self._bound(max((r.memory_bytes for r in have), default=0), max((r.threads for r in have), default=1))
 
     def capacity(self) -> Resources:
         """The sum over all living workers, within the user's limits."""
         with self._lock:
             workers = tuple(self._workers.values())
-        return self._bounded(sum(worker.memory_bytes for worker in workers), sum(worker.cores for worker in workers))
+        return self._bound(sum(worker.memory_bytes for worker in workers), sum(worker.cores for worker in workers))
 
     def memory_in_use(self) -> int | None:
         """Resident bytes of all commands' processes, as the workers last said; None where nothing was heard lately."""
@@ -195,9 +195,9 @@ class DaskExecutor:
         started = time.monotonic()
         self._await_place(submission, started)
         if submission.worker is None:
-            return self._without_place(submission)
+            return self._end_unplaced(submission)
         try:
-            return self._run(submission, submission.worker) or self._lost(submission, submission.worker, started)
+            return self._run(submission, submission.worker) or self._end_lost(submission, submission.worker, started)
         finally:
             with self._lock:
                 self._placed.remove(submission)
@@ -213,13 +213,17 @@ class DaskExecutor:
             if submission in self._waiting:
                 self._waiting.remove(submission)
 
-    def _without_place(self, submission: _Submission) -> Ended:
+    def _end_unplaced(self, submission: _Submission) -> Ended:
         if self._is_stopping:
-            return never_ran(Reason.INTERRUPTED, "")
+            return report_unstarted(Reason.INTERRUPTED, "")
         if self._is_cut_off():
-            return never_ran(Reason.RETRYABLE, f"the Dask scheduler at {self._link.scheduler} does not answer any more")
+            return report_unstarted(
+                Reason.RETRYABLE, f"the Dask scheduler at {self._link.scheduler} does not answer any more"
+            )
         size = f"{submission.needs.memory_bytes / 1e9:.2f} GB"
-        return never_ran(Reason.RETRYABLE, f"no Dask worker with {size} of memory was there for {self._patience_s:g} s")
+        return report_unstarted(
+            Reason.RETRYABLE, f"no Dask worker with {size} of memory was there for {self._patience_s:g} s"
+        )
 
     def _run(self, submission: _Submission, worker: DaskWorker) -> Ended | None:
         """Run a command as a Dask task; None where its worker was lost."""
@@ -252,12 +256,12 @@ class DaskExecutor:
         except (KilledWorker, Dropped):
             return None
         except Exception as exc:  # noqa: BLE001 - what a foreign program says; this one goes on
-            return never_ran(Reason.ERROR, f"the Dask worker {worker.address} cannot run it: {exc!r}")
+            return report_unstarted(Reason.ERROR, f"the Dask worker {worker.address} cannot run it: {exc!r}")
         finally:
             future.release()
         return ended
 
-    def _lost(self, submission: _Submission, worker: DaskWorker, started: float) -> Ended:
+    def _end_lost(self, submission: _Submission, worker: DaskWorker, started: float) -> Ended:
         """Say how a command ended whose worker does not say it, once none of its processes can live any more."""
         with self._lock:
             self._workers.pop(worker.address, None)  # until it is seen again
@@ -268,7 +272,7 @@ class DaskExecutor:
         else:
             has_ended = self._has_ended(path)
             message += " while it ran the command" if has_ended else f"; its host was silent for {_SILENCE_S:g} s"
-        ended = never_ran(Reason.RETRYABLE, message)
+        ended = report_unstarted(Reason.RETRYABLE, message)
         if self._is_stopping:
             ended = replace(ended, reason=Reason.INTERRUPTED, message="")
         return replace(ended, exit_code=-signal.SIGKILL, seconds=time.monotonic() - started)
@@ -276,7 +280,7 @@ class DaskExecutor:
     def _has_ended(self, path: Path) -> bool:
         """Wait until a claimed command has ended by itself or by its guard, or its host is taken for dead."""
         until = time.monotonic() + _SILENCE_S
-        while (self._folder / f"{self._mark}.{self._remote.claimed_by(path)}").exists():
+        while (self._folder / f"{self._mark}.{self._remote.find_claimant(path)}").exists():
             if time.monotonic() > min(until, self._give_up_at):
                 return False
             time.sleep(_LONGEST_POLL_S)
@@ -289,7 +293,7 @@ class DaskExecutor:
 
         One that finds no room keeps a worker to itself that would be large enough, so that it is not starved.
         """
-        room = self._room() if self._waiting and not self._is_stopping else {}
+        room = self._measure_room() if self._waiting and not self._is_stopping else {}
         for submission in tuple(self._waiting):
             memory, wish = submission.needs.memory_bytes, max(1, submission.needs.threads)
             fitting = [address for address, (free, cores) in room.items() if free >= memory and cores >= 1]
@@ -304,7 +308,7 @@ class DaskExecutor:
             elif large:
                 del room[max(large, key=room.__getitem__)]
 
-    def _room(self) -> dict[str, tuple[int, int]]:
+    def _measure_room(self) -> dict[str, tuple[int, int]]:
         """Memory and cores that each worker has left."""
         room = {address: (worker.memory_bytes, worker.cores) for address, worker in self._workers.items()}
         for submission in self._placed:
@@ -319,7 +323,7 @@ class DaskExecutor:
         sizes += [self._link.promised.memory_bytes] if self._link.promised else []
         return any(size >= needs.memory_bytes for size in sizes)
 
-    def _bounded(self, memory: int, cores: int) -> Resources:
+    def _bound(self, memory: int, cores: int) -> Resources:
         return Resources(
             memory_bytes=memory if self._budget.memory_bytes is None else min(memory, self._budget.memory_bytes),
             threads=cores if self._budget.threads is None else min(cores, self._budget.threads),
@@ -345,7 +349,7 @@ class DaskExecutor:
         return self._link.client.status == "closed" or time.monotonic() - self._heard_at > _DEAF_S
 
     def _look(self) -> None:
-        workers = self._link.workers(self._name)
+        workers = self._link.list_workers(self._name)
         with self._lock:
             self._workers, self._heard_at = workers, time.monotonic()
 
@@ -368,7 +372,7 @@ class DaskExecutor:
 
     def _check_workers(self) -> None:
         run = self._link.client.run
-        for address, answer in self._link.ask(run, self._remote.greet, self._runs, on_error="return").items():
+        for address, answer in self._link.ask(run, self._remote.identify, self._runs, on_error="return").items():
             if isinstance(answer, Exception) or answer[0] != __version__:
                 other = f"topsar {answer[0]}" if isinstance(answer, tuple) else "no or another topsar"
                 msg = f"the Dask worker {address} has {other} ({answer}), expected topsar {__version__}"
@@ -385,7 +389,7 @@ class DaskExecutor:
             for _ in range(_TRIES):  # a claim may be made meanwhile; once the folder is gone nothing starts any more
                 shutil.rmtree(self._folder / mark, ignore_errors=True)
             with contextlib.suppress(ValueError):  # this Dask scheduler never knew that run
-                name = self._remote.session_name(mark)
+                name = self._remote.name_session(mark)
                 self._link.ask(self._link.client.unregister_worker_plugin, name, timeout_s=_FENCE_S)
         until = time.monotonic() + _SILENCE_S
         while (witnesses := list(self._folder.iterdir())) and time.monotonic() < until:

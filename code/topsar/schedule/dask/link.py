@@ -108,14 +108,14 @@ class DaskLink:
             msg = f"the Dask cluster at {self.scheduler} does not answer ({type(exc).__name__}: {exc})"
             raise TopsarError(msg, hint="see the logs of its scheduler and workers", retryable=True) from exc
 
-    def addresses(self) -> tuple[str, ...]:
+    def list_addresses(self) -> tuple[str, ...]:
         """All living workers, fit or not."""
-        return tuple(self.ask(self._identity)["workers"])
+        return tuple(self.ask(self._ask_identity)["workers"])
 
-    def workers(self, session: str) -> dict[str, DaskWorker]:
+    def list_workers(self, session: str) -> dict[str, DaskWorker]:
         """By address, the workers that report on a session and have this version of topsar."""
         found = {}
-        for address, facts in self.ask(self._identity)["workers"].items():
+        for address, facts in self.ask(self._ask_identity)["workers"].items():
             report = facts["metrics"].get(session) or {}
             if report.get("version") == __version__ and facts["status"] == "running":
                 found[address] = DaskWorker(
@@ -136,7 +136,7 @@ class DaskLink:
             When there is none in time.
         """
         until = time.monotonic() + seconds
-        while not self.addresses():
+        while not self.list_addresses():
             if time.monotonic() > until:
                 msg = f"the Dask scheduler at {self.scheduler} has no worker; waited {seconds:g} s for one"
                 raise TopsarError(msg, hint=f"start workers: dask worker {self.scheduler}", retryable=True)
@@ -161,7 +161,7 @@ class DaskLink:
             task.cancel()
         await asyncio.wait(left, timeout=1.0) if left else None
 
-    async def _identity(self) -> Any:
+    async def _ask_identity(self) -> Any:
         return await self.client.scheduler.identity()
 
     async def _connect(self, jobs: int) -> None:
@@ -199,7 +199,7 @@ class DaskLink:
             msg = f"no SLURM job can be described: {exc}"
             raise TopsarError(msg, hint="set jobqueue.slurm.cores and memory in ~/.config/dask/jobqueue.yaml") from exc
         self._cluster.scale(jobs=jobs)
-        self.promised = _worker_of(self._cluster.job_script())
+        self.promised = _describe_worker(self._cluster.job_script())
 
 
 def _import_jobqueue() -> None:
@@ -211,7 +211,7 @@ def _import_jobqueue() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def _worker_of(script: str) -> Resources:
+def _describe_worker(script: str) -> Resources:
     """What the job script gives each worker."""
     from dask.utils import parse_bytes
 

@@ -32,7 +32,7 @@ from topsar.schedule import guard
 from topsar.schedule.command import GRACE_S, Handle, run_command
 from topsar.schedule.jobs import Reason
 from topsar.schedule.lock import find_holder
-from topsar.schedule.machine import memory_limit
+from topsar.schedule.machine import find_memory_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ _CLOSING_GRACE_S = 1.0
 _GUARD = 'trap "" INT TERM HUP; "$0" -I -S "$1" "$2" && rm -f -- "$3"'
 
 
-def session_name(mark: str) -> str:
+def name_session(mark: str) -> str:
     """Return the name of a run's session, and of what it reports, on every worker."""
     return f"topsar-{mark}"
 
@@ -63,7 +63,7 @@ def claim(path: Path, who: str) -> bool:
     >>> from pathlib import Path
     >>> from tempfile import mkdtemp
     >>> path = Path(mkdtemp()) / "1"
-    >>> claim(path, "a"), claim(path, "b"), claimed_by(path)
+    >>> claim(path, "a"), claim(path, "b"), find_claimant(path)
     (True, False, 'a')
     """
     try:
@@ -73,7 +73,7 @@ def claim(path: Path, who: str) -> bool:
     return True
 
 
-def claimed_by(path: Path) -> str:
+def find_claimant(path: Path) -> str:
     """Say who claimed a command; empty where nobody did, or the run is over."""
     try:
         return str(path.readlink())
@@ -89,7 +89,7 @@ def release(path: Path) -> None:
         note.replace(path)
 
 
-def greet(runs: Path) -> tuple[str, str]:
+def identify(runs: Path) -> tuple[str, str]:
     """Return this worker's version of topsar, and the mark of the run that it sees in the runs folder."""
     holder = find_holder(runs)
     return __version__, holder.mark if holder else ""
@@ -122,18 +122,18 @@ class Session(WorkerPlugin):
     commands: Commands
 
     def __init__(self, runs: Path, mark: str) -> None:
-        self.name = session_name(mark)
+        self.name = name_session(mark)
         self._runs, self._mark = runs, mark
 
     async def setup(self, worker: Worker) -> None:
         """Make the worker known to the run, if it is fit: it reports, and has resources."""
-        version, mark = greet(self._runs)
+        version, mark = identify(self._runs)
         if mark != self._mark:
             msg = f"the run of {self._runs} is over, or the folder is not shared with this worker"
             raise TopsarError(msg)
         self.commands = Commands(self._runs, self._mark)
         declared = worker.state.total_resources
-        missing: dict[str, float] = {MEMORY: worker.memory_manager.memory_limit or memory_limit()}
+        missing: dict[str, float] = {MEMORY: worker.memory_manager.memory_limit or find_memory_limit()}
         missing[CORES] = worker.state.nthreads
         await worker.set_resources(**{name: size for name, size in missing.items() if name not in declared})
         worker.metrics[self.name] = lambda _: {"version": version, "memory_bytes": self.commands.memory_bytes}
