@@ -6,12 +6,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from fake_steps import Bench, chain, make_step, wait_for
-from topsar import workflow
 from topsar.errors import SettingsError
 from topsar.registry import list_names, load_named
 from topsar.schedule import Budget, Executor, hold_runs
@@ -81,14 +79,8 @@ def kind(request: pytest.FixtureRequest, plugin: None, dask_address: Callable[[]
 
 def open_executor(kind: tuple[str, str], runs: Path, mark: str) -> Executor:
     name, address = kind
-    settings = SimpleNamespace(
-        executor=name,
-        dask_scheduler=address,
-        workers=BUDGET.workers,
-        memory_bytes=BUDGET.memory_bytes,
-        disk_reserve_bytes=0,
-    )
-    return workflow._executor(settings, runs, mark)  # type: ignore[arg-type]
+    executor: Executor = load_named("executors", name).open(address, runs=runs, mark=mark, budget=BUDGET)
+    return executor
 
 
 def command(folder: Path, script: str) -> Command:

@@ -143,6 +143,10 @@ def delete(path: Path, *, within: Path) -> None:
 def require_below(path: Path, folder: Path) -> None:
     """Refuse a path that does not lie strictly below a folder once the links above it are followed.
 
+    Parameters
+    ----------
+    path, folder : Path
+
     Raises
     ------
     ProductError
@@ -154,7 +158,15 @@ def require_below(path: Path, folder: Path) -> None:
 
 
 def write_failed(path: Path, exc: BaseException) -> ProductError:
-    """The error for a failed write of ``path``, with the likeliest cause as its hint."""
+    """The error for a failed write of ``path``, with the likeliest cause as its hint.
+
+    Parameters
+    ----------
+    path : Path
+        What could not be written.
+    exc : BaseException
+        Why; an `OSError`, or what a library made of one.
+    """
     code = exc.errno if isinstance(exc, OSError) else None  # GDAL's errors number something else
     if code is None and _nearly_full(path.parent):
         code = errno.ENOSPC
@@ -171,6 +183,12 @@ def write_failed(path: Path, exc: BaseException) -> ProductError:
 def save_array(path: Path, values: NDArray[Any]) -> None:
     """Write an array as ``.npy``, whole or not at all.
 
+    Parameters
+    ----------
+    path : Path
+    values : array
+        Of any shape and dtype that needs no pickling.
+
     Raises
     ------
     ProductError
@@ -184,6 +202,11 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 ``text`` to ``path``, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
 
     Raises
     ------
@@ -205,6 +228,11 @@ def write_json(path: Path, obj: object) -> None:
 
     Dataclasses become objects, enums their values, dates ISO 8601, paths strings, arrays lists; what JSON lacks
     (NaN, infinity) becomes null.
+
+    Parameters
+    ----------
+    path : Path
+    obj : object
 
     Raises
     ------

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 
 def execute_step(job_file: Path, step: str) -> None:
-    """Run one step of one job."""
+    """Run one step of one job.
+
+    Parameters
+    ----------
+    job_file : Path
+        The job's ``job.json``, with ``run.json`` beside it.
+    step : str
+        The step's name.
+    """
     folder = job_file.resolve().parent
     known = json.loads((folder / "run.json").read_text())
     engine = engine_named(known["engine"])

@@ -66,13 +66,6 @@ class PairWindow:
 
     A pair is under way from the start of the first step that works for it, be it a step of another job, until all its
     own steps are settled.
-
-    Examples
-    --------
-    >>> window = PairWindow(1)
-    >>> window.enter((0, 1))
-    >>> window.admits((1, 2)), window.admits((0, 7)), window.admits(())
-    (False, True, True)
     """
 
     def __init__(self, workers: int | None) -> None:
@@ -125,17 +118,6 @@ def choose(
         The pairs under way.
     owed : mapping, optional
         By pair, the bytes that its waiting steps have still to write.
-
-    Examples
-    --------
-    >>> from topsar.schedule.jobs import Resources
-    >>> def candidate(name, age, memory):
-    ...     return Candidate(id=("job", name), rank=(age,), needs=Resources(memory_bytes=memory, threads=4))
-    >>> running = [Grant(candidate=candidate("first", 0, 5), threads=1)]
-    >>> ready = [candidate("big", 1, 8), candidate("too much", 2, 3), candidate("fits beside", 3, 2)]
-    >>> capacity = Resources(memory_bytes=10, threads=4)
-    >>> [(g.candidate.id[1], g.threads) for g in choose(ready, running, capacity, PairWindow(None))]
-    [('fits beside', 3)]
     """
     cores, room = _Cores(capacity.threads, running), _Room(capacity, (grant.candidate for grant in running))
     debts, gap = _Debts(owed, window), _Gap(capacity, running)
@@ -160,7 +142,13 @@ def choose(
 
 
 def find_lack(candidate: Candidate, capacity: Resources) -> str:
-    """Name the resource of which a step needs more than a whole capacity; empty where it fits."""
+    """Name the resource of which a step needs more than a whole capacity; empty where it fits.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    capacity : Resources
+    """
     return _Room(capacity, ()).find_lack(candidate)
 
 

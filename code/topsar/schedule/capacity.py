@@ -94,7 +94,17 @@ class Capacities:
         return f"{bytes_text(self.find_free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
 
     def take_pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
-        """What is in use now."""
+        """What is in use now.
+
+        Parameters
+        ----------
+        running : collection of Grant
+            Steps under way.
+        waiting_for : str
+            What the run waits for, if it does.
+        at_s : float
+            Seconds since the run began.
+        """
         return Pulse(
             at_s=at_s,
             running=len(running),

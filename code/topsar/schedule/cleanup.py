@@ -47,17 +47,6 @@ class Remover:
     ----------
     runs : Path
         The runs folder.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> runs = Path(mkdtemp())
-    >>> _ = (runs / "x").write_text("four")
-    >>> remover, freed = Remover(runs), []
-    >>> remover.remove(runs / "x", freed.append)
-    >>> (runs / "x").exists(), remover.finish(), freed
-    (False, True, [4])
     """
 
     def __init__(self, runs: Path) -> None:
@@ -198,6 +187,12 @@ def find_removable(
 
 def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
     """Remove what was found in a runs folder; return the bytes freed.
+
+    Parameters
+    ----------
+    found : iterable of Removable
+    runs : Path
+        The runs folder; nothing outside it is removed.
 
     Raises
     ------

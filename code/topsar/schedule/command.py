@@ -116,14 +116,6 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
         Memory set aside for it; 0 if unknown.
     handle : Handle, optional
         By which another thread may end it.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> folder = Path(mkdtemp())
-    >>> run_command(Command(argv=("sh", "-c", "exit 75"), cwd=folder, log=folder / "log")).reason
-    <Reason.RETRYABLE: 'retryable error'>
     """
     handle = handle or Handle()
     if handle.is_stopping:
@@ -158,14 +150,11 @@ def read_last_words(log: Path, offset: int = 0) -> str:
     That is everything from the last line beginning with ``error:``; without one, a Python traceback's own last lines;
     without that, the last three lines.
 
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> log = Path(mkdtemp()) / "log"
-    >>> _ = log.write_text("reading\nerror: a.tif is truncated\n  hint: fetch it again\n")
-    >>> read_last_words(log)
-    'a.tif is truncated\n  hint: fetch it again'
+    Parameters
+    ----------
+    log : Path
+    offset : int
+        Byte where the command's own output begins.
     """
     try:
         with log.open("rb") as file:
@@ -193,7 +182,13 @@ def _select_lines(lines: list[str]) -> list[str]:
 
 
 def report_unstarted(reason: Reason, message: str) -> Ended:
-    """Return the end of a command that was not even started (exit code 127, as a shell says it)."""
+    """Return the end of a command that was not even started (exit code 127, as a shell says it).
+
+    Parameters
+    ----------
+    reason : Reason
+    message : str
+    """
     return Ended(reason=reason, exit_code=127, seconds=0.0, cpu_s=0.0, peak_memory_bytes=0, message=message)
 
 

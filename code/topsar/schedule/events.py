@@ -55,7 +55,19 @@ class Chronicle:
         self.events: dict[str, list[Event]] = {job.id: [] for job in jobs}
 
     def begin(self, mark: str, workers: int | None, decisions: Mapping[NodeId, Decision], ledger: Ledger) -> None:
-        """Begin the record of the run."""
+        """Begin the record of the run.
+
+        Parameters
+        ----------
+        mark : str
+            The run's mark.
+        workers : int or None
+            Most pairs under way at once.
+        decisions : mapping
+            What is to be done with each step.
+        ledger : Ledger
+            What each step will take.
+        """
         beginning = Beginning(
             started=datetime.now(timezone.utc),
             pid=os.getpid(),
@@ -108,7 +120,16 @@ class Chronicle:
 
 
 def describe_jobs(jobs: Sequence[Job], decisions: Mapping[NodeId, Decision], ledger: Ledger) -> tuple[PlannedJob, ...]:
-    """The jobs with what is to be done and what it is predicted to take."""
+    """The jobs with what is to be done and what it is predicted to take.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    decisions : mapping
+        What is to be done with each step.
+    ledger : Ledger
+        What each step will take.
+    """
     return tuple(
         PlannedJob(
             id=job.id,

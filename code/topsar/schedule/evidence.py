@@ -95,7 +95,14 @@ class Store:
         return evidence
 
     def fault(self, artifact: str, evidence: dict[str, Any]) -> str:
-        """Say what is wrong with an artifact that was once recorded, or return an empty string."""
+        """Say what is wrong with an artifact that was once recorded, or return an empty string.
+
+        Parameters
+        ----------
+        artifact : str
+        evidence : dict
+            Facts by artifact path, as `gather` collected them.
+        """
         if artifact not in evidence:
             return f"{artifact} was not written then"
         try:

@@ -60,7 +60,14 @@ class Executor(Protocol):
         ...
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread."""
+        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread.
+
+        Parameters
+        ----------
+        command : Command
+        needs : Resources
+            What was set aside for it.
+        """
         ...
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -91,7 +98,13 @@ class LocalExecutor:
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> LocalExecutor:  # noqa: ARG003 - protocol
-        """Use this machine; only the budget matters."""
+        """Use this machine; only the budget matters.
+
+        Parameters
+        ----------
+        address, runs, mark, budget
+            As `Executor.open` has them; only the budget matters.
+        """
         return cls(budget)
 
     def limits(self) -> Resources:
@@ -120,7 +133,13 @@ class LocalExecutor:
         return self._cores or count_cores()
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command under a thread of its own."""
+        """Start a command under a thread of its own.
+
+        Parameters
+        ----------
+        command, needs
+            As `Executor.submit` has them.
+        """
         handle = Handle()
         with self._lock:
             self._running[handle] = needs.memory_bytes

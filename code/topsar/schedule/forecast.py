@@ -92,20 +92,6 @@ class Ledger:
     ----------
     runs : Path
         The runs folder; read at once, written only when something is added.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> ledger = Ledger(Path(mkdtemp()))
-    >>> step = Step(name="filter", argv=(), signature="", writes=(), kind="demo 1 filter", size=100.0,
-    ...             needs=Resources(memory_bytes=8_000_000))
-    >>> ledger.predict(step).needs.memory_bytes
-    8000000
-    >>> ended = Ended(reason=Reason.DONE, exit_code=0, seconds=3.0, cpu_s=2.9, peak_memory_bytes=2_000_000)
-    >>> ledger.add(step, 1, ended)
-    >>> ledger.predict(step).needs.memory_bytes, ledger.predict(step).seconds
-    (2500000, 3.0)
     """
 
     def __init__(self, runs: Path) -> None:
@@ -119,7 +105,15 @@ class Ledger:
         self._lines = len(usages)
 
     def add(self, step: Step, threads: int, ended: Ended) -> None:
-        """Learn from an attempt that ended; one that failed for another reason than memory tells nothing."""
+        """Learn from an attempt that ended; one that failed for another reason than memory tells nothing.
+
+        Parameters
+        ----------
+        step : Step
+        threads : int
+            Threads that it was granted.
+        ended : Ended
+        """
         if not step.kind or ended.reason not in _TELLING:
             return
         usage = Usage(

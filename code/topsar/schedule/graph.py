@@ -93,15 +93,6 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
     TopsarError
         For an unusable name or path, a step or job named twice, an artifact with two writers or inside another
         one, a read that nothing writes, or a cycle.
-
-    Examples
-    --------
-    >>> from topsar.schedule.jobs import Artifact, Job, Step
-    >>> make = Step(name="make", argv=("true",), signature="1", writes=(Artifact(path="a/x"),))
-    >>> use = Step(name="use", argv=("true",), signature="1", writes=(), reads=("a/x",))
-    >>> graph = build_graph([Job(id="b", title="b", steps=(use,)), Job(id="a", title="a", steps=(make,))])
-    >>> list(graph.nodes)
-    [('a', 'make'), ('b', 'use')]
     """
     _check_names(jobs)
     steps = {(job.id, step.name): (rank, job, step) for rank, job in enumerate(jobs) for step in job.steps}

@@ -31,13 +31,7 @@ _QUIET_PASSES = 3
 
 
 def find_marked(mark: str) -> list[int]:
-    """Find the living processes of this user whose mark starts with ``mark``.
-
-    Examples
-    --------
-    >>> find_marked("no-such-run.")
-    []
-    """
+    """Find the living processes of this user whose mark starts with ``mark``."""
     sought = f"{MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -49,7 +43,14 @@ def find_marked(mark: str) -> list[int]:
 
 
 def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
-    """Send a signal to every process whose mark starts with ``mark``; return how many there were."""
+    """Send a signal to every process whose mark starts with ``mark``; return how many there were.
+
+    Parameters
+    ----------
+    mark : str
+    number : int
+        The signal.
+    """
     found = find_marked(mark)
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -62,6 +63,12 @@ def end_all(mark: str, timeout_s: float = 10.0) -> None:
 
     While a process is between fork and the end of exec its environment cannot be read; so nobody must be found several
     times in a row.
+
+    Parameters
+    ----------
+    mark : str
+    timeout_s : float
+        Seconds after which it is given up.
     """
     quiet, until = 0, time.monotonic() + timeout_s
     while quiet < _QUIET_PASSES and time.monotonic() < until:

@@ -7,20 +7,25 @@ evidence only together with its journal line, so a lost line costs one step run 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from topsar.schedule.graph import JOURNAL
-from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
+from topsar.schedule.jobs import Event, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from io import RawIOBase
     from pathlib import Path
+
+
+_EVENT = TypeAdapter(Event)
 
 
 class Journal:
@@ -30,17 +35,6 @@ class Journal:
     ----------
     folder : Path
         The job's folder; made when the first event is appended.
-
-    Examples
-    --------
-    >>> from datetime import timezone
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> journal = Journal(Path(mkdtemp()))
-    >>> when = datetime(2025, 4, 6, tzinfo=timezone.utc)
-    >>> journal.append(Event(time=when, job="a", step="filter", status=Status.DONE, key="k"))
-    >>> [event.step for event in read_journal(journal.path)]
-    ['filter']
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +72,7 @@ def read_journal(path: Path) -> tuple[Event, ...]:
     """
     if not path.exists():
         return ()
-    events = (_event(line) for line in path.read_bytes().split(b"\n"))
+    events = (_parse(line) for line in path.read_bytes().split(b"\n"))
     return tuple(event for event in events if event is not None)
 
 
@@ -102,7 +96,7 @@ def _cut_torn_line(path: Path) -> None:
     if not tail:
         return
     with path.open("r+b") as file:
-        if _event(tail) is None:
+        if _parse(tail) is None:
             file.truncate(len(whole) + 1 if whole or content.startswith(b"\n") else 0)
         else:
             file.seek(0, os.SEEK_END)
@@ -133,16 +127,7 @@ def _plain(event: Event) -> dict[str, Any]:
     return fields | {"time": event.time.isoformat(), "status": event.status.value}
 
 
-def _event(line: bytes) -> Event | None:
-    try:
-        fields = json.loads(line)
-        fields["time"] = datetime.fromisoformat(fields["time"])
-        fields["status"] = Status(fields["status"])
-        if fields.get("granted"):
-            fields["granted"] = Resources(**fields["granted"])
-        if fields.get("ended"):
-            fields["ended"] = Ended(**fields["ended"] | {"reason": Reason(fields["ended"]["reason"])})
-        event = Event(**fields)
-        return event if isinstance(event.step, str) and isinstance(event.evidence, dict) else None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+def _parse(line: bytes) -> Event | None:
+    with contextlib.suppress(ValueError, RecursionError):
+        return _EVENT.validate_python(json.loads(line))
+    return None

@@ -67,14 +67,6 @@ def hold_runs(runs: Path) -> Iterator[str]:
     ------
     TopsarError
         When another scheduler holds it (its pid and host are named), or the folder cannot be written or locked.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> with hold_runs(Path(mkdtemp())) as mark:
-    ...     len(mark)
-    32
     """
     path = runs / LOCK
     try:

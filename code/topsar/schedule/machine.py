@@ -18,13 +18,7 @@ _UNLIMITED = 1 << 60
 
 
 def find_available_memory(root: Path = _ROOT) -> int:
-    """Bytes that new processes may use now: the smaller of what the machine and every cgroup have left.
-
-    Examples
-    --------
-    >>> find_available_memory() > 0
-    True
-    """
+    """Bytes that new processes may use now: the smaller of what the machine and every cgroup have left."""
     free = [_find_free(folder) for folder in _find_cgroups("memory", root)]
     return max(0, min([int(psutil.virtual_memory().available), *(value for value in free if value is not None)]))
 

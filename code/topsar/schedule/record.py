@@ -170,20 +170,6 @@ class Recorder:
         The runs folder.
     beginning : Beginning
         The first line.
-
-    Examples
-    --------
-    >>> from datetime import timezone
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> runs = Path(mkdtemp())
-    >>> when = datetime(2025, 4, 6, tzinfo=timezone.utc)
-    >>> recorder = Recorder(runs, Beginning(started=when, pid=1, host="here", mark="m"))
-    >>> recorder.event(Event(time=when, job="a", step="filter", status=Status.RUNNING))
-    >>> recorder.end("done")
-    >>> record = read_record(runs)
-    >>> record.moments[0].event.step, record.end.how
-    ('filter', 'done')
     """
 
     def __init__(self, runs: Path, beginning: Beginning) -> None:

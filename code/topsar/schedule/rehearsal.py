@@ -190,25 +190,11 @@ def preview_jobs(
 def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Rehearsal:
     """Go through a run as the scheduler would.
 
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from topsar.schedule import Store
-    >>> from topsar.schedule.jobs import Job, Resources, Step
-    >>> from topsar.schedule.forecast import Forecast
-    >>> from topsar.schedule.graph import build_graph
-    >>> from topsar.schedule.stale import plan_jobs
-    >>> steps = [Step(name=name, argv=(), signature="", writes=(), seconds=10) for name in ("one", "two")]
-    >>> jobs = [Job(id=step.name, title=step.name, steps=(step,)) for step in steps]
-    >>> def predict(step):
-    ...     return Forecast(needs=Resources(memory_bytes=3), seconds=step.seconds)
-    >>> def seconds(memory):
-    ...     decisions = plan_jobs(jobs, Store(Path("none"), inspect=lambda path: {}))
-    ...     capacity = Resources(memory_bytes=memory, threads=2)
-    ...     script = Script(graph=build_graph(jobs), decisions=decisions, predict=predict, capacity=capacity)
-    ...     return rehearse(script).seconds
-    >>> seconds(memory=6), seconds(memory=5)
-    (10.0, 20.0)
+    Parameters
+    ----------
+    script : Script
+    order : mapping, optional
+        The place of each waiting step among those that could start; default: oldest first.
     """
     stage = _Stage(script, order)
     stage.play()

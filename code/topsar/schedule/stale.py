@@ -73,7 +73,13 @@ def plan_jobs(jobs: Sequence[Job], store: Store) -> dict[NodeId, Decision]:
 
 
 def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
-    """As `plan_jobs`, for jobs whose graph is built already."""
+    """As `plan_jobs`, for jobs whose graph is built already.
+
+    Parameters
+    ----------
+    graph : Graph
+    store : Store
+    """
     done = {job.id: find_last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
     return decide(graph, done, store)
 

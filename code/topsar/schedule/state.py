@@ -167,6 +167,15 @@ class Board:
         """By pair, the bytes that waiting steps have still to write for it; empty where ``free`` is enough for all.
 
         What several pairs share counts for the first one under way.
+
+        Parameters
+        ----------
+        under_way : collection of int
+            Ranks of the pairs under way, in the order in which they came.
+        free : int
+            Bytes of disk.
+        disk : callable
+            Bytes that a step is going to write.
         """
         owed: Counter[int] = Counter()
         if self._most_disk is None:
@@ -187,7 +196,15 @@ class Board:
         return state
 
     def settle(self, node_id: NodeId, status: Status, cause: str = "") -> list[State]:
-        """Settle a step; return the steps that this settles too: blocked by its failure, or needed by nobody now."""
+        """Settle a step; return the steps that this settles too: blocked by its failure, or needed by nobody now.
+
+        Parameters
+        ----------
+        node_id : NodeId
+        status : Status
+        cause : str
+            Why it failed, if it did.
+        """
         state = self.states[node_id]
         self._close(state, status, cause)
         if status in SETTLED_WELL:
@@ -199,13 +216,28 @@ class Board:
         return blocked + self._prune([state, *blocked])
 
     def find_spent(self, node_id: NodeId, lifetimes: Container[Lifetime]) -> list[tuple[NodeId, str]]:
-        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path)."""
+        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path).
+
+        Parameters
+        ----------
+        node_id : NodeId
+            The step.
+        lifetimes : container of Lifetime
+            What may go at this level of cleanup.
+        """
         step = self.states[node_id].node.step
         paths = dict.fromkeys([*step.reads, *(artifact.path for artifact in step.writes)])
         return [(self._graph.writers[path], path) for path in paths if self._is_spent(path, lifetimes)]
 
     def make_outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
-        """Say what became of a job."""
+        """Say what became of a job.
+
+        Parameters
+        ----------
+        job : Job
+        events : iterable of Event
+            All events of the job.
+        """
         states = [self.states[job.id, step.name] for step in job.steps]
         status = find_worst(state.status for state in states)
         all_events = tuple(events)

@@ -119,7 +119,13 @@ class DaskExecutor:
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> DaskExecutor:
-        """Connect to a Dask cluster."""
+        """Connect to a Dask cluster.
+
+        Parameters
+        ----------
+        address, runs, mark, budget
+            As `Executor.open` has them.
+        """
         if not address:
             msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
             raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
@@ -148,6 +154,11 @@ class DaskExecutor:
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
         """Run a command on a worker as soon as one has room for it.
+
+        Parameters
+        ----------
+        command, needs
+            As `Executor.submit` has them.
 
         Raises
         ------

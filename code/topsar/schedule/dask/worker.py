@@ -58,13 +58,12 @@ def name_session(mark: str) -> str:
 def claim(path: Path, who: str) -> bool:
     """Claim a command for good; False where it is claimed already, or the run is over.
 
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> path = Path(mkdtemp()) / "1"
-    >>> claim(path, "a"), claim(path, "b"), find_claimant(path)
-    (True, False, 'a')
+    Parameters
+    ----------
+    path : Path
+        The claim of that command.
+    who : str
+        The session that wants to run it.
     """
     try:
         path.symlink_to(who)
@@ -96,13 +95,34 @@ def identify(runs: Path) -> tuple[str, str]:
 
 
 def execute(name: str, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
-    """Run a command as a Dask task; None where it ran before, or this worker does not run it to its end."""
+    """Run a command as a Dask task; None where it ran before, or this worker does not run it to its end.
+
+    Parameters
+    ----------
+    name : str
+        The run's session.
+    serial : str
+        The command's number in the run.
+    command : Command
+    reserved_bytes : int
+        Memory set aside for it.
+    """
     session = get_worker().plugins.get(name)
     return session.commands.run(serial, command, reserved_bytes) if isinstance(session, Session) else None
 
 
 def stop(name: str, grace_s: float, dask_worker: Worker) -> None:
-    """End a run's commands on this worker because the user wants it."""
+    """End a run's commands on this worker because the user wants it.
+
+    Parameters
+    ----------
+    name : str
+        The run's session.
+    grace_s : float
+        Seconds until what still runs is killed.
+    dask_worker : Worker
+        Given by Dask.
+    """
     session = dask_worker.plugins.get(name)
     if isinstance(session, Session):
         session.commands.stop(grace_s)
@@ -145,7 +165,13 @@ class Session(WorkerPlugin):
             await asyncio.to_thread(self.commands.close)
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        """End a command whose task was cancelled: nobody waits for it any more."""
+        """End a command whose task was cancelled: nobody waits for it any more.
+
+        Parameters
+        ----------
+        key, start, finish
+            The task and its states, as Dask calls them.
+        """
         if start == "executing" and finish == "released" and str(key).startswith(f"{self.name}-"):
             self.commands.give_up(str(key).rpartition("-")[2])
 
@@ -178,7 +204,16 @@ class Commands:
             return sum(handle.memory_bytes for handle in self._running.values())
 
     def run(self, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
-        """Run a command, unless it was claimed before; None where it was, or was ended by the end of this worker."""
+        """Run a command, unless it was claimed before; None where it was, or was ended by the end of this worker.
+
+        Parameters
+        ----------
+        serial : str
+            The command's number in the run.
+        command : Command
+        reserved_bytes : int
+            Memory set aside for it.
+        """
         handle = Handle()
         with self._lock:
             if self._is_closed:
