@@ -23,7 +23,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup, NoCgroupError
 from topsar.report.terminal_status import format_status
-from topsar.schedule import Budget, Policy, Store, find_holder, plan_jobs, read_record, run_jobs
+from topsar.schedule import Budget, Policy, Store, find_holder, plan_graph, read_record, run_jobs
+from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Resources, Status, Step
 
 MB = 1_000_000
@@ -203,7 +204,7 @@ def show_many(pairs: int = 2500) -> None:
             answer = json.loads(process.communicate()[0])
         total = time.perf_counter() - started
         after, status = _look(runs)
-        plan = _timed(lambda: plan_jobs(_many(pairs), Store(runs, inspect)))
+        plan = _timed(lambda: plan_graph(build_graph(_many(pairs)), Store(runs, inspect)))
         again = _timed(lambda: run_jobs(_many(pairs), Store(runs, inspect)))
         journals = sum(path.stat().st_size for path in runs.glob("*/journal.jsonl"))
         record = (runs / "record.jsonl").stat().st_size

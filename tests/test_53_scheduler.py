@@ -20,7 +20,7 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.schedule import Budget, LocalExecutor, Policy, Progress, Store, plan_jobs, run_jobs
+from topsar.schedule import Budget, LocalExecutor, Policy, Progress, Store, plan_graph, run_jobs
 from topsar.schedule.command import report_unstarted
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Command, Ended, Event, Job, Lifetime, Reason, Resources, Status, Step
@@ -393,7 +393,7 @@ def test_journal_is_json_lines_in_order(bench: Bench) -> None:
 
 
 def test_plan_changes_nothing(bench: Bench) -> None:
-    plan = plan_jobs([chain()], Store(bench.runs, inspect))
+    plan = plan_graph(build_graph([chain()]), Store(bench.runs, inspect))
     assert {decision.why for decision in plan.values()} == {"not done yet"}
     assert not bench.runs.exists()
 

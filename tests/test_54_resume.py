@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
-from topsar.schedule import Store, plan_jobs, read_journal
+from topsar.schedule import Store, plan_graph, read_journal
+from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Job, Status
 
 ALL = ["a/read", "a/form", "a/filter", "a/unwrap"]
@@ -90,14 +91,14 @@ def test_shared_scratch_is_made_again_for_a_new_pair(bench: Bench) -> None:
 def test_plan_says_why(bench: Bench) -> None:
     bench.run(chain(), cleanup="scratch")
     (bench.runs / "a/out/filtered").unlink()
-    plan = plan_jobs([chain()], Store(bench.runs, inspect))
+    plan = plan_graph(build_graph([chain()]), Store(bench.runs, inspect))
     assert {step: decision.why for (_, step), decision in plan.items()} == {
         "read": "a/form needs it, and a/slc is gone",
         "form": "a/filter needs it, and a/ifg is gone",
         "filter": "a/out/filtered is gone",
         "unwrap": "",
     }
-    plan = plan_jobs([chain(filter_signature="2")], Store(bench.runs, inspect))
+    plan = plan_graph(build_graph([chain(filter_signature="2")]), Store(bench.runs, inspect))
     assert plan["a", "unwrap"].why == "options or inputs changed"
 
 

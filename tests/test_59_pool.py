@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
-from topsar.schedule import Budget, LocalExecutor, Policy, Store, plan_jobs, read_journal, run_jobs
+from topsar.schedule import Budget, LocalExecutor, Policy, Store, plan_graph, read_journal, run_jobs
 from topsar.schedule.admission import Candidate, Grant, PairWindow, choose, find_lack
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
@@ -192,7 +192,7 @@ def script_of(
 ) -> Script:
     return Script(
         graph=build_graph(jobs),
-        decisions=plan_jobs(jobs, Store(Path("none"), inspect)),
+        decisions=plan_graph(build_graph(jobs), Store(Path("none"), inspect)),
         predict=lambda step: Forecast(needs=step.needs, seconds=step.seconds),
         capacity=Resources(memory_bytes=memory, threads=threads, disk_bytes=disk),
         workers=workers,

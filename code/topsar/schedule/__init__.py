@@ -3,22 +3,23 @@
 This room knows nothing of radar: it sees jobs, steps, artifacts and a function that validates a file. It can be read
 alone, best in this order:
 
+`jobs`       the nouns: jobs, steps, resources, and what becomes of them
 `graph`      what depends on what, and the checkpoint key of each step
 `journal`    what is remembered, and how it survives a crash
 `evidence`   what proves that a step is done
-`plan`       what has to run
+`stale`      what has to run
 `forecast`   what each step will take, by the table and by experience
 `admission`  which steps start now
-`supply`     the numbers that admission weighs
-`memory`     what the machine gives
+`capacity`   the numbers that admission weighs
+`machine`    what the machine gives
 `command`    one subprocess, from start to end
-`executor`   where commands run: here, or on the workers of a cluster (`dask_executor`, `dask_link`, `dask_worker`)
-`board`      the state of all steps
-`run`        the loop that ties these together
-`scheduler`  the one call that starts it
+`executor`   where commands run: this machine, or another place behind the same protocol (`dask/`: a cluster)
+`state`      the state of all steps
+`loop`       the loop that ties these together
+`run`        the one call that starts it
 `rehearsal`  the same loop without processes: what a run would do and take
 `cleanup`    how files go away, during a run and between runs
-`chronicle`  who is told what happened
+`events`     who is told what happened
 `record`     the newest run as anybody can read it
 `progress`   bars and lines for whoever watches
 `lock`       one scheduler per folder
@@ -41,7 +42,7 @@ from topsar.schedule.progress import Progress
 from topsar.schedule.record import RunRecord, read_record
 from topsar.schedule.rehearsal import Preview, preview_jobs
 from topsar.schedule.run import run_jobs
-from topsar.schedule.stale import Decision, plan_jobs
+from topsar.schedule.stale import Decision, plan_graph
 
 __all__ = [
     "Budget",
@@ -60,7 +61,7 @@ __all__ = [
     "find_holder",
     "find_removable",
     "hold_runs",
-    "plan_jobs",
+    "plan_graph",
     "preview_jobs",
     "read_all_artifacts",
     "read_artifacts",

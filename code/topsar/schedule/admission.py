@@ -1,17 +1,17 @@
 """Which steps start now: pure decisions over numbers.
 
-Steps have an order: oldest first, unless a better one was found beforehand (`rehearsal`). The first goes first. A later
-one may fill a gap that the first waiting step cannot use, but only into memory that this one will not need: everything
-later than it, running or starting, must fit beside it. So when the steps before it have ended it starts, and nothing
-can starve it.
+Steps have an order: oldest first, unless `rehearsal` found a better one beforehand. A later step may fill a gap that
+the first waiting step cannot use, but only with memory that the waiting step will not need: everything later than it,
+running or starting, must fit beside it. So it starts once the steps before it have ended; nothing can starve it.
 
 Disk is different from memory: what a step writes stays after it, until the steps that read it are done. So a step may
 only write into what is left when all pairs that came under way before its own have written what they still have to;
 then the first of them can always go on, finish, and have its scratch removed.
 
-Threads are a wish: each step that starts gets one, then the free cores are dealt out in turns up to each one's wish.
-A step that finds the machine empty has it whole; lest it keep light company away, steps of a single thread may start
-beside it, up to half as many as there are cores.
+Threads are a wish: each step that starts gets one, then the free cores are dealt out in turns up to each one's wish. A
+step started on an idle machine gets all cores; up to half as many single-threaded steps may still start beside it.
+
+Every other resource is counted: what running and starting steps need of it must not exceed what there is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FURTHEST_LOOK = 100
 """Steps behind the first one that finds no room that are tried in its gap."""
 _SAG = 1.1
-"""Capacity as measured wavers by less than this factor."""
+"""Measured capacity fluctuates by less than this factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

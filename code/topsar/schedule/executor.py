@@ -120,7 +120,7 @@ class LocalExecutor:
     def capacity(self) -> Resources:
         """Cores, and the smaller of available memory (with what our commands use of theirs) and the user's limit.
 
-        What a command uses beyond its reservation is taken off: it is there for nobody.
+        What a command uses beyond its reservation is taken off.
         """
         with self._lock:
             use = [(handle.memory_bytes, reserved) for handle, reserved in self._running.items()]

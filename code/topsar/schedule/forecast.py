@@ -81,7 +81,7 @@ class Forecast:
     learned_from: int = 0
 
     def estimate_seconds(self, threads: int) -> float:
-        """How long it takes on so many threads; 0 if nobody knows."""
+        """Seconds that it takes on a number of threads; 0 where the time is not known."""
         return (self.seconds or 0.0) * self.needs.threads / max(1, min(self.needs.threads, threads))
 
 

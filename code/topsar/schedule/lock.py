@@ -92,7 +92,7 @@ def hold_runs(runs: Path) -> Iterator[str]:
 def _make_error(runs: Path, exc: OSError) -> TopsarError:
     return TopsarError(
         f"the runs folder {runs} cannot be used: {exc.strerror}",
-        hint="is the disk full, or the folder not writable for this user?",
+        hint="check that its disk has space and that this user may write there",
     )
 
 

@@ -224,7 +224,7 @@ class Run:
         return f"step {candidate.id[1]!r} needs {text} of {lack}, {there or f'there are {left}'}"
 
     def _is_out_of_patience(self, node: Node, lack: str, capacity: Resources) -> bool:
-        """Whether the run has waited long enough, or has waited in vain before and nothing is better since."""
+        """True once waiting has timed out, or did before and no resource has grown since."""
         now = time.monotonic()
         if self._in_vain is not None and not _is_better(capacity, self._in_vain):
             return True

@@ -216,7 +216,7 @@ class Recorder:
 
 
 def _dump(line: Line) -> bytes:
-    """As JSON in ASCII: names that are no Unicode come back as they were."""
+    """Format as ASCII JSON, which keeps file names that are not valid Unicode."""
     return json.dumps(_LINE.dump_python(line, mode="python"), default=_plain, separators=(",", ":")).encode()
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _OLDEST_FIRST: Mapping[NodeId, int] = MappingProxyType({})
 _TRIALS, _SEARCH_S, _SEARCH_SHARE = 500, 2.0, 0.03
-"""So many orders are tried at most, and so long: seconds, and as a share of what the batch will take."""
+"""Most orders that are tried, and how long: seconds, and a share of the time that the batch will take."""
 _AS_GOOD = 1.01
 _MOST_STEPS = 3000
 """Of a batch of more steps than this the end matters little."""
@@ -58,7 +58,7 @@ class Script:
     graph : Graph
         All steps.
     decisions : mapping
-        What is to be done with each, as `plan_jobs` says.
+        What is to be done with each, as `plan_graph` says.
     predict : callable
         What a step will take, such as `Ledger.predict`.
     capacity : Resources

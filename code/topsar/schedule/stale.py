@@ -1,9 +1,8 @@
 """What has to run: the demand of the goals, walked from the end of the graph to its beginning.
 
-A goal is a step that writes results, or one that nobody reads from. It must run when it never succeeded, when its
-checkpoint key is another one now, or when a result no longer matches its recorded evidence. A step that writes nothing
-but what others read must run only when a step that must run reads something of it that is not there any more, or not as
-it was, as ``make`` treats intermediate files.
+A goal is a step that writes results, or one that nobody reads from. It must run if it never succeeded, if its
+checkpoint key changed, or if a result no longer matches its recorded evidence. A step that only writes what others read
+must run if a step that must run reads an artifact of it that is gone or changed, as ``make`` treats intermediate files.
 """
 
 from __future__ import annotations
@@ -14,15 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topsar.schedule.evidence import Store
-from topsar.schedule.graph import JOURNAL, NodeId, build_graph
+from topsar.schedule.graph import JOURNAL, NodeId
 from topsar.schedule.jobs import Event, Lifetime, Status
 from topsar.schedule.journal import find_last_done, read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from topsar.schedule.graph import Graph, Node
-    from topsar.schedule.jobs import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +39,13 @@ class Decision:
     why: str = ""
 
 
-def plan_jobs(jobs: Sequence[Job], store: Store) -> dict[NodeId, Decision]:
-    """Decide for every step, without running or changing anything.
+def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
+    """Decide for every step what to do with it, without running or changing anything.
 
     Parameters
     ----------
-    jobs : sequence of Job
-        Oldest first.
+    graph : Graph
+        All steps.
     store : Store
         The runs folder, which need not exist, and the validator of artifacts.
 
@@ -55,37 +53,13 @@ def plan_jobs(jobs: Sequence[Job], store: Store) -> dict[NodeId, Decision]:
     -------
     dict
         (job id, step name) -> Decision, in topological order.
-
-    Raises
-    ------
-    TopsarError
-        When the steps do not form a graph.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from topsar.schedule.jobs import Job, Step
-    >>> step = Step(name="filter", argv=("true",), signature="alpha=0.5", writes=())
-    >>> plan_jobs([Job(id="a", title="pair a", steps=(step,))], Store(Path("none"), inspect=lambda path: {}))
-    {('a', 'filter'): Decision(status=<Status.WAITING: 'waiting'>, why='not done yet')}
-    """
-    return plan_graph(build_graph(jobs), store)
-
-
-def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
-    """As `plan_jobs`, for jobs whose graph is built already.
-
-    Parameters
-    ----------
-    graph : Graph
-    store : Store
     """
     done = {job.id: find_last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
     return decide(graph, done, store)
 
 
 def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) -> dict[NodeId, Decision]:
-    """Decide for every step of a graph.
+    """Decide for every step of a graph whose journals are read already.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ holds the worker's memory and cores for it, as the Dask resources ``MEMORY`` and
 command behind a busy worker while another is free: it looks at what a worker has, not at what it has left.
 
 A command whose worker died ends as a retryable error, but not before the dead worker's guard says that its processes
-have ended (see `dask_worker`). A host that lost its power or its network says nothing: after `_SILENCE_S` it is taken
+have ended (see `worker`). A host that lost its power or its network says nothing: after `_SILENCE_S` it is taken
 for dead. That is longer than Dask lets a worker live that cannot reach its scheduler (30 s; then the worker closes,
 and its commands with it). So two tries of one command can only overlap where a worker is cut off from Dask yet not
 from the runs folder, and is frozen so that it does not notice.
