@@ -60,7 +60,7 @@ class Remover:
                 self._trash.unlink()
             for leftover in self._trash.iterdir():
                 self._put(leftover, lambda _: None)
-        for leftover in find_leftovers(runs):
+        for leftover in tuple(find_leftovers(runs)):
             with contextlib.suppress(OSError):
                 self.remove(leftover, lambda _: None)
 
