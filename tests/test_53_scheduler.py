@@ -434,11 +434,6 @@ def test_examples_in_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"topsar.schedule.{name}")).failed == 0
 
 
-def test_exports_are_sorted_and_exist() -> None:
-    assert schedule.__all__ == sorted(schedule.__all__)
-    assert all(hasattr(schedule, name) for name in schedule.__all__)
-
-
 # --- what odd input and odd surroundings must not do ------------------------------------------------------------------
 
 
