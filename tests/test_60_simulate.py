@@ -621,7 +621,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
         msg = "no room"
         raise ProductError(msg)
 
-    monkeypatch.setattr("topsar.simulate.safe.manifest", fail)
+    monkeypatch.setattr("topsar.simulate.safe.write_manifest", fail)
     quick = replace(STILL, cuts=(SwathCut(swath="IW2", first_sample=12000, samples=100),), scatterers=(1, 1))
     with pytest.raises(ProductError):
         simulate(tmp_path, quick)

@@ -1,4 +1,4 @@
-"""The annotation of a swath: everything a processor reads about it."""
+"""Annotation, calibration and noise of a swath: everything a processor reads about it."""
 
 from __future__ import annotations
 
@@ -7,350 +7,171 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from topsar.kernels.geometry import ecef_to_geodetic
 from topsar.model import SPEED_OF_LIGHT
-from topsar.simulate.general import general_annotation
-from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint, grid_list
-from topsar.simulate.markup import Value, counted, element, numbers
-from topsar.simulate.mode import (
-    AZIMUTH_SPACING_M,
-    BURST_INTERVAL_S,
-    LINE_INTERVAL_S,
-    RANGE_SPACING_M,
-    REFERENCE_RANGE_M,
-    ROLL_DEG,
-    WINDOW,
-)
-from topsar.simulate.orbit import CYCLE_DAYS, CYCLE_ORBITS
+from topsar.simulate import mode
+from topsar.simulate.document import render_document
+from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint
+from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, LINE_INTERVAL_S, noise_power
+from topsar.simulate.orbit import CYCLE_DAYS
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
+    from numpy.typing import NDArray
 
     from topsar.model import Burst
     from topsar.simulate.plan import ProductPlan, SwathPlan
 
+_VECTORS = 17
+_VECTOR_STEP_S = 10.0
+_ATTITUDES = 25
+_SIDEREAL_RATE_RAD_S = 7.2921159e-5
 _PATTERN_POINTS = 60
-_DOPPLER_SPAN_S = 1.35
+_DOPPLER_SPAN = timedelta(seconds=1.35)
 _FINE_ESTIMATES = 20
 _CYCLE_BURSTS = round(CYCLE_DAYS * 86400 / BURST_INTERVAL_S)
+_PIXEL_STEP, _LINE_STEP = 40, 10  # of calibration and noise
 
 
-def ads_header(product: ProductPlan, swath: SwathPlan) -> Element:
-    """The head that annotation, calibration and noise share."""
-    return element(
-        "adsHeader",
-        {
-            "missionId": product.acquisition.mission,
-            "productType": "SLC",
-            "polarisation": swath.bursts[0].polarisation,
-            "mode": "IW",
-            "swath": swath.mode.name,
-            "startTime": swath.start,
-            "stopTime": swath.stop,
-            "absoluteOrbitNumber": product.absolute_orbit,
-            "missionDataTakeId": product.datatake,
-            "imageNumber": f"00{swath.mode.name[-1]}",
-        },
-    )
-
-
-def annotation(
+def render_annotation(
     product: ProductPlan, swath: SwathPlan, *, points: tuple[GridPoint, ...], data_offset: int, spread: float
-) -> Element:
-    """The annotation document of one swath.
+) -> str:
+    """Write the annotation document of one swath.
 
     Parameters
     ----------
-    product, swath
+    product, swath : ProductPlan, SwathPlan
+        The swath and the product it belongs to.
     points : tuple of GridPoint
-        See `geolocation.geolocation_points`.
+        As `geolocation.find_grid_points` gives them.
     data_offset : int
         Byte of the measurement at which line 0 begins.
     spread : float
-        Standard deviation of the real and imaginary parts.
+        Standard deviation of the real and imaginary parts, in digital numbers.
     """
-    return element(
-        "product",
-        [
-            ads_header(product, swath),
-            _quality(swath, spread),
-            general_annotation(product, swath, points[0].ground.height_m),
-            _image(product, swath, spread),
-            _doppler(swath),
-            _antenna(product, swath, points),
-            _timing(product, swath, data_offset),
-            element("geolocationGrid", grid_list(points)),
-            element("coordinateConversion", counted("coordinateConversionList", [])),
-            element("swathMerging", counted("swathMergeList", [])),
-        ],
-    )
-
-
-# --- quality ----------------------------------------------------------------------------------------------------
-
-
-def _statistics(spread: float) -> Element:
-    return element(
-        "imageStatistics",
-        {
-            "outputDataMean": {"re": 0.0, "im": 0.0},
-            "outputDataStdDev": {"re": f"{spread:.6e}", "im": f"{spread:.6e}"},
-        },
-    )
-
-
-def _quality(swath: SwathPlan, spread: float) -> Element:
-    downlink: dict[str, Value] = {
-        "iInputDataMean": 0.0,
-        "qInputDataMean": 0.0,
-        "inputDataMeanOutsideNominalRangeFlag": False,
-        "iInputDataStdDev": 6.0,
-        "qInputDataStdDev": 6.0,
-        "inputDataStDevOutsideNominalRangeFlag": False,
-    }
-    for what, flag in (
-        ("DownlinkInputDataGaps", "downlinkGapsInInputData"),
-        ("DownlinkInputMissingLines", "downlinkMissingLines"),
-        ("InstrumentInputDataGaps", "instrumentGapsInInputData"),
-        ("InstrumentInputMissingLines", "instrumentMissingLines"),
-        ("SsbErrorInputDataGaps", "ssbErrorGapsInInputData"),
-        ("SsbErrorInputMissingLines", "ssbErrorMissingLines"),
-    ):
-        downlink |= {f"num{what}": 0, f"{flag}SignificantFlag": False}
-    downlink |= {
-        "chirpSourceUsed": "Nominal",
-        "pgSourceUsed": "Extracted",
-        "rrfSpectrumUsed": "Extended Tapered",
-        "replicaReconstructionFailedFlag": False,
-        "meanPgProductAmplitude": 1.0,
-        "stdDevPgProductAmplitude": 0.0,
-        "meanPgProductPhase": 0.0,
-        "stdDevPgProductPhase": 0.0,
-        "pgProductDerivationFailedFlag": False,
-        "invalidDownlinkParamsFlag": False,
-    }
-    raw: dict[str, Value] = {
-        "iBias": 0.0,
-        "iBiasSignificanceFlag": False,
-        "qBias": 0.0,
-        "qBiasSignificanceFlag": False,
-        "iqGainImbalance": 1.0,
-        "iqGainSignificanceFlag": False,
-        "iqQuadratureDeparture": 0.0,
-        "iqQuadratureDepartureSignificanceFlag": False,
-    }
-    data = element(
-        "qualityData",
-        {
-            "azimuthTime": swath.start,
-            "downlinkQuality": downlink,
-            "rawDataAnalysisQuality": raw,
-            "dopplerCentroidQuality": {"dcMethod": "Data Analysis", "dopplerCentroidUncertainFlag": False},
-            "imageQuality": {
-                "imageStatistics": _statistics(spread),
-                "outputDataMeanOutsideNominalRangeFlag": False,
-                "outputDataStDevOutsideNominalRangeFlag": False,
-            },
-        },
-    )
-    return element(
-        "qualityInformation", {"productQualityIndex": 0.0, "qualityDataList": counted("qualityDataList", [data])}
-    )
-
-
-# --- image ------------------------------------------------------------------------------------------------------
-
-
-def _image(product: ProductPlan, swath: SwathPlan, spread: float) -> Element:
     grid = swath.bursts[0].grid
-    piece = element(
-        "slice",
-        {"sliceNumber": product.slice_number, "sensingStartTime": product.start, "sensingStopTime": product.stop},
-    )
-    information: dict[str, Value] = {
-        "productFirstLineUtcTime": swath.start,
-        "productLastLineUtcTime": swath.stop,
-        "ascendingNodeTime": product.track.node_time,
-        "anchorTime": product.start,
-        "productComposition": "Slice",
-        "sliceNumber": product.slice_number,
-        "sliceList": counted("sliceList", [piece]),
-        "slantRangeTime": 2 * grid.near_range_m / SPEED_OF_LIGHT,
-        "pixelValue": "Complex",
-        "outputPixels": "16 bit Signed Integer",
-        "rangePixelSpacing": f"{RANGE_SPACING_M:.6e}",
-        "azimuthPixelSpacing": f"{AZIMUTH_SPACING_M:.6e}",
-        "azimuthTimeInterval": LINE_INTERVAL_S,
-        "azimuthFrequency": 1 / LINE_INTERVAL_S,
-        "numberOfSamples": grid.samples,
-        "numberOfLines": grid.lines * len(swath.bursts),
-        "zeroDopMinusAcqTime": 0.0,
-        "incidenceAngleMidSwath": math.degrees(swath.incidence_rad),
-        "imageStatistics": _statistics(spread),
-    }
-    return element("imageAnnotation", {"imageInformation": information, "processingInformation": _processing(swath)})
-
-
-def _processing(swath: SwathPlan) -> Element:
-    mode = swath.mode
-    yes = ("rawDataAnalysisUsed", "orbitDataFileUsed")
-    compensated = (
-        "rxVariationCorrectionApplied",
-        "antennaElevationPatternApplied",
-        "antennaAzimuthPatternApplied",
-        "antennaAzimuthElementPatternApplied",
-    )
-    dimensions = element(
-        "inputDimensions",
-        {
-            "azimuthTime": swath.start,
-            "swath": mode.name,
-            "numberOfInputSamples": swath.bursts[0].grid.samples,
-            "numberOfInputLines": swath.mode.lines * len(swath.bursts),
-        },
-    )
-    params = element(
-        "swathProcParams",
-        {
-            "swath": mode.name,
-            "rangeProcessing": _band(mode.range_bandwidth_hz),
-            "azimuthProcessing": _band(mode.azimuth_bandwidth_hz),
-            "processorScalingFactor": 1.0,
-        },
-    )
-    return element(
-        "processingInformation",
-        {
-            **dict.fromkeys(yes, True),
-            "attitudeDataFileUsed": False,
-            **dict.fromkeys(compensated, True),
-            "dcMethod": "Data Analysis",
-            "dcInputData": "Range Compressed",
-            "rangeSpreadingLossCompensationApplied": True,
-            "srgrConversionApplied": False,
-            "detectionPerformed": False,
-            "thermalNoiseCorrectionPerformed": False,
-            "rfiMitigationPerformed": "Never",
-            "rfiMitigationDomain": "TimeAndFrequency",
-            "chirpSource": "Nominal",
-            "pgSource": "Extracted",
-            "rrfSpectrum": "Extended Tapered",
-            "applicationLutId": "IW_Default",
-            "swathProcParamsList": counted("swathProcParamsList", [params]),
-            "inputDimensionsList": counted("inputDimensionsList", [dimensions]),
-            "referenceRange": REFERENCE_RANGE_M,
-            "ellipsoidName": "WGS84",
-            "ellipsoidSemiMajorAxis": 6378137.0,
-            "ellipsoidSemiMinorAxis": 6356752.314245,
-            "bistaticDelayCorrectionApplied": True,
-            "topsFilterConvention": "Only Echo Lines",
-            "orbitSource": "Auxiliary",
-            "attitudeSource": "Downlink",
-        },
+    return render_document(
+        "annotation.xml",
+        iw=mode,
+        product=product,
+        swath=swath,
+        mode=swath.mode,
+        grid=grid,
+        points=points,
+        data_offset=data_offset,
+        spread=spread,
+        height_m=points[0].ground.height_m,
+        heading_deg=_find_heading_deg(product),
+        last_sensing=swath.sensing[-1] + timedelta(seconds=2 * swath.mode.sensing_lead_s),
+        vectors=_list_state_vectors(product),
+        attitudes=_list_attitudes(product),
+        near_time_s=2 * grid.near_range_m / SPEED_OF_LIGHT,
+        incidence_deg=math.degrees(swath.incidence_rad),
+        doppler_span=_DOPPLER_SPAN,
+        doppler_tau_s=2 / SPEED_OF_LIGHT * np.linspace(grid.near_range_m, grid.far_range_m, _FINE_ESTIMATES),
+        pattern=_describe_antenna(product, swath, points),
+        valid_samples=[_list_valid_samples(burst) for burst in swath.bursts],
+        cycle_bursts=product.cycle * _CYCLE_BURSTS,
     )
 
 
-def _band(bandwidth_hz: float) -> dict[str, Value]:
-    return {
-        "windowType": "Hamming",
-        "windowCoefficient": WINDOW,
-        "totalBandwidth": bandwidth_hz,
-        "processingBandwidth": bandwidth_hz,
-        "lookBandwidth": bandwidth_hz,
-        "numberOfLooks": 1,
-        "lookOverlap": 0.0,
-    }
+def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...]) -> str:
+    """Write calibration vectors for every second: beta nought is constant, the others follow the incidence angle.
 
-
-def _doppler(swath: SwathPlan) -> Element:
-    return element("dopplerCentroid", counted("dcEstimateList", (_doppler_estimate(burst) for burst in swath.bursts)))
-
-
-def _doppler_estimate(burst: Burst) -> Element:
-    coefficients = burst.doppler.coefficients
-    middle, span = burst.grid.mid_time, timedelta(seconds=_DOPPLER_SPAN_S)
-    tau = 2 / SPEED_OF_LIGHT * np.linspace(burst.grid.near_range_m, burst.grid.far_range_m, _FINE_ESTIMATES)
-    fine = (
-        element("fineDce", {"slantRangeTime": float(t), "frequency": float(f)})
-        for t, f in zip(tau, burst.doppler(tau), strict=True)
-    )
-    return element(
-        "dcEstimate",
-        {
-            "azimuthTime": middle,
-            "t0": burst.doppler.t0_s,
-            "geometryDcPolynomial": numbers("geometryDcPolynomial", coefficients, ".16e"),
-            "dataDcPolynomial": numbers("dataDcPolynomial", coefficients, ".16e"),
-            "dataDcRmsError": 0.0,
-            "dataDcRmsErrorAboveThreshold": False,
-            "fineDceAzimuthStartTime": middle - span,
-            "fineDceAzimuthStopTime": middle + span,
-            "fineDceList": counted("fineDceList", fine),
-        },
+    Parameters
+    ----------
+    product, swath : ProductPlan, SwathPlan
+        The swath and the product it belongs to.
+    points : tuple of GridPoint
+        The geolocation grid, with the incidence angles on the ellipsoid.
+    """
+    pixels = _list_pixels(swath)
+    row = points[:GRID_COLUMNS]
+    incidence = np.radians(np.interp(pixels, [p.ground.pixel for p in row], [p.incidence_deg for p in row]))
+    beta = np.full(len(pixels), BETA_NOUGHT)
+    sigma = beta / np.sqrt(np.sin(incidence))
+    seconds = range(math.ceil((swath.stop - swath.start).total_seconds()) + 1)
+    return render_document(
+        "calibration.xml",
+        product=product,
+        swath=swath,
+        vectors=[(swath.start + timedelta(seconds=s), round(s / LINE_INTERVAL_S)) for s in seconds],
+        pixels=pixels,
+        sigma=sigma,
+        beta=beta,
+        gamma=sigma * np.sqrt(np.cos(incidence)),
     )
 
 
-def _antenna(product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...]) -> Element:
-    """A flat pattern: the simulated brightness needs no correction."""
+def render_noise(product: ProductPlan, swath: SwathPlan) -> str:
+    """Write noise vectors: a constant power over the swath and along the burst."""
+    return render_document(
+        "noise.xml",
+        product=product,
+        swath=swath,
+        pixels=_list_pixels(swath),
+        power=noise_power(product.recipe.nesz_db, swath.incidence_rad),
+        along=range(0, swath.lines, _LINE_STEP),
+    )
+
+
+def _list_pixels(swath: SwathPlan) -> list[int]:
+    last = swath.bursts[0].grid.samples - 1
+    return [*range(0, last, _PIXEL_STEP), last]
+
+
+def _find_heading_deg(product: ProductPlan) -> float:
+    arc = product.arc
+    middle = arc.seconds(product.middle)
+    lat, lon, _ = ecef_to_geodetic(arc.position(np.array([middle, middle + 0.1])))
+    return math.degrees(math.atan2((lon[1] - lon[0]) * math.cos(lat[0]), lat[1] - lat[0]))
+
+
+def _list_state_vectors(product: ProductPlan) -> list[tuple[datetime, list[float], list[float]]]:
+    """Time, position (m) and velocity (m/s) of each state vector."""
+    first = (product.middle - timedelta(seconds=_VECTOR_STEP_S * (_VECTORS // 2))).replace(microsecond=0)
+    orbit = product.track.vectors(first, first + timedelta(seconds=_VECTOR_STEP_S * (_VECTORS - 1)))
+    times = [first + timedelta(seconds=float(t)) for t in orbit.times_s]
+    return list(zip(times, orbit.positions_m.tolist(), orbit.velocities_m_s.tolist(), strict=True))
+
+
+def _list_attitudes(product: ProductPlan) -> list[tuple[datetime, tuple[float, ...]]]:
+    """Times and quaternions of the orbital frame (along, across, down), turned from Earth-fixed by sidereal time."""
+    seconds = np.arange(_ATTITUDES, dtype=np.float64) - _ATTITUDES // 2
+    position, velocity = product.track.state(seconds + (product.middle - product.track.epoch).total_seconds())
+    sidereal = _SIDEREAL_RATE_RAD_S * (product.middle.timestamp() + seconds)
+    frames = Rotation.from_euler("z", sidereal[:, None]) * Rotation.from_matrix(_find_frames(position, velocity))
+    return [
+        (product.middle + timedelta(seconds=float(second)), (q[3], q[0], q[1], q[2]))
+        for second, q in zip(seconds, frames.as_quat().tolist(), strict=True)
+    ]
+
+
+def _find_frames(position: NDArray[np.float64], velocity: NDArray[np.float64]) -> NDArray[np.float64]:
+    down = -position / np.linalg.norm(position, axis=-1, keepdims=True)
+    across = np.cross(down, velocity)
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    return np.stack([np.cross(across, down), across, down], axis=-1)
+
+
+def _describe_antenna(product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...]) -> dict[str, object]:
+    """Describe a flat pattern: the simulated brightness needs no correction."""
     row = points[:GRID_COLUMNS]
     known = [point.slant_range_time_s for point in row]
-    tau = np.linspace(known[0], known[-1], _PATTERN_POINTS)
-    elevation = np.interp(tau, known, [point.elevation_deg for point in row])
-    incidence = np.interp(tau, known, [point.incidence_deg for point in row])
-    patterns = (
-        element(
-            "antennaPattern",
-            {
-                "swath": swath.mode.name,
-                "azimuthTime": time,
-                "slantRangeTime": numbers("slantRangeTime", tau, ".15e"),
-                "elevationAngle": numbers("elevationAngle", elevation),
-                "elevationPattern": element(
-                    "elevationPattern", " ".join(["1.000000e+00 0.000000e+00"] * len(tau)), count=str(len(tau))
-                ),
-                "incidenceAngle": numbers("incidenceAngle", incidence),
-                "terrainHeight": row[0].ground.height_m,
-                "roll": ROLL_DEG,
-            },
-        )
-        for time in [product.start] + [burst.grid.mid_time for burst in swath.bursts]
-    )
-    return element("antennaPattern", counted("antennaPatternList", patterns))
-
-
-# --- bursts -----------------------------------------------------------------------------------------------------
-
-
-def _timing(product: ProductPlan, swath: SwathPlan, data_offset: int) -> Element:
-    grid = swath.bursts[0].grid
-    bursts = (
-        _burst(product, burst, sensing, data_offset) for burst, sensing in zip(swath.bursts, swath.sensing, strict=True)
-    )
-    return element(
-        "swathTiming",
-        {
-            "linesPerBurst": grid.lines,
-            "samplesPerBurst": grid.samples,
-            "burstList": counted("burstList", bursts),
-        },
-    )
-
-
-def _burst(product: ProductPlan, burst: Burst, sensing: datetime, data_offset: int) -> Element:
-    grid, valid = burst.grid, burst.valid
-    first, last = np.full(grid.lines, -1), np.full(grid.lines, -1)
-    first[valid.row : valid.row_stop] = valid.column
-    last[valid.row : valid.row_stop] = valid.column_stop - 1
-    start = grid.first_line_time
-    content: dict[str, Value] = {
-        "azimuthTime": start,
-        "azimuthAnxTime": (start - product.track.node_time).total_seconds(),
-        "sensingTime": sensing,
-        "byteOffset": data_offset + burst.first_line * grid.samples * 4,
-        "firstValidSample": numbers("firstValidSample", first.tolist(), "d"),
-        "lastValidSample": numbers("lastValidSample", last.tolist(), "d"),
+    tau_s = np.linspace(known[0], known[-1], _PATTERN_POINTS)
+    return {
+        "times": [product.start] + [burst.grid.mid_time for burst in swath.bursts],
+        "tau_s": tau_s,
+        "elevation_deg": np.interp(tau_s, known, [point.elevation_deg for point in row]),
+        "incidence_deg": np.interp(tau_s, known, [point.incidence_deg for point in row]),
+        "gains": " ".join(["1.000000e+00 0.000000e+00"] * len(tau_s)),
     }
-    if burst.burst_id is not None:
-        absolute = product.absolute_orbit // CYCLE_ORBITS * _CYCLE_BURSTS + burst.burst_id.number
-        content["burstId"] = element("burstId", burst.burst_id.number, absolute=str(absolute))
-    return element("burst", content)
+
+
+def _list_valid_samples(burst: Burst) -> tuple[list[int], list[int]]:
+    """First and last valid sample of every line; -1 where a line has none."""
+    valid = burst.valid
+    before, after = [-1] * valid.row, [-1] * (burst.grid.lines - valid.row_stop)
+    first, last = ([sample] * valid.rows for sample in (valid.column, valid.column_stop - 1))
+    return before + first + after, before + last + after

@@ -25,8 +25,7 @@ from scipy import fft
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.tops import DerampTerms, deramp_terms
 from topsar.model import SPEED_OF_LIGHT
-from topsar.simulate.mode import AZIMUTH_SPACING_M, BETA_NOUGHT
-from topsar.simulate.radiometry import noise_power
+from topsar.simulate.mode import AZIMUTH_SPACING_M, BETA_NOUGHT, noise_power
 from topsar.simulate.scatter import (
     LINE_TAPS,
     SAMPLE_TAPS,

@@ -10,12 +10,9 @@ import numpy as np
 
 from topsar.kernels.geometry import ecef_to_geodetic, line_of_sight, rdr2geo
 from topsar.model import SPEED_OF_LIGHT
-from topsar.simulate.markup import counted, element
 from topsar.simulate.tiff import GroundPoint
 
 if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
-
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import Burst
     from topsar.simulate.plan import ProductPlan, SwathPlan
@@ -35,19 +32,27 @@ class GridPoint:
     elevation_deg: float
 
 
-def geolocation_points(product: ProductPlan, swath: SwathPlan, height_m: float) -> tuple[GridPoint, ...]:
-    """The grid at the first line of every burst and the last line of all, on a surface of constant height."""
-    lines = [burst.first_line for burst in swath.bursts] + [len(swath.bursts) * swath.mode.lines - 1]
+def find_grid_points(product: ProductPlan, swath: SwathPlan, height_m: float) -> tuple[GridPoint, ...]:
+    """Locate the grid: the first line of every burst and the last line of all, on a surface of constant height.
+
+    Parameters
+    ----------
+    product, swath : ProductPlan, SwathPlan
+        The swath and the product it belongs to.
+    height_m : float
+        Ellipsoidal height of the surface.
+    """
+    lines = [burst.first_line for burst in swath.bursts] + [swath.lines - 1]
     times = [burst.grid.first_line_time for burst in swath.bursts] + [swath.stop]
     pixels = np.linspace(0, swath.bursts[0].grid.samples - 1, GRID_COLUMNS).astype(int).tolist()
     return tuple(
         point
         for line, time in zip(lines, times, strict=True)
-        for point in _points_of_line(product.arc, swath.bursts[0], line, time, pixels, height_m)
+        for point in _locate_line(product.arc, swath.bursts[0], line, time, pixels, height_m)
     )
 
 
-def _points_of_line(
+def _locate_line(
     arc: OrbitArc, burst: Burst, line: int, time: datetime, pixels: list[int], height_m: float
 ) -> list[GridPoint]:
     range_m = burst.grid.near_range_m + np.array(pixels) * burst.grid.range_spacing_m
@@ -71,27 +76,3 @@ def _points_of_line(
         )
         for pixel, r, a, b, i, e in zip(pixels, range_m, lat, lon, incidence, elevation, strict=True)
     ]
-
-
-def grid_list(points: tuple[GridPoint, ...]) -> Element:
-    """The grid as a list."""
-    return counted(
-        "geolocationGridPointList",
-        (
-            element(
-                "geolocationGridPoint",
-                {
-                    "azimuthTime": point.time,
-                    "slantRangeTime": point.slant_range_time_s,
-                    "line": point.ground.line,
-                    "pixel": point.ground.pixel,
-                    "latitude": point.ground.latitude_deg,
-                    "longitude": point.ground.longitude_deg,
-                    "height": point.ground.height_m,
-                    "incidenceAngle": point.incidence_deg,
-                    "elevationAngle": point.elevation_deg,
-                },
-            )
-            for point in points
-        ),
-    )

@@ -41,6 +41,11 @@ class SwathPlan:
     stem: str
 
     @property
+    def lines(self) -> int:
+        """Lines of all bursts."""
+        return len(self.bursts) * self.mode.lines
+
+    @property
     def start(self) -> datetime:
         """Time of the first line."""
         return self.bursts[0].grid.first_line_time
@@ -78,6 +83,16 @@ class ProductPlan:
     def stop(self) -> datetime:
         """Latest line of all swaths."""
         return max(swath.stop for swath in self.swaths)
+
+    @property
+    def middle(self) -> datetime:
+        """Time half way between start and stop."""
+        return self.start + (self.stop - self.start) / 2
+
+    @property
+    def cycle(self) -> int:
+        """Repeat cycles flown before, as the absolute orbit number counts them."""
+        return self.absolute_orbit // CYCLE_ORBITS
 
     @property
     def arc(self) -> OrbitArc:

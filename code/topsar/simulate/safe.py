@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.simulate.annotation import annotation
+from topsar.simulate.annotation import render_annotation, render_calibration, render_noise
 from topsar.simulate.focus import Surface, focus_burst
-from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint, geolocation_points
-from topsar.simulate.manifest import ProductFile, manifest
-from topsar.simulate.markup import write_xml
-from topsar.simulate.radiometry import calibration, noise
+from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint, find_grid_points
+from topsar.simulate.manifest import ProductFile, describe_file, write_manifest
 from topsar.simulate.tiff import MeasurementFile
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def write_product(
         for sub in ("measurement", "annotation/calibration"):
             (root / sub).mkdir(parents=True)
         _write_content(root, product, surface, threads, watch)
-        _replace(_zipped(root) if product.recipe.zipped else root, target)
+        _replace(_zip_product(root) if product.recipe.zipped else root, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target
@@ -74,7 +72,7 @@ def _write_content(
     root: Path, product: ProductPlan, surface: Surface, threads: int, watch: Callable[[str], None]
 ) -> None:
     height = round(float(surface.terrain.height.mean()), 3)
-    grids = {swath.mode.name: geolocation_points(product, swath, height) for swath in product.swaths}
+    grids = {swath.mode.name: find_grid_points(product, swath, height) for swath in product.swaths}
     files = {
         swath.mode.name: _open_measurement(root, product, swath, grids[swath.mode.name]) for swath in product.swaths
     }
@@ -92,8 +90,7 @@ def _write_content(
     for swath in product.swaths:
         name = swath.mode.name
         written += _write_annotation(root, product, swath, grids[name], files[name].data_offset, spread[name])
-    text = manifest(product, root, written, _corners(list(grids.values())))
-    (root / "manifest.safe").write_text(text, encoding="utf-8")
+    write_manifest(root, product, written, _find_corners(list(grids.values())))
 
 
 def _open_measurement(
@@ -102,7 +99,7 @@ def _open_measurement(
     grid = swath.bursts[0].grid
     return MeasurementFile(
         root / swath.bursts[0].measurement,
-        lines=grid.lines * len(swath.bursts),
+        lines=swath.lines,
         samples=grid.samples,
         points=[point.ground for point in points],
         description=f"Sentinel-1{product.acquisition.mission[-1]} IW SLC L1 (simulated)",
@@ -115,27 +112,29 @@ def _write_annotation(
 ) -> list[ProductFile]:
     stem = swath.stem
     documents = {
-        (f"annotation/{stem}.xml", "s1Level1ProductSchema"): annotation(
-            product, swath, points=points, data_offset=data_offset, spread=spread
+        "Product": (
+            f"annotation/{stem}.xml",
+            render_annotation(product, swath, points=points, data_offset=data_offset, spread=spread),
         ),
-        (f"annotation/calibration/noise-{stem}.xml", "s1Level1NoiseSchema"): noise(product, swath),
-        (f"annotation/calibration/calibration-{stem}.xml", "s1Level1CalibrationSchema"): calibration(
-            product, swath, points
+        "Noise": (f"annotation/calibration/noise-{stem}.xml", render_noise(product, swath)),
+        "Calibration": (
+            f"annotation/calibration/calibration-{stem}.xml",
+            render_calibration(product, swath, points),
         ),
     }
-    for (path, _), document in documents.items():
-        write_xml(root / path, document)
-    names = [*documents, (f"measurement/{stem}.tiff", "s1Level1MeasurementSchema")]
-    return [ProductFile(path=path, schema=schema, group=stem) for path, schema in names]
+    for path, text in documents.values():
+        (root / path).write_text(text, encoding="utf-8")
+    files = [describe_file(root, path, kind) for kind, (path, _) in documents.items()]
+    return [*files, describe_file(root, f"measurement/{stem}.tiff", "Measurement", files)]
 
 
-def _corners(grids: Sequence[tuple[GridPoint, ...]]) -> list[GridPoint]:
+def _find_corners(grids: Sequence[tuple[GridPoint, ...]]) -> list[GridPoint]:
     """Last line near and far, first line far and near, over all swaths."""
     near, far = grids[0], grids[-1]
     return [near[-GRID_COLUMNS], far[-1], far[GRID_COLUMNS - 1], near[0]]
 
 
-def _zipped(root: Path) -> Path:
+def _zip_product(root: Path) -> Path:
     path = root.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for file in sorted(root.rglob("*")):

@@ -10,9 +10,8 @@ import numpy as np
 
 from topsar.files import write_json
 from topsar.raster import write_geotiff
-from topsar.simulate.mode import WAVELENGTH_M
+from topsar.simulate.mode import WAVELENGTH_M, noise_power
 from topsar.simulate.motion import temporal_coherence
-from topsar.simulate.radiometry import noise_power
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
