@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.interpolate import RegularGridInterpolator
 
 import twins
 from topsar.kernels import _void_stale_caches
@@ -22,8 +23,10 @@ from topsar.kernels.resample import (
     RadarImage,
     geocode,
     interpolator,
+    place_ground,
     place_nodes,
     sample_heights,
+    spread,
 )
 from topsar.kernels.tops import deramp_terms
 
@@ -89,6 +92,38 @@ def heights_at(
     out = np.empty(rows.size)
     sample_heights(dem, rows, columns, out)
     return out
+
+
+def test_pixels_between_nodes_are_interpolated_linearly_from_any_offset() -> None:
+    step, offset, shape = 5, (3, 7), (9, 11)
+    nodes = np.random.default_rng(4).normal(size=(4, 5, 3))
+    places = np.empty((*shape, 3))
+    spread(nodes, step, offset, places)
+    row, column = (np.add(first, np.arange(n)) / step for first, n in zip(offset, shape, strict=True))
+    expected = RegularGridInterpolator((np.arange(4), np.arange(5)), nodes)(
+        np.stack(np.meshgrid(row, column, indexing="ij"), axis=-1)
+    )
+    np.testing.assert_allclose(places, expected, atol=1e-12)
+
+
+def test_ground_lies_at_its_height_along_the_normal_and_at_zero_over_voids() -> None:
+    step, offset, shape = 4, (1, 2), (5, 6)
+    row, column = (np.add(first, np.arange(n)) for first, n in zip(offset, shape, strict=True))
+    dem = np.random.default_rng(5).normal(500, 100, (14, 15)).astype(np.float32)
+    dem[9, 12] = np.nan
+    nodes = np.random.default_rng(6).normal(size=(3, 4, 8))
+    nodes[..., 6] = (np.arange(3) * step + 3.25)[:, None]  # rows and columns of the DEM go with those of the map
+    nodes[..., 7] = np.arange(4) * step + 3.5
+    height, points, ground = np.empty(shape, np.float32), np.empty((*shape, 3)), np.empty((*shape, 8))
+    place_ground(nodes, step, offset, dem, height, points)
+    spread(nodes, step, offset, ground)
+    expected = [[twins.cubic(dem, i + 3.25, j + 3.5) for j in column] for i in row]
+    np.testing.assert_allclose(height, expected, rtol=1e-5)
+    assert np.isnan(height).any()
+    assert np.isfinite(height).any()
+    np.testing.assert_allclose(
+        points, ground[..., :3] + np.nan_to_num(height)[..., None] * ground[..., 3:6], rtol=1e-5, atol=1e-4
+    )
 
 
 @given(st.lists(st.tuples(st.floats(-2, 14), st.floats(-2, 17)), min_size=1, max_size=30))

@@ -54,47 +54,29 @@ class BBox:
 
     def intersects(self, other: BBox) -> bool:
         """Whether the two boxes share area."""
-        return (
-            self.west < other.east and other.west < self.east and self.south < other.north and other.south < self.north
-        )
+        return self.intersection(other) is not None
 
     def contains(self, other: BBox) -> bool:
         """Whether ``other`` lies wholly inside."""
-        return (
-            self.west <= other.west
-            and other.east <= self.east
-            and self.south <= other.south
-            and other.north <= self.north
-        )
+        return self.union(other) == self
 
     def union(self, other: BBox) -> BBox:
         """The smallest box around both."""
-        return BBox(
-            west=min(self.west, other.west),
-            south=min(self.south, other.south),
-            east=max(self.east, other.east),
-            north=max(self.north, other.north),
-        )
+        west, south = min(self.west, other.west), min(self.south, other.south)
+        east, north = max(self.east, other.east), max(self.north, other.north)
+        return BBox(west=west, south=south, east=east, north=north)
 
     def rounded(self, step: float) -> BBox:
         """The smallest box around this one whose edges are whole multiples of ``step``."""
-        return BBox(
-            west=math.floor(self.west / step) * step,
-            south=math.floor(self.south / step) * step,
-            east=math.ceil(self.east / step) * step,
-            north=math.ceil(self.north / step) * step,
-        )
+        west, south = (math.floor(edge / step) * step for edge in (self.west, self.south))
+        east, north = (math.ceil(edge / step) * step for edge in (self.east, self.north))
+        return BBox(west=west, south=south, east=east, north=north)
 
     def intersection(self, other: BBox) -> BBox | None:
         """The shared box, or None."""
-        if not self.intersects(other):
-            return None
-        return BBox(
-            west=max(self.west, other.west),
-            south=max(self.south, other.south),
-            east=min(self.east, other.east),
-            north=min(self.north, other.north),
-        )
+        west, south = max(self.west, other.west), max(self.south, other.south)
+        east, north = min(self.east, other.east), min(self.north, other.north)
+        return BBox(west=west, south=south, east=east, north=north) if west < east and south < north else None
 
     def grown(self, margin: float) -> BBox:
         """The box with ``margin`` added on every side."""
@@ -154,7 +136,17 @@ class GeoGrid:
 
     @classmethod
     def covering(cls, box: BBox, *, crs: str, dx: float, dy: float) -> GeoGrid:
-        """The smallest snapped grid that covers ``box`` (in units of ``crs``)."""
+        """Make the smallest snapped grid that covers a box.
+
+        Parameters
+        ----------
+        box : BBox
+            In units of ``crs``.
+        crs : str
+            Coordinate system, as pyproj reads it.
+        dx, dy : float
+            Posting, in units of ``crs``.
+        """
         first_column, first_row = math.floor(box.west / dx), math.floor(-box.north / dy)
         columns = math.ceil(box.east / dx) - first_column
         rows = math.ceil(-box.south / dy) - first_row
@@ -168,12 +160,8 @@ class GeoGrid:
     @property
     def bbox(self) -> BBox:
         """Outer edges, in units of ``crs``."""
-        return BBox(
-            west=self.west,
-            south=self.north - self.rows * self.dy,
-            east=self.west + self.columns * self.dx,
-            north=self.north,
-        )
+        east, south = self.west + self.columns * self.dx, self.north - self.rows * self.dy
+        return BBox(west=self.west, south=south, east=east, north=self.north)
 
     @property
     def transform(self) -> tuple[float, float, float, float, float, float]:

@@ -30,7 +30,7 @@ def goldstein(interferogram: NDArray[np.complex64], strength: float) -> NDArray[
     interferogram : (rows, columns) complex64
         Zero where there is no signal.
     strength : float
-        0 (nothing) to 1.
+        0 (no filtering) to 1.
 
     Returns
     -------

@@ -27,11 +27,11 @@ WGS84_E2 = WGS84_F * (2 - WGS84_F)
 """First eccentricity squared."""
 
 _RUN = 128
-"""So many points begin their search where the one before found its time: neighbours on the ground are close in time."""
+"""Length of a run of points, each of which begins its search at the time of the one before."""
 _ORBIT_MARGIN_S = 35.0
 _ORBIT_DEGREE = 9
 _MIN_VECTORS = 5
-_ORBIT_REACH_S = 2.0  # the series leaves real orbits by less than a millimetre so far beyond the last vector
+_ORBIT_REACH_S = 2.0  # up to here beyond the last vector, the series stays within a millimetre of real orbits
 
 
 # --- orbits -----------------------------------------------------------------------------------------------------
@@ -75,7 +75,15 @@ class OrbitArc:
         return np.moveaxis(np.asarray(value, dtype=np.float64), 0, -1)
 
     def narrowed(self, start: datetime, stop: datetime, *, degree: int = 5) -> OrbitArc:
-        """A series of lower degree over [start, stop]: fast to evaluate, exact to a nanometre over a few seconds."""
+        """Fit a series of lower degree, fast to evaluate and exact to a nanometre over a few seconds.
+
+        Parameters
+        ----------
+        start, stop : datetime
+            Interval that the series serves, UTC.
+        degree : int
+            Highest power.
+        """
         first, last = self.seconds(start), self.seconds(stop)
         origin, scale = (first + last) / 2, max((last - first) / 2, 1e-3)
         x = np.cos(np.pi * (np.arange(4 * degree) + 0.5) / (4 * degree))
@@ -132,7 +140,15 @@ def fit_orbit(orbit: Orbit, start: datetime, stop: datetime) -> OrbitArc:
 def geodetic_to_ecef(
     lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64], height_m: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
-    """WGS84 geodetic coordinates (radians, metres, any shape) to ECEF metres (..., 3)."""
+    """Convert WGS84 geodetic coordinates to ECEF metres, (..., 3).
+
+    Parameters
+    ----------
+    lat_rad, lon_rad : (...) float64
+        Latitude and longitude, rad.
+    height_m : (...) float64 or float
+        Metres above the ellipsoid.
+    """
     sin_lat, cos_lat = np.sin(lat_rad), np.cos(lat_rad)
     normal = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
     x = (normal + height_m) * cos_lat * np.cos(lon_rad)
@@ -144,7 +160,7 @@ def geodetic_to_ecef(
 def ecef_to_geodetic(
     points_m: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """ECEF metres (..., 3) to WGS84 latitude, longitude (radians) and height (metres).
+    """Convert ECEF metres (..., 3) to WGS84 latitude, longitude (rad) and height (m).
 
     Bowring's formula, repeated once: exact to a nanometre near the Earth's surface
     (Bowring, 1976, Survey Review 23, "Transformation from spatial to geographical coordinates").
@@ -166,7 +182,13 @@ def ecef_to_geodetic(
 
 
 def up_vector(lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Outward unit normal of the ellipsoid in ECEF, shape (..., 3)."""
+    """Outward unit normal of the ellipsoid in ECEF, (..., 3).
+
+    Parameters
+    ----------
+    lat_rad, lon_rad : (...) float64
+        Geodetic latitude and longitude, rad.
+    """
     cos_lat = np.cos(lat_rad)
     return np.stack([cos_lat * np.cos(lon_rad), cos_lat * np.sin(lon_rad), np.sin(lat_rad)], axis=-1)
 
@@ -200,21 +222,23 @@ def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64
 
 @njit(cache=True, nogil=True, inline="always")
 def zero_doppler_step(x, y, z, t, origin, scale, coefficients):  # type: ignore[no-untyped-def]
-    """One Newton step toward the zero-Doppler time of an ECEF point.
+    """One Newton step (s) toward the zero-Doppler time of a point, and vectors at the *old* time.
 
-    Returns the step in seconds and the vector from the point to the satellite at the *old* time, with its velocity.
+    These are the vector from the point to the satellite (m) and the velocity (m/s).
+
+    Parameters
+    ----------
+    x, y, z : float
+        The point, ECEF, m.
+    t : float
+        Time before the step, s.
+    origin, scale, coefficients : float, float, (3, n) float64
+        See `OrbitArc`.
     """
     u = (t - origin) / scale
     n = coefficients.shape[1] - 1
-    px = coefficients[0, n]
-    py = coefficients[1, n]
-    pz = coefficients[2, n]
-    vx = 0.0
-    vy = 0.0
-    vz = 0.0
-    ax = 0.0
-    ay = 0.0
-    az = 0.0
+    px, py, pz = coefficients[0, n], coefficients[1, n], coefficients[2, n]
+    vx = vy = vz = ax = ay = az = 0.0
     for k in range(n - 1, -1, -1):
         ax = ax * u + vx
         ay = ay * u + vy
@@ -225,9 +249,7 @@ def zero_doppler_step(x, y, z, t, origin, scale, coefficients):  # type: ignore[
         px = px * u + coefficients[0, k]
         py = py * u + coefficients[1, k]
         pz = pz * u + coefficients[2, k]
-    dx = px - x
-    dy = py - y
-    dz = pz - z
+    dx, dy, dz = px - x, py - y, pz - z
     # derivatives with respect to u; Horner's second pass yields half the second derivative
     f = dx * vx + dy * vy + dz * vz
     slope = vx * vx + vy * vy + vz * vz + 2.0 * (dx * ax + dy * ay + dz * az)
@@ -236,7 +258,13 @@ def zero_doppler_step(x, y, z, t, origin, scale, coefficients):  # type: ignore[
 
 @njit(cache=True, nogil=True, inline="always")
 def zero_doppler(x, y, z, guess, origin, scale, coefficients):  # type: ignore[no-untyped-def]
-    """Zero-Doppler time of an ECEF point and the vector from it to the satellite then; NaN where Newton fails."""
+    """Zero-Doppler time of a point and the vector from it to the satellite then; NaN where Newton fails.
+
+    Parameters
+    ----------
+    x, y, z, guess, origin, scale, coefficients
+        See `zero_doppler_step`; the iteration begins at ``guess``.
+    """
     t = guess
     for _ in range(20):
         step, _, _, _, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
@@ -310,7 +338,7 @@ def _sight(points, origin, scale, coefficients, time, range_m, off_nadir, los): 
 def sight(
     points_m: NDArray[np.float64], arc: OrbitArc
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
-    """How a whole map of ground points is seen: `geo2rdr` and `line_of_sight` in one go.
+    """Find how the satellite sees a map of ground points: `geo2rdr` and `line_of_sight` in one pass.
 
     Parameters
     ----------
@@ -338,7 +366,7 @@ def sight(
 def rdr2geo(
     time_s: NDArray[np.float64], range_m: NDArray[np.float64], height_m: NDArray[np.float64] | float, arc: OrbitArc
 ) -> NDArray[np.float64]:
-    """Ground points at given zero-Doppler times, slant ranges and ellipsoidal heights, on the right of the track.
+    """Ground points (..., 3), ECEF metres, at zero-Doppler times, slant ranges and heights, right of the track.
 
     Newton's iteration on three equations: the range, the zero-Doppler plane, and the ellipsoid raised by the height.
 
@@ -350,15 +378,10 @@ def rdr2geo(
         Metres above WGS84.
     arc : OrbitArc
         Orbit around these times.
-
-    Returns
-    -------
-    (..., 3) float64
-        ECEF, metres.
     """
     time_s, range_m, height = np.broadcast_arrays(time_s, range_m, height_m)
     satellite, velocity = arc.position(time_s), arc.velocity(time_s)
-    point = _first_guess(satellite, velocity, range_m, height)
+    point = _guess_points(satellite, velocity, range_m, height)
     for _ in range(6):
         look = point - satellite
         lat, lon, above = ecef_to_geodetic(point)
@@ -368,7 +391,7 @@ def rdr2geo(
     return point
 
 
-def _first_guess(
+def _guess_points(
     satellite: NDArray[np.float64],
     velocity: NDArray[np.float64],
     range_m: NDArray[np.float64],
@@ -390,7 +413,7 @@ def _first_guess(
 def perpendicular_baseline(
     points_m: NDArray[np.float64], reference: OrbitArc, secondary: OrbitArc
 ) -> NDArray[np.float64]:
-    """Perpendicular baseline seen from ground points.
+    """Perpendicular baseline seen from ground points, metres, (...).
 
     The part of the vector between both satellites at right angles to the line of sight, positive where
     (X - P_ref) × (P_sec - P_ref) points along the flight direction (the sign ISCE2 uses).
@@ -401,11 +424,6 @@ def perpendicular_baseline(
         ECEF, metres.
     reference, secondary : OrbitArc
         Both passes.
-
-    Returns
-    -------
-    (...) float64
-        Metres.
     """
     time_ref, range_ref = geo2rdr(points_m, reference)
     time_sec, _ = geo2rdr(points_m, secondary)

@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HALF_MAX = float(np.finfo(np.float16).max)
-_FRACTION_SHIFT = 13  # a single's fraction has so many more bits
-_BIAS = 112  # a single's exponent counts from so much further below
+_FRACTION_SHIFT = 13  # bits that the fraction of a single has more
+_BIAS = 112  # difference of the exponents' biases
 
 
-def _float_of(_context, _bits):  # type: ignore[no-untyped-def]
+def _cast_to_float(_context, _bits):  # type: ignore[no-untyped-def]
     def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
 
 
-def _bits_of(_context, _value):  # type: ignore[no-untyped-def]
+def _cast_to_bits(_context, _value):  # type: ignore[no-untyped-def]
     def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.uint32(types.float32), generate
 
 
-_as_float: Any = intrinsic(_float_of)
-_as_bits: Any = intrinsic(_bits_of)
+_as_float: Any = intrinsic(_cast_to_float)
+_as_bits: Any = intrinsic(_cast_to_bits)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -45,24 +45,32 @@ def _widen(bits):  # type: ignore[no-untyped-def]
 
 
 def signal(block, row, column):  # type: ignore[no-untyped-def]
-    """Inside a kernel, real and imaginary part of a pixel of a block as `of_pixels` gives it."""
+    """Read real and imaginary part of a pixel inside a kernel.
+
+    Parameters
+    ----------
+    block : (rows, columns) uint32 or (rows, columns, 2) float32
+        From `pack_pixels`.
+    row, column : int
+        The pixel.
+    """
     raise NotImplementedError
 
 
 @overload(signal, inline="always")
-def _signal(block, row, column):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def _choose_signal(block, row, column):  # type: ignore[no-untyped-def]  # noqa: ARG001
     if block.dtype == types.uint32:
-        return _of_halves
+        return _read_halves
     return lambda block, row, column: (block[row, column, 0], block[row, column, 1])
 
 
-def _of_halves(block, row, column):  # type: ignore[no-untyped-def]
+def _read_halves(block, row, column):  # type: ignore[no-untyped-def]
     both = block[row, column]
     return _widen(both & np.uint32(0xFFFF)), _widen(both >> np.uint32(16))
 
 
-def of_pixels(parts: NDArray[np.floating]) -> NDArray[np.generic]:
-    """Real and imaginary parts (rows, columns, 2), float16 or float32, as `signal` reads them: two halves in one."""
+def pack_pixels(parts: NDArray[np.floating]) -> NDArray[np.generic]:
+    """Prepare real and imaginary parts (rows, columns, 2), float16 or float32, for `signal`: two halves in one word."""
     return np.ascontiguousarray(parts.view("<u4")[..., 0] if parts.itemsize == 2 else parts)
 
 

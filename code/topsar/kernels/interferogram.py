@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit, prange
 
-from topsar.kernels.half import of_pixels, signal
+from topsar.kernels.half import pack_pixels, signal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,5 +64,5 @@ def cross_multiply(
         Arrays of (rows, columns), overwritten.
     """
     cross, power_reference, power_secondary, filled = sums
-    blocks = of_pixels(reference), of_pixels(secondary)
+    blocks = pack_pixels(reference), pack_pixels(secondary)
     _cross_multiply(*blocks, looks.north, looks.east, cross, power_reference, power_secondary, filled)

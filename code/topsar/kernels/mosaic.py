@@ -37,12 +37,8 @@ class LookSums(NamedTuple):
     @classmethod
     def zeros(cls, shape: tuple[int, int]) -> LookSums:
         """Empty sums."""
-        return cls(
-            np.zeros(shape, np.complex64),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, np.int32),
-        )
+        first, second = np.zeros((2, *shape), np.float32)
+        return cls(np.zeros(shape, np.complex64), first, second, np.zeros(shape, np.int32))
 
 
 class Mosaic:
@@ -76,7 +72,19 @@ class Mosaic:
         margin_m: NDArray[np.float32],
         where: tuple[slice, slice],
     ) -> None:
-        """Lay one burst, or a mosaic of some, into the window ``where``."""
+        """Lay one burst, or a mosaic of some, into a window.
+
+        Parameters
+        ----------
+        burst : int or (rows, columns) int16
+            Number of the burst that each pixel comes from.
+        sums : LookSums
+            Its sums, (rows, columns).
+        doppler_hz, margin_m : (rows, columns) float32
+            Doppler frequency, and distance of the pixel to the burst's edge.
+        where : (slice, slice)
+            The window in the mosaic.
+        """
         better = (sums.filled >= self._least) & (margin_m > self.margin_m[where])
         self.burst[where][better] = burst if isinstance(burst, int) else burst[better]
         wholes, parts = (*self.sums, self.doppler_hz, self.margin_m), (*sums, doppler_hz, margin_m)

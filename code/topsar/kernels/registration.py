@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LEAST_PATCHES = 4
 """Fewer patches give no range shift."""
 OUTLIER = 5.0
-"""Patches that are off by more than so many deviations have no say."""
+"""Patches further off than this multiple of the deviation are left out."""
 
 
 class Overlap(NamedTuple):
@@ -48,17 +48,12 @@ class TimingBias(NamedTuple):
 
 
 def spectral_diversity(overlaps: Sequence[Overlap]) -> TimingBias | None:
-    """Azimuth misregistration from the double differences in burst overlaps.
+    """Azimuth misregistration from the double differences in burst overlaps; None where none of these has signal.
 
     Δt = Δφ / (2π Δf_DC), by weighted least squares after removing the mean double difference
     (Prats-Iraola et al., 2012, IEEE TGRS 50, "TOPS interferometry with TerraSAR-X"). The standard error is that of
     the residuals, summed over each cell before they are squared, since pixels smaller than a resolution cell err
     together.
-
-    Returns
-    -------
-    TimingBias or None
-        None where no overlap has signal.
     """
     if not overlaps or sum(len(o.phase) for o in overlaps) == 0:
         return None
@@ -170,7 +165,13 @@ class Shift(NamedTuple):
 
 
 def correlation(reference: NDArray[np.complex64], secondary: NDArray[np.complex64]) -> float:
-    """Correlation coefficient of two amplitudes, over the pixels where both have signal; zero without contrast."""
+    """Correlation coefficient of two amplitudes where both have signal; zero without contrast.
+
+    Parameters
+    ----------
+    reference, secondary : (rows, columns) complex64
+        Zero where there is no signal.
+    """
     both = (reference != 0) & (secondary != 0)
     if both.sum() < 2:
         return 0.0
@@ -185,7 +186,8 @@ def correlation_peak(correlations: NDArray[np.float64], step: float) -> Shift | 
     """Where the correlation of patches peaks: the parabola through three trials, summed over patches.
 
     The standard error follows from how the patches differ. One that has no peak is left out, and one that is
-    `OUTLIER` deviations (by median absolute deviation) off the slope that the median peak would give it.
+    `OUTLIER` deviations (by median absolute deviation) off the slope that the median peak would give it. The result is
+    None where fewer than `LEAST_PATCHES` remain.
 
     Parameters
     ----------
@@ -193,11 +195,6 @@ def correlation_peak(correlations: NDArray[np.float64], step: float) -> Shift | 
         At -``step``, 0 and ``step``.
     step : float
         Distance of trials.
-
-    Returns
-    -------
-    Shift or None
-        None where fewer than `LEAST_PATCHES` have a say.
     """
     before, middle, after = correlations.T
     slope, bend = (after - before) / 2, 2 * middle - before - after

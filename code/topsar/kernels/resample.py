@@ -29,9 +29,9 @@ TAPS = 8
 """Length of the interpolator, both ways."""
 FRACTIONS = 1024
 """Tabulated fractions of a sample."""
-_RIDGE = 1e-5  # noise the least-squares interpolator must not amplify, relative to the signal
+_RIDGE = 1e-5  # power of noise, relative to the signal, that the least-squares interpolator does not amplify
 _HALO = 3  # taps before the sample left of the position
-_RELIEF_LINES, _RELIEF_SAMPLES = 16.0, 200.0  # relief inside a tile shifts it by no more
+_RELIEF_LINES, _RELIEF_SAMPLES = 16.0, 200.0  # bounds of the shift by relief inside a tile
 
 
 class RadarImage(NamedTuple):
@@ -82,12 +82,8 @@ def interpolator(band: float) -> NDArray[np.float32]:
 
     For each fraction d the eight weights minimise ∫|exp(jωd) - Σ w_k exp(jωk)|² over the occupied band
     |ω| ≤ π·band (Laakso et al., 1996, "Splitting the unit delay", IEEE Signal Processing Magazine, section on
-    general least squares). In band it is better than any windowed sinc of that length.
-
-    Parameters
-    ----------
-    band : float
-        Occupied share of the sampling frequency, 0 to 1.
+    general least squares). In band it is better than any windowed sinc of that length. ``band`` is the occupied share
+    of the sampling frequency, 0 to 1.
 
     Returns
     -------
@@ -102,7 +98,7 @@ def interpolator(band: float) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _cubic(values, row, column):  # type: ignore[no-untyped-def]
+def _interpolate_cubic(values, row, column):  # type: ignore[no-untyped-def]
     """Catmull-Rom interpolation of a height field; NaN outside and over voids."""
     i = math.floor(row)
     j = math.floor(column)
@@ -142,7 +138,7 @@ def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
         Filled; NaN outside and over voids.
     """
     for i in prange(rows.size):
-        out[i] = _cubic(dem, rows[i], columns[i])
+        out[i] = _interpolate_cubic(dem, rows[i], columns[i])
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -154,6 +150,7 @@ def spread(nodes, step, offset, out):  # type: ignore[no-untyped-def]
     nodes : (r, c, n) float64
         From pixel (0, 0) until beyond the last.
     step : int
+        Pixels between nodes.
     offset : (int, int)
         Row and column of the first pixel wanted.
     out : (rows, columns, n) float64
@@ -178,13 +175,14 @@ def _spread_row(nodes, step, i, first, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, parallel=True)
 def place_ground(nodes, step, offset, dem, height, points):  # type: ignore[no-untyped-def]
-    """Heights of pixels between ground nodes, and where those are.
+    """Find the heights of pixels between ground nodes, and their positions.
 
     Parameters
     ----------
     nodes : (r, c, 8) float64
-        Ground nodes every ``step`` pixels.
+        Ground nodes.
     step : int
+        Pixels between nodes.
     offset : (int, int)
         Row and column of the first pixel wanted.
     dem : (rows, columns) float32
@@ -198,7 +196,7 @@ def place_ground(nodes, step, offset, dem, height, points):  # type: ignore[no-u
         ground = np.empty((height.shape[1], nodes.shape[2]))
         _spread_row(nodes, step, offset[0] + i, offset[1], ground)
         for j in range(height.shape[1]):
-            known = _cubic(dem, ground[j, 6], ground[j, 7])
+            known = _interpolate_cubic(dem, ground[j, 6], ground[j, 7])
             height[i, j] = known
             above = 0.0 if math.isnan(known) else known
             for k in range(3):
@@ -234,20 +232,19 @@ def place_nodes(nodes: NDArray[np.float64], dem: NDArray[np.float32], image: Rad
     dem : (rows, columns) float32
         Ellipsoidal heights, m; zero is taken over voids.
     image : RadarImage
-        The image whose window counts; its samples are not looked at.
-
-    Returns
-    -------
-    PlacedNodes
+        The image whose window counts; its samples are not used.
     """
     shape = nodes.shape[:2]
     heights = np.empty(shape[0] * shape[1])
     sample_heights(dem, nodes[..., 6].ravel(), nodes[..., 7].ravel(), heights)
     points = nodes[..., :3] + np.nan_to_num(heights.reshape(shape))[..., None] * nodes[..., 3:6]
     time, line, sample = np.empty(shape), np.empty(shape), np.empty(shape)
-    _place(points, image, time, line, sample)
+    _place_points(points, image, time, line, sample)
     lines, samples = image.real.shape
-    margin_lines, margin_samples = _largest_step(line) + _RELIEF_LINES, _largest_step(sample) + _RELIEF_SAMPLES
+    margin_lines, margin_samples = (
+        _find_largest_step(line) + _RELIEF_LINES,
+        _find_largest_step(sample) + _RELIEF_SAMPLES,
+    )
     inside = (
         (line > image.line - margin_lines)
         & (line < image.line + lines + margin_lines)
@@ -258,13 +255,13 @@ def place_nodes(nodes: NDArray[np.float64], dem: NDArray[np.float32], image: Rad
     return PlacedNodes(np.concatenate([nodes, time[..., None]], axis=-1), line, sample, active)
 
 
-def _largest_step(values: NDArray[np.float64]) -> float:
+def _find_largest_step(values: NDArray[np.float64]) -> float:
     """Largest change from a node to its neighbour."""
     return float(max(np.abs(np.diff(values, axis=0)).max(), np.abs(np.diff(values, axis=1)).max()))
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _place(points, image, time, line, sample):  # type: ignore[no-untyped-def]
+def _place_points(points, image, time, line, sample):  # type: ignore[no-untyped-def]
     for i in prange(points.shape[0]):
         for j in range(points.shape[1]):
             x, y, z = points[i, j, 0], points[i, j, 1], points[i, j, 2]

@@ -49,12 +49,12 @@ def coherence(sums: LookSums, looks: Looks) -> NDArray[np.float32]:
 
 
 def coherence_window(looks: Looks) -> int:
-    """Output pixels on each side of the square that an estimate of coherence averages."""
+    """Side, in output pixels, of the square that an estimate of coherence averages; odd."""
     return math.ceil(math.sqrt(COHERENCE_LOOKS / looks.count)) | 1
 
 
 def coherence_at_zero(looks: float) -> float:
-    """What the estimate of a coherence of zero comes to on average, over so many independent looks L.
+    """Mean of the coherence estimated over L independent looks where the true coherence is zero.
 
     Γ(L)·Γ(3/2)/Γ(L + 1/2), near √(π/(4L)) (Touzi, Lopes, Bruniquel and Vachon, 1999, IEEE TGRS 37, "Coherence
     estimation for SAR imagery").
@@ -63,10 +63,21 @@ def coherence_at_zero(looks: float) -> float:
 
 
 def independent_looks(burst: Burst, incidence_rad: float, ground_speed_m_s: float, area_m2: float) -> float:
-    """Statistically independent looks in a ground area.
+    """Statistically independent looks in a ground area, at least one.
 
     The area over that of a resolution cell, c/(2 B_r sin θ) by v_g/B_a. The Hamming weighting of coefficient 0.75
     that the products carry, W = 0.75 + 0.25 cos, narrows the noise bandwidth (∫|W|²)²/∫|W|⁴ of each axis.
+
+    Parameters
+    ----------
+    burst : Burst
+        Gives the processed bandwidths.
+    incidence_rad : float
+        Incidence angle θ.
+    ground_speed_m_s : float
+        Speed of the beam on the ground, v_g.
+    area_m2 : float
+        The ground area.
     """
     u = np.linspace(-np.pi, np.pi, 1001)
     power = (0.75 + 0.25 * np.cos(u)) ** 2
@@ -81,6 +92,13 @@ def phase_deviation(gamma: NDArray[np.float32], looks: float) -> NDArray[np.floa
 
     Cramér-Rao bound (Rodriguez and Martin, 1992, IEE Proceedings F 139, "Theory and design of interferometric
     synthetic aperture radars").
+
+    Parameters
+    ----------
+    gamma : (...) float32
+        Coherence γ, 0 to 1.
+    looks : float
+        Independent looks L.
     """
     value = np.clip(gamma.astype(np.float64), 1e-3, 1 - 1e-9)
     return np.asarray(np.sqrt(1 - value**2) / (value * np.sqrt(2 * looks)), dtype=np.float64)

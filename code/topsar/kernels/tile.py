@@ -19,7 +19,7 @@ _SERIES = 4  # coefficients of the orbit over a tile: 0.1 s, whose fourth power 
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _orbit_around(t, image, series):  # type: ignore[no-untyped-def]
+def _expand_orbit(t, image, series):  # type: ignore[no-untyped-def]
     """Power series (3, 4) of the position about the time ``t``, from that of the whole burst."""
     u = (t - image.origin_s) / image.scale_s
     scale = 1.0 / image.scale_s
@@ -37,7 +37,7 @@ def _orbit_around(t, image, series):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _heights(dem, first, slope, weights, height):  # type: ignore[no-untyped-def]
+def _interpolate_heights(dem, first, slope, weights, height):  # type: ignore[no-untyped-def]
     """Catmull-Rom interpolation of the DEM along a row of pixels; NaN outside and over voids."""
     for w in range(height.size):
         row = first[6] + w * slope[6]
@@ -70,7 +70,7 @@ def _heights(dem, first, slope, weights, height):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _zero_doppler(first, slope, height, series, time, range_m):  # type: ignore[no-untyped-def]
+def _find_zero_doppler(first, slope, height, series, time, range_m):  # type: ignore[no-untyped-def]
     """Zero-Doppler time since the series' own, and slant range, along a row of pixels.
 
     One Newton step from the nodes' time is enough: it is below a millisecond, and half its square times 8 m/s² is
@@ -99,7 +99,7 @@ def _zero_doppler(first, slope, height, series, time, range_m):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _places(image, start, time, range_m, line, sample, index):  # type: ignore[no-untyped-def]
+def _find_places(image, start, time, range_m, line, sample, index):  # type: ignore[no-untyped-def]
     """Place in the burst: exact, and as rows of ``index``: line, sample, and the two tabulated fractions."""
     per_second = 1.0 / image.line_interval_s
     per_metre = 1.0 / image.range_spacing_m
@@ -150,7 +150,7 @@ def _interpolate(real, imag, line, sample, azimuth, range_):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _signals(image, height, range_m, line, sample, index, parts, cycles):  # type: ignore[no-untyped-def]
+def _gather_signal(image, height, range_m, line, sample, index, parts, cycles):  # type: ignore[no-untyped-def]
     """Interpolated signal, and the phase of its ramp and of the range in cycles; zero without height or outside."""
     last_line = image.real.shape[0] - 8
     last_sample = image.real.shape[1] - 8
@@ -174,7 +174,7 @@ def _signals(image, height, range_m, line, sample, index, parts, cycles):  # typ
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _turned(parts, cycles, out):  # type: ignore[no-untyped-def]
+def _rotate_phase(parts, cycles, out):  # type: ignore[no-untyped-def]
     """The signal, turned by 2π·cycles: cosine and sine to 4e-7, by Taylor series around the nearest quarter."""
     for w in range(out.size):
         quarter = np.floor(4.0 * cycles[w] + 0.5)
@@ -218,15 +218,15 @@ def geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
     )  # fmt: skip
     weights, index, parts = np.empty((8, n)), np.empty((4, n), np.int32), np.empty((2, n), np.float32)
     start = 0.25 * (corners[0, 0, 8] + corners[0, 1, 8] + corners[1, 0, 8] + corners[1, 1, 8])
-    _orbit_around(start, image, series)
+    _expand_orbit(start, image, series)
     for row in range(out.shape[0]):
         u = row / NODE_STEP
         for k in range(9):
             first[k] = corners[0, 0, k] + u * (corners[1, 0, k] - corners[0, 0, k])
             slope[k] = (corners[0, 1, k] + u * (corners[1, 1, k] - corners[0, 1, k]) - first[k]) / NODE_STEP
         first[8] -= start
-        _heights(dem, first, slope, weights, height)
-        _zero_doppler(first, slope, height, series, time, range_m)
-        _places(image, start, time, range_m, line, sample, index)
-        _signals(image, height, range_m, line, sample, index, parts, cycles)
-        _turned(parts, cycles, out[row])
+        _interpolate_heights(dem, first, slope, weights, height)
+        _find_zero_doppler(first, slope, height, series, time, range_m)
+        _find_places(image, start, time, range_m, line, sample, index)
+        _gather_signal(image, height, range_m, line, sample, index, parts, cycles)
+        _rotate_phase(parts, cycles, out[row])

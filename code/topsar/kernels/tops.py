@@ -49,7 +49,15 @@ class DerampTerms:
         return -np.pi * self.k_t * eta**2 - 2 * np.pi * self.f_dc * eta
 
     def doppler(self, eta_s: NDArray[np.float64], sample: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Doppler frequency in Hz of the burst as delivered, at times ``eta_s`` and fractional samples (same shape)."""
+        """Doppler frequency of the burst as delivered, Hz.
+
+        Parameters
+        ----------
+        eta_s : (...) float64
+            Seconds from mid burst.
+        sample : (...) float64
+            Fractional range sample, of the same shape.
+        """
         eta, at = np.broadcast_arrays(eta_s, sample)
         out = np.empty(at.shape)
         _doppler(self.k_t, self.f_dc, self.eta_ref, eta.ravel(), at.ravel(), out.reshape(-1))
@@ -80,10 +88,6 @@ def deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
         The burst with its annotated polynomials.
     arc : OrbitArc
         Orbit over the burst.
-
-    Returns
-    -------
-    DerampTerms
     """
     grid = burst.grid
     speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time))))
@@ -104,6 +108,7 @@ def deramp(slc, eta, k_t, f_dc, eta_ref, real, imag):  # type: ignore[no-untyped
     Parameters
     ----------
     slc : (lines, samples) complex64
+        The burst as delivered.
     eta : (lines,) float64
         Seconds from mid burst.
     k_t, f_dc, eta_ref : (samples,) float64

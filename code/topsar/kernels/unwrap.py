@@ -62,7 +62,9 @@ def unwrap(
     if method == "snaphu":
         unwrapped, components = _snaphu(phase, coherence, looks, mask, threads, scratch)
     else:
-        unwrapped, components = _whirlwind(phase, coherence, looks, mask)
+        import whirlwind
+
+        unwrapped, components = whirlwind.unwrap(phase, coherence, min(max(looks, 1.0), 300.0), mask)
     components = np.where(mask, components, 0).astype(np.uint32)
     sizes = np.bincount(components[components > 0])
     anchor = components == sizes.argmax() if sizes.size else mask
@@ -94,13 +96,4 @@ def _snaphu(
         single_tile_reoptimize=False,  # it would hold the whole grid as one tile, and take its time
         scratchdir=scratch,
     )
-    return np.asarray(unwrapped), np.asarray(components)
-
-
-def _whirlwind(
-    phase: NDArray[np.complex64], coherence: NDArray[np.float32], looks: float, mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-    import whirlwind
-
-    unwrapped, components = whirlwind.unwrap(phase, coherence, min(max(looks, 1.0), 300.0), mask)
     return np.asarray(unwrapped), np.asarray(components)

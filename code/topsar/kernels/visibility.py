@@ -15,7 +15,7 @@ LAYOVER, SHADOW, UNKNOWN = 1, 2, 255
 """Bits of the mask, and its value where there is no height."""
 
 _NODE_STEP = 16
-"""Profiles change their direction by less than 0.01 degree in so many pixels."""
+"""Pixels over which a profile keeps its direction; it changes by less than 0.01 degree."""
 
 
 def layover_shadow(
@@ -40,7 +40,7 @@ def layover_shadow(
     off_nadir_rad : (rows, columns) float64
         Angle at the satellite between the pixel and the Earth's centre.
     height_m : (rows, columns) float32
-        NaN where it is not known: profiles end there.
+        NaN where unknown: profiles end there.
 
     Returns
     -------
@@ -51,15 +51,15 @@ def layover_shadow(
     if min(void.shape) < 2:
         return np.where(void, np.uint8(UNKNOWN), np.uint8(0))
     step = min(_NODE_STEP, min(void.shape) // 2)
-    directions = _directions(time_s[::step, ::step], range_m[::step, ::step])
+    directions = _find_directions(time_s[::step, ::step], range_m[::step, ::step])
     folded, hidden = np.zeros(void.shape, np.uint8), np.zeros(void.shape, np.uint8)
-    _trace(range_m, off_nadir_rad, void, directions, step, folded, hidden)
+    _trace_profiles(range_m, off_nadir_rad, void, directions, step, folded, hidden)
     mask = LAYOVER * folded + SHADOW * hidden
     mask[void] = UNKNOWN
     return mask
 
 
-def _directions(time_s: NDArray[np.float64], range_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def _find_directions(time_s: NDArray[np.float64], range_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """Steps (row, column) along which time stays and range grows, the larger component one pixel long."""
     down, across = np.gradient(time_s)
     steps = np.stack([-across, down], axis=-1)
@@ -70,7 +70,7 @@ def _directions(time_s: NDArray[np.float64], range_m: NDArray[np.float64]) -> ND
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _between(values, void, row, column):  # type: ignore[no-untyped-def]
+def _interpolate(values, void, row, column):  # type: ignore[no-untyped-def]
     """Bilinear; NaN outside and beside voids."""
     i = math.floor(row)
     j = math.floor(column)
@@ -88,14 +88,14 @@ def _between(values, void, row, column):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, inline="always")
 def _mark(values, void, row, column, down, across, limit, out):  # type: ignore[no-untyped-def]
     """Mark what lies outward on a profile, from a place on, as long as it does not exceed a limit."""
-    while _between(values, void, row, column) <= limit:
+    while _interpolate(values, void, row, column) <= limit:
         out[round(row), round(column)] = 1
         row += down
         column += across
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _trace(range_m, off_nadir, void, directions, step, folded, hidden):  # type: ignore[no-untyped-def]
+def _trace_profiles(range_m, off_nadir, void, directions, step, folded, hidden):  # type: ignore[no-untyped-def]
     """From every pixel behind which range or angle shrinks, mark what that folds over or hides.
 
     Several threads may mark a pixel; all write the same.
@@ -107,12 +107,12 @@ def _trace(range_m, off_nadir, void, directions, step, folded, hidden):  # type:
             down = directions[i // step, j // step, 0]
             across = directions[i // step, j // step, 1]
             _mark(off_nadir, void, i + down, j + across, down, across, off_nadir[i, j], hidden)
-            behind = _between(range_m, void, i + down, j + across)
+            behind = _interpolate(range_m, void, i + down, j + across)
             if behind <= range_m[i, j]:
                 _mark(range_m, void, i + down, j + across, down, across, range_m[i, j], folded)
                 row = float(i)
                 column = float(j)
-                while _between(range_m, void, row, column) >= behind:
+                while _interpolate(range_m, void, row, column) >= behind:
                     folded[round(row), round(column)] = 1
                     row -= down
                     column -= across
