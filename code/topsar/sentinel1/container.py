@@ -68,12 +68,7 @@ class Container:
 
 
 def open_container(path: Path) -> Container:
-    """Look into a SAFE directory or zip.
-
-    Parameters
-    ----------
-    path : Path
-        A directory with ``manifest.safe``, or a zip that holds one such directory at any depth.
+    """Look into a directory with ``manifest.safe``, or a zip that holds one such directory at any depth.
 
     Raises
     ------

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TypeVar
 
 from topsar.errors import TopsarError
+
+T = TypeVar("T")
 
 _TIME = re.compile(
     r"(?:UTC=)?(?P<date>\d{4}-\d{2}-\d{2})T(?P<clock>\d{2}:\d{2}:\d{2})(?:\.(?P<fraction>\d{1,9}))?Z?", re.ASCII
@@ -16,17 +20,9 @@ _TIME = re.compile(
 
 
 def parse_time(text: str) -> datetime:
-    """Read a UTC time as products and orbit files write it.
+    """Read a UTC time such as ``2023-09-04T06:37:30.123456``, as products and orbit files write it.
 
-    Parameters
-    ----------
-    text : str
-        ``2023-09-04T06:37:30.123456``, with or without a fraction, a leading ``UTC=`` or a trailing ``Z``.
-
-    Returns
-    -------
-    datetime
-        Aware UTC time; digits beyond the microsecond are rounded off toward zero.
+    The fraction, a leading ``UTC=`` and a trailing ``Z`` are optional. Digits beyond the microsecond are dropped.
 
     Raises
     ------
@@ -84,13 +80,18 @@ class Node:
         return value
 
     def numbers(self, path: str, *, count: int | None = None) -> tuple[float, ...]:
-        """Finite numbers at ``path``, separated by blanks; ``count`` of them where given."""
+        """Finite numbers at a path, separated by blanks.
+
+        Parameters
+        ----------
+        path : str
+            Place of the element (ElementTree syntax).
+        count : int, optional
+            How many there must be.
+        """
         kind = "a finite number" if count == 1 else f"{count or 'any'} finite numbers"
-        try:
-            values = tuple(float(word) for word in self.text(path).split())
-        except ValueError as exc:
-            raise self._expected(path, kind) from exc
-        if not all(math.isfinite(value) for value in values) or len(values) != (count or len(values)):
+        values = self._parse_words(path, float, count, kind)
+        if not all(math.isfinite(value) for value in values):
             raise self._expected(path, kind)
         return values
 
@@ -98,16 +99,9 @@ class Node:
         """Whole number at ``path``."""
         return self.integers(path, count=1)[0]
 
-    def integers(self, path: str, *, count: int) -> list[int]:
-        """``count`` whole numbers at ``path``, separated by blanks."""
-        kind = "a whole number" if count == 1 else f"{count} whole numbers"
-        try:
-            values = [int(word) for word in self.text(path).split()]
-        except ValueError as exc:
-            raise self._expected(path, kind) from exc
-        if len(values) != count:
-            raise self._expected(path, kind)
-        return values
+    def integers(self, path: str, *, count: int) -> tuple[int, ...]:
+        """Whole numbers at ``path``, separated by blanks, ``count`` of them."""
+        return self._parse_words(path, int, count, "a whole number" if count == 1 else f"{count} whole numbers")
 
     def time(self, path: str) -> datetime:
         """UTC time at ``path``."""
@@ -117,8 +111,18 @@ class Node:
             raise self._expected(path, "a UTC time") from exc
 
     def problem(self, what: str) -> TopsarError:
-        """The error to raise for ``what``: it names the file and says what to do."""
+        """Make the error that says ``what`` is wrong in which file, and what to do."""
         return self.error(f"{self.where}: {what}", hint=self.hint)
+
+    def _parse_words(self, path: str, parse: Callable[[str], T], count: int | None, kind: str) -> tuple[T, ...]:
+        words = self.text(path).split()
+        try:
+            values = tuple(parse(word) for word in words)
+        except ValueError as exc:
+            raise self._expected(path, kind) from exc
+        if count not in (None, len(values)):
+            raise self._expected(path, kind)
+        return values
 
     def _expected(self, path: str, kind: str) -> TopsarError:
         text = (self.element.findtext(path) or "").strip()
@@ -132,7 +136,7 @@ class Node:
 
 
 def parse_xml(data: bytes, *, where: str, error: type[TopsarError], hint: str) -> Node:
-    """Parse an XML document.
+    """Parse an XML document; its root element.
 
     Parameters
     ----------
@@ -144,11 +148,6 @@ def parse_xml(data: bytes, *, where: str, error: type[TopsarError], hint: str) -
         What to raise on a bad document or value.
     hint : str
         What the user should do then.
-
-    Returns
-    -------
-    Node
-        The root element.
     """
     try:
         root = ET.fromstring(data)

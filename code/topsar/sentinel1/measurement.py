@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
-_CACHE_MB = 16  # lines are read once: GDAL's cache, a twentieth of the memory, would only fill
+_CACHE_MB = 16  # lines are read once, so a larger cache (GDAL takes a twentieth of the memory) would not help
 _CHUNK_BYTES = 1 << 22
 _IN_ZIP = re.compile(r"/vsizip/\{(?P<zip>.+)\}/(?P<member>[^{}]+)", re.DOTALL)
 
@@ -37,6 +37,7 @@ def read_samples(burst: Burst, window: Window) -> NDArray[np.complex64]:
     Parameters
     ----------
     burst : Burst
+        The burst.
     window : Window
         Lines and samples of the burst, wholly inside it.
 
@@ -67,7 +68,7 @@ def open_image(burst: Burst) -> Iterator[DatasetReader]:
         Where the image is missing, empty, or cannot be opened.
     """
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE_MB):
-        with _failures_told(burst), warnings.catch_warnings():
+        with _explain_failures(burst), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             image = rasterio.open(burst.measurement, driver="GTiff")
         with image:
@@ -91,7 +92,7 @@ def iter_samples(
     Yields
     ------
     (lines, window.columns) complex64
-        The same memory each time; zero for what is no number.
+        The same memory each time; NaN and infinity become zero.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def iter_samples(
             yield from iter_samples(burst, window, lines, opened)
         return
     top = burst.first_line + window.row
-    with _failures_told(burst):
+    with _explain_failures(burst):
         _check_image(burst, image)
         _check_written(burst, image, RasterWindow(window.column, top, window.columns, window.rows))
         values = np.empty((min(lines, window.rows), window.columns), np.complex64)
@@ -120,12 +121,12 @@ def iter_samples(
 
 
 @contextmanager
-def _failures_told(burst: Burst) -> Iterator[None]:
-    """Say of an image that GDAL cannot read what is wrong with it."""
+def _explain_failures(burst: Burst) -> Iterator[None]:
+    """Explain what is wrong with an image that GDAL cannot read."""
     try:
         yield
     except (RasterioError, OSError) as exc:
-        msg = f"{_name(burst)} {_problem(burst.measurement, exc)}"
+        msg = f"{_name_image(burst)} {_find_problem(burst.measurement, exc)}"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
 
 
@@ -147,10 +148,12 @@ def check_archived(burst: Burst) -> None:
             while image.read(_CHUNK_BYTES):
                 pass
     except KeyError as exc:
-        msg = f"{_name(burst)} is missing"
+        msg = f"{_name_image(burst)} is missing"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
-        msg = f"{_name(burst)} is damaged inside {Path(match['zip']).name} ({str(exc).partition(' for file ')[0]})"
+        msg = (
+            f"{_name_image(burst)} is damaged inside {Path(match['zip']).name} ({str(exc).partition(' for file ')[0]})"
+        )
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
 
 
@@ -159,12 +162,12 @@ def _check_image(burst: Burst, image: DatasetReader) -> None:
     needed = burst.first_line + burst.grid.lines
     if image.height < needed or image.height % burst.grid.lines or image.width != burst.grid.samples:
         msg = (
-            f"{_name(burst)} has {image.height} lines by {image.width} samples; the annotation says bursts of "
+            f"{_name_image(burst)} has {image.height} lines by {image.width} samples; the annotation says bursts of "
             f"{burst.grid.lines} by {burst.grid.samples}, and burst {burst.index} ends at line {needed}"
         )
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
     if image.count != 1 or not image.dtypes[0].startswith("complex"):
-        msg = f"{_name(burst)} holds bands of type {', '.join(image.dtypes)}, expected one complex band"
+        msg = f"{_name_image(burst)} holds bands of type {', '.join(image.dtypes)}, expected one complex band"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
 
 
@@ -175,18 +178,18 @@ def _check_written(burst: Burst, image: DatasetReader, place: RasterWindow) -> N
     columns = range(place.col_off // width, -(-(place.col_off + place.width) // width))
     for row, column in product(rows, columns):
         if image.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=1) is None:
-            msg = f"{_name(burst)} was never filled: no data is stored for line {row * height}"
+            msg = f"{_name_image(burst)} was never filled: no data is stored for line {row * height}"
             raise SceneError(msg, hint=DOWNLOAD_AGAIN)
 
 
-def _name(burst: Burst) -> str:
+def _name_image(burst: Burst) -> str:
     return f"{burst.scene}: measurement/{burst.measurement.rpartition('/')[2]}"
 
 
-def _problem(measurement: str, exc: Exception) -> str:
+def _find_problem(measurement: str, exc: Exception) -> str:
     """What is wrong with an image that GDAL could not read."""
     try:
-        size = _stored_bytes(measurement)
+        size = _measure_image(measurement)
     except (OSError, KeyError):
         return "is missing"
     except zipfile.BadZipFile:
@@ -194,7 +197,7 @@ def _problem(measurement: str, exc: Exception) -> str:
     return f"cannot be read, perhaps it is truncated ({exc.__cause__ or exc})" if size else "is empty (0 bytes)"
 
 
-def _stored_bytes(measurement: str) -> int:
+def _measure_image(measurement: str) -> int:
     """Size of the image in bytes, in a folder or in a zip."""
     match = _IN_ZIP.fullmatch(measurement)
     if not match:

@@ -6,7 +6,7 @@ import logging
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import numpy as np
 from topsar.errors import ProvisionError
 from topsar.model import Orbit, OrbitFile, OrbitSource
 from topsar.sentinel1.document import Node, parse_xml
-from topsar.sentinel1.vectors import state_vectors
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +33,12 @@ _UTC = re.compile(rb"<UTC>UTC=([^<]*)</UTC>")
 
 
 def parse_orbit_name(path: Path) -> OrbitFile:
-    """Describe an orbit file by its name.
-
-    Parameters
-    ----------
-    path : Path
-        ``S1?_OPER_AUX_POEORB_OPOD_<created>_V<start>_<stop>.EOF``, or ``RESORB``, or a ``.EOF.zip`` of one.
+    """Describe an orbit file by its name, which may end in ``.zip``.
 
     Raises
     ------
     ProvisionError
-        Where the name is none of these.
+        Where it is not the name of an orbit file.
     """
     expected = "expected S1?_OPER_AUX_(POEORB|RESORB)_OPOD_<created>_V<start>_<stop>.EOF"
     match = _NAME.fullmatch(path.name)
@@ -70,9 +64,9 @@ def parse_orbit_name(path: Path) -> OrbitFile:
 
 
 def find_orbits(folder: Path) -> tuple[OrbitFile, ...]:
-    """Orbit files in a folder and its subfolders, sorted by path; files of other names are passed over.
+    """Orbit files in a folder and its subfolders, sorted by path; other files are skipped.
 
-    One whose name holds a date that does not exist is passed over with a warning.
+    A name with a date that does not exist is skipped with a warning.
     """
     found = []
     for path in sorted(path for path in folder.rglob("S1*.EOF*") if _NAME.fullmatch(path.name)):
@@ -92,6 +86,7 @@ def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop
     Parameters
     ----------
     files : iterable of OrbitFile
+        What there is.
     mission : str
         ``S1A`` to ``S1D``.
     start, stop : datetime
@@ -115,24 +110,19 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
     start, stop : datetime
         The pass; the vectors themselves must reach 5 s beyond it without a gap over 30 s.
 
-    Returns
-    -------
-    Orbit
-        Earth-fixed, with the file's name as ``name``.
-
     Raises
     ------
     ProvisionError
         Where the file is damaged, not what its name says, not Earth-fixed UTC, or does not cover the pass.
     """
     file = parse_orbit_name(path)
-    content = _without_far_vectors(orbit_bytes(path), start - _AROUND, stop + _AROUND)
+    content = _drop_far_vectors(orbit_bytes(path), start - _AROUND, stop + _AROUND)
     root = parse_xml(content, where=path.name, error=ProvisionError, hint=_HINT)
     _check_header(root, file)
-    vectors = _vectors_between(root, start - _AROUND, stop + _AROUND)
+    vectors = _find_vectors(root, start - _AROUND, stop + _AROUND)
     if not vectors:
-        raise _not_covered(path, start, stop, "no state vector lies near it")
-    orbit = state_vectors(
+        raise _refuse_pass(path, start, stop, "no state vector lies near it")
+    orbit = build_orbit(
         root,
         source=file.source,
         name=path.name.removesuffix(".zip"),
@@ -142,6 +132,50 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
     )
     _check_coverage(orbit, path, start, stop)
     return orbit
+
+
+def build_orbit(
+    document: Node,
+    *,
+    source: OrbitSource,
+    name: str,
+    times: Sequence[datetime],
+    positions: Sequence[Sequence[float]],
+    velocities: Sequence[Sequence[float]],
+) -> Orbit:
+    """Build an orbit from n state vectors, seconds counted from the first.
+
+    Parameters
+    ----------
+    document : Node
+        The document they come from: it names the file and the error to raise.
+    source, name : OrbitSource, str
+        Where they come from, and its name.
+    times : sequence of n datetimes
+        UTC, strictly increasing.
+    positions, velocities : sequences of n triples
+        Earth-fixed, m and m/s.
+
+    Raises
+    ------
+    TopsarError
+        ``document.error``, where times do not increase.
+    """
+    epoch = times[0]
+    times_s = np.array([(time - epoch).total_seconds() for time in times], dtype=np.float64)
+    steps = np.diff(times_s)
+    if (steps <= 0).any():
+        at = times[int(np.argmax(steps <= 0)) + 1]
+        msg = f"state vectors are not in time order at {at:%Y-%m-%dT%H:%M:%S}"
+        raise document.problem(msg)
+    return Orbit(
+        source=source,
+        name=name,
+        epoch=epoch,
+        times_s=times_s,
+        positions_m=np.array(positions, dtype=np.float64),
+        velocities_m_s=np.array(velocities, dtype=np.float64),
+    )
 
 
 def _covers(file: OrbitFile, start: datetime, stop: datetime, margin: timedelta) -> bool:
@@ -170,16 +204,16 @@ def orbit_bytes(path: Path) -> bytes:
         raise ProvisionError(msg, hint=_HINT) from exc
 
 
-def _without_far_vectors(content: bytes, start: datetime, stop: datetime) -> bytes:
-    """The file without the state vectors of other times of the day: to parse all nine thousand takes half a second."""
+def _drop_far_vectors(content: bytes, start: datetime, stop: datetime) -> bytes:
+    """Drop the state vectors of other times of the day: parsing all 9,000 takes half a second."""
     second = timedelta(seconds=1)
     first, last = (f"{time:%Y-%m-%dT%H:%M:%S}".encode() for time in (start - second, stop + second))
 
-    def kept(vector: re.Match[bytes]) -> bytes:
+    def keep_near(vector: re.Match[bytes]) -> bytes:
         time = _UTC.search(vector[0])
         return vector[0] if time is None or first <= time[1] <= last else b""
 
-    return _VECTOR.sub(kept, content)
+    return _VECTOR.sub(keep_near, content)
 
 
 def _check_header(root: Node, file: OrbitFile) -> None:
@@ -197,23 +231,23 @@ def _check_header(root: Node, file: OrbitFile) -> None:
             raise ProvisionError(msg, hint="use the file as published: Earth-fixed, UTC, under its own name")
 
 
-def _vectors_between(root: Node, start: datetime, stop: datetime) -> list[Node]:
-    """State vectors of a period; ISO times compare as text, which spares converting the rest of a day."""
+def _find_vectors(root: Node, start: datetime, stop: datetime) -> list[Node]:
+    """Find the state vectors of a period; ISO times compare as text, without conversion."""
     first, last = (f"UTC={time:%Y-%m-%dT%H:%M:%S.%f}" for time in (start, stop))
     return [osv for osv in root.children("Data_Block/List_of_OSVs/OSV") if first <= osv.text("UTC") <= last]
 
 
 def _check_coverage(orbit: Orbit, path: Path, start: datetime, stop: datetime) -> None:
     if orbit.epoch > start - _RELAXED:
-        raise _not_covered(path, start, stop, f"its first state vector is of {orbit.epoch:%Y-%m-%dT%H:%M:%S}")
+        raise _refuse_pass(path, start, stop, f"its first state vector is of {orbit.epoch:%Y-%m-%dT%H:%M:%S}")
     last = orbit.epoch + timedelta(seconds=float(orbit.times_s[-1]))
     if last < stop + _RELAXED:
-        raise _not_covered(path, start, stop, f"its last state vector is of {last:%Y-%m-%dT%H:%M:%S}")
+        raise _refuse_pass(path, start, stop, f"its last state vector is of {last:%Y-%m-%dT%H:%M:%S}")
     gap = float(np.diff(orbit.times_s).max())
     if gap > _LARGEST_GAP_S:
-        raise _not_covered(path, start, stop, f"its state vectors have a gap of {gap:.0f} s")
+        raise _refuse_pass(path, start, stop, f"its state vectors have a gap of {gap:.0f} s")
 
 
-def _not_covered(path: Path, start: datetime, stop: datetime, why: str) -> ProvisionError:
+def _refuse_pass(path: Path, start: datetime, stop: datetime, why: str) -> ProvisionError:
     msg = f"{path.name}: does not cover the pass {start:%Y-%m-%dT%H:%M:%S} to {stop:%Y-%m-%dT%H:%M:%S}: {why}"
     return ProvisionError(msg, hint="choose an orbit file whose validity reaches at least 5 s beyond the pass")

@@ -36,7 +36,7 @@ def find_scene(folder: Path, name: str) -> Path:
     Raises
     ------
     SceneError
-        Where there is none; the message lists the nearest names.
+        Where there is none; the hint lists the nearest names.
     """
     wanted = bare_name(name)
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -55,12 +55,7 @@ def find_scene(folder: Path, name: str) -> Path:
 
 
 def open_scene(path: Path) -> Scene:
-    """Describe an IW SLC product from its manifest and the annotation files present.
-
-    Parameters
-    ----------
-    path : Path
-        A SAFE directory, or a zip that holds one at any depth. Nothing is unpacked.
+    """Describe an IW SLC product, a SAFE directory or a zip of one, from its manifest and annotation files.
 
     Returns
     -------
@@ -75,7 +70,7 @@ def open_scene(path: Path) -> Scene:
     container = open_container(path)
     manifest = read_xml(container, MANIFEST)
     _check_kind(manifest, container.product)
-    files = _swath_files(container)
+    files = _list_swath_files(container)
     _check_files(container, files)
     period, orbit = manifest.child(".//{*}acquisitionPeriod"), manifest.child(".//{*}orbitReference")
     return Scene(
@@ -84,16 +79,29 @@ def open_scene(path: Path) -> Scene:
         mission="S1" + manifest.text(".//{*}platform/{*}number").upper(),
         start=period.time("{*}startTime"),
         stop=period.time("{*}stopTime"),
-        track=_at_start(orbit, "relativeOrbitNumber"),
-        absolute_orbit=_at_start(orbit, "orbitNumber"),
-        direction=_direction(orbit),
-        ipf=_ipf(manifest),
+        track=_read_orbit_number(orbit, "relativeOrbitNumber"),
+        absolute_orbit=_read_orbit_number(orbit, "orbitNumber"),
+        direction=_read_direction(orbit),
+        ipf=_find_ipf(manifest),
         files=files,
     )
 
 
 def read_xml(container: Container, name: str) -> Node:
-    """Parse an XML file of a product; :class:`SceneError` where it is missing or malformed."""
+    """Parse an XML file of a product.
+
+    Parameters
+    ----------
+    container : Container
+        The product.
+    name : str
+        Place of the file in it.
+
+    Raises
+    ------
+    SceneError
+        Where it is missing or malformed.
+    """
     return parse_xml(
         container.read(name), where=f"{container.path.name}: {name}", error=SceneError, hint=DOWNLOAD_AGAIN
     )
@@ -108,7 +116,7 @@ def _check_kind(manifest: Node, product: str) -> None:
         raise SceneError(msg, hint="interferometry needs IW SLC products: names that begin with S1?_IW_SLC__")
 
 
-def _swath_files(container: Container) -> tuple[SwathFiles, ...]:
+def _list_swath_files(container: Container) -> tuple[SwathFiles, ...]:
     matches = [match for name in container.names if (match := _ANNOTATION.fullmatch(name))]
     files = [
         SwathFiles(
@@ -123,7 +131,7 @@ def _swath_files(container: Container) -> tuple[SwathFiles, ...]:
 
 
 def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
-    """Refuse a product without annotation, or with an image whose annotation is lost: half of it would be skipped."""
+    """Refuse a product without annotation, or with an image that has none, which would be skipped in silence."""
     if not files:
         msg = f"{container.path.name}: no annotation of any swath (annotation/s1?-iw?-slc-*.xml)"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
@@ -134,13 +142,13 @@ def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
 
 
-def _at_start(orbit: Node, tag: str) -> int:
+def _read_orbit_number(orbit: Node, tag: str) -> int:
     """An orbit number at the start of the product (it changes at the ascending node)."""
     typed = f"{{*}}{tag}[@type='start']"
     return orbit.integer(typed if orbit.has(typed) else f"{{*}}{tag}")
 
 
-def _direction(orbit: Node) -> Direction:
+def _read_direction(orbit: Node) -> Direction:
     text = orbit.text(".//{*}pass")
     try:
         return Direction(text.lower())
@@ -149,7 +157,7 @@ def _direction(orbit: Node) -> Direction:
         raise orbit.problem(msg) from exc
 
 
-def _ipf(manifest: Node) -> str:
+def _find_ipf(manifest: Node) -> str:
     """Version of ESA's processor, of the last processing where several are nested; ``unknown`` if not stated."""
     software = manifest.element.findall(".//{*}processing/{*}facility/{*}software")
     return next((s.get("version", "unknown") for s in software if "IPF" in s.get("name", "")), "unknown")
