@@ -17,7 +17,7 @@ import rasterio
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_json
 from topsar.model import GeoGrid, Looks, OrbitSource
-from topsar.raster import inspect, read_geotiff, write_geotiff
+from topsar.raster import Labels, inspect, read_geotiff, write_geotiff
 
 GRID = GeoGrid(crs="EPSG:32629", west=480_000, north=3_500_000, dx=80, dy=80, rows=700, columns=900)
 
@@ -64,7 +64,11 @@ class TestGeotiff:
         values = ramp(dtype)
         nodata = float("nan") if dtype == "float32" else 0
         write_geotiff(
-            tmp_path / "a.tif", values, GRID, nodata=nodata, unit="rad", description="phase", tags={"PAIR": "x"}
+            tmp_path / "a.tif",
+            values,
+            GRID,
+            nodata=nodata,
+            labels=Labels(unit="rad", description="phase", tags={"PAIR": "x"}),
         )
         back, grid, tags = read_geotiff(tmp_path / "a.tif")
         np.testing.assert_array_equal(back, values)
@@ -79,7 +83,7 @@ class TestGeotiff:
 
     def test_is_cloud_optimised(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tif"
-        write_geotiff(path, ramp(), GRID, nodata=float("nan"), unit="rad", description="phase", tags={})
+        write_geotiff(path, ramp(), GRID, nodata=float("nan"), labels=Labels(unit="rad", description="phase"))
         with rasterio.open(path) as dataset:
             assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
             assert dataset.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == "DEFLATE"

@@ -39,7 +39,7 @@ from topsar.engines.native.tasks import BurstWindow
 from topsar.engines.survey import MatchedPair, Survey, check_pair, outline, union
 from topsar.errors import ProvisionError, SceneError, SettingsError
 from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum
-from topsar.raster import read_geotiff, write_geotiff
+from topsar.raster import Labels, read_geotiff, write_geotiff
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
 from topsar.settings import Options
@@ -89,7 +89,7 @@ def put_dem(data: Path, heights: Callable[[np.ndarray, np.ndarray], np.ndarray],
     y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
     path.unlink()
     values = heights(*np.meshgrid(x, y)).astype(np.float32)
-    write_geotiff(path, values, grid, nodata=math.nan, unit="m", description="height")
+    write_geotiff(path, values, grid, nodata=math.nan, labels=Labels(unit="m", description="height"))
 
 
 def flat(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ from topsar.simulate.focus import PointTarget, Surface, focus_burst
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, SWATHS
 from topsar.simulate.motion import mogi, screw_dislocation, temporal_coherence
 from topsar.simulate.plan import ProductPlan, plan_products
-from topsar.simulate.scatter import band_window, finish, kernel_shape, kernel_spectrum, kernel_table
+from topsar.simulate.scatter import choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
 from topsar.simulate.terrain import Terrain, build_terrain
 
 SMALL = replace(recipe("tiny"), cuts=(SwathCut(swath="IW2", first_sample=12000, samples=900),))
@@ -342,18 +342,18 @@ def test_a_part_of_the_ground_is_the_same_ground() -> None:
 
 def test_the_filter_undoes_the_gridding_kernel() -> None:
     occupied, size = 0.65, 512
-    table = kernel_table(6, occupied)
+    table = tabulate_kernel(6, occupied)
     position = 250.37
     values = np.zeros(size)
     first = int(position) - 2
     values[first : first + 6] = table[int((position - int(position)) * len(table))]
-    spectrum = np.fft.fft(values) * band_window(size, occupied) / kernel_spectrum(size, 6, occupied)
+    spectrum = np.fft.fft(values) * weight_band(size, occupied) / transform_kernel(size, 6, occupied)
     f = np.fft.fftfreq(size)
     inside = np.abs(f) <= occupied / 2
     wanted = np.where(inside, 0.75 + 0.25 * np.cos(2 * np.pi * f / occupied), 0)
     wanted = wanted / np.sqrt((wanted**2).mean()) * np.exp(-2j * np.pi * f * position)
     assert np.abs(spectrum - wanted).max() < 4e-3
-    assert kernel_shape(6, occupied) > 10
+    assert choose_kernel_shape(6, occupied) > 10
 
 
 def test_finish_twin() -> None:
@@ -363,7 +363,7 @@ def test_finish_twin() -> None:
     eta, k_t = np.linspace(-1, 1, 9), np.full(11, 1700.0)
     f_dc, eta_ref = np.linspace(-5, 5, 11), np.linspace(-1e-3, 1e-3, 11)
     out = np.zeros((*shape, 2), dtype=np.int16)
-    finish(values, eta, k_t, f_dc, eta_ref, (1, 8, 2, 10), out)
+    restore_ramp(values, eta, k_t, f_dc, eta_ref, (1, 8, 2, 10), out)
     e = eta[:, None] - eta_ref
     plain = values * np.exp(1j * (np.pi * k_t * e**2 + 2 * np.pi * f_dc * e))
     assert np.abs(complex_samples(out)[1:8, 2:10] - plain[1:8, 2:10]).max() < 0.71

@@ -19,7 +19,7 @@ from topsar.interferogram import LAYERS, UNKNOWN
 from topsar.kernels.visibility import UNKNOWN as NOT_SEEN
 from topsar.model import Dem, GeoGrid, VerticalDatum
 from topsar.provision import find_water_mask
-from topsar.raster import pixel_centres, read_geoid, write_geotiff
+from topsar.raster import Labels, pixel_centres, read_geoid, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import load_settings
 
@@ -40,7 +40,7 @@ def lake(heights: np.ndarray, level: float, rows: slice, columns: slice) -> np.n
 
 def put_dem(folder: Path, heights: np.ndarray, datum: VerticalDatum = VerticalDatum.EGM96) -> Dem:
     path = folder / "dem.tif"
-    write_geotiff(path, heights.astype(np.float32), DEM_GRID, nodata=math.nan, unit="m")
+    write_geotiff(path, heights.astype(np.float32), DEM_GRID, nodata=math.nan, labels=Labels(unit="m"))
     return Dem(path=path, datum=datum)
 
 

@@ -16,7 +16,7 @@ from topsar.engines.native.slc import choose_bursts, tile_rows, write_dispersion
 from topsar.engines.native.tasks import DispersionTask
 from topsar.errors import ProductError
 from topsar.model import GeoGrid, Looks
-from topsar.raster import inspect, open_geotiff, read_geotiff
+from topsar.raster import Labels, inspect, open_geotiff, read_geotiff
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
 
@@ -178,7 +178,12 @@ def put_dates(runs: Path, slcs: list[np.ndarray]) -> DispersionTask:
     fine = GRID.refined(LOOKS)
     for file, values in zip(files, slcs, strict=True):
         with open_geotiff(
-            runs / file, fine, "complex64", nodata=0, tile_rows=tile_rows(LOOKS), tags={"DATE": file[-12:-4]}
+            runs / file,
+            fine,
+            "complex64",
+            nodata=0,
+            tile_rows=tile_rows(LOOKS),
+            labels=Labels(tags={"DATE": file[-12:-4]}),
         ) as dataset:
             dataset.write(values.astype(np.complex64), 1)
     return DispersionTask(stack="T131_VV", files=files, grid=GRID, looks=LOOKS)

@@ -26,7 +26,7 @@ from fake_isce.use import ISCE_HOME
 from fake_steps import wait_for
 from topsar.doctor import CHECKS, Finding, Grade, Said, as_json, describe, examine, finding, worst
 from topsar.model import BBox, GeoGrid
-from topsar.raster import write_geotiff
+from topsar.raster import Labels, write_geotiff
 from topsar.schedule import hold_runs
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.jobs import Ended, Reason
@@ -504,7 +504,9 @@ def test_dem_that_does_not_cover(data: Path) -> None:
     path = data / "dem" / "dem.tif"
     path.unlink()
     grid = GeoGrid.covering(BBox(west=1, south=1, east=1.1, north=1.1), crs="EPSG:4979", dx=0.01, dy=0.01)
-    write_geotiff(path, np.zeros(grid.shape, np.float32), grid, nodata=math.nan, unit="m", description="height")
+    write_geotiff(
+        path, np.zeros(grid.shape, np.float32), grid, nodata=math.nan, labels=Labels(unit="m", description="height")
+    )
     problems = told(look(data), PROBLEM)
     assert {problem.topic for problem in problems} == {"engine"}
     assert len(problems) == 3

@@ -12,7 +12,7 @@ import numpy as np
 from topsar import __version__
 from topsar.files import write_json
 from topsar.interferogram import Interferogram, Layer
-from topsar.raster import write_geotiff
+from topsar.raster import Labels, write_geotiff
 
 TAGGED_FACTS = (
     "track",
@@ -57,9 +57,7 @@ def write_layers(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
             layer.values,
             ifg.grid,
             nodata=layer.nodata,
-            unit=layer.unit,
-            description=layer.description,
-            tags=_tags(ifg, layer),
+            labels=Labels(unit=layer.unit, description=layer.description, tags=_tags(ifg, layer)),
             overviews=_overviews(layer),
         )
         paths.append(path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -71,10 +71,18 @@ class HeightField:
 
 
 def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = True) -> HeightField:
-    """Read the part of a DEM around ``box`` (degrees) and make its heights ellipsoidal.
+    """Read the part of a DEM around a box and make its heights ellipsoidal; undulations are bilinear.
 
-    The box must be covered (to one posting) and not all void, unless ``covering`` is False: then what the DEM has of
-    it will do. The margin is taken as far as the DEM reaches. Undulations are bilinear.
+    Parameters
+    ----------
+    dem : Dem
+        The raster and its datum.
+    box : BBox
+        Degrees.
+    margin_deg : float
+        Read this much more on every side, as far as the DEM reaches.
+    covering : bool
+        Whether the DEM must cover the box (to one posting) and have a height there; otherwise any overlap will do.
 
     Raises
     ------
@@ -82,10 +90,10 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = T
         If the DEM is missing, unreadable, rotated, without coordinate system, not in metres, elsewhere or all void
         there; if it contradicts its declared datum; or if the geoid grid that the datum needs is missing.
     """
-    geoid_path = _geoid_path(dem)
+    geoid_path = _choose_geoid(dem)
     field = _crop(dem, box, margin_deg, covering=covering)
     if covering and not np.isfinite(field.heights_m).any():
-        message = f"the DEM {dem.path} holds nothing but voids in {_degrees(*_edges(box))}"
+        message = f"the DEM {dem.path} holds nothing but voids in {_format_degrees(*astuple(box))}"
         raise ProvisionError(message, hint="check its nodata value, or take another DEM")
     if geoid_path is not None:
         _add_undulation(field, geoid_path)
@@ -93,9 +101,14 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = T
 
 
 def open_levels(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
-    """Read what a DEM has around ``box`` (degrees), as heights above its own geoid: still water is level in them.
+    """Read what a DEM has around a box as heights above its geoid, in which still water is level.
 
-    From heights above the ellipsoid the undulation of EGM96 is taken off.
+    The undulation of EGM96 is subtracted from heights above the ellipsoid.
+
+    Parameters
+    ----------
+    dem, box, margin_deg
+        As for `open_dem`.
 
     Raises
     ------
@@ -111,30 +124,35 @@ def open_levels(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
 def _crop(dem: Dem, box: BBox, margin_deg: float, *, covering: bool) -> HeightField:
     """Heights as they stand in the file."""
     _refuse_contradiction(dem)
-    with _opened(dem.path) as dataset:
-        crs = _horizontal_crs(dataset, dem.path)
-        transform = _corner_transform(dataset, dem.path)
-        window, shift = _window_of(dataset, transform, crs, box, margin_deg, dem.path, covering=covering)
+    with _open_raster(dem.path) as dataset:
+        crs, transform = place = _locate_raster(dataset, dem.path)
+        window, shift = _find_window(dataset, place, dem.path, box, margin_deg, covering=covering)
         factor = max(1, math.ceil(math.sqrt(window.rows * window.columns / MAX_POSTINGS)))
-        heights = _read(dataset, window, factor)
+        heights = _read_heights(dataset, window, factor)
     return HeightField(
         heights_m=heights,
         crs=f"EPSG:{epsg}" if (epsg := crs.to_epsg()) else crs.to_wkt(),
-        transform=_centre_transform(transform, window, factor, shift),
+        transform=_find_centre_transform(transform, window, factor, shift),
     )
 
 
 def require_cover(dem: Dem, box: BBox) -> None:
-    """Check that a DEM reaches around ``box`` (degrees, to one posting), without reading a height.
+    """Check that a DEM covers a box to one posting, without reading a height.
+
+    Parameters
+    ----------
+    dem : Dem
+        The raster.
+    box : BBox
+        Degrees.
 
     Raises
     ------
     ProvisionError
         If it does not, or cannot be opened.
     """
-    with _opened(dem.path) as dataset:
-        transform = _corner_transform(dataset, dem.path)
-        _window_of(dataset, transform, _horizontal_crs(dataset, dem.path), box, 0.0, dem.path)
+    with _open_raster(dem.path) as dataset:
+        _find_window(dataset, _locate_raster(dataset, dem.path), dem.path, box, 0.0, covering=True)
 
 
 def declared_datum(path: Path) -> VerticalDatum | None:
@@ -145,15 +163,15 @@ def declared_datum(path: Path) -> VerticalDatum | None:
     ProvisionError
         If the DEM cannot be opened or the ISCE header does not parse.
     """
-    with _opened(path) as dataset:
+    with _open_raster(path) as dataset:
         wkt = dataset.crs.to_wkt() if dataset.crs else ""
-    return _datum_of_crs(wkt) or _datum_of_isce_header(path)
+    return _find_crs_datum(wkt) or _find_isce_datum(path)
 
 
 # --- datum ------------------------------------------------------------------------------------------------------
 
 
-def _geoid_path(dem: Dem) -> Path | None:
+def _choose_geoid(dem: Dem) -> Path | None:
     if dem.datum is VerticalDatum.ELLIPSOID:
         return None
     if dem.geoid is not None:
@@ -173,7 +191,7 @@ def _refuse_contradiction(dem: Dem) -> None:
         raise ProvisionError(message, hint=hint)
 
 
-def _datum_of_crs(wkt: str) -> VerticalDatum | None:
+def _find_crs_datum(wkt: str) -> VerticalDatum | None:
     if not wkt:
         return None
     crs = CRS.from_wkt(wkt)
@@ -186,7 +204,7 @@ def _datum_of_crs(wkt: str) -> VerticalDatum | None:
     return next((datum for key, datum in VERTICAL_NAMES.items() if name.startswith(key)), None)
 
 
-def _datum_of_isce_header(path: Path) -> VerticalDatum | None:
+def _find_isce_datum(path: Path) -> VerticalDatum | None:
     header = path.with_name(path.name.removesuffix(".vrt") + ".xml")
     if not header.is_file():
         return None
@@ -200,7 +218,7 @@ def _datum_of_isce_header(path: Path) -> VerticalDatum | None:
 
 
 def _add_undulation(field: HeightField, geoid_path: Path, sign: int = 1) -> None:
-    """Add the geoid's undulation to the heights in place, or take it off, strip by strip."""
+    """Add the geoid's undulation to the heights in place, or subtract it, strip by strip."""
     rows, columns = field.shape
     a, _, c, _, e, f = field.transform
     crs = CRS.from_user_input(field.crs)
@@ -220,8 +238,8 @@ def _add_undulation(field: HeightField, geoid_path: Path, sign: int = 1) -> None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The DEM as a rasterio dataset, its vertical CRS shown; GDAL's errors become ours."""
+def _open_raster(path: Path) -> Iterator[Any]:
+    """Open the DEM with rasterio so that its vertical CRS shows; GDAL's errors become ours."""
     virtual = path.with_name(path.name + ".vrt")
     name = virtual if virtual.is_file() and not path.with_name(path.name + ".xml").is_file() else path
     try:
@@ -232,7 +250,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ProvisionError(message, hint="give a whole raster that GDAL opens (GeoTIFF, ISCE, VRT, HGT)") from exc
 
 
-def _horizontal_crs(dataset: Any, path: Path) -> CRS:
+def _read_horizontal_crs(dataset: Any, path: Path) -> CRS:
     if dataset.crs is None:
         message = f"the DEM {path} has no coordinate system"
         raise ProvisionError(message, hint="set it, for example with gdal_edit.py -a_srs EPSG:4326")
@@ -247,7 +265,7 @@ def _horizontal_crs(dataset: Any, path: Path) -> CRS:
     return crs.sub_crs_list[0] if crs.is_compound else crs.to_2d()
 
 
-def _corner_transform(dataset: Any, path: Path) -> Affine:
+def _find_corner_transform(dataset: Any, path: Path) -> Affine:
     transform = dataset.transform
     if not is_unrotated(transform):
         message = f"the DEM {path} is rotated or has no position"
@@ -257,36 +275,37 @@ def _corner_transform(dataset: Any, path: Path) -> Affine:
     return Affine(transform.a, 0.0, transform.c - transform.a / 2, 0.0, transform.e, transform.f - transform.e / 2)
 
 
-def _window_of(
-    dataset: Any, transform: Affine, crs: CRS, box: BBox, margin_deg: float, path: Path, *, covering: bool = True
+def _locate_raster(dataset: Any, path: Path) -> tuple[CRS, Affine]:
+    return _read_horizontal_crs(dataset, path), _find_corner_transform(dataset, path)
+
+
+def _find_window(
+    dataset: Any, place: tuple[CRS, Affine], path: Path, box: BBox, margin_deg: float, *, covering: bool
 ) -> tuple[Window, float]:
-    """The window around the box and the turn (degrees) that brings the box to the DEM's longitudes."""
+    """Find the window around the box, and the turn (degrees) that brings the box to the DEM's longitudes."""
+    crs, transform = place
     whole = Window(row=0, column=0, rows=dataset.height, columns=dataset.width)
     for turn in (0.0, 360.0, -360.0) if crs.is_geographic else (0.0,):
-        needed = _pixels(transform, crs, box, turn, slack=-1)
+        needed = _find_pixels(transform, crs, box, turn, slack=-1)
         inside = needed.intersection(whole)
         if inside == needed or (inside is not None and not covering):
-            wanted = _pixels(transform, crs, box.grown(margin_deg) if margin_deg else box, turn, slack=1)
+            wanted = _find_pixels(transform, crs, box.grown(margin_deg) if margin_deg else box, turn, slack=1)
             window = wanted.intersection(whole)
             if window is not None:
                 return window, turn
     x = sorted((transform.c, transform.c + transform.a * dataset.width))
     y = sorted((transform.f, transform.f + transform.e * dataset.height))
     edges = Transformer.from_crs(crs, WGS84, always_xy=True).transform_bounds(x[0], y[0], x[1], y[1])
-    asked = _degrees(*_edges(box))
-    message = f"the DEM {path} covers {_degrees(*edges)}, which leaves a part of {asked} without heights"
+    asked = _format_degrees(*astuple(box))
+    message = f"the DEM {path} covers {_format_degrees(*edges)}, which leaves a part of {asked} without heights"
     raise ProvisionError(message, hint="take a larger DEM, or a smaller region of interest")
 
 
-def _edges(box: BBox) -> tuple[float, float, float, float]:
-    return box.west, box.south, box.east, box.north
-
-
-def _degrees(west: float, south: float, east: float, north: float) -> str:
+def _format_degrees(west: float, south: float, east: float, north: float) -> str:
     return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 
-def _pixels(transform: Affine, crs: CRS, box: BBox, turn: float, *, slack: int) -> Window:
+def _find_pixels(transform: Affine, crs: CRS, box: BBox, turn: float, *, slack: int) -> Window:
     """The pixels that touch the box, ``slack`` more on every side."""
     west, south, east, north = box.west + turn, box.south, box.east + turn, box.north
     if crs != WGS84:
@@ -303,7 +322,7 @@ def _pixels(transform: Affine, crs: CRS, box: BBox, turn: float, *, slack: int) 
     )
 
 
-def _centre_transform(
+def _find_centre_transform(
     corner: Affine, window: Window, factor: int, turn: float
 ) -> tuple[float, float, float, float, float, float]:
     """From corners of the file's pixels to centres of the (averaged) pixels of the crop."""
@@ -312,7 +331,7 @@ def _centre_transform(
     return corner.a * factor, 0.0, x - turn, 0.0, corner.e * factor, y
 
 
-def _read(dataset: Any, window: Window, factor: int) -> NDArray[np.float32]:
+def _read_heights(dataset: Any, window: Window, factor: int) -> NDArray[np.float32]:
     """Heights of the window, averaged ``factor`` by ``factor``, voids NaN; one strip in memory besides the result."""
     rows, columns = max(window.rows // factor, 1), max(window.columns // factor, 1)
     heights = np.empty((rows, columns), np.float32)

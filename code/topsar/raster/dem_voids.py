@@ -11,22 +11,23 @@ SHORE_M = 10.0
 """Heights this near to that of the geoid are a shore."""
 
 SHORE_SHARE = 0.5
-"""A hole is sea where so much of its rim is a shore; a void on a slope may touch one."""
+"""A hole is sea if this share of its rim is a shore; a void on a slope may touch one."""
 
 _NEIGHBOURS = np.ones((3, 3), bool)
 _STRIP_ROWS = 256
 
 
 def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the voids are sea: connected holes most of whose rim is a shore, and one that fills the whole raster.
+    """Find the voids that are sea: connected holes most of whose rim is a shore, and one that fills the whole raster.
 
-    The edge of the raster is no part of a rim.
+    The edge of the raster does not count as rim.
 
     Parameters
     ----------
     voids : (rows, columns) bool
+        Where there is no height.
     shore : (rows, columns) bool
-        Heights within `SHORE_M` of the geoid; what stands in the voids does not matter.
+        Heights within `SHORE_M` of the geoid; values in the voids do not matter.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.
     for first in starts:
         inner, outer = slice(first, first + _STRIP_ROWS), slice(max(first - 1, 0), first + _STRIP_ROWS)
         for part, axis in ((outer, 0), (inner, 1)):
-            for hole, is_shore in _rims(holes[part], shore[part], axis):
+            for hole, is_shore in _walk_rims(holes[part], shore[part], axis):
                 rim += np.bincount(hole, minlength=count + 1)
                 near += np.bincount(hole[is_shore], minlength=count + 1)
     is_sea = near >= SHORE_SHARE * rim
@@ -60,7 +61,7 @@ def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.
     return sea
 
 
-def _rims(
+def _walk_rims(
     holes: NDArray[np.int32], shore: NDArray[np.bool_], axis: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_]]]:
     """Edges of holes along one direction: number of the hole, and whether there is shore on the other side."""

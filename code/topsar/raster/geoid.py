@@ -1,4 +1,4 @@
-"""Geoid undulation: what turns orthometric heights into ellipsoidal ones."""
+"""Geoid undulation: the difference of ellipsoidal and orthometric heights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EGM96 = Path(__file__).parent / "egm96" / "egm96_15.tif"
 """The EGM96 15-minute grid that comes with the package."""
 
 EDGE_CELLS = 1e-6
-"""A point this far outside the outermost nodes, in cells, is rounding."""
+"""Points outside the outermost nodes by less than this share of a cell are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +39,17 @@ class Geoid:
     undulation_m: NDArray[np.float32]
 
     def at(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Undulation, metres, at points of any (broadcast) shape; bilinear, any longitude convention.
+        """Interpolate the undulation bilinearly.
+
+        Parameters
+        ----------
+        longitude_deg, latitude_deg : (...) float64
+            Points, broadcast against each other; longitudes in any convention.
+
+        Returns
+        -------
+        (...) float32
+            Metres.
 
         Raises
         ------
@@ -53,15 +63,15 @@ class Geoid:
         offset = (longitude_deg - self.longitude_deg - half + 180.0) % 360.0 - 180.0 + half
         column = offset / self.longitude_step_deg
         row = (latitude_deg - self.latitude_deg) / self.latitude_step_deg
-        if _within(row, rows) and _within(column, columns):
+        if _is_within(row, rows) and _is_within(column, columns):
             shape = np.broadcast_shapes(np.shape(row), np.shape(column))
             points = np.broadcast_arrays(np.atleast_1d(row), np.atleast_1d(column))
             result = map_coordinates(self.undulation_m, points, output=np.float32, order=1, mode="nearest")
             if np.isfinite(result).all():
                 return np.reshape(result, shape)
-        raise self._uncovered(longitude_deg, latitude_deg)
+        raise self._refuse_points(longitude_deg, latitude_deg)
 
-    def _uncovered(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> ProvisionError:
+    def _refuse_points(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> ProvisionError:
         return ProvisionError(
             f"the geoid grid {self.path} does not cover longitude {longitude_deg.min():.4f} to "
             f"{longitude_deg.max():.4f}, latitude {latitude_deg.min():.4f} to {latitude_deg.max():.4f}",
@@ -69,17 +79,19 @@ class Geoid:
         )
 
 
-def _within(index: NDArray[np.float64], count: int) -> bool:
+def _is_within(index: NDArray[np.float64], count: int) -> bool:
     return bool(index.min() >= -EDGE_CELLS and index.max() <= count - 1 + EDGE_CELLS)
 
 
 def read_geoid(path: Path, box: BBox) -> Geoid:
-    """The part of a geoid grid around ``box`` (degrees), read by window; whole-Earth grids wrap in longitude.
+    """Read the part of a geoid grid around a box; whole-Earth grids wrap in longitude.
 
     Parameters
     ----------
     path : Path
         A north-up raster in geographic coordinates whose band 1 is the undulation in metres.
+    box : BBox
+        Degrees.
 
     Raises
     ------
@@ -103,9 +115,9 @@ def _crop(dataset: Any, path: Path, box: BBox) -> Geoid:
     row_edges = [(latitude - north) / transform.e for latitude in (box.south, box.north)]
     first_row = max(int(np.floor(min(row_edges))) - 1, 0)
     last_row = min(int(np.ceil(max(row_edges))) + 1, dataset.height - 1)
-    columns = _columns(dataset, west, box)
+    columns = _find_columns(dataset, west, box)
     if first_row > last_row or columns.size == 0:
-        message = f"the geoid grid {path} ({_extent(dataset)}) does not meet the DEM's {box}"
+        message = f"the geoid grid {path} ({_format_extent(dataset)}) does not meet the DEM's {box}"
         raise ProvisionError(message, hint="give a geoid grid of the same area as the DEM")
     values = _read_columns(dataset, columns, first_row, last_row - first_row + 1)
     return Geoid(
@@ -118,12 +130,12 @@ def _crop(dataset: Any, path: Path, box: BBox) -> Geoid:
     )
 
 
-def _extent(dataset: Any) -> str:
+def _format_extent(dataset: Any) -> str:
     west, south, east, north = dataset.bounds
     return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 
-def _columns(dataset: Any, west: float, box: BBox) -> NDArray[np.int64]:
+def _find_columns(dataset: Any, west: float, box: BBox) -> NDArray[np.int64]:
     """Column numbers around the box; on a whole-Earth grid they may run past its seam."""
     step = dataset.transform.a
     turn = round(360.0 / step)

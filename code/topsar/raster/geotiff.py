@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,30 +27,41 @@ ROTATION_SHARE = 1e-9
 """Rotation terms below this share of the posting are rounding."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a file says of its band: unit and description, and metadata of the file."""
+
+    unit: str = ""
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_LABELS = Labels()
+
+
 def write_geotiff(
     path: Path,
     values: NDArray[Any],
     grid: GeoGrid,
     *,
     nodata: float,
-    unit: str = "",
-    description: str = "",
-    tags: Mapping[str, str] | None = None,
+    labels: Labels = NO_LABELS,
     overviews: Literal["average", "nearest", "mode"] = "average",
 ) -> None:
     """Write one band as a cloud-optimised GeoTIFF (512-pixel tiles, deflate with predictor, overviews).
 
     Parameters
     ----------
+    path : Path
+        The file; it appears when it is whole.
     values : (rows, columns) integer or real
+        The band.
     grid : GeoGrid
         Where the pixels lie; its shape is that of ``values``.
     nodata : float
         The value of holes, NaN included.
-    unit, description : str
-        Of the band.
-    tags : mapping
-        Metadata of the file.
+    labels : Labels
+        Unit, description, tags.
     overviews : str
         How overviews are made; averaging suits neither labels nor wrapped phase.
 
@@ -63,63 +75,27 @@ def write_geotiff(
     if values.shape != grid.shape:
         msg = f"{path.name}: values are {values.shape}, the grid is {grid.shape}"
         raise ValueError(msg)
-    profile = {
-        "driver": "COG",
-        "height": grid.rows,
-        "width": grid.columns,
-        "count": 1,
-        "dtype": values.dtype,
-        "crs": grid.crs,
-        "transform": Affine(*grid.transform),
-        "nodata": nodata,
-        "blocksize": BLOCK,
-        "compress": "DEFLATE",
-        "level": 4,
-        "predictor": "YES",
-        "overview_resampling": overviews.upper(),
-        "bigtiff": "IF_SAFER",
-    }
-    with atomic_path(path) as part:
-        try:
-            with rasterio.open(part, "w", **profile) as dataset:
-                dataset.write(values, 1)
-                dataset.units = (unit,)
-                dataset.descriptions = (description,)
-                dataset.update_tags(**dict(tags or {}))
-        except GDAL_ERRORS as exc:
-            raise write_failed(path, exc) from exc
+    layout = {"blocksize": BLOCK, "level": 4, "predictor": "YES", "overview_resampling": overviews.upper()}
+    with _create(path, grid, labels, driver="COG", dtype=values.dtype, nodata=nodata, **layout) as dataset:
+        dataset.write(values, 1)
 
 
 @contextmanager
 def open_geotiff(
-    path: Path,
-    grid: GeoGrid,
-    dtype: str,
-    *,
-    nodata: float,
-    tile_rows: int,
-    unit: str = "",
-    description: str = "",
-    tags: Mapping[str, str] | None = None,
+    path: Path, grid: GeoGrid, dtype: str, *, nodata: float, tile_rows: int, labels: Labels = NO_LABELS
 ) -> Iterator[Any]:
-    """Open one band to be written in windows (deflate, without overviews); it appears under its name when it is whole.
+    """Open one band to be written in windows (deflate, without overviews); the file appears when it is whole.
 
-    What is never written takes no room and is read as ``nodata``. What an earlier, killed process left is removed.
+    Tiles never written take no room and read as ``nodata``. Leftovers of an earlier, killed process are removed.
 
     Parameters
     ----------
-    grid : GeoGrid
-        Where the pixels lie.
+    path, grid, nodata, labels
+        As for `write_geotiff`.
     dtype : str
         Of integer, real or complex numbers.
-    nodata : float
-        The value of holes, NaN included.
     tile_rows : int
         Height of a tile, a multiple of 16. Windows should be whole rows of tiles.
-    unit, description : str
-        Of the band.
-    tags : mapping
-        Metadata of the file.
 
     Yields
     ------
@@ -130,31 +106,23 @@ def open_geotiff(
     ProductError
         If the file cannot be written; nothing is left behind.
     """
-    profile = {
-        "driver": "GTiff",
-        "height": grid.rows,
-        "width": grid.columns,
-        "count": 1,
-        "dtype": dtype,
-        "crs": grid.crs,
-        "transform": Affine(*grid.transform),
-        "nodata": nodata,
-        "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": tile_rows,
-        "compress": "DEFLATE",
-        "zlevel": 1,
-        "sparse_ok": True,
-        "bigtiff": "IF_SAFER",
-    }
     for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
         left.unlink(missing_ok=True)
+    layout = {"tiled": True, "blockxsize": BLOCK, "blockysize": tile_rows, "zlevel": 1, "sparse_ok": True}
+    with _create(path, grid, labels, driver="GTiff", dtype=dtype, nodata=nodata, **layout) as dataset:
+        yield dataset
+
+
+@contextmanager
+def _create(path: Path, grid: GeoGrid, labels: Labels, **profile: Any) -> Iterator[Any]:
+    place = {"height": grid.rows, "width": grid.columns, "crs": grid.crs, "transform": Affine(*grid.transform)}
     with atomic_path(path) as part:
         try:
-            with rasterio.open(part, "w", **profile) as dataset:
-                dataset.units = (unit,)
-                dataset.descriptions = (description,)
-                dataset.update_tags(**dict(tags or {}))
+            with rasterio.open(
+                part, "w", count=1, **place, **profile, compress="DEFLATE", bigtiff="IF_SAFER"
+            ) as dataset:
+                dataset.units, dataset.descriptions = (labels.unit,), (labels.description,)
+                dataset.update_tags(**dict(labels.tags))
                 yield dataset
         except GDAL_ERRORS as exc:
             raise write_failed(path, exc) from exc
@@ -168,18 +136,20 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
     ProductError
         If it cannot be read, is rotated, or has no coordinate system.
     """
-    try:
-        with rasterio.open(path) as dataset:
-            grid = _grid_of(dataset, path)
-            values: NDArray[Any] = dataset.read(1)
-            return values, grid, dict(dataset.tags())
-    except GDAL_ERRORS as exc:
-        message = f"cannot read {path}: {exc}"
-        raise ProductError(message, hint="remove it and run again: it will be made anew") from exc
+    with _open_to_read(path) as dataset:
+        grid = _read_grid(dataset, path)
+        return dataset.read(1), grid, dict(dataset.tags())
 
 
 def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
-    """Read band 1 of a raster, or of one with more pixels the first overview that has no more than ``most_pixels``.
+    """Read band 1 of a raster, halved in both directions until it is small enough.
+
+    Parameters
+    ----------
+    path : Path
+        The raster.
+    most_pixels : int
+        Pixels that the result may have.
 
     Returns
     -------
@@ -191,13 +161,19 @@ def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
     ProductError
         If it cannot be read.
     """
+    with _open_to_read(path) as dataset:
+        step = 1
+        while (shape := (-(-dataset.height // step), -(-dataset.width // step)))[0] * shape[1] > most_pixels:
+            step *= 2
+        values: NDArray[Any] = dataset.read(1, out_shape=shape)
+        return values
+
+
+@contextmanager
+def _open_to_read(path: Path) -> Iterator[Any]:
     try:
         with rasterio.open(path) as dataset:
-            step = 1
-            while (shape := (-(-dataset.height // step), -(-dataset.width // step)))[0] * shape[1] > most_pixels:
-                step *= 2
-            values: NDArray[Any] = dataset.read(1, out_shape=shape)
-            return values
+            yield dataset
     except GDAL_ERRORS as exc:
         message = f"cannot read {path}: {exc}"
         raise ProductError(message, hint="remove it and run again: it will be made anew") from exc
@@ -211,7 +187,7 @@ def pixel_centres(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float6
     return x, y
 
 
-def _grid_of(dataset: Any, path: Path) -> GeoGrid:
+def _read_grid(dataset: Any, path: Path) -> GeoGrid:
     a, b, c, d, e, f = dataset.transform[:6]
     if dataset.crs is None or a <= 0 or e >= 0 or max(abs(b), abs(d)) > ROTATION_SHARE * a:
         message = f"{path} is not a north-up raster with a coordinate system"

@@ -105,7 +105,7 @@ def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[Gri
 
 
 def render_noise(product: ProductPlan, swath: SwathPlan) -> str:
-    """Write noise vectors: a constant power over the swath and along the burst."""
+    """Write noise vectors of a ``swath`` of a ``product``: a constant power over the swath and along the burst."""
     return render_document(
         "noise.xml",
         product=product,

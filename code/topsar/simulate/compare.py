@@ -46,12 +46,20 @@ class Comparison:
 
 
 def compare_pair(products: Path, truth: Path) -> Comparison:
-    """Compare a pair's ``products`` folder with a simulated data set's ``truth`` folder."""
+    """Compare a processed pair with the truth.
+
+    Parameters
+    ----------
+    products : Path
+        The pair's folder of that name.
+    truth : Path
+        The simulated data set's folder of that name.
+    """
     facts = read_json(products / "facts.json")
     phase, grid, _ = read_geotiff(products / "wrapped_phase.tif")
     coherence = read_geotiff(products / "coherence.tif")[0]
     burst = read_geotiff(products / "burst.tif")[0]
-    expected = _true_phase(facts, truth, grid)
+    expected = _read_true_phase(facts, truth, grid)
     seen = (coherence > COHERENT) & np.isfinite(phase) & np.isfinite(expected)
     if not seen.any():
         nothing = float("nan")
@@ -66,13 +74,13 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
         pixels=int(seen.sum()),
         mean_rad=float(np.angle(np.exp(1j * values).mean())),
         deviation_rad=float(values.std()),
-        expected_rad=_rms(phase_deviation(coherence[seen], facts["independent_looks"])),
-        tilt_rad=_tilt(difference, seen),
-        seam_rad=_worst_seam(difference, seen, burst),
+        expected_rad=_find_rms(phase_deviation(coherence[seen], facts["independent_looks"])),
+        tilt_rad=_fit_tilt(difference, seen),
+        seam_rad=_find_worst_seam(difference, seen, burst),
     )
 
 
-def _true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np.float64]:
+def _read_true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np.float64]:
     """4π/λ times the range change from reference to secondary, at the pixel centres; NaN outside the truth."""
     changes = []
     for date in (facts["reference_date"], facts["secondary_date"]):
@@ -85,11 +93,11 @@ def _true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np
     return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def _find_rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt((values**2).mean()))
 
 
-def _tilt(difference: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
+def _fit_tilt(difference: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
     """Range of a fitted plane over the seen pixels."""
     row, column = np.nonzero(seen)
     design = np.stack([row, column, np.ones(len(row))], axis=1)
@@ -97,7 +105,7 @@ def _tilt(difference: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
     return float(np.ptp(plane))
 
 
-def _worst_seam(difference: NDArray[np.float64], seen: NDArray[np.bool_], burst: NDArray[np.int16]) -> float:
+def _find_worst_seam(difference: NDArray[np.float64], seen: NDArray[np.bool_], burst: NDArray[np.int16]) -> float:
     """Largest step of the mean difference across the seam of two bursts."""
     steps = [0.0]
     numbers = [int(n) for n in np.unique(burst) if n >= 0]

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from topsar.files import write_text
-from topsar.raster import write_geotiff
+from topsar.raster import Labels, write_geotiff
 from topsar.simulate.eof import write_orbit_file
 from topsar.simulate.focus import Surface
 from topsar.simulate.motion import deformation_los, range_change
@@ -102,7 +102,9 @@ def simulate(
 def _write_dem(path: Path, terrain: Terrain) -> Path:
     """The heights, with a three-dimensional CRS that declares them ellipsoidal."""
     grid = replace(terrain.grid(), crs=_WGS84_3D)
-    write_geotiff(path, terrain.height, grid, nodata=float("nan"), unit="m", description="ellipsoidal height")
+    write_geotiff(
+        path, terrain.height, grid, nodata=float("nan"), labels=Labels(unit="m", description="ellipsoidal height")
+    )
     return path
 
 
@@ -110,10 +112,10 @@ def _write_pairs(path: Path, products: tuple[tuple[ProductPlan, ...], ...], pair
     lines = ["# reference, secondary"]
     for pair in pairs:
         sides = [[product.name.removesuffix(".SAFE") for product in products[k]] for k in pair]
-        lines.append(", ".join(_side(names) for names in sides))
+        lines.append(", ".join(_format_side(names) for names in sides))
     write_text(path, "\n".join(lines) + "\n")
     return path
 
 
-def _side(names: list[str]) -> str:
+def _format_side(names: list[str]) -> str:
     return names[0] if len(names) == 1 else "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -19,6 +19,13 @@ _DELAY = timedelta(days=20, hours=8, minutes=7, seconds=12)
 def write_orbit_file(folder: Path, product: ProductPlan) -> Path:
     """Write the POEORB of a pass: the day and a little more, a vector every ten seconds.
 
+    Parameters
+    ----------
+    folder : Path
+        Where the file goes.
+    product : ProductPlan
+        A product of the pass.
+
     Returns
     -------
     Path
@@ -36,15 +43,14 @@ def write_orbit_file(folder: Path, product: ProductPlan) -> Path:
     name = f"{mission}_OPER_AUX_POEORB_OPOD_{created:%Y%m%dT%H%M%S}_V{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}"
     orbit = product.track.vectors(start, stop)
     path = folder / f"{name}.EOF"
-    write_text(path, _document(name, mission, product.absolute_orbit, start, stop, created, orbit))
+    write_text(path, _format_document(name, product, (start, stop, created), orbit))
     return path
 
 
-def _document(
-    name: str, mission: str, absolute_orbit: int, start: datetime, stop: datetime, created: datetime, orbit: Orbit
-) -> str:
+def _format_document(name: str, product: ProductPlan, times: tuple[datetime, datetime, datetime], orbit: Orbit) -> str:
+    start, stop, created = times
     vectors = "".join(
-        _vector(start + timedelta(seconds=float(t)), absolute_orbit, position, velocity)
+        _format_vector(start + timedelta(seconds=float(t)), product.absolute_orbit, position, velocity)
         for t, position, velocity in zip(
             orbit.times_s, orbit.positions_m.tolist(), orbit.velocities_m_s.tolist(), strict=True
         )
@@ -56,7 +62,7 @@ def _document(
       <File_Name>{name}</File_Name>
       <File_Description>Precise Orbit Ephemerides (POE) Orbit File</File_Description>
       <Notes>Simulated</Notes>
-      <Mission>Sentinel-1{mission[-1]}</Mission>
+      <Mission>Sentinel-1{product.acquisition.mission[-1]}</Mission>
       <File_Class>OPER</File_Class>
       <File_Type>AUX_POEORB</File_Type>
       <Validity_Period>
@@ -84,7 +90,7 @@ def _document(
 """
 
 
-def _vector(time: datetime, absolute_orbit: int, position: list[float], velocity: list[float]) -> str:
+def _format_vector(time: datetime, absolute_orbit: int, position: list[float], velocity: list[float]) -> str:
     atomic = time + timedelta(seconds=_TAI_MINUS_UTC_S)
     lines = [
         f"<TAI>TAI={atomic:%Y-%m-%dT%H:%M:%S.%f}</TAI>",

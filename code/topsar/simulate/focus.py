@@ -31,12 +31,12 @@ from topsar.simulate.scatter import (
     SAMPLE_TAPS,
     Canvas,
     Ground,
-    band_window,
-    fill,
-    finish,
-    kernel_spectrum,
-    kernel_table,
-    place,
+    add_scatterers,
+    add_targets,
+    restore_ramp,
+    tabulate_kernel,
+    transform_kernel,
+    weight_band,
 )
 
 if TYPE_CHECKING:
@@ -96,40 +96,40 @@ def focus_burst(
         Real and imaginary parts; zero outside the valid window.
     """
     recipe, arc = product.recipe, product.arc
-    terms = deramp_terms(_padded(burst), arc)
-    canvas = _canvas(burst, product, terms)
+    terms = deramp_terms(_pad_burst(burst), arc)
+    canvas = _prepare_canvas(burst, product, terms)
     if surface is not None:
-        ground = _ground(surface, recipe, product.number)
-        first, stop = _cells(burst, arc, surface.terrain)
-        fill(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
+        ground = _describe_ground(surface, recipe, product.number)
+        first, stop = _find_cells(burst, arc, surface.terrain)
+        add_scatterers(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
     if targets:
         points = np.array([target.position_m for target in targets])
-        place(points, np.array([target.amplitude for target in targets]), canvas)
+        add_targets(points, np.array([target.amplitude for target in targets]), canvas)
     power = noise_power(recipe.nesz_db, swath.incidence_rad) if surface is not None else 0.0
     seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
-    _shape(canvas.values, burst, power, seed)
-    return _delivered(burst, canvas.values, terms)
+    _shape_spectrum(canvas.values, burst, power, seed)
+    return _quantise(burst, canvas.values, terms)
 
 
-def _padded(burst: Burst) -> Burst:
+def _pad_burst(burst: Burst) -> Burst:
     grid = burst.grid
     near = grid.near_range_m - SAMPLE_PAD * grid.range_spacing_m
     return replace(burst, grid=replace(grid, near_range_m=near, samples=grid.samples + 2 * SAMPLE_PAD))
 
 
-def _occupied(burst: Burst) -> tuple[float, float]:
+def _find_occupied(burst: Burst) -> tuple[float, float]:
     """Shares of the sampling band that the azimuth and range spectra fill."""
     range_sampling = 1 / (2 * burst.grid.range_spacing_m / SPEED_OF_LIGHT)
     return burst.azimuth_bandwidth_hz * burst.grid.line_interval_s, burst.range_bandwidth_hz / range_sampling
 
 
-def _canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> Canvas:
+def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> Canvas:
     grid, acquisition, track = burst.grid, product.acquisition, product.track
     rows = fft.next_fast_len(grid.lines + 2 * LINE_PAD)
     columns = fft.next_fast_len(grid.samples + 2 * SAMPLE_PAD)
     first_time = (grid.first_line_time - track.epoch).total_seconds()
     mid_time = first_time + grid.lines / 2 * grid.line_interval_s
-    azimuth, range_ = _occupied(burst)
+    azimuth, range_ = _find_occupied(burst)
     scale = grid.lines * grid.line_interval_s
     x = np.cos(np.pi * (np.arange(40) + 0.5) / 40)
     orbit = np.polynomial.polynomial.polyfit(x, track.state(mid_time + scale * x)[0], _ORBIT_DEGREE).T
@@ -150,15 +150,15 @@ def _canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> Canvas:
         origin=mid_time,
         scale=scale,
         orbit=np.ascontiguousarray(orbit),
-        line_kernel=kernel_table(LINE_TAPS, azimuth),
-        sample_kernel=kernel_table(SAMPLE_TAPS, range_),
+        line_kernel=tabulate_kernel(LINE_TAPS, azimuth),
+        sample_kernel=tabulate_kernel(SAMPLE_TAPS, range_),
         rayleigh=(rayleigh / np.sqrt(np.mean(rayleigh**2))).astype(np.float32),
         wavelength=burst.wavelength_m,
         brightness=BETA_NOUGHT**2 / (grid.range_spacing_m * AZIMUTH_SPACING_M),
     )
 
 
-def _ground(surface: Surface, recipe: Recipe, number: int) -> Ground:
+def _describe_ground(surface: Surface, recipe: Recipe, number: int) -> Ground:
     terrain = surface.terrain
     days = np.diff([acquisition.day.toordinal() for acquisition in recipe.acquisitions], prepend=0)
     return Ground(
@@ -178,7 +178,7 @@ def _ground(surface: Surface, recipe: Recipe, number: int) -> Ground:
     )
 
 
-def _cells(burst: Burst, arc: OrbitArc, terrain: Terrain) -> tuple[tuple[int, int], tuple[int, int]]:
+def _find_cells(burst: Burst, arc: OrbitArc, terrain: Terrain) -> tuple[tuple[int, int], tuple[int, int]]:
     """First and stop corner (row, column) of the lattice cells that the burst may see."""
     grid = burst.grid
     heights = [float(terrain.height.min()), float(terrain.height.max())]
@@ -193,13 +193,13 @@ def _cells(burst: Burst, arc: OrbitArc, terrain: Terrain) -> tuple[tuple[int, in
     return start, (min(int(rows.max()) + reach, height - 2), min(int(columns.max()) + reach, width - 2))
 
 
-def _shape(values: NDArray[np.complex64], burst: Burst, power: float, seed: tuple[int, ...]) -> None:
+def _shape_spectrum(values: NDArray[np.complex64], burst: Burst, power: float, seed: tuple[int, ...]) -> None:
     """Replace the kernel's spectrum by the processor's bands and add noise of a given power, in place, by blocks."""
     rows, columns = values.shape
-    azimuth, range_ = _occupied(burst)
-    across, along = band_window(rows, azimuth), band_window(columns, range_)
-    deconvolved_across = across / kernel_spectrum(rows, LINE_TAPS, azimuth)
-    deconvolved_along = along / kernel_spectrum(columns, SAMPLE_TAPS, range_)
+    azimuth, range_ = _find_occupied(burst)
+    across, along = weight_band(rows, azimuth), weight_band(columns, range_)
+    deconvolved_across = across / transform_kernel(rows, LINE_TAPS, azimuth)
+    deconvolved_along = along / transform_kernel(columns, SAMPLE_TAPS, range_)
     generator = np.random.default_rng(seed)
     scale = math.sqrt(power / 2 * rows * columns)
     for block in np.array_split(values, max(1, rows // _BLOCK)):
@@ -216,12 +216,12 @@ def _shape(values: NDArray[np.complex64], burst: Burst, power: float, seed: tupl
         block[:] = fft.ifft(block, axis=1)
 
 
-def _delivered(burst: Burst, values: NDArray[np.complex64], terms: DerampTerms) -> NDArray[np.int16]:
+def _quantise(burst: Burst, values: NDArray[np.complex64], terms: DerampTerms) -> NDArray[np.int16]:
     grid, valid = burst.grid, burst.valid
     eta = (np.arange(grid.lines) - grid.lines / 2) * grid.line_interval_s
     inner = slice(SAMPLE_PAD, SAMPLE_PAD + grid.samples)
     out = np.zeros((*grid.shape, 2), dtype=np.int16)
     window = valid.row, valid.row_stop, valid.column, valid.column_stop
     image = values[LINE_PAD : LINE_PAD + grid.lines, inner]
-    finish(image, eta, terms.k_t[inner], terms.f_dc[inner], terms.eta_ref[inner], window, out)
+    restore_ramp(image, eta, terms.k_t[inner], terms.f_dc[inner], terms.eta_ref[inner], window, out)
     return out

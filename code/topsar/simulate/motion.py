@@ -35,6 +35,13 @@ def mogi(
     """Surface displacement (east, north, up; m) of a point source of volume change in an elastic half-space.
 
     Mogi (1958), Bulletin of the Earthquake Research Institute 36.
+
+    Parameters
+    ----------
+    east_m, north_m : (...) float64
+        Place relative to the source.
+    volume_m3, depth_m : float
+        Volume change and depth of the source.
     """
     distance3 = (east_m**2 + north_m**2 + depth_m**2) ** 1.5
     scale = (1 - _POISSON) / math.pi * volume_m3 / distance3
@@ -48,6 +55,13 @@ def screw_dislocation(
 
     u = s/π · arctan(x/D) (Savage and Burford, 1973, Journal of Geophysical Research 78), faded smoothly beyond the
     fault's length and away from it.
+
+    Parameters
+    ----------
+    across_m, along_m : (...) float64
+        Place relative to the middle of the fault.
+    slip_m, depth_m, length_m : float
+        Slip s, locking depth D, and length of the fault.
     """
     fade = np.exp(-((2 * along_m / length_m) ** 4) - (across_m / (_FAULT_FADE * depth_m)) ** 2 / 2)
     return np.asarray(slip_m / math.pi * np.arctan(across_m / depth_m) * fade, dtype=np.float64)
@@ -56,25 +70,30 @@ def screw_dislocation(
 def deformation_los(recipe: Recipe, terrain: Terrain, product: ProductPlan) -> NDArray[np.float32]:
     """Range change (m, positive away) of the nodes between the first and the last day.
 
-    The line of sight is that of ``product``'s pass at the mean height of the terrain.
+    Parameters
+    ----------
+    recipe, terrain : Recipe, Terrain
+        What moves, and the ground.
+    product : ProductPlan
+        Its pass gives the line of sight, at the mean height of the terrain.
 
     Returns
     -------
     (rows, columns) float32
     """
-    lattice = _coarse(terrain)
+    lattice = _choose_lattice(terrain)
     east, north, up = line_of_sight_lattice(terrain, product, lattice)
     rows, columns = (np.arange(n, dtype=np.float64) for n in terrain.shape)
     change = np.empty(terrain.shape, dtype=np.float32)
     splines = [RectBivariateSpline(*lattice, values, kx=2, ky=2) for values in (east, north, up)]
     for block in np.array_split(rows, max(1, len(rows) // 256)):
-        motion = _displacement(recipe, terrain, block, columns)
+        motion = _displace_ground(recipe, terrain, block, columns)
         toward = sum(s(block, columns) * u for s, u in zip(splines, motion, strict=True))
         change[block.astype(int)] = -toward
     return change
 
 
-def _displacement(
+def _displace_ground(
     recipe: Recipe, terrain: Terrain, rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     height, width = terrain.shape
@@ -96,7 +115,7 @@ def _displacement(
     return u_east + sin_s * slip, u_north + cos_s * slip, u_up
 
 
-def _coarse(terrain: Terrain) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _choose_lattice(terrain: Terrain) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rows, columns = (np.linspace(0, n - 1, max(4, n // _LATTICE)) for n in terrain.shape)
     return rows, columns
 
@@ -104,7 +123,17 @@ def _coarse(terrain: Terrain) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 def line_of_sight_lattice(
     terrain: Terrain, product: ProductPlan, lattice: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """East, north and up of the unit vector to the satellite, at fractional rows and columns of the terrain."""
+    """East, north and up of the unit vector to the satellite, each (rows, columns) float64.
+
+    Parameters
+    ----------
+    terrain : Terrain
+        The ground; its mean height counts.
+    product : ProductPlan
+        The pass.
+    lattice : (n,) float64, (m,) float64
+        Fractional rows and columns of the terrain.
+    """
     lat = np.radians(terrain.latitude_deg[0] - lattice[0] * terrain.posting_deg)
     lon = np.radians(terrain.longitude_deg[0] + lattice[1] * terrain.posting_deg)
     lat_grid, lon_grid = np.meshgrid(lat, lon, indexing="ij")
@@ -116,7 +145,14 @@ def line_of_sight_lattice(
 
 
 def atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.float32]:
-    """Slant delay (m) of the nodes on pass ``number``: turbulence and a part that goes with height.
+    """Slant delay (m) of the nodes on one pass: turbulence, and a part that is proportional to height.
+
+    Parameters
+    ----------
+    recipe, terrain : Recipe, Terrain
+        Amplitudes, and the ground.
+    number : int
+        Which pass.
 
     Returns
     -------
@@ -138,8 +174,10 @@ def range_change(
 
     Parameters
     ----------
-    recipe, terrain
+    recipe, terrain : Recipe, Terrain
+        Amplitudes, and the ground.
     product : ProductPlan
+        A product of the pass.
     deformation : (rows, columns) float32
         Between the first and the last day, as `deformation_los` gives it.
 
@@ -153,7 +191,15 @@ def range_change(
 
 
 def temporal_coherence(recipe: Recipe, terrain: Terrain, first: int, second: int) -> NDArray[np.float32]:
-    """Share of scatterers that two passes have in common, ``stable`` + (1 - stable) exp(-Δt/τ); zero on water."""
+    """Share of scatterers that two passes have in common, ``stable`` + (1 - stable) exp(-Δt/τ); zero on water.
+
+    Parameters
+    ----------
+    recipe, terrain : Recipe, Terrain
+        The days and τ; the map of stable scatterers.
+    first, second : int
+        Which passes.
+    """
     days = abs((recipe.acquisitions[second].day - recipe.acquisitions[first].day).days)
     kept = math.exp(-days / recipe.decorrelation_days)
     return np.where(terrain.stable < 0, 0, terrain.stable + (1 - terrain.stable) * kept).astype(np.float32)

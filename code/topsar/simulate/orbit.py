@@ -68,8 +68,8 @@ class Pass:
             [r_dot * cos_u - r * sin_u * u_dot, r_dot * sin_u + r * cos_u * u_dot, np.zeros_like(t)], axis=-1
         )
         node = self.node_rad + _NODE_DRIFT * t
-        position = _turned(_tilted(plane), node)
-        velocity = _turned(_tilted(plane_dot), node)
+        position = _rotate_about_axis(_tilt_plane(plane), node)
+        velocity = _rotate_about_axis(_tilt_plane(plane_dot), node)
         velocity[..., 0] -= _NODE_DRIFT * position[..., 1]
         velocity[..., 1] += _NODE_DRIFT * position[..., 0]
         return position, velocity
@@ -82,7 +82,7 @@ class Pass:
         return self.epoch - timedelta(seconds=(anomaly - at_node) / _MOTION)
 
     def vectors(self, start: datetime, stop: datetime) -> Orbit:
-        """State vectors every ten seconds, rounded as orbit files round them."""
+        """State vectors every ten seconds from ``start`` (UTC) until past ``stop``, rounded as in orbit files."""
         count = math.ceil((stop - start).total_seconds() / _VECTOR_STEP_S) + 1
         times = np.arange(count, dtype=np.float64) * _VECTOR_STEP_S
         position, velocity = self.state(times + (start - self.epoch).total_seconds())
@@ -96,48 +96,66 @@ class Pass:
         )
 
     def arc(self, start: datetime, stop: datetime) -> OrbitArc:
-        """The orbit over [start, stop] as a reader of the orbit file would fit it."""
+        """Fit the orbit over [``start``, ``stop``] (UTC) as a reader of the orbit file does."""
         first = (start - timedelta(seconds=60)).replace(microsecond=0)
         return fit_orbit(self.vectors(first, stop + timedelta(seconds=60)), start, stop)
 
 
-def _tilted(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tilt_plane(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = np.moveaxis(plane, -1, 0)
     cos_i, sin_i = math.cos(_INCLINATION), math.sin(_INCLINATION)
     return np.stack([x, cos_i * y - sin_i * z, sin_i * y + cos_i * z], axis=-1)
 
 
-def _turned(vectors: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rotate_about_axis(vectors: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
     x, y, z = np.moveaxis(vectors, -1, 0)
     cos_a, sin_a = np.cos(angle), np.sin(angle)
     return np.stack([cos_a * x - sin_a * y, sin_a * x + cos_a * y, z], axis=-1)
 
 
-def pass_over(centre: tuple[float, float], range_m: float, direction: Direction, day: datetime) -> Pass:
-    """The pass of ``day`` that sees ``centre`` (latitude, longitude in degrees) at ``range_m`` on its right.
+def find_pass(centre: tuple[float, float], range_m: float, direction: Direction, day: datetime) -> Pass:
+    """Find the pass that sees a place on its right; ``epoch`` is the time of closest approach.
 
-    The time of day is that of a dusk-dawn orbit; ``epoch`` is the time of closest approach.
+    Parameters
+    ----------
+    centre : (float, float)
+        Latitude and longitude of the place, degrees.
+    range_m : float
+        Its slant range.
+    direction : Direction
+        Of the flight.
+    day : datetime
+        Midnight; the time of day is that of a dusk-dawn orbit.
     """
     latitude, longitude = (math.radians(value) for value in centre)
 
-    def seen(anomaly: float) -> tuple[float, float]:
+    def locate(anomaly: float) -> tuple[float, float]:
         trial = Pass(epoch=day, anomaly_rad=anomaly, node_rad=0.0)
         arc = trial.arc(day, day)
         lat, lon, _ = ecef_to_geodetic(rdr2geo(np.zeros(1), np.array([range_m]), 0.0, arc))
         return float(lat[0]), float(lon[0])
 
     low, high = (-1.4, 1.4) if direction is Direction.ASCENDING else (math.pi - 1.4, math.pi + 1.4)
-    anomaly = brentq(lambda v: seen(v)[0] - latitude, low, high, xtol=1e-9)
-    node = longitude - seen(anomaly)[1]
+    anomaly = brentq(lambda v: locate(v)[0] - latitude, low, high, xtol=1e-9)
+    node = longitude - locate(anomaly)[1]
     hour = (_NODE_HOUR - math.degrees(node) / 15) % 24
     epoch = day + timedelta(milliseconds=round(hour * 3.6e6))
     return Pass(epoch=epoch, anomaly_rad=anomaly, node_rad=node)
 
 
-def displaced(nominal: Pass, epoch: datetime, baseline_m: float, range_m: float) -> Pass:
-    """The same pass on another day, beside the track by ``baseline_m`` at right angles to the line of sight.
+def displace_pass(nominal: Pass, epoch: datetime, baseline_m: float, range_m: float) -> Pass:
+    """Find the same pass on another day, displaced at right angles to the line of sight.
 
-    Positive where (ground - nominal) × (this - nominal) points along the flight direction.
+    Parameters
+    ----------
+    nominal : Pass
+        The reference track.
+    epoch : datetime
+        Time of closest approach.
+    baseline_m : float
+        Distance, positive where (ground - nominal) × (this - nominal) points along the flight direction.
+    range_m : float
+        Slant range of the ground.
     """
     arc = nominal.arc(nominal.epoch, nominal.epoch)
     point = rdr2geo(np.zeros(1), np.array([range_m]), 0.0, arc)
@@ -152,8 +170,8 @@ def displaced(nominal: Pass, epoch: datetime, baseline_m: float, range_m: float)
     return replace(nominal, epoch=epoch, radial_m=baseline_m * left / length, normal_m=baseline_m * down / length)
 
 
-def incidence_rad(nominal: Pass, range_m: float) -> float:
-    """Incidence angle on the ellipsoid at ``range_m``."""
+def find_incidence_rad(nominal: Pass, range_m: float) -> float:
+    """Incidence angle of a pass (``nominal``) on the ellipsoid at slant range ``range_m``."""
     arc = nominal.arc(nominal.epoch, nominal.epoch)
     point = rdr2geo(np.zeros(1), np.array([range_m]), 0.0, arc)
     return math.acos(float(line_of_sight(point, nominal.state(np.zeros(1))[0])[0, 2]))

@@ -23,7 +23,15 @@ from topsar.simulate.mode import (
     WAVELENGTH_M,
     SwathMode,
 )
-from topsar.simulate.orbit import CYCLE_DAYS, CYCLE_ORBITS, ORBIT_PERIOD_S, Pass, displaced, incidence_rad, pass_over
+from topsar.simulate.orbit import (
+    CYCLE_DAYS,
+    CYCLE_ORBITS,
+    ORBIT_PERIOD_S,
+    Pass,
+    displace_pass,
+    find_incidence_rad,
+    find_pass,
+)
 from topsar.simulate.recipe import Acquisition, Recipe, SwathCut
 
 _ORBIT_ONE = date(2014, 4, 3)
@@ -100,6 +108,18 @@ class ProductPlan:
         return self.track.arc(self.start, self.stop)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flight:
+    """What the products of one pass share; see `ProductPlan`."""
+
+    recipe: Recipe
+    acquisition: Acquisition
+    number: int
+    track: Pass
+    absolute_orbit: int
+    datatake: int
+
+
 def plan_products(recipe: Recipe) -> tuple[tuple[ProductPlan, ...], ...]:
     """The products of a recipe, by pass in order of time, then by slice.
 
@@ -108,20 +128,20 @@ def plan_products(recipe: Recipe) -> tuple[tuple[ProductPlan, ...], ...]:
     ValueError
         If passes are not in order of time, or a cut lies outside its swath.
     """
-    _check(recipe)
-    mid_range = _mid_range_m(recipe)
+    _check_recipe(recipe)
+    mid_range = _find_mid_range_m(recipe)
     first = recipe.acquisitions[0]
     midnight = datetime(first.day.year, first.day.month, first.day.day, tzinfo=timezone.utc)
-    nominal = pass_over(recipe.centre, mid_range, recipe.direction, midnight)
+    nominal = find_pass(recipe.centre, mid_range, recipe.direction, midnight)
     passes = []
     for number, acquisition in enumerate(recipe.acquisitions):
         epoch = nominal.epoch + (acquisition.day - first.day)
-        track = displaced(nominal, epoch, acquisition.perpendicular_baseline_m, mid_range)
+        track = displace_pass(nominal, epoch, acquisition.perpendicular_baseline_m, mid_range)
         passes.append(_plan_pass(recipe, acquisition, number, track))
     return tuple(passes)
 
 
-def _check(recipe: Recipe) -> None:
+def _check_recipe(recipe: Recipe) -> None:
     days = [acquisition.day for acquisition in recipe.acquisitions]
     if days != sorted(set(days)):
         msg = f"acquisitions must be on different days, in order of time: {', '.join(map(str, days))}"
@@ -132,122 +152,106 @@ def _check(recipe: Recipe) -> None:
             raise ValueError(msg)
 
 
-def _mid_range_m(recipe: Recipe) -> float:
-    near = [_near_range_m(cut) for cut in recipe.cuts]
-    far = [_near_range_m(cut) + cut.samples * RANGE_SPACING_M for cut in recipe.cuts]
+def _find_mid_range_m(recipe: Recipe) -> float:
+    near = [_find_near_range_m(cut) for cut in recipe.cuts]
+    far = [_find_near_range_m(cut) + cut.samples * RANGE_SPACING_M for cut in recipe.cuts]
     return (min(near) + max(far)) / 2
 
 
-def _near_range_m(cut: SwathCut) -> float:
+def _find_near_range_m(cut: SwathCut) -> float:
     return SWATHS[cut.swath].near_time_s * SPEED_OF_LIGHT / 2 + cut.first_sample * RANGE_SPACING_M
 
 
 def _plan_pass(recipe: Recipe, acquisition: Acquisition, number: int, track: Pass) -> tuple[ProductPlan, ...]:
     cycle = round((acquisition.day - _ORBIT_ONE).days / CYCLE_DAYS)
     absolute = FIRST_ORBIT[acquisition.mission] + CYCLE_ORBITS * cycle + recipe.track - 1
-    datatake = (absolute * 8 + 7) % 0x1000000
-    lead = recipe.bursts * recipe.slices // 2
-    return tuple(
-        _plan_product(recipe, acquisition, number, track, absolute, datatake, part, part * recipe.bursts - lead)
-        for part in range(recipe.slices)
+    flight = _Flight(
+        recipe=recipe,
+        acquisition=acquisition,
+        number=number,
+        track=track,
+        absolute_orbit=absolute,
+        datatake=(absolute * 8 + 7) % 0x1000000,
     )
+    return tuple(_plan_product(flight, part) for part in range(recipe.slices))
 
 
-def _plan_product(
-    recipe: Recipe,
-    acquisition: Acquisition,
-    number: int,
-    track: Pass,
-    absolute: int,
-    datatake: int,
-    part: int,
-    first_burst: int,
-) -> ProductPlan:
-    central = _central_burst(track, recipe.track)
-    numbers = range(central + first_burst, central + first_burst + recipe.bursts)
-    swaths = tuple(_plan_swath(recipe, acquisition, track, cut, numbers, absolute, datatake) for cut in recipe.cuts)
+def _plan_product(flight: _Flight, part: int) -> ProductPlan:
+    recipe, acquisition, track = flight.recipe, flight.acquisition, flight.track
+    first = _find_central_burst(track, recipe.track) + part * recipe.bursts - recipe.bursts * recipe.slices // 2
+    numbers = range(first, first + recipe.bursts)
+    swaths = tuple(_plan_swath(flight, cut, numbers) for cut in recipe.cuts)
     start, stop = min(swath.start for swath in swaths), max(swath.stop for swath in swaths)
     polarisations = {"VV": "SV", "HH": "SH", "VH": "SV", "HV": "SH"}[recipe.polarisation]
     name = (
         f"{acquisition.mission}_IW_SLC__1S{polarisations}_{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}"
-        f"_{absolute:06d}_{datatake:06X}"
+        f"_{flight.absolute_orbit:06d}_{flight.datatake:06X}"
     )
     unique = zlib.crc32(f"{name} {recipe.seed}".encode()) & 0xFFFF
     return ProductPlan(
         name=f"{name}_{unique:04X}.SAFE",
         acquisition=acquisition,
-        number=number,
+        number=flight.number,
         slice_number=part + 1,
         track=track,
-        absolute_orbit=absolute,
-        datatake=datatake,
+        absolute_orbit=flight.absolute_orbit,
+        datatake=flight.datatake,
         direction=recipe.direction,
         swaths=swaths,
         recipe=recipe,
     )
 
 
-def _burst_phase_s(track: Pass, relative_orbit: int) -> float:
+def _find_burst_phase_s(track: Pass, relative_orbit: int) -> float:
     """Seconds from ESA's burst 1 of the cycle to the epoch of a pass."""
     since_node = (track.epoch - track.node_time).total_seconds()
     return since_node - BURST_PREAMBLE_S + (relative_orbit - 1) * ORBIT_PERIOD_S
 
 
-def _central_burst(track: Pass, relative_orbit: int) -> int:
+def _find_central_burst(track: Pass, relative_orbit: int) -> int:
     """ESA's number of the burst nearest to the epoch of a pass."""
-    return 1 + round(_burst_phase_s(track, relative_orbit) / BURST_INTERVAL_S - BURST_PHASE)
+    return 1 + round(_find_burst_phase_s(track, relative_orbit) / BURST_INTERVAL_S - BURST_PHASE)
 
 
-def _plan_swath(
-    recipe: Recipe,
-    acquisition: Acquisition,
-    track: Pass,
-    cut: SwathCut,
-    numbers: range,
-    absolute: int,
-    datatake: int,
-) -> SwathPlan:
+def _plan_swath(flight: _Flight, cut: SwathCut, numbers: range) -> SwathPlan:
+    recipe, acquisition, track = flight.recipe, flight.acquisition, flight.track
     mode = SWATHS[cut.swath]
-    starts = [_burst_start(track, recipe.track, acquisition, mode, number) for number in numbers]
+    starts = [_find_burst_start(flight, mode, number) for number in numbers]
     stop = starts[-1] + timedelta(seconds=(mode.lines - 1) * LINE_INTERVAL_S)
     arc = track.arc(starts[0], stop)
     stem = (
         f"{acquisition.mission.lower()}-{mode.name.lower()}-slc-{recipe.polarisation.lower()}"
-        f"-{starts[0]:%Y%m%dt%H%M%S}-{stop:%Y%m%dt%H%M%S}-{absolute:06d}-{datatake:06x}-00{mode.name[-1]}"
+        f"-{starts[0]:%Y%m%dt%H%M%S}-{stop:%Y%m%dt%H%M%S}-{flight.absolute_orbit:06d}-{flight.datatake:06x}-00{mode.name[-1]}"
     )
     bursts = tuple(
-        _plan_burst(recipe, cut, mode, arc, index, number, start, stem)
-        for index, (number, start) in enumerate(zip(numbers, starts, strict=True))
+        _plan_burst(recipe, cut, arc, stem, place, start)
+        for place, start in zip(enumerate(numbers), starts, strict=True)
     )
     sensing = tuple(burst.grid.mid_time - timedelta(seconds=mode.sensing_lead_s) for burst in bursts)
     mid_range = (bursts[0].grid.near_range_m + bursts[0].grid.far_range_m) / 2
     return SwathPlan(
-        mode=mode, bursts=bursts, sensing=sensing, incidence_rad=incidence_rad(track, mid_range), stem=stem
+        mode=mode, bursts=bursts, sensing=sensing, incidence_rad=find_incidence_rad(track, mid_range), stem=stem
     )
 
 
-def _burst_start(track: Pass, relative_orbit: int, acquisition: Acquisition, mode: SwathMode, number: int) -> datetime:
+def _find_burst_start(flight: _Flight, mode: SwathMode, number: int) -> datetime:
     """First line: on the burst grid, then on the line grid that all bursts of a pass share, to the microsecond."""
-    middle = (number - 1 + BURST_PHASE) * BURST_INTERVAL_S - _burst_phase_s(track, relative_orbit)
+    track, acquisition = flight.track, flight.acquisition
+    middle = (number - 1 + BURST_PHASE) * BURST_INTERVAL_S - _find_burst_phase_s(track, flight.recipe.track)
     start = middle + mode.cycle_offset_s + acquisition.sync_s - mode.lines / 2 * LINE_INTERVAL_S
     line = round(start / LINE_INTERVAL_S)
     return track.epoch + timedelta(microseconds=round(line * LINE_INTERVAL_S * 1e6))
 
 
 def _plan_burst(
-    recipe: Recipe,
-    cut: SwathCut,
-    mode: SwathMode,
-    arc: OrbitArc,
-    index: int,
-    number: int,
-    start: datetime,
-    stem: str,
+    recipe: Recipe, cut: SwathCut, arc: OrbitArc, stem: str, place: tuple[int, int], start: datetime
 ) -> Burst:
+    """Plan the burst at a ``place`` (index in the image, ESA's number) that starts at a time."""
+    mode, (index, number) = SWATHS[cut.swath], place
     grid = RadarGrid(
         first_line_time=start,
         line_interval_s=LINE_INTERVAL_S,
-        near_range_m=_near_range_m(cut),
+        near_range_m=_find_near_range_m(cut),
         range_spacing_m=RANGE_SPACING_M,
         lines=mode.lines,
         samples=cut.samples,
@@ -261,17 +265,17 @@ def _plan_burst(
         measurement=f"measurement/{stem}.tiff",
         first_line=index * mode.lines,
         grid=grid,
-        valid=_valid(mode, cut),
+        valid=_find_valid(mode, cut),
         radar_frequency_hz=RADAR_FREQUENCY_HZ,
         steering_rate_rad_s=mode.steering_rad_s,
-        fm_rate=_fm_rate(mode, arc, grid),
-        doppler=_doppler(recipe, start, mode),
+        fm_rate=_fit_fm_rate(mode, arc, grid),
+        doppler=_draw_doppler(recipe, start, mode),
         azimuth_bandwidth_hz=mode.azimuth_bandwidth_hz,
         range_bandwidth_hz=mode.range_bandwidth_hz,
     )
 
 
-def _valid(mode: SwathMode, cut: SwathCut) -> Window:
+def _find_valid(mode: SwathMode, cut: SwathCut) -> Window:
     """The mode's valid window inside the cut, with a margin where the cut is not the mode's own edge."""
     first = max(mode.valid_samples[0] - cut.first_sample, _EDGE_SAMPLES)
     stop = min(mode.valid_samples[1] - cut.first_sample, cut.samples - _EDGE_SAMPLES)
@@ -279,7 +283,7 @@ def _valid(mode: SwathMode, cut: SwathCut) -> Window:
     return Window(row=row, column=first, rows=row_stop - row, columns=stop - first)
 
 
-def _fm_rate(mode: SwathMode, arc: OrbitArc, grid: RadarGrid) -> RangePolynomial:
+def _fit_fm_rate(mode: SwathMode, arc: OrbitArc, grid: RadarGrid) -> RangePolynomial:
     """Azimuth FM rate -2/λ d²R/dt² of ground on the ellipsoid, as a polynomial over the full swath."""
     tau = mode.near_time_s + np.linspace(0, mode.samples, 30) * 2 * RANGE_SPACING_M / SPEED_OF_LIGHT
     range_m = tau * SPEED_OF_LIGHT / 2
@@ -293,7 +297,7 @@ def _fm_rate(mode: SwathMode, arc: OrbitArc, grid: RadarGrid) -> RangePolynomial
     return RangePolynomial(t0_s=mode.near_time_s, coefficients=tuple(float(c) for c in fit))
 
 
-def _doppler(recipe: Recipe, start: datetime, mode: SwathMode) -> RangePolynomial:
+def _draw_doppler(recipe: Recipe, start: datetime, mode: SwathMode) -> RangePolynomial:
     """A small Doppler centroid, different in every burst, as attitude and estimation leave it."""
     seed = zlib.crc32(f"{recipe.seed} {start.isoformat()} {mode.name}".encode())
     draw = np.random.default_rng(seed).standard_normal(3)

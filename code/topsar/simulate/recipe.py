@@ -88,7 +88,7 @@ class Recipe:
     truth_step: int = 3
 
 
-def _full(swath: str) -> SwathCut:
+def _take_swath(swath: str) -> SwathCut:
     return SwathCut(swath=swath, first_sample=0, samples=SWATHS[swath].samples)
 
 
@@ -134,7 +134,7 @@ _PRESETS = {
         _DEMO,
         name="swath",
         acquisitions=_DEMO.acquisitions[:2],
-        cuts=(_full("IW2"),),
+        cuts=(_take_swath("IW2"),),
         bursts=9,
         dem_posting_arcsec=3,
         scatterers=(10, 15),
@@ -145,7 +145,7 @@ _PRESETS = {
         _DEMO,
         name="frame",
         acquisitions=_DEMO.acquisitions[:2],
-        cuts=(_full("IW1"), _full("IW2"), _full("IW3")),
+        cuts=(_take_swath("IW1"), _take_swath("IW2"), _take_swath("IW3")),
         bursts=9,
         dem_posting_arcsec=3,
         scatterers=(10, 15),

@@ -65,8 +65,8 @@ class Canvas(NamedTuple):
 # --- spectra ----------------------------------------------------------------------------------------------------
 
 
-def kernel_shape(taps: int, occupied: float) -> float:
-    """Kaiser-Bessel β for a signal that fills the share ``occupied`` of the band.
+def choose_kernel_shape(taps: int, occupied: float) -> float:
+    """Kaiser-Bessel β of a kernel of ``taps`` samples for a signal that fills the share ``occupied`` of the band.
 
     Beatty, Nishimura and Pauly (2005), IEEE Transactions on Medical Imaging 24, equation 5.
     """
@@ -74,23 +74,23 @@ def kernel_shape(taps: int, occupied: float) -> float:
     return math.pi * math.sqrt((taps / over) ** 2 * (over - 0.5) ** 2 - 0.8)
 
 
-def kernel_table(taps: int, occupied: float) -> NDArray[np.float32]:
-    """Weights (fractions, taps) of a Kaiser-Bessel kernel around a position between two samples."""
-    beta = kernel_shape(taps, occupied)
+def tabulate_kernel(taps: int, occupied: float) -> NDArray[np.float32]:
+    """Weights (fractions, ``taps``) of a Kaiser-Bessel kernel between two samples; see `choose_kernel_shape`."""
+    beta = choose_kernel_shape(taps, occupied)
     fraction = (np.arange(_TABLE) + 0.5) / _TABLE
     x = (np.arange(taps) - (taps / 2 - 1)) - fraction[:, None]
     return special.i0(beta * np.sqrt(np.clip(1 - (2 * x / taps) ** 2, 0, None))).astype(np.float32)
 
 
-def kernel_spectrum(size: int, taps: int, occupied: float) -> NDArray[np.float64]:
+def transform_kernel(size: int, taps: int, occupied: float) -> NDArray[np.float64]:
     """Fourier transform (size,) of the Kaiser-Bessel kernel inside the occupied band; one outside."""
     f = fft.fftfreq(size)
-    beta = kernel_shape(taps, occupied)
+    beta = choose_kernel_shape(taps, occupied)
     root = np.sqrt(np.clip(beta**2 - (np.pi * taps * f) ** 2, 1e-12, None))
     return np.where(np.abs(f) <= occupied / 2, taps * np.sinh(root) / root, 1.0)
 
 
-def band_window(size: int, occupied: float) -> NDArray[np.float64]:
+def weight_band(size: int, occupied: float) -> NDArray[np.float64]:
     """The processor's Hamming-weighted band (size,), of unit mean power."""
     f = fft.fftfreq(size)
     window = np.where(np.abs(f) <= occupied / 2, WINDOW + (1 - WINDOW) * np.cos(_TWO_PI * f / occupied), 0.0)
@@ -101,7 +101,7 @@ def band_window(size: int, occupied: float) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _mixed(x):  # type: ignore[no-untyped-def]
+def _mix_bits(x):  # type: ignore[no-untyped-def]
     """SplitMix64's finaliser: a counter becomes 64 random bits (Steele, Lea and Flood, 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -109,7 +109,7 @@ def _mixed(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _orbit(t, canvas):  # type: ignore[no-untyped-def]
+def _evaluate_orbit(t, canvas):  # type: ignore[no-untyped-def]
     """Position, velocity and acceleration at a time."""
     u = (t - canvas.origin) / canvas.scale
     c = canvas.orbit
@@ -132,7 +132,7 @@ def _orbit(t, canvas):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _splat(canvas, t, range_m, delay, turn, amplitude):  # type: ignore[no-untyped-def]
+def _spread_scatterer(canvas, t, range_m, delay, turn, amplitude):  # type: ignore[no-untyped-def]
     """Spread one scatterer: zero-Doppler time, range, extra range, random phase in turns, amplitude."""
     total = range_m + delay
     row = (t + canvas.azimuth_bias - canvas.first_time) / canvas.line_interval
@@ -166,7 +166,7 @@ def _splat(canvas, t, range_m, delay, turn, amplitude):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _node(ground, i, j):  # type: ignore[no-untyped-def]
+def _locate_node(ground, i, j):  # type: ignore[no-untyped-def]
     """ECEF position of a node."""
     sin_lat = math.sin(ground.latitude[i])
     cos_lat = math.cos(ground.latitude[i])
@@ -178,51 +178,61 @@ def _node(ground, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def fill(ground, canvas, first, stop, margin):  # type: ignore[no-untyped-def]
-    """Add all scatterers of the cells between two lattice corners; returns how many there were."""
+def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-untyped-def]
+    """Add the scatterers of a part of the lattice; returns how many there were.
+
+    Parameters
+    ----------
+    ground, canvas : Ground, Canvas
+        What is on the lattice, and the burst to fill.
+    first, stop : (int, int)
+        Corners (row, column) of the cells.
+    margin : float
+        Samples beyond the burst, both ways, up to which cells count.
+    """
     t = canvas.mid_time
     count = 0
     share = canvas.brightness / (ground.north * ground.east)
     row_stop = canvas.values.shape[0] + margin
     column_stop = canvas.values.shape[1] + margin
     for i in range(first[0], stop[0]):
-        ax, ay, az = _node(ground, i, first[1])
-        cx, cy, cz = _node(ground, i + 1, first[1])
+        ax, ay, az = _locate_node(ground, i, first[1])
+        cx, cy, cz = _locate_node(ground, i + 1, first[1])
         for j in range(first[1], stop[1]):
             # corners: a north-west, b north-east, c south-west, d south-east
-            bx, by, bz = _node(ground, i, j + 1)
-            dx, dy, dz = _node(ground, i + 1, j + 1)
+            bx, by, bz = _locate_node(ground, i, j + 1)
+            dx, dy, dz = _locate_node(ground, i + 1, j + 1)
             mx, my, mz = (ax + bx + cx + dx) / 4, (ay + by + cy + dy) / 4, (az + bz + cz + dz) / 4
             px = py = pz = vx = vy = vz = qx = qy = qz = 0.0
             for _ in range(2):
-                px, py, pz, vx, vy, vz, qx, qy, qz = _orbit(t, canvas)
+                px, py, pz, vx, vy, vz, qx, qy, qz = _evaluate_orbit(t, canvas)
                 lx, ly, lz = mx - px, my - py, mz - pz
                 t += (lx * vx + ly * vy + lz * vz) / (vx * vx + vy * vy + vz * vz - (lx * qx + ly * qy + lz * qz))
-            px, py, pz, vx, vy, vz, qx, qy, qz = _orbit(t, canvas)
+            px, py, pz, vx, vy, vz, qx, qy, qz = _evaluate_orbit(t, canvas)
             lx, ly, lz = px - mx, py - my, pz - mz
             distance = math.sqrt(lx * lx + ly * ly + lz * lz)
             row = (t + canvas.azimuth_bias - canvas.first_time) / canvas.line_interval
             column = (distance - canvas.first_range) / canvas.range_spacing
             if -margin < row < row_stop and -margin < column < column_stop:
-                facing = _facing(ax - dx, ay - dy, az - dz, cx - bx, cy - by, cz - bz, lx, ly, lz) / distance
+                facing = _face_satellite(ax - dx, ay - dy, az - dz, cx - bx, cy - by, cz - bz, lx, ly, lz) / distance
                 if facing > 0:
                     speed2 = vx * vx + vy * vy + vz * vz
                     strength = math.sqrt(share * ground.gamma[i, j] * facing)
                     stable = ground.stable[i, j]
-                    key = _mixed(
+                    key = _mix_bits(
                         np.uint64(ground.seed)
-                        ^ _mixed(
+                        ^ _mix_bits(
                             (np.uint64(ground.first_row + i) << np.uint64(32)) + np.uint64(ground.first_column + j)
                         )
                     )
-                    ux, uy, uz = _up(ground, i, j)
+                    ux, uy, uz = _find_normal(ground, i, j)
                     for k in range(ground.north * ground.east):
-                        h = _mixed(key + np.uint64(k + 1) * np.uint64(0x9E3779B97F4A7C15))
+                        h = _mix_bits(key + np.uint64(k + 1) * np.uint64(0x9E3779B97F4A7C15))
                         v = (k // ground.east + (h & np.uint64(0xFFFFF)) * 9.5367431640625e-07) / ground.north
                         u = (
                             k % ground.east + ((h >> np.uint64(20)) & np.uint64(0xFFFFF)) * 9.5367431640625e-07
                         ) / ground.east
-                        rise = _bulge(ground.height, i, j, v, u)
+                        rise = _add_relief(ground.height, i, j, v, u)
                         wa, wb, wc, wd = (1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u
                         x = wa * ax + wb * bx + wc * cx + wd * dx + rise * ux - px
                         y = wa * ay + wb * by + wc * cy + wd * dy + rise * uy - py
@@ -237,17 +247,17 @@ def fill(ground, canvas, first, stop, margin):  # type: ignore[no-untyped-def]
                             + wc * ground.change[i + 1, j]
                             + wd * ground.change[i + 1, j + 1]
                         )
-                        draw = _draw(ground, h, stable)
+                        draw = _draw_bits(ground, h, stable)
                         turn = (draw & np.uint64(0xFFFFFF)) * 5.9604644775390625e-08
                         amplitude = strength * canvas.rayleigh[draw >> np.uint64(52)]
-                        _splat(canvas, t + s, math.sqrt(x * x + y * y + z * z), delay, turn, amplitude)
+                        _spread_scatterer(canvas, t + s, math.sqrt(x * x + y * y + z * z), delay, turn, amplitude)
                     count += ground.north * ground.east
             ax, ay, az, cx, cy, cz = bx, by, bz, dx, dy, dz
     return count
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _facing(ax, ay, az, bx, by, bz, lx, ly, lz):  # type: ignore[no-untyped-def]
+def _face_satellite(ax, ay, az, bx, by, bz, lx, ly, lz):  # type: ignore[no-untyped-def]
     """Half the cross product of two diagonals (the cell's area vector, outward) along a vector."""
     nx = ay * bz - az * by
     ny = az * bx - ax * bz
@@ -256,14 +266,14 @@ def _facing(ax, ay, az, bx, by, bz, lx, ly, lz):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _up(ground, i, j):  # type: ignore[no-untyped-def]
+def _find_normal(ground, i, j):  # type: ignore[no-untyped-def]
     cos_lat = math.cos(ground.latitude[i])
     lon = ground.longitude[j]
     return cos_lat * math.cos(lon), cos_lat * math.sin(lon), math.sin(ground.latitude[i])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bulge(h, i, j, v, u):  # type: ignore[no-untyped-def]
+def _add_relief(h, i, j, v, u):  # type: ignore[no-untyped-def]
     """What Catmull-Rom interpolation of heights adds to bilinear (mixed fourth differences left out)."""
     east0 = (1 - v) * (h[i, j - 1] - 2 * h[i, j] + h[i, j + 1]) + v * (
         h[i + 1, j - 1] - 2 * h[i + 1, j] + h[i + 1, j + 1]
@@ -281,37 +291,61 @@ def _bulge(h, i, j, v, u):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _draw(ground, h, stable):  # type: ignore[no-untyped-def]
+def _draw_bits(ground, h, stable):  # type: ignore[no-untyped-def]
     """Random bits of a scatterer on this pass: those of the last pass that renewed it."""
     last = 0
     if stable < 0:
         last = ground.number
     elif (h >> np.uint64(40)) * 5.9604644775390625e-08 >= stable:
         for k in range(ground.number, 0, -1):
-            chance = _mixed(h + np.uint64(k) * np.uint64(0xD1342543DE82EF95))
+            chance = _mix_bits(h + np.uint64(k) * np.uint64(0xD1342543DE82EF95))
             if (chance >> np.uint64(40)) * 5.9604644775390625e-08 < ground.renewal[k]:
                 last = k
                 break
-    return _mixed(h ^ (np.uint64(last + 1) * np.uint64(0xA0761D6478BD642F)))
+    return _mix_bits(h ^ (np.uint64(last + 1) * np.uint64(0xA0761D6478BD642F)))
 
 
 @njit(cache=True, nogil=True)
-def place(points, amplitudes, canvas):  # type: ignore[no-untyped-def]
-    """Add point targets (n, 3)."""
+def add_targets(points, amplitudes, canvas):  # type: ignore[no-untyped-def]
+    """Add point targets.
+
+    Parameters
+    ----------
+    points : (n, 3) float64
+        ECEF, m.
+    amplitudes : (n,) float64
+        Of their pulses before focusing.
+    canvas : Canvas
+        The burst to fill.
+    """
     for k in range(points.shape[0]):
         t = canvas.mid_time
         distance = 0.0
         for _ in range(6):
-            px, py, pz, vx, vy, vz, qx, qy, qz = _orbit(t, canvas)
+            px, py, pz, vx, vy, vz, qx, qy, qz = _evaluate_orbit(t, canvas)
             lx, ly, lz = points[k, 0] - px, points[k, 1] - py, points[k, 2] - pz
             distance = math.sqrt(lx * lx + ly * ly + lz * lz)
             t += (lx * vx + ly * vy + lz * vz) / (vx * vx + vy * vy + vz * vz - (lx * qx + ly * qy + lz * qz))
-        _splat(canvas, t, distance, 0.0, 0.0, amplitudes[k])
+        _spread_scatterer(canvas, t, distance, 0.0, 0.0, amplitudes[k])
 
 
 @njit(cache=True, nogil=True)
-def finish(values, eta, k_t, f_dc, eta_ref, window, out):  # type: ignore[no-untyped-def]
-    """Put the ramp on the deramped samples (lines, samples) and round the valid ones to int16 pairs."""
+def restore_ramp(values, eta, k_t, f_dc, eta_ref, window, out):  # type: ignore[no-untyped-def]
+    """Put the ramp on the deramped samples and round the valid ones.
+
+    Parameters
+    ----------
+    values : (lines, samples) complex64
+        Deramped.
+    eta : (lines,) float64
+        Seconds from mid burst.
+    k_t, f_dc, eta_ref : (samples,) float64
+        See `kernels.tops.DerampTerms`.
+    window : (int, int, int, int)
+        First and stop row, first and stop column of the valid samples.
+    out : (lines, samples, 2) int16
+        Filled inside the window.
+    """
     row, row_stop, column, column_stop = window
     for i in range(row, row_stop):
         for j in range(column, column_stop):

@@ -104,10 +104,10 @@ def build_terrain(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...])
     Terrain
     """
     posting = recipe.dem_posting_arcsec / 3600
-    box = footprint(recipe, products).grown(recipe.dem_margin_deg)
+    box = find_footprint(recipe, products).grown(recipe.dem_margin_deg)
     step = recipe.truth_step  # so that decimated rasters are snapped too
-    first_row, stop_row = (_snapped((90 - lat) / posting, step) for lat in (box.north, box.south))
-    first_column, stop_column = (_snapped(lon / posting, step) for lon in (box.west, box.east))
+    first_row, stop_row = (_snap((90 - lat) / posting, step) for lat in (box.north, box.south))
+    first_column, stop_column = (_snap(lon / posting, step) for lon in (box.west, box.east))
     shape = stop_row - first_row, stop_column - first_column
     north = posting * _METRES_PER_DEGREE
     spacing = north, north * math.cos(math.radians(box.centre[1]))
@@ -129,8 +129,8 @@ def build_terrain(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...])
     )
 
 
-def footprint(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...]) -> BBox:
-    """Box in degrees around all bursts of all passes, for all heights that may occur."""
+def find_footprint(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...]) -> BBox:
+    """Find the box (degrees) around all bursts of the ``products`` at all heights that the ``recipe`` allows."""
     heights = (0.0, _BASE_HEIGHT_M + _SEARCH_HEIGHTS_M * recipe.relief_m)
     latitudes, longitudes = [], []
     for product in (product for slices in products for product in slices):
@@ -146,5 +146,5 @@ def footprint(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...]) -> 
     return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
 
 
-def _snapped(value: float, step: int) -> int:
+def _snap(value: float, step: int) -> int:
     return round(value / step) * step

@@ -38,10 +38,13 @@ class MeasurementFile:
     Parameters
     ----------
     path : Path
+        The file.
     lines, samples : int
+        Its size.
     points : sequence of GroundPoint
-    description : str
-    time : datetime
+        Ground control points.
+    description, time : str, datetime
+        Of the image.
 
     Attributes
     ----------
@@ -54,7 +57,7 @@ class MeasurementFile:
     ) -> None:
         self.path = path
         self.samples = samples
-        header, self.data_offset = _header(lines, samples, points, description, time)
+        header, self.data_offset = _pack_header(lines, samples, points, description, time)
         with path.open("wb") as file:
             file.write(header)
             file.truncate(self.data_offset + lines * samples * _BYTES_PER_SAMPLE)
@@ -70,7 +73,7 @@ class MeasurementFile:
             file.write(np.ascontiguousarray(block, dtype="<i2").data)
 
 
-def _header(
+def _pack_header(
     lines: int, samples: int, points: Sequence[GroundPoint], description: str, time: datetime
 ) -> tuple[bytes, int]:
     """Header, directory and their arrays, and the offset of the first strip."""
@@ -81,7 +84,7 @@ def _header(
     ]
     strip = samples * _BYTES_PER_SAMPLE
 
-    def entries(first: int) -> list[tuple[int, int, Sequence[float] | str]]:
+    def list_entries(first: int) -> list[tuple[int, int, Sequence[float] | str]]:
         return [
             (256, _LONG, [samples]),
             (257, _LONG, [lines]),
@@ -101,11 +104,11 @@ def _header(
             (34735, _SHORT, _GEO_KEYS),
         ]
 
-    size = len(_directory(entries(0)))
-    return _directory(entries(size)), size
+    size = len(_pack_directory(list_entries(0)))
+    return _pack_directory(list_entries(size)), size
 
 
-def _directory(entries: list[tuple[int, int, Sequence[float] | str]]) -> bytes:
+def _pack_directory(entries: list[tuple[int, int, Sequence[float] | str]]) -> bytes:
     head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
     after = len(head) + 12 * len(entries) + 4
     fields, arrays = b"", b""

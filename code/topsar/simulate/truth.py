@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.files import write_json
-from topsar.raster import write_geotiff
+from topsar.raster import Labels, write_geotiff
 from topsar.simulate.mode import WAVELENGTH_M, noise_power
 from topsar.simulate.motion import temporal_coherence
 
@@ -22,24 +22,36 @@ if TYPE_CHECKING:
 
 
 def write_range_change(folder: Path, recipe: Recipe, terrain: Terrain, day: str, change: NDArray[np.float32]) -> None:
-    """Write the extra slant range of a pass as ``range_change_<day>.tif`` (m, positive away from the satellite)."""
-    _write(folder / f"range_change_{day}.tif", recipe, terrain, change, "m", f"slant range change on {day}")
+    """Write the extra slant range of a pass as ``range_change_<day>.tif``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it goes.
+    recipe, terrain : Recipe, Terrain
+        Give the grid.
+    day : str
+        ``YYYYMMDD``.
+    change : (rows, columns) float32
+        Metres, positive away from the satellite, at the terrain's nodes.
+    """
+    _write_map(folder / f"range_change_{day}.tif", recipe, terrain, change, "m", f"slant range change on {day}")
 
 
 def write_maps(folder: Path, recipe: Recipe, terrain: Terrain) -> None:
-    """Write heights, backscatter and the temporal coherence of every pair."""
-    _write(folder / "height.tif", recipe, terrain, terrain.height, "m", "ellipsoidal height")
+    """Write heights, backscatter and the temporal coherence of every pair of a ``recipe`` into a ``folder``."""
+    _write_map(folder / "height.tif", recipe, terrain, terrain.height, "m", "ellipsoidal height")
     gamma_db = 10 * np.log10(terrain.gamma)
-    _write(folder / "gamma_nought.tif", recipe, terrain, gamma_db, "dB", "backscatter gamma nought")
+    _write_map(folder / "gamma_nought.tif", recipe, terrain, gamma_db, "dB", "backscatter gamma nought")
     for first, second in combinations(range(len(recipe.acquisitions)), 2):
         days = [f"{recipe.acquisitions[k].day:%Y%m%d}" for k in (first, second)]
         coherence = temporal_coherence(recipe, terrain, first, second)
         name = f"temporal_coherence_{days[0]}_{days[1]}.tif"
-        _write(folder / name, recipe, terrain, coherence, "1", f"temporal coherence {days[0]} to {days[1]}")
+        _write_map(folder / name, recipe, terrain, coherence, "1", f"temporal coherence {days[0]} to {days[1]}")
 
 
 def write_facts(folder: Path, recipe: Recipe, terrain: Terrain, products: tuple[tuple[ProductPlan, ...], ...]) -> None:
-    """Write ``truth.json``: the recipe, the products with their bursts, and how to read the maps."""
+    """Write ``truth.json`` into a ``folder``: the recipe, the products with their bursts, how to read the maps."""
     write_json(
         folder / "truth.json",
         {
@@ -54,12 +66,12 @@ def write_facts(folder: Path, recipe: Recipe, terrain: Terrain, products: tuple[
                 "columns": terrain.shape[1],
                 "height_m": [float(terrain.height.min()), float(terrain.height.max())],
             },
-            "passes": [[_facts_of(product) for product in slices] for slices in products],
+            "passes": [[_list_facts(product) for product in slices] for slices in products],
         },
     )
 
 
-def _facts_of(product: ProductPlan) -> dict[str, Any]:
+def _list_facts(product: ProductPlan) -> dict[str, Any]:
     return {
         "scene": product.name,
         "start": product.start.isoformat(),
@@ -79,10 +91,10 @@ def _facts_of(product: ProductPlan) -> dict[str, Any]:
     }
 
 
-def _write(
+def _write_map(
     path: Path, recipe: Recipe, terrain: Terrain, values: NDArray[np.float32], unit: str, description: str
 ) -> None:
     step = recipe.truth_step
     grid = terrain.grid(step)
     decimated = np.ascontiguousarray(values[step // 2 :: step, step // 2 :: step][: grid.rows, : grid.columns])
-    write_geotiff(path, decimated, grid, nodata=float("nan"), unit=unit, description=description)
+    write_geotiff(path, decimated, grid, nodata=float("nan"), labels=Labels(unit=unit, description=description))

@@ -15,7 +15,7 @@ from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.native.tasks import LEAST_DATES
 from topsar.engines.viewing import burst_arc, burst_margin, locate
 from topsar.model import Window
-from topsar.raster import open_geotiff
+from topsar.raster import Labels, open_geotiff
 from topsar.raster.geotiff import BLOCK
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def write_slc(task: SlcTask, runs: Path) -> None:
         "complex64",
         nodata=0,
         tile_rows=height,
-        unit=UNIT,
-        description=description,
-        tags=_tags(task),
+        labels=Labels(unit=UNIT, description=description, tags=_tags(task)),
     ) as dataset:
         for top in range(0, task.grid.rows, height // looks.north):
             rows = min(height // looks.north, task.grid.rows - top)
@@ -167,7 +165,12 @@ def write_dispersion(task: DispersionTask, runs: Path) -> None:
         }
         said = "standard deviation of amplitude over its mean"
         with open_geotiff(
-            runs / task.file, fine, "float32", nodata=math.nan, tile_rows=height, unit="1", description=said, tags=tags
+            runs / task.file,
+            fine,
+            "float32",
+            nodata=math.nan,
+            tile_rows=height,
+            labels=Labels(unit="1", description=said, tags=tags),
         ) as dataset:
             for strip in strips:
                 dataset.write(_dispersion(dates, brightness, strip), 1, window=strip)

@@ -35,7 +35,7 @@ from topsar.provision.dem.models import (
 from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
 from topsar.provision.web.transfer import hold_part
-from topsar.raster import declared_datum, inspect, pixel_centres, read_geoid, require_cover, write_geotiff
+from topsar.raster import Labels, declared_datum, inspect, pixel_centres, read_geoid, require_cover, write_geotiff
 from topsar.raster.dem_voids import SHORE_M, sea_among
 from topsar.raster.geoid import EGM96
 
@@ -290,7 +290,7 @@ def _write(
         log.warning("%s has no land at all in %s", model.name, describe_box(grid.bbox))
     tags = {"MODEL": model.name, "SOURCE": source, "HEIGHTS_ABOVE": model.datum.value}
     placed = replace(grid, crs=_CRS[model.datum])
-    write_geotiff(path, heights, placed, nodata=math.nan, unit="m", description="height", tags=tags)
+    write_geotiff(path, heights, placed, nodata=math.nan, labels=Labels(unit="m", description="height", tags=tags))
 
 
 def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGrid, model: GlobalModel) -> None:
