@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -181,13 +180,10 @@ def test_an_empty_geolocation_grid_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_every_real_annotation_is_sane_and_quick(shared_data: Path) -> None:
-    seconds = []
+def test_every_real_annotation_is_sane(shared_data: Path) -> None:
     for scene in map(open_scene, real_products(shared_data)):
         for files in scene.files:
-            begin = time.perf_counter()
             bursts = read_bursts(scene, files.swath, files.polarisation)
-            seconds.append(time.perf_counter() - begin)
             check_real_bursts(bursts)
             grid = geolocation_grid(scene, files.swath, files.polarisation)
             assert grid.line.max() <= len(bursts) * bursts[0].grid.lines
@@ -196,7 +192,6 @@ def test_every_real_annotation_is_sane_and_quick(shared_data: Path) -> None:
             radius, speed = (np.linalg.norm(v, axis=1) for v in (orbit.positions_m, orbit.velocities_m_s))
             assert np.abs(radius - 7.07e6).max() < 2e4
             assert np.abs(speed - 7590).max() < 60
-    assert np.median(seconds) < 0.3
 
 
 def check_real_bursts(bursts) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zipfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -199,9 +198,7 @@ def test_every_real_orbit_file_reads(shared_data: Path) -> None:
             datetime.fromisoformat(line.split("=")[1].split("<")[0]).replace(tzinfo=timezone.utc)
             for line in (utc[0], utc[-1])
         )
-        begin = time.perf_counter()
         orbit = read_orbit(f.path, first + 5 * SECOND, last - 5 * SECOND)
-        assert time.perf_counter() - begin < 5
         assert orbit.times_s.size == len(utc)
         assert np.abs(np.linalg.norm(orbit.positions_m, axis=1) - 7.07e6).max() < 2e4
 

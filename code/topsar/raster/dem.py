@@ -125,7 +125,7 @@ def _crop(dem: Dem, box: BBox, margin_deg: float, *, covering: bool) -> HeightFi
     """Heights as they stand in the file."""
     _refuse_contradiction(dem)
     with _open_raster(dem.path) as dataset:
-        crs, transform = place = _locate_raster(dataset, dem.path)
+        crs, transform = place = _read_horizontal_crs(dataset, dem.path), _find_corner_transform(dataset, dem.path)
         window, shift = _find_window(dataset, place, dem.path, box, margin_deg, covering=covering)
         factor = max(1, math.ceil(math.sqrt(window.rows * window.columns / MAX_POSTINGS)))
         heights = _read_heights(dataset, window, factor)
@@ -152,7 +152,8 @@ def require_cover(dem: Dem, box: BBox) -> None:
         If it does not, or cannot be opened.
     """
     with _open_raster(dem.path) as dataset:
-        _find_window(dataset, _locate_raster(dataset, dem.path), dem.path, box, 0.0, covering=True)
+        place = _read_horizontal_crs(dataset, dem.path), _find_corner_transform(dataset, dem.path)
+        _find_window(dataset, place, dem.path, box, 0.0, covering=True)
 
 
 def declared_datum(path: Path) -> VerticalDatum | None:
@@ -273,10 +274,6 @@ def _find_corner_transform(dataset: Any, path: Path) -> Affine:
     if dataset.driver != "ISCE":
         return transform
     return Affine(transform.a, 0.0, transform.c - transform.a / 2, 0.0, transform.e, transform.f - transform.e / 2)
-
-
-def _locate_raster(dataset: Any, path: Path) -> tuple[CRS, Affine]:
-    return _read_horizontal_crs(dataset, path), _find_corner_transform(dataset, path)
 
 
 def _find_window(

@@ -14,7 +14,6 @@ from topsar.sentinel1.document import Node, parse_xml
 _ANNOTATION = re.compile(
     r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
 )
-
 _IMAGE = re.compile(r"measurement/s1[a-d]-iw[123]-slc-(?:hh|hv|vh|vv)-[^/]+\.tiff", re.ASCII)
 
 
@@ -47,10 +46,9 @@ def find_scene(folder: Path, name: str) -> Path:
         return min(matches, key=lambda entry: not entry.is_dir())
     near = difflib.get_close_matches(wanted, sorted({bare_name(entry.name) for entry in products}), n=3)
     msg = f"{wanted}: neither a .SAFE folder with a {MANIFEST} nor a .zip of this name in {folder}"
+    hint = f"put the product there; the folder holds {len(products)} products now"
     if near:
         hint = "did you mean " + " or ".join(near) + "?"
-    else:
-        hint = f"put the product there; the folder holds {len(products)} products now"
     raise SceneError(msg, hint=hint)
 
 
