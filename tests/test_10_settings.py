@@ -275,6 +275,45 @@ def test_options_are_frozen_strict_and_hashable() -> None:
     json.loads(options.model_dump_json())
 
 
+def test_typed_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("POSTING", "60")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("POSTING=50\n")
+    box = BBox(south=37.4, north=37.9, west=14.7, east=15.3)
+    settings = Settings(data="~/etna", roi=(37.4, 37.9, 14.7, 15.3), looks=(16, 8), swaths=(3, 1), offline=True)
+    assert (settings.roi, settings.looks) == (box, Looks(east=16, north=8))
+    assert (settings.swaths, settings.offline, settings.posting_m) == (("IW1", "IW3"), True, 80.0)
+    assert (settings.data, settings.pairs) == (tmp_path / "etna", tmp_path / "pairs.txt")
+    assert (settings.origins["ROI"], settings.origins["POSTING"]) == ("argument", "default")
+    assert Settings(roi=box) == Settings(roi=(37.4, 37.9, 14.7, 15.3))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("posting_m", 0, "a number from 1 to 10000"),
+        ("posting_m", "wide", "a number from 1 to 10000"),
+        ("roi", (1, 2, 3), "four numbers"),
+        ("roi", (38, 37, 10, 11), "south 38 must be smaller than north 37"),
+        ("swaths", (4,), "IW1,IW2,IW3"),
+        ("looks", (0, 8), "two whole numbers"),
+        ("engine", "isce", "auto, native or isce2"),
+        ("executor", "cloud", "local or dask"),
+        ("offline", 2, "0 or 1"),
+        ("data", 7, "a path"),
+        ("posting", 40, "did you mean posting_m?"),
+    ],
+)
+def test_a_wrong_typed_value_names_the_field(field: str, value: object, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings(**{"workers": 0, field: value})  # type: ignore[arg-type]
+    first, second = sorted(caught.value.message.split("\n  "), key=lambda line: "workers" in line)
+    assert field in first
+    assert says in first
+    assert "workers" in second
+
+
 def test_options_survive_json(tmp_path: Path) -> None:
     options = load(tmp_path, ROI="1,2,3,4", LOOKS="16x8", SWATHS="1,3", ESD="0.01", POLARIZATION="vh").options
     assert Options.model_validate_json(options.model_dump_json()) == options

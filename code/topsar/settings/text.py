@@ -1,0 +1,126 @@
+"""Text of settings, as ``.env`` and the command line hold it, to values and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pydantic import SecretStr
+
+from topsar.model import BBox, Looks
+
+MASK = "********"
+LONG_DEG = 20.0
+"""No interferogram is as long as this, degrees of latitude."""
+SWATHS = ("IW1", "IW2", "IW3")
+
+
+def lower(value: object) -> object:
+    """Text in small letters; what is no text stays."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def parse_roi(value: object) -> object:
+    """Box from south, north, west, east in degrees: four numbers, or text as in ``.env``.
+
+    Raises
+    ------
+    ValueError
+        Saying which rule the four numbers break.
+    """
+    if isinstance(value, str):
+        value = re.split(r"[\s,;]+", value.strip("[]() \t,;"))
+    if not isinstance(value, list | tuple):
+        return value
+    try:
+        south, north, west, east = (float(edge) for edge in value)
+    except (TypeError, ValueError):
+        msg = "expected four numbers in degrees: south,north,west,east"
+        raise ValueError(msg) from None
+    problem = _box_problem(south, north, west, east)
+    if not _box_problem(north, east, south, west):  # also a box when read as west, south, east, north
+        if not problem and north - south > LONG_DEG > max(west - south, east - north):
+            problem = f"from south {south:g} to north {north:g} is longer than any pass"
+        if problem:
+            problem += f"; the order looks like W,S,E,N: write {north:g},{east:g},{south:g},{west:g}"
+    if problem:
+        raise ValueError(problem)
+    return BBox(west=west, south=south, east=east, north=north)
+
+
+def _box_problem(south: float, north: float, west: float, east: float) -> str:
+    if not all(-90 <= latitude <= 90 for latitude in (south, north)):
+        return "south and north (the first two numbers) must lie between -90 and 90 degrees"
+    if not all(-180 <= longitude <= 180 for longitude in (west, east)):
+        return "west and east (the last two numbers) must lie between -180 and 180 degrees"
+    if south >= north:
+        return f"south {south:g} must be smaller than north {north:g}"
+    if west - east > 180:
+        return f"from west {west:g} to east {east:g} it crosses the 180th meridian, which one box cannot: use two runs"
+    if west >= east:
+        return f"west {west:g} must be smaller than east {east:g}"
+    return ""
+
+
+def parse_swaths(value: object) -> object:
+    """``1,2`` or ``IW1 IW2`` or ``all``, or several names or numbers, as sorted swath names."""
+    if isinstance(value, str):
+        value = SWATHS if lower(value) == "all" else re.findall(r"[^\s,;\[\]()]+", value.upper())
+    if not isinstance(value, list | tuple):
+        return value
+    names = {str(part) if str(part).startswith("IW") else f"IW{part}" for part in value}
+    if not names or not names <= set(SWATHS):
+        msg = "expected some of 1,2,3 (or IW1,IW2,IW3), or all"
+        raise ValueError(msg)
+    return tuple(sorted(names))
+
+
+def parse_looks(value: object) -> object:
+    """``16x8`` or ``(16, 8)`` as looks east by north; other text in small letters."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,4})\s*[xX×*]\s*(\d{1,4})", value)):
+        value = (int(match[1]), int(match[2]))
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(n, int) and n > 0 for n in value):
+        return Looks(east=value[0], north=value[1])
+    return lower(value)
+
+
+def parse_crs(value: object) -> object:
+    """``auto``, ``utm``, ``latlon`` or an EPSG number in one way of writing."""
+    text = str(value).strip().lower()
+    if text in {"auto", "utm", "latlon"}:
+        return text
+    if not re.fullmatch(r"epsg:\d{4,6}", text):
+        msg = "expected auto, utm, latlon or EPSG:number such as EPSG:32629"
+        raise ValueError(msg)
+    return text.upper()
+
+
+def parse_switch(value: object) -> object:
+    """``1``, ``true`` and ``yes``, or their opposites, as bool; other text as it is."""
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    return words.get(str(value).strip().lower(), value)
+
+
+def parse_polarisation(value: object) -> object:
+    """``auto`` in small letters, everything else in capitals."""
+    return "auto" if lower(value) == "auto" else value.upper() if isinstance(value, str) else value
+
+
+def join_choices(names: Sequence[str]) -> str:
+    """``auto, native or isce2``."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def text_of(value: object) -> str:
+    """Text of a value as one would write it in ``.env``; a secret is masked."""
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(value, BBox):
+        return ",".join(f"{edge:.12g}" for edge in (value.south, value.north, value.west, value.east))
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return "" if value is None else str(value)
