@@ -20,7 +20,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from topsar.cli import build_parser
+from topsar.cli.main import build_parser
 from topsar.doctor.finding import Grade, Said
 from topsar.settings import KEYS
 

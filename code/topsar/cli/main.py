@@ -1,0 +1,322 @@
+"""The parser and the exit codes.
+
+Exit codes: 0 all pairs are done, 1 some failed, 2 wrong usage or settings, 130 interrupted. The hidden verb ``step``,
+a step's own process, ends with the error's own code (see `topsar.errors`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from topsar import __version__
+from topsar.cli import verbs
+from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
+from topsar.errors import SettingsError, TopsarError
+from topsar.model import Direction
+
+DESCRIPTION = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
+VERBS = {
+    "run": "process all pairs",
+    "plan": "what a run would do, and what it would take",
+    "pairs": "list pairs of what lies in data/raw, or of what the archive has",
+    "status": "how the newest run is getting on, or how it ended",
+    "doctor": "check machine, settings and inputs; say how to fix what is wrong",
+    "clean": "remove intermediate files that no run of these pairs needs any more",
+    "demo": "make a small data set, process it, compare with its truth",
+    "settings": "show every setting, its value, origin and meaning",
+    "simulate": "write simulated Sentinel-1 products and their truth",
+}
+"""All but the hidden ``step``, with what ``--help`` says of them."""
+EXAMPLES = {
+    "": """
+  topsar demo                        the quickest way to see what it does
+  topsar doctor                      before the first run
+  topsar run --help                  flags of a verb
+""",
+    "run": """
+  topsar run
+  topsar run --data /disk/etna --pairs /disk/etna/pairs.txt --env /disk/etna/.env
+  topsar run --workers 4 --posting 40 --roi 37.4,37.9,14.7,15.3
+  topsar run -o UNWRAPPER=none -o FILTER_STRENGTH=0
+
+folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (results)
+""",
+    "plan": """
+  topsar plan
+  topsar plan --posting 40           what another posting would make anew
+""",
+    "pairs": """
+  topsar pairs                                     each date of data/raw with the next two
+  topsar pairs --days 24 --baseline 150
+  topsar pairs --search --roi 37.4,37.9,14.7,15.3 --from 2025-01-01 --to 2025-06-30 --track 44
+""",
+    "status": """
+  topsar status
+  topsar status --watch              again every two seconds, until the run is over
+  topsar status --json
+""",
+    "doctor": """
+  topsar doctor
+  topsar doctor --json
+""",
+    "clean": """
+  topsar clean --dry-run             list what would go
+  topsar clean                       remove what no run of these pairs needs any more
+  topsar clean --cleanup nuclear     all but products, facts and logs
+""",
+    "demo": """
+  topsar demo
+  topsar demo /tmp/topsar-demo --workers 2
+""",
+    "settings": """
+  topsar settings
+  topsar settings --env /disk/etna/.env --posting 40
+""",
+    "simulate": """
+  topsar simulate /disk/simulated
+  topsar simulate /disk/simulated --size swath --seed 7
+""",
+    "step": """
+  topsar step data/runs/PAIR/job.json unwrap
+""",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; taken from the process where absent.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    argv = _join_negative_values(sys.argv[1:] if argv is None else argv)
+    parser = build_step_parser() if argv[:1] == ["step"] else build_parser()
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    _start_logging()
+    try:
+        _check_current_folder()
+        return int(args.command(args))
+    except TopsarError as exc:
+        if args.debug:
+            traceback.print_exc()
+        else:
+            print(f"error: {exc}", file=sys.stderr)
+        return _exit_code(exc, args.verb)
+    except BrokenPipeError:  # whoever read our output, `head` for one, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as exc:
+        if args.debug:
+            raise
+        print(f"error: {exc}\n  hint: --debug shows where this happened", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _check_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as exc:
+        msg = "the folder that this was started in has been removed"
+        raise TopsarError(msg, hint="cd into one that is there") from exc
+
+
+def _exit_code(exc: TopsarError, verb: str) -> int:
+    if verb == "step":
+        return exc.exit_code
+    return EXIT_USAGE if isinstance(exc, SettingsError) else EXIT_FAILED
+
+
+def _start_logging() -> None:
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("topsar").setLevel(logging.INFO)
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # what it says about .env we say ourselves, with line numbers
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------
+
+
+def build_step_parser() -> argparse.ArgumentParser:
+    """The parser of the hidden verb ``step``; it does without settings, which take a while to import."""
+    parser = argparse.ArgumentParser(prog="topsar")
+    verb = _add_verb(parser.add_subparsers(), "step")
+    verb.add_argument("job", metavar="JOB_JSON", type=Path, help="the job's description")
+    verb.add_argument("step", metavar="STEP", help="name of the step")
+    return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the other verbs."""
+    parser = argparse.ArgumentParser(prog="topsar", description=DESCRIPTION, allow_abbrev=False, **_examples(""))
+    parser.add_argument("--version", action="version", version=f"topsar {__version__}")
+    parser.set_defaults(verb=None)
+    group = parser.add_subparsers(metavar="VERB", title="verbs")
+    for name, shown in VERBS.items():
+        verb = _add_verb(group, name, help=shown)
+        if name not in {"demo", "simulate"}:
+            verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
+        if name not in {"demo", "simulate", "status"}:
+            default = Path("pairs.txt")
+            verb.add_argument("--pairs", metavar="FILE", type=Path, default=default, help="pairs [./pairs.txt]")
+            verb.add_argument("--env", metavar="FILE", type=Path, help="settings [./.env where there is one]")
+        _add_own_flags(verb, name)
+        if name not in {"simulate", "status"}:
+            _add_settings(verb)
+    return parser
+
+
+def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
+    if name == "pairs":
+        _add_rules_and_search(verb)
+    elif name == "status":
+        verb.add_argument("--json", action="store_true", help="for programs: every step")
+        verb.add_argument("--watch", action="store_true", help="again and again, until the run is over")
+    elif name == "doctor":
+        verb.add_argument("--json", action="store_true", help="for programs")
+    elif name == "clean":
+        verb.add_argument("--dry-run", action="store_true", help="list them and leave them")
+    elif name in {"demo", "simulate"}:
+        place: dict[str, Any] = {"nargs": "?", "default": Path("data/demo")} if name == "demo" else {}
+        shown = "where to" + (" [data/demo]" if name == "demo" else "")
+        verb.add_argument("folder", metavar="DIR", type=Path, help=shown, **place)
+        verb.add_argument("--size", default="demo", help="how much to simulate: tiny, demo, swath or frame [demo]")
+    if name == "simulate":
+        verb.add_argument("--seed", type=int, help="another seed makes other ground, noise and weather")
+
+
+def _join_negative_values(argv: Sequence[str]) -> list[str]:
+    """``--roi -3,-2,36,37`` as ``--roi=-3,-2,36,37``: argparse takes a leading minus for a flag."""
+    joined: list[str] = []
+    for text in argv:
+        if joined and re.fullmatch(r"--[a-z-]+", joined[-1]) and re.match(r"-[\d.]", text):
+            joined[-1] += "=" + text
+        else:
+            joined.append(text)
+    return joined
+
+
+def _examples(verb: str) -> dict[str, Any]:
+    return {
+        "epilog": "EXAMPLES" + EXAMPLES[verb].rstrip(),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+def _add_verb(
+    group: argparse._SubParsersAction[argparse.ArgumentParser], name: str, **shown: Any
+) -> argparse.ArgumentParser:
+    """A verb, with what all verbs have."""
+    command: Callable[[argparse.Namespace], int] = getattr(verbs, name)
+    verb = group.add_parser(name, description=command.__doc__, allow_abbrev=False, **_examples(name), **shown)
+    verb.set_defaults(verb=name, command=command, flags=[])
+    verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
+    return verb
+
+
+def _add_rules_and_search(verb: argparse.ArgumentParser) -> None:
+    rules = verb.add_argument_group("which dates are paired", "several rules must all allow a pair")
+    rules.add_argument(
+        "--neighbours",
+        metavar="N",
+        type=_parse_count,
+        help=f"each date with the next N [{NEIGHBOURS}, without a rule]",
+    )
+    rules.add_argument("--days", metavar="N", type=_parse_count, help="at most N days apart")
+    rules.add_argument("--baseline", metavar="M", type=_parse_length, help="perpendicular baseline at most M metres")
+    rules.add_argument("--all", action="store_true", help="every date with every other")
+    search = verb.add_argument_group("search of the archive", "with ROI and POLARIZATION")
+    search.add_argument("--search", action="store_true", help="look in the archive, not in data/raw")
+    search.add_argument("--from", dest="start", metavar="DATE", type=_parse_day, help="first day, such as 2025-01-31")
+    search.add_argument("--to", dest="stop", metavar="DATE", type=_parse_last_day, help="last day")
+    search.add_argument("--track", metavar="N", type=_parse_count, help="relative orbit")
+    search.add_argument("--direction", metavar="WAY", type=_parse_direction, help="ascending or descending")
+    verb.add_argument("--force", action="store_true", help="replace the list; the old one is kept beside it")
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"expected a whole number from 1, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _parse_length(text: str) -> float:
+    with suppress(ValueError):
+        if float(text) >= 0:
+            return float(text)
+    msg = f"expected metres from 0, got {text!r}"
+    raise argparse.ArgumentTypeError(msg)
+
+
+def _parse_day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+    except ValueError as exc:
+        msg = f"expected a day such as 2025-01-31, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from exc
+
+
+def _parse_last_day(text: str) -> datetime:
+    return _parse_day(text) + timedelta(days=1, microseconds=-1)
+
+
+def _parse_direction(text: str) -> Direction:
+    try:
+        return Direction(text.lower())
+    except ValueError as exc:
+        msg = f"expected ascending or descending, got {text!r}"
+        raise argparse.ArgumentTypeError(msg) from exc
+
+
+def _add_settings(verb: argparse.ArgumentParser) -> None:
+    """One flag per key, all collected in ``flags``, so that the last one wins."""
+    from topsar.settings import KEYS
+
+    group = verb.add_argument_group("settings", "each is also a key of .env and the environment: --posting is POSTING")
+    group.add_argument(
+        "-o", dest="flags", metavar="KEY=VALUE", type=_parse_assignment, action="append", help="set any key, repeatable"
+    )
+    for key in KEYS:
+        if not key.secret:  # a command line is visible to every user of the machine
+            text = f"{key.meaning}. Value: {key.allowed} [{key.default or 'empty'}]".replace("%", "%%")
+            value = partial(_assign, key.name)
+            group.add_argument(key.flag, dest="flags", metavar="VALUE", type=value, action="append", help=text)
+
+
+def _parse_assignment(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        msg = f"expected KEY=VALUE, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    from topsar.settings import KEYS
+
+    if any(known.secret and known.name == key.strip() for known in KEYS):
+        msg = f"{key.strip()} is secret, and a command line is visible to every user of the machine: set it in .env"
+        raise argparse.ArgumentTypeError(msg)
+    return key.strip(), value
+
+
+def _assign(key: str, value: str) -> tuple[str, str]:
+    return key, value

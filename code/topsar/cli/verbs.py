@@ -1,0 +1,194 @@
+"""What each verb calls. Imports stand inside: a verb loads what it needs, and ``--help`` loads little."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topsar.errors import NotFetchedError, ProvisionError, SettingsError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from topsar.schedule.jobs import Outcome
+    from topsar.settings import Settings
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+WATCH_S = 2.0
+NEIGHBOURS = 2
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch what is missing and process all pairs."""
+    from topsar import workflow
+    from topsar.provision import Services
+
+    settings = _load(args)
+    outcomes = workflow.run(settings, Services())
+    return _print_outcomes(outcomes, settings.data / "runs")
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Show what a run would do and take, without doing it."""
+    from topsar import workflow
+    from topsar.report.terminal_plan import format_outlooks, format_plan, sum_up_plan
+
+    settings = _load(args)
+    found = workflow.find_scenes(settings)
+    missing = workflow.describe_missing(settings, found)
+    if missing:
+        print("to be fetched first:", *missing, sep="\n  ", end="\n\n")
+    try:
+        batch, preview = workflow.preview(settings, found)
+    except ProvisionError as exc:
+        if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
+            raise
+        print("steps, memory, disk and time are known once that is there")
+        return 0
+    if batch.plan.outlooks:
+        titles = {job.id: job.title for job in batch.jobs}
+        print(format_outlooks(batch.plan.outlooks, titles), end="\n\n")
+    print(format_plan(preview.jobs, totals=sum_up_plan(preview, refused=len(batch.refused)), width=_width()))
+    return EXIT_FAILED if batch.refused or preview.rehearsal.unfitting else 0
+
+
+def pairs(args: argparse.Namespace) -> int:
+    """List pairs of the dates in data/raw, or of those that a search finds, and draw their network."""
+    from topsar import workflow
+    from topsar.pairs.network import Rules
+    from topsar.provision import Search, Services
+
+    settings = _load(args)
+    neighbours = args.neighbours
+    if neighbours is None and not args.all and args.days is None and args.baseline is None:
+        neighbours = NEIGHBOURS
+    rules = Rules(neighbours=neighbours, max_days=args.days, max_baseline_m=args.baseline)
+    search = Search(start=args.start, stop=args.stop, track=args.track, direction=args.direction)
+    if search != Search() and not args.search:
+        msg = "--from, --to, --track and --direction belong to a search"
+        raise SettingsError(msg, hint="add --search, or leave them out to pair what lies in data/raw")
+    network, kept = workflow.list_pairs(
+        settings, rules, search=search if args.search else None, services=Services(), force=args.force
+    )
+    for note in network.notes:
+        print(note)
+    if kept is not None:
+        print(f"the old list is now {kept}")
+    count = len(network.connections)
+    print(f"{count} pair{'' if count == 1 else 's'} in {settings.pairs}, drawn in {settings.pairs.with_suffix('.png')}")
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show how the newest run is getting on, or how it ended."""
+    from topsar.report.terminal_status import dump_status, format_status
+    from topsar.schedule import find_holder, read_record
+
+    runs = args.data / "runs"
+    while True:
+        holder, record = find_holder(runs), read_record(runs)  # in this order: a run may end in between
+        if record is None:
+            print(f"no run has left a record in {runs}", file=sys.stderr)
+            return EXIT_FAILED
+        describe = dump_status if args.json else partial(format_status, width=_width())
+        text = describe(record, holder, now=time.time())
+        if args.watch and sys.stdout.isatty():
+            text = CLEAR + text
+        print(text, flush=True)
+        if not args.watch or record.end is not None or holder is None or holder.is_alive is False:
+            return 0
+        time.sleep(WATCH_S)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Check machine, settings, inputs, engine, memory, disk and credentials; say how to fix each finding."""
+    from topsar.doctor import Grade, as_json, describe, examine, worst
+
+    findings = examine(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=dict(args.flags))
+    print(as_json(findings) if args.json else describe(findings))
+    return EXIT_FAILED if worst(findings) is Grade.PROBLEM else 0
+
+
+def clean(args: argparse.Namespace) -> int:
+    """Remove what no run of the listed pairs needs any more; of other pairs, everything but results."""
+    from topsar import workflow
+    from topsar.report.terminal_plan import format_removable
+
+    found = workflow.clean(_load(args), dry_run=args.dry_run)
+    print(format_removable(found, is_dry=args.dry_run))
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Make a small data set, process it and compare with its truth."""
+    from topsar import workflow
+    from topsar.cli.text import demo_text
+
+    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
+    print(demo_text(shown.comparisons, shown.closures))
+    return _print_outcomes(shown.outcomes, args.folder / "runs")
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """Write simulated products, orbits, a DEM, pairs.txt and the truth."""
+    from topsar import workflow
+
+    workflow.simulate(args.folder, size=args.size, seed=args.seed)
+    print(f"simulated data in {args.folder}")
+    return 0
+
+
+def settings(args: argparse.Namespace) -> int:
+    """Show every setting."""
+    from topsar.cli.text import settings_text
+
+    print(settings_text(_load(args)))
+    return 0
+
+
+def step(args: argparse.Namespace) -> int:
+    """Execute one step of one job: what the scheduler starts."""
+    from topsar.step import execute_step
+
+    execute_step(args.job, args.step)
+    return 0
+
+
+def _load(args: argparse.Namespace) -> Settings:
+    from topsar.settings import load_settings
+
+    return load_settings(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=dict(args.flags))
+
+
+def _env_file(args: argparse.Namespace) -> Path | None:
+    default_env = Path(".env")
+    return args.env or (default_env if default_env.is_file() else None)
+
+
+def _width() -> int:
+    return max(80, shutil.get_terminal_size((120, 24)).columns)
+
+
+def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
+    """Print what became of the pairs; the exit code."""
+    from topsar.schedule.jobs import Status
+
+    pairs = [outcome for outcome in outcomes if outcome.is_pair]
+    done = [outcome for outcome in pairs if outcome.status in {Status.DONE, Status.CACHED}]
+    for outcome in pairs:
+        if outcome not in done:
+            print(f"{outcome.title}: {outcome.status.value}. {outcome.message}".rstrip(), file=sys.stderr)
+    report = runs / "report.html"
+    print(f"{len(done)} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
+    if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
+        return EXIT_INTERRUPTED
+    return 0 if pairs and len(done) == len(pairs) else EXIT_FAILED
