@@ -28,6 +28,7 @@ FLOORS = (
     {"report"},
     {"results", "doctor"},
     {"workflow", "step"},
+    {"api", "demo"},
     {"cli"},
     {"__main__"},
 )

@@ -71,7 +71,7 @@ PREVIEW = Preview(
 
 
 class Workflow(ModuleType):
-    """Stands in for `topsar.workflow` and `topsar.step`, and remembers how it was called."""
+    """Stands in for `topsar.workflow`, `topsar.demo` and `topsar.step`, and remembers how it was called."""
 
     def __init__(self) -> None:
         super().__init__("topsar.workflow")
@@ -127,6 +127,8 @@ class Workflow(ModuleType):
 @pytest.fixture
 def workflow(monkeypatch: pytest.MonkeyPatch) -> Workflow:
     fake = Workflow()
+    monkeypatch.setattr("topsar.demo.run_demo", fake.demo)
+    monkeypatch.setattr("topsar.demo.simulate_data", fake.simulate)
     monkeypatch.setitem(sys.modules, "topsar.workflow", fake)
     monkeypatch.setattr(topsar, "workflow", fake, raising=False)
     monkeypatch.setattr("topsar.step.execute_step", fake.execute_step)

@@ -130,19 +130,19 @@ def clean(args: argparse.Namespace) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
-    from topsar import workflow
     from topsar.cli.text import demo_text
+    from topsar.demo import run_demo
 
-    shown = workflow.demo(args.folder, size=args.size, flags=dict(args.flags))
+    shown = run_demo(args.folder, size=args.size, flags=dict(args.flags))
     print(demo_text(shown.comparisons, shown.closures))
     return _print_outcomes(shown.outcomes, args.folder / "runs")
 
 
 def simulate(args: argparse.Namespace) -> int:
     """Write simulated products, orbits, a DEM, pairs.txt and the truth."""
-    from topsar import workflow
+    from topsar.demo import simulate_data
 
-    workflow.simulate(args.folder, size=args.size, seed=args.seed)
+    simulate_data(args.folder, size=args.size, seed=args.seed)
     print(f"simulated data in {args.folder}")
     return 0
 
