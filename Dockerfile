@@ -30,7 +30,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends libexpat1 libgomp1 tini \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=native-build /opt/topsar-image/env /opt/topsar-image/env
-COPY code/entrypoint.sh code/check_image.py /opt/topsar-image/
+COPY code/entrypoint.sh /opt/topsar-image/
 # Open to all: the user is the caller, whom the image does not know.
 RUN mkdir -m 1777 /opt/topsar-image/home /opt/topsar-image/cache /opt/topsar-image/work
 ENV PATH=/opt/topsar-image/env/bin:$PATH \
@@ -39,7 +39,7 @@ ENV PATH=/opt/topsar-image/env/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER 1000:1000
 WORKDIR /opt/topsar-image/work
-RUN python3 /opt/topsar-image/check_image.py
+RUN HOME=$(mktemp -d) && export HOME && topsar doctor --image && rm -rf "$HOME"
 ARG TOPSAR_VERSION
 LABEL org.opencontainers.image.title="topsar (native)" \
       org.opencontainers.image.description="Parallel, checkpointed Sentinel-1 TOPS interferometry, native engine" \
@@ -76,7 +76,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates tini \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=isce2-build /opt/topsar-image /opt/topsar-image
-COPY code/entrypoint.sh code/check_image.py /opt/topsar-image/
+COPY code/entrypoint.sh /opt/topsar-image/
 RUN mkdir -m 1777 /opt/topsar-image/home /opt/topsar-image/cache /opt/topsar-image/work
 # What activating the environment would set. ISCE_HOME and ISCE_PYTHON also overrule a .env that names the host's.
 ENV ISCE_HOME=/opt/topsar-image/isce \
@@ -90,7 +90,7 @@ ENV ISCE_HOME=/opt/topsar-image/isce \
 USER 1000:1000
 WORKDIR /opt/topsar-image/work
 # The solver has been seen to let numpy 2 pass: what was installed is asked, not what was asked for.
-RUN python3 /opt/topsar-image/check_image.py --isce
+RUN HOME=$(mktemp -d) && export HOME && topsar doctor --image --isce && rm -rf "$HOME"
 ARG TOPSAR_VERSION
 LABEL org.opencontainers.image.title="topsar (ISCE2)" \
       org.opencontainers.image.description="Parallel, checkpointed Sentinel-1 TOPS interferometry, ISCE2 and native engine" \

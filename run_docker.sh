@@ -207,7 +207,7 @@ take() { # in: flag, value, the arguments that say so
 read_arguments() {
   while (($#)); do
     case $1 in
-      --all | --debug | --dry-run | --force | --help | --json | --search | --watch | -h) arguments+=("$1") ;;
+      --all | --debug | --dry-run | --force | --help | --image | --isce | --json | --search | --watch | -h) arguments+=("$1") ;;
       --*=*) take "${1%%=*}" "${1#*=}" "$1" ;;
       -o?*) take -o "${1#-o}" "$1" ;;
       -*) if (($# == 1)); then arguments+=("$1"); else take "$1" "$2" "$1" "$2"; shift; fi ;;

@@ -6,12 +6,12 @@ import argparse
 import os
 import pty
 import re
-import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from topsar.cli.main import build_parser
-from topsar.doctor.finding import Grade, Said
+from topsar.cli.main import build_parser, main
+from topsar.doctor import Grade, Said, examine
+from topsar.doctor.examination import ISCE_CHECKS
+from topsar.engines.isce2.installation import _probe
 from topsar.settings import KEYS
 
 if sys.version_info >= (3, 11):
@@ -688,59 +690,84 @@ def test_files_of_the_images_keep_their_line_ends() -> None:
 
 
 @pytest.fixture
-def isce_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An isce that can be imported and started, as the image should have it."""
+def isce_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An isce that can be imported and started, as the image should have it, beside a numpy that suits it."""
     home = tmp_path / "site" / "isce"
     (home / "applications").mkdir(parents=True)
-    (home / "__init__.py").touch()
+    (home / "__init__.py").write_text("__version__ = '2.6.4'\n", encoding="utf-8")
+    (home.parent / "numpy.py").write_text("__version__ = '1.26.4'\n", encoding="utf-8")
     app = home / "applications" / "topsApp.py"
-    app.write_text("#!/bin/sh\necho startup unwrap geocode\n", encoding="utf-8")
+    app.write_text("#!/bin/sh\n", encoding="utf-8")
     app.chmod(0o755)
-    monkeypatch.delitem(sys.modules, "isce", raising=False)
-    monkeypatch.syspath_prepend(str(home.parent))
     monkeypatch.setenv("PATH", f"{home}/applications:{os.environ['PATH']}")
-    monkeypatch.setattr("numpy.__version__", "1.26.4")
-    return home
+    monkeypatch.setenv("ISCE_HOME", str(home))
+    yield home
+    _probe.cache_clear()
 
 
-def isce_faults(home: Path | None) -> list[str]:
-    return list(runpy.run_path(str(ROOT / "code" / "check_image.py"))["isce_faults"](home and str(home)))
+def isce_faults() -> list[str]:
+    _probe.cache_clear()
+    findings = examine(env_file=None, data=Path("d"), pairs=Path("p"), flags={}, checks=ISCE_CHECKS)
+    return [finding.text for finding in findings if finding.grade is not Grade.OK]
 
 
-def test_a_good_isce_passes(isce_home: Path, tmp_path: Path) -> None:
+def test_a_good_isce_passes(isce_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isce_faults() == []
     (tmp_path / "link").symlink_to(isce_home)
-    assert isce_faults(isce_home) == isce_faults(tmp_path / "link") == []
+    monkeypatch.setenv("ISCE_HOME", str(tmp_path / "link"))
+    assert isce_faults() == []
 
 
-def test_numpy_2_ends_the_build(isce_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numpy.__version__", "2.5.1")
-    assert isce_faults(isce_home) == ["numpy 2.5.1 is installed, ISCE2 needs one before 2"]
+def test_numpy_2_ends_the_build(isce_home: Path) -> None:
+    (isce_home.parent / "numpy.py").write_text("__version__ = '2.5.1'\n", encoding="utf-8")
+    (fault,) = isce_faults()
+    assert "numpy 2.5.1" in fault
 
 
-def test_a_wrong_isce_home_or_topsapp_ends_the_build(isce_home: Path, tmp_path: Path) -> None:
-    assert isce_faults(None) == [f"ISCE_HOME is None, isce lies in {isce_home}"]
-    app = isce_home / "applications" / "topsApp.py"
-    app.write_text("#!/bin/sh\necho cannot load\nexit 1\n", encoding="utf-8")
-    assert isce_faults(isce_home) == ["topsApp.py --help --steps ended with 1: cannot load\n"]
-    app.unlink()
-    assert isce_faults(isce_home)[0].startswith("topsApp.py in PATH is ")
-    (isce_home / "__init__.py").write_text("import no_such_library\n", encoding="utf-8")
-    sys.modules.pop("isce")
-    assert isce_faults(isce_home) == ["isce cannot be imported: No module named 'no_such_library'"]
-
-
-@pytest.mark.parametrize(("grade", "code"), [(Grade.OK, None), (Grade.WARNING, "what it said")])
-def test_the_build_ends_when_the_doctor_finds_fault(
-    grade: Grade, code: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_isce_home_or_topsapp_ends_the_build(
+    isce_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name, said in (("required", [Said(grade, "what it said")]), ("kernels", []), ("projections", [])):
-        monkeypatch.setattr(f"topsar.doctor.packages.{name}", lambda _case, said=said: said)
-    monkeypatch.setattr("sys.argv", ["check_image.py"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "code" / "check_image.py"), run_name="__main__")
-    assert ended.value.code == code
+    monkeypatch.setenv("ISCE_HOME", str(tmp_path))
+    assert isce_faults() == [f"ISCE_HOME is {tmp_path}, isce lies in {isce_home}"]
+    monkeypatch.delenv("ISCE_HOME")
+    other = tmp_path / "other" / "topsApp.py"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\n", encoding="utf-8")
+    other.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(isce_home.parent))
+    monkeypatch.setenv("PATH", f"{other.parent}:{os.environ['PATH']}")
+    missing, wrong = isce_faults()
+    assert missing.startswith("ISCE_HOME is missing")
+    assert wrong.startswith(f"topsApp.py in PATH is {other}")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("__init__.py", "import no_such_library", "no_such_library"),
+        ("applications/topsApp.py", "raise SystemExit('cannot load')", "cannot load"),
+    ],
+)
+def test_an_isce_that_does_not_start_ends_the_build(isce_home: Path, file: str, text: str, says: str) -> None:
+    (isce_home / file).write_text(text, encoding="utf-8")
+    assert says in " ".join(isce_faults())
+
+
+@pytest.mark.parametrize(("grade", "code"), [(Grade.OK, 0), (Grade.NOTE, 1), (Grade.WARNING, 1)])
+def test_the_build_ends_when_the_doctor_finds_fault(
+    grade: Grade, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "topsar.doctor.examination.IMAGE_CHECKS", (("packages", lambda _case: [Said(grade, "what it found")]),)
+    )
+    assert main(["doctor", "--image"]) == code
+    assert "what it found" in capsys.readouterr().out
+
+
+def test_both_builds_end_with_the_check() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    checks = [re.findall(r"topsar (doctor --image.*?) &&", stage) for stage in stages]
+    assert [check for check in checks if check] == [["doctor --image"], ["doctor --image --isce"]]
 
 
 # --- the start of a container -----------------------------------------------------------------------------------

@@ -195,6 +195,8 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--watch", action="store_true", help="again and again, until the run is over")
     elif name == "doctor":
         verb.add_argument("--json", action="store_true", help="for programs")
+        verb.add_argument("--image", action="store_true", help="only what an image must pass at the end of its build")
+        verb.add_argument("--isce", action="store_true", help="with --image: one that holds ISCE2")
     elif name == "clean":
         verb.add_argument("--dry-run", action="store_true", help="list them and leave them")
     elif name in {"demo", "simulate"}:

@@ -111,10 +111,15 @@ def status(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Check machine, settings, inputs, engine, memory, disk and credentials; say how to fix each finding."""
-    from topsar.doctor import Grade, as_json, describe, examine, worst
+    from topsar.doctor import Grade, as_json, describe, worst
+    from topsar.doctor.examination import CHECKS, IMAGE_CHECKS, ISCE_CHECKS, examine
 
-    findings = examine(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=dict(args.flags))
+    checks = (*IMAGE_CHECKS, *(ISCE_CHECKS if args.isce else ())) if args.image else CHECKS
+    flags = dict(args.flags)
+    findings = examine(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=flags, checks=checks)
     print(as_json(findings) if args.json else describe(findings))
+    if args.image:
+        return 0 if worst(findings) is Grade.OK else EXIT_FAILED
     return EXIT_FAILED if worst(findings) is Grade.PROBLEM else 0
 
 

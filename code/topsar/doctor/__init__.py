@@ -1,10 +1,10 @@
-"""Look over machine, settings and inputs before anything runs, and say how to mend what is found.
+"""Check machine, settings and inputs before anything runs, and say how to fix what is wrong.
 
-Nothing on disk changes: a probe is removed at once. Rooms that import packages with compiled parts are imported inside
-the checks, so that a broken package is a finding too.
+Nothing on disk changes: a probe is removed at once. Checks import rooms that need compiled packages only when they
+run, so that a broken package is a finding too.
 """
 
-from topsar.doctor.examination import CHECKS, Check, examine
+from topsar.doctor.examination import CHECKS, examine
 from topsar.doctor.finding import Finding, Grade, Said, as_json, describe, worst
 
-__all__ = ["CHECKS", "Check", "Finding", "Grade", "Said", "as_json", "describe", "examine", "worst"]
+__all__ = ["CHECKS", "Finding", "Grade", "Said", "as_json", "describe", "examine", "worst"]

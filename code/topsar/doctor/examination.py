@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from topsar.doctor import configuration, disk, inputs, machine, packages
+from topsar.doctor import inputs, machine
 from topsar.doctor.case import Case
 from topsar.doctor.finding import Finding, Grade, Said
 from topsar.errors import NotFetchedError, TopsarError
@@ -18,29 +18,33 @@ if TYPE_CHECKING:
 Check = Callable[[Case], Iterable[Said]]
 
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("machine", machine.system),
-    ("packages", packages.required),
-    ("packages", packages.kernels),
-    ("packages", packages.projections),
-    ("settings", configuration.settings),
-    ("credentials", configuration.credentials),
-    ("inputs", inputs.folders),
-    ("inputs", inputs.fetched),
-    ("inputs", inputs.pairs),
-    ("inputs", inputs.orbits),
-    ("inputs", inputs.dem),
-    ("engine", inputs.engine),
-    ("engine", machine.executor),
-    ("memory", machine.memory),
-    ("disk", disk.runs_folder),
-    ("disk", disk.file_system),
-    ("disk", disk.space),
-    ("disk", disk.temporary),
-    ("disk", disk.holder),
+    ("machine", machine.check_system),
+    ("packages", machine.check_packages),
+    ("packages", machine.check_kernels),
+    ("packages", machine.check_projections),
+    ("settings", inputs.check_settings),
+    ("credentials", inputs.check_credentials),
+    ("inputs", inputs.check_folders),
+    ("inputs", inputs.list_missing),
+    ("inputs", inputs.check_pairs),
+    ("inputs", inputs.check_orbits),
+    ("inputs", inputs.check_dem),
+    ("engine", inputs.check_engine),
+    ("engine", machine.check_executor),
+    ("memory", machine.check_memory),
+    ("disk", machine.check_runs_folder),
+    ("disk", machine.check_file_system),
+    ("disk", machine.check_space),
+    ("disk", machine.check_temporary_folder),
+    ("disk", machine.check_holder),
 )
-"""What is looked at, by topic."""
+"""All checks of a data folder, by topic."""
+IMAGE_CHECKS = CHECKS[1:4]
+"""What an image must pass at the end of its build."""
+ISCE_CHECKS: tuple[tuple[str, Check], ...] = (("engine", machine.check_isce_image),)
+"""And one with ISCE2."""
 SHOWN = 20
-"""Problems of one check that are told one by one."""
+"""Problems of one check that are listed one by one."""
 
 
 def examine(
@@ -51,19 +55,19 @@ def examine(
     flags: Mapping[str, str],
     checks: Sequence[tuple[str, Check]] = CHECKS,
 ) -> tuple[Finding, ...]:
-    """Run every check, whatever the others found; one that breaks is itself a finding.
+    """Run every check, whatever the others find; one that breaks is itself a finding.
 
     Parameters
     ----------
     env_file, data, pairs, flags
-        As `topsar.settings.load_settings` takes them. If the settings cannot be used, the defaults are looked at.
+        As `topsar.settings.load_settings` takes them. If the settings cannot be used, the checks take the defaults.
     checks : sequence
         Topics and checks.
 
     Returns
     -------
     tuple of Finding
-        In the order of the checks. What prevents several checks is told by the first of them.
+        In the order of the checks. Only the first of several checks reports what prevents them all.
     """
     case = Case.of(env_file, data, pairs, flags)
     provision = logging.getLogger("topsar.provision")
@@ -87,12 +91,12 @@ def _run(check: Check, case: Case) -> Iterator[Said]:
             remedy = "set OFFLINE=0, or set DEM to a file of yours"
             yield Said(Grade.PROBLEM, f"{exc.message}, and OFFLINE=1 forbids the network", remedy)
         else:
-            yield Said(Grade.NOTE, f"what follows from heights is not known before they are there: {exc.message}")
-    except TopsarError as exc:  # an error that lists problems says in its first line what they have in common
+            yield Said(Grade.NOTE, f"grid, memory and disk can be checked once the DEM is there: {exc.message}")
+    except TopsarError as exc:  # the first line of a list of problems is its heading
         for text in exc.message.split("\n  ")[1:] or [exc.message]:
             yield Said(Grade.PROBLEM, text, exc.hint)
     except Exception as exc:  # noqa: BLE001 whatever breaks a check would break a run
-        yield Said(Grade.PROBLEM, f"looking at this failed: {type(exc).__name__}: {exc}")
+        yield Said(Grade.PROBLEM, f"this check failed: {type(exc).__name__}: {exc}")
 
 
 def _capped(said: Sequence[Said]) -> Iterator[Said]:

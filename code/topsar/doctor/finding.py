@@ -1,4 +1,4 @@
-"""What a check says, and how it is told."""
+"""What a check finds, and how it is shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Grade(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found, and how to mend it."""
+    """What a check found, and how to fix it."""
 
     topic: str
     grade: Grade
@@ -40,7 +40,7 @@ class Finding:
 
 
 class Said(NamedTuple):
-    """A finding in the words of its check, which does not know its topic."""
+    """A finding before its check is given a topic."""
 
     grade: Grade
     text: str
@@ -59,7 +59,7 @@ def worst(findings: Iterable[Finding]) -> Grade:
 
 
 def describe(findings: Sequence[Finding]) -> str:
-    """The findings as a table for the terminal, each with its remedy below; the last line sums up.
+    """The findings as a table for the terminal, each with its remedy below it, and a last line of totals.
 
     Examples
     --------
@@ -72,13 +72,13 @@ def describe(findings: Sequence[Finding]) -> str:
     indent = " " * (wide + 11)
     lines: list[str] = []
     for finding, after in zip_longest(findings, findings[1:]):
-        lines += _wrapped(finding.text, f"{finding.topic:<{wide}}  {finding.grade.value:<7}  ", indent)
+        lines += _wrap(finding.text, f"{finding.topic:<{wide}}  {finding.grade.value:<7}  ", indent)
         if finding.remedy and not (after and after.remedy == finding.remedy):
-            lines += _wrapped(finding.remedy, indent, indent)
+            lines += _wrap(finding.remedy, indent, indent)
     tally = Counter(finding.grade for finding in findings)
-    told = [counted(tally[grade], grade.value) for grade in reversed(Grade) if tally[grade] and grade is not Grade.OK]
-    end = "mend the problems first" if tally[Grade.PROBLEM] else "a run can start"
-    return "\n".join([*lines, f"{', '.join(told) or 'all is well'}: {end}"])
+    counts = [counted(tally[grade], grade.value) for grade in reversed(Grade) if tally[grade] and grade is not Grade.OK]
+    end = "fix the problems first" if tally[Grade.PROBLEM] else "a run can start"
+    return "\n".join([*lines, f"{', '.join(counts) or 'no problems'}: {end}"])
 
 
 def as_json(findings: Sequence[Finding]) -> str:
@@ -91,7 +91,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
-def _wrapped(text: str, first: str, others: str) -> list[str]:
+def _wrap(text: str, first: str, others: str) -> list[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
     )

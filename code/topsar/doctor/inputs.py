@@ -1,13 +1,15 @@
-"""Folders, pairs, orbits, the DEM, and what the engine makes of them."""
+"""Settings, accounts, pairs, orbits, the DEM, and what the engine makes of them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from importlib import util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.doctor.finding import Grade, Said, counted
 from topsar.model import OrbitSource
+from topsar.settings import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,19 +17,51 @@ if TYPE_CHECKING:
     from topsar.doctor.case import Case
 
 
-def fetched(case: Case) -> Iterator[Said]:
+def check_settings(case: Case) -> Iterator[Said]:
+    """Whether the settings can be used."""
+    if case.broken is not None:
+        yield Said(Grade.NOTE, "the settings cannot be used; all other checks took the default ones")
+        raise case.broken
+    own = [key for key, origin in case.settings.origins.items() if origin != "default"]
+    yield Said(Grade.OK, f"{counted(len(own), 'setting')} of your own" + (f": {', '.join(own)}" if own else ""))
+
+
+def check_credentials(case: Case) -> Iterator[Said]:
+    """Whether there is an account for what a run must fetch, and whether others can read files that hold secrets."""
+    from topsar.provision import earthdata_account
+    from topsar.provision.earthdata import HOW_TO_LOG_IN
+
+    if any(text.startswith("scene ") for text in case.missing):
+        account = earthdata_account(case.settings)
+        if account is None:
+            yield Said(
+                Grade.PROBLEM, "scenes are missing, and no Earthdata account is known to fetch them", HOW_TO_LOG_IN
+            )
+        else:
+            yield Said(Grade.OK, f"Earthdata account from {account.origin}")
+    elif not case.missing:
+        yield Said(Grade.OK, "no account is needed: a run fetches nothing")
+    paths = [Path.home() / ".netrc"]
+    if case.env_file and any(key.secret and case.settings.origins[key.name] == ".env" for key in KEYS):
+        paths.append(case.env_file)
+    for path in paths:
+        if path.is_file() and path.stat().st_mode & 0o077:
+            yield Said(Grade.WARNING, f"{path} holds a secret, and others can read it", f"chmod 600 {path}")
+
+
+def check_folders(case: Case) -> Iterator[Said]:
+    """Whether the folder of products is there, where none can be fetched."""
+    if not (case.data / "raw").is_dir() and case.settings.offline:
+        yield Said(Grade.PROBLEM, f"no {case.data / 'raw'}", "make it and put the SLCs there, or give --data DIR")
+
+
+def list_missing(case: Case) -> Iterator[Said]:
     """What a run will fetch."""
     for text in case.missing:
         yield Said(Grade.NOTE, f"a run will fetch: {text}")
 
 
-def folders(case: Case) -> Iterator[Said]:
-    """Whether products have a place."""
-    if not (case.data / "raw").is_dir() and case.settings.offline:
-        yield Said(Grade.PROBLEM, f"no {case.data / 'raw'}", "make it and put the SLCs there, or give --data DIR")
-
-
-def pairs(case: Case) -> Iterator[Said]:
+def check_pairs(case: Case) -> Iterator[Said]:
     """Whether each listed pair has its products."""
     scenes = {scene.name for pair in case.pairs for scene in pair.scenes}
     if scenes:
@@ -38,7 +72,7 @@ def pairs(case: Case) -> Iterator[Said]:
             yield Said(Grade.PROBLEM, f"line {one.line}: {one.problem.message}", one.problem.hint)
 
 
-def orbits(case: Case) -> Iterator[Said]:
+def check_orbits(case: Case) -> Iterator[Said]:
     """How good the orbits are."""
     days: defaultdict[OrbitSource, set[str]] = defaultdict(set)
     for scenes in (scenes for pair in case.pairs for scenes in (pair.reference, pair.secondary)):
@@ -49,20 +83,20 @@ def orbits(case: Case) -> Iterator[Said]:
     if precise := days[OrbitSource.PRECISE]:
         yield Said(Grade.OK, f"{counted(len(precise), 'pass')} with POEORB")
     if restituted := days[OrbitSource.RESTITUTED]:
-        text = f"{counted(len(restituted), 'pass')} with RESORB, centimetres less exact: {_some(restituted)}"
+        text = f"{counted(len(restituted), 'pass')} with RESORB, centimetres less exact: {_name_some(restituted)}"
         yield Said(Grade.NOTE, text, late)
     if bare := days[OrbitSource.ANNOTATION]:
-        text = f"{counted(len(bare), 'pass')} without an orbit file, decimetres less exact: {_some(bare)}"
+        text = f"{counted(len(bare), 'pass')} without an orbit file, decimetres less exact: {_name_some(bare)}"
         yield Said(Grade.WARNING, text, f"put the .EOF files of these days in {case.data / 'orbit_data'}; {late}")
 
 
-def dem(case: Case) -> Iterator[Said]:
+def check_dem(case: Case) -> Iterator[Said]:
     """Whether there is a DEM."""
     yield Said(Grade.OK, f"{case.dem.path}, heights above {case.dem.datum.value}")
 
 
-def engine(case: Case) -> Iterator[Said]:
-    """Whether engine and unwrapper can be had, and which pairs they take."""
+def check_engine(case: Case) -> Iterator[Said]:
+    """Whether engine and unwrapper can be started, and which pairs they can process."""
     chosen, why = case.engine
     yield Said(Grade.OK, f"{chosen.name}: {why}")
     unwrapper = case.settings.unwrapper
@@ -78,6 +112,6 @@ def engine(case: Case) -> Iterator[Said]:
         yield Said(Grade.OK, f"{counted(able, 'pair')} can be processed, in {steps}")
 
 
-def _some(names: set[str], shown: int = 3) -> str:
-    rest = len(names) - shown
-    return ", ".join(sorted(names)[:shown]) + (f" and {rest} more" if rest > 0 else "")
+def _name_some(names: set[str], most: int = 3) -> str:
+    rest = len(names) - most
+    return ", ".join(sorted(names)[:most]) + (f" and {rest} more" if rest > 0 else "")

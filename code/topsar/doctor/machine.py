@@ -1,11 +1,18 @@
-"""System, memory, and the cluster if there is to be one."""
+"""The machine: system, packages, memory, disk, and the cluster and the image where there is one."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
+import re
 import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.doctor.finding import Grade, Said, counted
@@ -14,22 +21,110 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from topsar.doctor.case import Case
+    from topsar.schedule.graph import NodeId
+
+MODULES = {"pillow": "PIL", "python-dotenv": "dotenv", "whirlwind-insar": "whirlwind"}
+"""What a package is imported as, where that is not its own name."""
+FIRST_BAD_NUMPY = 2
+"""ISCE2's ionosphere step uses what this version of NumPy removed."""
+NETWORK = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "drvfs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "gpfs", "lustre",
+    "nfs", "nfs4", "smb3", "smbfs",
+}  # fmt: skip
+"""File systems that other machines serve."""
 
 
-def system(_case: Case) -> Iterator[Said]:
+def check_system(_case: Case) -> Iterator[Said]:
     """Whether this is Linux, and how many of its cores may be used."""
     from topsar.schedule.machine import count_cores
 
-    said = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    text = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if platform.system() == "Linux":
-        yield Said(Grade.OK, f"{said}, {count_cores()} of {counted(os.cpu_count() or 1, 'core')}")
+        yield Said(Grade.OK, f"{text}, {count_cores()} of {counted(os.cpu_count() or 1, 'core')}")
     else:
-        yield Said(Grade.PROBLEM, f"{said}: topsar needs Linux", "use Linux, or WSL2 on Windows")
+        yield Said(Grade.PROBLEM, f"{text}: topsar needs Linux", "use Linux, or WSL2 on Windows")
 
 
-def executor(case: Case) -> Iterator[Said]:
+# --- packages ---------------------------------------------------------------------------------------------------
+
+
+def check_packages(_case: Case) -> Iterator[Said]:
+    """Whether every required package is there, new enough, and can be imported."""
+    try:
+        needed = [text for text in metadata.requires("topsar") or () if "extra ==" not in text]
+    except metadata.PackageNotFoundError:
+        yield Said(Grade.WARNING, "topsar is not installed, so its requirements are unknown", "pip install -e .")
+        return
+    faults = [fault for text in needed if (fault := _find_fault(text))]
+    for fault in faults:
+        yield Said(Grade.PROBLEM, fault, "set up the environment anew: remove .venv and run ./run_local.sh again")
+    if not faults:
+        yield Said(Grade.OK, f"all {counted(len(needed), 'package')} that topsar requires can be used")
+
+
+def _find_fault(requirement: str) -> str:
+    """What is wrong with a required package; empty if nothing."""
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    if wanted.marker and not wanted.marker.evaluate():
+        return ""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        if not wanted.specifier.contains(version := metadata.version(wanted.name), prereleases=True):
+            return f"{wanted.name} {version} is installed, topsar requires {wanted.specifier}"
+    try:
+        importlib.import_module(MODULES.get(wanted.name, wanted.name.replace("-", "_")))
+    except Exception as exc:  # noqa: BLE001 compiled parts fail in many ways
+        return f"{wanted.name} cannot be imported: {exc}"
+    return ""
+
+
+def check_kernels(_case: Case) -> Iterator[Said]:
+    """Whether Numba has a folder for compiled kernels."""
+    try:
+        from topsar.kernels.resample import geocode
+    except RuntimeError as exc:
+        yield Said(Grade.PROBLEM, f"Numba has no folder for compiled kernels: {exc}", "set NUMBA_CACHE_DIR to one")
+    else:
+        yield Said(Grade.OK, f"Numba keeps compiled kernels in {geocode.stats.cache_path}")
+
+
+def check_projections(_case: Case) -> Iterator[Said]:
+    """Whether PROJ finds its own tables, by itself and within GDAL."""
+    import pyproj
+    import rasterio
+
+    try:
+        pyproj.CRS.from_epsg(32629)
+        rasterio.crs.CRS.from_epsg(32629)
+    except (pyproj.exceptions.CRSError, rasterio.errors.CRSError) as exc:
+        remedy = "unset PROJ_DATA, PROJ_LIB and GDAL_DATA: they name another installation's files"
+        yield Said(Grade.PROBLEM, f"EPSG:32629 cannot be looked up: {exc}", remedy)
+    else:
+        yield Said(Grade.OK, f"GDAL {rasterio.__gdal_version__} and PROJ {pyproj.proj_version_str} know EPSG:32629")
+
+
+def check_isce_image(case: Case) -> Iterator[Said]:
+    """Whether the image's own Python starts ISCE2, with a numpy that suits it, and ISCE_HOME and PATH name that one."""
+    from topsar.engines.isce2.installation import find_installation
+
+    found = find_installation(python=sys.executable)
+    if int(found.numpy.split(".")[0]) >= FIRST_BAD_NUMPY:
+        yield Said(Grade.PROBLEM, f"numpy {found.numpy} is installed, ISCE2 needs one before {FIRST_BAD_NUMPY}")
+    for name, path, expected in (
+        ("ISCE_HOME", case.settings.isce_home, found.home),
+        ("topsApp.py in PATH", shutil.which("topsApp.py"), found.topsapp),
+    ):
+        if not path or Path(path).resolve() != expected.resolve():
+            yield Said(Grade.PROBLEM, f"{name} is {path or 'missing'}, isce lies in {found.home}")
+
+
+# --- where steps run, and in how much memory --------------------------------------------------------------------
+
+
+def check_executor(case: Case) -> Iterator[Said]:
     """Whether the Dask cluster answers."""
-    if case.settings.executor == "local":
+    if case.settings.executor != "dask":
         return
     from topsar.schedule.dask.link import SLURM, DaskLink
 
@@ -45,7 +140,7 @@ def executor(case: Case) -> Iterator[Said]:
         yield Said(Grade.PROBLEM, "DASK_SCHEDULER=slurm, and there is no sbatch here", "start where jobs are submitted")
 
 
-def memory(case: Case) -> Iterator[Said]:
+def check_memory(case: Case) -> Iterator[Said]:
     """How much memory there is, and whether the largest step fits; on a cluster its workers decide that."""
     from topsar.schedule import LocalExecutor
     from topsar.wording import bytes_text
@@ -53,28 +148,104 @@ def memory(case: Case) -> Iterator[Said]:
     with contextlib.closing(LocalExecutor()) as here:
         limit, free = here.limits().memory_bytes, here.capacity().memory_bytes
     yield Said(Grade.OK, f"{bytes_text(free)} of {bytes_text(limit)} available now")
-    if case.settings.executor == "dask":
+    if case.settings.executor != "local":
         return
-    if case.settings.memory_gb != "auto":
-        asked = int(case.settings.memory_gb * 1e9)
+    if asked := case.settings.memory_bytes:
         if asked > limit:
-            text = f"MEMORY_GB={case.settings.memory_gb:g} is more than the {bytes_text(limit)} that there are"
+            text = f"MEMORY_GB={case.settings.memory_gb:g} is more than the {bytes_text(limit)} of this machine"
             yield Said(Grade.WARNING, text, "set MEMORY_GB=auto, or a smaller number")
         limit = min(limit, asked)
     if case.forecasts:
-        yield _largest_step(case, limit, free)
+        yield _judge_largest_step(case, limit, free)
 
 
-def _largest_step(case: Case, limit: int, free: int) -> Said:
+def _judge_largest_step(case: Case, limit: int, free: int) -> Said:
     from topsar.wording import bytes_text
 
     (job, step), forecast = max(case.forecasts.items(), key=lambda item: item[1].needs.memory_bytes)
     need = forecast.needs.memory_bytes
-    said = f"the largest step, {step} of {job}, is predicted to use {bytes_text(need)}"
+    text = f"the largest step, {step} of {job}, is predicted to use {bytes_text(need)}"
     smaller = "a smaller ROI, fewer SWATHS, a coarser POSTING"
-    if need > limit and not forecast.learned_from:  # what has run here before is tried again
-        return Said(Grade.PROBLEM, f"{said}, and {bytes_text(limit)} is all there can be", f"{smaller}, or more memory")
+    if need > limit and not forecast.learned_from:  # a step that has run here before is tried again
+        return Said(Grade.PROBLEM, f"{text}, more than the {bytes_text(limit)} there can be", f"{smaller}, more memory")
     if need > free:
-        text = f"{said}, and only {bytes_text(free)} is available now"
+        text += f", and only {bytes_text(free)} is available now"
         return Said(Grade.WARNING, text, f"end other programs, or {smaller}")
-    return Said(Grade.OK, said)
+    return Said(Grade.OK, text)
+
+
+# --- disk -------------------------------------------------------------------------------------------------------
+
+
+def check_runs_folder(case: Case) -> Iterator[Said]:
+    """Whether the runs folder can be written and locked."""
+    from topsar.schedule import hold_runs
+
+    try:
+        with tempfile.TemporaryDirectory(dir=case.place, prefix=".topsar-doctor.") as probe, hold_runs(Path(probe)):
+            pass
+    except OSError as exc:
+        remedy = "make it writable for this user, free some space, or give another data folder by --data DIR"
+        yield Said(Grade.PROBLEM, f"{case.place} cannot be written: {exc.strerror}", remedy)
+    else:
+        yield Said(Grade.OK, f"{case.place} can be written and locked")
+
+
+def check_file_system(case: Case) -> Iterator[Said]:
+    """Whether the data folder lies on a local disk."""
+    import psutil
+
+    mounts = [part for part in psutil.disk_partitions(all=True) if case.place.is_relative_to(part.mountpoint)]
+    kind = max(reversed(mounts), key=lambda part: len(Path(part.mountpoint).parts)).fstype if mounts else ""
+    if kind in {"tmpfs", "ramfs"}:
+        text = f"{case.place} is in memory ({kind}): what a run writes there takes memory and is gone after a restart"
+        yield Said(Grade.WARNING, text, "choose a data folder on a disk")
+    elif kind in NETWORK:
+        yield Said(Grade.NOTE, f"{case.place} is on a network or host drive ({kind})", "a local disk is faster")
+
+
+def check_space(case: Case) -> Iterator[Said]:
+    """Whether more than the reserve is free, and whether what a run holds at once will fit."""
+    from topsar.wording import bytes_text
+
+    free, reserve = shutil.disk_usage(case.place).free, case.settings.disk_reserve_bytes
+    text, remedy = f"{bytes_text(free)} free for {case.runs}", "free some, or choose a data folder on another disk"
+    if free < reserve:
+        text += f", which is less than DISK_RESERVE_GB={case.settings.disk_reserve_gb:g}"
+        yield Said(Grade.WARNING, text, f"{remedy}, or lower DISK_RESERVE_GB")
+    else:
+        yield Said(Grade.OK, text)
+    if case.forecasts:
+        every, most = sum(one.needs.disk_bytes for one in case.forecasts.values()), _sum_largest_pair(case)
+        fits = (every if case.settings.cleanup == "none" else most) <= free - reserve
+        text = f"all steps are predicted to write {bytes_text(every)}, those of the largest pair {bytes_text(most)}"
+        yield Said(Grade.OK, text) if fits else Said(Grade.WARNING, text, f"{remedy}, or take a smaller ROI")
+
+
+def _sum_largest_pair(case: Case) -> int:
+    """Bytes that the pair with the most to write needs, together with the steps that feed it."""
+    from topsar.schedule.graph import build_graph
+
+    before: dict[NodeId, set[NodeId]] = {}
+    needed: defaultdict[str, set[NodeId]] = defaultdict(set)
+    for node in build_graph(case.plan.jobs).nodes.values():
+        before[node.id] = {node.id}.union(*(before[parent] for parent in node.parents))
+        needed[node.job.id] |= before[node.id]
+    return max(sum(case.forecasts[node].needs.disk_bytes for node in nodes) for nodes in needed.values())
+
+
+def check_temporary_folder(case: Case) -> Iterator[Said]:
+    """Whether SNAPHU can use the folder of temporary files."""
+    folder = tempfile.gettempdir()
+    if case.settings.unwrapper == "snaphu" and re.search(r"\s", folder):
+        yield Said(Grade.PROBLEM, f"SNAPHU cannot use the space in {folder}", "set TMPDIR to a folder without one")
+
+
+def check_holder(case: Case) -> Iterator[Said]:
+    """Whether another run is working."""
+    from topsar.schedule import find_holder
+
+    holder = find_holder(case.runs)
+    if holder and holder.is_alive is not False:
+        text = f"a run (pid {holder.pid} on {holder.host}) is working in {case.runs}"
+        yield Said(Grade.NOTE, text, "wait for it before you start another one")
