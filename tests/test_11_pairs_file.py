@@ -121,7 +121,7 @@ def test_files_of_all_systems(tmp_path: Path, content: bytes) -> None:
         ("...", "is not the name"),
         (A + "0", "is not a product name"),
         (A.replace("1SDV", "1ADV"), "is not a product name"),
-        (A.replace("0904T063730", "0931T063730", 1), "20230931T063730, which is no date"),
+        (A.replace("0904T063730", "0931T063730", 1), "20230931T063730, which is not a date"),
         (A.replace("T063757", "T063700"), "ends before it starts"),
     ],
 )

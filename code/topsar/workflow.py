@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from topsar.model import BBox
+    from topsar.pairs.listing import PairLine
     from topsar.pairs.network import Network, Rules
     from topsar.provision import Found, ListedPair, Search, Services
     from topsar.schedule import Executor, Preview, Removable
@@ -71,7 +72,12 @@ class Batch:
         return tuple(one for one in self.listed if one.problem)
 
 
-def prepare(settings: Settings, services: Services | None = None, found: Found | None = None) -> Batch:
+def prepare(
+    settings: Settings,
+    services: Services | None = None,
+    found: Found | None = None,
+    pairs: Sequence[PairLine] | None = None,
+) -> Batch:
     """Find what the listed pairs need, and turn them into jobs.
 
     Parameters
@@ -81,6 +87,8 @@ def prepare(settings: Settings, services: Services | None = None, found: Found |
         Where to fetch what is missing; without it nothing is fetched.
     found : Found, optional
         What `find_scenes` found, so that no scene is opened twice.
+    pairs : sequence of PairLine, optional
+        The pairs, where they are not to be read from ``settings.pairs``.
 
     Raises
     ------
@@ -92,10 +100,10 @@ def prepare(settings: Settings, services: Services | None = None, found: Found |
     engine, why = choose_engine(*settings.engine_wanted)
     log.info("engine: %s (%s)", engine.name, why)
     if services is None:
-        found = found or find_scenes(settings)
+        found = found or find_scenes(settings, pairs)
         dem = provision.find_dem(settings, _find_box(engine, found, settings))
     else:
-        found = provision.provide_scenes(read_pairs(settings.pairs), settings, services)
+        found = provision.provide_scenes(pairs or read_pairs(settings.pairs), settings, services)
         dem = provision.provide_dem(settings, _find_box(engine, found, settings), services)
     _warn(one for one in found.listed if one.problem)
     inputs = Inputs(
@@ -112,7 +120,11 @@ def prepare(settings: Settings, services: Services | None = None, found: Found |
 
 
 def run(
-    settings: Settings, services: Services | None = None, *, observe: Callable[[Event], None] | None = None
+    settings: Settings,
+    services: Services | None = None,
+    *,
+    pairs: Sequence[PairLine] | None = None,
+    observe: Callable[[Event], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """Process all pairs of a batch and write its report.
 
@@ -121,6 +133,8 @@ def run(
     settings : Settings
     services : Services, optional
         Where to fetch what is missing; without it nothing is fetched.
+    pairs : sequence of PairLine, optional
+        The pairs, where they are not to be read from ``settings.pairs``.
     observe : callable, optional
         Is given every event, besides the progress display.
 
@@ -136,7 +150,7 @@ def run(
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
     runs = settings.data.resolve() / "runs"
-    batch = prepare(settings, services)
+    batch = prepare(settings, services, pairs=pairs)
     with hold_runs(runs) as mark:
         _write_plan(runs, batch, settings)
         outcomes = _failed(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
@@ -146,14 +160,23 @@ def run(
     return outcomes
 
 
-def find_scenes(settings: Settings) -> Found:
-    """Open the scenes of the listed pairs and find their orbits; nothing is fetched."""
+def find_scenes(settings: Settings, pairs: Sequence[PairLine] | None = None) -> Found:
+    """Open the scenes of the listed pairs and find their orbits; nothing is fetched.
+
+    Parameters
+    ----------
+    settings : Settings
+    pairs : sequence of PairLine, optional
+        The pairs, where they are not to be read from ``settings.pairs``.
+    """
     from topsar import provision
 
-    return provision.find_scenes(read_pairs(settings.pairs), settings)
+    return provision.find_scenes(pairs or read_pairs(settings.pairs), settings)
 
 
-def describe_missing(settings: Settings, found: Found | None = None) -> tuple[str, ...]:
+def describe_missing(
+    settings: Settings, found: Found | None = None, pairs: Sequence[PairLine] | None = None
+) -> tuple[str, ...]:
     """Name what `run` would have to fetch first; with OFFLINE=1 it would fail instead.
 
     Parameters
@@ -161,12 +184,14 @@ def describe_missing(settings: Settings, found: Found | None = None) -> tuple[st
     settings : Settings
     found : Found, optional
         What `find_scenes` found, so that no scene is opened twice.
+    pairs : sequence of PairLine, optional
+        The pairs, where they are not to be read from ``settings.pairs``.
     """
     from topsar import provision
 
     engine, _ = choose_engine(*settings.engine_wanted)
-    found = found or find_scenes(settings)
-    lines = read_pairs(settings.pairs)
+    lines = pairs or read_pairs(settings.pairs)
+    found = found or find_scenes(settings, lines)
     footprint = partial(engine.footprint, found.pairs, found.orbits, settings.options)
     return provision.describe_missing(lines, settings, found, footprint)
 

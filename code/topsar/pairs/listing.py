@@ -1,18 +1,19 @@
-"""The list of pairs: one pair of Sentinel-1 products per line, however users write it.
+"""Lists of pairs: one pair of Sentinel-1 products per line of a file, or a list of pairs of names.
 
-Accepted are ``A B``, ``A,B``, ``("A.SAFE", "B.SAFE")`` and, for several slices of one pass per date,
-``["A1","A2"], ["B1","B2"]``; also inside a Python list that goes over all lines.
+A line is ``A B``, ``A,B``, ``("A.SAFE", "B.SAFE")`` or, for several slices of one pass per date,
+``["A1","A2"], ["B1","B2"]``; one Python list may stand around all lines.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from topsar.errors import SettingsError
 from topsar.files import encoding_of
@@ -49,9 +50,13 @@ _ALIKE = str.maketrans(
 )
 
 
+Names: TypeAlias = "str | Sequence[str]"
+"""The product of a date, or its slices."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairLine:
-    """One line of the list: product names without suffix, the slices of each date in time order."""
+    """One pair of a list, and its place there: product names without suffix, the slices of each date in time order."""
 
     line: int
     reference: tuple[str, ...]
@@ -72,28 +77,58 @@ def read_pairs(path: Path) -> tuple[PairLine, ...]:
         If the file is missing, is empty or has bad lines; every bad line is named with its number and what was
         expected.
     """
+    lines = enumerate(path.read_text(encoding=encoding_of(path)).split("\n"), start=1)
+    return _collect(
+        str(path.absolute()), "line", ((number, partial(parse_line, text, number)) for number, text in lines)
+    )
+
+
+def check_pairs(pairs: Iterable[tuple[Names, Names]]) -> tuple[PairLine, ...]:
+    """Check pairs of product names, reference first, as `read_pairs` checks a file.
+
+    Raises
+    ------
+    SettingsError
+        If there are none, or some are wrong; each is named with its number, from 1, and what was expected.
+    """
+    numbered = enumerate(pairs, start=1)
+    return _collect(
+        "the list", "pair", ((number, partial(_make_pair, list(pair), number)) for number, pair in numbered)
+    )
+
+
+def _collect(
+    source: str, unit: str, parsers: Iterable[tuple[int, Callable[[], PairLine | None]]]
+) -> tuple[PairLine, ...]:
+    """All pairs of a list, or one error about all that is wrong with it."""
     pairs: list[PairLine] = []
     problems: list[str] = []
     earlier: dict[tuple[str, str], PairLine] = {}
-    for number, text in enumerate(path.read_text(encoding=encoding_of(path)).split("\n"), start=1):
+    for number, parse in parsers:
         try:
-            pair = parse_line(text, number)
+            pair = parse()
             if pair is not None:
-                _refuse_repetition(pair, earlier)
+                _refuse_repetition(pair, earlier, unit)
                 pairs.append(pair)
         except ValueError as exc:
-            problems.append(f"line {number}: {exc}")
+            problems.append(f"{unit} {number}: {exc}")
     if problems:
-        count = "1 bad line" if len(problems) == 1 else f"{len(problems)} bad lines"
-        raise SettingsError("\n  ".join([f"{path.absolute()} has {count}:", *problems]), hint=HINT)
+        count = f"{len(problems)} bad {unit}{'' if len(problems) == 1 else 's'}"
+        raise SettingsError("\n  ".join([f"{source} has {count}:", *problems]), hint=HINT)
     if not pairs:
-        msg = f"{path.absolute()} lists no pairs"
+        msg = f"{source} lists no pairs"
         raise SettingsError(msg, hint=HINT)
     return tuple(pairs)
 
 
 def parse_line(text: str, number: int) -> PairLine | None:
-    """The pair that a line names, or None for a line without one.
+    """Find the pair that a line names, or None for a line without one.
+
+    Parameters
+    ----------
+    text : str
+    number : int
+        Of the line.
 
     Raises
     ------
@@ -101,20 +136,22 @@ def parse_line(text: str, number: int) -> PairLine | None:
         Saying what is wrong with the line and what was expected.
     """
     items = _unwrap(_nest(_tokens(text)))
-    if not items:
-        return None
+    return _make_pair(items, number) if items else None
+
+
+def _make_pair(items: Sequence[Nested | str], number: int) -> PairLine:
     if len(items) != 2:
         msg = f"expected two products, a reference and a secondary, found {len(items)}"
         if len(items) > 2:
             msg += '; several slices of one date are written ["A1","A2"], ["B1","B2"]'
         raise ValueError(msg)
-    reference, secondary = (_side(item) for item in items)
+    reference, secondary = (_order_slices(item) for item in items)
     both = set(reference) & set(secondary)
     if both:
         msg = f"{both.pop()} is on both sides; expected two dates"
         raise ValueError(msg)
     day = _part(reference[0], "start")[:8]
-    if day == _part(secondary[0], "start")[:8] or _one_pass((*reference, *secondary)):
+    if day == _part(secondary[0], "start")[:8] or _is_one_pass((*reference, *secondary)):
         msg = f"both sides are of the same date, {day}; expected two dates"
         raise ValueError(msg)
     return PairLine(line=number, reference=reference, secondary=secondary)
@@ -122,7 +159,7 @@ def parse_line(text: str, number: int) -> PairLine | None:
 
 # --- from text to nested lists ----------------------------------------------------------------------------------
 
-Nested: TypeAlias = "list[str | Nested]"
+Nested: TypeAlias = "Sequence[str | Nested]"
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -141,12 +178,12 @@ def _tokens(text: str) -> Iterator[str]:
 
 
 def _nest(tokens: Iterator[str]) -> Nested:
-    """Names grouped by brackets; those of a list around all lines open or close on other lines and do not count."""
-    top: Nested = []
+    """Names grouped by brackets; a bracket that opens or closes on another line does not count."""
+    top: list[Any] = []
     open_lists = [top]
     for token in tokens:
         if token == "[":
-            inner: Nested = []
+            inner: list[Any] = []
             open_lists[-1].append(inner)
             open_lists.append(inner)
         elif token == "]":
@@ -157,7 +194,7 @@ def _nest(tokens: Iterator[str]) -> Nested:
 
 
 def _unwrap(items: Nested) -> Nested:
-    while len(items) == 1 and isinstance(items[0], list):
+    while len(items) == 1 and not isinstance(items[0], str):
         items = items[0]
     return items
 
@@ -165,16 +202,16 @@ def _unwrap(items: Nested) -> Nested:
 # --- from names to a pair ---------------------------------------------------------------------------------------
 
 
-def _side(item: str | Nested) -> tuple[str, ...]:
+def _order_slices(item: str | Nested) -> tuple[str, ...]:
     """The products of one date, in time order."""
     names = []
     stack = [item]
     while stack:
         part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(reversed(part))
-        else:
+        if isinstance(part, str):
             names.append(product_name(part))
+        else:
+            stack.extend(reversed(part))
     if not names:
         msg = "expected a product between the brackets"
         raise ValueError(msg)
@@ -185,7 +222,7 @@ def _side(item: str | Nested) -> tuple[str, ...]:
                 f"one slice is listed twice, {earlier} and {later}" if earlier != later else f"{later} is listed twice"
             )
             raise ValueError(msg)
-    if not _one_pass(names):
+    if not _is_one_pass(names):
         orbits = ", ".join(dict.fromkeys(_part(name, "mission") + " " + _part(name, "orbit") for name in names))
         msg = f"the slices of one date are of different passes (orbits {orbits}); expected slices of one pass"
         raise ValueError(msg)
@@ -202,20 +239,20 @@ def product_name(text: str) -> str:
     """
     base = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
     name = re.sub(r"(\.SAFE|\.zip)+$", "", base, flags=re.IGNORECASE)
-    problem = _misnomer(name)
+    problem = _find_misnomer(name)
     if problem:
         msg = f"{name if len(name) <= 80 else name[:80] + '...'!r} {problem}"
         raise ValueError(msg)
     return name
 
 
-def _misnomer(name: str) -> str:
+def _find_misnomer(name: str) -> str:
     """What keeps ``name`` from being the name of an IW SLC product; empty if nothing."""
     mission, mode, kind = name[:4], name[4:6], name[7:10]
     if not re.fullmatch(r"S1[A-D]_", mission, re.IGNORECASE):
         return "is not the name of a Sentinel-1 product (S1A_IW_SLC__1SDV_...)"
     if name != name.upper():
-        return "has small letters; expected the name in capitals, as the product was delivered"
+        return "has small letters; expected capitals"
     cut = f"is cut off: it has {len(name)} of {len(EXAMPLE)} characters"
     if len(name) < len("S1A_IW_SLC"):
         return cut
@@ -232,7 +269,7 @@ def _misnomer(name: str) -> str:
         try:
             _time(text)
         except ValueError:
-            return f"holds {text}, which is no date and time"
+            return f"holds {text}, which is not a date and time"
     return "" if match["start"] < match["stop"] else "ends before it starts"
 
 
@@ -245,7 +282,7 @@ def _part(name: str, part: str) -> str:
     return match[part] if match else ""
 
 
-def _one_pass(names: Sequence[str]) -> bool:
+def _is_one_pass(names: Sequence[str]) -> bool:
     """Whether all were taken by one mission within one revolution: of one orbit number, or of one data take.
 
     The orbit number changes at the equator, in the middle of a data take.
@@ -258,15 +295,15 @@ def _one_pass(names: Sequence[str]) -> bool:
     )
 
 
-def _refuse_repetition(pair: PairLine, earlier: dict[tuple[str, str], PairLine]) -> None:
-    """Two pairs whose first slices start at the same times would share one folder."""
+def _refuse_repetition(pair: PairLine, earlier: dict[tuple[str, str], PairLine], unit: str) -> None:
+    """Raise ValueError for a pair whose first slices start as those of an earlier one: both would share a folder."""
     key = _part(pair.reference[0], "start"), _part(pair.secondary[0], "start")
     if key in earlier:
         first = earlier[key]
         same = (first.reference, first.secondary) == (pair.reference, pair.secondary)
-        msg = f"repeats the pair of line {first.line}" + ("" if same else " with other files of the same start times")
+        msg = f"repeats the pair of {unit} {first.line}" + ("" if same else " with other files of the same start times")
         raise ValueError(msg)
     if key[::-1] in earlier:
-        msg = f"repeats the pair of line {earlier[key[::-1]].line} in reverse order"
+        msg = f"repeats the pair of {unit} {earlier[key[::-1]].line} in reverse order"
         raise ValueError(msg)
     earlier[key] = pair

@@ -136,7 +136,7 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
     ProductError
         If it cannot be read, is rotated, or has no coordinate system.
     """
-    with _open_to_read(path) as dataset:
+    with open_to_read(path) as dataset:
         grid = _read_grid(dataset, path)
         return dataset.read(1), grid, dict(dataset.tags())
 
@@ -161,7 +161,7 @@ def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
     ProductError
         If it cannot be read.
     """
-    with _open_to_read(path) as dataset:
+    with open_to_read(path) as dataset:
         step = 1
         while (shape := (-(-dataset.height // step), -(-dataset.width // step)))[0] * shape[1] > most_pixels:
             step *= 2
@@ -170,7 +170,8 @@ def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
 
 
 @contextmanager
-def _open_to_read(path: Path) -> Iterator[Any]:
+def open_to_read(path: Path) -> Iterator[Any]:
+    """Open a raster, a rasterio dataset; failures to open and to read are ProductErrors."""
     try:
         with rasterio.open(path) as dataset:
             yield dataset

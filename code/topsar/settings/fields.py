@@ -270,9 +270,9 @@ class Settings(Options):
     earthdata_token: SecretStr = _key(
         "EARTHDATA_TOKEN", SecretStr(""), "A token of that account, instead of name and password", "the token, or empty"
     )
-    data: Place = Field(Path("data"), exclude=True, validate_default=True)
+    data: Place = Field(default=Path("data"), exclude=True, validate_default=True)
     """Folder with ``raw``, ``orbit_data``, ``dem`` and ``runs``."""
-    pairs: Place = Field(Path("pairs.txt"), exclude=True, validate_default=True)
+    pairs: Place = Field(default=Path("pairs.txt"), exclude=True, validate_default=True)
     """The list of pairs."""
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -1,0 +1,252 @@
+"""What ``import topsar`` offers besides settings and datasets: find pairs, plan a run, run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from topsar import workflow
+from topsar.errors import NotFetchedError, ProductError, ProvisionError
+from topsar.pairs.listing import Names, PairLine, check_pairs, read_pairs
+from topsar.pairs.network import Pass, Rules, build_network, group_passes
+from topsar.provision import Services, find_local_slices
+from topsar.report.terminal_plan import sum_up_plan
+from topsar.schedule.jobs import Status
+from topsar.settings import Settings
+from topsar.wording import bytes_text, plain, seconds_text
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from topsar.schedule import Preview
+    from topsar.schedule.jobs import Event, Outcome
+    from topsar.schedule.record import PlannedJob
+
+Pairs: TypeAlias = "Path | str | Iterable[tuple[Names, Names]]"
+
+
+def find_pairs(
+    data: Path | str = "data",
+    *,
+    neighbours: int | None = 2,
+    max_days: int | None = None,
+    max_baseline_m: float | None = None,
+) -> list[tuple[Names, Names]]:
+    """List pairs of the products that lie in ``raw`` of a data folder.
+
+    Parameters
+    ----------
+    data : Path or str
+        The data folder; orbits in its ``orbit_data`` give baselines.
+    neighbours : int, optional
+        Each date is paired with the next N dates; None allows all.
+    max_days : int, optional
+        Longest time between the dates of a pair.
+    max_baseline_m : float, optional
+        Longest perpendicular baseline; pairs of unknown baseline are then left out.
+
+    Returns
+    -------
+    list of (reference, secondary)
+        Product names; a date of several slices is a tuple of names.
+
+    Raises
+    ------
+    TopsarError
+        If there is nothing to pair, or the rules allow no pair.
+    """
+    folder = Path(data).expanduser()
+    rules = Rules(neighbours=neighbours, max_days=max_days, max_baseline_m=max_baseline_m)
+    network = build_network(group_passes(find_local_slices(folder / "raw", folder / "orbit_data")), rules)
+    return [(_name_pass(one.reference), _name_pass(one.secondary)) for one in network.connections]
+
+
+def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
+    """Say what `run` would do, and what it would take; nothing is fetched or written.
+
+    Parameters
+    ----------
+    pairs : Path, str or iterable of (reference, secondary)
+        A list of pairs in a file, or product names; a date of several slices is a sequence of names.
+    settings : Settings, optional
+        The defaults where absent.
+
+    Raises
+    ------
+    TopsarError
+        If nothing can be processed.
+    """
+    settings, lines = settings or Settings(), _as_lines(pairs)
+    found = workflow.find_scenes(settings, lines)
+    missing = workflow.describe_missing(settings, found, lines)
+    try:
+        batch, preview = workflow.preview(settings, found)
+    except ProvisionError as exc:
+        if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
+            raise
+        return PlannedRun(missing=missing, refused=(), preview=None)
+    refused = tuple((one.title, str(one.problem)) for one in batch.refused)
+    return PlannedRun(missing=missing, refused=refused, preview=preview)
+
+
+def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[Event], None] | None = None) -> Results:
+    """Fetch what is missing, and process pairs; what is done already is not done again.
+
+    Parameters
+    ----------
+    pairs : Path, str or iterable of (reference, secondary)
+        A list of pairs in a file, or product names; a date of several slices is a sequence of names.
+    settings : Settings, optional
+        The defaults where absent.
+    on_event : callable, optional
+        Is given every event of every step: started, done, failed.
+
+    Returns
+    -------
+    Results
+        One `PairResult` per pair, in no case an exception for a pair that failed.
+
+    Raises
+    ------
+    TopsarError
+        If nothing can start: pairs, DEM or data folder cannot be used.
+    """
+    settings = settings or Settings()
+    outcomes = workflow.run(settings, Services(), pairs=_as_lines(pairs), observe=on_event)
+    runs = settings.data.resolve() / "runs"
+    results = tuple(PairResult(outcome=one, folder=runs / one.job) for one in outcomes if one.is_pair)
+    return Results(results, runs / "report.html")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PairResult:
+    """What became of a pair; ``folder`` is that of the pair in ``data/runs``."""
+
+    outcome: Outcome
+    folder: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its products are there, made now or before."""
+        return self.outcome.status in {Status.DONE, Status.CACHED}
+
+    def open(self) -> xr.Dataset:
+        """Open its products, see `topsar.open_pair`.
+
+        Raises
+        ------
+        ProductError
+            If the pair is not done; the message says why.
+        """
+        from topsar.datasets import open_pair
+
+        if not self.is_done:
+            msg = f"{self.outcome.title} has no products: {self.outcome.status.value}. {self.outcome.message}"
+            raise ProductError(msg.strip(), hint=f"{self.folder.parent / 'report.html'} holds the end of its log")
+        return open_pair(self.folder)
+
+    def __repr__(self) -> str:
+        return f"{self.outcome.title}: {self.outcome.status.value}. {self.outcome.message or self.folder}"
+
+    def _repr_html_(self) -> str:
+        return _html_table(["pair", "status", ""], [self._cells()])
+
+    def _cells(self) -> list[str]:
+        return [self.outcome.title, self.outcome.status.value, self.outcome.message or str(self.folder)]
+
+
+class Results(Sequence[PairResult]):
+    """What became of the pairs of a run, in the order of their list.
+
+    Attributes
+    ----------
+    report : Path
+        The page that tells of the run.
+    """
+
+    def __init__(self, pairs: tuple[PairResult, ...], report: Path) -> None:
+        self._pairs, self.report = pairs, report
+
+    @overload
+    def __getitem__(self, place: int) -> PairResult: ...
+    @overload
+    def __getitem__(self, place: slice) -> Results: ...
+    def __getitem__(self, place: int | slice) -> PairResult | Results:
+        found = self._pairs[place]
+        return Results(found, self.report) if isinstance(found, tuple) else found
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __repr__(self) -> str:
+        done = sum(one.is_done for one in self)
+        return "\n".join([f"{done} of {len(self)} pairs done; see {self.report}", *map(repr, self)])
+
+    def _repr_html_(self) -> str:
+        return (
+            _html_table(["pair", "status", ""], [one._cells() for one in self]) + f"<p>{escape(str(self.report))}</p>"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PlannedRun:
+    """What a run would do.
+
+    Attributes
+    ----------
+    missing : tuple of str
+        What it would fetch first.
+    refused : tuple of (str, str)
+        Pairs that cannot be processed, and why.
+    preview : Preview, optional
+        Jobs with their steps, and what they will take; None as long as inputs are missing that decide it.
+    """
+
+    missing: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+    preview: Preview | None
+
+    @property
+    def totals(self) -> dict[str, str]:
+        """Pairs, steps, time, memory and disk, as text."""
+        return sum_up_plan(self.preview, refused=len(self.refused)) if self.preview else {}
+
+    def __repr__(self) -> str:
+        lines = [f"to be fetched: {text}" for text in self.missing]
+        lines += [f"{title} cannot be processed: {problem}" for title, problem in self.refused]
+        return "\n".join([*lines, *(f"{key}: {value}" for key, value in self.totals.items())])
+
+    def _repr_html_(self) -> str:
+        jobs = self.preview.jobs if self.preview else ()
+        rows = [_plan_cells(job) for job in jobs]
+        rows += [[title, f"cannot be processed: {problem}", "", ""] for title, problem in self.refused]
+        rows += [[text, "to be fetched", "", ""] for text in self.missing]
+        table = _html_table(["pair or shared work", "steps to run", "memory", "time"], rows)
+        return table + _html_table(["", "in all"], [list(one) for one in self.totals.items()])
+
+
+def _plan_cells(job: PlannedJob) -> list[str]:
+    steps = [step for step in job.steps if step.status is Status.WAITING]
+    if not steps:
+        return [job.title, "none", "", ""]
+    seconds = [step.seconds for step in steps if step.seconds is not None]
+    memory = max(step.memory_bytes for step in steps)
+    time = sum(seconds) if len(seconds) == len(steps) else None
+    return [job.title, ", ".join(step.name for step in steps), bytes_text(memory), seconds_text(time)]
+
+
+def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["".join(f"<th>{escape(head)}</th>" for head in heads)]
+    lines += ["".join(f"<td>{escape(plain(cell))}</td>" for cell in row) for row in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _as_lines(pairs: Pairs) -> tuple[PairLine, ...]:
+    return read_pairs(Path(pairs).expanduser()) if isinstance(pairs, Path | str) else check_pairs(pairs)
+
+
+def _name_pass(one: Pass) -> Names:
+    return one.names[0] if len(one.names) == 1 else one.names

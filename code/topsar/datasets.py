@@ -1,0 +1,231 @@
+"""Products as xarray datasets: one pair, or all pairs of a track. No pixel is read before it is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+import rioxarray  # noqa: F401 - registers .rio
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from topsar.errors import ProductError, SettingsError
+from topsar.files import read_json
+from topsar.interferogram import LAYERS
+from topsar.model import GeoGrid, Window
+from topsar.raster.geotiff import open_to_read
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FACTS = "facts.json"
+OF_PAIRS = ("pair", "reference_date", "secondary_date", "perpendicular_baseline_m")
+"""Facts that are coordinates of a stack."""
+
+
+def open_pair(folder: Path | str) -> xr.Dataset:
+    """Open the products of a pair.
+
+    Every layer is a variable (y, x); holes are NaN. Facts are attributes, nested ones as JSON text. Each access reads
+    the pixels that it needs; ``load`` keeps them.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The folder of a pair in ``data/runs``, or its ``products``.
+
+    Raises
+    ------
+    ProductError
+        If there are no products, or they cannot be read.
+    """
+    products = Path(folder).expanduser()
+    if not (products / FACTS).is_file():
+        products /= "products"
+    pair = _read_facts(products)
+    return _open_layers([(products, pair)], _grid_of(pair)).isel(pair=0, drop=True).assign_attrs(_as_attributes(pair))
+
+
+def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None) -> xr.Dataset:
+    """Open the products of all pairs of a track.
+
+    Every layer is a variable (pair, y, x) on the smallest grid that covers all pairs; holes, ground that a pair does
+    not cover, and layers that it lacks are NaN. Coordinates along ``pair`` are its id, ``reference_date``,
+    ``secondary_date`` and ``perpendicular_baseline_m``; facts that all pairs share are attributes.
+
+    Parameters
+    ----------
+    runs : Path, str or iterable of them
+        The folder ``data/runs``, or folders of pairs.
+    track : int, optional
+        Relative orbit; may be left out where all pairs are of one.
+
+    Raises
+    ------
+    ProductError
+        If there are no products, they cannot be read, or their projections or pixel sizes differ.
+    SettingsError
+        If there are pairs of several tracks and none is chosen.
+    """
+    if isinstance(runs, Path | str):
+        folders = sorted(file.parent for file in Path(runs).expanduser().glob(f"*/products/{FACTS}"))
+    else:
+        folders = [Path(one).expanduser() for one in runs]
+        folders = [one if (one / FACTS).is_file() else one / "products" for one in folders]
+    pairs = [(folder, _read_facts(folder)) for folder in folders]
+    chosen = [(folder, pair) for folder, pair in pairs if track in (None, pair["track"])]
+    tracks = sorted({pair["track"] for _, pair in pairs})
+    if not chosen:
+        where = runs if isinstance(runs, Path | str) else "the folders given"
+        msg = f"no products{'' if track is None else f' of track {track}'} in {where}"
+        raise ProductError(msg, hint=f"there are those of track {_join(tracks)}" if tracks else "run topsar first")
+    if track is None and len(tracks) > 1:
+        msg = f"the pairs are of tracks {_join(tracks)}, and a stack holds one"
+        raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
+    chosen.sort(key=lambda one: (one[1]["reference_date"], one[1]["secondary_date"], one[1]["pair"]))
+    stack = _open_layers(chosen, _join_grids([pair for _, pair in chosen]))
+    attributes = [_as_attributes(pair) for _, pair in chosen]
+    shared = {key: value for key, value in attributes[0].items() if all(one.get(key) == value for one in attributes)}
+    dates = {key: ("pair", np.array([pair[key] for _, pair in chosen], "M8[ns]")) for key in OF_PAIRS[1:3]}
+    baselines = [float(pair.get(OF_PAIRS[3], np.nan)) for _, pair in chosen]
+    known = {"units": "m", "long_name": "Perpendicular baseline"}
+    coordinates = {"pair": [pair["pair"] for _, pair in chosen], OF_PAIRS[3]: ("pair", baselines, known), **dates}
+    return stack.assign_coords(coordinates).assign_attrs({k: v for k, v in shared.items() if k not in OF_PAIRS})
+
+
+def _read_facts(products: Path) -> dict[str, Any]:
+    try:
+        pair = read_json(products / FACTS)
+        _grid_of(pair)
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        msg = f"{products} holds no products that can be read: {exc}"
+        raise ProductError(msg, hint="give the folder of a finished pair, such as data/runs/T131_...") from exc
+    return pair
+
+
+def _grid_of(pair: Mapping[str, Any]) -> GeoGrid:
+    return GeoGrid(**pair["grid"])
+
+
+def _join_grids(pairs: Sequence[Mapping[str, Any]]) -> GeoGrid:
+    """The smallest grid that covers all pairs; they are snapped, so it has their pixels."""
+    first, grids = _grid_of(pairs[0]), [_grid_of(pair) for pair in pairs]
+    for pair, grid in zip(pairs, grids, strict=True):
+        if grid.crs != first.crs or not np.allclose((grid.dx, grid.dy), (first.dx, first.dy), rtol=1e-9, atol=0):
+            msg = (
+                f"pixels differ: {pairs[0]['pair']} has {_describe_grid(first)}, {pair['pair']} {_describe_grid(grid)}"
+            )
+            raise ProductError(msg, hint="process all pairs with the same CRS and POSTING")
+    windows = [first.window_of(grid) for grid in grids]
+    row, column = min(one.row for one in windows), min(one.column for one in windows)
+    rows, columns = max(one.row_stop for one in windows) - row, max(one.column_stop for one in windows) - column
+    return first.crop(Window(row=row, column=column, rows=rows, columns=columns))
+
+
+def _describe_grid(grid: GeoGrid) -> str:
+    return f"{grid.crs} with {grid.dx:.9g} x {grid.dy:.9g}"
+
+
+def _join(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _open_layers(pairs: Sequence[tuple[Path, Mapping[str, Any]]], grid: GeoGrid) -> xr.Dataset:
+    """The layers of all pairs, (pair, y, x), with their grid."""
+    windows = tuple(grid.window_of(_grid_of(pair)) for _, pair in pairs)
+    names = dict.fromkeys(name for _, pair in pairs for name in pair["layers"])
+    layers = {}
+    for name in names:
+        files = tuple(folder / f"{name}.tif" if name in pair["layers"] else None for folder, pair in pairs)
+        array = _LayerFiles(files, windows, grid)
+        described = next(pair["layers"][name] for _, pair in pairs if name in pair["layers"])
+        encoding = {"_FillValue": array.nodata, "dtype": array.stored, "grid_mapping": "spatial_ref"}
+        attributes = _layer_attributes(name, described)
+        layers[name] = xr.Variable(("pair", "y", "x"), indexing.LazilyIndexedArray(array), attributes, encoding)
+    x = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
+    y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    stack = xr.Dataset(layers, {"y": y, "x": x}, {"Conventions": "CF-1.8"})
+    stack.rio.write_crs(grid.crs, inplace=True)
+    stack.rio.write_transform(rasterio.Affine(*grid.transform), inplace=True)
+    stack.rio.write_coordinate_system(inplace=True)
+    return stack
+
+
+def _layer_attributes(name: str, described: Mapping[str, str]) -> dict[str, str]:
+    kind = LAYERS.get(name)
+    attributes = {
+        "long_name": getattr(kind, "long_name", described["description"]),
+        "units": described["unit"],
+        "standard_name": getattr(kind, "standard_name", ""),
+        "description": described["description"],
+        "comment": getattr(kind, "convention", ""),
+    }
+    return {key: value for key, value in attributes.items() if value}
+
+
+def _as_attributes(pair: Mapping[str, Any]) -> dict[str, str | int | float]:
+    """Facts as netCDF and Zarr keep them: texts and numbers; what is nested becomes JSON text."""
+    attributes: dict[str, str | int | float] = {}
+    for key, value in pair.items():
+        if key in {"grid", "layers"} or value is None:
+            continue
+        if isinstance(value, bool):
+            attributes[key] = int(value)
+        else:
+            attributes[key] = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+    return attributes
+
+
+class _LayerFiles(BackendArray):
+    """A layer of several pairs on a common grid, (pair, row, column), float; reads the windows that are asked for."""
+
+    def __init__(self, files: Sequence[Path | None], windows: Sequence[Window], grid: GeoGrid) -> None:
+        self._files, self._windows = files, windows
+        self.shape = (len(files), *grid.shape)
+        first = next(file for file in files if file)
+        with open_to_read(first) as raster:
+            self.stored, self.nodata = np.dtype(raster.dtypes[0]), raster.nodata
+        self.dtype = self.stored if self.stored.kind == "f" else np.dtype(np.float32)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:
+        support = indexing.IndexingSupport.BASIC
+        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, support, self._read))
+
+    def _read(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
+        spans = [_span_of(part, size) for part, size in zip(key, self.shape, strict=True)]
+        pairs, rows, columns = spans
+        asked = Window(row=rows.start, column=columns.start, rows=len(rows), columns=len(columns))
+        values = np.full([len(span) for span in spans], np.nan, self.dtype)
+        for place, pair in enumerate(pairs):
+            self._read_window(pair, asked, values[place])
+        picks = tuple(0 if isinstance(part, int | np.integer) else slice(None, None, part.step) for part in key)
+        return np.asarray(values[picks])
+
+    def _read_window(self, pair: int, asked: Window, values: NDArray[Any]) -> None:
+        """Fill ``values``, the pixels of the window ``asked``, with those that the pair has."""
+        file, window = self._files[pair], self._windows[pair]
+        shared = asked.intersection(window)
+        if file is None or shared is None:
+            return
+        inside = rasterio.windows.Window(
+            shared.column - window.column, shared.row - window.row, shared.columns, shared.rows
+        )
+        with open_to_read(file) as raster:
+            read = raster.read(1, window=inside).astype(self.dtype)
+        if not np.isnan(self.nodata):
+            read[read == self.nodata] = np.nan
+        row, column = shared.row - asked.row, shared.column - asked.column
+        values[row : row + shared.rows, column : column + shared.columns] = read
+
+
+def _span_of(part: int | slice, size: int) -> range:
+    """The pixels from the first to the last one of an index, whatever its step."""
+    if not isinstance(part, slice):
+        return range(int(part), int(part) + 1)
+    taken = range(size)[part]
+    return range(min(taken), max(taken) + 1) if len(taken) else range(0)
