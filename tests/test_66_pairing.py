@@ -29,8 +29,8 @@ from topsar.pairs.network import (
     baseline_between,
     build_network,
     can_be_paired,
+    format_pairs,
     group_passes,
-    pairs_text,
     write_pairs,
 )
 from topsar.provision.endpoints import Services
@@ -287,7 +287,7 @@ def test_unknown_orbits() -> None:
     found = network(slices)
     assert [c.baseline_m is None for c in found.connections] == [True, False, True]
     assert found.stacks[0].baselines_m == (0.0, None, pytest.approx(0.0, abs=1e-6))
-    assert "B_perp unknown" in pairs_text(found)
+    assert "B_perp unknown" in format_pairs(found)
     assert found.notes == ("Track 36, descending: no orbit, so no baseline, for 2024-01-13",)
     narrowed = network(slices, max_baseline_m=100)
     assert days_of(narrowed) == [(0, 24)]
@@ -422,8 +422,8 @@ def test_what_is_overwritten_is_kept(tmp_path: Path) -> None:
     assert write_pairs(path, network(TWELVE[:2]), force=True) == tmp_path / "pairs.txt.bak"
     assert write_pairs(path, network(TWELVE), force=True) == tmp_path / "pairs.txt.bak2"
     assert (tmp_path / "pairs.txt.bak").read_text() == "# my own list\n"
-    assert (tmp_path / "pairs.txt.bak2").read_text() == pairs_text(network(TWELVE[:2]))
-    assert path.read_text() == pairs_text(network(TWELVE))
+    assert (tmp_path / "pairs.txt.bak2").read_text() == format_pairs(network(TWELVE[:2]))
+    assert path.read_text() == format_pairs(network(TWELVE))
     assert write_pairs(tmp_path / "new.txt", network(TWELVE), force=True) is None
 
 

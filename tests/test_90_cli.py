@@ -433,7 +433,7 @@ def test_pairs_of_a_folder_and_a_list_that_is_there(
     capsys.readouterr()
     assert cli.main(["pairs"]) == 2
     shown = capsys.readouterr()
-    assert f"error: {listed} is there already and is not overwritten\n" in shown.err
+    assert f"error: {listed} exists" in shown.err
     assert "--force" in shown.err
     assert (listed.read_text(), (tmp_path / "pairs.png").read_bytes()) == (before, drawn)
     assert cli.main(["pairs", "--force"]) == 0

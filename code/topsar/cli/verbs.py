@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError
+from topsar.wording import count_text
 
 if TYPE_CHECKING:
     import argparse
@@ -83,8 +84,8 @@ def pairs(args: argparse.Namespace) -> int:
         print(note)
     if kept is not None:
         print(f"the old list is now {kept}")
-    count = len(network.connections)
-    print(f"{count} pair{'' if count == 1 else 's'} in {settings.pairs}, drawn in {settings.pairs.with_suffix('.png')}")
+    count = count_text(len(network.connections), "pair")
+    print(f"{count} in {settings.pairs}, drawn in {settings.pairs.with_suffix('.png')}")
     return 0
 
 

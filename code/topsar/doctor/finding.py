@@ -10,6 +10,8 @@ from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from topsar.wording import count_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -76,7 +78,9 @@ def describe(findings: Sequence[Finding]) -> str:
         if finding.remedy and not (after and after.remedy == finding.remedy):
             lines += _wrap(finding.remedy, indent, indent)
     tally = Counter(finding.grade for finding in findings)
-    counts = [counted(tally[grade], grade.value) for grade in reversed(Grade) if tally[grade] and grade is not Grade.OK]
+    counts = [
+        count_text(tally[grade], grade.value) for grade in reversed(Grade) if tally[grade] and grade is not Grade.OK
+    ]
     end = "fix the problems first" if tally[Grade.PROBLEM] else "a run can start"
     return "\n".join([*lines, f"{', '.join(counts) or 'no problems'}: {end}"])
 
@@ -84,11 +88,6 @@ def describe(findings: Sequence[Finding]) -> str:
 def as_json(findings: Sequence[Finding]) -> str:
     """The findings and the gravest grade, for programs."""
     return json.dumps({"worst": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2)
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 pair``, ``2 passes``."""
-    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def _wrap(text: str, first: str, others: str) -> list[str]:

@@ -7,9 +7,10 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.doctor.finding import Grade, Said, counted
+from topsar.doctor.finding import Grade, Said
 from topsar.model import OrbitSource
 from topsar.settings import KEYS
+from topsar.wording import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def check_settings(case: Case) -> Iterator[Said]:
         yield Said(Grade.NOTE, "the settings cannot be used; all other checks took the default ones")
         raise case.broken
     own = [key for key, origin in case.settings.origins.items() if origin != "default"]
-    yield Said(Grade.OK, f"{counted(len(own), 'setting')} of your own" + (f": {', '.join(own)}" if own else ""))
+    yield Said(Grade.OK, f"{count_text(len(own), 'setting')} of your own" + (f": {', '.join(own)}" if own else ""))
 
 
 def check_credentials(case: Case) -> Iterator[Said]:
@@ -65,7 +66,7 @@ def check_pairs(case: Case) -> Iterator[Said]:
     """Whether each listed pair has its products."""
     scenes = {scene.name for pair in case.pairs for scene in pair.scenes}
     if scenes:
-        yield Said(Grade.OK, f"{counted(len(case.pairs), 'pair')} of {counted(len(scenes), 'product')} found")
+        yield Said(Grade.OK, f"{count_text(len(case.pairs), 'pair')} of {count_text(len(scenes), 'product')} found")
     coming = {text.removeprefix("scene ") for text in case.missing}
     for one in case.listed:
         if one.problem and not any(name in one.title for name in coming):
@@ -81,12 +82,12 @@ def check_orbits(case: Case) -> Iterator[Said]:
         days[source].add(f"{scenes[0].mission} {scenes[0].start:%Y-%m-%d}")
     late = "precise ones (POEORB) come 20 days after the pass"
     if precise := days[OrbitSource.PRECISE]:
-        yield Said(Grade.OK, f"{counted(len(precise), 'pass')} with POEORB")
+        yield Said(Grade.OK, f"{_count_passes(precise)} with POEORB")
     if restituted := days[OrbitSource.RESTITUTED]:
-        text = f"{counted(len(restituted), 'pass')} with RESORB, centimetres less exact: {_name_some(restituted)}"
+        text = f"{_count_passes(restituted)} with RESORB, centimetres less exact: {_name_some(restituted)}"
         yield Said(Grade.NOTE, text, late)
     if bare := days[OrbitSource.ANNOTATION]:
-        text = f"{counted(len(bare), 'pass')} without an orbit file, decimetres less exact: {_name_some(bare)}"
+        text = f"{_count_passes(bare)} without an orbit file, decimetres less exact: {_name_some(bare)}"
         yield Said(Grade.WARNING, text, f"put the .EOF files of these days in {case.data / 'orbit_data'}; {late}")
 
 
@@ -108,8 +109,12 @@ def check_engine(case: Case) -> Iterator[Said]:
         for remark in outlook.remarks:
             yield Said(Grade.NOTE, f"{pair}: {remark.text}", remark.remedy)
     if able := sum(job.is_pair for job in case.plan.jobs):
-        steps = counted(sum(len(job.steps) for job in case.plan.jobs), "step")
-        yield Said(Grade.OK, f"{counted(able, 'pair')} can be processed, in {steps}")
+        steps = count_text(sum(len(job.steps) for job in case.plan.jobs), "step")
+        yield Said(Grade.OK, f"{count_text(able, 'pair')} can be processed, in {steps}")
+
+
+def _count_passes(names: set[str]) -> str:
+    return count_text(len(names), "pass", "passes")
 
 
 def _name_some(names: set[str], most: int = 3) -> str:

@@ -15,7 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.doctor.finding import Grade, Said, counted
+from topsar.doctor.finding import Grade, Said
+from topsar.wording import bytes_text, count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def check_system(_case: Case) -> Iterator[Said]:
 
     text = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     if platform.system() == "Linux":
-        yield Said(Grade.OK, f"{text}, {count_cores()} of {counted(os.cpu_count() or 1, 'core')}")
+        yield Said(Grade.OK, f"{text}, {count_cores()} of {count_text(os.cpu_count() or 1, 'core')}")
     else:
         yield Said(Grade.PROBLEM, f"{text}: topsar needs Linux", "use Linux, or WSL2 on Windows")
 
@@ -59,7 +60,7 @@ def check_packages(_case: Case) -> Iterator[Said]:
     for fault in faults:
         yield Said(Grade.PROBLEM, fault, "set up the environment anew: remove .venv and run ./run_local.sh again")
     if not faults:
-        yield Said(Grade.OK, f"all {counted(len(needed), 'package')} that topsar requires can be used")
+        yield Said(Grade.OK, f"all {count_text(len(needed), 'package')} that topsar requires can be used")
 
 
 def _find_fault(requirement: str) -> str:
@@ -134,7 +135,7 @@ def check_executor(case: Case) -> Iterator[Said]:
         yield Said(Grade.PROBLEM, "EXECUTOR=dask, and DASK_SCHEDULER is not set", remedy)
     elif scheduler != SLURM:
         with contextlib.closing(DaskLink(scheduler, jobs=0)) as link:
-            workers = counted(len(link.list_addresses()), "worker")
+            workers = count_text(len(link.list_addresses()), "worker")
         yield Said(Grade.OK, f"the Dask scheduler at {scheduler} answers; it has {workers}")
     elif shutil.which("sbatch") is None:
         yield Said(Grade.PROBLEM, "DASK_SCHEDULER=slurm, and there is no sbatch here", "start where jobs are submitted")
@@ -143,7 +144,6 @@ def check_executor(case: Case) -> Iterator[Said]:
 def check_memory(case: Case) -> Iterator[Said]:
     """How much memory there is, and whether the largest step fits; on a cluster its workers decide that."""
     from topsar.schedule import LocalExecutor
-    from topsar.wording import bytes_text
 
     with contextlib.closing(LocalExecutor()) as here:
         limit, free = here.limits().memory_bytes, here.capacity().memory_bytes
@@ -160,8 +160,6 @@ def check_memory(case: Case) -> Iterator[Said]:
 
 
 def _judge_largest_step(case: Case, limit: int, free: int) -> Said:
-    from topsar.wording import bytes_text
-
     (job, step), forecast = max(case.forecasts.items(), key=lambda item: item[1].needs.memory_bytes)
     need = forecast.needs.memory_bytes
     text = f"the largest step, {step} of {job}, is predicted to use {bytes_text(need)}"
@@ -206,8 +204,6 @@ def check_file_system(case: Case) -> Iterator[Said]:
 
 def check_space(case: Case) -> Iterator[Said]:
     """Whether more than the reserve is free, and whether what a run holds at once will fit."""
-    from topsar.wording import bytes_text
-
     free, reserve = shutil.disk_usage(case.place).free, case.settings.disk_reserve_bytes
     text, remedy = f"{bytes_text(free)} free for {case.runs}", "free some, or choose a data folder on another disk"
     if free < reserve:

@@ -1,4 +1,4 @@
-"""Which dates to pair: products become passes, passes stacks, and rules choose the network of pairs."""
+"""Which dates to pair: products are grouped into passes, passes into stacks, and rules choose pairs in each stack."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from topsar.errors import ProvisionError, SettingsError
 from topsar.files import write_text
 from topsar.kernels.geometry import OrbitArc, perpendicular_baseline, rdr2geo
 from topsar.model import Direction
+from topsar.wording import count_text
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _MID_RANGE_M = 880_000.0  # middle of the three swaths; B_perp changes by a few 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slice:
-    """A product that may become part of a pair; ``arc`` is its orbit where that is known."""
+    """A product that may become part of a pair; ``arc`` is its orbit, where known."""
 
     name: str
     mission: str
@@ -66,7 +67,7 @@ class Pass:
 
     @property
     def polarisations(self) -> frozenset[str]:
-        """Those that all slices have."""
+        """Polarisations that all slices have."""
         return frozenset.intersection(*(frozenset(one.polarisations) for one in self.slices))
 
     def __str__(self) -> str:
@@ -75,7 +76,7 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Connection:
-    """Two passes that make a pair; ``baseline_m`` is the perpendicular baseline, None where an orbit is unknown."""
+    """Two passes to pair; ``baseline_m`` is the perpendicular baseline, None where an orbit is unknown."""
 
     reference: Pass
     secondary: Pass
@@ -88,23 +89,23 @@ class Connection:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether two different satellites took it."""
+        """Whether the passes are of two satellites."""
         return self.reference.mission != self.secondary.mission
 
     def __str__(self) -> str:
         length = "B_perp unknown" if self.baseline_m is None else f"B_perp {self.baseline_m:+.0f} m"
         mixed = f", {self.reference.mission} with {self.secondary.mission}" if self.is_mixed else ""
-        return f"{self.reference} to {self.secondary}: {_count(self.days, 'day')}, {length}{mixed}"
+        return f"{self.reference} to {self.secondary}: {count_text(self.days, 'day')}, {length}{mixed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Which passes of a stack are paired; a rule that is None allows everything, several must all allow it.
+    """Which passes of a stack are paired; a rule that is None allows every pair, and all rules must allow a pair.
 
     Attributes
     ----------
     neighbours : int, optional
-        Each date with so many next ones.
+        Each date is paired with the next N dates.
     max_days : int, optional
         Longest time between the dates.
     max_baseline_m : float, optional
@@ -125,7 +126,7 @@ class Rules:
     def __str__(self) -> str:
         parts = [
             "" if self.neighbours is None else f"each date with the next {self.neighbours}",
-            "" if self.max_days is None else f"at most {_count(self.max_days, 'day')}",
+            "" if self.max_days is None else f"at most {count_text(self.max_days, 'day')}",
             "" if self.max_baseline_m is None else f"B_perp at most {self.max_baseline_m:g} m",
         ]
         return ", ".join(filter(None, parts)) or "every date with every other"
@@ -135,8 +136,8 @@ class Rules:
 class Stack:
     """Passes over the same ground, in time order, and the pairs among them.
 
-    ``baselines_m`` holds each pass's perpendicular baseline to the first one whose orbit is known; ``parts`` are the
-    passes that pairs connect, the largest first.
+    ``baselines_m`` are perpendicular baselines to the first pass of known orbit; ``parts`` are the groups of passes
+    that pairs connect, the largest first.
     """
 
     passes: tuple[Pass, ...]
@@ -153,7 +154,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Network:
-    """The pairs that rules choose; ``notes`` say what the user should know of them."""
+    """The pairs that rules choose; ``notes`` tell the user about isolated dates, gaps and unknown baselines."""
 
     rules: Rules
     stacks: tuple[Stack, ...]
@@ -169,11 +170,11 @@ class Network:
 
 
 def group_passes(slices: Iterable[Slice]) -> tuple[Pass, ...]:
-    """Slices that follow each other are one pass; of two versions of a slice the last by name is taken."""
+    """Group slices that follow each other into passes; of two versions of a slice the last by name is taken."""
     groups: list[list[Slice]] = []
     for one in sorted(slices, key=lambda s: (s.mission, s.start, s.name)):
         last = groups[-1][-1] if groups else None
-        if last is None or not _follows(one, last):
+        if last is None or not _is_next(one, last):
             groups.append([one])
         elif one.start - last.start < (last.stop - last.start) / 2:
             if one.name != last.name:
@@ -184,13 +185,20 @@ def group_passes(slices: Iterable[Slice]) -> tuple[Pass, ...]:
     return tuple(sorted((Pass(slices=tuple(group)) for group in groups), key=lambda p: p.start))
 
 
-def _follows(one: Slice, last: Slice) -> bool:
-    is_next = one.mission == last.mission and (one.start - last.stop).total_seconds() <= _NEXT_SLICE_S
-    return is_next and bool(set(one.polarisations) & set(last.polarisations))
+def _is_next(one: Slice, last: Slice) -> bool:
+    follows = one.mission == last.mission and (one.start - last.stop).total_seconds() <= _NEXT_SLICE_S
+    return follows and bool(set(one.polarisations) & set(last.polarisations))
 
 
 def require_free(path: Path, *, force: bool) -> None:
-    """Refuse to write over a list of pairs.
+    """Raise an error if there is a list of pairs that may not be replaced.
+
+    Parameters
+    ----------
+    path : Path
+        Of the list.
+    force : bool
+        Whether it may be replaced.
 
     Raises
     ------
@@ -198,8 +206,8 @@ def require_free(path: Path, *, force: bool) -> None:
         If there is a file and ``force`` is not given.
     """
     if path.exists() and not force:
-        msg = f"{path.absolute()} is there already and is not overwritten"
-        raise SettingsError(msg, hint="choose another file, or say --force: the old one is then kept as .bak")
+        msg = f"{path.absolute()} exists and is not overwritten"
+        raise SettingsError(msg, hint="choose another file, or add --force: the old one is then kept as .bak")
 
 
 def can_be_paired(first: Pass, second: Pass) -> bool:
@@ -214,10 +222,10 @@ def can_be_paired(first: Pass, second: Pass) -> bool:
 
 
 def _same_ground(first: Pass, second: Pass) -> bool:
-    """Whether both were taken at the same time of day: an orbit that keeps its hour repeats its track so."""
+    """Whether both were taken at the same time of day, which on one track means over the same ground."""
     lengths = [(one.stop - one.start).total_seconds() for one in (first, second)]
     middles = [one.start + (one.stop - one.start) / 2 for one in (first, second)]
-    apart = ((middles[1] - middles[0]).total_seconds() + _DAY_S / 2) % _DAY_S - _DAY_S / 2
+    apart = _compare_times_of_day(*middles)
     return sum(lengths) / 2 - abs(apart) >= min(_SHARED_GROUND_S, *(length / 2 for length in lengths))
 
 
@@ -230,12 +238,12 @@ def days_between(first: Pass, second: Pass) -> int:
 
 
 def build_network(passes: Sequence[Pass], rules: Rules) -> Network:
-    """Choose pairs.
+    """Choose the pairs of every stack.
 
     Parameters
     ----------
     passes : sequence of Pass
-        As `group_passes` gives them; of one track or of many.
+        From `group_passes`; tracks may be mixed.
     rules : Rules
 
     Raises
@@ -244,25 +252,27 @@ def build_network(passes: Sequence[Pass], rules: Rules) -> Network:
         If there is nothing to pair, or the rules allow no pair.
     """
     stacks = []
-    for group in _connected(sorted(passes, key=lambda p: p.start), can_be_paired):
+    for group in _find_parts(sorted(passes, key=lambda p: p.start), can_be_paired):
         if len(group) > 1:
-            stacks.append(_stack(group, rules))
+            stacks.append(_make_stack(group, rules))
     if not stacks:
         dates = ", ".join(f"{one} track {one.slices[0].track}" for one in passes[:6]) or "none"
-        msg = f"no two dates of one track over the same ground among {_count(len(passes), 'pass')}: {dates}"
+        msg = (
+            f"no two dates of one track over the same ground among {count_text(len(passes), 'pass', 'passes')}: {dates}"
+        )
         raise ProvisionError(msg, hint="a pair needs two dates of one track, direction and polarisation")
-    network = Network(rules=rules, stacks=tuple(stacks), notes=tuple(_notes(passes, stacks, rules)))
+    network = Network(rules=rules, stacks=tuple(stacks), notes=tuple(_list_notes(passes, stacks, rules)))
     if not network.connections:
         msg = f"no pair is allowed by: {rules}"
         raise ProvisionError(msg, hint="allow more days, a longer baseline or more neighbours")
     return network
 
 
-def _stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
-    connections = tuple(_choose(passes, rules))
+def _make_stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
+    connections = tuple(_choose_pairs(passes, rules))
     joined = {frozenset((id(one.reference), id(one.secondary))) for one in connections}
-    parts = _connected(passes, lambda a, b: frozenset((id(a), id(b))) in joined)
-    origin = next((one for one in passes if _known(one)), None)
+    parts = _find_parts(passes, lambda a, b: frozenset((id(a), id(b))) in joined)
+    origin = next((one for one in passes if _has_orbit(one)), None)
     return Stack(
         passes=passes,
         baselines_m=tuple(None if origin is None else baseline_between(origin, one) for one in passes),
@@ -271,12 +281,12 @@ def _stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
     )
 
 
-def _choose(passes: Sequence[Pass], rules: Rules) -> Iterable[Connection]:
+def _choose_pairs(passes: Sequence[Pass], rules: Rules) -> Iterable[Connection]:
     for i, reference in enumerate(passes):
         later = [one for one in passes[i + 1 :] if can_be_paired(reference, one)]
         dates = sorted({days_between(reference, one) for one in later})[: rules.neighbours]
         for secondary in later:
-            if days_between(reference, secondary) not in dates:  # a date may be several passes, with a slice missing
+            if days_between(reference, secondary) not in dates:  # a missing slice splits a date into several passes
                 continue
             if rules.max_days is not None and days_between(reference, secondary) > rules.max_days:
                 continue
@@ -285,11 +295,11 @@ def _choose(passes: Sequence[Pass], rules: Rules) -> Iterable[Connection]:
                 yield Connection(reference=reference, secondary=secondary, baseline_m=length)
 
 
-def _connected(passes: Sequence[Pass], joined: Callable[[Pass, Pass], bool]) -> list[tuple[Pass, ...]]:
-    """The passes by parts that ``joined`` connects, each in the order given."""
+def _find_parts(passes: Sequence[Pass], is_joined: Callable[[Pass, Pass], bool]) -> list[tuple[Pass, ...]]:
+    """Groups of passes that ``is_joined`` connects, each in the order given."""
     parts: list[list[Pass]] = []
     for one in passes:
-        near = [part for part in parts if any(joined(other, one) for other in part)]
+        near = [part for part in parts if any(is_joined(other, one) for other in part)]
         merged = [*(other for part in near for other in part), one]
         parts = [part for part in parts if not any(part is other for other in near)] + [merged]
     place = {id(one): i for i, one in enumerate(passes)}
@@ -297,19 +307,27 @@ def _connected(passes: Sequence[Pass], joined: Callable[[Pass, Pass], bool]) -> 
     return sorted(ordered, key=lambda part: place[id(part[0])])
 
 
-def _known(one: Pass) -> bool:
+def _has_orbit(one: Pass) -> bool:
     return any(part.arc is not None for part in one.slices)
 
 
 def baseline_between(first: Pass, second: Pass) -> float | None:
-    """Perpendicular baseline in metres at mid swath, on the slices that lie nearest to each other; None if unknown.
+    """Perpendicular baseline at mid swath, from the two slices nearest to each other.
 
-    The sign is that of `perpendicular_baseline`.
+    Parameters
+    ----------
+    first, second : Pass
+        Of one track.
+
+    Returns
+    -------
+    float or None
+        Metres, with the sign of `perpendicular_baseline`; None where an orbit is unknown.
     """
     both = [(a, b) for a in first.slices for b in second.slices if a.arc is not None and b.arc is not None]
     if not both:
         return None
-    one, other = min(both, key=lambda ab: abs(_time_of_day(ab[1], ab[0])))
+    one, other = min(both, key=lambda ab: abs(_compare_times_of_day(ab[0].start, ab[1].start)))
     if one is other or one.arc is None or other.arc is None:
         return 0.0
     middle = np.array([one.arc.seconds(one.start + (one.stop - one.start) / 2)])
@@ -318,11 +336,12 @@ def baseline_between(first: Pass, second: Pass) -> float | None:
     return length if np.isfinite(length) else None
 
 
-def _time_of_day(one: Slice, other: Slice) -> float:
-    return ((one.start - other.start).total_seconds() + _DAY_S / 2) % _DAY_S - _DAY_S / 2
+def _compare_times_of_day(one: datetime, other: datetime) -> float:
+    """Seconds from one time of day to the other, the short way round."""
+    return ((other - one).total_seconds() + _DAY_S / 2) % _DAY_S - _DAY_S / 2
 
 
-def _notes(passes: Sequence[Pass], stacks: Sequence[Stack], rules: Rules) -> Iterable[str]:
+def _list_notes(passes: Sequence[Pass], stacks: Sequence[Stack], rules: Rules) -> Iterable[str]:
     stacked = {id(one) for stack in stacks for one in stack.passes}
     for one in passes:
         if id(one) not in stacked:
@@ -330,37 +349,40 @@ def _notes(passes: Sequence[Pass], stacks: Sequence[Stack], rules: Rules) -> Ite
     for stack in stacks:
         islands = [part for part in stack.parts if len(part) > 1]
         if len(islands) > 1:
-            spans = "; ".join(f"{part[0]} to {part[-1]} ({_count(len(part), 'date')})" for part in islands)
-            yield f"{stack.title}: the network falls into {len(islands)} parts that no pair connects: {spans}"
+            spans = "; ".join(f"{part[0]} to {part[-1]} ({count_text(len(part), 'date')})" for part in islands)
+            yield f"{stack.title}: no pair connects the {len(islands)} parts of the network: {spans}"
         if alone := [str(part[0]) for part in stack.parts if len(part) == 1]:
             yield f"{stack.title}: no pair for {', '.join(alone)}"
-        if unknown := [str(one) for one in stack.passes if not _known(one)]:
+        if unknown := [str(one) for one in stack.passes if not _has_orbit(one)]:
             left_out = ", which the rule on baselines leaves out" if rules.max_baseline_m is not None else ""
             yield f"{stack.title}: no orbit, so no baseline, for {', '.join(unknown)}{left_out}"
         if mixed := sum(one.is_mixed for one in stack.connections):
-            yield f"{stack.title}: {_count(mixed, 'pair')} of two different satellites"
+            yield f"{stack.title}: {count_text(mixed, 'pair')} of two different satellites"
 
 
 # --- the file ---------------------------------------------------------------------------------------------------
 
 
-def pairs_text(network: Network) -> str:
-    """The network as a list of pairs, dates and baselines in comments."""
-    lines = [f"# {_count(len(network.connections), 'pair')}: {network.rules}"]
+def format_pairs(network: Network) -> str:
+    """Write the network as a list of pairs, with dates and baselines in comments."""
+    lines = [f"# {count_text(len(network.connections), 'pair')}: {network.rules}"]
     lines += [f"# {note}" for note in network.notes]
     for stack in network.stacks:
-        lines += ["", f"# {stack.title}: {_count(len(stack.passes), 'date')}, {stack.passes[0]} to {stack.passes[-1]}"]
+        lines += [
+            "",
+            f"# {stack.title}: {count_text(len(stack.passes), 'date')}, {stack.passes[0]} to {stack.passes[-1]}",
+        ]
         for one in stack.connections:
-            lines += [f"# {one}", f"{_side(one.reference)}, {_side(one.secondary)}"]
+            lines += [f"# {one}", f"{_format_side(one.reference)}, {_format_side(one.secondary)}"]
     return "\n".join(lines) + "\n"
 
 
-def _side(one: Pass) -> str:
+def _format_side(one: Pass) -> str:
     return one.names[0] if len(one.names) == 1 else "[" + ", ".join(f'"{name}"' for name in one.names) + "]"
 
 
 def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | None:
-    """Write a network as list of pairs.
+    """Write a network as a list of pairs.
 
     Parameters
     ----------
@@ -368,7 +390,7 @@ def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | 
         ``pairs.txt``.
     network : Network
     force : bool
-        Take the place of a file that is there; the old one is kept beside it as ``pairs.txt.bak``, ``.bak2`` ...
+        Replace a file that is there; the old one is kept beside it as ``pairs.txt.bak``, ``.bak2`` ...
 
     Returns
     -------
@@ -383,7 +405,7 @@ def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | 
         If the file cannot be written.
     """
     require_free(path, force=force)
-    text = pairs_text(network)
+    text = format_pairs(network)
     if not path.exists():
         write_text(path, text)
         return None
@@ -392,8 +414,3 @@ def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | 
     shutil.copy2(path, kept)
     write_text(path, text)
     return kept
-
-
-def _count(number: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"
