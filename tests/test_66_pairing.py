@@ -253,7 +253,7 @@ def test_islands_are_told() -> None:
     found = network(slices, max_days=30)
     text = " / ".join(found.notes)
     assert (
-        "2 parts of the network: 2024-01-01 to 2024-01-25 (3 dates); 2024-07-19 to 2024-07-31" in text
+        "falls into 2 parts that no pair connects: 2024-01-01 to 2024-01-25 (3 dates); 2024-07-19 to 2024-07-31" in text
     )
     assert "no pair for 2025-02-04" in text
     assert [len(part) for part in found.stacks[0].parts] == [3, 2, 1]

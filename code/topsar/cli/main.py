@@ -23,7 +23,6 @@ from topsar import __version__
 from topsar.cli import verbs
 from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import Direction
 
 DESCRIPTION = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
 VERBS = {
@@ -253,7 +252,8 @@ def _add_rules_and_search(verb: argparse.ArgumentParser) -> None:
     search.add_argument("--from", dest="start", metavar="DATE", type=_parse_day, help="first day, such as 2025-01-31")
     search.add_argument("--to", dest="stop", metavar="DATE", type=_parse_last_day, help="last day")
     search.add_argument("--track", metavar="N", type=_parse_count, help="relative orbit")
-    search.add_argument("--direction", metavar="WAY", type=_parse_direction, help="ascending or descending")
+    ways = ("ascending", "descending")
+    search.add_argument("--direction", choices=ways, type=str.lower, help="of the flight")
     verb.add_argument("--force", action="store_true", help="replace the list; the old one is kept beside it")
 
 
@@ -282,14 +282,6 @@ def _parse_day(text: str) -> datetime:
 
 def _parse_last_day(text: str) -> datetime:
     return _parse_day(text) + timedelta(days=1, microseconds=-1)
-
-
-def _parse_direction(text: str) -> Direction:
-    try:
-        return Direction(text.lower())
-    except ValueError as exc:
-        msg = f"expected ascending or descending, got {text!r}"
-        raise argparse.ArgumentTypeError(msg) from exc
 
 
 def _add_settings(verb: argparse.ArgumentParser) -> None:

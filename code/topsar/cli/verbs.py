@@ -65,6 +65,7 @@ def plan(args: argparse.Namespace) -> int:
 def pairs(args: argparse.Namespace) -> int:
     """List pairs of the dates in data/raw, or of those that a search finds, and draw their network."""
     from topsar import workflow
+    from topsar.model import Direction
     from topsar.pairs.network import Rules
     from topsar.provision import Search, Services
 
@@ -73,7 +74,8 @@ def pairs(args: argparse.Namespace) -> int:
     if neighbours is None and not args.all and args.days is None and args.baseline is None:
         neighbours = NEIGHBOURS
     rules = Rules(neighbours=neighbours, max_days=args.days, max_baseline_m=args.baseline)
-    search = Search(start=args.start, stop=args.stop, track=args.track, direction=args.direction)
+    direction = Direction(args.direction) if args.direction else None
+    search = Search(start=args.start, stop=args.stop, track=args.track, direction=direction)
     if search != Search() and not args.search:
         msg = "--from, --to, --track and --direction belong to a search"
         raise SettingsError(msg, hint="add --search, or leave them out to pair what lies in data/raw")

@@ -350,7 +350,7 @@ def _list_notes(passes: Sequence[Pass], stacks: Sequence[Stack], rules: Rules) -
         islands = [part for part in stack.parts if len(part) > 1]
         if len(islands) > 1:
             spans = "; ".join(f"{part[0]} to {part[-1]} ({count_text(len(part), 'date')})" for part in islands)
-            yield f"{stack.title}: no pair connects the {len(islands)} parts of the network: {spans}"
+            yield f"{stack.title}: the network falls into {len(islands)} parts that no pair connects: {spans}"
         if alone := [str(part[0]) for part in stack.parts if len(part) == 1]:
             yield f"{stack.title}: no pair for {', '.join(alone)}"
         if unknown := [str(one) for one in stack.passes if not _has_orbit(one)]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -283,7 +283,10 @@ class Settings(Options):
         try:
             return handler(data)
         except ValidationError as exc:
-            raise _refusal(exc, data) from exc
+            shown = {key.field: MASK for key in KEYS if key.secret}
+            complaints = find_complaints(exc).items()
+            problems = [f"{field} = {shown.get(field, data[field])!r}: {text}" for field, text in complaints]
+            raise refuse(problems) from exc
 
     @property
     def options(self) -> Options:
@@ -395,10 +398,8 @@ def find_complaints(exc: ValidationError) -> dict[str, str]:
     return complaints
 
 
-def _refusal(exc: ValidationError, given: Mapping[str, object]) -> SettingsError:
-    secrets = {key.field for key in KEYS if key.secret}
-    problems = [
-        f"{field} = {MASK if field in secrets else given[field]!r}: {text}"
-        for field, text in find_complaints(exc).items()
-    ]
-    return SettingsError("\n  ".join(problems), hint="`topsar settings` shows every setting with its meaning")
+def refuse(problems: Sequence[str]) -> SettingsError:
+    """Make one error of all that is wrong."""
+    heading = [f"{len(problems)} settings cannot be used:"] if len(problems) > 1 else []
+    hint = "`topsar settings` and .env.example show every key with its meaning"
+    return SettingsError("\n  ".join([*heading, *problems]), hint=hint)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from topsar.errors import SettingsError
 from topsar.files import encoding_of
-from topsar.settings.fields import KEYS, Settings, find_complaints, unknown_name
+from topsar.settings.fields import KEYS, Settings, find_complaints, refuse, unknown_name
 from topsar.settings.text import MASK
 
 _PLACES = {"flag": "command line", "environment": "environment"}
@@ -62,9 +62,9 @@ def load_settings(*, env_file: Path | None, data: Path, pairs: Path, flags: Mapp
             origin, shown = origins[key.name], MASK if key.secret else texts[key.name]
             place = f"{env_file}, line {lines[key.name]}" if origin == ".env" else _PLACES[origin]
             problems.append(f"{place}: {key.name} = {shown!r}: {complaints[key.field]}")
-        raise _refusal(problems) from exc
+        raise refuse(problems) from exc
     if problems:
-        raise _refusal(problems)
+        raise refuse(problems)
     settings._origins.update(origins)
     return settings
 
@@ -96,10 +96,3 @@ def _find_line(binding: Binding) -> int:
     """Line of a statement; python-dotenv counts blank lines before it as part of it."""
     text = binding.original.string
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-
-
-def _refusal(problems: list[str]) -> SettingsError:
-    hint = "`topsar settings` and .env.example show every key with its meaning"
-    if len(problems) == 1:
-        return SettingsError(problems[0], hint=hint)
-    return SettingsError("\n  ".join([f"{len(problems)} settings cannot be used:", *problems]), hint=hint)
