@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from topsar.errors import SettingsError
 from topsar.model import BBox, Looks
-from topsar.settings import KEYS, MASK, Options, Settings, load_settings, parse_roi, resolved, text_of
+from topsar.settings import KEYS, MASK, Options, Settings, describe_settings, format_value, load_settings
+from topsar.settings.text import parse_roi
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [key.name for key in KEYS]
@@ -86,7 +87,7 @@ def test_values(tmp_path: Path, key: str, text: str, value: object) -> None:
     field = next(k.field for k in KEYS if k.name == key)
     for settings in load(tmp_path, **{key: text}), load(tmp_path, f"{key}={text}\n"):
         assert getattr(settings, field) == value
-    assert load(tmp_path, **{key: text_of(value)}).options == settings.options
+    assert load(tmp_path, **{key: format_value(value)}).options == settings.options
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
     secret = "0123456789abcdef"
     settings = load(tmp_path, f"OPENTOPO_API_KEY={secret}\n")
     assert settings.opentopo_api_key.get_secret_value() == secret
-    saved = resolved(settings)
+    saved = describe_settings(settings)
     assert saved["settings"]["OPENTOPO_API_KEY"] == {"value": MASK, "origin": ".env"}
     messages = [refusal(tmp_path, f"OPENTOPO_API_KY={secret}\nOPENTOPO_API_KEY {secret}\nENGINE=x\n")]
     for text in (repr(settings), str(settings), json.dumps(saved), settings.model_dump_json(), *messages):
@@ -261,7 +262,7 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
 
 def test_resolved_reads_back(tmp_path: Path) -> None:
     settings = load(tmp_path, LOOKS="4x2", ROI="1,2,3,4", ESD="0.001", SWATHS="1,3", CRS="EPSG:4326")
-    values = json.loads(json.dumps(resolved(settings)))["settings"]
+    values = json.loads(json.dumps(describe_settings(settings)))["settings"]
     assert load(tmp_path, **{key: value["value"] for key, value in values.items()}).options == settings.options
 
 

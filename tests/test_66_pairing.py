@@ -26,9 +26,9 @@ from topsar.pairs.network import (
     Network,
     Rules,
     Slice,
-    baseline_between,
     build_network,
     can_be_paired,
+    compute_baseline,
     format_pairs,
     group_passes,
     write_pairs,
@@ -272,7 +272,7 @@ def test_date_without_company_is_told() -> None:
 @given(first=st.floats(-300, 300), second=st.floats(-300, 300), third=st.floats(-300, 300))
 def test_baselines_add_up(first: float, second: float, third: float) -> None:
     a, b, c = group_passes([one(0, first), one(12, second), one(24, third)])
-    ab, bc, ac, ba = (baseline_between(x, y) for x, y in ((a, b), (b, c), (a, c), (b, a)))
+    ab, bc, ac, ba = (compute_baseline(x, y) for x, y in ((a, b), (b, c), (a, c), (b, a)))
     assert ab is not None
     assert bc is not None
     assert ac is not None
@@ -299,9 +299,9 @@ def test_baseline_of_different_slicing() -> None:
     offsets = (0.0, 500.0, 0.0)
     whole = [one(0, offset, at_s=6 * 3600 + 25 * k) for k, offset in enumerate(offsets)]
     first, second = group_passes([*whole, one(12, 500.0, at_s=6 * 3600 + 27)])
-    assert baseline_between(first, second) == pytest.approx(0.0, abs=5.0)
+    assert compute_baseline(first, second) == pytest.approx(0.0, abs=5.0)
     first, second = group_passes([*whole, one(12, 500.0, at_s=6 * 3600 + 2)])
-    assert abs(baseline_between(first, second) or 0.0) > 200
+    assert abs(compute_baseline(first, second) or 0.0) > 200
 
 
 # --- what lies in data/raw, what the catalogue knows ------------------------------------------------------------

@@ -24,7 +24,7 @@ import pytest
 from dry_data import DAYS, Planned, dry_data, dry_recipe, rewrite
 from fake_isce.use import ISCE_HOME
 from fake_steps import wait_for
-from topsar.doctor import CHECKS, Finding, Grade, Said, as_json, describe, examine, finding, worst
+from topsar.doctor import CHECKS, Finding, Grade, Said, dump_findings, examine, find_worst, finding, format_findings
 from topsar.model import BBox, GeoGrid
 from topsar.raster import Labels, write_geotiff
 from topsar.schedule import hold_runs
@@ -97,12 +97,12 @@ def test_healthy_data_have_no_problem_and_stay_as_they_are(
 ) -> None:
     before = {path: state for path, state in everything_in(data).items() if path != str(data)}
     findings = look(data)
-    assert not told(findings, PROBLEM), describe(findings)
+    assert not told(findings, PROBLEM), format_findings(findings)
     assert {finding.topic for finding in findings} == {topic for topic, _ in CHECKS}
     assert only(findings, OK, "^3 pairs of 3 products found$")
     assert only(findings, OK, "^3 pairs can be processed")
     assert only(findings, OK, "^3 passes with POEORB$")
-    assert describe(findings).splitlines()[-1].endswith(": a run can start")
+    assert format_findings(findings).splitlines()[-1].endswith(": a run can start")
     assert {path: state for path, state in everything_in(data).items() if path != str(data)} == before
     assert not caplog.records
 
@@ -115,8 +115,8 @@ def test_every_problem_at_once_and_each_once(tmp_path: Path) -> None:
     problems = told(findings, PROBLEM)
     assert [problem.topic for problem in problems] == ["settings"] * 3 + ["inputs"]
     assert all(problem.remedy for problem in problems)
-    assert worst(findings) is PROBLEM
-    assert describe(findings).splitlines()[-1].endswith("fix the problems first")
+    assert find_worst(findings) is PROBLEM
+    assert format_findings(findings).splitlines()[-1].endswith("fix the problems first")
 
 
 def test_a_check_that_breaks_is_a_finding(tmp_path: Path) -> None:
@@ -161,27 +161,27 @@ def test_the_table_is_aligned_and_says_each_remedy_once() -> None:
         Finding("a", PROBLEM, "short", "one remedy"),
         Finding("longer", NOTE, "good to know"),
     ]
-    lines = describe(findings).splitlines()
+    lines = format_findings(findings).splitlines()
     assert max(map(len, lines)) <= finding.WIDTH
     column = lines[0].index("a text")
     assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines[:-1])
-    assert describe(findings).count("one remedy") == 1
+    assert format_findings(findings).count("one remedy") == 1
     assert lines[-1] == "2 problems, 1 note: fix the problems first"
-    assert describe([]) == "no problems: a run can start"
+    assert format_findings([]) == "no problems: a run can start"
 
 
 def test_programs_can_read_it() -> None:
     findings = [Finding("disk", WARNING, "tight", "free some"), Finding("disk", OK, "há espaço")]
-    told = json.loads(as_json(findings))
+    told = json.loads(dump_findings(findings))
     assert told["worst"] == "warning"
     assert told["findings"][0] == {"topic": "disk", "grade": "warning", "text": "tight", "remedy": "free some"}
     assert told["findings"][1]["text"] == "há espaço"
 
 
 def test_worst() -> None:
-    assert worst([]) is OK
+    assert find_worst([]) is OK
     every = [Finding("x", grade, "") for grade in (NOTE, PROBLEM, WARNING, OK)]
-    assert [worst(every[:1]), worst(every[2:]), worst(every)] == [NOTE, WARNING, PROBLEM]
+    assert [find_worst(every[:1]), find_worst(every[2:]), find_worst(every)] == [NOTE, WARNING, PROBLEM]
 
 
 def test_examples() -> None:
@@ -258,9 +258,9 @@ def look_in_a_process(**environment: str) -> str:
     """What is shown of the packages under other variables."""
     code = """if True:
         from pathlib import Path
-        from topsar.doctor import CHECKS, describe, examine
+        from topsar.doctor import CHECKS, format_findings, examine
         checks = [check for check in CHECKS if check[0] == "packages"]
-        print(describe(examine(env_file=None, data=Path("d"), pairs=Path("p"), flags={}, checks=checks)))"""
+        print(format_findings(examine(env_file=None, data=Path("d"), pairs=Path("p"), flags={}, checks=checks)))"""
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=os.environ | environment, check=True, capture_output=True, text=True).stdout
 
@@ -343,7 +343,7 @@ def test_secrets_are_never_told(data: Path, tmp_path: Path, rest: str) -> None:
     write_netrc(tmp_path, "machine urs.earthdata.nasa.gov login hunter2 password hunter2\n", 0o644)
     findings = look(data, env=env)
     assert len(told(findings, WARNING, "holds a secret")) == 1 + (not rest)
-    assert "hunter2" not in describe(findings) + as_json(findings) + repr(findings)
+    assert "hunter2" not in format_findings(findings) + dump_findings(findings) + repr(findings)
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------
@@ -408,10 +408,10 @@ def test_a_dem_to_be_fetched(data: Path, flags: dict[str, str], model: str) -> N
     findings = look(data, **flags)
     assert only(findings, NOTE, "^a run will fetch: height model ").text.endswith(f": height model {model}")
     assert only(findings, NOTE, "can be checked once the DEM is there: ")
-    assert not told(findings, PROBLEM), describe(findings)
+    assert not told(findings, PROBLEM), format_findings(findings)
     assert not told(findings, WARNING, "height|DEM|memory")
     assert not told(findings, OK, "all inputs are there")
-    assert describe(findings).splitlines()[-1].endswith(": a run can start")
+    assert format_findings(findings).splitlines()[-1].endswith(": a run can start")
 
 
 @pytest.mark.parametrize(
@@ -443,11 +443,11 @@ def test_scenes_to_be_fetched_with_an_account(data: Path, tmp_path: Path) -> Non
     by_token, by_name = {"EARTHDATA_TOKEN": "abc"}, {"EARTHDATA_USERNAME": "me", "EARTHDATA_PASSWORD": "secret"}
     for flags, origin in ((by_token, "EARTHDATA_TOKEN"), (by_name, "EARTHDATA_USERNAME and EARTHDATA_PASSWORD")):
         findings = look(data, **flags)
-        assert not told(findings, PROBLEM), describe(findings)
+        assert not told(findings, PROBLEM), format_findings(findings)
         assert only(findings, OK, "^Earthdata account from ").text.endswith(f" {origin}")
     write_netrc(tmp_path, "machine urs.earthdata.nasa.gov login me password secret\n")
     findings = look(data)
-    assert not told(findings, PROBLEM), describe(findings)
+    assert not told(findings, PROBLEM), format_findings(findings)
     assert only(findings, OK, f"^Earthdata account from {tmp_path}/home/.netrc$")
     assert len(told(findings, NOTE, "^a run will fetch: scene ")) == 3
 
@@ -488,7 +488,7 @@ def test_the_doctor_fetches_and_writes_nothing(data: Path, monkeypatch: pytest.M
     monkeypatch.setattr("socket.socket", None)
     before = everything_in(data)
     findings = look(data, EARTHDATA_TOKEN="abc")
-    assert not told(findings, PROBLEM), describe(findings)
+    assert not told(findings, PROBLEM), format_findings(findings)
     assert {path: state for path, state in everything_in(data).items() if path != str(data)} == {
         path: state for path, state in before.items() if path != str(data)
     }

@@ -32,7 +32,7 @@ from topsar.schedule import (
     run_jobs,
 )
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
-from topsar.settings import resolved
+from topsar.settings import describe_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -344,7 +344,7 @@ def _products_step(job: Job, engine: Engine, options: str) -> Step:
 def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
     """What steps read: ``job.json`` for the engine, ``run.json`` for us; and the settings of the run."""
     writers = {artifact.path: job.id for job in batch.jobs for step in job.steps for artifact in step.writes}
-    write_json(runs / "settings.json", resolved(settings))
+    write_json(runs / "settings.json", describe_settings(settings))
     for job in batch.jobs:
         known = {
             "engine": batch.engine.name,

@@ -168,7 +168,7 @@ def build_step_parser() -> argparse.ArgumentParser:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the other verbs."""
-    parser = argparse.ArgumentParser(prog="topsar", description=DESCRIPTION, allow_abbrev=False, **_examples(""))
+    parser = argparse.ArgumentParser(prog="topsar", description=DESCRIPTION, allow_abbrev=False, **_make_epilog(""))
     parser.add_argument("--version", action="version", version=f"topsar {__version__}")
     parser.set_defaults(verb=None)
     group = parser.add_subparsers(metavar="VERB", title="verbs")
@@ -218,7 +218,7 @@ def _join_negative_values(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _examples(verb: str) -> dict[str, Any]:
+def _make_epilog(verb: str) -> dict[str, Any]:
     return {
         "epilog": "EXAMPLES" + EXAMPLES[verb].rstrip(),
         "formatter_class": argparse.RawDescriptionHelpFormatter,
@@ -230,7 +230,7 @@ def _add_verb(
 ) -> argparse.ArgumentParser:
     """A verb, with what all verbs have."""
     command: Callable[[argparse.Namespace], int] = getattr(verbs, name)
-    verb = group.add_parser(name, description=command.__doc__, allow_abbrev=False, **_examples(name), **shown)
+    verb = group.add_parser(name, description=command.__doc__, allow_abbrev=False, **_make_epilog(name), **shown)
     verb.set_defaults(verb=name, command=command, flags=[])
     verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
     return verb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from topsar.settings import KEYS, text_of
+from topsar.settings import KEYS, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from topsar.simulate.compare import Comparison
 
 
-def demo_text(comparisons: Iterable[Comparison], closures: Iterable[Closure]) -> str:
+def format_demo(comparisons: Iterable[Comparison], closures: Iterable[Closure]) -> str:
     """How far the demo's interferograms are from the truth, and from closing.
 
     Parameters
@@ -42,12 +42,12 @@ def demo_text(comparisons: Iterable[Comparison], closures: Iterable[Closure]) ->
     return "\n".join(lines) + "\n"
 
 
-def settings_text(settings: Settings) -> str:
+def format_settings(settings: Settings) -> str:
     """Every setting with value, origin, meaning and allowed values."""
     lines = [f"data folder   {settings.data}\nlist of pairs {settings.pairs}\n"]
     origins = settings.origins
     for key in KEYS:
-        lines.append(f"{key.name + ' = ' + text_of(getattr(settings, key.field)):<40} ({origins[key.name]})")
+        lines.append(f"{key.name + ' = ' + format_value(getattr(settings, key.field)):<40} ({origins[key.name]})")
         text = f"{key.meaning}. Value: {key.allowed}."
         lines.append(textwrap.fill(text, width=110, initial_indent="    ", subsequent_indent="    "))
     return "\n".join(lines)

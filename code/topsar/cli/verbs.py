@@ -58,7 +58,7 @@ def plan(args: argparse.Namespace) -> int:
     if batch.plan.outlooks:
         titles = {job.id: job.title for job in batch.jobs}
         print(format_outlooks(batch.plan.outlooks, titles), end="\n\n")
-    print(format_plan(preview.jobs, totals=sum_up_plan(preview, refused=len(batch.refused)), width=_width()))
+    print(format_plan(preview.jobs, totals=sum_up_plan(preview, refused=len(batch.refused)), width=_find_width()))
     return EXIT_FAILED if batch.refused or preview.rehearsal.unfitting else 0
 
 
@@ -102,7 +102,7 @@ def status(args: argparse.Namespace) -> int:
         if record is None:
             print(f"no run has left a record in {runs}", file=sys.stderr)
             return EXIT_FAILED
-        describe = dump_status if args.json else partial(format_status, width=_width())
+        describe = dump_status if args.json else partial(format_status, width=_find_width())
         text = describe(record, holder, now=time.time())
         if args.watch and sys.stdout.isatty():
             text = CLEAR + text
@@ -114,16 +114,16 @@ def status(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Check machine, settings, inputs, engine, memory, disk and credentials; say how to fix each finding."""
-    from topsar.doctor import Grade, as_json, describe, worst
+    from topsar.doctor import Grade, dump_findings, find_worst, format_findings
     from topsar.doctor.examination import CHECKS, IMAGE_CHECKS, ISCE_CHECKS, examine
 
     checks = (*IMAGE_CHECKS, *(ISCE_CHECKS if args.isce else ())) if args.image else CHECKS
     flags = dict(args.flags)
     findings = examine(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=flags, checks=checks)
-    print(as_json(findings) if args.json else describe(findings))
+    print(dump_findings(findings) if args.json else format_findings(findings))
     if args.image:
-        return 0 if worst(findings) is Grade.OK else EXIT_FAILED
-    return EXIT_FAILED if worst(findings) is Grade.PROBLEM else 0
+        return 0 if find_worst(findings) is Grade.OK else EXIT_FAILED
+    return EXIT_FAILED if find_worst(findings) is Grade.PROBLEM else 0
 
 
 def clean(args: argparse.Namespace) -> int:
@@ -138,11 +138,11 @@ def clean(args: argparse.Namespace) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
-    from topsar.cli.text import demo_text
+    from topsar.cli.text import format_demo
     from topsar.demo import run_demo
 
     shown = run_demo(args.folder, size=args.size, flags=dict(args.flags))
-    print(demo_text(shown.comparisons, shown.closures))
+    print(format_demo(shown.comparisons, shown.closures))
     return _print_outcomes(shown.outcomes, args.folder / "runs")
 
 
@@ -157,9 +157,9 @@ def simulate(args: argparse.Namespace) -> int:
 
 def settings(args: argparse.Namespace) -> int:
     """Show every setting."""
-    from topsar.cli.text import settings_text
+    from topsar.cli.text import format_settings
 
-    print(settings_text(_load(args)))
+    print(format_settings(_load(args)))
     return 0
 
 
@@ -182,7 +182,7 @@ def _env_file(args: argparse.Namespace) -> Path | None:
     return args.env or (default_env if default_env.is_file() else None)
 
 
-def _width() -> int:
+def _find_width() -> int:
     return max(80, shutil.get_terminal_size((120, 24)).columns)
 
 

@@ -76,7 +76,7 @@ def examine(
     findings: dict[Said, Finding] = {}
     try:
         for topic, check in checks:
-            for said in _capped(list(_run(check, case))):
+            for said in _cap_problems(list(_run(check, case))):
                 findings.setdefault(said, Finding(topic, *said))
     finally:
         provision.setLevel(level)
@@ -99,7 +99,7 @@ def _run(check: Check, case: Case) -> Iterator[Said]:
         yield Said(Grade.PROBLEM, f"this check failed: {type(exc).__name__}: {exc}")
 
 
-def _capped(said: Sequence[Said]) -> Iterator[Said]:
+def _cap_problems(said: Sequence[Said]) -> Iterator[Said]:
     problems = [one for one in said if one.grade is Grade.PROBLEM]
     yield from (one for one in said if one not in problems[SHOWN:])
     if len(problems) > SHOWN:

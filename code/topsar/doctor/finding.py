@@ -49,23 +49,23 @@ class Said(NamedTuple):
     remedy: str = ""
 
 
-def worst(findings: Iterable[Finding]) -> Grade:
+def find_worst(findings: Iterable[Finding]) -> Grade:
     """The gravest of the grades.
 
     Examples
     --------
-    >>> worst([Finding("disk", Grade.OK, "free"), Finding("disk", Grade.NOTE, "slow")]).value
+    >>> find_worst([Finding("disk", Grade.OK, "free"), Finding("disk", Grade.NOTE, "slow")]).value
     'note'
     """
     return max((finding.grade for finding in findings), key=list(Grade).index, default=Grade.OK)
 
 
-def describe(findings: Sequence[Finding]) -> str:
+def format_findings(findings: Sequence[Finding]) -> str:
     """The findings as a table for the terminal, each with its remedy below it, and a last line of totals.
 
     Examples
     --------
-    >>> print(describe([Finding("disk", Grade.WARNING, "1 GB free", "remove something")]))
+    >>> print(format_findings([Finding("disk", Grade.WARNING, "1 GB free", "remove something")]))
     disk  warning  1 GB free
                    remove something
     1 warning: a run can start
@@ -85,9 +85,9 @@ def describe(findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, f"{', '.join(counts) or 'no problems'}: {end}"])
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def dump_findings(findings: Sequence[Finding]) -> str:
     """The findings and the gravest grade, for programs."""
-    return json.dumps({"worst": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2)
+    return json.dumps({"worst": find_worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2)
 
 
 def _wrap(text: str, first: str, others: str) -> list[str]:

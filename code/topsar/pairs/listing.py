@@ -135,7 +135,7 @@ def parse_line(text: str, number: int) -> PairLine | None:
     ValueError
         Saying what is wrong with the line and what was expected.
     """
-    items = _unwrap(_nest(_tokens(text)))
+    items = _unwrap(_nest(_split_tokens(text)))
     return _make_pair(items, number) if items else None
 
 
@@ -150,8 +150,8 @@ def _make_pair(items: Sequence[Nested | str], number: int) -> PairLine:
     if both:
         msg = f"{both.pop()} is on both sides; expected two dates"
         raise ValueError(msg)
-    day = _part(reference[0], "start")[:8]
-    if day == _part(secondary[0], "start")[:8] or _is_one_pass((*reference, *secondary)):
+    day = _take_part(reference[0], "start")[:8]
+    if day == _take_part(secondary[0], "start")[:8] or _is_one_pass((*reference, *secondary)):
         msg = f"both sides are of the same date, {day}; expected two dates"
         raise ValueError(msg)
     return PairLine(line=number, reference=reference, secondary=secondary)
@@ -162,7 +162,7 @@ def _make_pair(items: Sequence[Nested | str], number: int) -> PairLine:
 Nested: TypeAlias = "Sequence[str | Nested]"
 
 
-def _tokens(text: str) -> Iterator[str]:
+def _split_tokens(text: str) -> Iterator[str]:
     """Opening ``[`` and closing ``]`` brackets of whatever shape, and names, quotes gone."""
     text = re.sub(r"^\s*\w+\s*=", "", text.translate(_ALIKE))
     for match in _TOKEN.finditer(text):
@@ -215,15 +215,17 @@ def _order_slices(item: str | Nested) -> tuple[str, ...]:
     if not names:
         msg = "expected a product between the brackets"
         raise ValueError(msg)
-    names.sort(key=lambda name: _part(name, "start"))
+    names.sort(key=lambda name: _take_part(name, "start"))
     for earlier, later in itertools.pairwise(names):
-        if _part(earlier, "start") == _part(later, "start"):
+        if _take_part(earlier, "start") == _take_part(later, "start"):
             msg = (
                 f"one slice is listed twice, {earlier} and {later}" if earlier != later else f"{later} is listed twice"
             )
             raise ValueError(msg)
     if not _is_one_pass(names):
-        orbits = ", ".join(dict.fromkeys(_part(name, "mission") + " " + _part(name, "orbit") for name in names))
+        orbits = ", ".join(
+            dict.fromkeys(_take_part(name, "mission") + " " + _take_part(name, "orbit") for name in names)
+        )
         msg = f"the slices of one date are of different passes (orbits {orbits}); expected slices of one pass"
         raise ValueError(msg)
     return tuple(names)
@@ -267,17 +269,17 @@ def _find_misnomer(name: str) -> str:
         return f"is not a product name; expected one like {EXAMPLE}"
     for text in match["start"], match["stop"]:
         try:
-            _time(text)
+            _parse_time(text)
         except ValueError:
             return f"holds {text}, which is not a date and time"
     return "" if match["start"] < match["stop"] else "ends before it starts"
 
 
-def _time(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.strptime(text + "+0000", "%Y%m%dT%H%M%S%z")
 
 
-def _part(name: str, part: str) -> str:
+def _take_part(name: str, part: str) -> str:
     match = _PRODUCT.fullmatch(name)
     return match[part] if match else ""
 
@@ -287,17 +289,17 @@ def _is_one_pass(names: Sequence[str]) -> bool:
 
     The orbit number changes at the equator, in the middle of a data take.
     """
-    starts = [_time(_part(name, "start")) for name in names]
+    starts = [_parse_time(_take_part(name, "start")) for name in names]
     return (
         max(starts) - min(starts) < REVOLUTION
-        and len({_part(name, "mission") for name in names}) == 1
-        and any(len({_part(name, part) for name in names}) == 1 for part in ("orbit", "datatake"))
+        and len({_take_part(name, "mission") for name in names}) == 1
+        and any(len({_take_part(name, part) for name in names}) == 1 for part in ("orbit", "datatake"))
     )
 
 
 def _refuse_repetition(pair: PairLine, earlier: dict[tuple[str, str], PairLine], unit: str) -> None:
     """Raise ValueError for a pair whose first slices start as those of an earlier one: both would share a folder."""
-    key = _part(pair.reference[0], "start"), _part(pair.secondary[0], "start")
+    key = _take_part(pair.reference[0], "start"), _take_part(pair.secondary[0], "start")
     if key in earlier:
         first = earlier[key]
         same = (first.reference, first.secondary) == (pair.reference, pair.secondary)

@@ -85,7 +85,7 @@ class Connection:
     @property
     def days(self) -> int:
         """Days from reference to secondary."""
-        return days_between(self.reference, self.secondary)
+        return count_days(self.reference, self.secondary)
 
     @property
     def is_mixed(self) -> bool:
@@ -215,13 +215,13 @@ def can_be_paired(first: Pass, second: Pass) -> bool:
     one, other = first.slices[0], second.slices[0]
     return (
         (one.track, one.direction) == (other.track, other.direction)
-        and days_between(first, second) != 0
+        and count_days(first, second) != 0
         and bool(first.polarisations & second.polarisations)
-        and _same_ground(first, second)
+        and _cover_same_ground(first, second)
     )
 
 
-def _same_ground(first: Pass, second: Pass) -> bool:
+def _cover_same_ground(first: Pass, second: Pass) -> bool:
     """Whether both were taken at the same time of day, which on one track means over the same ground."""
     lengths = [(one.stop - one.start).total_seconds() for one in (first, second)]
     middles = [one.start + (one.stop - one.start) / 2 for one in (first, second)]
@@ -229,7 +229,7 @@ def _same_ground(first: Pass, second: Pass) -> bool:
     return sum(lengths) / 2 - abs(apart) >= min(_SHARED_GROUND_S, *(length / 2 for length in lengths))
 
 
-def days_between(first: Pass, second: Pass) -> int:
+def count_days(first: Pass, second: Pass) -> int:
     """Days from one pass to the other, whatever midnight lies between."""
     return round((second.start - first.start).total_seconds() / _DAY_S)
 
@@ -275,7 +275,7 @@ def _make_stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
     origin = next((one for one in passes if _has_orbit(one)), None)
     return Stack(
         passes=passes,
-        baselines_m=tuple(None if origin is None else baseline_between(origin, one) for one in passes),
+        baselines_m=tuple(None if origin is None else compute_baseline(origin, one) for one in passes),
         connections=connections,
         parts=tuple(sorted(parts, key=lambda part: -len(part))),
     )
@@ -284,13 +284,13 @@ def _make_stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
 def _choose_pairs(passes: Sequence[Pass], rules: Rules) -> Iterable[Connection]:
     for i, reference in enumerate(passes):
         later = [one for one in passes[i + 1 :] if can_be_paired(reference, one)]
-        dates = sorted({days_between(reference, one) for one in later})[: rules.neighbours]
+        dates = sorted({count_days(reference, one) for one in later})[: rules.neighbours]
         for secondary in later:
-            if days_between(reference, secondary) not in dates:  # a missing slice splits a date into several passes
+            if count_days(reference, secondary) not in dates:  # a missing slice splits a date into several passes
                 continue
-            if rules.max_days is not None and days_between(reference, secondary) > rules.max_days:
+            if rules.max_days is not None and count_days(reference, secondary) > rules.max_days:
                 continue
-            length = baseline_between(reference, secondary)
+            length = compute_baseline(reference, secondary)
             if rules.max_baseline_m is None or (length is not None and abs(length) <= rules.max_baseline_m):
                 yield Connection(reference=reference, secondary=secondary, baseline_m=length)
 
@@ -311,7 +311,7 @@ def _has_orbit(one: Pass) -> bool:
     return any(part.arc is not None for part in one.slices)
 
 
-def baseline_between(first: Pass, second: Pass) -> float | None:
+def compute_baseline(first: Pass, second: Pass) -> float | None:
     """Perpendicular baseline at mid swath, from the two slices nearest to each other.
 
     Parameters

@@ -29,7 +29,7 @@ from topsar.report.pair import PairReport, format_fact, format_number, read_log,
 from topsar.report.snapshot import find_attempts, summarise_steps
 from topsar.schedule import read_record
 from topsar.schedule.jobs import Outcome, Status
-from topsar.settings import KEYS, resolved
+from topsar.settings import KEYS, describe_settings
 from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def write_report(
         pictures=pictures,
         closures=closures,
         worst_closures=find_worst(closures),
-        settings=resolved(settings)["settings"],
+        settings=describe_settings(settings)["settings"],
         **(_describe_run(record) if record else {"record": None}),
     )
     write_text(runs / "report.html", page.lstrip())

@@ -28,6 +28,7 @@ from topsar.registry import list_names
 from topsar.settings.text import (
     MASK,
     SWATHS,
+    format_value,
     join_choices,
     lower,
     parse_crs,
@@ -36,7 +37,6 @@ from topsar.settings.text import (
     parse_roi,
     parse_swaths,
     parse_switch,
-    text_of,
 )
 
 GIGABYTE = 1_000_000_000
@@ -286,7 +286,7 @@ class Settings(Options):
             shown = {key.field: MASK for key in KEYS if key.secret}
             complaints = find_complaints(exc).items()
             problems = [f"{field} = {shown.get(field, data[field])!r}: {text}" for field, text in complaints]
-            raise refuse(problems) from exc
+            raise make_refusal(problems) from exc
 
     @property
     def options(self) -> Options:
@@ -339,7 +339,7 @@ def _list_keys() -> Iterator[Key]:
             yield Key(
                 name=extra["key"],
                 field=name,
-                default=text_of(field.default),
+                default=format_value(field.default),
                 meaning=field.description or "",
                 allowed=extra["allowed"] or join_choices(get_args(field.annotation)),
                 secret=isinstance(field.default, SecretStr),
@@ -350,7 +350,7 @@ KEYS = tuple(_list_keys())
 """All keys, in the order in which they are shown."""
 
 
-def resolved(settings: Settings) -> dict[str, Any]:
+def describe_settings(settings: Settings) -> dict[str, Any]:
     """Every setting as text with its origin, secrets masked; JSON-able, saved with each run.
 
     Returns
@@ -359,14 +359,16 @@ def resolved(settings: Settings) -> dict[str, Any]:
         ``{"data": path, "pairs": path, "settings": {KEY: {"value": text, "origin": text}}}``.
     """
     origins = settings.origins
-    values = {key.name: {"value": text_of(getattr(settings, key.field)), "origin": origins[key.name]} for key in KEYS}
+    values = {
+        key.name: {"value": format_value(getattr(settings, key.field)), "origin": origins[key.name]} for key in KEYS
+    }
     return {"data": str(settings.data), "pairs": str(settings.pairs), "settings": values}
 
 
 # --- wrong values -----------------------------------------------------------------------------------------------
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """What to say about a name that no setting has.
 
     Parameters
@@ -391,14 +393,14 @@ def find_complaints(exc: ValidationError) -> dict[str, str]:
         if error["type"] == "value_error":
             complaint = str(error["ctx"]["error"])
         elif error["type"] == "extra_forbidden":
-            complaint = unknown_name("field", field, Settings.model_fields)
+            complaint = describe_unknown("field", field, Settings.model_fields)
         else:
             complaint = f"expected {keys[field].allowed if field in keys else 'a path'}"
         complaints.setdefault(field, complaint)
     return complaints
 
 
-def refuse(problems: Sequence[str]) -> SettingsError:
+def make_refusal(problems: Sequence[str]) -> SettingsError:
     """Make one error of all that is wrong."""
     heading = [f"{len(problems)} settings cannot be used:"] if len(problems) > 1 else []
     hint = "`topsar settings` and .env.example show every key with its meaning"

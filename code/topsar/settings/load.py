@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from topsar.errors import SettingsError
 from topsar.files import encoding_of
-from topsar.settings.fields import KEYS, Settings, find_complaints, refuse, unknown_name
+from topsar.settings.fields import KEYS, Settings, describe_unknown, find_complaints, make_refusal
 from topsar.settings.text import MASK
 
 _PLACES = {"flag": "command line", "environment": "environment"}
@@ -41,13 +41,13 @@ def load_settings(*, env_file: Path | None, data: Path, pairs: Path, flags: Mapp
     SettingsError
         Naming every problem at once: where, key, value and what was expected.
     """
-    problems = [f"command line: {unknown_name('key', key, _KEY_OF)}" for key in flags if key not in _KEY_OF]
+    problems = [f"command line: {describe_unknown('key', key, _KEY_OF)}" for key in flags if key not in _KEY_OF]
     lines: dict[str, int] = {}
-    layers = {"flag": _known_texts(flags), "environment": _known_texts(os.environ), ".env": {}}
+    layers = {"flag": _keep_known(flags), "environment": _keep_known(os.environ), ".env": {}}
     if env_file is not None:
         lines, file_problems = _check_env_file(env_file)
         problems += file_problems
-        layers[".env"] = _known_texts(dotenv_values(env_file, encoding=encoding_of(env_file)))
+        layers[".env"] = _keep_known(dotenv_values(env_file, encoding=encoding_of(env_file)))
     origins = {key: origin for origin in reversed(layers) for key in layers[origin]}
     texts = {key: layers[origin][key] for key, origin in origins.items()}
     values: dict[str, Any] = {_KEY_OF[key].field: text for key, text in texts.items()}
@@ -62,14 +62,14 @@ def load_settings(*, env_file: Path | None, data: Path, pairs: Path, flags: Mapp
             origin, shown = origins[key.name], MASK if key.secret else texts[key.name]
             place = f"{env_file}, line {lines[key.name]}" if origin == ".env" else _PLACES[origin]
             problems.append(f"{place}: {key.name} = {shown!r}: {complaints[key.field]}")
-        raise refuse(problems) from exc
+        raise make_refusal(problems) from exc
     if problems:
-        raise refuse(problems)
+        raise make_refusal(problems)
     settings._origins.update(origins)
     return settings
 
 
-def _known_texts(layer: Mapping[str, str | None]) -> dict[str, str]:
+def _keep_known(layer: Mapping[str, str | None]) -> dict[str, str]:
     """What a layer sets of our keys; empty text, or a lone comment (python-dotenv < 1.2.4 keeps it), sets nothing."""
     texts = {key: (layer[key] or "").strip() for key in _KEY_OF if key in layer}
     return {key: text for key, text in texts.items() if text and not text.startswith("#")}
@@ -84,7 +84,7 @@ def _check_env_file(path: Path) -> tuple[dict[str, int], list[str]]:
         if binding.error or (binding.key is not None and binding.value is None):
             problems.append(f"{path}, line {line}: expected KEY=value")
         elif binding.key is not None and binding.key not in _KEY_OF:
-            problems.append(f"{path}, line {line}: {unknown_name('key', binding.key, _KEY_OF)}")
+            problems.append(f"{path}, line {line}: {describe_unknown('key', binding.key, _KEY_OF)}")
         elif binding.key is not None:
             if binding.key in lines:
                 problems.append(f"{path}, line {line}: {binding.key} is already set on line {lines[binding.key]}")

@@ -37,8 +37,8 @@ def parse_roi(value: object) -> object:
     except (TypeError, ValueError):
         msg = "expected four numbers in degrees: south,north,west,east"
         raise ValueError(msg) from None
-    problem = _box_problem(south, north, west, east)
-    if not _box_problem(north, east, south, west):  # also a box when read as west, south, east, north
+    problem = _find_box_problem(south, north, west, east)
+    if not _find_box_problem(north, east, south, west):  # also a box when read as west, south, east, north
         if not problem and north - south > LONG_DEG > max(west - south, east - north):
             problem = f"from south {south:g} to north {north:g} is longer than any pass"
         if problem:
@@ -48,7 +48,7 @@ def parse_roi(value: object) -> object:
     return BBox(west=west, south=south, east=east, north=north)
 
 
-def _box_problem(south: float, north: float, west: float, east: float) -> str:
+def _find_box_problem(south: float, north: float, west: float, east: float) -> str:
     if not all(-90 <= latitude <= 90 for latitude in (south, north)):
         return "south and north (the first two numbers) must lie between -90 and 90 degrees"
     if not all(-180 <= longitude <= 180 for longitude in (west, east)):
@@ -111,7 +111,7 @@ def join_choices(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def text_of(value: object) -> str:
+def format_value(value: object) -> str:
     """Text of a value as one would write it in ``.env``; a secret is masked."""
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
