@@ -138,6 +138,22 @@ def test_saved_as_netcdf_and_read_again(tmp_path: Path, kind: str) -> None:
         assert read.attrs == made.attrs
 
 
+def test_saved_as_classic_netcdf_and_read_again(tmp_path: Path) -> None:
+    made = open_pair(make_pair(tmp_path))[["displacement"]]
+    made.to_netcdf(tmp_path / "saved.nc", engine="scipy")
+    with xr.open_dataset(tmp_path / "saved.nc", engine="scipy", decode_coords="all") as read:
+        xr.testing.assert_equal(read.load(), made.load())
+        assert (read.rio.crs, read.displacement.attrs) == (made.rio.crs, made.displacement.attrs)
+
+
+def test_degrees_are_longitude_and_latitude(tmp_path: Path) -> None:
+    grid = replace(GRID, crs="EPSG:4326", west=15.0, north=38.0, dx=1 / 1391, dy=1 / 1391)
+    ifg = open_stack([make_pair(tmp_path, grid=grid)])
+    assert (ifg.x.attrs["standard_name"], ifg.y.attrs["standard_name"]) == ("longitude", "latitude")
+    assert ifg.rio.crs.to_epsg() == 4326
+    assert float(ifg.x[0]) == pytest.approx(15 + 0.5 / 1391)
+
+
 def test_saved_as_geotiff(tmp_path: Path) -> None:
     ifg = open_pair(make_pair(tmp_path))
     ifg.displacement.rio.to_raster(tmp_path / "saved.tif")
