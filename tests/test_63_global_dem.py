@@ -28,7 +28,7 @@ from services.opentopography import (
     ground_of,
     opentopography,
 )
-from topsar.engines.signature import identity
+from topsar.engines.step import identity
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.provision.dem import kept as global_dem

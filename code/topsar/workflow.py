@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.engines import Engine, Inputs, Plan, choose_engine, step_argv
-from topsar.engines.signature import sign
+from topsar.engines.step import sign
 from topsar.files import write_json, write_text
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from topsar.engines.protocol import Engine, Inputs, Outlook, Plan, Remark, step_argv
+from topsar.engines.protocol import Engine, Inputs, Outlook, Plan, Remark
+from topsar.engines.step import step_argv
 from topsar.errors import SettingsError
 
 __all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "choose_engine", "engine_named", "step_argv"]

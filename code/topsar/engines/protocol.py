@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -81,11 +80,6 @@ class Plan:
     outlooks: Mapping[str, Outlook] = field(default_factory=dict)
 
 
-def step_argv(step: str) -> tuple[str, ...]:
-    """The command of a step; steps run in their job's folder."""
-    return sys.executable, "-m", "topsar", "step", "job.json", step
-
-
 class Engine(Protocol):
     """A processor of pairs."""
 
@@ -99,7 +93,7 @@ class Engine(Protocol):
         ...
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs; each step runs as `step_argv` says."""
+        """Turn pairs into jobs; each step runs as `topsar.engines.step.step_argv` says."""
         ...
 
     def execute(self, folder: Path, step: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from topsar.engines.costs import Cost
+from topsar.engines.step import Cost
 
 _BASE_MEMORY = 350_000_000
 """Two interpreters, topsar's and topsApp's."""

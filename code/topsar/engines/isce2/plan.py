@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import to_jsonable_python
 
-from topsar.engines.costs import make_step
 from topsar.engines.facts import pair_facts
 from topsar.engines.ground import METRES_PER_DEGREE, dem_density, lonlat_box
 from topsar.engines.isce2 import costs
@@ -18,7 +17,7 @@ from topsar.engines.isce2.stages import Stage, stages
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, dump_task
 from topsar.engines.layout import lay_out
 from topsar.engines.protocol import Plan, Remark
-from topsar.engines.signature import sign
+from topsar.engines.step import make_step, sign
 from topsar.engines.survey import all_bursts
 from topsar.engines.viewing import GROUND_SPEED, MID_INCIDENCE_RAD
 from topsar.errors import SettingsError, TopsarError
@@ -26,10 +25,10 @@ from topsar.model import UNCALIBRATED_IPF, GeoGrid, Looks
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
 
 if TYPE_CHECKING:
-    from topsar.engines.costs import Cost
     from topsar.engines.grid import LaidPair
     from topsar.engines.isce2.installation import Installation
     from topsar.engines.protocol import Inputs, Outlook
+    from topsar.engines.step import Cost
     from topsar.model import Burst
     from topsar.settings import Options
 

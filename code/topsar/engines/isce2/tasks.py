@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 
 from topsar.engines.facts import PairFacts
 from topsar.engines.isce2.installation import Installation
-from topsar.engines.job_file import dump_job, load_job
 from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import dump_job, load_job
 from topsar.engines.survey import Matched
 from topsar.model import BBox, Dem, GeoGrid, Looks
 

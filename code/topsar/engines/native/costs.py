@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from topsar.engines.costs import Cost
+from topsar.engines.step import Cost
 
 BASE_MEMORY, LIGHT_MEMORY = 400_000_000, 150_000_000
 """An interpreter with its packages: on the smallest of data steps peak at 0.29 to 0.40 GB, those without kernels and

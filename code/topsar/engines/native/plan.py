@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.engines.costs import make_step
 from topsar.engines.facts import pair_facts
 from topsar.engines.grid import LaidPair
 from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
@@ -37,7 +36,7 @@ from topsar.engines.native.tasks import (
 )
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan
-from topsar.engines.signature import sign
+from topsar.engines.step import make_step, sign
 from topsar.engines.survey import all_bursts
 from topsar.errors import SettingsError
 from topsar.model import GeoGrid
@@ -46,7 +45,7 @@ from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from topsar.engines.costs import Cost
+    from topsar.engines.step import Cost
     from topsar.model import Burst, Pair, Scene
     from topsar.settings import Options
 

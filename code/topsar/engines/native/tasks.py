@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from topsar.engines.facts import PairFacts
-from topsar.engines.job_file import dump_job, load_job
 from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import dump_job, load_job
 from topsar.model import Burst, Dem, GeoGrid, Looks
 
 VERSION = "3"

@@ -1,0 +1,336 @@
+"""What a step of an engine is: one class that knows its task, cost, inputs and outputs, and does the work.
+
+A step's signature is its whole task together with the identity of the files that it reads from outside: an option that
+is added to a task reruns that step and its readers, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from topsar.errors import ProvisionError, StepFailed
+from topsar.schedule.jobs import Artifact, Resources, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+T = TypeVar("T")
+
+MOST_THREADS = 8
+_AGAIN = "start the run again: it writes the file anew"
+
+
+def step_argv(step: str) -> tuple[str, ...]:
+    """Return the command of a step; steps run in their job's folder."""
+    return sys.executable, "-m", "topsar", "step", "job.json", step
+
+
+# --- what a step takes ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """How what a step takes grows with its size: a row of the table that predictions start from.
+
+    Attributes
+    ----------
+    base_memory : int
+        Bytes of a step without work: an interpreter with its packages.
+    memory : float
+        Bytes per pixel, beyond those.
+    disk : float
+        Bytes per pixel.
+    start_s : float
+        Seconds of a step without work: start of the interpreter, loading of compiled code.
+    microseconds : float
+        Of one core, per pixel.
+    pixels_per_thread : float
+        Pixels that are worth a thread of their own; infinite for a step that has one thread.
+    """
+
+    base_memory: int
+    memory: float
+    disk: float
+    start_s: float
+    microseconds: float
+    pixels_per_thread: float = math.inf
+
+    def needs(self, pixels: float, extra_memory: float = 0.0, extra_disk: float = 0.0) -> Resources:
+        """Predict memory, threads and disk of a step.
+
+        Parameters
+        ----------
+        pixels : float
+            Size of the step.
+        extra_memory, extra_disk : float
+            Bytes that do not follow from the size.
+        """
+        return Resources(
+            memory_bytes=int(self.base_memory + self.memory * pixels + extra_memory),
+            threads=max(1, min(MOST_THREADS, int(pixels / self.pixels_per_thread))),
+            disk_bytes=int(self.disk * pixels + extra_disk),
+        )
+
+    def seconds(self, pixels: float) -> float:
+        """Predict how long a step takes on the threads that it can use."""
+        return round(self.start_s + self.microseconds * 1e-6 * pixels / self.needs(pixels).threads, 1)
+
+    def timeout_s(self, pixels: float) -> float:
+        """Return when a step is given up: long after the slowest machine is done."""
+        return 3600.0 + 200 * self.seconds(pixels)
+
+
+# --- what a step is ---------------------------------------------------------------------------------------------
+
+
+class StepKind(Protocol[T]):
+    """A kind of step: everything that the planner and the process of the step must know of it.
+
+    Subclass it and state ``name``, ``task``, ``cost``, `size`, `writes` and `run`; the rest has defaults.
+
+    Attributes
+    ----------
+    name : str
+    task : type
+        A frozen dataclass that JSON can hold. All of it is signed: it has a field for each option that decides the
+        result, and none for anything else.
+    cost : Cost
+    """
+
+    name: str
+    task: type[T]
+    cost: Cost
+
+    def step_name(self, task: T) -> str:  # noqa: ARG002
+        """Name the step within its job."""
+        return self.name
+
+    def alike(self, task: T) -> str:  # noqa: ARG002
+        """Name the steps whose cost grows alike, from which predictions learn."""
+        return self.name
+
+    def size(self, task: T) -> float:
+        """Return the size of the step in the unit of its cost."""
+        ...
+
+    def extra_memory(self, task: T, dem_density: float) -> float:  # noqa: ARG002
+        """Predict the bytes of memory that do not follow from the size.
+
+        Parameters
+        ----------
+        task
+        dem_density : float
+            Postings of the DEM per square degree.
+        """
+        return 0.0
+
+    def extra_disk(self, task: T) -> float:  # noqa: ARG002
+        """Predict the bytes on the disk that do not follow from the size."""
+        return 0.0
+
+    def reads(self, task: T) -> tuple[str, ...]:  # noqa: ARG002
+        """List artifacts of other steps, relative to the runs folder."""
+        return ()
+
+    def writes(self, task: T) -> tuple[Artifact, ...]:
+        """List what the step leaves, relative to the runs folder."""
+        ...
+
+    def inputs(self, task: T) -> tuple[Path, ...]:  # noqa: ARG002
+        """List files that no step made: their identity is signed too."""
+        return ()
+
+    def run(self, task: T, runs: Path, folder: Path) -> None:
+        """Do the work.
+
+        Parameters
+        ----------
+        task
+        runs : Path
+            The runs folder.
+        folder : Path
+            The folder of the job.
+        """
+        ...
+
+
+def as_step(kind: StepKind[T], task: T, *, key: str, dem_density: float = 0.0) -> Step:
+    """Turn a task into a step of the scheduler.
+
+    Parameters
+    ----------
+    kind : StepKind
+    task
+        The whole of it is signed.
+    key : str
+        Engine and version.
+    dem_density : float
+        Postings of the DEM per square degree.
+    """
+    name, size = kind.step_name(task), kind.size(task)
+    return Step(
+        name=name,
+        argv=step_argv(name),
+        signature=sign(key, to_jsonable_python(task), kind.inputs(task)),
+        reads=kind.reads(task),
+        writes=kind.writes(task),
+        needs=kind.cost.needs(size, kind.extra_memory(task, dem_density), kind.extra_disk(task)),
+        seconds=kind.cost.seconds(size),
+        kind=f"{key} {kind.alike(task)}",
+        size=size,
+        timeout_s=kind.cost.timeout_s(size),
+    )
+
+
+def make_step(
+    name: str,
+    *,
+    key: str,
+    signature: str,
+    cost: Cost,
+    size: float,
+    writes: tuple[Artifact, ...],
+    reads: tuple[str, ...] = (),
+    extra_memory: float = 0.0,
+    kind: str = "",
+) -> Step:
+    """A step that takes what the table says.
+
+    Parameters
+    ----------
+    name : str
+    key : str
+        Engine and version; with the name, what steps that are alike have in common.
+    signature, writes, reads
+        As `Step` has them.
+    cost : Cost
+        The row of the table.
+    size : float
+        Of the step, in the unit of that row.
+    extra_memory : float
+        Bytes that do not follow from the size.
+    kind : str
+        What steps that are alike are called, if it is not their name.
+    """
+    return Step(
+        name=name,
+        argv=step_argv(name),
+        signature=signature,
+        reads=reads,
+        writes=writes,
+        needs=cost.needs(size, extra_memory),
+        seconds=cost.seconds(size),
+        kind=f"{key} {kind or name}",
+        size=size,
+        timeout_s=cost.timeout_s(size),
+    )
+
+
+# --- signatures -------------------------------------------------------------------------------------------------
+
+
+def sign(key: str, known: Any, files: Iterable[Path]) -> str:
+    """Write down what decides a step's result, as text that is the same wherever the inputs lie.
+
+    Parameters
+    ----------
+    key : str
+        Engine, version and whatever else tells one kind of step from another.
+    known
+        What JSON can hold; the folders that inputs lie in are left out.
+    files : iterable of Path
+        Inputs; ``/vsizip/`` paths too.
+    """
+    return json.dumps([key, _without_folders(known), sorted({identity(path) for path in files})], sort_keys=True)
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: str(part).rpartition("/")[2] if key in ("path", "measurement", "geoid") else _without_folders(part)
+            for key, part in value.items()
+        }
+    return [_without_folders(part) for part in value] if isinstance(value, list) else value
+
+
+def identity(path: Path) -> str:
+    """Name, size and time of a file, of its archive for a file inside one; the name alone of a folder.
+
+    A DEM that was fetched is known by name and size: one that is fetched again is the same.
+    """
+    archive = re.match(r"/vsizip/\{(.+)\}/", str(path))
+    outer = Path(archive[1]) if archive else path
+    if not outer.is_file():
+        return outer.name
+    stat = outer.stat()
+    if "provisioned" in outer.parent.parts:
+        return f"{outer.name} {stat.st_size}"
+    return f"{outer.name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+# --- job.json ---------------------------------------------------------------------------------------------------
+
+
+def dump_tasks(tasks: Mapping[str, Any]) -> str:
+    """Write the tasks of a job, by name, as the text of its ``job.json``."""
+    return json.dumps(to_jsonable_python(tasks), indent=1)
+
+
+def load_task(folder: Path, name: str, kind: type[T]) -> T:
+    """Read one task of the job in ``folder``.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Under which `dump_tasks` wrote it.
+    kind : type
+        The dataclass that it is.
+
+    Raises
+    ------
+    ProvisionError
+        If the file cannot be read.
+    StepFailed
+        If the job has no such task.
+    """
+    path = folder / "job.json"
+    try:
+        tasks = json.loads(path.read_bytes())
+        if not isinstance(tasks, dict) or name in tasks:
+            return TypeAdapter(kind).validate_python(tasks[name])
+    except (OSError, ValueError, TypeError) as exc:
+        msg = f"{path} cannot be read: {exc}"
+        raise ProvisionError(msg, hint=_AGAIN) from exc
+    msg = f"{path} has no step {name!r}"
+    raise StepFailed(msg, hint=_AGAIN)
+
+
+def dump_job(kind: TypeAdapter[T], task: T) -> str:
+    """Write the only task of a job as the text of its ``job.json``."""
+    return kind.dump_json(task, indent=1).decode()
+
+
+def load_job(kind: TypeAdapter[T], folder: Path) -> T:
+    """Read the only task of the job in ``folder``.
+
+    Raises
+    ------
+    ProvisionError
+        If it cannot be read.
+    """
+    path = folder / "job.json"
+    try:
+        return kind.validate_json(path.read_bytes())
+    except (OSError, ValueError) as exc:
+        msg = f"{path} cannot be read: {exc}"
+        raise ProvisionError(msg, hint=_AGAIN) from exc
