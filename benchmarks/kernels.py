@@ -17,9 +17,8 @@ import numpy as np
 from machine import TAPS, interpolate, time_call, timed
 from numpy.typing import NDArray
 
-from topsar.engines.ground import from_lonlat, ground_nodes
+from topsar.engines.ground import box_of, from_lonlat, ground_nodes
 from topsar.engines.native.geocode import radar_image
-from topsar.engines.survey import box_of
 from topsar.kernels.filter import goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
 from topsar.kernels.half import narrow

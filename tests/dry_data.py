@@ -22,6 +22,7 @@ from topsar.engines.native.tasks import (
     ViewTask,
     load_task,
 )
+from topsar.engines.survey import Survey
 from topsar.interferogram import Interferogram
 from topsar.model import Burst, Pair
 from topsar.pairs.listing import read_pairs
@@ -119,15 +120,13 @@ def drop_burst_ids(scene: Path, swath: str = "IW2") -> None:
 class Planned:
     """What the native engine makes of a data folder, its tasks read back."""
 
-    def __init__(self, data: Path, scratch: Path, **flags: str) -> None:
+    def __init__(self, data: Path, scratch: Path, *, before: Callable[[Survey], object] = id, **flags: str) -> None:
         self.settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
         listed = find_pairs(read_pairs(self.settings.pairs), data / "raw")
         pairs: tuple[Pair, ...] = tuple(one.pair for one in listed if one.pair is not None)
-        self.inputs = Inputs(
-            pairs=pairs,
-            orbits=find_pass_orbits(pairs, data / "orbit_data"),
-            dem=find_dem(self.settings.options, data / "dem"),
-        )
+        self.survey = Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), self.settings.options)
+        before(self.survey)
+        self.inputs = Inputs(survey=self.survey, dem=find_dem(self.settings.options, data / "dem"))
         self.plan: Plan = engine_named("native").plan(self.inputs, self.settings.options)
         self.pairs: list[PairTask] = []
         self.geocodings: dict[str, GeocodeTask] = {}

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -26,7 +27,9 @@ from dry_data import (
     dry_recipe,
     rewrite,
 )
-from topsar.engines.grid import (
+from topsar.engines.footprint import Outlines, outline, union
+from topsar.engines.ground import box_of, dem_density, to_lonlat
+from topsar.engines.layout import (
     METRES_PER_DEGREE,
     SNAP_PIXELS,
     choose_crs,
@@ -34,14 +37,14 @@ from topsar.engines.grid import (
     group_pairs,
     posting_in,
 )
-from topsar.engines.ground import box_of, dem_density, to_lonlat
 from topsar.engines.native.tasks import BurstWindow
-from topsar.engines.survey import MatchedPair, Survey, check_pair, outline, union
+from topsar.engines.survey import MatchedPair, check_pair
 from topsar.errors import ProvisionError, SceneError, SettingsError
 from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum
 from topsar.raster import Labels, read_geotiff, write_geotiff
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
+from topsar.sentinel1 import read_bursts, read_orbit
 from topsar.settings import Options
 from topsar.simulate import Acquisition
 
@@ -107,6 +110,27 @@ def days_apart(planned: Planned) -> list[timedelta]:
 def is_repeat(planned: Planned) -> bool:
     """Whether all bursts were matched with those of 12 days later; the next one is 2.76 s away."""
     return all(abs(apart - REPEAT) < timedelta(seconds=0.1) for apart in days_apart(planned))
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def test_annotations_and_orbits_are_read_once(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, read = make(), Counter[str]()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            read[" ".join(str(getattr(arg, "name", arg)) for arg in args)] += 1
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr("topsar.engines.survey.read_bursts", counted(read_bursts))
+    monkeypatch.setattr("topsar.sentinel1.read_orbit", counted(read_orbit))
+    planned = Planned(data, tmp_path, before=lambda survey: survey.footprint())
+    assert not planned.plan.refused
+    assert len(read) == 2 * (2 + 1)  # two scenes, each with two swaths and an orbit
+    assert set(read.values()) == {1}
 
 
 # --- matching bursts --------------------------------------------------------------------------------------------
@@ -323,7 +347,7 @@ def test_a_refused_pair_leaves_the_others(make: Make, tmp_path: Path) -> None:
     )
     planned = Planned(data, tmp_path)
     assert sorted(planned.plan.refused) == [
-        pair.id for pair in sorted(planned.inputs.pairs, key=lambda pair: pair.id) if "20250315" in pair.id
+        pair.id for pair in sorted(planned.survey.pairs, key=lambda pair: pair.id) if "20250315" in pair.id
     ]
     assert [task.facts.pair[-15:-7] for task in planned.pairs] == ["20250327"]
 
@@ -348,7 +372,7 @@ def test_tracks_are_counted_on_at_the_equator(make: Make, tmp_path: Path, later:
 
 
 def test_the_next_orbit_is_of_another_track(make: Make, tmp_path: Path) -> None:
-    (pair,) = Planned(make(), tmp_path).inputs.pairs
+    (pair,) = Planned(make(), tmp_path).survey.pairs
     scene = pair.secondary[0]
     for track, start in ((132, timedelta(minutes=98.7)), (130, -timedelta(minutes=98.7)), (133, timedelta(0))):
         other = replace(scene, track=track, start=scene.start + start)
@@ -365,7 +389,7 @@ def test_a_pair_across_the_180th_meridian_is_refused_alone(
         lon, lat = outline(burst, *others)
         return (lon - lon.mean() + 360) % 360 - 180 if "_20250327" in burst.scene else lon, lat
 
-    monkeypatch.setattr("topsar.engines.survey.outline", across)
+    monkeypatch.setattr("topsar.engines.footprint.outline", across)
     planned = Planned(make(acquisitions=DAYS), tmp_path)
     assert len(planned.pairs) == 1
     for problem in planned.plan.refused.values():
@@ -414,7 +438,8 @@ def test_region_outside_is_refused(make: Make, tmp_path: Path, roi: str) -> None
 
 
 def matched(planned: Planned) -> MatchedPair:
-    return Survey(planned.inputs, planned.settings.options).match(planned.inputs.pairs[0])
+    options = planned.settings.options
+    return planned.survey.match(planned.survey.pairs[0], Outlines(planned.inputs.dem, options.roi))
 
 
 def roi(box: BBox) -> str:

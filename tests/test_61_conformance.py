@@ -15,6 +15,7 @@ import pytest
 from fake_isce.use import double
 from topsar.engines import Engine, Inputs, Plan, engine_named
 from topsar.engines.isce2 import Isce2Engine
+from topsar.engines.survey import Survey
 from topsar.errors import TopsarError
 from topsar.files import write_json
 from topsar.interferogram import Interferogram
@@ -61,7 +62,7 @@ class Batch:
 
     @property
     def good(self) -> Pair:
-        return self.inputs.pairs[0]
+        return self.inputs.survey.pairs[0]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     pairs = listed.pair, Pair(reference=elsewhere, secondary=listed.pair.secondary)
     orbits = find_pass_orbits(pairs, folder / "orbit_data")
     return Batch(
-        inputs=Inputs(pairs=pairs, orbits=orbits, dem=find_dem(settings.options, folder / "dem")), settings=settings
+        inputs=Inputs(survey=Survey(pairs, orbits, settings.options), dem=find_dem(settings.options, folder / "dem")),
+        settings=settings,
     )
 
 
@@ -129,7 +131,7 @@ def test_has_a_name_and_a_version(engine: Engine) -> None:
 
 
 def test_every_pair_becomes_a_job_or_is_refused(plan: Plan, batch: Batch) -> None:
-    good, bad = (pair.id for pair in batch.inputs.pairs)
+    good, bad = (pair.id for pair in batch.inputs.survey.pairs)
     assert [job.id for job in plan.jobs if job.is_pair] == [good]
     assert list(plan.refused) == [bad]
     refusal = plan.refused[bad]
@@ -162,7 +164,7 @@ def test_planning_twice_gives_the_same(engine: Engine, plan: Plan, batch: Batch)
 
 
 def test_no_pairs_no_jobs(engine: Engine, batch: Batch) -> None:
-    nothing = engine.plan(replace(batch.inputs, pairs=()), batch.settings.options)
+    nothing = engine.plan(replace(batch.inputs, survey=Survey((), {}, batch.settings.options)), batch.settings.options)
     assert (nothing.jobs, dict(nothing.tasks), dict(nothing.refused)) == ((), {}, {})
 
 

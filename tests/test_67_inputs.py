@@ -18,6 +18,7 @@ from services.world import KEY, USER, serve, services_at
 from topsar import workflow
 from topsar.doctor.case import Case
 from topsar.engines import choose_engine
+from topsar.engines.survey import Survey
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, Dem, OrbitSource, VerticalDatum
 from topsar.pairs.listing import PairLine, read_pairs
@@ -104,7 +105,7 @@ def settings_of(data: Path, **flags: str) -> Settings:
 
 def footprint(found: Found, settings: Settings) -> BBox:
     engine, _ = choose_engine(*settings.engine_wanted)
-    return engine.footprint(found.pairs, found.orbits, settings.options)
+    return Survey(found.pairs, found.orbits, settings.options).footprint(whole=engine.whole_bursts)
 
 
 def box_for(found: Found, settings: Settings) -> BBox | None:

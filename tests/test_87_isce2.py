@@ -29,8 +29,9 @@ from topsar.engines.isce2.slc_records import check_bursts, check_orbits
 from topsar.engines.isce2.stages import stages
 from topsar.engines.isce2.state import require_record, set_property
 from topsar.engines.isce2.tasks import TopsAppTask, dump_task, load_task
+from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, StepFailed, TopsarError
-from topsar.model import BBox, Looks
+from topsar.model import BBox, Looks, Pair
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
@@ -59,17 +60,20 @@ def copied(data: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def inputs_of(data: Path) -> Inputs:
+def inputs_of(data: Path, options: Options = Options()) -> Inputs:  # noqa: B008
     listed = find_pairs(read_pairs(data / "pairs.txt"), data / "raw")
     pairs = tuple(one.pair for one in listed if one.pair)
-    return Inputs(
-        pairs=pairs, orbits=find_pass_orbits(pairs, data / "orbit_data"), dem=find_dem(Options(), data / "dem")
-    )
+    survey = Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), options)
+    return Inputs(survey=survey, dem=find_dem(options, data / "dem"))
+
+
+def with_pair(everything: Inputs, pair: Pair) -> Inputs:
+    return replace(everything, survey=Survey((pair,), everything.survey.orbits, everything.survey.options))
 
 
 def planned(data: Path, installation: Installation | None = None, **options: Any) -> Plan:
     engine = Isce2Engine(installation or double())
-    return engine.plan(inputs_of(data), Options(**options))
+    return engine.plan(inputs_of(data, Options(**options)), Options(**options))
 
 
 def job_folder(plan: Plan, runs: Path) -> Path:
@@ -196,8 +200,7 @@ def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> Non
 
 
 def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
-    everything = inputs_of(data)
-    footprint = Isce2Engine(double()).footprint(everything.pairs, everything.orbits, Options())
+    footprint = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
     roi = BBox(west=footprint.west, south=footprint.centre[1], east=footprint.east, north=footprint.north)
     plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, unwrapper="none", esd="off")
     said = properties(load_task(job_folder(plan, tmp_path)))
@@ -328,25 +331,24 @@ def test_folders_that_topsapp_misreads_are_refused(copied: Path, tmp_path: Path,
 
 def test_slices_of_different_processors_are_refused(data: Path) -> None:
     everything = inputs_of(data)
-    (pair,) = everything.pairs
+    (pair,) = everything.survey.pairs
     first = pair.reference[0]
     mixed = replace(pair, reference=(first, replace(first, ipf="002.36")))
-    plan = Isce2Engine(double()).plan(replace(everything, pairs=(mixed,)), Options())
+    plan = Isce2Engine(double()).plan(with_pair(everything, mixed), Options())
     assert "different processors" in next(iter(plan.refused.values())).message
 
 
 def test_calibration_files_concern_only_pairs_that_need_them(data: Path) -> None:
     everything = replace(inputs_of(data), aux_cal=Path("/data/aux_cal"))
     assert planned(data).jobs == Isce2Engine(double()).plan(everything, Options()).jobs
-    (pair,) = everything.pairs
+    (pair,) = everything.survey.pairs
     old = replace(pair, reference=tuple(replace(scene, ipf="002.36") for scene in pair.reference))
-    plan = Isce2Engine(double()).plan(replace(everything, pairs=(old,)), Options())
+    plan = Isce2Engine(double()).plan(with_pair(everything, old), Options())
     assert "/data/aux_cal" in next(iter(plan.tasks.values()))
 
 
 def test_bursts_are_those_that_topsapp_takes(data: Path, tmp_path: Path) -> None:
-    everything = inputs_of(data)
-    whole = Isce2Engine(double()).footprint(everything.pairs, everything.orbits, Options())
+    whole = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
     roi = replace(whole, south=whole.centre[1] - 0.01, north=whole.centre[1] + 0.01)
     write_options(tmp_path)
     folder = job_folder(planned(data, roi=roi), tmp_path)

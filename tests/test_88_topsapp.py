@@ -15,6 +15,7 @@ from topsar.engines import Engine, Inputs, choose_engine
 from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.stages import stages
 from topsar.engines.isce2.tasks import load_task
+from topsar.engines.survey import Survey
 from topsar.errors import SettingsError
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
@@ -136,7 +137,7 @@ def test_topo_sees_the_ground_that_the_dem_shows(shared_data: Path, tmp_path: Pa
     assert listed.pair
     orbits = find_pass_orbits((listed.pair,), data / "orbit_data")
     dem = find_dem(settings.options, data / "dem")
-    plan = engine.plan(Inputs(pairs=(listed.pair,), orbits=orbits, dem=dem), settings.options)
+    plan = engine.plan(Inputs(survey=Survey((listed.pair,), orbits, settings.options), dem=dem), settings.options)
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "job.json").write_text(next(iter(plan.tasks.values())))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from topsar.engines import Engine, Inputs, Plan, choose_engine, step_argv
 from topsar.engines.step import sign
+from topsar.engines.survey import Survey
 from topsar.files import write_json, write_text
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
@@ -101,14 +102,14 @@ def prepare(
     log.info("engine: %s (%s)", engine.name, why)
     if services is None:
         found = found or find_scenes(settings, pairs)
-        dem = provision.find_dem(settings, _find_box(engine, found, settings))
     else:
         found = provision.provide_scenes(pairs or read_pairs(settings.pairs), settings, services)
-        dem = provision.provide_dem(settings, _find_box(engine, found, settings), services)
+    survey = Survey(found.pairs, found.orbits, settings.options)
+    box = _find_box(engine, found, survey, settings)
+    dem = provision.find_dem(settings, box) if services is None else provision.provide_dem(settings, box, services)
     _warn(one for one in found.listed if one.problem)
     inputs = Inputs(
-        pairs=found.pairs,
-        orbits=found.orbits,
+        survey=survey,
         dem=dem,
         water_mask=provision.find_water_mask(settings),
         aux_cal=provision.provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None,
@@ -192,7 +193,8 @@ def describe_missing(
     engine, _ = choose_engine(*settings.engine_wanted)
     lines = pairs or read_pairs(settings.pairs)
     found = found or find_scenes(settings, lines)
-    footprint = partial(engine.footprint, found.pairs, found.orbits, settings.options)
+    survey = Survey(found.pairs, found.orbits, settings.options)
+    footprint = partial(survey.footprint, whole=engine.whole_bursts)
     return provision.describe_missing(lines, settings, found, footprint)
 
 
@@ -274,14 +276,14 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
 # --- planning ---------------------------------------------------------------------------------------------------
 
 
-def _find_box(engine: Engine, found: Found, settings: Settings) -> BBox | None:
+def _find_box(engine: Engine, found: Found, survey: Survey, settings: Settings) -> BBox | None:
     """Find the box that a DEM must cover; None where the user's own raster is taken as it is."""
     from topsar.provision import needs_box
 
     if not needs_box(settings):
         return None
     found.require_pairs()
-    return engine.footprint(found.pairs, found.orbits, settings.options)
+    return survey.footprint(whole=engine.whole_bursts)
 
 
 def _refused(one: ListedPair, plan: Plan) -> ListedPair:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.engines import Engine, Plan
+    from topsar.engines.survey import Survey
     from topsar.model import BBox, Dem, OrbitFile, Pair
     from topsar.pairs.listing import PairLine
     from topsar.provision import Found, ListedPair
@@ -103,7 +104,14 @@ class Case:
 
     def footprint(self) -> BBox:
         """The box that a DEM must cover."""
-        return self.engine[0].footprint(self.pairs, self.orbits, self.settings.options)
+        return self.survey.footprint(whole=self.engine[0].whole_bursts)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """The pairs and their bursts."""
+        from topsar.engines.survey import Survey
+
+        return Survey(self.pairs, self.orbits, self.settings.options)
 
     @cached_property
     def dem(self) -> Dem:
@@ -117,7 +125,7 @@ class Case:
         """What the engine would do."""
         from topsar.engines import Inputs
 
-        inputs = Inputs(pairs=self.pairs, orbits=self.orbits, dem=self.dem)
+        inputs = Inputs(survey=self.survey, dem=self.dem)
         return self.engine[0].plan(inputs, self.settings.options)
 
     @cached_property

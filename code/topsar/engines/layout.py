@@ -1,23 +1,48 @@
-"""Which pairs of a batch can be run, and where each lies on the map."""
+"""Which pairs can be run, which of them share a grid, in which projection, how fine, and where bursts lie on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topsar.engines.grid import LaidPair, check_crs, group_pairs, lay_grid
-from topsar.engines.outlook import look_ahead
-from topsar.engines.survey import Survey
-from topsar.errors import TopsarError
+import numpy as np
+
+from topsar.engines.footprint import Outlines, union
+from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat, known_projection
+from topsar.engines.outlook import describe_outlook
+from topsar.engines.survey import same_track
+from topsar.errors import ProvisionError, SettingsError, TopsarError
+from topsar.model import GeoGrid, Looks, Window
 
 if TYPE_CHECKING:
+    from topsar.engines.footprint import Outline
     from topsar.engines.protocol import Inputs, Outlook
+    from topsar.engines.survey import MatchedPair
+    from topsar.model import BBox
     from topsar.settings import Options
+
+FINE_EAST_M, FINE_NORTH_M = 5.0, 10.0
+"""Fine pixels are about this large: near a resolution cell in range, half of one in azimuth."""
+LEAST_FINE_M, LARGEST_FINE_M = 1.0, 25.0
+SNAP_PIXELS = 32
+"""Grids of pairs end at whole multiples of this many pixels: a date added later seldom moves them."""
+_UTM_REACH_DEG = 12.0
+_GEOGRAPHIC, _UTM = ("latlon", "EPSG:4326"), ("auto", "utm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaidPair:
+    """A pair on its grid; ``windows`` are the output pixels that each burst may touch, on both dates."""
+
+    matched: MatchedPair
+    windows: tuple[tuple[GeoGrid, GeoGrid], ...]
+    grid: GeoGrid
+    looks: Looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Pairs on their grids, in the order in which they are listed; and, by id, what is said of them and of the rest."""
+    """Pairs on their grids, in listed order; by id an outlook, or the error that refuses a pair."""
 
     pairs: tuple[LaidPair, ...]
     outlooks: dict[str, Outlook]
@@ -27,17 +52,23 @@ class Layout:
 def lay_out(inputs: Inputs, options: Options) -> Layout:
     """Match the bursts of all pairs and lay their grids.
 
+    Parameters
+    ----------
+    inputs : Inputs
+    options : Options
+
     Raises
     ------
     SettingsError
         If no pair could be run with these options.
     """
     check_crs(options.crs)
-    survey, found = Survey(inputs, options), []
+    survey, outlines = inputs.survey, Outlines(inputs.dem, options.roi)
+    found: list[MatchedPair] = []
     refused: dict[str, TopsarError] = {}
-    for pair in inputs.pairs:
+    for pair in survey.pairs:
         try:
-            found.append(survey.match(pair))
+            found.append(survey.match(pair, outlines))
         except TopsarError as exc:
             refused[pair.id] = exc
     laid: dict[str, LaidPair] = {}
@@ -47,7 +78,143 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
         except TopsarError as exc:
             refused.update({one.pair.id: exc for one in group})
     return Layout(
-        pairs=tuple(laid[pair.id] for pair in inputs.pairs if pair.id in laid),
-        outlooks={name: look_ahead(one.matched, options, survey.read) for name, one in laid.items()},
+        pairs=tuple(laid[pair.id] for pair in survey.pairs if pair.id in laid),
+        outlooks={name: describe_outlook(one.matched, survey) for name, one in laid.items()},
         refused=refused,
     )
+
+
+def group_pairs(found: list[MatchedPair]) -> list[list[MatchedPair]]:
+    """Pairs that stack: of one track and touching each other, or sharing a scene, directly or through other pairs."""
+    groups: list[list[MatchedPair]] = []
+    for one in found:
+        joined, apart = [one], []
+        for group in groups:
+            if any(_stack(one, other) for other in group):
+                joined = group + joined
+            else:
+                apart.append(group)
+        groups = [*apart, joined]
+    return groups
+
+
+def _stack(one: MatchedPair, other: MatchedPair) -> bool:
+    if same_track(one.pair.reference[0], other.pair.reference[0]) and one.box.intersects(other.box):
+        return True
+    scenes, others = ({scene.name for scene in p.pair.scenes} for p in (one, other))
+    return not scenes.isdisjoint(others)
+
+
+def lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
+    """Lay one grid under the pairs of a group.
+
+    Raises
+    ------
+    SettingsError
+        If the projection that is set cannot be used here.
+    ProvisionError
+        If the group is too wide for one UTM zone.
+    """
+    everything = union([one.box for one in group])
+    crs = choose_crs(options, everything)
+    posting = posting_in(crs, options.posting_m)
+    looks = choose_looks(options, crs, posting, everything)
+    region = _region(options.roi, crs, posting) if options.roi else None
+    windows = [
+        tuple((_window(near, crs, posting, region), _window(far, crs, posting, region)) for near, far in one.outlines)
+        for one in group
+    ]
+    whole = union([grid.bbox for part in windows for both in part for grid in both])
+    grid = _snapped(whole, crs, posting, region)
+    return [
+        LaidPair(matched=one, windows=part, grid=grid, looks=looks) for one, part in zip(group, windows, strict=True)
+    ]
+
+
+def check_crs(crs: str) -> None:
+    """Refuse a projection that can be used nowhere.
+
+    Raises
+    ------
+    SettingsError
+        If it does not exist or is not in metres.
+    """
+    if crs not in (*_GEOGRAPHIC, *_UTM):
+        known_projection(crs)
+
+
+def choose_crs(options: Options, box: BBox) -> str:
+    """The projection of a group: as set, or the UTM zone of the centre of the region of interest or of all bursts.
+
+    Raises
+    ------
+    SettingsError
+        If the projection that is set cannot be used here.
+    ProvisionError
+        If the group is too wide for one UTM zone.
+    """
+    if options.crs in _GEOGRAPHIC:
+        return "EPSG:4326"
+    if options.crs not in _UTM:
+        check_projection(options.crs, box)
+        return options.crs
+    if box.east - box.west > _UTM_REACH_DEG:
+        msg = f"the pairs reach from {box.west:.1f} to {box.east:.1f} degrees east, too far for one UTM zone"
+        raise ProvisionError(msg, hint="set CRS=latlon or CRS=EPSG:number, or list fewer pairs")
+    lon, lat = (options.roi or box).centre
+    zone = int((lon + 180) // 6) % 60 + 1
+    return f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}"
+
+
+def posting_in(crs: str, posting_m: float) -> float:
+    """The posting in units of ``crs``; in degrees a whole fraction of one, so that grids snap to whole degrees."""
+    return 1 / max(round(METRES_PER_DEGREE / posting_m), 1) if crs == "EPSG:4326" else posting_m
+
+
+def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks:
+    """Looks as set, or such that fine pixels measure about 5 m east by 10 m north.
+
+    Raises
+    ------
+    SettingsError
+        If fine pixels would be so large that ground nodes miss the Earth's curvature, or far below the resolution.
+    """
+    east = north = posting
+    if crs == "EPSG:4326":
+        north = posting * METRES_PER_DEGREE
+        east = north * float(np.cos(np.radians((options.roi or box).centre[1])))
+    usual = Looks(east=max(round(east / FINE_EAST_M), 1), north=max(round(north / FINE_NORTH_M), 1))
+    if not isinstance(options.looks, Looks):
+        return usual
+    fine = east / options.looks.east, north / options.looks.north
+    if min(fine) < LEAST_FINE_M or max(fine) > LARGEST_FINE_M:
+        msg = (
+            f"LOOKS={options.looks} with POSTING={options.posting_m:g} makes fine pixels of {fine[0]:.3g} by "
+            f"{fine[1]:.3g} m; {LEAST_FINE_M:g} to {LARGEST_FINE_M:g} m can be used"
+        )
+        raise SettingsError(msg, hint=f"LOOKS=auto takes {usual} here")
+    return options.looks
+
+
+def _region(roi: BBox, crs: str, posting: float) -> GeoGrid:
+    """The region of interest (degrees) on the map."""
+    lon, lat = np.meshgrid(np.linspace(roi.west, roi.east, 21), np.linspace(roi.south, roi.north, 21))
+    return GeoGrid.covering(box_of(*from_lonlat(crs, lon, lat)), crs=crs, dx=posting, dy=posting)
+
+
+def _window(lonlat: Outline, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
+    box = box_of(*from_lonlat(crs, *lonlat)).grown(posting)
+    if region is not None:
+        box = box.intersection(region.bbox) or region.bbox
+    return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
+
+
+def _snapped(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
+    """The grid around ``box`` that ends at whole multiples of `SNAP_PIXELS`, or where the region of interest does."""
+    coarse = GeoGrid.covering(box, crs=crs, dx=posting * SNAP_PIXELS, dy=posting * SNAP_PIXELS)
+    snapped = coarse.refined(Looks(east=SNAP_PIXELS, north=SNAP_PIXELS))
+    if region is None:
+        return snapped
+    whole = Window(row=0, column=0, rows=snapped.rows, columns=snapped.columns)
+    inside = snapped.window_of(region).intersection(whole)
+    return snapped.crop(inside) if inside else snapped

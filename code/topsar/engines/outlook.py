@@ -14,9 +14,8 @@ from topsar.engines.survey import pass_bursts
 from topsar.model import UNCALIBRATED_IPF, OrbitSource
 
 if TYPE_CHECKING:
-    from topsar.engines.survey import MatchedPair, Reader
+    from topsar.engines.survey import MatchedPair, Survey
     from topsar.model import BBox, Burst
-    from topsar.settings import Options
 
 _NEXT_BURST_S = 2.76
 """From one burst of a swath to the next."""
@@ -25,20 +24,18 @@ _WHOLE = 0.999
 _FIRST_GENERATION = {"S1A", "S1B"}
 
 
-def look_ahead(matched: MatchedPair, options: Options, read: Reader) -> Outlook:
+def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
     """Say what a pair will be made from.
 
     Parameters
     ----------
     matched : MatchedPair
-    options : Options
-        Swaths and region of interest.
-    read : callable
-        Reads the bursts of a scene, swath and polarisation.
+    survey : Survey
+        Of the batch.
     """
-    pair, kinds = matched.pair, tuple(choice.source.value for choice in matched.orbits)
+    pair, options, kinds = matched.pair, survey.options, tuple(choice.source.value for choice in matched.orbits)
     counts = [
-        sum(len(pass_bursts(scenes, swath, matched.polarisation, read)) for swath in options.swaths)
+        sum(len(pass_bursts(scenes, swath, matched.polarisation, survey.read)) for swath in options.swaths)
         for scenes in (pair.reference, pair.secondary)
     ]
     covered = _covered(matched, options.roi) if options.roi else None

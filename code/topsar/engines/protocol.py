@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from topsar.engines.survey import Survey
     from topsar.errors import TopsarError
     from topsar.interferogram import Interferogram
-    from topsar.model import BBox, Dem, OrbitFile, Pair
+    from topsar.model import Dem
     from topsar.schedule.jobs import Job
     from topsar.settings import Options
 
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 class Inputs:
     """What a batch works on.
 
-    ``orbits`` maps a scene's name to its orbit file, or to None where only the annotation's vectors are at hand;
-    ``aux_cal`` is the folder with calibration files, where an engine that wants them needs one; ``water_mask`` is the
-    user's raster of water.
+    Attributes
+    ----------
+    survey : Survey
+        The pairs, their orbits and bursts.
+    dem : Dem
+    aux_cal : Path, optional
+        Folder with calibration files, where an engine that wants them needs one.
+    water_mask : Path, optional
+        The user's raster of water.
     """
 
-    pairs: tuple[Pair, ...]
-    orbits: Mapping[str, OrbitFile | None]
+    survey: Survey
     dem: Dem
     aux_cal: Path | None = None
     water_mask: Path | None = None
@@ -87,17 +93,39 @@ class Engine(Protocol):
     version: str
     wants_aux_cal: bool
     """Whether it makes use of the calibration files that products of the first processor need."""
-
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
-        """The box that a DEM for these pairs must cover; an error where no pair can be run."""
-        ...
+    whole_bursts: bool
+    """Whether the DEM must cover whole bursts, beyond the region of interest."""
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs; each step runs as `topsar.engines.step.step_argv` says."""
+        """Turn pairs into jobs; each step runs as `topsar.engines.step.step_argv` says.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        options : Options
+            Those of the survey.
+
+        Raises
+        ------
+        TopsarError
+            If no pair could be run with these options; what is wrong with one pair is in the plan.
+        """
         ...
 
     def execute(self, folder: Path, step: str) -> None:
-        """Run one step of the job whose ``job.json`` lies in ``folder``."""
+        """Run one step.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the job: its ``job.json`` lies there.
+        step : str
+
+        Raises
+        ------
+        TopsarError
+            If the job has no such step, or the step fails.
+        """
         ...
 
     def collect(self, folder: Path) -> Interferogram:

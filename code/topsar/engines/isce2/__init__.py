@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from topsar.engines.isce2.installation import Installation
     from topsar.engines.protocol import Inputs, Plan
     from topsar.interferogram import Interferogram
-    from topsar.model import BBox, OrbitFile, Pair
     from topsar.settings import Options
 
 
@@ -26,18 +24,13 @@ class Isce2Engine:
 
     name = "isce2"
     wants_aux_cal = True
+    whole_bursts = True
 
     def __init__(self, installation: Installation | None = None) -> None:
         from topsar.engines.isce2.plan import VERSION, version_with
 
         self.installation = installation
         self.version = version_with(installation) if installation else VERSION
-
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
-        """The box that a DEM for these pairs must cover: topsApp needs heights under whole bursts."""
-        from topsar.engines.survey import find_footprint
-
-        return find_footprint(pairs, orbits, options, whole=True)
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs."""

@@ -25,8 +25,8 @@ from topsar.model import UNCALIBRATED_IPF, GeoGrid, Looks
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
 
 if TYPE_CHECKING:
-    from topsar.engines.grid import LaidPair
     from topsar.engines.isce2.installation import Installation
+    from topsar.engines.layout import LaidPair
     from topsar.engines.protocol import Inputs, Outlook
     from topsar.engines.step import Cost
     from topsar.model import Burst

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from topsar.engines.footprint import not_across_180, outline, union
 from topsar.engines.ground import box_of
 from topsar.engines.isce2.config import require_plain
-from topsar.engines.survey import not_across_180, outline, union
 from topsar.engines.viewing import burst_arc
 from topsar.errors import SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo

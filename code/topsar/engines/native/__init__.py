@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from topsar.engines.native.tasks import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from topsar.engines.protocol import Inputs, Plan
     from topsar.interferogram import Interferogram
-    from topsar.model import BBox, OrbitFile, Pair
     from topsar.settings import Options
 
 
@@ -26,12 +24,7 @@ class NativeEngine:
     name = "native"
     version = VERSION
     wants_aux_cal = False
-
-    def footprint(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> BBox:
-        """The box that a DEM for these pairs must cover."""
-        from topsar.engines.survey import find_footprint
-
-        return find_footprint(pairs, orbits, options)
+    whole_bursts = False
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs."""

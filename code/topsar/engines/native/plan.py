@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.engines.facts import pair_facts
-from topsar.engines.grid import LaidPair
 from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
-from topsar.engines.layout import lay_out
+from topsar.engines.layout import LaidPair, lay_out
 from topsar.engines.native import costs
 from topsar.engines.native.delay import PIXELS, STRIP_LINES
 from topsar.engines.native.geocode import BLOCK_ROWS
@@ -160,7 +159,7 @@ def _geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, Geocode
         name: GeocodeTask(
             windows=tuple(windows[name][key] for key in sorted(windows[name])),
             looks=one.looks,
-            orbit=OrbitChoice(file=inputs.orbits[scene.name], scenes=(scene,)),
+            orbit=OrbitChoice(file=inputs.survey.orbits[scene.name], scenes=(scene,)),
             dem=inputs.dem,
             delay="",
         )

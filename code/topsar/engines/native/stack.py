@@ -16,7 +16,7 @@ from topsar.engines.survey import all_bursts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from topsar.engines.grid import LaidPair
+    from topsar.engines.layout import LaidPair
     from topsar.engines.native.tasks import GeocodeTask
     from topsar.model import Burst, Pair
 
