@@ -90,6 +90,27 @@ def test_imports_go_down(path: Path) -> None:
     assert not wrong, f"{module_name(path)} must not import {sorted(wrong)}"
 
 
+def imported_places(path: Path) -> set[str]:
+    """Modules that a file imports, a module named behind ``import`` counted instead of its package."""
+    names = {module_name(other) for other in MODULES}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            places = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {place if place in names else node.module for place in places}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & names) - {module_name(path)}
+
+
+def test_no_modules_import_each_other() -> None:
+    """Neither directly nor through others, in functions or for type checking alone."""
+    left = {module_name(path): imported_places(path) for path in MODULES}
+    while free := {name for name, needs in left.items() if not needs & left.keys()}:
+        left = {name: needs for name, needs in left.items() if name not in free}
+    assert not left
+
+
 def test_every_room_has_a_floor() -> None:
     rooms = {room_of(module_name(path)) for path in MODULES} - {""}
     assert rooms <= set().union(*FLOORS)

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from topsar.kernels.statistics import coherence
+from topsar.model import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from topsar.kernels.mosaic import LookSums
+    from topsar.model import Looks
+
+ESD_COHERENCE = 0.4
+"""Overlap pixels below this coherence do not vote on the misregistration."""
+CELL_PIXELS = 256
+"""Fine pixels whose errors may hang together: about ten resolution cells."""
 LEAST_PATCHES = 4
 """Fewer patches give no range shift."""
 OUTLIER = 5.0
 """Patches further off than this multiple of the deviation are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BurstInterferogram:
+    """Looks of one burst pair in a window of the output grid.
+
+    Attributes
+    ----------
+    where : Window
+    sums : LookSums
+    doppler_hz, margin_m : (rows, columns) float32
+        Doppler of each pixel, and its distance to the burst's edge.
+    """
+
+    where: Window
+    sums: LookSums
+    doppler_hz: NDArray[np.float32]
+    margin_m: NDArray[np.float32]
 
 
 class Overlap(NamedTuple):
@@ -45,6 +74,57 @@ class TimingBias(NamedTuple):
     seconds: float
     deviation_s: float
     pixels: int
+
+
+def find_overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Window, looks: Looks) -> Overlap:
+    """Form the double difference where two bursts of a swath see the same ground.
+
+    Parameters
+    ----------
+    upper, lower : BurstInterferogram
+        The earlier burst and the one after it.
+    shared : Window
+        Of the output grid, inside both.
+    looks : Looks
+        Pixels count whose looks are all filled, and whose coherence is above `ESD_COHERENCE`.
+    """
+    parts = []
+    for burst in (upper, lower):
+        inside = burst.where
+        local = Window(
+            row=shared.row - inside.row, column=shared.column - inside.column, rows=shared.rows, columns=shared.columns
+        ).slices
+        cut = burst.sums.cut(local)
+        parts.append((cut, coherence(cut, looks), burst.doppler_hz[local]))
+    (first, gamma_first, doppler_first), (second, gamma_second, doppler_second) = parts
+    votes = (
+        (first.filled == looks.count)
+        & (second.filled == looks.count)
+        & (np.minimum(gamma_first, gamma_second) > ESD_COHERENCE)
+    )
+    double = first.cross[votes] * np.conj(second.cross[votes])
+    side = int(np.ceil(np.sqrt(CELL_PIXELS / looks.count)))
+    row, column = np.nonzero(votes)
+    return Overlap(
+        phase=np.angle(double).astype(np.float64),
+        separation_hz=(doppler_first - doppler_second)[votes].astype(np.float64),
+        weight=(gamma_first[votes].astype(np.float64) * gamma_second[votes]) ** 2,
+        cell=row // side * shared.columns + column // side,
+    )
+
+
+def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], seconds: float) -> None:
+    """Remove the phase 2π f_DC Δt that an azimuth timing bias leaves in a TOPS interferogram, in place.
+
+    Parameters
+    ----------
+    cross : (rows, columns) complex64
+    doppler_hz : (rows, columns) float32
+    seconds : float
+        Timing of the secondary against the reference.
+    """
+    if seconds:
+        cross *= np.exp(-2j * np.pi * doppler_hz * seconds).astype(np.complex64)
 
 
 def spectral_diversity(overlaps: Sequence[Overlap]) -> TimingBias | None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.layers import number_bursts
-from topsar.engines.native.registration import measure, remove_bias
+from topsar.engines.native.registration import measure
 from topsar.engines.native.swath import load_swath
 from topsar.engines.native.tasks import multiplied
 from topsar.errors import SceneError
 from topsar.files import read_json, save_array, write_json
 from topsar.kernels.mosaic import Mosaic
+from topsar.kernels.registration import remove_bias
 from topsar.kernels.statistics import coherence
 
 if TYPE_CHECKING:

@@ -7,18 +7,17 @@ takes up the disk.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from topsar.engines.ground import dem_under, ground_points, pixel_sides
-from topsar.engines.native.registration import find_overlap
 from topsar.engines.native.swath import save_swath
 from topsar.engines.viewing import burst_arc, burst_margin, describe_geometry, locate, pass_arc
 from topsar.files import write_json
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums, Mosaic
+from topsar.kernels.registration import BurstInterferogram, find_overlap
 from topsar.kernels.statistics import coherence_at_zero, coherence_window
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Window
@@ -35,16 +34,6 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 32
 """Output rows multiplied at once."""
 _NOWHERE = Window(row=0, column=0, rows=1, columns=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BurstInterferogram:
-    """Looks of one burst pair, with the Doppler and the distance to the burst's edge of each pixel."""
-
-    where: Window
-    sums: LookSums
-    doppler_hz: NDArray[np.float32]
-    margin_m: NDArray[np.float32]
 
 
 def multiply(task: PairTask, swath: str, runs: Path, folder: Path) -> None:

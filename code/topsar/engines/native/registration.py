@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.files import read_json, write_json
-from topsar.kernels.registration import Overlap, TimingBias, solve_network, spectral_diversity
-from topsar.kernels.statistics import coherence
-from topsar.model import Window
+from topsar.kernels.registration import Overlap, TimingBias, remove_bias, solve_network, spectral_diversity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,17 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.engines.native.multiply import BurstInterferogram
     from topsar.engines.native.tasks import NetworkTask, PairTask
     from topsar.kernels.registration import NetworkSolution
-    from topsar.model import Looks
 
-ESD_COHERENCE = 0.4
-"""Overlap pixels below this coherence do not vote on the misregistration."""
 ESD_LEAST_PIXELS = 50
 """Fewer voting pixels give no estimate."""
-CELL_PIXELS = 256
-"""Fine pixels whose errors may hang together: about ten resolution cells."""
 WORST_TRIANGLES = 20
 """So many of those that close worst are listed."""
 _FILE = "registration.json"
@@ -87,39 +79,6 @@ def _in_lines(bias: TimingBias, interval_s: float) -> dict[str, Any]:
         "standard_error_pixels": bias.deviation_s / interval_s,
         "voting_pixels": bias.pixels,
     }
-
-
-def find_overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Window, looks: Looks) -> Overlap:
-    """Double difference where two bursts of a swath see the same ground."""
-    parts = []
-    for burst in (upper, lower):
-        inside = burst.where
-        local = Window(
-            row=shared.row - inside.row, column=shared.column - inside.column, rows=shared.rows, columns=shared.columns
-        ).slices
-        cut = burst.sums.cut(local)
-        parts.append((cut, coherence(cut, looks), burst.doppler_hz[local]))
-    (first, gamma_first, doppler_first), (second, gamma_second, doppler_second) = parts
-    votes = (
-        (first.filled == looks.count)
-        & (second.filled == looks.count)
-        & (np.minimum(gamma_first, gamma_second) > ESD_COHERENCE)
-    )
-    double = first.cross[votes] * np.conj(second.cross[votes])
-    side = int(np.ceil(np.sqrt(CELL_PIXELS / looks.count)))
-    row, column = np.nonzero(votes)
-    return Overlap(
-        phase=np.angle(double).astype(np.float64),
-        separation_hz=(doppler_first - doppler_second)[votes].astype(np.float64),
-        weight=(gamma_first[votes].astype(np.float64) * gamma_second[votes]) ** 2,
-        cell=row // side * shared.columns + column // side,
-    )
-
-
-def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], seconds: float) -> None:
-    """Remove the phase 2π f_DC Δt that an azimuth timing bias leaves in a TOPS interferogram, in place."""
-    if seconds:
-        cross *= np.exp(-2j * np.pi * doppler_hz * seconds).astype(np.complex64)
 
 
 # --- all dates --------------------------------------------------------------------------------------------------
