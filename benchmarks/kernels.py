@@ -18,7 +18,7 @@ from machine import TAPS, interpolate, time_call, timed
 from numpy.typing import NDArray
 
 from topsar.engines.ground import box_of, from_lonlat, ground_nodes
-from topsar.engines.native.geocode import radar_image
+from topsar.engines.native.steps.geocode import radar_image
 from topsar.kernels.filter import goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
 from topsar.kernels.half import narrow

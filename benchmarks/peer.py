@@ -19,7 +19,9 @@ import rasterio
 from numpy.typing import NDArray
 from run import RESULTS
 
-from topsar.engines.native.tasks import BurstWindow, GeocodeTask, SlcTask, Task, load_task
+from topsar.engines.native.steps.burst_window import BurstWindow
+from topsar.engines.native.steps.slc import SlcTask
+from topsar.engines.step import load_task
 from topsar.files import write_json
 from topsar.model import GeoGrid, Looks, Window
 from topsar.raster import write_geotiff
@@ -36,20 +38,20 @@ _TINY = 1e-30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What topsar plans for the pair: its folder of runs, the tasks by job, and the facts of the pair."""
+    """What topsar plans for the pair: its folder of runs, and the facts of the pair."""
 
     runs: Path
-    tasks: dict[str, Task]
     facts: dict[str, Any]
 
-    def jobs(self, kind: type[GeocodeTask] | type[SlcTask]) -> list[str]:
-        """The jobs of a kind, in order of time."""
-        return sorted(name for name, task in self.tasks.items() if isinstance(task, kind))
+    def jobs(self, step: str) -> list[str]:
+        """The jobs that begin with a step, in order of time."""
+        folders = (file.parent for file in self.runs.glob("*/job.json"))
+        return sorted(folder.name for folder in folders if step in json.loads((folder / "job.json").read_text()))
 
     @property
     def dates(self) -> list[SlcTask]:
         """The two dates."""
-        return [task for task in self.tasks.values() if isinstance(task, SlcTask)]
+        return [load_task(self.runs / name, "slc", SlcTask) for name in self.jobs("slc")]
 
     @property
     def windows(self) -> list[BurstWindow]:
@@ -102,9 +104,8 @@ def _recipe(samples: int) -> Recipe:
 
 
 def _planned(runs: Path) -> Planned:
-    tasks = {job.parent.name: load_task(job.parent) for job in sorted(runs.glob("*/job.json"))}
     (facts,) = runs.glob("*/products/facts.json")
-    return Planned(runs=runs, tasks=tasks, facts=json.loads(facts.read_text()))
+    return Planned(runs=runs, facts=json.loads(facts.read_text()))
 
 
 # --- topsar -----------------------------------------------------------------------------------------------------
@@ -112,8 +113,8 @@ def _planned(runs: Path) -> Planned:
 
 def _topsar(planned: Planned, repeats: int, data: Path) -> tuple[list[dict[str, Any]], Interferogram]:
     """Geocode both dates again, alone and with the GeoTIFFs that are made of it, and compare these with the truth."""
-    geocode = [(job, "geocode") for job in planned.jobs(GeocodeTask)]
-    write = [(job, "slc") for job in planned.jobs(SlcTask)]
+    geocode = [(job, "geocode") for job in planned.jobs("geocode")]
+    write = [(job, "slc") for job in planned.jobs("slc")]
     alone, whole = (_median_steps(planned, steps, repeats, data) for steps in (geocode, geocode + write))
     slcs = []
     for task in planned.dates:

@@ -13,7 +13,7 @@ _STARTS = {
     "python": "pass",
     "command line": "import topsar.cli",
     "planning": "import topsar.workflow, topsar.engines.native",
-    "a step": "import topsar.workflow, topsar.engines.native.steps",
+    "a step": "import topsar.workflow, topsar.engines.native.steps.filter",
 }
 _REPEATS = 5
 

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 
 from topsar.engines import Inputs, Plan, engine_named
-from topsar.engines.native.tasks import (
-    DelayTask,
-    DispersionTask,
-    GeocodeTask,
-    NetworkTask,
-    PairTask,
-    SlcTask,
-    ViewTask,
-    load_task,
-)
+from topsar.engines.native.collect import COLLECT, CollectTask
+from topsar.engines.native.steps.delay import DelayTask
+from topsar.engines.native.steps.dispersion import DispersionTask
+from topsar.engines.native.steps.filter import FilterTask
+from topsar.engines.native.steps.geocode import GeocodeTask
+from topsar.engines.native.steps.mosaic import MosaicTask
+from topsar.engines.native.steps.multiply import BurstPair, MultiplyTask
+from topsar.engines.native.steps.slc import SlcTask
+from topsar.engines.native.steps.solve import SolveTask
+from topsar.engines.native.steps.view import ViewTask
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import load_task
 from topsar.engines.survey import Survey
 from topsar.interferogram import Interferogram
-from topsar.model import Burst, Pair
+from topsar.model import Burst
 from topsar.pairs.listing import read_pairs
-from topsar.provision import find_pairs, find_pass_orbits
+from topsar.provision import find_pairs, find_pass_orbits, find_water_mask
 from topsar.provision.dem.choice import find_dem
 from topsar.schedule.graph import build_graph
-from topsar.settings import load_settings
+from topsar.schedule.jobs import Job
+from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, Recipe, recipe, simulate
 from topsar.simulate.dataset import Dataset
 from topsar.simulate.recipe import SwathCut
+
+T = TypeVar("T")
 
 DAYS = (
     Acquisition(day=date(2025, 3, 3)),
@@ -117,43 +123,85 @@ def drop_burst_ids(scene: Path, swath: str = "IW2") -> None:
     rewrite(annotation(scene, swath), lambda text: re.sub(r"\s*<burstId[^>]*>.*?</burstId>", "", text))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedInputs:
+    """The settings of a data folder, and what an engine is given."""
+
+    settings: Settings
+    survey: Survey
+    inputs: Inputs
+
+
+def plan_inputs(data: Path, before: Callable[[Survey], object] = id, **flags: str) -> PlannedInputs:
+    """Find what a data folder holds; ``before`` is called with the survey before there is a DEM."""
+    settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
+    listed = find_pairs(read_pairs(settings.pairs), data / "raw")
+    pairs = tuple(one.pair for one in listed if one.pair is not None)
+    survey = Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), settings.options)
+    before(survey)
+    dem = find_dem(settings.options, data / "dem")
+    return PlannedInputs(
+        settings=settings,
+        survey=survey,
+        inputs=Inputs(survey=survey, dem=dem, water_mask=find_water_mask(settings)),
+    )
+
+
+class PlannedPair:
+    """The tasks of a pair's steps, read back."""
+
+    def __init__(self, folder: Path, job: Job) -> None:
+        steps = [step.name for step in job.steps]
+        self.collect = load_task(folder, COLLECT, CollectTask)
+        self.multiply = [load_task(folder, name, MultiplyTask) for name in steps if name.startswith("multiply_")]
+        self.mosaic = load_task(folder, "mosaic", MosaicTask)
+        self.filter = load_task(folder, "filter", FilterTask)
+        self.facts, self.grid, self.looks = self.collect.facts, self.collect.grid, self.collect.looks
+
+    @property
+    def bursts(self) -> tuple[BurstPair, ...]:
+        """Of all swaths."""
+        return tuple(both for task in self.multiply for both in task.bursts)
+
+    @property
+    def swaths(self) -> list[str]:
+        """Names of the swaths."""
+        return [task.swath for task in self.multiply]
+
+    @property
+    def reference_orbit(self) -> OrbitChoice:
+        """The reference's orbit."""
+        return self.collect.reference_orbit
+
+    @property
+    def secondary_orbit(self) -> OrbitChoice:
+        """The secondary's orbit."""
+        return self.collect.secondary_orbit
+
+
 class Planned:
     """What the native engine makes of a data folder, its tasks read back."""
 
     def __init__(self, data: Path, scratch: Path, *, before: Callable[[Survey], object] = id, **flags: str) -> None:
-        self.settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
-        listed = find_pairs(read_pairs(self.settings.pairs), data / "raw")
-        pairs: tuple[Pair, ...] = tuple(one.pair for one in listed if one.pair is not None)
-        self.survey = Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), self.settings.options)
-        before(self.survey)
-        self.inputs = Inputs(survey=self.survey, dem=find_dem(self.settings.options, data / "dem"))
+        given = plan_inputs(data, before, **flags)
+        self.settings, self.survey, self.inputs = given.settings, given.survey, given.inputs
         self.plan: Plan = engine_named("native").plan(self.inputs, self.settings.options)
-        self.pairs: list[PairTask] = []
-        self.geocodings: dict[str, GeocodeTask] = {}
-        self.networks: dict[str, NetworkTask] = {}
-        self.delays: dict[str, DelayTask] = {}
-        self.slcs: dict[str, SlcTask] = {}
-        self.dispersions: dict[str, DispersionTask] = {}
-        self.views: dict[str, ViewTask] = {}
+        self._scratch = scratch
         for name, text in self.plan.tasks.items():
-            folder = scratch / name
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "job.json").write_text(text)
-            task = load_task(folder)
-            if isinstance(task, PairTask):
-                self.pairs.append(task)
-            elif isinstance(task, GeocodeTask):
-                self.geocodings[name] = task
-            elif isinstance(task, NetworkTask):
-                self.networks[name] = task
-            elif isinstance(task, DelayTask):
-                self.delays[name] = task
-            elif isinstance(task, ViewTask):
-                self.views[name] = task
-            elif isinstance(task, SlcTask):
-                self.slcs[name] = task
-            else:
-                self.dispersions[name] = task
+            (scratch / name).mkdir(parents=True, exist_ok=True)
+            (scratch / name / "job.json").write_text(text)
+        self.pairs = [PlannedPair(scratch / job.id, job) for job in self.plan.jobs if job.is_pair]
+        self.geocodings = self._tasks("geocode", GeocodeTask)
+        self.networks = self._tasks("solve", SolveTask)
+        self.delays = self._tasks("delay", DelayTask)
+        self.slcs = self._tasks("slc", SlcTask)
+        self.dispersions = self._tasks("dispersion", DispersionTask)
+        self.views = self._tasks("view", ViewTask)
+
+    def _tasks(self, step: str, kind: type[T]) -> dict[str, T]:
+        """The tasks of all steps of a name, by job."""
+        names = (job.id for job in self.plan.jobs if job.steps[0].name == step)
+        return {name: load_task(self._scratch / name, step, kind) for name in names}
 
     def execute(self, runs: Path) -> Interferogram:
         """Run all steps in this process; the first pair's result."""

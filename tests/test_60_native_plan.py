@@ -37,7 +37,7 @@ from topsar.engines.layout import (
     group_pairs,
     posting_in,
 )
-from topsar.engines.native.tasks import BurstWindow
+from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.survey import MatchedPair, check_pair
 from topsar.errors import ProvisionError, SceneError, SettingsError
 from topsar.model import BBox, Burst, Dem, Direction, GeoGrid, Looks, OrbitSource, Pair, VerticalDatum
@@ -720,7 +720,7 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
             feeding = {parent[0] for parent in graph.nodes[job.id, name].parents}
             assert all(name.removeprefix("multiply_") in scene for scene in feeding)
         assert set(graph.nodes[job.id, "mosaic"].parents) == {(job.id, name) for name in swaths}
-        assert job.shared == (pairs[job.id].view,)
+        assert job.shared == (pairs[job.id].collect.view,)
     order = [job.id for job in planned.plan.jobs]
     assert all(
         order.index(name) <= order.index(node[0]) for node in graph.nodes for name, _ in graph.nodes[node].parents
@@ -854,7 +854,7 @@ def test_pairs_that_share_dates_are_one_network(make: Make, tmp_path: Path) -> N
     graph = build_graph(planned.plan.jobs)
     for task in planned.pairs:
         (network,) = (name for name, one in planned.networks.items() if task.facts.pair in {p.pair for p in one.pairs})
-        assert task.network == f"{network}/solve"
+        assert task.filter.network == f"{network}/solve"
         assert set(graph.nodes[task.facts.pair, "filter"].parents) == {
             (task.facts.pair, "mosaic"),
             (network, "solve"),
@@ -889,8 +889,8 @@ def test_delays_are_against_the_earliest_date(make: Make, tmp_path: Path) -> Non
         assert parents == {one for one, task in planned.delays.items() if task.orbit.start.day == date_of}
         assert len(parents) == (0 if date_of == DAYS[0].day.day else 1)
     for task in planned.pairs:
-        assert len(task.delays) == len({task.facts.reference_date.day, task.facts.secondary_date.day} - {3})
-        assert {f"{name}/delay" for name in planned.delays} >= set(task.delays)
+        assert len(task.mosaic.delays) == len({task.facts.reference_date.day, task.facts.secondary_date.day} - {3})
+        assert {f"{name}/delay" for name in planned.delays} >= set(task.mosaic.delays)
     for task in planned.delays.values():
         assert [near.burst.swath for near, _ in task.bursts] == ["IW1"] * 3 + ["IW2"] * 3
         assert all(near.burst.burst_id == far.burst.burst_id for near, far in task.bursts)

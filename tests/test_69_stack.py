@@ -12,8 +12,9 @@ import pytest
 import rasterio
 
 from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe
-from topsar.engines.native.slc import choose_bursts, tile_rows, write_dispersion
-from topsar.engines.native.tasks import DispersionTask
+from topsar.engines.native.steps import dispersion
+from topsar.engines.native.steps.dispersion import DispersionTask
+from topsar.engines.native.steps.slc import choose_bursts, tile_rows
 from topsar.errors import ProductError
 from topsar.model import GeoGrid, Looks
 from topsar.raster import Labels, inspect, open_geotiff, read_geotiff
@@ -59,8 +60,8 @@ def test_one_slc_for_each_date_and_one_dispersion(three: Path, tmp_path: Path) -
     assert [task.file for _, task in sorted(planned.slcs.items())] == [
         f"slc_stack/T131_VV/{date}.tif" for date in DATES
     ]
-    (dispersion,) = planned.dispersions.values()
-    assert dispersion.files == tuple(f"slc_stack/T131_VV/{date}.tif" for date in DATES)
+    (task,) = planned.dispersions.values()
+    assert task.files == tuple(f"slc_stack/T131_VV/{date}.tif" for date in DATES)
     for node in build_graph(planned.plan.jobs).nodes.values():
         if node.step.name in ("slc", "dispersion"):
             assert [artifact.lifetime for artifact in node.step.writes] == [Lifetime.RESULT]
@@ -186,7 +187,11 @@ def put_dates(runs: Path, slcs: list[np.ndarray]) -> DispersionTask:
             labels=Labels(tags={"DATE": file[-12:-4]}),
         ) as dataset:
             dataset.write(values.astype(np.complex64), 1)
-    return DispersionTask(stack="T131_VV", files=files, grid=GRID, looks=LOOKS)
+    return DispersionTask(job="slc_stack_T131_VV_dispersion", stack="T131_VV", files=files, grid=GRID, looks=LOOKS)
+
+
+def write_dispersion(task: DispersionTask, runs: Path) -> None:
+    dispersion.STEP.run(task, runs, runs / task.job)
 
 
 def dates(count: int, seed: int = 0) -> list[np.ndarray]:

@@ -65,7 +65,7 @@ class Outlines:
             self._outlines[burst] = self._find(burst, orbit)
         return self._outlines[burst]
 
-    def touch_voids_alone(self, bursts: Iterable[Burst]) -> bool:
+    def lie_over_voids(self, bursts: Iterable[Burst]) -> bool:
         """Whether the DEM holds nothing but voids under one of these bursts, which were outlined before."""
         return not self._over_voids.isdisjoint(bursts)
 

@@ -27,10 +27,11 @@ METRES_PER_DEGREE = 111_319.49
 NODE_SPACING_M = 640.0
 """Of the nodes between which an output grid is interpolated; a grid that is coarser has a node at each pixel."""
 _STEP_DEG = 0.01
+_DEM_BYTES = 4
 _PROJECTION_HINT = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
 
 
-def known_projection(crs: str) -> CRS:
+def read_projection(crs: str) -> CRS:
     """The projection of that name.
 
     Raises
@@ -57,7 +58,7 @@ def check_projection(crs: str, box: BBox) -> None:
     SettingsError
         Naming the setting ``CRS``.
     """
-    known = known_projection(crs)
+    known = read_projection(crs)
     area = known.area_of_use
     if area is None or area.west >= area.east:
         return
@@ -131,6 +132,19 @@ def dem_density(dem: Dem, box: BBox) -> float:
     return abs(float(area) / (a * e)) / _STEP_DEG**2
 
 
+def dem_bytes(grid: GeoGrid, dem_density: float) -> int:
+    """Predict the memory of the DEM under a grid.
+
+    Parameters
+    ----------
+    grid : GeoGrid
+    dem_density : float
+        Postings per square degree.
+    """
+    box = lonlat_box(grid).grown(DEM_MARGIN_DEG)
+    return int((box.east - box.west) * (box.north - box.south) * dem_density) * _DEM_BYTES
+
+
 def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> NDArray[np.float64]:
     """Nodes of a grid, see `topsar.kernels.resample`.
 
@@ -175,7 +189,7 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
     points_m : (rows, columns, 3) float64
         ECEF; over voids at height zero. Between nodes they lie on chords of the ellipsoid, 2 cm deep at most.
     """
-    step = _node_step(grid)
+    step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
     height, points = np.empty(grid.shape, np.float32), np.empty((*grid.shape, 3))
     place_ground(ground_nodes(aligned, field, step), step, offset, field.heights_m, height, points)
@@ -184,7 +198,7 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
 
 def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Row and column of the DEM's posting nearest to each pixel centre of a grid, also where the DEM does not reach."""
-    step = _node_step(grid)
+    step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
     places = np.empty((*grid.shape, 2))
     spread(np.ascontiguousarray(ground_nodes(aligned, field, step)[..., 6:]), step, offset, places)
@@ -192,7 +206,7 @@ def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDA
     return row, column
 
 
-def _node_step(grid: GeoGrid) -> int:
+def _choose_node_step(grid: GeoGrid) -> int:
     """Pixels from node to node, the same for all windows of a grid."""
     side_m = grid.dy * METRES_PER_DEGREE if CRS.from_user_input(grid.crs).is_geographic else grid.dy
     return min(max(int(NODE_SPACING_M / side_m), 1), NODE_STEP)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.footprint import Outlines, union
-from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat, known_projection
+from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat, read_projection
 from topsar.engines.outlook import describe_outlook
-from topsar.engines.survey import same_track
+from topsar.engines.survey import share_track
 from topsar.errors import ProvisionError, SettingsError, TopsarError
 from topsar.model import GeoGrid, Looks, Window
 
@@ -90,7 +90,7 @@ def group_pairs(found: list[MatchedPair]) -> list[list[MatchedPair]]:
     for one in found:
         joined, apart = [one], []
         for group in groups:
-            if any(_stack(one, other) for other in group):
+            if any(_belong_together(one, other) for other in group):
                 joined = group + joined
             else:
                 apart.append(group)
@@ -98,8 +98,8 @@ def group_pairs(found: list[MatchedPair]) -> list[list[MatchedPair]]:
     return groups
 
 
-def _stack(one: MatchedPair, other: MatchedPair) -> bool:
-    if same_track(one.pair.reference[0], other.pair.reference[0]) and one.box.intersects(other.box):
+def _belong_together(one: MatchedPair, other: MatchedPair) -> bool:
+    if share_track(one.pair.reference[0], other.pair.reference[0]) and one.box.intersects(other.box):
         return True
     scenes, others = ({scene.name for scene in p.pair.scenes} for p in (one, other))
     return not scenes.isdisjoint(others)
@@ -119,13 +119,16 @@ def lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     crs = choose_crs(options, everything)
     posting = posting_in(crs, options.posting_m)
     looks = choose_looks(options, crs, posting, everything)
-    region = _region(options.roi, crs, posting) if options.roi else None
+    region = _find_region(options.roi, crs, posting) if options.roi else None
     windows = [
-        tuple((_window(near, crs, posting, region), _window(far, crs, posting, region)) for near, far in one.outlines)
+        tuple(
+            (_find_window(near, crs, posting, region), _find_window(far, crs, posting, region))
+            for near, far in one.outlines
+        )
         for one in group
     ]
     whole = union([grid.bbox for part in windows for both in part for grid in both])
-    grid = _snapped(whole, crs, posting, region)
+    grid = _snap_grid(whole, crs, posting, region)
     return [
         LaidPair(matched=one, windows=part, grid=grid, looks=looks) for one, part in zip(group, windows, strict=True)
     ]
@@ -140,7 +143,7 @@ def check_crs(crs: str) -> None:
         If it does not exist or is not in metres.
     """
     if crs not in (*_GEOGRAPHIC, *_UTM):
-        known_projection(crs)
+        read_projection(crs)
 
 
 def choose_crs(options: Options, box: BBox) -> str:
@@ -196,20 +199,20 @@ def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks
     return options.looks
 
 
-def _region(roi: BBox, crs: str, posting: float) -> GeoGrid:
+def _find_region(roi: BBox, crs: str, posting: float) -> GeoGrid:
     """The region of interest (degrees) on the map."""
     lon, lat = np.meshgrid(np.linspace(roi.west, roi.east, 21), np.linspace(roi.south, roi.north, 21))
     return GeoGrid.covering(box_of(*from_lonlat(crs, lon, lat)), crs=crs, dx=posting, dy=posting)
 
 
-def _window(lonlat: Outline, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
+def _find_window(lonlat: Outline, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
     box = box_of(*from_lonlat(crs, *lonlat)).grown(posting)
     if region is not None:
         box = box.intersection(region.bbox) or region.bbox
     return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
 
 
-def _snapped(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
+def _snap_grid(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
     """The grid around ``box`` that ends at whole multiples of `SNAP_PIXELS`, or where the region of interest does."""
     coarse = GeoGrid.covering(box, crs=crs, dx=posting * SNAP_PIXELS, dy=posting * SNAP_PIXELS)
     snapped = coarse.refined(Looks(east=SNAP_PIXELS, north=SNAP_PIXELS))

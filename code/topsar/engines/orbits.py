@@ -52,9 +52,9 @@ class OrbitChoice:
         if self.file:
             return read_orbit(self.file.path, self.start, self.stop)
         having = [scene for scene in self.scenes if swath in scene.swaths]
-        return self._joined([annotation_orbit(scene, swath, polarisation) for scene in having])
+        return self._join([annotation_orbit(scene, swath, polarisation) for scene in having])
 
-    def _joined(self, orbits: list[Orbit]) -> Orbit:
+    def _join(self, orbits: list[Orbit]) -> Orbit:
         """State vectors of several annotations, each time once."""
         first = orbits[0]
         times = np.concatenate([orbit.times_s + (orbit.epoch - first.epoch).total_seconds() for orbit in orbits])

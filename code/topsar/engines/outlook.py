@@ -10,7 +10,6 @@ import numpy as np
 from shapely import MultiPoint, box, union_all
 
 from topsar.engines.protocol import Outlook, Remark
-from topsar.engines.survey import pass_bursts
 from topsar.model import UNCALIBRATED_IPF, OrbitSource
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
     """
     pair, options, kinds = matched.pair, survey.options, tuple(choice.source.value for choice in matched.orbits)
     counts = [
-        sum(len(pass_bursts(scenes, swath, matched.polarisation, survey.read)) for swath in options.swaths)
+        sum(len(survey.pass_bursts(scenes, swath, matched.polarisation)) for swath in options.swaths)
         for scenes in (pair.reference, pair.secondary)
     ]
-    covered = _covered(matched, options.roi) if options.roi else None
+    covered = _measure_cover(matched, options.roi) if options.roi else None
     ipf = tuple(sorted({scene.ipf for scene in pair.scenes}))
     return Outlook(
         days=round((pair.secondary[0].start - pair.reference[0].start).total_seconds() / 86_400),
@@ -48,17 +47,17 @@ def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
         covered=covered,
         orbits=(kinds[0], kinds[1]),
         ipf=ipf,
-        remarks=tuple(_remarks(matched, covered, ipf)),
+        remarks=tuple(_list_remarks(matched, covered, ipf)),
     )
 
 
-def _remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, ...]) -> Iterable[Remark]:
+def _list_remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, ...]) -> Iterable[Remark]:
     missions = {scene.mission for scene in matched.pair.scenes}
     if covered is not None and covered < _WHOLE:
         text = f"both dates show {100 * covered:.0f} % of the region of interest"
         yield Remark(text=text, remedy="list the neighbouring slices too, or make ROI smaller")
     for swath in sorted({both.reference.swath for both in matched.bursts}):
-        holes = _holes([both.reference for both in matched.bursts if both.reference.swath == swath])
+        holes = _count_holes([both.reference for both in matched.bursts if both.reference.swath == swath])
         if holes:
             text = f"{swath}: {holes} gap{'s' if holes > 1 else ''} between bursts that both dates have"
             yield Remark(text=text, remedy="is a slice missing in pairs.txt? The gap stays empty in the products")
@@ -74,12 +73,12 @@ def _remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, ...]) 
             yield Remark(text=text, remedy="precise ones come 20 days after the pass; run again then")
 
 
-def _holes(bursts: list[Burst]) -> int:
+def _count_holes(bursts: list[Burst]) -> int:
     starts = sorted(burst.grid.first_line_time for burst in bursts)
     return sum((after - before).total_seconds() > _MOST_APART * _NEXT_BURST_S for before, after in pairwise(starts))
 
 
-def _covered(matched: MatchedPair, roi: BBox) -> float:
+def _measure_cover(matched: MatchedPair, roi: BBox) -> float:
     """Share of the region of interest that the shared bursts show."""
     region = box(roi.west, roi.south, roi.east, roi.north)
     hulls = [

@@ -250,16 +250,16 @@ def sign(key: str, known: Any, files: Iterable[Path]) -> str:
     files : iterable of Path
         Inputs; ``/vsizip/`` paths too.
     """
-    return json.dumps([key, _without_folders(known), sorted({identity(path) for path in files})], sort_keys=True)
+    return json.dumps([key, _strip_folders(known), sorted({identity(path) for path in files})], sort_keys=True)
 
 
-def _without_folders(value: Any) -> Any:
+def _strip_folders(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            key: str(part).rpartition("/")[2] if key in ("path", "measurement", "geoid") else _without_folders(part)
+            key: str(part).rpartition("/")[2] if key in ("path", "measurement", "geoid") else _strip_folders(part)
             for key, part in value.items()
         }
-    return [_without_folders(part) for part in value] if isinstance(value, list) else value
+    return [_strip_folders(part) for part in value] if isinstance(value, list) else value
 
 
 def identity(path: Path) -> str:

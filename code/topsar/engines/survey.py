@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from topsar.model import BBox, Orbit, OrbitFile, Pair, Scene
     from topsar.settings import Options
 
-    Reader = Callable[[Scene, str, str], Sequence[Burst]]
-    """Reads the bursts of a scene, swath and polarisation."""
 
 TRACKS = 175
 """Orbits in a repeat cycle."""
@@ -138,7 +136,7 @@ class Survey:
         polarisation = self._check(pair)
         for scene in pair.scenes:
             self._read_orbit(scene, polarisation)
-        shared = match_bursts(pair, polarisation, self.options, self._centre, self.read)
+        shared = self._match_bursts(pair, polarisation)
         bursts, lines = [], []
         for both in shared:
             near, far = (outlines.find(burst, self._orbit(burst)) for burst in (both.reference, both.secondary))
@@ -146,7 +144,7 @@ class Survey:
                 bursts.append(both)
                 lines.append((near, far))
         if not bursts:
-            raise _nothing_seen(pair, outlines, shared)
+            raise _explain_nothing_seen(pair, outlines, shared)
         whole = not_across_180(union([box_of(*one) for both in lines for one in both]), pair.id)
         box = whole if outlines.roi is None else whole.intersection(outlines.roi) or whole
         require_cover(outlines.dem, box)
@@ -172,6 +170,55 @@ class Survey:
         if place not in self._bursts:
             self._bursts[place] = read_bursts(scene, swath, polarisation)
         return self._bursts[place]
+
+    def pass_bursts(self, scenes: Iterable[Scene], swath: str, polarisation: str) -> list[Burst]:
+        """Collect the bursts of all slices of a pass in time order; one that two slices repeat counts once.
+
+        Parameters
+        ----------
+        scenes : iterable of Scene
+        swath, polarisation : str
+        """
+        having = [scene for scene in scenes if swath in scene.swaths]
+        found = [burst for scene in having for burst in self.read(scene, swath, polarisation) if burst.valid.rows > 0]
+        found.sort(key=_start)
+        unique = found[:1]
+        for burst in found[1:]:
+            if (_start(burst) - _start(unique[-1])).total_seconds() > _SAME_TIME_S:
+                unique.append(burst)
+        return unique
+
+    def _match_bursts(self, pair: Pair, polarisation: str) -> tuple[Matched, ...]:
+        """Find the bursts that both dates have, swath by swath in time order."""
+        matched: list[Matched] = []
+        for swath in self.options.swaths:
+            if all(swath in _list_swaths(scenes) for scenes in (pair.reference, pair.secondary)):
+                reference = self.pass_bursts(pair.reference, swath, polarisation)
+                matched += self._match_swath(reference, self.pass_bursts(pair.secondary, swath, polarisation))
+        if not matched:
+            have = "; ".join(
+                f"{scenes[0].name}: {', '.join(sorted(_list_swaths(scenes)))}"
+                for scenes in (pair.reference, pair.secondary)
+            )
+            msg = f"the two dates of {pair.id} share no burst of {', '.join(self.options.swaths)} ({have})"
+            raise SceneError(msg, hint="do the scenes overlap? Other slices of the pass may: list them in pairs.txt")
+        return tuple(matched)
+
+    def _match_swath(self, reference: list[Burst], secondary: list[Burst]) -> Iterable[Matched]:
+        """Match by ESA's burst id where both dates carry it, else by place."""
+        if all(burst.burst_id for burst in (*reference, *secondary)):
+            by_number = {_burst_number(burst): burst for burst in secondary}
+            shared = [burst for burst in reference if _burst_number(burst) in by_number]
+            return [Matched(reference=burst, secondary=by_number[_burst_number(burst)]) for burst in shared]
+        centres = [
+            np.array([self._centre(burst) for burst in bursts]).reshape(-1, 3) for bursts in (reference, secondary)
+        ]
+        distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1)
+        return [
+            Matched(reference=burst, secondary=secondary[int(row.argmin())])
+            for burst, row in zip(reference, distance, strict=True)
+            if row.size and row.min() < SAME_PLACE_M
+        ]
 
     def _check(self, pair: Pair) -> str:
         """Refuse scenes that cannot interfere; the polarisation of those that can."""
@@ -204,14 +251,14 @@ class Survey:
         if key not in self._ground:
             orbit = self._read_orbit(scene, polarisation)
             swaths = self.options.swaths
-            bursts = [burst for swath in swaths for burst in pass_bursts((scene,), swath, polarisation, self.read)]
+            bursts = [burst for swath in swaths for burst in self.pass_bursts((scene,), swath, polarisation)]
             self._ground[key] = [box_of(*outline(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
         return self._ground[key]
 
 
-def _nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Matched]) -> TopsarError:
+def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Matched]) -> TopsarError:
     """Why no burst that both dates have shows ground of the region of interest."""
-    if outlines.touch_voids_alone(all_bursts(shared)):
+    if outlines.lie_over_voids(all_bursts(shared)):
         msg = f"the DEM {outlines.dem.path} holds nothing but voids under the bursts of the pair"
         return ProvisionError(msg, hint="check its nodata value, or take another DEM")
     msg = f"no burst of {pair.id} lies in the region of interest"
@@ -228,7 +275,7 @@ def check_pair(pair: Pair) -> None:
     """
     first = pair.reference[0]
     for scene in pair.scenes:
-        if not same_track(scene, first):
+        if not share_track(scene, first):
             msg = f"{scene.name} is of track {scene.track}, {first.name} of track {first.track}"
             raise SceneError(msg, hint="a pair needs two passes of the same track: correct the line in pairs.txt")
         if scene.direction is not first.direction:
@@ -236,7 +283,7 @@ def check_pair(pair: Pair) -> None:
             raise SceneError(msg, hint="a pair needs two passes of the same direction: correct the line in pairs.txt")
 
 
-def same_track(one: Scene, other: Scene) -> bool:
+def share_track(one: Scene, other: Scene) -> bool:
     """Whether two scenes are of one track, whose number steps by one where it crosses the equator northward.
 
     The satellites are sun-synchronous: they come back at the same time of day, and fly the next orbit 99 minutes later.
@@ -267,74 +314,14 @@ def choose_polarisation(pair: Pair, wanted: str) -> str:
     raise SceneError(msg, hint="set POLARIZATION to one that all scenes have")
 
 
-def match_bursts(
-    pair: Pair,
-    polarisation: str,
-    options: Options,
-    centre: Callable[[Burst], NDArray[np.float64]],
-    read: Reader = read_bursts,
-) -> tuple[Matched, ...]:
-    """Bursts that both dates have, swath by swath in time order.
-
-    Matched by ESA's burst id where both dates carry it, else by ``centre``, which gives ECEF.
-
-    Raises
-    ------
-    SceneError
-        If no swath or no burst is shared.
-    """
-    matched: list[Matched] = []
-    for swath in options.swaths:
-        if all(swath in _swaths(scenes) for scenes in (pair.reference, pair.secondary)):
-            reference = pass_bursts(pair.reference, swath, polarisation, read)
-            secondary = pass_bursts(pair.secondary, swath, polarisation, read)
-            matched += _match_swath(reference, secondary, centre)
-    if not matched:
-        have = "; ".join(
-            f"{scenes[0].name}: {', '.join(sorted(_swaths(scenes)))}" for scenes in (pair.reference, pair.secondary)
-        )
-        msg = f"the two dates of {pair.id} share no burst of {', '.join(options.swaths)} ({have})"
-        raise SceneError(msg, hint="do the scenes overlap? Other slices of the pass may: list them in pairs.txt")
-    return tuple(matched)
-
-
-def _swaths(scenes: tuple[Scene, ...]) -> set[str]:
+def _list_swaths(scenes: tuple[Scene, ...]) -> set[str]:
     return {swath for scene in scenes for swath in scene.swaths}
-
-
-def pass_bursts(scenes: tuple[Scene, ...], swath: str, polarisation: str, read: Reader = read_bursts) -> list[Burst]:
-    """Bursts of all slices in time order; one that two slices repeat counts once."""
-    found: list[Burst] = []
-    for scene in scenes:
-        if swath in scene.swaths:
-            found += [burst for burst in read(scene, swath, polarisation) if burst.valid.rows > 0]
-    found.sort(key=_start)
-    unique = found[:1]
-    for burst in found[1:]:
-        if (_start(burst) - _start(unique[-1])).total_seconds() > _SAME_TIME_S:
-            unique.append(burst)
-    return unique
 
 
 def _start(burst: Burst) -> datetime:
     return burst.grid.first_line_time
 
 
-def _match_swath(
-    reference: list[Burst], secondary: list[Burst], centre: Callable[[Burst], NDArray[np.float64]]
-) -> Iterable[Matched]:
-    if all(burst.burst_id for burst in (*reference, *secondary)):
-        by_number = {_number(burst): burst for burst in secondary}
-        return [Matched(reference=b, secondary=by_number[_number(b)]) for b in reference if _number(b) in by_number]
-    centres = [np.array([centre(burst) for burst in bursts]).reshape(-1, 3) for bursts in (reference, secondary)]
-    distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1)
-    return [
-        Matched(reference=burst, secondary=secondary[int(row.argmin())])
-        for burst, row in zip(reference, distance, strict=True)
-        if row.size and row.min() < SAME_PLACE_M
-    ]
-
-
-def _number(burst: Burst) -> int | None:
+def _burst_number(burst: Burst) -> int | None:
     """ESA's number, unique in a swath: it counts on from track to track."""
     return burst.burst_id.number if burst.burst_id else None

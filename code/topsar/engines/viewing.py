@@ -96,7 +96,7 @@ def burst_margin(
 def view(
     points_m: NDArray[np.float64], height_m: NDArray[np.float32], arc: OrbitArc
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """How the ground of a map grid is seen.
+    """Find how the ground of a map grid is seen.
 
     Parameters
     ----------

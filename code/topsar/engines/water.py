@@ -47,7 +47,7 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
     """
     field = open_levels(dem, lonlat_box(grid), DEM_MARGIN_DEG)
     level = ELLIPSOIDAL_LEVEL_M if dem.datum is VerticalDatum.ELLIPSOID else LEVEL_M
-    flat = _flat(field.heights_m, level)
+    flat = _find_flat(field.heights_m, level)
     voids = np.isnan(field.heights_m)
     if voids.any():
         flat |= sea_among(voids, np.abs(field.heights_m) <= SHORE_M)
@@ -57,10 +57,10 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
         i, j = dem_pixels(grid.crop(rows), field)
         inside = (i >= 0) & (j >= 0) & (i < flat.shape[0]) & (j < flat.shape[1])
         water[rows.slices][inside] = flat[i[inside], j[inside]]
-    return _without_puddles(water, grid)
+    return _remove_puddles(water, grid)
 
 
-def _flat(heights_m: NDArray[np.float32], level_m: float) -> NDArray[np.bool_]:
+def _find_flat(heights_m: NDArray[np.float32], level_m: float) -> NDArray[np.bool_]:
     """Postings in a level block of three by three."""
     flat = np.zeros(heights_m.shape, bool)
     for top in range(0, max(len(heights_m) - 2, 0), _BLOCK_ROWS):
@@ -76,7 +76,7 @@ def _flat(heights_m: NDArray[np.float32], level_m: float) -> NDArray[np.bool_]:
     return flat
 
 
-def _without_puddles(water: NDArray[np.uint8], grid: GeoGrid) -> NDArray[np.uint8]:
+def _remove_puddles(water: NDArray[np.uint8], grid: GeoGrid) -> NDArray[np.uint8]:
     if not (water == 1).any():
         return water
     from scipy import ndimage

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.native.tasks import VERSION
+from topsar.engines.native.steps import VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path

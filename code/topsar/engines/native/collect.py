@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.facts import describe
+from topsar.engines.facts import PairFacts, describe
 from topsar.engines.layers import displacement, incidence, phase_noise, where_seen
-from topsar.engines.native.registration import corrected_cross, settled
-from topsar.engines.native.tasks import VERSION, PairTask, load_task
-from topsar.errors import StepFailed
+from topsar.engines.native.steps import VERSION
+from topsar.engines.native.steps.esd import read_correction, read_cross
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import load_task
 from topsar.files import read_json
 from topsar.interferogram import Interferogram, make_layers
+from topsar.model import Dem, GeoGrid, Looks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
+
+COLLECT = "collect"
+"""Name of a pair's `CollectTask` among the tasks of its steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectTask:
+    """A pair whose results are to be gathered.
+
+    ``view`` is the folder that says how the ground is seen, relative to the runs folder; ``water_mask`` is the user's
+    raster, if any.
+    """
+
+    facts: PairFacts
+    grid: GeoGrid
+    looks: Looks
+    reference_orbit: OrbitChoice
+    secondary_orbit: OrbitChoice
+    dem: Dem
+    view: str
+    unwrapped: bool
+    water_mask: Path | None
 
 
 def collect(folder: Path) -> Interferogram:
@@ -28,17 +52,14 @@ def collect(folder: Path) -> Interferogram:
     StepFailed
         If it is not a pair's folder.
     """
-    task = load_task(folder)
-    if not isinstance(task, PairTask):
-        msg = f"{folder} does not hold a pair"
-        raise StepFailed(msg)
+    task = load_task(folder, COLLECT, CollectTask)
     measured = read_json(folder / "mosaic" / "facts.json")
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
     facts |= {"looks": str(task.looks), "engine": "native", "engine_version": VERSION, **measured}
-    facts["azimuth_misregistration"] = settled(folder)
-    arrays = _arrays(folder, measured["wavelength_m"], unwrapped=task.unwrapper != "none")
+    facts["azimuth_misregistration"] = read_correction(folder)
+    arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
     arrays["phase_noise"] = phase_noise(arrays["coherence"], measured["independent_looks"])
-    arrays |= _seen_ground(folder.parent / task.view)
+    arrays |= _read_view(folder.parent / task.view)
     if task.water_mask is not None:
         from topsar.engines.water import warp_water
 
@@ -46,12 +67,12 @@ def collect(folder: Path) -> Interferogram:
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 
 
-def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, NDArray[Any]]:
-    cross, filtered = corrected_cross(folder), _load(folder, "filter/filtered")
+def _read_signal(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, NDArray[Any]]:
+    cross, filtered = read_cross(folder), _load(folder, "filter/filtered")
     seen = cross != 0
     arrays = {
-        "wrapped_phase": _phase(cross),
-        "filtered_phase": _phase(filtered),
+        "wrapped_phase": _measure_phase(cross),
+        "filtered_phase": _measure_phase(filtered),
         "coherence": where_seen(seen, _load(folder, "mosaic/coherence")),
         "amplitude": where_seen(seen, _load(folder, "mosaic/amplitude")),
         "burst": _load(folder, "mosaic/burst"),
@@ -64,8 +85,8 @@ def _arrays(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[str, 
     return arrays
 
 
-def _seen_ground(folder: Path) -> dict[str, NDArray[Any]]:
-    """How the ground is seen, as the view that the pair shares with others says."""
+def _read_view(folder: Path) -> dict[str, NDArray[Any]]:
+    """Read how the ground is seen from the view that the pair shares with others."""
     east, north, up = _load(folder, "los")
     return {
         "height": _load(folder, "height"),
@@ -78,7 +99,7 @@ def _seen_ground(folder: Path) -> dict[str, NDArray[Any]]:
     }
 
 
-def _phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
+def _measure_phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
     return where_seen(values != 0, np.angle(values))
 
 

@@ -1,66 +1,51 @@
-"""From pairs to jobs: one geocoding job per scene and swath, one job per pair, one per network of dates if asked."""
+"""From pairs to jobs: which steps for which pairs."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from topsar.engines.facts import pair_facts
-from topsar.engines.ground import DEM_MARGIN_DEG, dem_density, lonlat_box
-from topsar.engines.layout import LaidPair, lay_out
-from topsar.engines.native import costs
-from topsar.engines.native.delay import PIXELS, STRIP_LINES
-from topsar.engines.native.geocode import BLOCK_ROWS
-from topsar.engines.native.multiply import BLOCK_ROWS as MULTIPLIED_ROWS
-from topsar.engines.native.network import find_delays, find_networks
-from topsar.engines.native.slc import tile_rows
-from topsar.engines.native.stack import find_stacks
-from topsar.engines.native.tasks import (
-    MULTIPLY,
+from topsar.engines.ground import dem_density
+from topsar.engines.layout import lay_out
+from topsar.engines.native.collect import COLLECT, CollectTask
+from topsar.engines.native.links import find_delays, find_networks
+from topsar.engines.native.stacks import find_stacks
+from topsar.engines.native.steps import (
     VERSION,
-    BurstPair,
-    BurstWindow,
-    DelayTask,
-    DispersionTask,
-    GeocodeTask,
-    NetworkTask,
-    PairTask,
-    SlcTask,
-    ViewTask,
-    dump_task,
-    multiplied,
+    delay,
+    dispersion,
+    filter,
+    geocode,
+    mosaic,
+    multiply,
+    slc,
+    solve,
+    unwrap,
+    view,
 )
+from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan
-from topsar.engines.step import make_step, sign
+from topsar.engines.step import StepKind, as_step, dump_tasks
 from topsar.engines.survey import all_bursts
 from topsar.errors import SettingsError
-from topsar.model import GeoGrid
-from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
+from topsar.schedule.jobs import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from topsar.engines.step import Cost
-    from topsar.model import Burst, Pair, Scene
+    from topsar.engines.layout import LaidPair
+    from topsar.model import Burst, Dem, Pair, Scene
     from topsar.settings import Options
-
-_KEY = f"native {VERSION}"
-
-_GEOCODE_BYTES = 20
-"""Per fine pixel of a block: the complex block, its contiguous copy, and halves."""
-_DEM_BYTES = 4
-_BURST_BYTES, _BLOCK_BYTES = 130, 24
-"""Per output pixel of a burst that is multiplied; per fine pixel of a block of it."""
-_CHOICE_BYTES, _SLC_BYTES, _DISPERSION_BYTES = 100, 24, 40
-"""Per output pixel where bursts are chosen; per fine pixel of a strip."""
 
 
 def plan(inputs: Inputs, options: Options) -> Plan:
     """Match bursts, lay the grids, and cut the work into jobs.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    options : Options
 
     Raises
     ------
@@ -69,8 +54,10 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     """
     check_unwrapper(options.unwrapper)
     layout = lay_out(inputs, options)
-    jobs, tasks = _jobs(layout.pairs, inputs, options)
-    return Plan(jobs=jobs, tasks=tasks, refused=layout.refused, outlooks=layout.outlooks)
+    density = dem_density(inputs.dem, layout.pairs[0].matched.box) if layout.pairs else 0.0
+    batch = _Batch(density)
+    _plan_jobs(batch, layout.pairs, inputs, options)
+    return Plan(jobs=tuple(batch.jobs.values()), tasks=batch.tasks, refused=layout.refused, outlooks=layout.outlooks)
 
 
 def check_unwrapper(name: str) -> None:
@@ -86,77 +73,170 @@ def check_unwrapper(name: str) -> None:
         raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
 
 
-# --- jobs -------------------------------------------------------------------------------------------------------
+class _Batch:
+    """The jobs of a batch and the texts of their tasks, in the order in which they are added."""
+
+    def __init__(self, dem_density: float) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.tasks: dict[str, str] = {}
+        self._dem_density = dem_density
+
+    def add(self, title: str, *steps: tuple[StepKind[Any], Any], pair: CollectTask | None = None) -> None:
+        """Add a job, once."""
+        name = steps[0][1].job
+        if name in self.jobs:
+            return
+        made = [as_step(kind, task, key=f"native {VERSION}", dem_density=self._dem_density) for kind, task in steps]
+        tasks = {step.name: task for step, (_, task) in zip(made, steps, strict=True)}
+        self.tasks[name] = dump_tasks(tasks | ({COLLECT: pair} if pair else {}))
+        shared = (pair.view,) if pair else ()
+        self.jobs[name] = Job(id=name, title=title, steps=tuple(made), is_pair=pair is not None, shared=shared)
 
 
-def _jobs(laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> tuple[tuple[Job, ...], dict[str, str]]:
-    geocodings = _geocodings(laid, inputs)
+def _plan_jobs(batch: _Batch, laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> None:
+    geocodings = _find_geocodings(laid, inputs)
     fed_by = {
-        one.matched.pair.id: sorted({_geocode_id(one.matched.pair, burst) for burst in all_bursts(one.matched.bursts)})
+        one.matched.pair.id: sorted(
+            {name_geocoding(one.matched.pair, burst) for burst in all_bursts(one.matched.bursts)}
+        )
         for one in laid
     }
     delays = {}
     if options.range_registration == "auto":
         delays = find_delays(geocodings, {name: one.grid for one in laid for name in fed_by[one.matched.pair.id]})
-    for name, delay in delays.items():
-        geocodings[name] = replace(geocodings[name], delay=f"{_delay_id(delay)}/delay")
-    density = dem_density(inputs.dem, laid[0].matched.box) if laid else 0.0
-    networks = find_networks([one.matched.pair for one in laid]) if options.esd == "network" else {}
-    solved = {pair.pair: f"{name}/solve" for name, network in networks.items() for pair in network.pairs}
-    views, view_of = _views(laid, inputs)
-    jobs: dict[str, Job] = {}
-    tasks: dict[str, str] = {}
+    for name, found in delays.items():
+        geocodings[name] = replace(geocodings[name], delay=found.folder)
+    networks = find_networks([one.matched.pair for one in laid]) if options.esd == "network" else []
+    solved = {pair.pair: f"{network.job}/solve" for network in networks for pair in network.pairs}
+    views = _find_views(laid, inputs.dem)
     for one in laid:
-        for delay in (delays[name] for name in fed_by[one.matched.pair.id] if name in delays):
-            tasks[_delay_id(delay)] = dump_task(delay)
-            jobs.setdefault(_delay_id(delay), _delay_job(delay, density))
-        for name in fed_by[one.matched.pair.id]:
-            tasks[name] = dump_task(geocodings[name])
-            jobs.setdefault(name, _geocode_job(name, geocodings[name], density))
-        seen = view_of[one.matched.pair.id]
-        tasks[seen] = dump_task(views[seen])
-        jobs.setdefault(seen, _view_job(seen, views[seen], density))
-        task = replace(
-            _pair_task(one, inputs, options),
-            view=f"{seen}/view",
-            network=solved.get(one.matched.pair.id, ""),
-            delays=tuple(sorted({geocodings[name].delay for name in fed_by[one.matched.pair.id]} - {""})),
-        )
-        tasks[task.facts.pair] = dump_task(task)
-        jobs[task.facts.pair] = _pair_job(task, density)
+        pair = one.matched.pair.id
+        for found in (delays[name] for name in fed_by[pair] if name in delays):
+            batch.add(f"{found.orbit.start:%Y-%m-%d} range delay", (delay.STEP, found))
+        for geocoding in (geocodings[name] for name in fed_by[pair]):
+            burst = geocoding.windows[0].burst
+            title = f"{geocoding.orbit.start:%Y-%m-%d} {burst.swath} {burst.polarisation}"
+            batch.add(title, (geocode.STEP, geocoding))
+        batch.add(f"{views[pair].orbit.start:%Y-%m-%d} ground", (view.STEP, views[pair]))
+        used = tuple(sorted({geocodings[name].delay for name in fed_by[pair]} - {""}))
+        collected = _plan_collect(one, inputs, options, views[pair])
+        steps = _plan_pair(one, inputs.dem, options, used, solved.get(pair, ""))
+        batch.add(collected.facts.title, *steps, pair=collected)
     if options.slc_stack:
-        slcs, dispersions = find_stacks(laid, geocodings, _geocode_id)
-        tasks |= {name: dump_task(task) for name, task in slcs.items()}
-        tasks |= {name: dump_task(task) for name, task in dispersions.items()}
-        jobs |= {name: _slc_job(name, task, density) for name, task in slcs.items()}
-        jobs |= {name: _dispersion_job(name, task) for name, task in dispersions.items()}
-    tasks |= {name: dump_task(network) for name, network in networks.items()}
-    jobs |= {name: _network_job(name, network) for name, network in networks.items()}
-    return tuple(jobs.values()), tasks
+        slcs, dispersions = find_stacks(laid, geocodings, name_geocoding)
+        for date in slcs:
+            day = f"{date.date[:4]}-{date.date[4:6]}-{date.date[6:]}"
+            batch.add(f"{day} SLC of {date.stack}", (slc.STEP, date))
+        for stack in dispersions:
+            batch.add(f"amplitude dispersion of {stack.stack}", (dispersion.STEP, stack))
+    for network in networks:
+        batch.add(f"azimuth timing of the dates of {len(network.pairs)} pairs", (solve.STEP, network))
 
 
-def _scene_of(pair: Pair, burst: Burst) -> Scene:
+def _plan_pair(
+    laid: LaidPair, dem: Dem, options: Options, delays: tuple[str, ...], network: str
+) -> list[tuple[StepKind[Any], Any]]:
+    """List the steps of a pair: each swath multiplied, then all of them together."""
+    one, pixels = laid.matched, laid.grid.rows * laid.grid.columns
+    bursts = _pair_bursts(laid)
+    swaths = [
+        multiply.MultiplyTask(
+            job=one.pair.id,
+            grid=laid.grid,
+            looks=laid.looks,
+            bursts=tuple(both for both in bursts if both.reference.burst.swath == swath),
+            reference_orbit=one.orbits[0],
+            secondary_orbit=one.orbits[1],
+            dem=dem,
+        )
+        for swath in sorted({both.reference.burst.swath for both in bursts})
+    ]
+    joined = mosaic.MosaicTask(
+        job=one.pair.id,
+        shape=laid.grid.shape,
+        looks=laid.looks,
+        swaths=tuple(
+            mosaic.MosaicSwath(
+                name=task.swath, folder=task.folder, bursts=tuple(both.reference.burst.label for both in task.bursts)
+            )
+            for task in swaths
+        ),
+        line_interval_s=bursts[0].reference.burst.grid.line_interval_s,
+        delays=delays,
+    )
+    filtered = filter.FilterTask(
+        job=one.pair.id, pixels=pixels, esd=options.esd, network=network, filter_strength=options.filter_strength
+    )
+    unwrapped = unwrap.UnwrapTask(job=one.pair.id, pixels=pixels, unwrapper=options.unwrapper)
+    return [
+        *((multiply.STEP, task) for task in swaths),
+        (mosaic.STEP, joined),
+        (filter.STEP, filtered),
+        (unwrap.STEP, unwrapped),
+    ]
+
+
+def _pair_bursts(laid: LaidPair) -> list[multiply.BurstPair]:
+    """Tell each burst of a pair where it lies and where both dates of it are geocoded."""
+    pair, found = laid.matched.pair, []
+    for both, grids in zip(laid.matched.bursts, laid.windows, strict=True):
+        near, far = (
+            BurstWindow(burst=burst, grid=grid)
+            for burst, grid in zip((both.reference, both.secondary), grids, strict=True)
+        )
+        files = [f"{name_geocoding(pair, window.burst)}/slc/{window.filename}" for window in (near, far)]
+        found.append(
+            multiply.BurstPair(reference=near, secondary=far, reference_file=files[0], secondary_file=files[1])
+        )
+    return found
+
+
+def _plan_collect(laid: LaidPair, inputs: Inputs, options: Options, seen: view.ViewTask) -> CollectTask:
+    return CollectTask(
+        facts=pair_facts(laid.matched),
+        grid=laid.grid,
+        looks=laid.looks,
+        reference_orbit=laid.matched.orbits[0],
+        secondary_orbit=laid.matched.orbits[1],
+        dem=inputs.dem,
+        view=f"{seen.job}/view",
+        unwrapped=options.unwrapper != "none",
+        water_mask=inputs.water_mask,
+    )
+
+
+def _find_scene(pair: Pair, burst: Burst) -> Scene:
     return next(scene for scene in pair.scenes if scene.name == burst.scene)
 
 
-def _geocode_id(pair: Pair, burst: Burst) -> str:
-    """One job per scene and swath, whatever other slices a pair lists; the name ends in ESA's unique id."""
-    scene = _scene_of(pair, burst)
+def name_geocoding(pair: Pair, burst: Burst) -> str:
+    """Name the job that geocodes a burst.
+
+    There is one per scene and swath, whatever other slices a pair lists; the name ends in ESA's unique id.
+
+    Parameters
+    ----------
+    pair : Pair
+    burst : Burst
+        Of the pair.
+    """
+    scene = _find_scene(pair, burst)
     return f"slc_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{burst.swath}_{burst.polarisation}"
 
 
-def _geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, GeocodeTask]:
-    """What each scene and swath must geocode for all pairs together."""
+def _find_geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, geocode.GeocodeTask]:
+    """Find what each scene and swath must geocode for all pairs together."""
     windows: dict[str, dict[str, BurstWindow]] = {}
     owners: dict[str, tuple[LaidPair, Scene]] = {}
     for one in laid:
         pair, grids = one.matched.pair, [grid for both in one.windows for grid in both]
         for burst, grid in zip(all_bursts(one.matched.bursts), grids, strict=True):
-            name, window = _geocode_id(pair, burst), BurstWindow(burst=burst, grid=grid)
+            name, window = name_geocoding(pair, burst), BurstWindow(burst=burst, grid=grid)
             windows.setdefault(name, {})[window.filename] = window
-            owners.setdefault(name, (one, _scene_of(pair, burst)))
+            owners.setdefault(name, (one, _find_scene(pair, burst)))
     return {
-        name: GeocodeTask(
+        name: geocode.GeocodeTask(
+            job=name,
             windows=tuple(windows[name][key] for key in sorted(windows[name])),
             looks=one.looks,
             orbit=OrbitChoice(file=inputs.survey.orbits[scene.name], scenes=(scene,)),
@@ -167,212 +247,17 @@ def _geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, Geocode
     }
 
 
-def _pair_task(laid: LaidPair, inputs: Inputs, options: Options) -> PairTask:
-    one, bursts = laid.matched, []
-    for both, (near, far) in zip(one.bursts, laid.windows, strict=True):
-        reference = BurstWindow(burst=both.reference, grid=near)
-        secondary = BurstWindow(burst=both.secondary, grid=far)
-        bursts.append(
-            BurstPair(
-                reference=reference,
-                secondary=secondary,
-                reference_file=f"{_geocode_id(one.pair, both.reference)}/slc/{reference.filename}",
-                secondary_file=f"{_geocode_id(one.pair, both.secondary)}/slc/{secondary.filename}",
-            )
-        )
-    return PairTask(
-        facts=pair_facts(one),
-        grid=laid.grid,
-        looks=laid.looks,
-        bursts=tuple(bursts),
-        reference_orbit=one.orbits[0],
-        secondary_orbit=one.orbits[1],
-        dem=inputs.dem,
-        esd=options.esd,
-        view="",
-        network="",
-        delays=(),
-        filter_strength=options.filter_strength,
-        unwrapper=options.unwrapper,
-        water_mask=inputs.water_mask,
-    )
-
-
-def _views(laid: Sequence[LaidPair], inputs: Inputs) -> tuple[dict[str, ViewTask], dict[str, str]]:
-    """The views of the grids from the reference passes, and the name of each pair's."""
-    names: dict[ViewTask, str] = {}
-    view_of = {}
+def _find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, view.ViewTask]:
+    """Map each pair to the view of its grid from its reference pass, which it shares with others."""
+    views: dict[tuple[Any, ...], view.ViewTask] = {}
+    found = {}
     for one in laid:
-        view = ViewTask(
-            grid=one.grid, orbit=one.matched.orbits[0], polarisation=one.matched.polarisation, dem=inputs.dem
-        )
-        if view not in names:
-            scene = view.orbit.scenes[0]
-            plain = f"view_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{view.polarisation}"
-            taken = sum(name.startswith(plain) for name in names.values())
-            names[view] = f"{plain}_{taken + 1}" if taken else plain
-        view_of[one.matched.pair.id] = names[view]
-    return {name: view for view, name in names.items()}, view_of
-
-
-def _view_job(name: str, task: ViewTask, density: float) -> Job:
-    step = make_step(
-        "view",
-        key=_KEY,
-        signature=_signature(task, task.orbit.path),
-        cost=costs.VIEW,
-        size=task.grid.rows * task.grid.columns,
-        writes=(Artifact(path=f"{name}/view", lifetime=Lifetime.RESTART),),
-        extra_memory=_dem_crop(task.grid, density),
-    )
-    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} ground", steps=(step,))
-
-
-def _geocode_job(name: str, task: GeocodeTask, density: float) -> Job:
-    grids = [window.grid.refined(task.looks) for window in task.windows]
-    samples = max(window.burst.valid.rows * window.burst.valid.columns for window in task.windows)
-    block = max(grid.columns for grid in grids) * BLOCK_ROWS * _GEOCODE_BYTES
-    crop = max(_dem_crop(window.grid, density) for window in task.windows)
-    pixels = sum(grid.rows * grid.columns for grid in grids)
-    burst = task.windows[0].burst
-    step = make_step(
-        "geocode",
-        key=_KEY,
-        signature=_signature(task, *_inputs(task.windows), task.orbit.path),
-        cost=costs.GEOCODE,
-        size=pixels,
-        reads=(task.delay,) if task.delay else (),
-        writes=(Artifact(path=f"{name}/slc", lifetime=Lifetime.SCRATCH),),
-        extra_memory=samples * 8 + block + crop,
-    )
-    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} {burst.swath} {burst.polarisation}", steps=(step,))
-
-
-def _pair_job(task: PairTask, density: float) -> Job:
-    pair = task.facts.pair
-    pixels = task.grid.rows * task.grid.columns
-    plain = replace(task, esd="auto", view="", network="", filter_strength=0.0, unwrapper="none", water_mask=None)
-    swaths = tuple(multiplied(pair, swath) for swath in task.swaths)
-    mosaic, filtered = f"{pair}/mosaic", f"{pair}/filter"
-    corrections = (mosaic, task.network) if task.network else (mosaic,)
-    steps = (
-        *(_multiply_step(plain, swath, density) for swath in task.swaths),
-        _step(pair, "mosaic", (*swaths, *task.delays), _signature(plain), costs.MOSAIC, pixels),
-        _step(pair, "filter", corrections, f"{_KEY} {task.filter_strength} {task.esd}", costs.FILTER, pixels),
-        replace(
-            _step(pair, "unwrap", (mosaic, filtered), f"{_KEY} {task.unwrapper}", costs.UNWRAP, pixels),
-            kind=f"{_KEY} unwrap {task.unwrapper}",
-        ),
-    )
-    return Job(id=pair, title=task.facts.title, steps=steps, is_pair=True, shared=(task.view,))
-
-
-def _multiply_step(task: PairTask, swath: str, density: float) -> Step:
-    """The step of one swath, which knows nothing of the others."""
-    bursts = task.bursts_of(swath)
-    grids = [both.reference.grid for both in bursts]
-    pixels = [grid.rows * grid.columns for grid in grids]
-    block = max(grid.columns for grid in grids) * task.looks.count * MULTIPLIED_ROWS * _BLOCK_BYTES
-    files = (file for both in bursts for file in (both.reference_file, both.secondary_file))
-    return make_step(
-        f"{MULTIPLY}{swath}",
-        key=_KEY,
-        kind=MULTIPLY,
-        signature=_signature(replace(task, bursts=bursts, delays=())),
-        cost=costs.MULTIPLY,
-        size=sum(pixels),
-        reads=tuple(sorted({file.rpartition("/")[0] for file in files})),
-        writes=(Artifact(path=multiplied(task.facts.pair, swath), lifetime=Lifetime.SCRATCH),),
-        extra_memory=max(pixels) * _BURST_BYTES + block + _dem_crop(task.grid, density),
-    )
-
-
-def _delay_id(task: DelayTask) -> str:
-    """One job per scene, like a geocoding's name without swath."""
-    scene = task.orbit.scenes[0]
-    polarisation = task.bursts[0][1].burst.polarisation
-    return f"delay_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}"
-
-
-def _delay_job(task: DelayTask, density: float) -> Job:
-    name, windows = _delay_id(task), [window for both in task.bursts for window in both]
-    pixels = len(task.bursts) * PIXELS
-    held = 2 * max(window.burst.valid.columns for window in windows) * STRIP_LINES * 8
-    step = make_step(
-        "delay",
-        key=_KEY,
-        signature=_signature(task, *_inputs(windows), task.orbit.path, task.reference_orbit.path),
-        cost=costs.DELAY,
-        size=pixels,
-        writes=(Artifact(path=f"{name}/delay", lifetime=Lifetime.RESTART),),
-        extra_memory=held + max(_dem_crop(w.grid, density) for w in windows),
-    )
-    return Job(id=name, title=f"{task.orbit.start:%Y-%m-%d} range delay", steps=(step,))
-
-
-def _slc_job(name: str, task: SlcTask, density: float) -> Job:
-    fine = task.grid.refined(task.looks)
-    pixels = fine.rows * fine.columns
-    held = task.grid.rows * task.grid.columns * _CHOICE_BYTES + _dem_crop(task.grid, density)
-    step = make_step(
-        "slc",
-        key=_KEY,
-        signature=_signature(task, *{one.seam_orbit.path for one in task.bursts}),
-        cost=costs.SLC,
-        size=pixels,
-        reads=tuple(sorted({one.file.rpartition("/")[0] for one in task.bursts})),
-        writes=(Artifact(path=task.file),),
-        extra_memory=held + tile_rows(task.looks) * fine.columns * _SLC_BYTES,
-    )
-    return Job(id=name, title=f"{task.date[:4]}-{task.date[4:6]}-{task.date[6:]} SLC of {task.stack}", steps=(step,))
-
-
-def _dispersion_job(name: str, task: DispersionTask) -> Job:
-    fine = task.grid.refined(task.looks)
-    pixels = fine.rows * fine.columns
-    step = make_step(
-        "dispersion",
-        key=_KEY,
-        signature=f"{_KEY} dispersion",
-        cost=costs.DISPERSION,
-        size=pixels * len(task.files),
-        reads=task.files,
-        writes=(Artifact(path=task.file),),
-        extra_memory=tile_rows(task.looks) * fine.columns * (_DISPERSION_BYTES + 4 * len(task.files)),
-    )
-    step = replace(step, needs=replace(step.needs, disk_bytes=4 * pixels))
-    return Job(id=name, title=f"amplitude dispersion of {task.stack}", steps=(step,))
-
-
-def _network_job(name: str, task: NetworkTask) -> Job:
-    pairs = len(task.pairs)
-    step = make_step(
-        "solve",
-        key=_KEY,
-        signature=f"{_KEY} {dump_task(task)}",
-        cost=costs.SOLVE,
-        size=pairs,
-        reads=tuple(f"{pair.pair}/mosaic" for pair in task.pairs),
-        writes=(Artifact(path=f"{name}/solve", lifetime=Lifetime.RESTART),),
-    )
-    return Job(id=name, title=f"azimuth timing of the dates of {pairs} pairs", steps=(step,))
-
-
-def _dem_crop(grid: GeoGrid, density: float) -> int:
-    """Bytes of the DEM under a grid, at ``density`` postings per square degree."""
-    box = lonlat_box(grid).grown(DEM_MARGIN_DEG)
-    return int((box.east - box.west) * (box.north - box.south) * density) * _DEM_BYTES
-
-
-def _step(pair: str, name: str, reads: tuple[str, ...], signature: str, cost: Cost, pixels: int) -> Step:
-    writes = (Artifact(path=f"{pair}/{name}", lifetime=Lifetime.RESTART),)
-    return make_step(name, key=_KEY, signature=signature, cost=cost, size=pixels, reads=reads, writes=writes)
-
-
-def _inputs(windows: Iterable[BurstWindow]) -> list[Path]:
-    return [Path(window.burst.measurement) for window in windows]
-
-
-def _signature(task: GeocodeTask | PairTask | ViewTask | DelayTask | SlcTask, *files: Path) -> str:
-    """A task, and what identifies its inputs."""
-    return sign(_KEY, json.loads(dump_task(task)), (*files, *task.dem.files))
+        orbit, polarisation = one.matched.orbits[0], one.matched.polarisation
+        scene, key = orbit.scenes[0], (one.grid, orbit, polarisation)
+        if key not in views:
+            plain = f"view_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}"
+            taken = sum(task.job.startswith(plain) for task in views.values())
+            name = f"{plain}_{taken + 1}" if taken else plain
+            views[key] = view.ViewTask(job=name, grid=one.grid, orbit=orbit, polarisation=polarisation, dem=dem)
+        found[one.matched.pair.id] = views[key]
+    return found

@@ -1,10 +1,11 @@
-"""Which pairs hang together through the passes that they share, and which pass is the first of those on one grid."""
+"""Which pairs are joined through passes that they share, and which pass is the first of those on one grid."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.native.tasks import BurstWindow, DelayTask, GeocodeTask, NetworkPair, NetworkTask
+from topsar.engines.native.steps.delay import DelayTask
+from topsar.engines.native.steps.solve import NetworkPair, SolveTask
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.survey import LONGEST_PASS
 from topsar.model import Window
@@ -12,11 +13,13 @@ from topsar.model import Window
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from topsar.engines.native.steps.burst_window import BurstWindow
+    from topsar.engines.native.steps.geocode import GeocodeTask
     from topsar.model import GeoGrid, Pair, Scene
 
 
-def find_networks(pairs: Sequence[Pair]) -> dict[str, NetworkTask]:
-    """Pairs that share passes, directly or through other pairs, by the name of the job that finds their timings.
+def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
+    """Group pairs that share passes, directly or through other pairs.
 
     Slices of one pass share its timing, whichever of them a pair lists.
     """
@@ -30,11 +33,11 @@ def find_networks(pairs: Sequence[Pair]) -> dict[str, NetworkTask]:
         touching = [group for group in groups if any(_share_a_pass(one, other) for other in group)]
         groups = [group for group in groups if group not in touching]
         groups.append([*(other for group in touching for other in group), one])
-    networks = {}
+    networks = []
     for group in groups:
         first = min(name for one in group for name in (one.reference, one.secondary))
-        task = NetworkTask(pairs=tuple(sorted(group, key=lambda one: one.pair)))
-        networks[f"esd_T{tracks[task.pairs[0].pair]:03d}_{first}"] = task
+        joined = tuple(sorted(group, key=lambda one: one.pair))
+        networks.append(SolveTask(job=f"esd_T{tracks[joined[0].pair]:03d}_{first}", pairs=joined))
     return networks
 
 
@@ -43,7 +46,7 @@ def _share_a_pass(one: NetworkPair, other: NetworkPair) -> bool:
 
 
 def name_passes(scenes: Iterable[Scene]) -> dict[str, str]:
-    """For each scene the start of the first one of its pass, which is what lies within half an hour."""
+    """Map each scene to the start of the first one of its pass; a pass is what lies within half an hour."""
     names: dict[str, str] = {}
     first: Scene | None = None
     for scene in sorted(scenes, key=lambda scene: scene.start):
@@ -57,7 +60,7 @@ def name_passes(scenes: Iterable[Scene]) -> dict[str, str]:
 
 
 def find_delays(geocodings: Mapping[str, GeocodeTask], grids: Mapping[str, GeoGrid]) -> dict[str, DelayTask]:
-    """For each geocoding what finds the range delay of its scene, by the geocoding's name.
+    """Map each geocoding job to the task that measures its scene's range delay.
 
     The delays of all dates on one grid are against the earliest, which has none.
 
@@ -80,24 +83,26 @@ def find_delays(geocodings: Mapping[str, GeocodeTask], grids: Mapping[str, GeoGr
             if passes[scene.name] != first:
                 by_scene.setdefault((scene, polarisation), {})[name] = task
         for swaths in by_scene.values():
-            delay = _delay_task(references, list(swaths.values()))
+            delay = _join_swaths(references, list(swaths.values()))
             if delay is not None:
                 delays |= dict.fromkeys(swaths, delay)
     return delays
 
 
-def _delay_task(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask]) -> DelayTask | None:
+def _join_swaths(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask]) -> DelayTask | None:
     chosen: list[tuple[BurstWindow, BurstWindow]] = []
     for task in swaths:
         windows = sorted(task.windows, key=lambda window: window.burst.grid.first_line_time)
-        found = [(near, window) for window in windows if (near := _same_place(window, references)) is not None]
+        found = [(near, window) for window in windows if (near := _find_same_place(window, references)) is not None]
         chosen += [found[k] for k in sorted({0, len(found) // 2, len(found) - 1})] if found else []
     if not chosen:
         return None
     needed = {near.burst.scene for near, _ in chosen}
     scenes = {task.orbit.scenes[0].name: task.orbit for task in references}
     orbits = [orbit for name, orbit in sorted(scenes.items()) if name in needed]
+    scene, polarisation = swaths[0].orbit.scenes[0], chosen[0][1].burst.polarisation
     return DelayTask(
+        job=f"delay_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}",
         bursts=tuple(chosen),
         reference_orbit=OrbitChoice(
             file=orbits[0].file, scenes=tuple(scene for orbit in orbits for scene in orbit.scenes)
@@ -107,8 +112,8 @@ def _delay_task(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask]
     )
 
 
-def _same_place(window: BurstWindow, references: Sequence[GeocodeTask]) -> BurstWindow | None:
-    """The burst of the references that shares more than half of the window's ground."""
+def _find_same_place(window: BurstWindow, references: Sequence[GeocodeTask]) -> BurstWindow | None:
+    """Find the burst of the references that shares more than half of the window's ground."""
     burst, best, most = window.burst, None, window.grid.rows * window.grid.columns / 2
     whole = Window(row=0, column=0, rows=window.grid.rows, columns=window.grid.columns)
     for other in (other for task in references for other in task.windows):

@@ -8,31 +8,34 @@ burst's box stays a hole in the file.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from topsar.engines.ground import align_to_nodes, dem_under, ground_nodes
+from topsar.engines.ground import align_to_nodes, dem_bytes, dem_under, ground_nodes
+from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.native.steps.burst_window import BurstWindow
+from topsar.engines.native.steps.delay_file import read_delay
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import burst_arc
 from topsar.files import atomic_path
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
-from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, Window
+from topsar.model import SPEED_OF_LIGHT, Burst, Dem, Looks, Orbit, Window
 from topsar.raster import HeightField
+from topsar.schedule.jobs import Artifact, Lifetime
 from topsar.sentinel1 import check_archived, iter_samples, open_image
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
-
-    from topsar.engines.native.tasks import BurstWindow, GeocodeTask
-    from topsar.model import GeoGrid
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=np.generic)
@@ -47,13 +50,21 @@ _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at
 
 
 class Memory:
-    """Large arrays that all bursts of a swath use in turn: memory is dear when it is touched for the first time."""
+    """Large arrays that all bursts of a swath use in turn: memory costs most when it is touched for the first time."""
 
     def __init__(self) -> None:
         self._held: dict[str, NDArray[Any]] = {}
 
     def array(self, name: str, shape: tuple[int, int], dtype: type[T]) -> NDArray[T]:
-        """An array of that name with whatever it held before."""
+        """Return a reused, uninitialised buffer.
+
+        Parameters
+        ----------
+        name : str
+            Of the buffer.
+        shape : (int, int)
+        dtype : type
+        """
         size = shape[0] * shape[1]
         if name not in self._held or self._held[name].size < size:
             self._held.pop(name, None)
@@ -61,51 +72,118 @@ class Memory:
         return self._held[name][:size].reshape(shape)
 
 
-def geocode_swath(task: GeocodeTask, folder: Path, delay_px: float = 0.0) -> None:
-    """Geocode all bursts of a task, whose samples lie ``delay_px`` later than annotated, into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    first = task.windows[0].burst
-    orbit = task.orbit.load(first.swath, first.polarisation)
-    memory = Memory()
-    images: dict[str, list[BurstWindow]] = {}
-    for window in task.windows:
-        images.setdefault(window.burst.measurement, []).append(window)
-    for windows in images.values():
-        check_archived(windows[0].burst)
-        with open_image(windows[0].burst) as image:
-            for window in sorted(windows, key=lambda one: one.burst.first_line):
-                fine = window.grid.refined(task.looks)
-                field = dem_under(task.dem, window.grid)
-                log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
-                with atomic_path(folder / window.filename) as path:
-                    geocode_burst(window.burst, image, fine, field, orbit, path, memory, delay_px)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeocodeTask:
+    """One swath of one scene, to be geocoded.
+
+    ``delay`` is the folder with its range delay, relative to the runs folder; empty where none is looked for.
+    """
+
+    job: str
+    windows: tuple[BurstWindow, ...]
+    looks: Looks
+    orbit: OrbitChoice
+    dem: Dem
+    delay: str
 
 
-def geocode_burst(
-    burst: Burst,
-    image: DatasetReader,
-    fine: GeoGrid,
-    field: HeightField,
-    orbit: Orbit,
-    path: Path,
-    memory: Memory,
-    delay_px: float = 0.0,
-) -> None:
-    """Geocode one burst of an open image onto ``fine`` and write it to ``path``."""
-    arc = burst_arc(burst, orbit)
+class _Geocode(StepKind[GeocodeTask]):
+    """The bursts of a swath on the map; sizes are fine pixels.
+
+    Its memory depends on the largest burst and the DEM, not on how many bursts there are.
+    """
+
+    name, task = "geocode", GeocodeTask
+    cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=4, start_s=1.5, microseconds=0.05, pixels_per_thread=1e7)
+    sample_bytes, block_bytes = 8, 20
+    """Memory per sample of the largest burst; per fine pixel of a block: complex, its contiguous copy, and halves."""
+
+    def size(self, task: GeocodeTask) -> float:
+        return sum(window.grid.rows * window.grid.columns for window in task.windows) * task.looks.count
+
+    def extra_memory(self, task: GeocodeTask, dem_density: float) -> float:
+        samples = max(window.burst.valid.rows * window.burst.valid.columns for window in task.windows)
+        columns = max(window.grid.columns for window in task.windows) * task.looks.east
+        dem = max(dem_bytes(window.grid, dem_density) for window in task.windows)
+        return samples * self.sample_bytes + columns * BLOCK_ROWS * self.block_bytes + dem
+
+    def reads(self, task: GeocodeTask) -> tuple[str, ...]:
+        """Read the range delay, where one is looked for."""
+        return (task.delay,) if task.delay else ()
+
+    def writes(self, task: GeocodeTask) -> tuple[Artifact, ...]:
+        """Leave the folder ``slc`` until nobody multiplies it any more."""
+        return (Artifact(path=f"{task.job}/slc", lifetime=Lifetime.SCRATCH),)
+
+    def inputs(self, task: GeocodeTask) -> tuple[Path, ...]:
+        return (*(window.measurement for window in task.windows), task.orbit.path, *task.dem.files)
+
+    def run(self, task: GeocodeTask, runs: Path, folder: Path) -> None:
+        """Write one file per burst into ``slc``."""
+        (folder / "slc").mkdir(parents=True, exist_ok=True)
+        first = task.windows[0].burst
+        orbit = task.orbit.load(first.swath, first.polarisation)
+        delay_px = float(read_delay(runs / task.delay)["applied_pixels"]) if task.delay else 0.0
+        swath = Swath(orbit, delay_px, Memory())
+        images: dict[str, list[BurstWindow]] = {}
+        for window in task.windows:
+            images.setdefault(window.burst.measurement, []).append(window)
+        for windows in images.values():
+            check_archived(windows[0].burst)
+            with open_image(windows[0].burst) as image:
+                for window in sorted(windows, key=lambda one: one.burst.first_line):
+                    fine = window.grid.refined(task.looks)
+                    field = dem_under(task.dem, window.grid)
+                    log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
+                    with atomic_path(folder / "slc" / window.filename) as path:
+                        geocode_burst(BurstWindow(burst=window.burst, grid=fine), image, field, swath, path)
+
+
+class Swath(NamedTuple):
+    """What all bursts of a swath share; its samples lie ``delay_px`` later than annotated."""
+
+    orbit: Orbit
+    delay_px: float
+    memory: Memory
+
+
+def geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: Swath, path: Path) -> None:
+    """Geocode one burst of an open image and write it.
+
+    Parameters
+    ----------
+    window : BurstWindow
+        The burst and its part of the fine grid.
+    image : DatasetReader
+    field : HeightField
+        The DEM there.
+    swath : Swath
+    path : Path
+        To write to.
+    """
+    burst = window.burst
+    arc = burst_arc(burst, swath.orbit)
     terms = deramp_terms(burst, arc)
-    aligned, offset = align_to_nodes(fine)
+    aligned, offset = align_to_nodes(window.grid)
     nodes = ground_nodes(aligned, field)
-    seen = _seen_window(nodes, field, burst, arc, terms)
+    seen = _find_seen_window(nodes, field, burst, arc, terms)
     with path.open("wb") as file:
-        plane = _SparsePlane(file, fine.shape)
+        plane = _SparsePlane(file, window.grid.shape)
         if seen is not None:
-            planes = load_deramped(burst, terms, seen, image, memory)
-            _fill(plane, offset, nodes, field, radar_image(delayed(burst, delay_px), arc, terms, seen, *planes), memory)
+            planes = load_deramped(burst, terms, seen, image, swath.memory)
+            radar = radar_image(shift_samples(burst, swath.delay_px), arc, terms, seen, *planes)
+            _fill(plane, offset, nodes, field, radar, swath.memory)
 
 
-def delayed(burst: Burst, delay_px: float) -> Burst:
-    """The burst with its samples where they are found, so many later than annotated; phases stay what they are."""
+def shift_samples(burst: Burst, delay_px: float) -> Burst:
+    """Place the samples of a burst later than annotated; phases stay what they are.
+
+    Parameters
+    ----------
+    burst : Burst
+    delay_px : float
+        Samples.
+    """
     grid = burst.grid
     return replace(burst, grid=replace(grid, near_range_m=grid.near_range_m - delay_px * grid.range_spacing_m))
 
@@ -118,7 +196,17 @@ def radar_image(
     real: NDArray[np.float32],
     imag: NDArray[np.float32],
 ) -> RadarImage:
-    """Tie deramped planes that hold ``window`` of a burst to time, range and Doppler."""
+    """Tie deramped planes that hold a window of a burst to time, range and Doppler.
+
+    Parameters
+    ----------
+    burst : Burst
+    arc : OrbitArc
+    terms : DerampTerms
+    window : Window
+        Lines and samples of the burst.
+    real, imag : (window.rows, window.columns) float32
+    """
     grid = burst.grid
     azimuth_band = (burst.azimuth_bandwidth_hz + _DOPPLER_MARGIN_HZ) * grid.line_interval_s
     range_band = burst.range_bandwidth_hz * 2 * grid.range_spacing_m / SPEED_OF_LIGHT
@@ -144,7 +232,7 @@ def radar_image(
     )
 
 
-def _seen_window(
+def _find_seen_window(
     nodes: NDArray[np.float64], field: HeightField, burst: Burst, arc: OrbitArc, terms: DerampTerms
 ) -> Window | None:
     """The part of the burst's valid window that the ground nodes look at."""
@@ -172,6 +260,15 @@ def load_deramped(
     memory: Memory | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read and deramp a window of a burst, a few lines at a time, from its image if that is open already.
+
+    Parameters
+    ----------
+    burst : Burst
+    terms : DerampTerms
+    window : Window
+    image : DatasetReader, optional
+    memory : Memory, optional
+        Where to put the planes.
 
     Returns
     -------
@@ -204,7 +301,15 @@ class _SparsePlane:
         file.truncate(self._start + self._offset(shape[0], 0))
 
     def write(self, row: int, column: int, values: NDArray[np.complex64], memory: Memory) -> None:
-        """Write what is not zero of a block whose first pixel is (``row``, ``column``)."""
+        """Write what is not zero of a block.
+
+        Parameters
+        ----------
+        row, column : int
+            Of the first pixel of the block.
+        values : (rows, columns) complex64
+        memory : Memory
+        """
         parts = values.view(np.float32)
         halves = memory.array("halves", parts.shape, np.float16)
         for number, (start, stop) in enumerate(narrow(parts, halves)):
@@ -246,3 +351,6 @@ def _fill(
         )
         inside = block[max(offset[0] - top, 0) :, max(offset[1] - start, 0) :]
         out.write(max(top - offset[0], 0), max(start - offset[1], 0), inside, memory)
+
+
+STEP = _Geocode()

@@ -1,36 +1,41 @@
-"""Range misregistration of a date: amplitudes of patches of ground, correlated with those of the earliest date.
+"""The step that finds the range misregistration of a date.
 
-Both dates are geocoded onto small, finely sampled patches of the map, the later one at trial delays: orbit, heights
-and the difference of the two geometries drop out. Where correlation peaks is the delay of the date, which is added to
-the place where its samples are looked up and to nothing else: the phase of a target is right as it is.
+Amplitudes of patches of ground are correlated with those of the earliest date. Both dates are geocoded onto small,
+finely sampled patches of the map, the later one at trial delays: orbit, heights and the difference of the two
+geometries drop out. Where correlation peaks is the delay of the date, which is added to the place where its samples
+are looked up and to nothing else: the phase of a target is right as it is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
-from topsar.engines.native.geocode import load_deramped, radar_image
+from topsar.engines.ground import dem_bytes, dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
+from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.native.steps.burst_window import BurstWindow
+from topsar.engines.native.steps.delay_file import write_delay
+from topsar.engines.native.steps.geocode import load_deramped, radar_image
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import MID_INCIDENCE_RAD, burst_arc, locate
-from topsar.files import read_json, write_json
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak
 from topsar.kernels.resample import PlacedNodes, RadarImage, geocode, place_nodes
 from topsar.kernels.tops import deramp_terms
-from topsar.model import Looks, Window
+from topsar.model import Dem, Looks, Window
+from topsar.schedule.jobs import Artifact, Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from topsar.engines.native.tasks import BurstWindow, DelayTask
     from topsar.kernels.geometry import OrbitArc
-    from topsar.model import Burst, Dem, GeoGrid, Orbit
+    from topsar.model import Burst, GeoGrid, Orbit
     from topsar.raster import HeightField
 
 PATCH_EAST_M, PATCH_NORTH_M = 1280.0, 640.0
@@ -49,9 +54,72 @@ LARGEST_PX = 1.0
 LEAST_PX = 0.01
 """A smaller delay (2 cm) is not applied: it costs less than 0.02 % of the coherence."""
 LEAST_ERRORS = 3.0
-"""Nor is one below so many standard errors."""
+"""Nor is one below this many standard errors."""
 _LINE_MARGIN, _SAMPLE_MARGIN = 16, 64
-_FILE = "delay.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayTask:
+    """One scene, whose range delay against the earliest date is to be found on some bursts of both."""
+
+    job: str
+    bursts: tuple[tuple[BurstWindow, BurstWindow], ...]
+    reference_orbit: OrbitChoice
+    orbit: OrbitChoice
+    dem: Dem
+
+    @property
+    def folder(self) -> str:
+        """Where the delay is written, relative to the runs folder."""
+        return f"{self.job}/delay"
+
+    @property
+    def windows(self) -> list[BurstWindow]:
+        """The bursts of both dates."""
+        return [window for both in self.bursts for window in both]
+
+
+class _Delay(StepKind[DelayTask]):
+    """The range delay of a date; sizes are pixels of a patch and trial."""
+
+    name, task = "delay", DelayTask
+    cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=2.5, microseconds=0.07, pixels_per_thread=5e6)
+    sample_bytes = 8
+    """Memory per sample of a strip, of each date."""
+
+    def size(self, task: DelayTask) -> float:
+        return len(task.bursts) * PIXELS
+
+    def extra_memory(self, task: DelayTask, dem_density: float) -> float:
+        strip = max(window.burst.valid.columns for window in task.windows) * STRIP_LINES
+        return 2 * strip * self.sample_bytes + max(dem_bytes(window.grid, dem_density) for window in task.windows)
+
+    def writes(self, task: DelayTask) -> tuple[Artifact, ...]:
+        return (Artifact(path=task.folder, lifetime=Lifetime.RESTART),)
+
+    def inputs(self, task: DelayTask) -> tuple[Path, ...]:
+        images = (window.measurement for window in task.windows)
+        return (*images, task.orbit.path, task.reference_orbit.path, *task.dem.files)
+
+    def run(self, task: DelayTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
+        """Find the delay and write it into ``delay``: all in range samples."""
+        (folder / "delay").mkdir(parents=True, exist_ok=True)
+        shift = _search_delay(list(_cut_all_patches(task)))
+        against = f"{task.reference_orbit.start:%Y-%m-%d}"
+        if shift is None:
+            why = f"fewer than {LEAST_PATCHES} patches of ground correlate with {against}"
+            found: dict[str, Any] = {"applied_pixels": 0.0, "why": why}
+        else:
+            why = _find_objection(shift)
+            found = {
+                "applied_pixels": 0.0 if why else shift.value,
+                "pixels": shift.value,
+                "standard_error_pixels": shift.deviation,
+                "patches": shift.patches,
+                "why": why,
+            }
+        which = {"scene": task.orbit.scenes[0].name, "date": f"{task.orbit.start:%Y-%m-%d}", "against": against}
+        write_delay(folder / "delay", which | found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,39 +132,11 @@ class _Patch:
     image: RadarImage
 
     def correlate(self, delay_px: float) -> float:
-        delayed = self.image._replace(near_range_m=self.image.near_range_m - delay_px * self.image.range_spacing_m)
-        return correlation(self.reference, _geocoded(self.placed, self.field, delayed, self.reference.shape))
+        shifted = self.image._replace(near_range_m=self.image.near_range_m - delay_px * self.image.range_spacing_m)
+        return correlation(self.reference, _geocode_patch(self.placed, self.field, shifted, self.reference.shape))
 
 
-def find_delay(task: DelayTask, folder: Path) -> None:
-    """Find the range delay of a date and write ``delay.json``: all in range samples."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shift = _search(list(_all_patches(task)))
-    if shift is None:
-        why = f"fewer than {LEAST_PATCHES} patches of ground correlate with {task.reference_orbit.start:%Y-%m-%d}"
-        found: dict[str, Any] = {"applied_pixels": 0.0, "why": why}
-    else:
-        why = _objection(shift)
-        found = {
-            "applied_pixels": 0.0 if why else shift.value,
-            "pixels": shift.value,
-            "standard_error_pixels": shift.deviation,
-            "patches": shift.patches,
-            "why": why,
-        }
-    against = f"{task.reference_orbit.start:%Y-%m-%d}"
-    write_json(
-        folder / _FILE,
-        {"scene": task.orbit.scenes[0].name, "date": f"{task.orbit.start:%Y-%m-%d}", "against": against, **found},
-    )
-
-
-def read_delay(folder: Path) -> dict[str, Any]:
-    """What `find_delay` wrote into ``folder``."""
-    return read_json(folder / _FILE)
-
-
-def _search(patches: Sequence[_Patch]) -> Shift | None:
+def _search_delay(patches: Sequence[_Patch]) -> Shift | None:
     value, shift = 0.0, None
     for step in TRIALS_PX:
         rows = [[patch.correlate(value + trial) for trial in (-step, 0.0, step)] for patch in patches]
@@ -108,7 +148,7 @@ def _search(patches: Sequence[_Patch]) -> Shift | None:
     return shift
 
 
-def _objection(shift: Shift) -> str:
+def _find_objection(shift: Shift) -> str:
     """Why a delay is not applied, or an empty string."""
     if abs(shift.value) > LARGEST_PX:
         return f"larger than {LARGEST_PX:g} sample: not believed"
@@ -120,14 +160,14 @@ def _objection(shift: Shift) -> str:
 # --- patches of ground ------------------------------------------------------------------------------------------
 
 
-def _all_patches(task: DelayTask) -> Iterable[_Patch]:
+def _cut_all_patches(task: DelayTask) -> Iterable[_Patch]:
     first = task.bursts[0][0].burst
     orbits = tuple(choice.load(first.swath, first.polarisation) for choice in (task.reference_orbit, task.orbit))
     for reference, date in task.bursts:
-        yield from _patches(reference, date, orbits, task.dem)
+        yield from _cut_patches(reference, date, orbits, task.dem)
 
 
-def _patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit, ...], dem: Dem) -> Iterable[_Patch]:
+def _cut_patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit, ...], dem: Dem) -> Iterable[_Patch]:
     """Patches of one burst, both of its images loaded for them."""
     whole = Window(row=0, column=0, rows=reference.grid.rows, columns=reference.grid.columns)
     shared = reference.grid.window_of(date.grid).intersection(whole)
@@ -140,11 +180,11 @@ def _patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit, ...
     bursts = reference.burst, date.burst
     grids = _lay_patches(common, bursts[0], burst_arc(bursts[0], orbits[0]), field)
     nodes = [ground_nodes(grid, field) for grid in grids]
-    images = [_image(burst, orbit, nodes, field) for burst, orbit in zip(bursts, orbits, strict=True)]
+    images = [_read_image(burst, orbit, nodes, field) for burst, orbit in zip(bursts, orbits, strict=True)]
     for grid, points in zip(grids, nodes, strict=True):
         placed = [None if image is None else place_nodes(points, field.heights_m, image) for image in images]
         if placed[0] is not None and placed[1] is not None and images[0] is not None and images[1] is not None:
-            first = _geocoded(placed[0], field, images[0], grid.shape)
+            first = _geocode_patch(placed[0], field, images[0], grid.shape)
             yield _Patch(field=field, reference=first, placed=placed[1], image=images[1])
 
 
@@ -176,19 +216,21 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
     return [
         common.crop(window).refined(looks)
         for column, row in zip((x - common.west) / common.dx, (common.north - y) / common.dy, strict=True)
-        if (window := _inside(common, row, column, size)) is not None
+        if (window := _window_around(common, row, column, size)) is not None
     ]
 
 
-def _inside(grid: GeoGrid, row: float, column: float, size: tuple[int, int]) -> Window | None:
+def _window_around(grid: GeoGrid, row: float, column: float, size: tuple[int, int]) -> Window | None:
     """The window of that size around a place, if it lies in the grid."""
     window = Window(row=int(row - size[0] / 2), column=int(column - size[1] / 2), rows=size[0], columns=size[1])
     whole = Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
     return window if whole.intersection(window) == window else None
 
 
-def _image(burst: Burst, orbit: Orbit, nodes: Sequence[NDArray[np.float64]], field: HeightField) -> RadarImage | None:
-    """The part of a burst that all patches look at, read and deramped once."""
+def _read_image(
+    burst: Burst, orbit: Orbit, nodes: Sequence[NDArray[np.float64]], field: HeightField
+) -> RadarImage | None:
+    """Read and deramp the part of a burst that all patches look at."""
     arc = burst_arc(burst, orbit)
     terms = deramp_terms(burst, arc)
     unread = np.empty((burst.valid.rows, burst.valid.columns), np.float32)
@@ -208,9 +250,12 @@ def _image(burst: Burst, orbit: Orbit, nodes: Sequence[NDArray[np.float64]], fie
     return radar_image(burst, arc, terms, window, *load_deramped(burst, terms, window))
 
 
-def _geocoded(
+def _geocode_patch(
     placed: PlacedNodes, field: HeightField, image: RadarImage, shape: tuple[int, int]
 ) -> NDArray[np.complex64]:
     out = np.zeros(shape, np.complex64)
     geocode(placed.nodes, placed.active, field.heights_m, image, out)
     return out
+
+
+STEP = _Delay()

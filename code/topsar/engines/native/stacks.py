@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.native.network import name_passes
-from topsar.engines.native.tasks import LEAST_DATES, STACKS, DispersionTask, SlcTask, StackBurst
+from topsar.engines.native.links import name_passes
+from topsar.engines.native.steps.dispersion import LEAST_DATES, DispersionTask
+from topsar.engines.native.steps.slc import STACKS, SlcTask, StackBurst
 from topsar.engines.survey import all_bursts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topsar.engines.layout import LaidPair
-    from topsar.engines.native.tasks import GeocodeTask
+    from topsar.engines.native.steps.geocode import GeocodeTask
     from topsar.model import Burst, Pair
 
 _Place = tuple[str, str, int, str]
@@ -25,8 +26,8 @@ _Place = tuple[str, str, int, str]
 
 def find_stacks(
     laid: Sequence[LaidPair], geocodings: Mapping[str, GeocodeTask], geocoding_of: Callable[[Pair, Burst], str]
-) -> tuple[dict[str, SlcTask], dict[str, DispersionTask]]:
-    """The SLC of every date, and the amplitude dispersion of every stack, by the names of their jobs.
+) -> tuple[list[SlcTask], list[DispersionTask]]:
+    """Find the SLC of every date, and the amplitude dispersion of every stack.
 
     Parameters
     ----------
@@ -38,13 +39,13 @@ def find_stacks(
     """
     matched = [one.matched for one in laid]
     made_by = {_place(burst): geocoding_of(one.pair, burst) for one in matched for burst in all_bursts(one.bursts)}
-    seams = _earliest(laid)
+    seams = _find_earliest(laid)
     windows = {_place(window.burst): window for task in geocodings.values() for window in task.windows}
-    slcs: dict[str, SlcTask] = {}
-    dispersions: dict[str, DispersionTask] = {}
+    slcs: list[SlcTask] = []
+    dispersions: list[DispersionTask] = []
     for stack, pairs in _name_stacks(laid).items():
-        dates = {}
-        for date, places in _by_date(pairs).items():
+        dates = []
+        for date, places in _group_by_date(pairs).items():
             bursts = tuple(
                 StackBurst(
                     window=windows[place],
@@ -54,17 +55,18 @@ def find_stacks(
                 )
                 for place in places
             )
-            dates[date] = _slc_task(stack, date, pairs, bursts, geocodings[made_by[places[0]]])
-        slcs |= {f"{STACKS}_{stack}_{date}": task for date, task in dates.items()}
+            dates.append(_join_bursts(stack, date, pairs, bursts, geocodings[made_by[places[0]]]))
+        slcs += dates
         if len(dates) >= LEAST_DATES:
-            files = tuple(task.file for task in dates.values())
-            name = f"{STACKS}_{stack}_dispersion"
-            dispersions[name] = DispersionTask(stack=stack, files=files, grid=pairs[0].grid, looks=pairs[0].looks)
+            files, name = tuple(task.file for task in dates), f"{STACKS}_{stack}_dispersion"
+            dispersions.append(
+                DispersionTask(job=name, stack=stack, files=files, grid=pairs[0].grid, looks=pairs[0].looks)
+            )
     return slcs, dispersions
 
 
-def _by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
-    """The bursts of each date, the day on which its pass began."""
+def _group_by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
+    """Group bursts by date, the day on which their pass began."""
     passes = name_passes({scene.name: scene for one in pairs for scene in one.matched.pair.scenes}.values())
     dates: dict[str, set[_Place]] = {}
     for burst in (burst for one in pairs for burst in all_bursts(one.matched.bursts)):
@@ -72,10 +74,11 @@ def _by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
     return {date: sorted(places) for date, places in sorted(dates.items())}
 
 
-def _slc_task(
+def _join_bursts(
     stack: str, date: str, pairs: Sequence[LaidPair], bursts: tuple[StackBurst, ...], geocoding: GeocodeTask
 ) -> SlcTask:
     return SlcTask(
+        job=f"{STACKS}_{stack}_{date}",
         stack=stack,
         date=date,
         track=pairs[0].matched.pair.track,
@@ -107,8 +110,8 @@ def _name_stacks(laid: Iterable[LaidPair]) -> dict[str, list[LaidPair]]:
     return stacks
 
 
-def _earliest(laid: Iterable[LaidPair]) -> dict[_Place, Burst]:
-    """For each burst the earliest of those that it is matched with, directly or through others."""
+def _find_earliest(laid: Iterable[LaidPair]) -> dict[_Place, Burst]:
+    """Map each burst to the earliest of those that it is matched with, directly or through others."""
     found: dict[_Place, Burst] = {}
     for one in laid:
         for both in one.matched.bursts:

@@ -1,0 +1,62 @@
+"""The step that filters the phase of a pair, with the azimuth misregistration removed that ESD says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from topsar.engines.native.steps import LIGHT_MEMORY
+from topsar.engines.native.steps.esd import choose_correction, read_cross
+from topsar.engines.step import Cost, StepKind
+from topsar.files import save_array
+from topsar.schedule.jobs import Artifact, Lifetime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterTask:
+    """A pair whose phase is to be filtered.
+
+    ``network`` is the folder with the timings of all dates, relative to the runs folder; empty unless ESD=network.
+    ``pixels`` is the size of the output grid.
+    """
+
+    job: str
+    pixels: int
+    esd: Literal["auto", "network", "off"] | float
+    network: str
+    filter_strength: float
+
+
+class _Filter(StepKind[FilterTask]):
+    """Filter unit phasors weighted by coherence, so that no bright target dominates its patch."""
+
+    name, task = "filter", FilterTask
+    cost = Cost(base_memory=LIGHT_MEMORY, memory=60, disk=8, start_s=0.6, microseconds=0.6)
+
+    def size(self, task: FilterTask) -> float:
+        return task.pixels
+
+    def reads(self, task: FilterTask) -> tuple[str, ...]:
+        """Read the mosaic, and the timings of all dates with ESD=network."""
+        return (f"{task.job}/mosaic", *([task.network] if task.network else []))
+
+    def writes(self, task: FilterTask) -> tuple[Artifact, ...]:
+        return (Artifact(path=f"{task.job}/filter", lifetime=Lifetime.RESTART),)
+
+    def run(self, task: FilterTask, runs: Path, folder: Path) -> None:
+        """Write ``filtered.npy`` and what is removed of misregistration."""
+        from topsar.kernels.filter import goldstein
+
+        (folder / "filter").mkdir(exist_ok=True)
+        choose_correction(task.esd, folder, runs / task.network if task.network else None)
+        cross, coherence = read_cross(folder), np.load(folder / "mosaic" / "coherence.npy")
+        weighted = coherence * np.exp(1j * np.angle(cross)).astype(np.complex64)
+        save_array(folder / "filter" / "filtered.npy", goldstein(weighted, task.filter_strength))
+
+
+STEP = _Filter()

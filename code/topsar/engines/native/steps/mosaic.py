@@ -1,0 +1,127 @@
+"""The step that lays the swaths of a pair side by side and removes their azimuth misregistration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.engines.layers import number_bursts
+from topsar.engines.native.steps import LIGHT_MEMORY
+from topsar.engines.native.steps.delay_file import read_delay
+from topsar.engines.native.steps.esd import measure_bias
+from topsar.engines.native.steps.swath_file import load_swath
+from topsar.engines.step import Cost, StepKind
+from topsar.errors import SceneError
+from topsar.files import read_json, save_array, write_json
+from topsar.kernels.mosaic import Mosaic
+from topsar.kernels.registration import remove_bias
+from topsar.kernels.statistics import coherence
+from topsar.model import Looks
+from topsar.schedule.jobs import Artifact, Lifetime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.kernels.mosaic import LookSums
+    from topsar.kernels.registration import Overlap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MosaicSwath:
+    """A multiplied swath: the folder of its arrays, relative to the runs folder, and the names of its bursts."""
+
+    name: str
+    folder: str
+    bursts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MosaicTask:
+    """The swaths of a pair, from the nearest to the farthest, to be laid side by side.
+
+    ``shape`` is that of the output grid, ``delays`` are folders with the range delays of the pair's scenes, relative to
+    the runs folder.
+    """
+
+    job: str
+    shape: tuple[int, int]
+    looks: Looks
+    swaths: tuple[MosaicSwath, ...]
+    line_interval_s: float
+    delays: tuple[str, ...]
+
+
+class _Mosaic(StepKind[MosaicTask]):
+    """Interferogram, coherence and amplitude of all swaths; sizes are output pixels."""
+
+    name, task = "mosaic", MosaicTask
+    cost = Cost(base_memory=LIGHT_MEMORY, memory=75, disk=26, start_s=0.4, microseconds=0.4)
+
+    def size(self, task: MosaicTask) -> float:
+        return task.shape[0] * task.shape[1]
+
+    def reads(self, task: MosaicTask) -> tuple[str, ...]:
+        return (*(swath.folder for swath in task.swaths), *task.delays)
+
+    def writes(self, task: MosaicTask) -> tuple[Artifact, ...]:
+        return (Artifact(path=f"{task.job}/mosaic", lifetime=Lifetime.RESTART),)
+
+    def run(self, task: MosaicTask, runs: Path, folder: Path) -> None:
+        """Write arrays and ``facts.json`` into ``mosaic``.
+
+        Raises
+        ------
+        SceneError
+            If no pixel is left.
+        """
+        out = folder / "mosaic"
+        out.mkdir(parents=True, exist_ok=True)
+        mosaic, overlaps = _lay_swaths(task, runs)
+        used, place = number_bursts(mosaic.burst)
+        if not used:
+            msg = f"no pixel of {task.job} is seen on both dates and has a height"
+            raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
+        remove_bias(mosaic.sums.cross, mosaic.doppler_hz, measure_bias(overlaps, task.line_interval_s, out))
+        gamma = coherence(mosaic.sums, task.looks)
+        arrays: dict[str, NDArray[Any]] = {
+            "cross": mosaic.sums.cross,
+            "coherence": gamma,
+            "amplitude": _average_amplitude(mosaic.sums),
+            "burst": place,
+            "doppler": mosaic.doppler_hz,
+        }
+        for name, values in arrays.items():
+            save_array(out / f"{name}.npy", values)
+        labels = [label for swath in task.swaths for label in swath.bursts]
+        facts = read_json(runs / task.swaths[0].folder / "geometry.json") | {
+            "range_misregistration": [read_delay(runs / name) for name in task.delays],
+            "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
+            "valid_share": float((gamma > 0).mean()),
+            "bursts": [labels[number] for number in used],
+        }
+        write_json(out / "facts.json", facts)
+
+
+def _lay_swaths(task: MosaicTask, runs: Path) -> tuple[Mosaic, dict[str, list[Overlap]]]:
+    """Lay all swaths side by side; their bursts are numbered on from swath to swath. The overlaps of each swath."""
+    mosaic, overlaps, before = Mosaic(task.shape, task.looks), {}, 0
+    for swath in task.swaths:
+        part = load_swath(runs / swath.folder)
+        burst = part.burst + np.int16(before)
+        mosaic.add(burst, part.sums, part.doppler_hz, part.margin_m, part.where.slices)
+        overlaps[swath.name] = part.overlaps
+        before += len(swath.bursts)
+    return mosaic, overlaps
+
+
+def _average_amplitude(sums: LookSums) -> NDArray[np.float32]:
+    power = sums.power_reference + sums.power_secondary
+    mean = np.divide(power, 2 * sums.filled, out=np.zeros_like(power), where=sums.filled > 0)
+    return np.asarray(np.sqrt(mean), np.float32)
+
+
+STEP = _Mosaic()

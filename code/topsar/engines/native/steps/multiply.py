@@ -1,0 +1,203 @@
+"""The step that multiplies two dates of geocoded bursts, one swath of a pair, and lays the bursts side by side.
+
+Swaths are steps of their own, so that the geocoded bursts of one can go before the next ones are made: they are what
+takes up the disk.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.engines.ground import dem_bytes, dem_under, ground_points, pixel_sides
+from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.native.steps.burst_window import BurstWindow
+from topsar.engines.native.steps.swath_file import save_swath
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import Cost, StepKind
+from topsar.engines.viewing import burst_arc, burst_margin, describe_geometry, locate, pass_arc
+from topsar.files import write_json
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums, Mosaic
+from topsar.kernels.registration import BurstInterferogram, find_overlap
+from topsar.kernels.statistics import coherence_at_zero, coherence_window
+from topsar.kernels.tops import deramp_terms
+from topsar.model import Dem, GeoGrid, Looks, Window
+from topsar.schedule.jobs import Artifact, Lifetime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import Burst, Orbit
+
+BLOCK_ROWS = 32
+"""Output rows multiplied at once."""
+_NOWHERE = Window(row=0, column=0, rows=1, columns=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstPair:
+    """The same burst on both dates; files are relative to the runs folder."""
+
+    reference: BurstWindow
+    secondary: BurstWindow
+    reference_file: str
+    secondary_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplyTask:
+    """One swath of a pair, to be multiplied; ``grid`` is the output grid of the whole pair."""
+
+    job: str
+    grid: GeoGrid
+    looks: Looks
+    bursts: tuple[BurstPair, ...]
+    reference_orbit: OrbitChoice
+    secondary_orbit: OrbitChoice
+    dem: Dem
+
+    @property
+    def swath(self) -> str:
+        """Name of the swath."""
+        return self.bursts[0].reference.burst.swath
+
+    @property
+    def folder(self) -> str:
+        """Where the arrays of the swath lie, relative to the runs folder."""
+        return f"{self.job}/multiply_{self.swath}"
+
+
+class _Multiply(StepKind[MultiplyTask]):
+    """The interferogram of a swath; sizes are output pixels of its bursts."""
+
+    name, task = "multiply", MultiplyTask
+    cost = Cost(base_memory=BASE_MEMORY, memory=95, disk=34, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+    burst_bytes, block_bytes = 130, 24
+    """Memory per output pixel of a burst (ground, place in the image, Doppler, sums); per fine pixel of a block."""
+
+    def step_name(self, task: MultiplyTask) -> str:
+        return f"multiply_{task.swath}"
+
+    def size(self, task: MultiplyTask) -> float:
+        return sum(both.reference.grid.rows * both.reference.grid.columns for both in task.bursts)
+
+    def extra_memory(self, task: MultiplyTask, dem_density: float) -> float:
+        grids = [both.reference.grid for both in task.bursts]
+        block = max(grid.columns for grid in grids) * task.looks.count * BLOCK_ROWS * self.block_bytes
+        largest = max(grid.rows * grid.columns for grid in grids) * self.burst_bytes
+        return largest + block + dem_bytes(task.grid, dem_density)
+
+    def reads(self, task: MultiplyTask) -> tuple[str, ...]:
+        files = (file for both in task.bursts for file in (both.reference_file, both.secondary_file))
+        return tuple(sorted({file.rpartition("/")[0] for file in files}))
+
+    def writes(self, task: MultiplyTask) -> tuple[Artifact, ...]:
+        """Leave the folder of the swath until the mosaic is made."""
+        return (Artifact(path=task.folder, lifetime=Lifetime.SCRATCH),)
+
+    def inputs(self, task: MultiplyTask) -> tuple[Path, ...]:
+        """Orbits and DEM; the images are inputs of what is read."""
+        return (task.reference_orbit.path, task.secondary_orbit.path, *task.dem.files)
+
+    def run(self, task: MultiplyTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
+        """Write the arrays of the swath and ``geometry.json`` into its folder."""
+        out = runs / task.folder
+        out.mkdir(parents=True, exist_ok=True)
+        windows = [_find_common_window(pair, task.grid) for pair in task.bursts]
+        where = _surround([window for window in windows if window is not None])
+        grid = task.grid.crop(where)
+        burst = task.bursts[0].reference.burst
+        orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
+        _, points = ground_points(grid, dem_under(task.dem, grid))
+        mosaic, overlaps = Mosaic(grid.shape, task.looks), []
+        last: BurstInterferogram | None = None
+        for number, (pair, window) in enumerate(zip(task.bursts, windows, strict=True)):
+            if window is None:
+                continue
+            inside, arc = grid.window_of(task.grid.crop(window)), burst_arc(pair.reference.burst, orbit)
+            sums = _sum_looks(pair, task.looks, grid.crop(inside), runs)
+            one = _view_burst(pair.reference.burst, arc, points[inside.slices], inside, sums)
+            if last is not None and (shared := last.where.intersection(one.where)) is not None:
+                overlaps.append(find_overlap(last, one, shared, task.looks))
+            mosaic.add(number, one.sums, one.doppler_hz, one.margin_m, one.where.slices)
+            last = one
+        save_swath(out, where, mosaic, overlaps)
+        write_json(out / "geometry.json", _describe_geometry(task, orbit))
+
+
+def _find_common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
+    """The part of the grid that both dates of a burst cover."""
+    whole = Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
+    both = grid.window_of(pair.reference.grid).intersection(grid.window_of(pair.secondary.grid))
+    return both.intersection(whole) if both else None
+
+
+def _surround(windows: list[Window]) -> Window:
+    """The smallest window around some; one pixel where there is none."""
+    if not windows:
+        return _NOWHERE
+    row, column = min(one.row for one in windows), min(one.column for one in windows)
+    stop, column_stop = max(one.row_stop for one in windows), max(one.column_stop for one in windows)
+    return Window(row=row, column=column, rows=stop - row, columns=column_stop - column)
+
+
+def _view_burst(
+    burst: Burst, arc: OrbitArc, points_m: NDArray[np.float64], where: Window, sums: LookSums
+) -> BurstInterferogram:
+    """Find Doppler and margin of a burst in a window of the grid, whose ground is ``points_m``."""
+    line, sample = locate(points_m, burst, arc)
+    eta = (line - burst.grid.lines / 2) * burst.grid.line_interval_s
+    return BurstInterferogram(
+        where=where,
+        sums=sums,
+        doppler_hz=deramp_terms(burst, arc).doppler(eta, sample).astype(np.float32),
+        margin_m=burst_margin(burst, line, sample, arc),
+    )
+
+
+def _sum_looks(pair: BurstPair, looks: Looks, grid: GeoGrid, runs: Path) -> LookSums:
+    """Multiply both dates of a burst on a part of the output grid, a few rows at a time."""
+    sums = LookSums.zeros(grid.shape)
+    files = [np.load(runs / name, mmap_mode="r") for name in (pair.reference_file, pair.secondary_file)]
+    origins = [window.grid.window_of(grid) for window in (pair.reference, pair.secondary)]
+    for top in range(0, grid.rows, BLOCK_ROWS):
+        rows = min(BLOCK_ROWS, grid.rows - top)
+        blocks = [
+            file[
+                (origin.row + top) * looks.north : (origin.row + top + rows) * looks.north,
+                origin.column * looks.east : (origin.column + grid.columns) * looks.east,
+            ]
+            for file, origin in zip(files, origins, strict=True)
+        ]
+        cross_multiply(blocks[0], blocks[1], looks, sums.cut((slice(top, top + rows), slice(None))))
+    return sums
+
+
+def _describe_geometry(task: MultiplyTask, reference: Orbit) -> dict[str, Any]:
+    """Describe how the middle of the pair's grid is seen, for the facts."""
+    pairs = task.bursts
+    first = pairs[0].secondary.burst
+    secondary = task.secondary_orbit.load(first.swath, first.polarisation)
+    arcs = (
+        pass_arc(reference, [pair.reference.burst for pair in pairs]),
+        pass_arc(secondary, [pair.secondary.burst for pair in pairs]),
+    )
+    middle = task.grid.crop(Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1))
+    geometry = describe_geometry(
+        ground_points(middle, dem_under(task.dem, middle))[1][0, 0],
+        arcs,
+        pairs[0].reference.burst,
+        area_m2=math.prod(pixel_sides(task.grid)),
+        most_looks=task.looks.count,
+    )
+    averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
+    return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged)}
+
+
+STEP = _Multiply()

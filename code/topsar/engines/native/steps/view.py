@@ -1,0 +1,70 @@
+"""The step that finds how the ground of an output grid is seen: the same for all pairs with one reference pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from topsar.engines.ground import dem_bytes, dem_under, ground_points
+from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.orbits import OrbitChoice
+from topsar.engines.step import Cost, StepKind
+from topsar.engines.viewing import arc_between, view
+from topsar.engines.water import find_water
+from topsar.files import save_array
+from topsar.model import Dem, GeoGrid
+from topsar.schedule.jobs import Artifact, Lifetime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewTask:
+    """An output grid, and the reference pass of some pairs, from which its ground is to be looked at."""
+
+    job: str
+    grid: GeoGrid
+    orbit: OrbitChoice
+    polarisation: str
+    dem: Dem
+
+
+class _View(StepKind[ViewTask]):
+    """Heights, line of sight, layover and shadow, and water; sizes are output pixels."""
+
+    name, task = "view", ViewTask
+    cost = Cost(base_memory=BASE_MEMORY, memory=75, disk=18, start_s=1.5, microseconds=1, pixels_per_thread=2e5)
+
+    def size(self, task: ViewTask) -> float:
+        return task.grid.rows * task.grid.columns
+
+    def extra_memory(self, task: ViewTask, dem_density: float) -> float:
+        return dem_bytes(task.grid, dem_density)
+
+    def writes(self, task: ViewTask) -> tuple[Artifact, ...]:
+        return (Artifact(path=f"{task.job}/view", lifetime=Lifetime.RESTART),)
+
+    def inputs(self, task: ViewTask) -> tuple[Path, ...]:
+        return (task.orbit.path, *task.dem.files)
+
+    def run(self, task: ViewTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
+        """Write the arrays into ``view``.
+
+        Raises
+        ------
+        ProvisionError
+            If the orbit does not cover the pass.
+        """
+        out, choice = folder / "view", task.orbit
+        out.mkdir(parents=True, exist_ok=True)
+        orbit = choice.load(choice.scenes[0].swaths[0], task.polarisation)
+        height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
+        los, folded = view(points, height, arc_between(orbit, choice.start, choice.stop))
+        save_array(out / "height.npy", height)
+        save_array(out / "los.npy", los)
+        save_array(out / "layover_shadow.npy", folded)
+        save_array(out / "water.npy", find_water(task.dem, task.grid))
+
+
+STEP = _View()

@@ -1,0 +1,191 @@
+"""What reruns when something changes: a step's signature is its whole task, of every setting and every engine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from dry_data import dry_data, dry_recipe, plan_inputs
+from fake_isce.use import double
+from topsar.engines import Engine, choose_engine, engine_named
+from topsar.engines.isce2 import Isce2Engine
+from topsar.engines.step import Cost, StepKind, as_step
+from topsar.errors import SettingsError
+from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Artifact, Job
+from topsar.settings import Options
+
+# --- a made-up chain --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The task of a step that reads some others of its job."""
+
+    name: str
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkWithOption(Link):
+    """The same with an option that somebody added, and did nothing else about."""
+
+    flavour: str = "plain"
+
+
+class Chain(StepKind[Link]):
+    """Links of one job."""
+
+    name, task = "link", Link
+    cost = Cost(base_memory=1, memory=0, disk=0, start_s=0, microseconds=0)
+
+    def step_name(self, task: Link) -> str:
+        return task.name
+
+    def size(self, task: Link) -> float:
+        return len(task.after)
+
+    def reads(self, task: Link) -> tuple[str, ...]:
+        return tuple(f"job/{name}" for name in task.after)
+
+    def writes(self, task: Link) -> tuple[Artifact, ...]:
+        return (Artifact(path=f"job/{task.name}"),)
+
+
+CHAIN = (
+    Link(name="source"),
+    LinkWithOption(name="middle", after=("source",)),
+    Link(name="beside", after=("source",)),
+    Link(name="end", after=("middle", "beside")),
+)
+
+
+def chain_keys(links: Sequence[Link]) -> dict[str, str]:
+    steps = tuple(as_step(Chain(), link, key="made up 1") for link in links)
+    graph = build_graph([Job(id="job", title="", steps=steps)])
+    return {name: node.key for (_, name), node in graph.nodes.items()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "rerun"),
+    [
+        (replace(CHAIN[1], flavour="sweet"), {"middle", "end"}),
+        (LinkWithOption(name="source"), {"source", "middle", "beside", "end"}),
+        (LinkWithOption(name="end", after=("middle", "beside")), {"end"}),
+    ],
+)
+def test_a_new_option_reruns_its_step_and_the_readers(changed: Link, rerun: set[str]) -> None:
+    before = chain_keys(CHAIN)
+    after = chain_keys([changed if link.name == changed.name else link for link in CHAIN])
+    assert {name for name in before if before[name] != after[name]} == rerun
+
+
+# --- all settings -----------------------------------------------------------------------------------------------
+
+NOTHING: set[str] = set()
+PAIR = {"multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap"}
+NATIVE = {"geocode", "view", *PAIR}
+MERGED = {"mergebursts", "filter", "unwrap", "geocode"}
+FINE = {"fineoffsets", "fineresamp", "burstifg", *MERGED}
+COARSE = {"subsetoverlaps", "coarseoffsets", "coarseresamp", "overlapifg", "esd", "rangecoreg"}
+ISCE2 = {"dem", "preprocess", "computeBaselines", "verifyDEM", "topo", *COARSE, *FINE}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Another value of a setting, and the steps of each engine that it may rerun; None where an engine refuses it.
+
+    In a value ``{data}`` is the data folder.
+    """
+
+    value: str
+    native: set[str] | None
+    isce2: set[str] | None
+
+
+TABLE = {
+    "ENGINE": Change("native", NOTHING, NOTHING),
+    "ROI": Change("{roi}", NATIVE, ISCE2),
+    "POLARIZATION": Change("VV", NOTHING, NOTHING),
+    "SWATHS": Change("IW1", {"view", *PAIR} - {"multiply_IW2"}, ISCE2),
+    "POSTING": Change("40", NATIVE, {"burstifg", *MERGED}),
+    "CRS": Change("latlon", NATIVE, {"geocode"}),
+    "LOOKS": Change("8x8", NATIVE - {"view"}, {"burstifg", *MERGED}),
+    "FILTER_STRENGTH": Change("0.7", {"filter", "unwrap"}, {"filter", "unwrap", "geocode"}),
+    "ESD": Change("off", {"filter", "unwrap"}, {"esd", "rangecoreg", *FINE}),
+    "RANGE_REGISTRATION": Change("auto", {"delay", "geocode", *PAIR}, NOTHING),
+    "TOPSAPP_ESD": Change("own", NOTHING, {"esd", "rangecoreg", *FINE}),
+    "ESD_COHERENCE": Change("0.5", NOTHING, {"esd", "rangecoreg", *FINE}),
+    "IONOSPHERE": Change("1", NOTHING, {"ion", "burstifg", *MERGED}),
+    "USE_GPU": Change("1", NOTHING, {"topo", *COARSE, *FINE}),
+    "UNWRAPPER": Change("none", {"unwrap"}, {"unwrap", "geocode"}),
+    "DEM": Change("{data}/dem/dem.tif", NOTHING, NOTHING),
+    "DEM_DATUM": Change("ellipsoid", NOTHING, NOTHING),
+    "GEOID": Change("", NOTHING, NOTHING),
+    "WATER_MASK": Change("{data}/dem/dem.tif", NOTHING, NOTHING),
+    "SLC_STACK": Change("1", {"slc"}, None),
+}
+"""Whoever adds an option says here which steps it may rerun. Of the DEM, the value says what was found anyway."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("settings")
+    dry_data(folder, dry_recipe())
+    return folder
+
+
+@pytest.fixture(scope="module", params=["native", "isce2"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return Isce2Engine(double()) if request.param == "isce2" else engine_named(request.param)
+
+
+Keys = dict[tuple[str, str], str]
+
+
+def plan_keys(engine: Engine, data: Path, **flags: str) -> Keys:
+    planned = plan_inputs(data, **flags)
+    plan = engine.plan(planned.inputs, planned.settings.options)
+    assert plan.jobs
+    assert not plan.refused
+    return {name: node.key for name, node in build_graph(plan.jobs).nodes.items()}
+
+
+@pytest.fixture(scope="module")
+def before(engine: Engine, data: Path) -> Keys:
+    return plan_keys(engine, data)
+
+
+def middle_of(data: Path) -> str:
+    """A region of interest that cuts bursts."""
+    box = plan_inputs(data).survey.footprint()
+    lon, _ = box.centre
+    return f"{box.south},{box.north},{box.west},{lon}"
+
+
+@pytest.mark.parametrize("name", [str(field.validation_alias) for field in Options.model_fields.values()])
+def test_a_setting_reruns_the_steps_that_use_it(name: str, engine: Engine, data: Path, before: Keys) -> None:
+    change = TABLE[name]
+    value = change.value.format(data=data, roi=middle_of(data) if "{roi}" in change.value else "")
+    steps = change.native if engine.name == "native" else change.isce2
+    if steps is None:
+        with pytest.raises(SettingsError, match=name):
+            plan_keys(engine, data, **{name: value})
+        return
+    after = plan_keys(engine, data, **{name: value})
+    assert {node[1] for node in after if before.get(node) != after[node]} == steps
+
+
+def test_moving_the_data_reruns_nothing(engine: Engine, data: Path, before: Keys, tmp_path: Path) -> None:
+    assert plan_keys(engine, shutil.copytree(data, tmp_path / "moved")) == before
+
+
+def test_the_same_engine_by_its_name_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("ISCE_HOME", raising=False)
+    found, named = choose_engine("auto")[0], choose_engine("native")[0]
+    assert (found.name, found.version) == (named.name, named.version)
