@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,7 +18,7 @@ from fake_isce.use import double
 from topsar.engines import Engine, Inputs, Plan, engine_named
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.survey import Survey
-from topsar.errors import TopsarError
+from topsar.errors import SettingsError, TopsarError
 from topsar.files import write_json
 from topsar.interferogram import Interferogram
 from topsar.model import Pair
@@ -29,8 +31,21 @@ from topsar.schedule.jobs import Job
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.recipe import SwathCut
+from topsar.step import execute_step
 
-ENGINES = ("native", "isce2")
+ENGINES = ("native", "isce2", "borrowed")
+BORROWED = """
+from dataclasses import replace
+from topsar.engines.native import NativeEngine
+
+class Borrowed(NativeEngine):
+    name = "borrowed"
+
+    def collect(self, folder):
+        found = super().collect(folder)
+        return replace(found, facts={**found.facts, "engine": self.name})
+"""
+"""An engine of somebody else's package, which names it as an entry point."""
 LAYERS = {
     "wrapped_phase": "rad",
     "filtered_phase": "rad",
@@ -86,6 +101,21 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _borrowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    site = tmp_path_factory.mktemp("site")
+    (site / "borrowed.py").write_text(BORROWED)
+    (site / "borrowed-1.0.dist-info").mkdir()
+    (site / "borrowed-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: borrowed\nVersion: 1.0\n")
+    (site / "borrowed-1.0.dist-info" / "entry_points.txt").write_text(
+        "[topsar.engines]\nborrowed = borrowed:Borrowed\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        yield
+    sys.modules.pop("borrowed", None)
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return Isce2Engine(double()) if request.param == "isce2" else engine_named(request.param)
@@ -128,6 +158,14 @@ def in_order(plan: Plan) -> Iterator[tuple[Job, str]]:
 def test_has_a_name_and_a_version(engine: Engine) -> None:
     assert engine_named(engine.name).name == engine.name
     assert engine.version
+
+
+def test_an_unknown_name_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'nonsense'"):
+        engine_named("nonsense")
+    (tmp_path / "run.json").write_text('{"engine": "nonsense"}')
+    with pytest.raises(SettingsError, match="'nonsense'"):
+        execute_step(tmp_path / "job.json", "mosaic")
 
 
 def test_every_pair_becomes_a_job_or_is_refused(plan: Plan, batch: Batch) -> None:
@@ -189,7 +227,7 @@ def test_the_same_step_gives_the_same_files(engine: Engine, plan: Plan, runs: Pa
 
 
 def test_unknown_step_is_one_clear_error(engine: Engine, plan: Plan, runs: Path) -> None:
-    with pytest.raises(TopsarError, match="no step 'launder'"):
+    with pytest.raises(TopsarError, match="'launder'"):
         engine.execute(runs / plan.jobs[0].id, "launder")
 
 
@@ -197,7 +235,7 @@ def test_unknown_step_is_one_clear_error(engine: Engine, plan: Plan, runs: Path)
 def test_unreadable_task_is_one_clear_error(engine: Engine, tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "job.json").write_text(content)
-    with pytest.raises(TopsarError, match=r"job\.json cannot be read") as caught:
+    with pytest.raises(TopsarError, match=r"job\.json") as caught:
         engine.execute(tmp_path, "mosaic")
     assert "start the run again" in caught.value.hint
 
@@ -248,5 +286,5 @@ def test_facts_say_what_was_done(interferogram: Interferogram, engine: Engine, t
 def test_only_pairs_can_be_collected(engine: Engine, plan: Plan, runs: Path) -> None:
     for job in plan.jobs:
         if not job.is_pair:
-            with pytest.raises(TopsarError, match="does not hold a pair"):
+            with pytest.raises(TopsarError, match=re.escape(job.id)):
                 engine.collect(runs / job.id)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from topsar.engines.protocol import Engine, Inputs, Outlook, Plan, Remark
 from topsar.engines.step import step_argv
 from topsar.errors import SettingsError
+from topsar.registry import load_named
 
 __all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "choose_engine", "engine_named", "step_argv"]
 
 
 def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tuple[Engine, str]:
-    """The engine to use, and why.
+    """Choose the engine to use, and say why.
 
     Parameters
     ----------
-    name : {"auto", "native", "isce2"}
-        The setting ``ENGINE``.
+    name : str
+        The setting ``ENGINE``: ``auto``, or a name of the registry.
     isce_home, isce_python : str
         Where ISCE2 is; empty where it is to be looked for.
 
@@ -30,7 +31,7 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
     SettingsError
         If the engine cannot be had, or ISCE2 is not where it is said to be.
     """
-    if name == "native":
+    if name not in ("auto", "isce2"):
         return engine_named(name), "as set by ENGINE"
     from topsar.engines.isce2 import Isce2Engine
     from topsar.engines.isce2.installation import find_installation
@@ -46,13 +47,12 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
 
 
 def engine_named(name: str) -> Engine:
-    """The engine of that name, for what was planned with it.
+    """Load the engine of a name of the registry, for what was planned with it.
 
-    Parameters
-    ----------
-    name : {"native", "isce2"}
+    Raises
+    ------
+    SettingsError
+        If there is none.
     """
-    from topsar.engines.isce2 import Isce2Engine
-    from topsar.engines.native import NativeEngine
-
-    return Isce2Engine() if name == "isce2" else NativeEngine()
+    engine: Engine = load_named("engines", name)()
+    return engine
