@@ -1,21 +1,100 @@
-"""Which pairs are joined through passes that they share, and which pass is the first of those on one grid."""
+"""What pairs share: geocoded swaths, the view of their ground, and passes, which join them into networks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.native.steps.delay import DelayTask
+from topsar.engines.native.steps.geocode import GeocodeTask
 from topsar.engines.native.steps.solve import NetworkPair, SolveTask
+from topsar.engines.native.steps.view import ViewTask
 from topsar.engines.orbits import OrbitChoice
-from topsar.engines.survey import LONGEST_PASS
+from topsar.engines.survey import LONGEST_PASS, all_bursts
 from topsar.model import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from topsar.engines.native.steps.burst_window import BurstWindow
-    from topsar.engines.native.steps.geocode import GeocodeTask
-    from topsar.model import GeoGrid, Pair, Scene
+    from topsar.engines.layout import LaidPair
+    from topsar.engines.protocol import Inputs
+    from topsar.model import Burst, Dem, GeoGrid, Pair, Scene
+
+
+# --- geocoded swaths and views -----------------------------------------------------------------------------------
+
+
+def _find_scene(pair: Pair, burst: Burst) -> Scene:
+    return next(scene for scene in pair.scenes if scene.name == burst.scene)
+
+
+def name_geocoding(pair: Pair, burst: Burst) -> str:
+    """Name the job that geocodes a burst.
+
+    There is one per scene and swath, whatever other slices a pair lists; the name ends in ESA's unique id.
+
+    Parameters
+    ----------
+    pair : Pair
+    burst : Burst
+        Of the pair.
+    """
+    scene = _find_scene(pair, burst)
+    return f"slc_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{burst.swath}_{burst.polarisation}"
+
+
+def find_geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, GeocodeTask]:
+    """Find what each scene and swath must geocode for all pairs together, by job.
+
+    Parameters
+    ----------
+    laid : tuple of LaidPair
+    inputs : Inputs
+    """
+    windows: dict[str, dict[str, BurstWindow]] = {}
+    owners: dict[str, tuple[LaidPair, Scene]] = {}
+    for one in laid:
+        pair, grids = one.matched.pair, [grid for both in one.windows for grid in both]
+        for burst, grid in zip(all_bursts(one.matched.bursts), grids, strict=True):
+            name, window = name_geocoding(pair, burst), BurstWindow(burst=burst, grid=grid)
+            windows.setdefault(name, {})[window.filename] = window
+            owners.setdefault(name, (one, _find_scene(pair, burst)))
+    return {
+        name: GeocodeTask(
+            job=name,
+            windows=tuple(windows[name][key] for key in sorted(windows[name])),
+            looks=one.looks,
+            orbit=OrbitChoice(file=inputs.survey.orbits[scene.name], scenes=(scene,)),
+            dem=inputs.dem,
+            delay="",
+        )
+        for name, (one, scene) in owners.items()
+    }
+
+
+def find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, ViewTask]:
+    """Map each pair to the view of its grid from its reference pass, which it shares with others.
+
+    Parameters
+    ----------
+    laid : tuple of LaidPair
+    dem : Dem
+    """
+    views: dict[tuple[Any, ...], ViewTask] = {}
+    found = {}
+    for one in laid:
+        orbit, polarisation = one.matched.orbits[0], one.matched.polarisation
+        scene, key = orbit.scenes[0], (one.grid, orbit, polarisation)
+        if key not in views:
+            plain = f"view_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}"
+            taken = sum(task.job.startswith(plain) for task in views.values())
+            name = f"{plain}_{taken + 1}" if taken else plain
+            views[key] = ViewTask(job=name, grid=one.grid, orbit=orbit, polarisation=polarisation, dem=dem)
+        found[one.matched.pair.id] = views[key]
+    return found
+
+
+# --- passes -----------------------------------------------------------------------------------------------------
 
 
 def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:

@@ -10,7 +10,7 @@ from topsar.engines.facts import pair_facts
 from topsar.engines.ground import dem_density
 from topsar.engines.layout import lay_out
 from topsar.engines.native.collect import COLLECT, CollectTask
-from topsar.engines.native.links import find_delays, find_networks
+from topsar.engines.native.links import find_delays, find_geocodings, find_networks, find_views, name_geocoding
 from topsar.engines.native.stacks import find_stacks
 from topsar.engines.native.steps import (
     VERSION,
@@ -26,7 +26,6 @@ from topsar.engines.native.steps import (
     view,
 )
 from topsar.engines.native.steps.burst_window import BurstWindow
-from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan
 from topsar.engines.step import StepKind, as_step, dump_tasks
 from topsar.engines.survey import all_bursts
@@ -35,7 +34,7 @@ from topsar.schedule.jobs import Job
 
 if TYPE_CHECKING:
     from topsar.engines.layout import LaidPair
-    from topsar.model import Burst, Dem, Pair, Scene
+    from topsar.model import Dem
     from topsar.settings import Options
 
 
@@ -94,7 +93,7 @@ class _Batch:
 
 
 def _plan_jobs(batch: _Batch, laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> None:
-    geocodings = _find_geocodings(laid, inputs)
+    geocodings = find_geocodings(laid, inputs)
     fed_by = {
         one.matched.pair.id: sorted(
             {name_geocoding(one.matched.pair, burst) for burst in all_bursts(one.matched.bursts)}
@@ -108,7 +107,7 @@ def _plan_jobs(batch: _Batch, laid: tuple[LaidPair, ...], inputs: Inputs, option
         geocodings[name] = replace(geocodings[name], delay=found.folder)
     networks = find_networks([one.matched.pair for one in laid]) if options.esd == "network" else []
     solved = {pair.pair: f"{network.job}/solve" for network in networks for pair in network.pairs}
-    views = _find_views(laid, inputs.dem)
+    views = find_views(laid, inputs.dem)
     for one in laid:
         pair = one.matched.pair.id
         for found in (delays[name] for name in fed_by[pair] if name in delays):
@@ -123,7 +122,7 @@ def _plan_jobs(batch: _Batch, laid: tuple[LaidPair, ...], inputs: Inputs, option
         steps = _plan_pair(one, inputs.dem, options, used, solved.get(pair, ""))
         batch.add(collected.facts.title, *steps, pair=collected)
     if options.slc_stack:
-        slcs, dispersions = find_stacks(laid, geocodings, name_geocoding)
+        slcs, dispersions = find_stacks(laid, geocodings)
         for date in slcs:
             day = f"{date.date[:4]}-{date.date[4:6]}-{date.date[6:]}"
             batch.add(f"{day} SLC of {date.stack}", (slc.STEP, date))
@@ -203,61 +202,3 @@ def _plan_collect(laid: LaidPair, inputs: Inputs, options: Options, seen: view.V
         unwrapped=options.unwrapper != "none",
         water_mask=inputs.water_mask,
     )
-
-
-def _find_scene(pair: Pair, burst: Burst) -> Scene:
-    return next(scene for scene in pair.scenes if scene.name == burst.scene)
-
-
-def name_geocoding(pair: Pair, burst: Burst) -> str:
-    """Name the job that geocodes a burst.
-
-    There is one per scene and swath, whatever other slices a pair lists; the name ends in ESA's unique id.
-
-    Parameters
-    ----------
-    pair : Pair
-    burst : Burst
-        Of the pair.
-    """
-    scene = _find_scene(pair, burst)
-    return f"slc_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{burst.swath}_{burst.polarisation}"
-
-
-def _find_geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, geocode.GeocodeTask]:
-    """Find what each scene and swath must geocode for all pairs together."""
-    windows: dict[str, dict[str, BurstWindow]] = {}
-    owners: dict[str, tuple[LaidPair, Scene]] = {}
-    for one in laid:
-        pair, grids = one.matched.pair, [grid for both in one.windows for grid in both]
-        for burst, grid in zip(all_bursts(one.matched.bursts), grids, strict=True):
-            name, window = name_geocoding(pair, burst), BurstWindow(burst=burst, grid=grid)
-            windows.setdefault(name, {})[window.filename] = window
-            owners.setdefault(name, (one, _find_scene(pair, burst)))
-    return {
-        name: geocode.GeocodeTask(
-            job=name,
-            windows=tuple(windows[name][key] for key in sorted(windows[name])),
-            looks=one.looks,
-            orbit=OrbitChoice(file=inputs.survey.orbits[scene.name], scenes=(scene,)),
-            dem=inputs.dem,
-            delay="",
-        )
-        for name, (one, scene) in owners.items()
-    }
-
-
-def _find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, view.ViewTask]:
-    """Map each pair to the view of its grid from its reference pass, which it shares with others."""
-    views: dict[tuple[Any, ...], view.ViewTask] = {}
-    found = {}
-    for one in laid:
-        orbit, polarisation = one.matched.orbits[0], one.matched.polarisation
-        scene, key = orbit.scenes[0], (one.grid, orbit, polarisation)
-        if key not in views:
-            plain = f"view_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}"
-            taken = sum(task.job.startswith(plain) for task in views.values())
-            name = f"{plain}_{taken + 1}" if taken else plain
-            views[key] = view.ViewTask(job=name, grid=one.grid, orbit=orbit, polarisation=polarisation, dem=dem)
-        found[one.matched.pair.id] = views[key]
-    return found

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.native.links import name_passes
+from topsar.engines.native.links import name_geocoding, name_passes
 from topsar.engines.native.steps.dispersion import LEAST_DATES, DispersionTask
 from topsar.engines.native.steps.slc import STACKS, SlcTask, StackBurst
 from topsar.engines.survey import all_bursts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from topsar.engines.layout import LaidPair
     from topsar.engines.native.steps.geocode import GeocodeTask
-    from topsar.model import Burst, Pair
+    from topsar.model import Burst
 
 _Place = tuple[str, str, int, str]
 
 
 def find_stacks(
-    laid: Sequence[LaidPair], geocodings: Mapping[str, GeocodeTask], geocoding_of: Callable[[Pair, Burst], str]
+    laid: Sequence[LaidPair], geocodings: Mapping[str, GeocodeTask]
 ) -> tuple[list[SlcTask], list[DispersionTask]]:
     """Find the SLC of every date, and the amplitude dispersion of every stack.
 
@@ -34,11 +34,9 @@ def find_stacks(
     laid : sequence of LaidPair
     geocodings : mapping
         What is geocoded, by job.
-    geocoding_of : callable
-        The geocoding job of a pair's burst.
     """
     matched = [one.matched for one in laid]
-    made_by = {_place(burst): geocoding_of(one.pair, burst) for one in matched for burst in all_bursts(one.bursts)}
+    made_by = {_place(burst): name_geocoding(one.pair, burst) for one in matched for burst in all_bursts(one.bursts)}
     seams = _find_earliest(laid)
     windows = {_place(window.burst): window for task in geocodings.values() for window in task.windows}
     slcs: list[SlcTask] = []
