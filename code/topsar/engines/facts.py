@@ -49,7 +49,17 @@ def pair_facts(matched: MatchedPair) -> PairFacts:
 
 
 def describe(facts: PairFacts, orbits: tuple[OrbitChoice, OrbitChoice], dem: Dem, grid: GeoGrid) -> dict[str, Any]:
-    """The facts as the products tell them; the engine adds its name, its looks and what it measured."""
+    """The facts as the products tell them; the engine adds its name, its looks and what it measured.
+
+    Parameters
+    ----------
+    facts : PairFacts
+    orbits : tuple of OrbitChoice
+        Of reference and secondary.
+    dem : Dem
+    grid : GeoGrid
+        Of the products.
+    """
     return {
         "pair": facts.pair,
         "track": facts.track,

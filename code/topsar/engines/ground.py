@@ -53,6 +53,12 @@ def read_projection(crs: str) -> CRS:
 def check_projection(crs: str, box: BBox) -> None:
     """Refuse a projection that was made for another part of the Earth than ``box`` (degrees).
 
+    Parameters
+    ----------
+    crs : str
+    box : BBox
+        Degrees.
+
     Raises
     ------
     SettingsError
@@ -75,7 +81,14 @@ def check_projection(crs: str, box: BBox) -> None:
 def to_lonlat(
     crs: str, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Map coordinates to longitude and latitude, degrees."""
+    """Map coordinates to longitude and latitude, degrees.
+
+    Parameters
+    ----------
+    crs : str
+    x, y : float64
+        Of any one shape.
+    """
     transformer = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     lon, lat = transformer.transform(x, y)
     return np.asarray(lon), np.asarray(lat)
@@ -84,14 +97,27 @@ def to_lonlat(
 def from_lonlat(
     crs: str, lon: NDArray[np.float64], lat: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Longitude and latitude in degrees to map coordinates."""
+    """Longitude and latitude in degrees to map coordinates.
+
+    Parameters
+    ----------
+    crs : str
+    lon, lat : float64
+        Of any one shape.
+    """
     transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     x, y = transformer.transform(lon, lat)
     return np.asarray(x), np.asarray(y)
 
 
 def box_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> BBox:
-    """Box around points."""
+    """Box around points.
+
+    Parameters
+    ----------
+    x, y : float64
+        Of any one shape.
+    """
     return BBox(west=float(x.min()), south=float(y.min()), east=float(x.max()), north=float(y.max()))
 
 
@@ -115,12 +141,25 @@ def pixel_sides(grid: GeoGrid) -> tuple[float, float]:
 
 
 def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
-    """The part of the DEM under a grid, whose outermost pixels it need not reach."""
+    """The part of the DEM under a grid, whose outermost pixels it need not reach.
+
+    Parameters
+    ----------
+    dem : Dem
+    grid : GeoGrid
+    """
     return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG, covering=False)
 
 
 def dem_density(dem: Dem, box: BBox) -> float:
-    """Postings of a DEM per square degree in the middle of a box."""
+    """Postings of a DEM per square degree in the middle of a box.
+
+    Parameters
+    ----------
+    dem : Dem
+    box : BBox
+        Degrees.
+    """
     lon, lat = box.centre
     spot = BBox(west=lon, south=lat, east=lon + 1e-6, north=lat + 1e-6)
     field = open_dem(dem, spot, covering=False)
@@ -148,6 +187,14 @@ def dem_bytes(grid: GeoGrid, dem_density: float) -> int:
 def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> NDArray[np.float64]:
     """Nodes of a grid, see `topsar.kernels.resample`.
 
+    Parameters
+    ----------
+    grid : GeoGrid
+    field : HeightField
+        The DEM under it.
+    step : int
+        Pixels from node to node.
+
     Returns
     -------
     (r, c, 8) float64
@@ -168,6 +215,11 @@ def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple
 
     So a pixel has the same nodes around it, and the same small interpolation error, in whatever grid it lies.
 
+    Parameters
+    ----------
+    grid : GeoGrid
+    step : int
+
     Returns
     -------
     aligned : GeoGrid
@@ -181,6 +233,12 @@ def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple
 
 def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Height and ECEF of every pixel centre of an output grid.
+
+    Parameters
+    ----------
+    grid : GeoGrid
+    field : HeightField
+        The DEM under it.
 
     Returns
     -------
@@ -197,7 +255,14 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
 
 
 def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column of the DEM's posting nearest to each pixel centre of a grid, also where the DEM does not reach."""
+    """Row and column of the DEM's posting nearest to each pixel centre of a grid, also where the DEM does not reach.
+
+    Parameters
+    ----------
+    grid : GeoGrid
+    field : HeightField
+        The DEM.
+    """
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
     places = np.empty((*grid.shape, 2))
@@ -215,7 +280,15 @@ def _choose_node_step(grid: GeoGrid) -> int:
 def dem_position(
     field: HeightField, lon: NDArray[np.float64], lat: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fractional row and column in the DEM, integers at pixel centres."""
+    """Fractional row and column in the DEM, integers at pixel centres.
+
+    Parameters
+    ----------
+    field : HeightField
+        The DEM.
+    lon, lat : float64
+        Degrees.
+    """
     a, _, c, _, e, f = field.transform
     x, y = from_lonlat(field.crs, lon, lat)
     return (y - f) / e, (x - c) / a

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def where_seen(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
-    """Values where there is something to see, NaN elsewhere."""
+    """Values where there is something to see, NaN elsewhere.
+
+    Parameters
+    ----------
+    seen : (rows, columns) bool
+    values : (rows, columns)
+    """
     return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
 
 
@@ -43,7 +49,14 @@ def incidence(los_up: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def displacement(phase_rad: NDArray[np.float32], wavelength_m: float) -> NDArray[np.float32]:
-    """Displacement toward the satellite in metres, d = -λ/(4π)·φ."""
+    """Displacement toward the satellite in metres, d = -λ/(4π)·φ.
+
+    Parameters
+    ----------
+    phase_rad : (rows, columns) float32
+        Unwrapped.
+    wavelength_m : float
+    """
     moved: NDArray[np.float32] = -wavelength_m / (4 * np.pi) * phase_rad
     return moved
 

@@ -108,6 +108,11 @@ def _belong_together(one: MatchedPair, other: MatchedPair) -> bool:
 def lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     """Lay one grid under the pairs of a group.
 
+    Parameters
+    ----------
+    group : list of MatchedPair
+    options : Options
+
     Raises
     ------
     SettingsError
@@ -149,6 +154,12 @@ def check_crs(crs: str) -> None:
 def choose_crs(options: Options, box: BBox) -> str:
     """The projection of a group: as set, or the UTM zone of the centre of the region of interest or of all bursts.
 
+    Parameters
+    ----------
+    options : Options
+    box : BBox
+        Around the bursts of the group, degrees.
+
     Raises
     ------
     SettingsError
@@ -170,12 +181,27 @@ def choose_crs(options: Options, box: BBox) -> str:
 
 
 def posting_in(crs: str, posting_m: float) -> float:
-    """The posting in units of ``crs``; in degrees a whole fraction of one, so that grids snap to whole degrees."""
+    """The posting in units of ``crs``; in degrees a whole fraction of one, so that grids snap to whole degrees.
+
+    Parameters
+    ----------
+    crs : str
+    posting_m : float
+    """
     return 1 / max(round(METRES_PER_DEGREE / posting_m), 1) if crs == "EPSG:4326" else posting_m
 
 
 def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks:
     """Looks as set, or such that fine pixels measure about 5 m east by 10 m north.
+
+    Parameters
+    ----------
+    options : Options
+    crs : str
+    posting : float
+        In units of the projection.
+    box : BBox
+        Around the bursts of the group, degrees.
 
     Raises
     ------

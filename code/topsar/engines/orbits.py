@@ -46,7 +46,13 @@ class OrbitChoice:
         return max(scene.stop for scene in self.scenes)
 
     def load(self, swath: str, polarisation: str) -> Orbit:
-        """State vectors around the slices; of annotations those of all slices that have the swath."""
+        """State vectors around the slices; of annotations those of all slices that have the swath.
+
+        Parameters
+        ----------
+        swath, polarisation : str
+            Whose annotation is read where there is no orbit file.
+        """
         from topsar.sentinel1 import annotation_orbit, read_orbit
 
         if self.file:

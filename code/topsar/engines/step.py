@@ -316,12 +316,23 @@ def load_task(folder: Path, name: str, kind: type[T]) -> T:
 
 
 def dump_job(kind: TypeAdapter[T], task: T) -> str:
-    """Write the only task of a job as the text of its ``job.json``."""
+    """Write the only task of a job as the text of its ``job.json``.
+
+    Parameters
+    ----------
+    kind : TypeAdapter
+    task
+    """
     return kind.dump_json(task, indent=1).decode()
 
 
 def load_job(kind: TypeAdapter[T], folder: Path) -> T:
     """Read the only task of the job in ``folder``.
+
+    Parameters
+    ----------
+    kind : TypeAdapter
+    folder : Path
 
     Raises
     ------

@@ -287,6 +287,10 @@ def share_track(one: Scene, other: Scene) -> bool:
     """Whether two scenes are of one track, whose number steps by one where it crosses the equator northward.
 
     The satellites are sun-synchronous: they come back at the same time of day, and fly the next orbit 99 minutes later.
+
+    Parameters
+    ----------
+    one, other : Scene
     """
     if one.track == other.track:
         return True
@@ -297,6 +301,12 @@ def share_track(one: Scene, other: Scene) -> bool:
 
 def choose_polarisation(pair: Pair, wanted: str) -> str:
     """The polarisation to process: as wanted, or with ``auto`` VV where all scenes have it, else HH.
+
+    Parameters
+    ----------
+    pair : Pair
+    wanted : str
+        The setting ``POLARIZATION``.
 
     Raises
     ------

@@ -32,6 +32,11 @@ _MARGIN = timedelta(seconds=1)
 def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
     """The orbit during a burst; times count from a second before its first line.
 
+    Parameters
+    ----------
+    burst : Burst
+    orbit : Orbit
+
     Raises
     ------
     ProvisionError
@@ -43,6 +48,13 @@ def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
 
 def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") -> OrbitArc:
     """The orbit around a period; ``whose`` begins the message where it has none.
+
+    Parameters
+    ----------
+    orbit : Orbit
+    start, stop : datetime
+    whose : str
+        Begins the message where the orbit does not cover the period.
 
     Raises
     ------
@@ -57,7 +69,13 @@ def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") 
 
 
 def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
-    """The orbit while some bursts of a pass were taken."""
+    """The orbit while some bursts of a pass were taken.
+
+    Parameters
+    ----------
+    orbit : Orbit
+    bursts : iterable of Burst
+    """
     bursts = tuple(bursts)
     start = min(burst.grid.first_line_time for burst in bursts)
     stop = max(burst.grid.stop_time for burst in bursts)
@@ -65,14 +83,29 @@ def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
 
 
 def ground_speed(arc: OrbitArc, time_s: float) -> float:
-    """Speed of the beam on the ground, m/s."""
+    """Speed of the beam on the ground, m/s.
+
+    Parameters
+    ----------
+    arc : OrbitArc
+    time_s : float
+        Seconds of the arc.
+    """
     return float(np.linalg.norm(arc.velocity(np.array(time_s)))) * GROUND_SPEED
 
 
 def locate(
     points_m: NDArray[np.float64], burst: Burst, arc: OrbitArc
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Line and sample of a burst at which it shows points (..., 3) in ECEF; outside of it too."""
+    """Line and sample of a burst at which it shows points (..., 3) in ECEF; outside of it too.
+
+    Parameters
+    ----------
+    points_m : (..., 3) float64
+        ECEF.
+    burst : Burst
+    arc : OrbitArc
+    """
     time, range_m = geo2rdr(points_m, arc)
     grid = burst.grid
     line = (time - arc.seconds(grid.first_line_time)) / grid.line_interval_s
@@ -85,6 +118,13 @@ def burst_margin(
     """Distance to the nearest edge of a burst's valid window on the ground, whole metres; negative outside.
 
     Bursts of a swath end at the same range: of fractions, rounding would decide which of two is farther inside.
+
+    Parameters
+    ----------
+    burst : Burst
+    line, sample : (rows, columns) float64
+        Of the burst, for each pixel.
+    arc : OrbitArc
     """
     valid, grid = burst.valid, burst.grid
     speed = ground_speed(arc, float(arc.seconds(grid.mid_time)))

@@ -40,6 +40,12 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
     neighbours, or it and those of one of them, have one height above the geoid. Heights above the ellipsoid are made
     ones above EGM96 first, which finds water only where they were made from such.
 
+    Parameters
+    ----------
+    dem : Dem
+    grid : GeoGrid
+        Of the products.
+
     Returns
     -------
     (rows, columns) uint8
@@ -92,6 +98,13 @@ def _remove_puddles(water: NDArray[np.uint8], grid: GeoGrid) -> NDArray[np.uint8
 
 def warp_water(path: Path, grid: GeoGrid) -> NDArray[np.uint8]:
     """Water of a raster in any coordinate system: where the nearest pixel is neither 0 nor a hole.
+
+    Parameters
+    ----------
+    path : Path
+        Of the raster.
+    grid : GeoGrid
+        Of the products.
 
     Returns
     -------

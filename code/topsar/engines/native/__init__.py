@@ -27,13 +27,25 @@ class NativeEngine:
     whole_bursts = False
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs."""
+        """Turn pairs into jobs.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        options : Options
+        """
         from topsar.engines.native.plan import plan
 
         return plan(inputs, options)
 
     def execute(self, folder: Path, step: str) -> None:
-        """Run one step of the job in ``folder``."""
+        """Run one step of the job in ``folder``.
+
+        Parameters
+        ----------
+        folder : Path
+        step : str
+        """
         from topsar.engines.native.steps import execute
 
         execute(folder, step)

@@ -36,7 +36,16 @@ class SwathInterferogram(NamedTuple):
 
 
 def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[Overlap]) -> None:
-    """Write the mosaic of a swath, which lies in the window ``where`` of the pair's grid."""
+    """Write the mosaic of a swath, which lies in the window ``where`` of the pair's grid.
+
+    Parameters
+    ----------
+    folder : Path
+    where : Window
+        Of the pair's grid.
+    mosaic : Mosaic
+    overlaps : sequence of Overlap
+    """
     arrays = {**mosaic.sums._asdict(), "doppler": mosaic.doppler_hz, "burst": mosaic.burst, "margin": mosaic.margin_m}
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
