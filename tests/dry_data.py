@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from topsar.engines import Inputs, Plan, engine_named
+from topsar.engines import Inputs, Plan, load_engine
 from topsar.engines.native.collect import COLLECT, CollectTask
 from topsar.engines.native.steps.delay import DelayTask
 from topsar.engines.native.steps.dispersion import DispersionTask
@@ -185,7 +185,7 @@ class Planned:
     def __init__(self, data: Path, scratch: Path, *, before: Callable[[Survey], object] = id, **flags: str) -> None:
         given = plan_inputs(data, before, **flags)
         self.settings, self.survey, self.inputs = given.settings, given.survey, given.inputs
-        self.plan: Plan = engine_named("native").plan(self.inputs, self.settings.options)
+        self.plan: Plan = load_engine("native").plan(self.inputs, self.settings.options)
         self._scratch = scratch
         for name, text in self.plan.tasks.items():
             (scratch / name).mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ class Planned:
 
     def execute(self, runs: Path) -> Interferogram:
         """Run all steps in this process; the first pair's result."""
-        engine = engine_named("native")
+        engine = load_engine("native")
         for name, text in self.plan.tasks.items():
             (runs / name).mkdir(parents=True)
             (runs / name / "job.json").write_text(text)

@@ -11,7 +11,7 @@ import pytest
 
 from dry_data import dry_data, dry_recipe, plan_inputs
 from fake_isce.use import double
-from topsar.engines import Engine, choose_engine, engine_named
+from topsar.engines import Engine, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.step import Cost, StepKind, as_step
 from topsar.errors import SettingsError
@@ -141,7 +141,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["native", "isce2"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return Isce2Engine(double()) if request.param == "isce2" else engine_named(request.param)
+    return Isce2Engine(double()) if request.param == "isce2" else load_engine(request.param)
 
 
 Keys = dict[tuple[str, str], str]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fake_isce.use import double
-from topsar.engines import Engine, Inputs, Plan, engine_named
+from topsar.engines import Engine, Inputs, Plan, load_engine
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, TopsarError
@@ -118,7 +118,7 @@ def _borrowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return Isce2Engine(double()) if request.param == "isce2" else engine_named(request.param)
+    return Isce2Engine(double()) if request.param == "isce2" else load_engine(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +156,13 @@ def in_order(plan: Plan) -> Iterator[tuple[Job, str]]:
 
 
 def test_has_a_name_and_a_version(engine: Engine) -> None:
-    assert engine_named(engine.name).name == engine.name
+    assert load_engine(engine.name).name == engine.name
     assert engine.version
 
 
 def test_an_unknown_name_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="'nonsense'"):
-        engine_named("nonsense")
+        load_engine("nonsense")
     (tmp_path / "run.json").write_text('{"engine": "nonsense"}')
     with pytest.raises(SettingsError, match="'nonsense'"):
         execute_step(tmp_path / "job.json", "mosaic")

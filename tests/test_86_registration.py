@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dry_data import Planned
-from topsar.engines import engine_named
+from topsar.engines import load_engine
 from topsar.formats.geotiff import write_layers
 from topsar.interferogram import Interferogram
 from topsar.schedule.graph import build_graph
@@ -41,7 +41,7 @@ class Runs:
     def update(self, **flags: str) -> tuple[set[str], list[Interferogram]]:
         """Names of the steps that were executed, and the pairs."""
         planned = Planned(self.data, self.folder, UNWRAPPER="none", **flags)
-        engine, executed = engine_named("native"), set()
+        engine, executed = load_engine("native"), set()
         for node in build_graph(planned.plan.jobs).nodes.values():
             if self._done.get(node.id) != node.key:
                 engine.execute(self.folder / node.job.id, node.step.name)

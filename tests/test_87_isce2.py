@@ -21,7 +21,7 @@ from dry_data import drop_burst, dry_data, dry_recipe
 from fake_isce.fake_truth import phase
 from fake_isce.use import ISCE_HOME, double, read_record, write_options
 from fake_steps import wait_for
-from topsar.engines import Inputs, Plan, choose_engine, engine_named
+from topsar.engines import Inputs, Plan, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.isce2.config import write_config
 from topsar.engines.isce2.installation import Installation
@@ -87,7 +87,7 @@ def job_folder(plan: Plan, runs: Path) -> Path:
 def execute_until(folder: Path, last: str) -> Path:
     """Execute all steps until one, in this process; the run folder of topsApp."""
     for stage in stages(load_task(folder)):
-        engine_named("isce2").execute(folder, stage.name)
+        load_engine("isce2").execute(folder, stage.name)
         if stage.name == last:
             break
     return folder / "topsapp"
@@ -234,7 +234,7 @@ def test_another_orbit_than_the_provisioned_one_is_not_accepted(data: Path, tmp_
     folder = job_folder(planned(data), tmp_path)
     execute_until(folder, "startup")
     product = folder / "topsapp/secondary/IW2.xml"
-    run_again = engine_named("isce2").execute
+    run_again = load_engine("isce2").execute
     run_again(folder, "preprocess")
     text = product.read_text()
     (name,) = set(re.findall(r"S1A_OPER_AUX_POEORB[^<]*EOF", text))
@@ -266,7 +266,7 @@ def test_a_swath_that_topsapp_leaves_out_is_an_error(data: Path, tmp_path: Path)
     (folder / "job.json").write_text(dump_task(wrong))
     execute_until(folder, "startup")
     with pytest.raises(StepFailed, match="could not read IW1 of the reference"):
-        engine_named("isce2").execute(folder, "preprocess")
+        load_engine("isce2").execute(folder, "preprocess")
 
 
 # --- misregistration --------------------------------------------------------------------------------------------
@@ -369,9 +369,9 @@ def test_heights_that_the_dem_does_not_have_are_found(data: Path, tmp_path: Path
     small = replace(task, dem_box=replace(task.dem_box, north=task.dem_box.centre[1]))
     (folder / "job.json").write_text(dump_task(small))
     for name in ("dem", "verifyDEM"):
-        engine_named("isce2").execute(folder, name)
+        load_engine("isce2").execute(folder, name)
     with pytest.raises(StepFailed, match="-500 to"):
-        engine_named("isce2").execute(folder, "topo")
+        load_engine("isce2").execute(folder, "topo")
     assert (place / "dem").is_dir()
 
 
@@ -395,10 +395,10 @@ def test_a_step_does_not_start_from_a_record_that_is_not_whole(data: Path, tmp_p
     for content in (whole[: len(whole) // 2], ""):
         record.write_text(content)
         with pytest.raises(StepFailed, match="record of the step computeBaselines"):
-            engine_named("isce2").execute(folder, "verifyDEM")
+            load_engine("isce2").execute(folder, "verifyDEM")
     record.unlink()
     with pytest.raises(StepFailed, match="record of the step computeBaselines"):
-        engine_named("isce2").execute(folder, "verifyDEM")
+        load_engine("isce2").execute(folder, "verifyDEM")
     assert len(read_record(tmp_path, "start")) == started
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from topsar.engines import engine_named
+from topsar.engines import load_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def execute_step(job_file: Path, step: str) -> None:
     """
     folder = job_file.resolve().parent
     known = json.loads((folder / "run.json").read_text())
-    engine = engine_named(known["engine"])
+    engine = load_engine(known["engine"])
     if step == "products":
         from topsar.results import write_products
 

@@ -7,7 +7,7 @@ from topsar.engines.step import step_argv
 from topsar.errors import SettingsError
 from topsar.registry import load_named
 
-__all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "choose_engine", "engine_named", "step_argv"]
+__all__ = ["Engine", "Inputs", "Outlook", "Plan", "Remark", "choose_engine", "load_engine", "step_argv"]
 
 
 def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tuple[Engine, str]:
@@ -32,7 +32,7 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
         If the engine cannot be had, or ISCE2 is not where it is said to be.
     """
     if name not in ("auto", "isce2"):
-        return engine_named(name), "as set by ENGINE"
+        return load_engine(name), "as set by ENGINE"
     from topsar.engines.isce2 import Isce2Engine
     from topsar.engines.isce2.installation import find_installation
 
@@ -41,12 +41,12 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
     except SettingsError as exc:
         if name == "isce2" or isce_home or isce_python:
             raise
-        return engine_named("native"), " ".join(part.strip() for part in exc.message.splitlines())
+        return load_engine("native"), " ".join(part.strip() for part in exc.message.splitlines())
     why = f"ISCE2 {found.version} in {found.home}, by {found.python}"
     return Isce2Engine(found), why
 
 
-def engine_named(name: str) -> Engine:
+def load_engine(name: str) -> Engine:
     """Load the engine of a name of the registry, for what was planned with it.
 
     Raises
