@@ -104,8 +104,8 @@ def imported_places(path: Path) -> set[str]:
 
 
 def test_no_modules_import_each_other() -> None:
-    """Neither directly nor through others, in functions or for type checking alone."""
-    left = {module_name(path): imported_places(path) for path in MODULES}
+    """Neither directly nor through others, in functions or for type checking alone; ``topsar`` itself is a list."""
+    left = {module_name(path): imported_places(path) for path in MODULES} | {"topsar": set()}
     while free := {name for name, needs in left.items() if not needs & left.keys()}:
         left = {name: needs for name, needs in left.items() if name not in free}
     assert not left
