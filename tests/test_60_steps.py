@@ -17,7 +17,7 @@ from topsar.engines.step import Cost, StepKind, as_step
 from topsar.errors import SettingsError
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Job
-from topsar.settings import Options
+from topsar.settings import KEYS, Options
 
 # --- a made-up chain --------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ def middle_of(data: Path) -> str:
     return f"{box.south},{box.north},{box.west},{lon}"
 
 
-@pytest.mark.parametrize("name", [str(field.validation_alias) for field in Options.model_fields.values()])
+@pytest.mark.parametrize("name", [key.name for key in KEYS if key.field in Options.model_fields])
 def test_a_setting_reruns_the_steps_that_use_it(name: str, engine: Engine, data: Path, before: Keys) -> None:
     change = TABLE[name]
     value = change.value.format(data=data, roi=middle_of(data) if "{roi}" in change.value else "")
