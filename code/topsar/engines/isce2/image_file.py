@@ -1,7 +1,8 @@
-"""Images as ISCE2 writes them: raw values, and an XML header that says how they lie."""
+"""Images in ISCE2's form: raw values, a header for ISCE2 (``.xml``) and, beside it, one for GDAL (``.vrt``)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topsar.errors import ProductError
+from topsar.files import atomic_path, write_text
 
 _TYPES = {
     "BYTE": "u1",
@@ -49,19 +51,23 @@ class IsceHeader:
         return self.width * self.length * self.bands * self.dtype.itemsize
 
 
+def read_properties(elements: Iterable[ElementTree.Element]) -> dict[str, str]:
+    """Values of ISCE2's ``property`` elements by their names."""
+    return {str(one.get("name")): one.findtext("value", "") for one in elements}
+
+
 def read_isce_header(image: Path) -> IsceHeader:
-    """The header of an image, which lies beside it as ``<image>.xml``.
+    """Read the header of an image, ``<image>.xml`` beside it.
 
     Raises
     ------
     ProductError
-        If it is missing or does not say what it must.
+        If it is missing or lacks a property.
     """
     path = image.with_name(image.name + ".xml")
     try:
-        found = {
-            str(one.get("name")).lower(): one.findtext("value", "") for one in ElementTree.parse(path).iter("property")
-        }
+        properties = read_properties(ElementTree.parse(path).iter("property"))
+        found = {name.lower(): value for name, value in properties.items()}
         order = "<" if found.get("byte_order", "l") == "l" else ">"
         return IsceHeader(
             width=int(found["width"]),
@@ -76,7 +82,7 @@ def read_isce_header(image: Path) -> IsceHeader:
 
 
 def check_isce_image(image: Path) -> IsceHeader:
-    """The header of an image that is as large as its header says; a virtual one needs no file of its own.
+    """Read the header of an image and check that the image has the size in it; a virtual one needs no file of its own.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def check_isce_image(image: Path) -> IsceHeader:
 
 
 def read_isce_image(image: Path) -> NDArray[Any]:
-    """All values of an image.
+    """Read all values of an image.
 
     Parameters
     ----------
@@ -103,7 +109,7 @@ def read_isce_image(image: Path) -> NDArray[Any]:
     Returns
     -------
     (bands, length, width) array
-        Of the type that the header names.
+        Of the type in the header.
 
     Raises
     ------
@@ -117,3 +123,121 @@ def read_isce_image(image: Path) -> NDArray[Any]:
     if header.scheme == "BIP":
         return values.reshape(header.length, header.width, header.bands).transpose(2, 0, 1)
     return values.reshape(header.bands, header.length, header.width)
+
+
+# --- a DEM ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """Centres of pixels along one direction, in degrees: the first, the step to the next, and their number."""
+
+    first: float
+    step: float
+    count: int
+
+    @property
+    def corner(self) -> float:
+        """Outer edge of the first pixel."""
+        return self.first - self.step / 2
+
+    @property
+    def end(self) -> float:
+        """One step after the last centre."""
+        return self.first + self.step * self.count
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """All centres."""
+        centres: NDArray[np.float64] = self.first + self.step * np.arange(self.count, dtype=np.float64)
+        return centres
+
+
+def write_dem_image(heights_m: NDArray[np.float32], x: Axis, y: Axis, path: Path) -> Path:
+    """Write heights as a raw image with both headers; the ``.xml`` is there only when all is.
+
+    Parameters
+    ----------
+    heights_m : (rows, columns) float32
+        Above the WGS84 ellipsoid.
+    x, y : Axis
+        Longitudes of the columns and latitudes of the rows.
+    path : Path
+        The raw file; headers lie beside it.
+
+    Returns
+    -------
+    Path
+        The ``.xml``.
+
+    Raises
+    ------
+    ProductError
+        If a file cannot be written.
+    """
+    header = path.with_name(path.name + ".xml")
+    header.unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        heights_m.astype("<f4", copy=False).tofile(part)
+    write_text(path.with_name(path.name + ".vrt"), _gdal_header(path, x, y))
+    write_text(header, _isce_header(path.absolute(), x, y))
+    return header
+
+
+def _isce_header(path: Path, x: Axis, y: Axis) -> str:
+    """The ``.xml`` of a DEM, in the order in which ISCE2 writes it."""
+    root = ElementTree.Element("imageFile")
+    _add_property(root, "access_mode", "read", "Image access mode.")
+    _add_property(root, "byte_order", "l", "Endianness of the image.")
+    _add_axis(root, "coordinate1", x, "First coordinate of a 2D image (width).")
+    _add_axis(root, "coordinate2", y, "Second coordinate of a 2D image (length).")
+    _add_property(root, "data_type", "FLOAT", "Image data type.")
+    _add_property(root, "family", "demimage", "Instance family name")
+    _add_property(root, "file_name", str(path), "Name of the image file.")
+    _add_property(root, "image_type", "dem", "Image type used for displaying.")
+    _add_property(root, "length", y.count, "Image length")
+    _add_property(root, "name", "demimage_name", "Instance name")
+    _add_property(root, "number_bands", 1, "Number of image bands.")
+    _add_property(root, "reference", "WGS84", "Geodetic datum")
+    _add_property(root, "scheme", "BIP", "Interleaving scheme of the image.")
+    _add_property(root, "width", x.count, "Image width")
+    _add_property(root, "xmax", repr(x.end), "Maximum range value")
+    _add_property(root, "xmin", repr(x.first), "Minimum range value")
+    return _xml_text(root)
+
+
+def _add_axis(root: ElementTree.Element, name: str, axis: Axis, meaning: str) -> None:
+    component = ElementTree.SubElement(root, "component", name=name)
+    ElementTree.SubElement(component, "factorymodule").text = "isceobj.Image"
+    ElementTree.SubElement(component, "factoryname").text = "createCoordinate"
+    ElementTree.SubElement(component, "doc").text = meaning
+    _add_property(component, "delta", repr(axis.step), "Coordinate quantization.")
+    _add_property(component, "endingvalue", repr(axis.end), "Ending value of the coordinate.")
+    _add_property(component, "family", "imagecoordinate", "Instance family name")
+    _add_property(component, "name", "imagecoordinate_name", "Instance name")
+    _add_property(component, "size", axis.count, "Coordinate size.")
+    _add_property(component, "startingvalue", repr(axis.first), "Starting value of the coordinate: a pixel's centre.")
+
+
+def _add_property(parent: ElementTree.Element, name: str, value: object, meaning: str) -> None:
+    element = ElementTree.SubElement(parent, "property", name=name)
+    ElementTree.SubElement(element, "value").text = str(value)
+    ElementTree.SubElement(element, "doc").text = meaning
+
+
+def _gdal_header(path: Path, x: Axis, y: Axis) -> str:
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(x.count), rasterYSize=str(y.count))
+    ElementTree.SubElement(root, "SRS").text = "EPSG:4326"
+    transform = x.corner, x.step, 0.0, y.corner, 0.0, y.step
+    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in transform)
+    band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Float32", band="1", subClass="VRTRawRasterBand")
+    ElementTree.SubElement(band, "SourceFilename", relativeToVRT="1").text = path.name
+    layout = {"ByteOrder": "LSB", "ImageOffset": 0, "PixelOffset": 4, "LineOffset": 4 * x.count}
+    for name, value in layout.items():
+        ElementTree.SubElement(band, name).text = str(value)
+    return _xml_text(root)
+
+
+def _xml_text(root: ElementTree.Element) -> str:
+    ElementTree.indent(root, space="    ")
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
