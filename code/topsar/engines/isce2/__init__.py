@@ -1,4 +1,4 @@
-"""The engine that drives ISCE2's topsApp, step by step, and checks what it says of itself."""
+"""The engine that runs ISCE2's topsApp step by step, and checks each result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Isce2Engine:
     Parameters
     ----------
     installation : Installation, optional
-        Which one; only planning needs to know, the steps read it in their ``job.json``.
+        The one to plan for; steps read theirs in ``job.json``.
     """
 
     name = "isce2"
@@ -27,10 +27,10 @@ class Isce2Engine:
     whole_bursts = True
 
     def __init__(self, installation: Installation | None = None) -> None:
-        from topsar.engines.isce2.plan import VERSION, version_with
+        from topsar.engines.isce2.tasks import VERSION, describe_version
 
         self.installation = installation
-        self.version = version_with(installation) if installation else VERSION
+        self.version = describe_version(installation) if installation else VERSION
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs."""
@@ -41,7 +41,7 @@ class Isce2Engine:
 
     def execute(self, folder: Path, step: str) -> None:
         """Run one step of the job in ``folder``."""
-        from topsar.engines.isce2.steps import execute
+        from topsar.engines.isce2.stages import execute
 
         execute(folder, step)
 

@@ -12,11 +12,10 @@ from scipy.ndimage import map_coordinates
 from topsar.engines.facts import describe
 from topsar.engines.ground import dem_under, ground_points, to_lonlat
 from topsar.engines.isce2.config import IONOSPHERE
+from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
-from topsar.engines.isce2.plan import version_with
-from topsar.engines.isce2.stages import FACTS
 from topsar.engines.isce2.state import UNTRIED
-from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version, load_task
 from topsar.engines.layers import displacement, incidence, number_bursts, phase_noise, where_seen
 from topsar.engines.viewing import (
     MID_INCIDENCE_RAD,
@@ -73,7 +72,7 @@ def collect(folder: Path) -> Interferogram:
     facts |= {
         "looks": str(task.looks),
         "engine": "isce2",
-        "engine_version": version_with(task.installation),
+        "engine_version": describe_version(task.installation),
         **measured,
         "coherence_mean": float(np.nanmean(gamma)),
         "valid_share": float(np.isfinite(gamma).mean()),

@@ -1,7 +1,7 @@
-"""``topsApp.xml``: everything that topsApp would otherwise choose by itself is said.
+"""``topsApp.xml``: it sets everything that topsApp would otherwise choose by itself.
 
-topsApp reads each value as a Python expression and falls back on the text itself, so that names are written as Python
-strings, in quotes: then none of them can mean anything else.
+topsApp reads each value as a Python expression, and as text where that fails. So names are written as Python strings,
+in quotes: then none of them can mean anything else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from topsar.model import BBox, GeoGrid, OrbitFile
 
 DEM_NAME, GEOCODE_DEM_NAME = "dem/topo.dem.wgs84", "geocode_dem/geocode.dem.wgs84"
-"""Heights that topsApp is given, in its run folder."""
+"""The heights for topsApp, in its run folder."""
 ESD_LOOKS = (5, 15)
 """Azimuth and range looks in burst overlaps."""
 UNWRAPPED = ("merged/filt_topophase.unw", "merged/filt_topophase.unw.conncomp")
@@ -32,14 +32,14 @@ GEOCODED = (
 IONOSPHERE = "merged/topophase.ion"
 
 
-def geocode_list(task: TopsAppTask) -> tuple[str, ...]:
-    """What topsApp geocodes, relative to its run folder."""
+def list_geocoded(task: TopsAppTask) -> tuple[str, ...]:
+    """Images that topsApp geocodes, relative to its run folder."""
     unwrapped = UNWRAPPED if task.unwrapper != "none" else ()
     return (*GEOCODED, *unwrapped, *((IONOSPHERE,) if task.ionosphere else ()))
 
 
-def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, diverse: bool | None = None) -> str:
-    """The text of ``topsApp.xml``; every restart of topsApp reads it anew.
+def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, do_esd: bool | None = None) -> str:
+    """Write the text of ``topsApp.xml``; topsApp reads it at every start.
 
     Parameters
     ----------
@@ -48,25 +48,24 @@ def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, diver
         The folder in which topsApp runs.
     geocoding : bool
         Whether the heights of the geocoded grid are there already.
-    diverse : bool, optional
-        Whether misregistration is estimated, where it is not as the task says.
+    do_esd : bool, optional
+        Whether topsApp estimates misregistration; by default as in the task.
     """
     root = ElementTree.Element("topsApp")
     app = ElementTree.SubElement(root, "component", name="topsinsar")
-    facts = task.facts
-    _property(app, "sensor name", "SENTINEL1")
-    _date(app, "reference", task.reference_orbit, task, run)
-    _date(app, "secondary", task.secondary_orbit, task, run)
-    chosen = {} if diverse is None else {"do ESD": diverse}
-    for name, value in (_processing(task, run, geocoding=geocoding) | chosen).items():
-        _property(app, name, value)
+    _add_property(app, "sensor name", "SENTINEL1")
+    _add_date(app, "reference", task.reference_orbit, task, run)
+    _add_date(app, "secondary", task.secondary_orbit, task, run)
+    changed = {} if do_esd is None else {"do ESD": do_esd}
+    for name, value in (_processing_values(task, run, geocoding=geocoding) | changed).items():
+        _add_property(app, name, value)
     ElementTree.indent(root, space="  ")
     text = ElementTree.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!-- {facts.pair} -->\n{text}\n'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<!-- {task.facts.pair} -->\n{text}\n'
 
 
 def require_plain(path: Path) -> None:
-    """Refuse a path that topsApp writes into its headers as it is: what is no XML any more, it reads as zeros.
+    """Refuse a path with ``&`` or ``<``: topsApp writes it into its headers unescaped, and then reads zeros.
 
     Raises
     ------
@@ -80,36 +79,43 @@ def require_plain(path: Path) -> None:
 
 
 def orbit_file(orbit: OrbitFile, run: Path) -> Path:
-    """The orbit file that topsApp is given: that of the user, or what was unpacked from it into the run folder."""
+    """Path of the orbit file for topsApp: the user's, or its place in the run folder where that is a zip.
+
+    Parameters
+    ----------
+    orbit : OrbitFile
+    run : Path
+        The folder in which topsApp runs.
+    """
     path = orbit.path.absolute()
     return path if path.suffix != ".zip" else run.absolute() / "orbits" / path.stem
 
 
-def _date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: TopsAppTask, run: Path) -> None:
+def _add_date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: TopsAppTask, run: Path) -> None:
     component = ElementTree.SubElement(app, "component", name=name)
-    _property(component, "safe", [str(scene.path.absolute()) for scene in orbit.scenes])
-    _property(component, "output directory", name)
-    _property(component, "polarization", task.facts.polarisation.lower())
+    _add_property(component, "safe", [str(scene.path.absolute()) for scene in orbit.scenes])
+    _add_property(component, "output directory", name)
+    _add_property(component, "polarization", task.polarisation.lower())
     if orbit.file:
-        _property(component, "orbit file", str(orbit_file(orbit.file, run)))
+        _add_property(component, "orbit file", str(orbit_file(orbit.file, run)))
     if task.aux_cal:
-        _property(component, "auxiliary data directory", str(task.aux_cal.absolute()))
+        _add_property(component, "auxiliary data directory", str(task.aux_cal.absolute()))
 
 
-def _processing(task: TopsAppTask, run: Path, *, geocoding: bool) -> dict[str, object]:
+def _processing_values(task: TopsAppTask, run: Path, *, geocoding: bool) -> dict[str, object]:
     dem = str((run / DEM_NAME).absolute())
     geocode_dem = str((run / GEOCODE_DEM_NAME).absolute()) if geocoding else dem
     return {
         "swaths": list(task.swaths),
-        **({"region of interest": _box(task.roi)} if task.roi else {}),
+        **({"region of interest": _box_values(task.roi)} if task.roi else {}),
         "demFilename": dem,
         "geocode demfilename": geocode_dem,
-        "geocode bounding box": _nodes(task.geocoding),
-        "geocode list": list(geocode_list(task)),
+        "geocode bounding box": _node_box(task.geocoding),
+        "geocode list": list(list_geocoded(task)),
         "range looks": task.looks.east,
         "azimuth looks": task.looks.north,
         "filter strength": task.filter_strength,
-        "do ESD": task.diverse,
+        "do ESD": task.estimates_esd,
         "ESD coherence threshold": task.esd_coherence,
         "ESD azimuth looks": ESD_LOOKS[0],
         "ESD range looks": ESD_LOOKS[1],
@@ -126,19 +132,19 @@ def _processing(task: TopsAppTask, run: Path, *, geocoding: bool) -> dict[str, o
     }
 
 
-def _box(box: BBox) -> list[float]:
+def _box_values(box: BBox) -> list[float]:
     """South, north, west, east."""
     return [box.south, box.north, box.west, box.east]
 
 
-def _nodes(grid: GeoGrid) -> list[float]:
-    """The box that makes topsApp geocode onto all pixel centres of a grid and no more.
+def _node_box(grid: GeoGrid) -> list[float]:
+    """The box for which topsApp geocodes onto exactly the pixel centres of a grid.
 
-    It takes the node at or beyond each side; sides half a pixel inside cannot fall to either neighbour by rounding.
+    topsApp takes the node at or beyond each side; with sides half a pixel inside, rounding cannot add or drop one.
     """
     box = grid.bbox
     return [box.south, box.north - grid.dy, box.west + grid.dx, box.east]
 
 
-def _property(parent: ElementTree.Element, name: str, value: object) -> None:
+def _add_property(parent: ElementTree.Element, name: str, value: object) -> None:
     ElementTree.SubElement(parent, "property", name=name).text = repr(value)

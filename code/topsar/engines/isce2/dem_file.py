@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,28 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
-from topsar.engines.isce2.image_file import Axis, write_dem_image
-from topsar.errors import ProvisionError
+from topsar.engines.ground import dem_under, ground_points
+from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME
+from topsar.engines.isce2.image_file import Axis, read_isce_header, read_isce_image, write_dem_image
+from topsar.errors import ProvisionError, StepFailed
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.dem import HeightField, open_dem
 from topsar.raster.dem_voids import SHORE_M, fill_nearest, sea_among
 from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from topsar.engines.isce2.tasks import TopsAppTask
+
 log = logging.getLogger(__name__)
 
 _WGS84 = "EPSG:4326"
 _STRIP_ROWS = 256
+DEM_MARGIN_DEG = 0.05
+"""Heights are written this far beyond the bursts, as far as the DEM reaches."""
+_TOLERANCE_M = 100.0
 
 
 def write_isce_dem(dem: Dem, box: BBox, path: Path, margin_deg: float = 0.0) -> Path:
@@ -157,3 +168,42 @@ def _read_undulation(x: Axis, y: Axis, dem: Dem) -> NDArray[np.float32]:
     longitude, latitude = x.centres[np.newaxis, :], y.centres[:, np.newaxis]
     strips = [geoid.at(longitude, latitude[row : row + _STRIP_ROWS]) for row in range(0, y.count, _STRIP_ROWS)]
     return np.concatenate(strips)
+
+
+# --- the heights of a pair --------------------------------------------------------------------------------------
+
+
+def write_topo_dem(task: TopsAppTask, run: Path, _steps: Sequence[str]) -> None:
+    """Write the heights under the bursts."""
+    path = run / DEM_NAME
+    path.parent.mkdir(exist_ok=True)
+    write_isce_dem(task.dem, task.dem_box, path, DEM_MARGIN_DEG)
+
+
+def write_geocode_dem(task: TopsAppTask, run: Path) -> None:
+    """Write the heights at the nodes of the grid onto which topsApp geocodes."""
+    path, grid = run / GEOCODE_DEM_NAME, task.geocoding
+    path.parent.mkdir(exist_ok=True)
+    heights, _ = ground_points(grid, dem_under(task.dem, grid))
+    write_isce_heights(heights, grid, path, task.dem)
+
+
+def check_heights(_task: TopsAppTask, run: Path) -> None:
+    """Refuse heights that the DEM does not have: topsApp takes -500 m where its DEM ends.
+
+    Raises
+    ------
+    StepFailed
+        Naming the image and both ranges.
+    """
+    dem = read_isce_image(run / DEM_NAME)
+    low, high = min(float(dem.min()), 0.0) - _TOLERANCE_M, float(dem.max()) + _TOLERANCE_M
+    for image in sorted((run / "geom_reference").rglob("hgt_*.rdr")):
+        header = read_isce_header(image)
+        values = np.memmap(image, header.dtype, "r")[:: max(header.width // 64, 1)]
+        if not low < float(values.min()) <= float(values.max()) < high:
+            msg = (
+                f"topsApp's heights reach from {values.min():.0f} to {values.max():.0f} m in "
+                f"{image.parent.name}/{image.name}, those of the DEM from {dem.min():.0f} to {dem.max():.0f} m"
+            )
+            raise StepFailed(msg, hint="does the DEM cover all of the bursts?")

@@ -8,6 +8,7 @@ apart (Yague-Martinez et al. 2016, doi:10.1109/TGRS.2016.2585741), and the whole
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,14 +18,15 @@ import numpy as np
 
 from topsar.engines.isce2.config import ESD_LOOKS
 from topsar.engines.isce2.image_file import read_isce_image
-from topsar.engines.isce2.stages import FACTS
 from topsar.engines.isce2.state import UNTRIED, require_number, set_property
+from topsar.engines.isce2.topsapp import run_topsapp
 from topsar.engines.viewing import burst_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, write_json
 from topsar.kernels.tops import deramp_terms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,36 +34,84 @@ if TYPE_CHECKING:
     from topsar.engines.isce2.tasks import TopsAppTask
     from topsar.model import Burst, Orbit
 
+log = logging.getLogger(__name__)
+
+FACTS = "ESD.json"
+"""What was found of misregistration, in topsApp's run folder."""
 CORRECTION = "secondarytimingcorrection"
-"""The property of topsApp's state, seconds."""
+"""The property of topsApp's record, seconds."""
 RANGE_SHIFT = "secondaryrangecorrection"
 """Another, metres."""
 LEAST_POINTS = 10
+_TOO_STRICT = "No points left for reliable ESD estimate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misregistration:
-    """Azimuth misregistration of the secondary: pixels, their standard error, and how many points voted."""
+    """Azimuth misregistration of the secondary: pixels, their standard error, and the number of points used."""
 
     pixels: float
     standard_error_pixels: float
     points: int
 
 
-def correct(task: TopsAppTask, run: Path, *, estimated: bool) -> None:
-    """Let topsApp remember the misregistration that is to be corrected, and note what was found.
+def run_esd(task: TopsAppTask, run: Path, steps: Sequence[str]) -> None:
+    """Let topsApp measure burst overlaps, and correct what is there.
+
+    topsApp stops where no overlap is coherent; then it is started again without spectral diversity.
 
     Parameters
     ----------
     task : TopsAppTask
     run : Path
-        topsApp's folder, after its step ``esd``.
-    estimated : bool
-        Whether topsApp made an estimate.
+        The folder in which topsApp runs.
+    steps : sequence of str
+        Of topsApp; the last one is ``esd``.
+
+    Raises
+    ------
+    StepFailed
+        If topsApp fails.
     """
+    estimated = task.estimates_esd
+    run_topsapp(task, run, steps[:-1])
+    try:
+        run_topsapp(task, run, steps[-1:])
+    except StepFailed as exc:
+        if not estimated or _TOO_STRICT not in exc.message:
+            raise
+        log.warning("no overlap is above a coherence of %g: misregistration is not corrected", task.esd_coherence)
+        run_topsapp(task, run, steps[-1:], do_esd=False)
+        estimated = False
+    _correct(task, run, estimate(task, run) if estimated else None)
+
+
+def run_range_coreg(task: TopsAppTask, run: Path, steps: Sequence[str]) -> None:
+    """Let topsApp estimate the range shift, but only where burst overlaps are coherent; else it would be noise.
+
+    Parameters
+    ----------
+    task : TopsAppTask
+    run : Path
+        The folder in which topsApp runs.
+    steps : sequence of str
+        Of topsApp.
+
+    Raises
+    ------
+    StepFailed
+        If topsApp fails, or made a shift of no point at all.
+    """
+    run_topsapp(task, run, steps, do_esd=bool(read_json(run / FACTS)["estimated"]))
+    if not math.isfinite(require_number(run, steps[-1], RANGE_SHIFT)):
+        msg = "topsApp's range shift is not a number: no point of the burst overlaps was good enough"
+        raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
+
+
+def _correct(task: TopsAppTask, run: Path, found: Misregistration | None) -> None:
+    """Write the misregistration to correct into topsApp's record, and all that was found into `FACTS`."""
     interval = task.line_interval_s
     own = require_number(run, "esd", CORRECTION) / interval
-    found = estimate(task, run) if estimated else None
     if isinstance(task.esd, float):
         chosen, source = task.esd, "given"
     elif found is None:
@@ -83,71 +133,64 @@ def correct(task: TopsAppTask, run: Path, *, estimated: bool) -> None:
     write_json(run / FACTS, facts)
 
 
-def is_estimated(run: Path) -> bool:
-    """Whether burst overlaps were coherent enough; where they were not, topsApp's range shift would be noise too."""
-    return bool(read_json(run / FACTS)["estimated"])
-
-
-def require_range_shift(run: Path) -> None:
-    """Refuse the range shift that topsApp makes of no point at all.
-
-    Raises
-    ------
-    StepFailed
-        If it is no number.
-    """
-    if not math.isfinite(require_number(run, "rangecoreg", RANGE_SHIFT)):
-        msg = "topsApp's range shift is not a number: no point of the burst overlaps was good enough"
-        raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
-
-
 def estimate(task: TopsAppTask, run: Path) -> Misregistration | None:
-    """Misregistration from the double differences in ``ESD``; None where too few points are coherent.
+    """Estimate misregistration from the double differences in ``ESD``.
+
+    Parameters
+    ----------
+    task : TopsAppTask
+    run : Path
+        topsApp's folder, after its step ``prepesd``.
+
+    Returns
+    -------
+    Misregistration or None
+        None where too few points are coherent.
 
     Raises
     ------
     StepFailed
-        If an overlap of topsApp's does not have the width of its burst.
+        If an overlap is wider than its burst.
     """
     first = task.bursts[0].reference
     orbit = task.reference_orbit.load(first.swath, first.polarisation)
-    looked = f"{ESD_LOOKS[0]}alks_{ESD_LOOKS[1]}rlks"
+    looks = f"{ESD_LOOKS[0]}alks_{ESD_LOOKS[1]}rlks"
     shifts = [
-        _shifts(task, overlap, upper, lower, orbit)
+        _measure_shifts(task, overlap, upper, lower, orbit)
         for swath in task.swaths
         for overlap, (upper, lower) in zip(
-            sorted((run / "ESD").glob(f"overlap_IW{swath}_*.{looked}.int")),
-            pairwise(_bursts(task, swath)),
-            strict=False,  # topsApp passes over overlaps that it cannot use; from burst to burst little differs
+            sorted((run / "ESD").glob(f"overlap_IW{swath}_*.{looks}.int")),
+            pairwise(_reference_bursts(task, swath)),
+            strict=False,  # topsApp skips overlaps that it cannot use; from burst to burst little differs
         )
     ]
-    votes = np.concatenate([np.empty(0), *shifts])
-    if votes.size < LEAST_POINTS:
+    points = np.concatenate([np.empty(0), *shifts])
+    if points.size < LEAST_POINTS:
         return None
-    spread = 1.4826 * float(np.median(np.abs(votes - np.median(votes))))  # of the median, were they independent
+    spread = 1.4826 * float(np.median(np.abs(points - np.median(points))))
     return Misregistration(
-        pixels=float(np.median(votes)),
-        standard_error_pixels=1.2533 * spread / float(np.sqrt(votes.size)),
-        points=int(votes.size),
+        pixels=float(np.median(points)),
+        standard_error_pixels=1.2533 * spread / float(np.sqrt(points.size)),  # of the median, if points are independent
+        points=int(points.size),
     )
 
 
-def _bursts(task: TopsAppTask, swath: int) -> list[Burst]:
+def _reference_bursts(task: TopsAppTask, swath: int) -> list[Burst]:
     return [both.reference for both in task.bursts if both.reference.swath == f"IW{swath}"]
 
 
-def _shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst, orbit: Orbit) -> NDArray[np.float64]:
-    """Shifts in pixels by the coherent points of an overlap."""
+def _measure_shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst, orbit: Orbit) -> NDArray[np.float64]:
+    """Shifts in pixels at the coherent points of an overlap."""
     double = read_isce_image(overlap)[0]
     coherence = read_isce_image(overlap.with_suffix(".cor"))[-1]
     separation = _separation_hz(upper, lower, orbit, double.shape[1])
     seconds = np.angle(double) / (2 * np.pi * separation)
-    votes = (double != 0) & (coherence > task.esd_coherence)
-    return np.asarray(seconds[votes] / task.line_interval_s, dtype=np.float64)
+    coherent = (double != 0) & (coherence > task.esd_coherence)
+    return np.asarray(seconds[coherent] / task.line_interval_s, dtype=np.float64)
 
 
 def _separation_hz(upper: Burst, lower: Burst, orbit: Orbit, columns: int) -> NDArray[np.float64]:
-    """Doppler of two bursts apart where they overlap, averaged as the overlap was."""
+    """Difference in Doppler of two bursts where they overlap, averaged over the range looks of the overlap."""
     looks = ESD_LOOKS[1]
     rate = deramp_terms(upper, burst_arc(upper, orbit)).k_t
     if columns * looks > rate.size:

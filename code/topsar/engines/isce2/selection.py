@@ -1,4 +1,4 @@
-"""Which bursts topsApp takes, by its own rule, and what it could not do with them."""
+"""Which bursts topsApp takes, by its own rule, and which scenes it cannot process."""
 
 from __future__ import annotations
 
@@ -22,20 +22,26 @@ if TYPE_CHECKING:
     from topsar.model import Burst, Dem, Orbit
 
 HEIGHTS_M = (-500.0, 9000.0)
-"""Between these topsApp looks for ground that a burst may show."""
+"""topsApp looks for ground between these heights."""
 MOST_APART_S = 4.0
-"""From one burst of a swath to the next are 2.76 s."""
+"""Bursts of a swath start 2.76 s apart."""
 
 
-def topsapp_bursts(matched: MatchedPair, roi: BBox | None) -> tuple[Matched, ...]:
-    """The bursts that topsApp processes: without a region of interest all that both dates have.
+def select_bursts(matched: MatchedPair, roi: BBox | None) -> tuple[Matched, ...]:
+    """Select the bursts that topsApp processes: without a region of interest all that both dates have.
 
     With one, those whose box at any height reaches into it on both dates; more than those that show part of it.
+
+    Parameters
+    ----------
+    matched : MatchedPair
+    roi : BBox, optional
+        Degrees.
 
     Raises
     ------
     SceneError
-        If one is missing in between: topsApp would pair the bursts after it with the wrong ones.
+        If one is missing in between: topsApp would pair the bursts after the gap with the wrong ones.
     """
     if roi is None:
         taken = matched.shared
@@ -44,15 +50,15 @@ def topsapp_bursts(matched: MatchedPair, roi: BBox | None) -> tuple[Matched, ...
         taken = tuple(
             both
             for both in matched.shared
-            if _any_height_box(both.reference, orbits[0]).intersects(roi)
-            and _any_height_box(both.secondary, orbits[1]).intersects(roi)
+            if _find_box(both.reference, orbits[0]).intersects(roi)
+            and _find_box(both.secondary, orbits[1]).intersects(roi)
         )
     _require_unbroken(taken)
     return taken
 
 
-def _any_height_box(burst: Burst, orbit: Orbit) -> BBox:
-    """Box in degrees around the corners of a burst, its invalid edges too, on the lowest and on the highest ground."""
+def _find_box(burst: Burst, orbit: Orbit) -> BBox:
+    """Box in degrees around the corners of a burst with its invalid edges, on the lowest and on the highest ground."""
     arc, grid = burst_arc(burst, orbit), burst.grid
     times = np.array([arc.seconds(grid.first_line_time), arc.seconds(grid.stop_time)])
     time, range_m = (part.ravel() for part in np.meshgrid(times, [grid.near_range_m, grid.far_range_m]))
@@ -69,11 +75,18 @@ def _require_unbroken(bursts: tuple[Matched, ...]) -> None:
             apart = (second.grid.first_line_time - first.grid.first_line_time).total_seconds()
             if apart > MOST_APART_S:
                 msg = f"{first.swath}: a burst is missing between two that both dates have; topsApp would mix them up"
-                raise SceneError(msg, hint="list the slice that lacks, or set ENGINE=native, which leaves a hole")
+                raise SceneError(msg, hint="list the missing slice, or set ENGINE=native, which leaves a hole")
 
 
-def ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem) -> BBox:
-    """The box around all ground of some bursts, for which topsApp needs heights.
+def find_ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem) -> BBox:
+    """Find the box around all ground of some bursts, for which topsApp needs heights.
+
+    Parameters
+    ----------
+    matched : MatchedPair
+    bursts : tuple of Matched
+        Those that topsApp processes.
+    dem : Dem
 
     Raises
     ------
@@ -95,20 +108,26 @@ def ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem) -> B
 def require_fit(matched: MatchedPair, installation: Installation) -> None:
     """Refuse scenes that topsApp cannot read.
 
+    Parameters
+    ----------
+    matched : MatchedPair
+    installation : Installation
+        The ISCE2 that would read them.
+
     Raises
     ------
     TopsarError
-        Naming what stands in the way.
+        Naming the satellites, the processors or the path.
     """
     scenes = matched.pair.scenes
     missing = {scene.mission for scene in scenes} - set(installation.missions)
     if missing:
         msg = f"this ISCE2 ({installation.version}) does not know {', '.join(sorted(missing))}"
-        raise SceneError(msg, hint="take ISCE2 2.6.4 or newer, or ENGINE=native")
+        raise SceneError(msg, hint="use ISCE2 2.6.4 or newer, or set ENGINE=native")
     for slices in (matched.pair.reference, matched.pair.secondary):
         versions = sorted({scene.ipf for scene in slices})
         if len(versions) > 1:
             msg = f"topsApp joins no slices of different processors ({', '.join(versions)})"
-            raise SceneError(msg, hint="take slices of one version, or ENGINE=native")
+            raise SceneError(msg, hint="list slices of one version, or set ENGINE=native")
     for scene in scenes:
         require_plain(scene.path)

@@ -1,25 +1,77 @@
-"""The steps of a pair: what each runs of topsApp, what it reads and writes, and how long that is kept.
+"""The stages of a pair: of each its topsApp steps, its reads and writes, what decides its result, its cost, its hooks.
 
-Observed by following every file that topsApp opens, step by step. A step is one of topsApp's, but for two that go
-together because they write into the same folder (``prepesd``, ``esd``), or because the second does nothing and only its
-record is needed (``fineresamp`` and ``ion`` where the ionosphere is not estimated, ``unwrap`` and ``unwrap2stage``).
+A stage is one step of the scheduler. It runs one step of topsApp, but for two that go together because they write into
+the same folder (``prepesd``, ``esd``), or because the second does nothing and only its record is needed (``fineresamp``
+and ``ion`` where the ionosphere is not estimated, ``unwrap`` and ``unwrap2stage``). Reads and writes were observed by
+following every file that topsApp opens, step by step.
+
+Costs were measured with ISCE2 2.6.5 on three full bursts of IW2 (120 million samples, 40 million in a burst) on two
+cores of a virtual machine (AMD EPYC), ionosphere on and off. Memory follows the largest burst until the merge, the
+multilooked pixels after it, the nodes of the geocoded grid at the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
 
-from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME, IONOSPHERE, UNWRAPPED, geocode_list
+from topsar.engines.ground import dem_density
+from topsar.engines.isce2.config import (
+    DEM_NAME,
+    GEOCODE_DEM_NAME,
+    IONOSPHERE,
+    UNWRAPPED,
+    list_geocoded,
+    require_plain,
+)
+from topsar.engines.isce2.dem_file import check_heights, write_geocode_dem, write_topo_dem
+from topsar.engines.isce2.esd import FACTS, run_esd, run_range_coreg
+from topsar.engines.isce2.image_file import check_isce_image
+from topsar.engines.isce2.slcs import check_bursts, check_orbits, prepare_slcs
+from topsar.engines.isce2.state import record_files, require_record
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
+from topsar.engines.isce2.topsapp import run_topsapp
+from topsar.engines.step import Cost
+from topsar.engines.survey import all_bursts
+from topsar.errors import ProductError, StepFailed
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from topsar.engines.isce2.tasks import TopsAppTask
+Size = Callable[[TopsAppTask], float]
+"""Counts what the work of a stage grows with."""
+Hook = Callable[[TopsAppTask, Path], None]
+"""Gets the task and topsApp's run folder."""
 
 TOPO_DEM, GEOCODE_DEM = (name.partition("/")[0] for name in (DEM_NAME, GEOCODE_DEM_NAME))
-FACTS = "ESD.json"
-"""What was found of misregistration."""
+_cost = partial(Cost, base_memory=350_000_000, start_s=3.0, memory=0, disk=0)  # two interpreters: topsar's, topsApp's
+_threaded = partial(_cost, pixels_per_thread=5e6)
+_IDLE = _cost(microseconds=0)
+
+
+def count_samples(task: TopsAppTask) -> float:
+    """SLC samples of all bursts."""
+    return sum(both.reference.grid.lines * both.reference.grid.samples for both in task.bursts)
+
+
+def count_burst_samples(task: TopsAppTask) -> float:
+    """SLC samples of the largest burst."""
+    return max(both.reference.grid.lines * both.reference.grid.samples for both in task.bursts)
+
+
+def count_multilooked(task: TopsAppTask) -> float:
+    """Multilooked pixels of all bursts."""
+    return sum(b.reference.valid.rows * b.reference.valid.columns for b in task.bursts) / task.looks.count
+
+
+def count_nodes(task: TopsAppTask) -> float:
+    """Nodes of the grid onto which topsApp geocodes."""
+    return task.geocoding.rows * task.geocoding.columns
+
+
+def count_heights(task: TopsAppTask) -> float:
+    """Heights of the DEM under the bursts."""
+    box = task.dem_box
+    return (box.east - box.west) * (box.north - box.south) * dem_density(task.dem, box)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,171 +81,316 @@ class Stage:
     Attributes
     ----------
     name : str
-    first, last : str
-        The steps of topsApp that it runs; empty where it runs none.
-    before : str
+    steps : tuple of str
+        Steps of topsApp, of which it runs all from the first to the last; `list_stages` fills in the one of its name.
+    follows : str
         The step of topsApp whose record the first one starts from.
-    scratch, kept : tuple of str
-        What it writes in the run folder: until the last reader is done; and so that a later run can start there.
     reads : tuple of str
-    options : tuple of str
-        Names of the fields of a task that decide the result, besides what is read.
+        Paths in the run folder.
+    scratch, kept : tuple of str
+        What it writes there: until the last reader is done; and so that a later run can start there.
+    uses : tuple of str
+        Names of the fields of the task that decide the result, besides what is read: all of them are signed.
+    inputs : tuple of Path
+        Files of the user's that do so.
+    cost : Cost
+        Per unit of ``size``.
+    size : callable
+    extra_memory, extra_disk : tuple of float and callable
+        Bytes for each of what the callable counts, besides ``cost``.
+    prepare, check : callable, optional
+        What is done before and after the run.
+    run : callable
+        Gets task, run folder and steps.
     """
 
     name: str
-    first: str = ""
-    last: str = ""
-    before: str = ""
+    steps: tuple[str, ...] = ()
+    follows: str = ""
+    reads: tuple[str, ...] = ()
     scratch: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    inputs: tuple[Path, ...] = ()
+    cost: Cost = _IDLE
+    size: Size = count_samples
+    extra_memory: tuple[float, Size] = (0, count_burst_samples)
+    extra_disk: tuple[float, Size] = (0, count_multilooked)
+    prepare: Hook | None = None
+    run: Callable[[TopsAppTask, Path, Sequence[str]], None] = run_topsapp
+    check: Hook | None = None
 
 
-def records(step: str) -> tuple[str, str]:
-    """The files in which topsApp keeps its state after one of its steps."""
-    return f"PICKLE/{step}", f"PICKLE/{step}.xml"
+def list_stages(task: TopsAppTask) -> tuple[Stage, ...]:
+    """The stages of a pair, in order."""
+    overlaps = _overlap_stages if task.estimates_esd else _skipped_overlap_stages
+    linked = _link([*_geometry_stages(task), *overlaps(task), *_burst_stages(task), *_merged_stages(task)])
+    return (_dem_stage(task), *linked)
 
 
-def image(name: str) -> tuple[str, str, str]:
-    """An image of ISCE2 and its two headers."""
-    return name, f"{name}.xml", f"{name}.vrt"
+def _link(stages: Iterable[Stage]) -> Iterable[Stage]:
+    """Let each stage start from the record of the topsApp step before it."""
+    follows = ""
+    for stage in stages:
+        steps = stage.steps or (stage.name,)
+        written = {name for step in (steps[0], steps[-1]) for name in record_files(step)}
+        reads = (*stage.reads, *record_files(follows)) if follows else stage.reads
+        yield replace(stage, steps=steps, follows=follows, reads=reads, kept=(*sorted(written), *stage.kept))
+        follows = steps[-1]
 
 
-def stages(task: TopsAppTask) -> tuple[Stage, ...]:
-    """The steps of a pair, in order."""
-    swaths = [f"IW{number}" for number in task.swaths]
-    return tuple(_linked([*_geometry(swaths), *_coarse(task, swaths), *_fine(task, swaths), *_merged(task, swaths)]))
+def _swath_paths(task: TopsAppTask, folder: str, ending: str = "") -> tuple[str, ...]:
+    return tuple(f"{folder}/IW{number}{ending}" for number in task.swaths)
 
 
-def _linked(found: Iterable[Stage]) -> Iterable[Stage]:
-    """Let each step of topsApp start from the record of the one before."""
-    before = ""
-    for stage in found:
-        if not stage.last:
-            yield stage
-            continue
-        written = {name for step in {stage.first, stage.last} for name in records(step)}
-        reads = (*stage.reads, *records(before)) if before else stage.reads
-        yield replace(stage, before=before, reads=reads, kept=(*sorted(written), *stage.kept))
-        before = stage.last
-
-
-def _one(
-    name: str,
-    *,
-    scratch: tuple[str, ...] = (),
-    kept: tuple[str, ...] = (),
-    reads: tuple[str, ...] = (),
-    options: tuple[str, ...] = (),
-) -> Stage:
-    return Stage(name=name, first=name, last=name, scratch=scratch, kept=kept, reads=reads, options=options)
-
-
-def _each(folder: str, swaths: list[str], ending: str = "") -> tuple[str, ...]:
-    return tuple(f"{folder}/{swath}{ending}" for swath in swaths)
-
-
-def _slices(date: str, swaths: list[str]) -> tuple[str, ...]:
+def _slcs(task: TopsAppTask, date: str) -> tuple[str, ...]:
     """What topsApp took from the SLCs of a date."""
-    return (*_each(date, swaths), *_each(date, swaths, ".xml"))
+    return (*_swath_paths(task, date), *_swath_paths(task, date, ".xml"))
 
 
-def _geometry(swaths: list[str]) -> Iterable[Stage]:
-    dates = (*_slices("reference", swaths), *_slices("secondary", swaths))
-    yield Stage(name="dem", scratch=(TOPO_DEM,), options=("dem", "dem_box"))
-    yield _one("startup")
-    inputs = ("facts", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated")
-    yield _one("preprocess", scratch=dates, options=inputs)
-    yield _one("computeBaselines", reads=dates)
-    yield _one("verifyDEM", reads=(TOPO_DEM,))
-    yield _one("topo", scratch=_each("geom_reference", swaths), reads=(TOPO_DEM, *dates), options=("gpu",))
+def _images(*names: str) -> tuple[str, ...]:
+    """Images of ISCE2, each with its two headers."""
+    return tuple(f"{name}{ending}" for name in names for ending in ("", ".xml", ".vrt"))
 
 
-def _coarse(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
-    """What topsApp does with burst overlaps alone; without spectral diversity these steps only pass its state on."""
-    if not task.diverse:
-        yield Stage(name="esd", first="subsetoverlaps", last="esd", kept=(FACTS,), options=("esd",))
-        yield _one("rangecoreg", reads=(FACTS,))
-        return
-    reference, secondary = _slices("reference", swaths), _slices("secondary", swaths)
-    geometry = _each("geom_reference", swaths)
-    overlaps = ("geom_reference/overlaps", "reference/overlaps")
-    yield _one("subsetoverlaps", scratch=overlaps, reads=(*geometry, *reference))
-    yield _one("coarseoffsets", scratch=("coarse_offsets",), reads=(overlaps[0], *geometry, *secondary))
-    reads = ("coarse_offsets", "reference/overlaps", *reference, *secondary)
-    yield _one("coarseresamp", scratch=("coarse_coreg",), reads=reads)
-    reads = ("coarse_coreg", "coarse_offsets", "reference/overlaps", *reference)
-    yield _one("overlapifg", scratch=("coarse_interferogram",), reads=reads)
+def _dem_stage(task: TopsAppTask) -> Stage:
+    """The one stage without topsApp."""
+    return Stage(
+        name="dem",
+        scratch=(TOPO_DEM,),
+        uses=("dem", "dem_box"),
+        inputs=task.dem.files,
+        cost=_cost(memory=60, disk=4, microseconds=1),
+        size=count_heights,
+        run=write_topo_dem,
+    )
+
+
+def _geometry_stages(task: TopsAppTask) -> Iterable[Stage]:
+    slcs = (*_slcs(task, "reference"), *_slcs(task, "secondary"))
+    yield Stage(name="startup")
+    yield Stage(
+        name="preprocess",
+        scratch=slcs,
+        uses=("polarisation", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated"),
+        inputs=(
+            *(Path(burst.measurement) for burst in all_bursts(task.bursts)),
+            task.reference_orbit.path,
+            task.secondary_orbit.path,
+        ),
+        prepare=prepare_slcs,
+        check=check_orbits,
+    )
+    yield Stage(name="computeBaselines", reads=slcs, check=check_bursts)
+    yield Stage(name="verifyDEM", reads=(TOPO_DEM,))
+    yield Stage(
+        name="topo",
+        reads=(TOPO_DEM, *slcs),
+        scratch=_swath_paths(task, "geom_reference"),
+        uses=("gpu",),
+        cost=_threaded(disk=32, microseconds=4.2),
+        check=check_heights,
+    )
+
+
+def _skipped_overlap_stages(_task: TopsAppTask) -> Iterable[Stage]:
+    """Without spectral diversity topsApp only passes its state on."""
+    steps = ("subsetoverlaps", "prepesd", "esd")
+    yield Stage(name="esd", steps=steps, kept=(FACTS,), uses=("esd",), run=run_esd)
+    yield Stage(name="rangecoreg", reads=(FACTS,), run=run_range_coreg)
+
+
+def _overlap_stages(task: TopsAppTask) -> Iterable[Stage]:
+    """What topsApp does with burst overlaps alone."""
+    reference, secondary = _slcs(task, "reference"), _slcs(task, "secondary")
+    geometry = _swath_paths(task, "geom_reference")
+    geometry_overlaps, overlaps = "geom_reference/overlaps", "reference/overlaps"
+    yield Stage(name="subsetoverlaps", reads=(*geometry, *reference), scratch=(geometry_overlaps, overlaps))
+    yield Stage(
+        name="coarseoffsets",
+        reads=(geometry_overlaps, *geometry, *secondary),
+        scratch=("coarse_offsets",),
+        cost=_threaded(disk=0.9, microseconds=0.12),
+    )
+    yield Stage(
+        name="coarseresamp",
+        reads=("coarse_offsets", overlaps, *reference, *secondary),
+        scratch=("coarse_coreg",),
+        cost=_threaded(disk=0.9, microseconds=0.23),
+        extra_memory=(10, count_burst_samples),
+    )
+    yield Stage(
+        name="overlapifg",
+        reads=("coarse_coreg", "coarse_offsets", overlaps, *reference),
+        scratch=("coarse_interferogram",),
+        cost=_cost(disk=0.9, microseconds=0.02),
+    )
     yield Stage(
         name="esd",
-        first="prepesd",
-        last="esd",
+        steps=("prepesd", "esd"),
+        reads=("coarse_interferogram", "coarse_offsets", *reference, *secondary),
         scratch=("ESD",),
         kept=(FACTS,),
-        reads=("coarse_interferogram", "coarse_offsets", *reference, *secondary),
-        options=("esd", "esd_full", "esd_coherence"),
+        uses=("esd", "esd_full", "esd_coherence"),
+        cost=_cost(disk=0.7, microseconds=0.03),
+        extra_memory=(13, count_burst_samples),
+        run=run_esd,
     )
-    yield _one("rangecoreg", reads=(FACTS, "coarse_coreg", "reference/overlaps", *reference))
+    yield Stage(
+        name="rangecoreg",
+        reads=(FACTS, "coarse_coreg", overlaps, *reference),
+        cost=_cost(microseconds=0.15),
+        run=run_range_coreg,
+    )
 
 
-def _fine(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
-    reference, secondary = _slices("reference", swaths), _slices("secondary", swaths)
-    geometry = _each("geom_reference", swaths)
-    images, lists = _each("fine_coreg", swaths), _each("fine_coreg", swaths, ".xml")
-    yield _one("fineoffsets", scratch=("fine_offsets",), reads=(*geometry, *secondary), options=("gpu",))
-    reads = ("fine_offsets", *reference, *secondary)
-    last = "fineresamp" if task.ionosphere else "ion"
-    yield Stage(name="fineresamp", first="fineresamp", last=last, scratch=images, kept=lists, reads=reads)
+def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
+    reference, secondary = _slcs(task, "reference"), _slcs(task, "secondary")
+    images, lists = _swath_paths(task, "fine_coreg"), _swath_paths(task, "fine_coreg", ".xml")
+    yield Stage(
+        name="fineoffsets",
+        reads=(*_swath_paths(task, "geom_reference"), *secondary),
+        scratch=("fine_offsets",),
+        uses=("gpu",),
+        cost=_threaded(disk=8, microseconds=1.05),
+        extra_memory=(22, count_burst_samples),
+    )
+    yield Stage(
+        name="fineresamp",
+        steps=() if task.ionosphere else ("fineresamp", "ion"),
+        reads=("fine_offsets", *reference, *secondary),
+        scratch=images,
+        kept=lists,
+        cost=_threaded(disk=8, microseconds=0.6),
+        extra_memory=(28, count_burst_samples),
+    )
     if task.ionosphere:
-        yield _one("ion", scratch=("ion",), reads=reads, options=("ionosphere",))
-    yield _one(
-        "burstifg",
-        scratch=_each("fine_interferogram", swaths),
-        kept=_each("fine_interferogram", swaths, ".xml"),
+        yield Stage(
+            name="ion",
+            reads=("fine_offsets", *reference, *secondary),
+            scratch=("ion",),
+            cost=_cost(disk=40, microseconds=2),
+            extra_memory=(60, count_burst_samples),
+        )
+    yield Stage(
+        name="burstifg",
         reads=("fine_offsets", *images, *lists, *reference),
-        options=("looks",),
+        scratch=_swath_paths(task, "fine_interferogram"),
+        kept=_swath_paths(task, "fine_interferogram", ".xml"),
+        uses=("looks",),
+        cost=_cost(disk=16, microseconds=0.2),
+        extra_memory=(28, count_burst_samples),
     )
 
 
-def _merged(task: TopsAppTask, swaths: list[str]) -> Iterable[Stage]:
+def _merged_stages(task: TopsAppTask) -> Iterable[Stage]:
+    lists = _swath_paths(task, "fine_interferogram", ".xml")
+    filtered, sigma = _images("merged/filt_topophase.flat"), _images("merged/phsig.cor")
+    yield _merge_stage(task, lists)
+    yield Stage(
+        name="filter",
+        reads=_images("merged/topophase.flat"),
+        kept=(*filtered, *sigma),
+        uses=("filter_strength",),
+        cost=_cost(memory=60, disk=12, microseconds=1),
+        size=count_multilooked,
+    )
+    unwraps = task.unwrapper != "none"
+    yield Stage(
+        name="unwrap",
+        steps=("unwrap", "unwrap2stage"),
+        reads=(*filtered, *sigma, *lists),
+        kept=_images(*UNWRAPPED) if unwraps else (),
+        uses=("unwrapper",),
+        cost=_cost(memory=300, disk=9, microseconds=12) if unwraps else _IDLE,
+        size=count_multilooked,
+    )
+    geocoded = list_geocoded(task)
+    yield Stage(
+        name="geocode",
+        reads=(*_images(*geocoded), *_swath_paths(task, "fine_coreg", ".xml")),
+        scratch=(GEOCODE_DEM, *_images("merged/dem.crop")),
+        kept=_images(*(f"{name}.geo" for name in geocoded)),
+        uses=("dem", "geocoding"),
+        inputs=task.dem.files,
+        cost=_cost(memory=24, disk=41, microseconds=22, pixels_per_thread=2e5),
+        size=count_nodes,
+        extra_memory=(8, count_multilooked),
+        prepare=write_geocode_dem,
+    )
+
+
+def _merge_stage(task: TopsAppTask, lists: tuple[str, ...]) -> Stage:
     images = ("topophase.flat", "topophase.cor", "los.rdr", "lat.rdr", "lon.rdr", "z.rdr")
     virtual = (*images, "reference.slc", "secondary.slc")
     ionosphere = (IONOSPHERE,) if task.ionosphere else ()
-    real = ("merged/topophase.flat", "merged/topophase.cor", "merged/los.rdr", *ionosphere)
-    merged = [path for name in real for path in image(name)]
-    lists = _each("fine_interferogram", swaths, ".xml")
-    reads = (
-        *_each("fine_interferogram", swaths),
-        *lists,
-        *_each("geom_reference", swaths),
-        *_each("fine_coreg", swaths),
-        *_each("reference", swaths),
-        *(("ion",) if task.ionosphere else ()),
-    )
-    yield _one(
-        "mergebursts",
+    return Stage(
+        name="mergebursts",
+        reads=(
+            *_swath_paths(task, "fine_interferogram"),
+            *lists,
+            *_swath_paths(task, "geom_reference"),
+            *_swath_paths(task, "fine_coreg"),
+            *_swath_paths(task, "reference"),
+            *(("ion",) if task.ionosphere else ()),
+        ),
         scratch=tuple(f"merged/{name}.full.{kind}" for name in virtual for kind in ("vrt", "xml")),
-        kept=tuple(merged),
-        reads=reads,
-        options=("looks",),
+        kept=_images("merged/topophase.flat", "merged/topophase.cor", "merged/los.rdr", *ionosphere),
+        uses=("looks",),
+        cost=_cost(microseconds=0.06),
+        extra_memory=(22, count_burst_samples),
+        extra_disk=(36, count_multilooked),
     )
-    filtered, sigma = image("merged/filt_topophase.flat"), image("merged/phsig.cor")
-    yield _one("filter", kept=(*filtered, *sigma), reads=image("merged/topophase.flat"), options=("filter_strength",))
-    unwrapped = [path for name in UNWRAPPED for path in image(name)]
-    yield Stage(
-        name="unwrap",
-        first="unwrap",
-        last="unwrap2stage",
-        kept=tuple(unwrapped) if task.unwrapper != "none" else (),
-        reads=(*filtered, *sigma, *lists),
-        options=("unwrapper",),
-    )
-    names = geocode_list(task)
-    yield _one(
-        "geocode",
-        scratch=(GEOCODE_DEM, *image("merged/dem.crop")),
-        kept=tuple(path for name in names for path in image(f"{name}.geo")),
-        reads=(*(path for name in names for path in image(name)), *_each("fine_coreg", swaths, ".xml")),
-        options=("dem", "geocoding"),
-    )
+
+
+# --- running one -----------------------------------------------------------------------------------------------
+
+
+def execute(folder: Path, step: str) -> None:
+    """Run one step of the job whose ``job.json`` lies in ``folder``.
+
+    Parameters
+    ----------
+    folder : Path
+    step : str
+        Name of the stage.
+
+    Raises
+    ------
+    TopsarError
+        If the job has no such step, or topsApp fails at it.
+    """
+    task = load_task(folder)
+    stage = next((one for one in list_stages(task) if one.name == step), None)
+    if stage is None:
+        msg = f"{folder / 'job.json'} has no step {step!r}"
+        raise StepFailed(msg)
+    run = folder / RUN
+    require_plain(run)
+    for place in (run, run / "home", run / "tmp"):
+        place.mkdir(exist_ok=True)
+    if stage.follows:
+        require_record(run, stage.follows)
+    if stage.prepare:
+        stage.prepare(task, run)
+    stage.run(task, run, stage.steps)
+    _check_images(stage, run)
+    if stage.check:
+        stage.check(task, run)
+
+
+def _check_images(stage: Stage, run: Path) -> None:
+    """Refuse images that are smaller than their headers say."""
+    for name in (*stage.scratch, *stage.kept):
+        path = run / name
+        for header in sorted(path.rglob("*.xml")) if path.is_dir() else [run / f"{name}.xml"]:
+            image = header.with_suffix("")
+            if header.is_file() and image.with_name(f"{image.name}.vrt").is_file():
+                _check_image(image)
+
+
+def _check_image(image: Path) -> None:
+    try:
+        check_isce_image(image)
+    except ProductError as exc:  # a disk that was full for a moment, or a crash that topsApp did not notice
+        raise StepFailed(exc.message, hint="it will be tried again", retryable=True) from exc

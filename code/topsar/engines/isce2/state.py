@@ -1,7 +1,6 @@
-"""What topsApp remembers between its steps: ``PICKLE/<step>.xml``, and beside it ``PICKLE/<step>``.
+"""topsApp's record of its state after a step: ``PICKLE/<step>.xml``, and beside it ``PICKLE/<step>``.
 
-Both are needed to go on. topsApp itself does not mind when they are missing: it goes on with an empty state and ends
-with exit code 0.
+The next step needs both. Where one is missing topsApp itself goes on with an empty state and ends with exit code 0.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from topsar.engines.isce2.stages import records
+from topsar.engines.isce2.image_file import read_properties
 from topsar.errors import StepFailed
 from topsar.files import write_text
 
@@ -19,15 +18,32 @@ UNTRIED = "is this a version of ISCE2 that topsar was tried with? docs/isce2-eng
 _HINT = "run again: the step that writes it will be run anew"
 
 
+def record_files(step: str) -> tuple[str, str]:
+    """The two files of the record of a topsApp step, relative to its run folder."""
+    return f"PICKLE/{step}", f"PICKLE/{step}.xml"
+
+
 def require_record(run: Path, step: str) -> dict[str, str]:
-    """What topsApp remembers after a step, by property.
+    """Read the record of a topsApp step.
+
+    Parameters
+    ----------
+    run : Path
+        The folder in which topsApp runs.
+    step : str
+        Name of the topsApp step.
+
+    Returns
+    -------
+    dict of str to str
+        Values by property.
 
     Raises
     ------
     StepFailed
-        If its record is missing, empty or cut short.
+        If the record is missing, empty or cut short.
     """
-    binary, text = (run / name for name in records(step))
+    binary, text = (run / name for name in record_files(step))
     try:
         root = ElementTree.parse(text).getroot()
         size = binary.stat().st_size
@@ -37,33 +53,49 @@ def require_record(run: Path, step: str) -> dict[str, str]:
     if not size:
         msg = f"topsApp's record of the step {step} is empty: {binary}"
         raise StepFailed(msg, hint=_HINT)
-    return {str(one.get("name")): one.findtext("value", "") for one in root.findall("property")}
+    return read_properties(root.findall("property"))
 
 
 def require_number(run: Path, step: str, name: str) -> float:
-    """A number that topsApp remembers after a step.
+    """Read a number from the record of a topsApp step.
+
+    Parameters
+    ----------
+    run : Path
+        The folder in which topsApp runs.
+    step : str
+        Name of the topsApp step.
+    name : str
+        Of the property.
 
     Raises
     ------
     StepFailed
-        If its record cannot be used, or has no such number.
+        If the record cannot be used, or has no such number.
     """
     try:
         return float(require_record(run, step)[name])
     except (KeyError, ValueError) as exc:
-        raise _lacking(step, name) from exc
+        raise _missing_property(step, name) from exc
 
 
-def _lacking(step: str, name: str) -> StepFailed:
+def _missing_property(step: str, name: str) -> StepFailed:
     return StepFailed(f"topsApp's record of the step {step} has no {name}", hint=UNTRIED)
 
 
 def repair_record(run: Path, step: str) -> None:
-    """Write numbers as numbers: with NumPy 2 topsApp writes some as ``np.int64(3)`` and then cannot read them.
+    """Rewrite numbers that topsApp cannot read back: with NumPy 2 it writes some as ``np.int64(3)``.
 
     This is the fault reported as: the attribute "commonburststartsecondaryindex" is not present.
+
+    Parameters
+    ----------
+    run : Path
+        The folder in which topsApp runs.
+    step : str
+        Name of the topsApp step.
     """
-    path = run / records(step)[1]
+    path = run / record_files(step)[1]
     text = path.read_text(encoding="utf-8")
     repaired = _NUMPY_2.sub(r"\1", text)
     if repaired != text:
@@ -71,17 +103,28 @@ def repair_record(run: Path, step: str) -> None:
 
 
 def set_property(run: Path, step: str, name: str, value: object) -> None:
-    """Change what topsApp remembers after a step.
+    """Change a property in the record of a topsApp step.
+
+    Parameters
+    ----------
+    run : Path
+        The folder in which topsApp runs.
+    step : str
+        Name of the topsApp step.
+    name : str
+        Of the property.
+    value : object
+        Written as a Python expression.
 
     Raises
     ------
     StepFailed
-        If its record has no such property.
+        If the record has no such property.
     """
-    path = run / records(step)[1]
+    path = run / record_files(step)[1]
     root = ElementTree.parse(path).getroot()
     found = root.find(f"property[@name='{name}']/value")
     if found is None:
-        raise _lacking(step, name)
+        raise _missing_property(step, name)
     found.text = repr(value)
     write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")

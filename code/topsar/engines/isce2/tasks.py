@@ -1,4 +1,4 @@
-"""What topsApp's steps need to know: written as ``job.json`` when a batch is planned."""
+"""A pair as topsApp's steps take it: written as ``job.json`` when a batch is planned."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from topsar.engines.step import dump_job, load_job
 from topsar.engines.survey import Matched
 from topsar.model import BBox, Dem, GeoGrid, Looks
 
+VERSION = "2"
+"""Enters every checkpoint key: raised when the same input would give other numbers."""
 RUN = "topsapp"
 """Folder of a job in which topsApp runs."""
+
+
+def describe_version(installation: Installation) -> str:
+    """Version of this engine together with that of ISCE2."""
+    return f"{VERSION} ISCE2 {installation.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,7 @@ class TopsAppTask:
     reference_orbit, secondary_orbit : OrbitChoice
     dem : Dem
     dem_box : BBox
-        Degrees; the ground that topsApp looks up heights for.
+        Degrees; the ground for which topsApp needs heights.
     grid : GeoGrid
         Of the products.
     geocoding : GeoGrid
@@ -41,11 +48,11 @@ class TopsAppTask:
         Range by azimuth.
     roi : BBox, optional
     esd, filter_strength, unwrapper, ionosphere, gpu
-        As set.
+        As in the settings.
     esd_full : bool
         Correct all of the misregistration that spectral diversity finds.
     esd_coherence : float
-        Overlaps below it do not vote.
+        Points of burst overlaps below it do not count.
     aux_cal : Path, optional
         Folder with calibration files, where a date needs one.
     water_mask : Path, optional
@@ -79,14 +86,19 @@ class TopsAppTask:
         return tuple(sorted({int(both.reference.swath[2:]) for both in self.bursts}))
 
     @property
-    def diverse(self) -> bool:
-        """Whether topsApp can see misregistration: it stops where no swath has two bursts."""
+    def polarisation(self) -> str:
+        """Of both dates."""
+        return self.facts.polarisation
+
+    @property
+    def estimates_esd(self) -> bool:
+        """Whether topsApp estimates misregistration: it stops where no swath has two bursts."""
         names = [both.reference.swath for both in self.bursts]
         return self.esd == "auto" and len(names) > len(set(names))
 
     @property
     def calibrated(self) -> bool:
-        """Whether calibration files are handed over."""
+        """Whether topsApp gets calibration files."""
         return self.aux_cal is not None
 
     @property
