@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import signal
 import subprocess
@@ -36,7 +37,8 @@ from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
-from topsar.schedule.guard import find_marked
+from topsar.schedule.graph import build_graph
+from topsar.schedule.guard import marked
 from topsar.schedule.jobs import Status
 from topsar.settings import Options, load_settings
 from topsar.workflow import run
@@ -60,11 +62,15 @@ def copied(data: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def inputs_of(data: Path, options: Options = Options()) -> Inputs:  # noqa: B008
+def inputs_of(data: Path, options: Options | None = None) -> Inputs:
+    options = options or Options()
     listed = find_pairs(read_pairs(data / "pairs.txt"), data / "raw")
     pairs = tuple(one.pair for one in listed if one.pair)
-    survey = Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), options)
-    return Inputs(survey=survey, dem=find_dem(options, data / "dem"))
+    return Inputs(
+        survey=Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), options),
+        dem=find_dem(options, data / "dem"),
+        water_mask=Path(options.water_mask) if options.water_mask else None,
+    )
 
 
 def with_pair(everything: Inputs, pair: Pair) -> Inputs:
@@ -72,8 +78,8 @@ def with_pair(everything: Inputs, pair: Pair) -> Inputs:
 
 
 def planned(data: Path, installation: Installation | None = None, **options: Any) -> Plan:
-    engine = Isce2Engine(installation or double())
-    return engine.plan(inputs_of(data, Options(**options)), Options(**options))
+    engine, chosen = Isce2Engine(installation or double()), Options(**options)
+    return engine.plan(inputs_of(data, chosen), chosen)
 
 
 def job_folder(plan: Plan, runs: Path) -> Path:
@@ -225,6 +231,89 @@ def test_slices_and_calibration_files_are_listed_whatever_their_names(data: Path
     said = {str(one.get("name")): ast.literal_eval(one.text or "") for one in reference}
     assert said["safe"] == [str(odd), str(odd)]
     assert said["auxiliary data directory"] == "/aux cal"
+
+
+# --- keys -------------------------------------------------------------------------------------------------------
+
+STAGES = [
+    "dem", "startup", "preprocess", "computeBaselines", "verifyDEM", "topo", "subsetoverlaps", "coarseoffsets",
+    "coarseresamp", "overlapifg", "esd", "rangecoreg", "fineoffsets", "fineresamp", "ion", "burstifg", "mergebursts",
+    "filter", "unwrap", "geocode",
+]  # fmt: skip
+SETTINGS: dict[str, tuple[Any, str]] = {
+    "engine": ("isce2", ""),
+    "roi": ("north half", "dem, preprocess ..."),
+    "polarization": ("VV", ""),
+    "swaths": (("IW1",), "dem, preprocess ..."),
+    "posting_m": (60.0, "geocode"),
+    "crs": ("latlon", "geocode"),
+    "looks": (Looks(east=8, north=2), "burstifg ..."),
+    "filter_strength": (0.3, "filter ..."),
+    "esd": (0.002, "esd ..."),
+    "range_registration": ("auto", ""),
+    "topsapp_esd": ("own", "esd ..."),
+    "esd_coherence": (0.7, "esd ..."),
+    "ionosphere": (True, "fineresamp ..."),
+    "use_gpu": (True, "topo ..."),
+    "unwrapper": ("none", "unwrap ..."),
+    "dem": ("dem.tif", ""),
+    "dem_datum": ("egm96", "dem, verifyDEM ..."),
+    "geoid": ("", ""),
+    "water_mask": ("/water.tif", ""),
+    "slc_stack": (False, ""),
+}
+"""A value of each setting that is not the default where there is one, and the stages that it makes anew."""
+
+
+def named(text: str) -> set[str]:
+    """Stages named one by one, and all after the last one where dots follow."""
+    names = set(text.removesuffix(" ...").split(", ")) - {""}
+    last = max((STAGES.index(name) for name in names), default=0)
+    return names | set(STAGES[last:]) if text.endswith("...") else names
+
+
+def keys(plan: Plan) -> dict[str, str]:
+    return {node[1]: found.key for node, found in build_graph(plan.jobs).nodes.items()}
+
+
+def test_every_setting_has_its_row() -> None:
+    assert set(SETTINGS) == set(Options.model_fields)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_makes_those_stages_anew_that_use_it(data: Path, setting: str) -> None:
+    value, expected = SETTINGS[setting]
+    if setting == "roi":
+        box = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
+        value = replace(box, south=box.centre[1])
+    usual = {"looks": Looks(east=9, north=3)}
+    before, after = keys(planned(data, **usual)), keys(planned(data, **usual | {setting: value}))
+    anew = {name for name in after if after[name] != before.get(name)}
+    assert anew == named(expected) & set(after)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("raw/*/measurement/*iw2*", "preprocess ..."),
+        ("orbit_data/*", "preprocess ..."),
+        ("dem/dem.tif", "dem, verifyDEM ..."),
+    ],
+)
+def test_another_input_of_the_same_name_makes_its_stages_anew(copied: Path, pattern: str, expected: str) -> None:
+    before = keys(planned(copied))
+    path = sorted(copied.glob(pattern))[0]
+    content, stat = path.read_bytes(), path.stat()
+    path.unlink()
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    after = keys(planned(copied))
+    assert {name for name in after if after[name] != before[name]} == named(expected) & set(after)
+
+
+def test_keys_hold_when_the_data_move(copied: Path, tmp_path: Path) -> None:
+    before = keys(planned(copied))
+    assert keys(planned(copied.rename(tmp_path / "moved"))) == before
 
 
 # --- orbits -----------------------------------------------------------------------------------------------------
