@@ -362,9 +362,9 @@ SPOILED: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("action", SPOILED)
-def test_outputs_are_spoiled(tmp_path: Path, scene: Path, corrected: Path, action: str) -> None:
-    more, code, message = SPOILED[action]
+@pytest.fixture
+def merged(tmp_path: Path, scene: Path, corrected: Path) -> Path:
+    """What the step filter reads, in a run folder of its own."""
     shutil.copy(scene / "topsApp.xml", tmp_path)
     shutil.copytree(corrected / "PICKLE", tmp_path / "PICKLE")
     (tmp_path / "PICKLE" / "filter.xml").unlink()
@@ -372,14 +372,33 @@ def test_outputs_are_spoiled(tmp_path: Path, scene: Path, corrected: Path, actio
     for name in ("topophase.flat", "topophase.cor"):
         for end in ("", ".xml", ".vrt"):
             shutil.copy(corrected / "merged" / f"{name}{end}", tmp_path / "merged")
+    return tmp_path / "merged"
+
+
+@pytest.mark.parametrize(("lines", "header"), [(264, "-1"), (265, "265")])
+def test_few_lines_leave_an_empty_phase_sigma_and_no_error(merged: Path, lines: int, header: str) -> None:
+    for name in ("topophase.flat", "topophase.cor"):
+        values, _ = read_header(merged / f"{name}.xml")
+        os.truncate(merged / name, lines * int(values["width"]) * 8)
+        path = merged / f"{name}.xml"
+        path.write_text(path.read_text().replace(f"<value>{values['length']}<", f"<value>{lines}<"))
+    assert topsapp(merged.parent, "--dostep=filter").returncode == 0
+    values, _ = read_header(merged / "phsig.cor.xml")
+    assert values["length"] == header
+    assert (merged / "phsig.cor").stat().st_size == max(int(header), 0) * int(values["width"]) * 4
+
+
+@pytest.mark.parametrize("action", SPOILED)
+def test_outputs_are_spoiled(tmp_path: Path, merged: Path, corrected: Path, action: str) -> None:
+    more, code, message = SPOILED[action]
     write_options(tmp_path, faults=[{"step": "filter", "action": action, **more}])
     done = topsapp(tmp_path, "--dostep=filter")
     assert done.returncode == code
     assert message in done.stdout
     assert (tmp_path / "PICKLE" / "filter.xml").exists() == (code == 0)
-    whole, now = ((folder / "merged" / "phsig.cor").stat().st_size for folder in (corrected, tmp_path))
+    whole, now = ((folder / "phsig.cor").stat().st_size for folder in (corrected / "merged", merged))
     assert now == {"zeros": whole, "truncated": whole // 4}.get(action, whole // 2)
-    assert np.fromfile(tmp_path / "merged" / "phsig.cor", "<f4")[whole // 8 + 1 :].any() == (action == "never")
+    assert np.fromfile(merged / "phsig.cor", "<f4")[whole // 8 + 1 :].any() == (action == "never")
 
 
 def test_a_hang_can_only_be_killed(tmp_path: Path, scene: Path) -> None:

@@ -26,6 +26,7 @@ from topsar.engines import Inputs, Plan, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.isce2.config import write_config
 from topsar.engines.isce2.installation import Installation
+from topsar.engines.isce2.plan import LEAST_LINES
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
 from topsar.engines.isce2.state import require_record, set_property
@@ -167,6 +168,17 @@ def test_what_topsapp_cannot_do_is_refused(data: Path) -> None:
     for options in ({"looks": Looks(east=1, north=1)}, {"posting_m": 2.0}):
         (problem,) = planned(data, **options).refused.values()
         assert "single looks" in problem.message
+
+
+def test_too_few_lines_for_the_filter_are_refused(data: Path, tmp_path: Path) -> None:
+    """topsApp would compute everything before it, and then leave an empty image."""
+    task = load_task(job_folder(planned(data, looks=Looks(east=9, north=3)), tmp_path))
+    assert task.merged_lines > 3 * LEAST_LINES
+    most = task.merged_lines // LEAST_LINES
+    assert not planned(data, looks=Looks(east=9, north=most)).refused
+    (problem,) = planned(data, looks=Looks(east=9, north=most + 1)).refused.values()
+    assert str(task.merged_lines // (most + 1)) in problem.message
+    assert f"LOOKS=9x{most}," in problem.hint
 
 
 # --- topsApp.xml ------------------------------------------------------------------------------------------------
@@ -394,7 +406,7 @@ def test_single_bursts_are_processed_without_an_estimate(copied: Path, tmp_path:
         for swath in ("IW1", "IW2"):
             drop_burst(scene, 2, swath)
             drop_burst(scene, 0, swath)
-    plan = planned(copied)
+    plan = planned(copied, posting_m=60)
     (outlook,) = plan.outlooks.values()
     assert any("no swath has two bursts" in remark.text for remark in outlook.remarks)
     folder = job_folder(plan, tmp_path)

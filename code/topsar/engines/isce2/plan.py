@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 GEOCODED_FINER = 2
 """For a map in metres topsApp geocodes onto a grid in degrees finer by this factor, from which the map is drawn."""
+LEAST_LINES = 265
+"""With fewer multilooked lines topsApp's filter leaves an empty ``phsig.cor``."""
 _ORBITAL_SPEED_M_S = 7590.0
 
 
@@ -58,6 +60,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
         pair = laid.matched.pair.id
         try:
             task = _task(laid, inputs, options, esd, installation)
+            _require_lines(task)
         except TopsarError as exc:
             refused[pair] = exc
             continue
@@ -144,6 +147,18 @@ def choose_looks(options: Options, burst: Burst) -> Looks:
         msg = f"LOOKS={options.looks} with POSTING={options.posting_m:g}: topsApp keeps no merged image of single looks"
         raise SettingsError(msg, hint="set LOOKS=2x1 or more, or a larger POSTING")
     return looks
+
+
+def _require_lines(task: TopsAppTask) -> None:
+    """Refuse an image with too few lines for topsApp's filter."""
+    lines = task.merged_lines // task.looks.north
+    if lines < LEAST_LINES:
+        msg = (
+            f"{lines} lines are left of {task.merged_lines} with {task.looks.north} azimuth looks: "
+            f"topsApp's filter needs {LEAST_LINES}"
+        )
+        fitting = f"LOOKS={task.looks.east}x{max(task.merged_lines // LEAST_LINES, 1)}"
+        raise SettingsError(msg, hint=f"set {fitting}, or a smaller POSTING with LOOKS=auto, or ENGINE=native")
 
 
 def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installation) -> Outlook:

@@ -86,6 +86,13 @@ class TopsAppTask:
         return tuple(sorted({int(both.reference.swath[2:]) for both in self.bursts}))
 
     @property
+    def merged_lines(self) -> int:
+        """Lines of the merged image before looks are taken, from the first of all bursts to the last."""
+        grids = [both.reference.grid for both in self.bursts]
+        first, last = min(grid.first_line_time for grid in grids), max(grid.stop_time for grid in grids)
+        return round((last - first).total_seconds() / self.line_interval_s) + 1
+
+    @property
     def polarisation(self) -> str:
         """Of both dates."""
         return self.facts.polarisation

@@ -26,6 +26,7 @@ from .images import (
     View,
     looked_axes,
     read_image,
+    write_headers,
     write_image,
     write_virtual,
 )
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 COHERENT = 0.3
 """Below this the double unwraps nothing."""
+FEW_LINES = 264
+"""Of so few lines or fewer the real one leaves an empty ``phsig.cor``, whose header has a negative length."""
 
 
 def look_centres(run: Run, scene: Scene) -> tuple[Array, Array]:
@@ -168,7 +171,11 @@ def filter_merged(run: Run) -> None:
     flat, _ = read_image(merged / "topophase.flat")
     cor, _ = read_image(merged / "topophase.cor")
     run.wrote(write_image(merged / "filt_topophase.flat", flat[0], FILTERED))
-    run.wrote(write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG))
+    if flat.shape[1] > FEW_LINES:
+        run.wrote(write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG))
+        return
+    (merged / "phsig.cor").write_bytes(b"")
+    run.wrote([merged / "phsig.cor", *write_headers(merged / "phsig.cor", flat.shape[2], -1, PHSIG)])
 
 
 def _unwrapped(run: Run, flat: Array) -> Array:
