@@ -1,4 +1,4 @@
-"""From topsApp's geocoded images to the layers that both engines end in."""
+"""From topsApp's geocoded images to the layers of an `Interferogram`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from topsar.engines.facts import describe
 from topsar.engines.ground import dem_under, ground_points, to_lonlat
-from topsar.engines.isce2.config import IONOSPHERE
+from topsar.engines.isce2.config import IONOSPHERE, UNWRAPPED
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.state import UNTRIED
@@ -52,21 +52,21 @@ def collect(folder: Path) -> Interferogram:
     Raises
     ------
     StepFailed
-        If topsApp geocoded onto another grid than it was told, or nothing is seen on both dates.
+        If topsApp geocoded onto another grid than planned, or no pixel has data of both dates.
     """
     task = load_task(folder)
     height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
-    arcs = _arcs(task)
-    measured = _geometry(task, points, arcs)
-    arrays = _arrays(task, folder / RUN, measured["wavelength_m"], np.isfinite(height))
+    arcs = _load_arcs(task)
+    measured = _describe_geometry(task, points, arcs)
+    arrays = _read_arrays(task, folder / RUN, np.isfinite(height))
     arrays["height"] = height
     los, arrays["layover_shadow"] = view(points, height, arcs[0])
     _fill_line_of_sight(arrays, los)
     arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
     arrays["phase_noise"] = phase_noise(
-        _unbiased(arrays["coherence"], measured["coherence_bias_at_zero"]), measured["independent_looks"]
+        _remove_bias(arrays["coherence"], measured["coherence_bias_at_zero"]), measured["independent_looks"]
     )
-    labels, arrays["burst"] = _bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
+    labels, arrays["burst"] = _assign_bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
     gamma = arrays["coherence"]
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
     facts |= {
@@ -86,46 +86,56 @@ def collect(folder: Path) -> Interferogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Drawing:
-    """Where each pixel of the products lies in topsApp's geocoded images: fractional rows and columns."""
+class _GeocodedImages:
+    """topsApp's geocoded images in ``run``, read at the pixels of the products: fractional rows and columns."""
 
+    run: Path
     row: NDArray[np.float64]
     column: NDArray[np.float64]
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, task: TopsAppTask) -> _Drawing:
+    def of(cls, task: TopsAppTask, run: Path) -> _GeocodedImages:
         lon, lat = to_lonlat(task.grid.crs, *pixel_centres(task.grid))
         grid = task.geocoding
         return cls(
-            row=(grid.north - lat) / grid.dy - 0.5,
-            column=(lon - grid.west) / grid.dx - 0.5,
-            shape=grid.shape,
+            run=run, row=(grid.north - lat) / grid.dy - 0.5, column=(lon - grid.west) / grid.dx - 0.5, shape=grid.shape
         )
 
-    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of the nearest nodes; zero outside."""
+    def read_nearest(self, name: str) -> list[NDArray[Any]]:
+        """Bands of an image at the nearest nodes; zero outside."""
+        return [self._take_nearest(band) for band in self._read(name)]
+
+    def interpolate(self, name: str) -> NDArray[np.complex64]:
+        """A complex image by bilinear interpolation; zero where the nearest node is."""
+        values = self._read(name)[0]
+        at = np.array([self.row, self.column])
+        parts = [map_coordinates(part, at, order=1, output=np.float32) for part in (values.real, values.imag)]
+        return np.where(self._take_nearest(values) != 0, parts[0] + 1j * parts[1], 0).astype(np.complex64)
+
+    def _read(self, name: str) -> NDArray[Any]:
+        values = read_isce_image(self.run / f"{name}.geo")
+        if values.shape[1:] != self.shape:
+            msg = f"topsApp geocoded {name} onto {values.shape[1:]} nodes, not the {self.shape} in its settings"
+            raise StepFailed(msg, hint=UNTRIED)
+        return values
+
+    def _take_nearest(self, values: NDArray[Any]) -> NDArray[Any]:
         row, column = np.rint(self.row).astype(np.intp), np.rint(self.column).astype(np.intp)
         inside = (row >= 0) & (row < self.shape[0]) & (column >= 0) & (column < self.shape[1])
         picked = values[np.clip(row, 0, self.shape[0] - 1), np.clip(column, 0, self.shape[1] - 1)]
         return np.where(inside, picked, values.dtype.type(0))
 
-    def between(self, values: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Values between the nodes, bilinearly; zero where the nearest is."""
-        at = np.array([self.row, self.column])
-        drawn = [map_coordinates(part, at, order=1, output=np.float32) for part in (values.real, values.imag)]
-        return np.where(self.nearest(values) != 0, drawn[0] + 1j * drawn[1], 0).astype(np.complex64)
 
-
-def _arrays(task: TopsAppTask, run: Path, wavelength_m: float, known: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """What topsApp made, where the ground is known."""
-    drawing = _Drawing.of(task)
-    cross = drawing.between(_image(run, "merged/topophase.flat", drawing)[0])
-    filtered = drawing.between(_image(run, "merged/filt_topophase.flat", drawing)[0])
-    amplitude, gamma = (drawing.nearest(band) for band in _image(run, "merged/topophase.cor", drawing))
+def _read_arrays(task: TopsAppTask, run: Path, known: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """Layers from topsApp's images, where the ground is known."""
+    images = _GeocodedImages.of(task, run)
+    cross = images.interpolate("merged/topophase.flat")
+    filtered = images.interpolate("merged/filt_topophase.flat")
+    amplitude, gamma = images.read_nearest("merged/topophase.cor")
     seen = (cross != 0) & (gamma != 0) & known
     if not seen.any():
-        msg = f"no pixel of {task.facts.pair} is seen on both dates"
+        msg = f"no pixel of {task.facts.pair} has data of both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
     phase = where_seen(seen & (filtered != 0), np.angle(filtered))
     arrays = {
@@ -133,38 +143,29 @@ def _arrays(task: TopsAppTask, run: Path, wavelength_m: float, known: NDArray[np
         "filtered_phase": phase,
         "coherence": where_seen(seen, gamma),
         "amplitude": where_seen(seen, amplitude),
-        **_line_of_sight(*(drawing.nearest(band) for band in _image(run, "merged/los.rdr", drawing))),
+        **_convert_line_of_sight(*images.read_nearest("merged/los.rdr")),
     }
     if task.unwrapper != "none":
-        strength, coarse = (drawing.nearest(band) for band in _image(run, "merged/filt_topophase.unw", drawing))
-        arrays["unwrapped_phase"] = where_seen(strength != 0, phase + _cycles(coarse - phase))
-        arrays["displacement"] = displacement(arrays["unwrapped_phase"], wavelength_m)
-        components = drawing.nearest(_image(run, "merged/filt_topophase.unw.conncomp", drawing)[0])
+        strength, coarse = images.read_nearest(UNWRAPPED[0])
+        arrays["unwrapped_phase"] = where_seen(strength != 0, phase + _round_to_cycles(coarse - phase))
+        arrays["displacement"] = displacement(arrays["unwrapped_phase"], task.bursts[0].reference.wavelength_m)
+        (components,) = images.read_nearest(UNWRAPPED[1])
         arrays["components"] = np.where(np.isfinite(arrays["unwrapped_phase"]), components, 0)
     if task.ionosphere:
-        ionosphere = drawing.nearest(_image(run, IONOSPHERE, drawing)[0])
+        (ionosphere,) = images.read_nearest(IONOSPHERE)
         arrays["ionosphere"] = where_seen(seen & (ionosphere != 0), ionosphere)
     return arrays
 
 
-def _image(run: Path, name: str, drawing: _Drawing) -> NDArray[Any]:
-    """Bands of a geocoded image."""
-    values = read_isce_image(run / f"{name}.geo")
-    if values.shape[1:] != drawing.shape:
-        msg = f"topsApp geocoded {name} onto {values.shape[1:]} nodes, not the {drawing.shape} that it was told"
-        raise StepFailed(msg, hint=UNTRIED)
-    return values
-
-
-def _cycles(difference: NDArray[Any]) -> NDArray[Any]:
+def _round_to_cycles(difference: NDArray[Any]) -> NDArray[Any]:
     """The whole cycles nearest to a difference of phase, in radians.
 
-    topsApp geocodes the unwrapped phase by nearest neighbour: what is taken from it is only how many cycles there are.
+    topsApp geocodes the unwrapped phase by nearest neighbour, so that only the number of cycles is taken from it.
     """
     return 2 * np.pi * np.rint(difference / (2 * np.pi))
 
 
-def _line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _convert_line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Unit vector from the ground to the satellite; topsApp counts azimuth from north, anti-clockwise."""
     seen = incidence_deg != 0
     off_zenith, azimuth = np.radians(incidence_deg), np.radians(azimuth_deg)
@@ -177,15 +178,15 @@ def _line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> di
 
 
 def _fill_line_of_sight(arrays: dict[str, NDArray[Any]], los: NDArray[np.float32]) -> None:
-    """Outside the bursts, where topsApp tells none, take the line of sight that follows from orbit and ground."""
+    """Outside the bursts, where topsApp has none, take the line of sight that follows from orbit and ground."""
     computed = dict(zip(("los_east", "los_north", "los_up"), los, strict=True))
     computed["incidence"] = incidence(los[2])
     for name, values in computed.items():
         arrays[name] = np.where(np.isnan(arrays[name]), values, arrays[name])
 
 
-def _unbiased(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:
-    """Coherence with the bias of its estimate taken off, to first order: topsApp averages estimates of few looks."""
+def _remove_bias(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:
+    """Coherence without the bias of its estimate, to first order: topsApp averages estimates of few looks."""
     square = (coherence**2 - at_zero**2) / (1 - at_zero**2)
     unbiased: NDArray[np.float32] = np.sqrt(np.clip(square, 0, 1)).astype(np.float32)
     return unbiased
@@ -194,7 +195,9 @@ def _unbiased(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.floa
 # --- geometry ---------------------------------------------------------------------------------------------------
 
 
-def _geometry(task: TopsAppTask, points: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc]) -> dict[str, Any]:
+def _describe_geometry(
+    task: TopsAppTask, points: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc]
+) -> dict[str, Any]:
     burst = task.bursts[0].reference
     grid = burst.grid
     along = grid.line_interval_s * ground_speed(arcs[0], float(arcs[0].seconds(grid.mid_time)))
@@ -205,7 +208,7 @@ def _geometry(task: TopsAppTask, points: NDArray[np.float64], arcs: tuple[OrbitA
     return found | {"coherence_bias_at_zero": coherence_at_zero(max(window, 1.0))}
 
 
-def _arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
+def _load_arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
     """The orbits of reference and secondary over all bursts."""
     first = task.bursts[0]
     reference = task.reference_orbit.load(first.reference.swath, first.reference.polarisation)
@@ -216,17 +219,17 @@ def _arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
     )
 
 
-def _bursts(
+def _assign_bursts(
     task: TopsAppTask, points: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> tuple[list[str], NDArray[np.int16]]:
-    """Labels of bursts, and for each pixel the place of the burst that shows it farthest from its edge, -1 outside."""
+    """Labels of bursts, and for each pixel the index of the burst that shows it farthest from its edge, -1 outside."""
     best = np.full(task.grid.shape, -np.inf, np.float32)
     nearest = np.full(task.grid.shape, -1, np.int16)
     orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.bursts[0].reference.polarisation)
     for index, both in enumerate(task.bursts):
         burst = both.reference
         arc = burst_arc(burst, orbit)
-        for rows in _strips(task.grid):
+        for rows in _row_strips(task.grid):
             margin = burst_margin(burst, *locate(points[rows], burst, arc), arc)
             better = margin > best[rows]
             best[rows] = np.where(better, margin, best[rows])
@@ -236,5 +239,5 @@ def _bursts(
     return [task.bursts[index].reference.label for index in used], place
 
 
-def _strips(grid: GeoGrid) -> list[slice]:
+def _row_strips(grid: GeoGrid) -> list[slice]:
     return [slice(top, top + 256) for top in range(0, grid.rows, 256)]

@@ -185,44 +185,24 @@ def write_dem_image(heights_m: NDArray[np.float32], x: Axis, y: Axis, path: Path
 
 
 def _isce_header(path: Path, x: Axis, y: Axis) -> str:
-    """The ``.xml`` of a DEM, in the order in which ISCE2 writes it."""
+    """The ``.xml`` of a DEM."""
     root = ElementTree.Element("imageFile")
-    _add_property(root, "access_mode", "read", "Image access mode.")
-    _add_property(root, "byte_order", "l", "Endianness of the image.")
-    _add_axis(root, "coordinate1", x, "First coordinate of a 2D image (width).")
-    _add_axis(root, "coordinate2", y, "Second coordinate of a 2D image (length).")
-    _add_property(root, "data_type", "FLOAT", "Image data type.")
-    _add_property(root, "family", "demimage", "Instance family name")
-    _add_property(root, "file_name", str(path), "Name of the image file.")
-    _add_property(root, "image_type", "dem", "Image type used for displaying.")
-    _add_property(root, "length", y.count, "Image length")
-    _add_property(root, "name", "demimage_name", "Instance name")
-    _add_property(root, "number_bands", 1, "Number of image bands.")
-    _add_property(root, "reference", "WGS84", "Geodetic datum")
-    _add_property(root, "scheme", "BIP", "Interleaving scheme of the image.")
-    _add_property(root, "width", x.count, "Image width")
-    _add_property(root, "xmax", repr(x.end), "Maximum range value")
-    _add_property(root, "xmin", repr(x.first), "Minimum range value")
+    _add_properties(root, access_mode="read", byte_order="l", data_type="FLOAT", family="demimage", file_name=path)
+    _add_properties(root, image_type="dem", length=y.count, name="demimage_name", number_bands=1, reference="WGS84")
+    _add_properties(root, scheme="BIP", width=x.count, xmax=x.end, xmin=x.first)
+    for name, axis in (("coordinate1", x), ("coordinate2", y)):
+        component = ElementTree.SubElement(root, "component", name=name)
+        ElementTree.SubElement(component, "factorymodule").text = "isceobj.Image"
+        ElementTree.SubElement(component, "factoryname").text = "createCoordinate"
+        _add_properties(component, delta=axis.step, endingvalue=axis.end, size=axis.count, startingvalue=axis.first)
+        _add_properties(component, family="imagecoordinate", name="imagecoordinate_name")
     return _xml_text(root)
 
 
-def _add_axis(root: ElementTree.Element, name: str, axis: Axis, meaning: str) -> None:
-    component = ElementTree.SubElement(root, "component", name=name)
-    ElementTree.SubElement(component, "factorymodule").text = "isceobj.Image"
-    ElementTree.SubElement(component, "factoryname").text = "createCoordinate"
-    ElementTree.SubElement(component, "doc").text = meaning
-    _add_property(component, "delta", repr(axis.step), "Coordinate quantization.")
-    _add_property(component, "endingvalue", repr(axis.end), "Ending value of the coordinate.")
-    _add_property(component, "family", "imagecoordinate", "Instance family name")
-    _add_property(component, "name", "imagecoordinate_name", "Instance name")
-    _add_property(component, "size", axis.count, "Coordinate size.")
-    _add_property(component, "startingvalue", repr(axis.first), "Starting value of the coordinate: a pixel's centre.")
-
-
-def _add_property(parent: ElementTree.Element, name: str, value: object, meaning: str) -> None:
-    element = ElementTree.SubElement(parent, "property", name=name)
-    ElementTree.SubElement(element, "value").text = str(value)
-    ElementTree.SubElement(element, "doc").text = meaning
+def _add_properties(parent: ElementTree.Element, **values: object) -> None:
+    for name, value in values.items():
+        element = ElementTree.SubElement(parent, "property", name=name)
+        ElementTree.SubElement(element, "value").text = str(value)
 
 
 def _gdal_header(path: Path, x: Axis, y: Axis) -> str:

@@ -1,4 +1,4 @@
-"""Where ISCE2 is, and whether it can be started."""
+"""Find ISCE2, and start it to see that it works."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Installation:
     home : Path
         Its package folder ``isce``, which holds ``applications/topsApp.py``.
     version, numpy : str
-        What both say of themselves; ISCE2 2.6.4 calls itself 2.6.3.
+        As each reports it; ISCE2 2.6.4 reports 2.6.3.
     missions : tuple of str
         Satellites that its reader knows.
     """
@@ -58,12 +58,12 @@ class Installation:
         return self.home / "applications" / "topsApp.py"
 
     def command(self, folder: Path, *arguments: str) -> tuple[str, ...]:
-        """The command line that runs topsApp with nothing of the user's but PATH and the number of threads.
+        """The command line that runs topsApp without the user's environment but PATH and the number of threads.
 
-        Its own tools are found first, files that it writes for itself stay in ``folder``, plots are not made, and what
-        would reach out to the network finds nobody: all that it needs is provisioned.
+        Its own programs come first in PATH, its temporary files stay in ``folder``, it makes no plots, and proxies keep
+        it from the network.
         """
-        nobody = "http://127.0.0.1:9"
+        no_proxy = "http://127.0.0.1:9"
         path = [str(self.home / "applications"), str(self.home / "bin"), str(self.python.parent), *os.get_exec_path()]
         own = self.python == Path(sys.executable)
         foreign = () if own else ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")  # of topsar's environment
@@ -77,8 +77,8 @@ class Installation:
             "MPLCONFIGDIR": folder / "home",
             "PYTHONUNBUFFERED": "1",
             "OMP_WAIT_POLICY": "passive",
-            "http_proxy": nobody,
-            "https_proxy": nobody,
+            "http_proxy": no_proxy,
+            "https_proxy": no_proxy,
             "no_proxy": "",
         }
         stray = ("PYTHONHOME", "PYTHONWARNINGS", "VIRTUAL_ENV", "DEMDB", "NO_PROXY", *foreign)
@@ -93,18 +93,18 @@ def find_installation(home: str = "", python: str = "") -> Installation:
     Parameters
     ----------
     home : str
-        The setting ``ISCE_HOME``; empty where the interpreter knows it.
+        The setting ``ISCE_HOME``; empty where the interpreter finds the package itself.
     python : str
         The setting ``ISCE_PYTHON``; empty tries the interpreter that runs topsar, then ``python3``.
 
     Raises
     ------
     SettingsError
-        If there is none, with what was tried.
+        If there is none, with the reason for each interpreter tried.
     """
-    folder = _home(home)
+    folder = _find_home(home)
     reasons = []
-    for candidate in _interpreters(python, folder):
+    for candidate in _list_interpreters(python, folder):
         found = _probe(candidate, folder)
         if isinstance(found, Installation):
             return found
@@ -113,20 +113,20 @@ def find_installation(home: str = "", python: str = "") -> Installation:
     raise SettingsError(msg, hint=_HINT)
 
 
-def _home(home: str) -> Path | None:
-    """The package folder that is set, or the one that holds the ``topsApp.py`` in PATH."""
+def _find_home(home: str) -> Path | None:
+    """The package folder in the setting, or that of the ``topsApp.py`` in PATH."""
     if home:
         folder = Path(home).expanduser().absolute()
         if not (folder / "applications" / "topsApp.py").is_file():
             msg = f"ISCE_HOME={home}: there is no applications/topsApp.py in it"
-            raise SettingsError(msg, hint="it is the folder isce that `import isce` comes from; or leave it empty")
+            raise SettingsError(msg, hint="give the folder isce that holds the package, or leave it empty")
         return folder
     program = shutil.which("topsApp.py")
     beside = Path(program).resolve().parent.parent if program else None
     return beside if beside and (beside / "__init__.py").is_file() else None
 
 
-def _interpreters(python: str, home: Path | None) -> list[str]:
+def _list_interpreters(python: str, home: Path | None) -> list[str]:
     if python:
         found = shutil.which(str(Path(python).expanduser()))
         if found is None:
@@ -146,27 +146,31 @@ def _prefix_python(home: Path) -> str | None:
 
 @functools.cache
 def _probe(python: str, home: Path | None) -> Installation | str:
-    """The installation that an interpreter imports and whose topsApp it starts, or why it does not."""
+    """The installation that an interpreter imports, or the reason why it cannot, or cannot start topsApp."""
     set_path = [f"PYTHONPATH={home.parent}"] if home else []
     with tempfile.TemporaryDirectory() as folder:  # ISCE2 writes a log wherever it is imported
-        said, problem = _said([ENV, "MPLBACKEND=Agg", *set_path, python, "-c", _PROBE], folder)
+        output, problem = _run([ENV, "MPLBACKEND=Agg", *set_path, python, "-c", _PROBE], folder)
         if problem:
             return problem
         try:
-            version, package, numpy = json.loads(said[-1])  # ISCE2 may greet before
+            version, package, numpy = json.loads(output[-1])  # ISCE2 may print before it
         except (IndexError, ValueError):
-            return f"it says {said[-1:]} of itself"
+            return f"it printed {output[-1:]} instead of its version"
         found = Installation(
-            python=Path(python), home=Path(package), version=version, numpy=numpy, missions=_missions(Path(package))
+            python=Path(python),
+            home=Path(package),
+            version=version,
+            numpy=numpy,
+            missions=_read_missions(Path(package)),
         )
         if not found.topsapp.is_file():
             return f"{found.home} holds no applications/topsApp.py"
-        _, problem = _said(found.command(Path(folder), "--help", "--steps"), folder)
+        _, problem = _run(found.command(Path(folder), "--help", "--steps"), folder)
         return problem or found
 
 
-def _said(argv: Sequence[str], folder: str) -> tuple[list[str], str]:
-    """What a command prints, and why it failed if it did."""
+def _run(argv: Sequence[str], folder: str) -> tuple[list[str], str]:
+    """Lines that a command prints, and the reason if it failed."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_S, cwd=folder, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
@@ -176,8 +180,8 @@ def _said(argv: Sequence[str], folder: str) -> tuple[list[str], str]:
     return done.stdout.strip().splitlines(), ""
 
 
-def _missions(home: Path) -> tuple[str, ...]:
-    """The satellites that ISCE2's reader of Sentinel-1 names: releases tell too little of themselves."""
+def _read_missions(home: Path) -> tuple[str, ...]:
+    """The satellites in the code of ISCE2's Sentinel-1 reader: the version does not tell them reliably."""
     try:
         named = set(_MISSION.findall((home / _READER).read_text(errors="replace")))
     except OSError:

@@ -65,7 +65,8 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
             refused[pair] = exc
             continue
         tasks[pair] = dump_task(task)
-        jobs.append(_job(task))
+        steps = tuple(_step(stage, task) for stage in list_stages(task))
+        jobs.append(Job(id=pair, title=task.facts.title, steps=steps, is_pair=True))
         outlooks[pair] = _with_remarks(layout.outlooks[pair], task, installation)
     return Plan(jobs=tuple(jobs), tasks=tasks, refused=refused, outlooks=outlooks)
 
@@ -170,11 +171,6 @@ def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installatio
         text = f"ISCE2 runs on NumPy {installation.numpy}: its ionosphere step needs NumPy 1"
         remarks.append(Remark(text=text, remedy="install numpy<2 beside ISCE2, or set IONOSPHERE=0"))
     return replace(outlook, remarks=tuple(remarks))
-
-
-def _job(task: TopsAppTask) -> Job:
-    steps = tuple(_step(stage, task) for stage in list_stages(task))
-    return Job(id=task.facts.pair, title=task.facts.title, steps=steps, is_pair=True)
 
 
 def _step(stage: Stage, task: TopsAppTask) -> Step:

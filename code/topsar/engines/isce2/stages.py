@@ -80,28 +80,22 @@ class Stage:
 
     Attributes
     ----------
-    name : str
     steps : tuple of str
         Steps of topsApp, of which it runs all from the first to the last; `list_stages` fills in the one of its name.
     follows : str
         The step of topsApp whose record the first one starts from.
-    reads : tuple of str
-        Paths in the run folder.
-    scratch, kept : tuple of str
-        What it writes there: until the last reader is done; and so that a later run can start there.
+    reads, scratch, kept : tuple of str
+        Paths in the run folder: what it reads; what it writes until the last reader is done; and for later runs.
     uses : tuple of str
         Names of the fields of the task that decide the result, besides what is read: all of them are signed.
     inputs : tuple of Path
         Files of the user's that do so.
-    cost : Cost
-        Per unit of ``size``.
-    size : callable
+    cost, size : Cost and callable
+        The cost is per unit of what ``size`` counts.
     extra_memory, extra_disk : tuple of float and callable
         Bytes for each of what the callable counts, besides ``cost``.
-    prepare, check : callable, optional
-        What is done before and after the run.
-    run : callable
-        Gets task, run folder and steps.
+    prepare, run, check : callable
+        Hooks before, instead of and after a plain run of topsApp's steps; images are checked after the run.
     """
 
     name: str
@@ -380,17 +374,13 @@ def execute(folder: Path, step: str) -> None:
 
 
 def _check_images(stage: Stage, run: Path) -> None:
-    """Refuse images that are smaller than their headers say."""
+    """Refuse images that are smaller than their headers say: the disk was full, or topsApp missed a crash."""
     for name in (*stage.scratch, *stage.kept):
         path = run / name
         for header in sorted(path.rglob("*.xml")) if path.is_dir() else [run / f"{name}.xml"]:
             image = header.with_suffix("")
             if header.is_file() and image.with_name(f"{image.name}.vrt").is_file():
-                _check_image(image)
-
-
-def _check_image(image: Path) -> None:
-    try:
-        check_isce_image(image)
-    except ProductError as exc:  # a disk that was full for a moment, or a crash that topsApp did not notice
-        raise StepFailed(exc.message, hint="it will be tried again", retryable=True) from exc
+                try:
+                    check_isce_image(image)
+                except ProductError as exc:
+                    raise StepFailed(exc.message, hint="it will be tried again", retryable=True) from exc
