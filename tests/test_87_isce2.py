@@ -503,7 +503,7 @@ def test_a_step_does_not_start_from_a_record_that_is_not_whole(data: Path, tmp_p
     assert len(read_record(tmp_path, "start")) == started
 
 
-def test_numbers_that_numpy_2_spoils_are_mended(data: Path, tmp_path: Path) -> None:
+def test_numbers_that_numpy_2_spoils_are_rewritten(data: Path, tmp_path: Path) -> None:
     write_options(tmp_path, numpy2=True)
     folder = job_folder(planned(data), tmp_path)
     place = execute_until(folder, "verifyDEM")

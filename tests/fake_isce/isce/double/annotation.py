@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from .frame import Burst, Frame, moment, seconds, sequence
+from .frame import Burst, Frame, make_sequence, parse_time, seconds_between
 from .markup import Tree
 from .output import say
 
@@ -30,7 +30,7 @@ class Source(NamedTuple):
     processor: bytes
 
 
-def _in_zip(path: str, swath: int, polarization: str) -> Source:
+def _find_in_zip(path: str, swath: int, polarization: str) -> Source:
     with zipfile.ZipFile(path) as archive:
         found = []
         for folder, suffix in (("annotation", "xml"), ("measurement", "tiff")):
@@ -46,7 +46,7 @@ def _in_zip(path: str, swath: int, polarization: str) -> Source:
     return Source(xml, tiff, manifest, *texts)
 
 
-def _in_folder(path: str, swath: int, polarization: str) -> Source:
+def _find_in_folder(path: str, swath: int, polarization: str) -> Source:
     found = []
     for folder, suffix in (("annotation", "xml"), ("measurement", "tiff")):
         names = glob.glob(f"{path}/{folder}/s1?-iw{swath}-slc-{polarization}*.{suffix}")  # noqa: PTH207
@@ -60,7 +60,7 @@ def _in_folder(path: str, swath: int, polarization: str) -> Source:
     return Source(xml, tiff, str(manifest), Path(xml).read_bytes(), manifest.read_bytes())
 
 
-def _text(root: ElementTree.Element, path: str) -> str:
+def _require_text(root: ElementTree.Element, path: str) -> str:
     text = root.findtext(path)
     if text is None:
         message = f"Tag= {path} not found"
@@ -68,7 +68,7 @@ def _text(root: ElementTree.Element, path: str) -> str:
     return text.strip()
 
 
-def _processor(manifest: bytes) -> Tree:
+def _read_processor(manifest: bytes) -> Tree:
     node = ElementTree.fromstring(manifest).find('.//metadataObject[@ID="processing"]')
     facility = node.find(f".//{SAFE_SPACE}facility") if node is not None else None
     software = facility.find(f"{SAFE_SPACE}software") if facility is not None else None
@@ -83,53 +83,56 @@ def _processor(manifest: bytes) -> Tree:
     }
 
 
-def _nearest(root: ElementTree.Element, path: str, polynomial: str, middle: datetime) -> Tree:
+def _take_nearest(root: ElementTree.Element, path: str, polynomial: str, middle: datetime) -> Tree:
     """The polynomial in range whose time is nearest to a burst's middle."""
     items = root.findall(path)
-    item = min(items, key=lambda i: abs(seconds(moment(_text(i, "azimuthTime")), middle)))
-    coefficients = [float(word) for word in _text(item, polynomial).split()]
+    item = min(items, key=lambda i: abs(seconds_between(parse_time(_require_text(i, "azimuthTime")), middle)))
+    coefficients = [float(word) for word in _require_text(item, polynomial).split()]
     return {
-        "coeffs": coefficients, "mean": 0.5 * LIGHT * float(_text(item, "t0")), "norm": 0.5 * LIGHT,
+        "coeffs": coefficients, "mean": 0.5 * LIGHT * float(_require_text(item, "t0")), "norm": 0.5 * LIGHT,
         "order": len(coefficients) - 1, "family": "poly1d", "name": "poly1d_name", "length": 0, "width": 0,
     }  # fmt: skip
 
 
-def _common(root: ElementTree.Element) -> Tree:
+def _read_common(root: ElementTree.Element) -> Tree:
     """What all bursts of a swath share."""
-    mission, track = _text(root, "adsHeader/missionId"), int(_text(root, "adsHeader/absoluteOrbitNumber"))
+    mission, track = (
+        _require_text(root, "adsHeader/missionId"),
+        int(_require_text(root, "adsHeader/absoluteOrbitNumber")),
+    )
     if mission not in TRACKS:
         message = f"Encountered unknown mission id {mission}"
         raise ValueError(message)
     info, image = "generalAnnotation/productInformation/", "imageAnnotation/imageInformation/"
     windows = "imageAnnotation/processingInformation/swathProcParamsList/swathProcParams/"
     downlink = "generalAnnotation/downlinkInformationList/downlinkInformation/"
-    first_range = 0.5 * LIGHT * float(_text(root, image + "slantRangeTime"))
+    first_range = 0.5 * LIGHT * float(_require_text(root, image + "slantRangeTime"))
     first_orbit = 99 if mission == "S1C" and track > 8018 else TRACKS[mission]
     return {
         "family": "burstslc", "name": "burstslc_name", "framenumber": 1, "orbitnumber": track,
-        "tracknumber": (track - first_orbit) % 175 + 1, "polarization": _text(root, "adsHeader/polarisation"),
-        "swathnumber": _text(root, "adsHeader/swath")[-1],
-        "numberoflines": _text(root, "swathTiming/linesPerBurst"),
-        "numberofsamples": _text(root, "swathTiming/samplesPerBurst"),
+        "tracknumber": (track - first_orbit) % 175 + 1, "polarization": _require_text(root, "adsHeader/polarisation"),
+        "swathnumber": _require_text(root, "adsHeader/swath")[-1],
+        "numberoflines": _require_text(root, "swathTiming/linesPerBurst"),
+        "numberofsamples": _require_text(root, "swathTiming/samplesPerBurst"),
         "startingrange": first_range,
-        "rangepixelsize": 0.5 * LIGHT / float(_text(root, info + "rangeSamplingRate")),
-        "radarwavelength": LIGHT / float(_text(root, info + "radarFrequency")),
-        "azimuthsteeringrate": math.radians(float(_text(root, info + "azimuthSteeringRate"))),
-        "azimuthtimeinterval": float(_text(root, image + "azimuthTimeInterval")),
-        "pulserepetitionfrequency": float(_text(root, downlink + "prf")),
-        "terrainheight": float(_text(root, "generalAnnotation/terrainHeightList/terrainHeight/value")),
-        "rangewindowtype": _text(root, windows + "rangeProcessing/windowType"),
-        "rangewindowcoefficient": float(_text(root, windows + "rangeProcessing/windowCoefficient")),
-        "rangeprocessingbandwidth": float(_text(root, windows + "rangeProcessing/processingBandwidth")),
-        "azimuthwindowtype": _text(root, windows + "azimuthProcessing/windowType"),
-        "azimuthwindowcoefficient": float(_text(root, windows + "azimuthProcessing/windowCoefficient")),
-        "azimuthprocessingbandwidth": float(_text(root, windows + "azimuthProcessing/processingBandwidth")),
+        "rangepixelsize": 0.5 * LIGHT / float(_require_text(root, info + "rangeSamplingRate")),
+        "radarwavelength": LIGHT / float(_require_text(root, info + "radarFrequency")),
+        "azimuthsteeringrate": math.radians(float(_require_text(root, info + "azimuthSteeringRate"))),
+        "azimuthtimeinterval": float(_require_text(root, image + "azimuthTimeInterval")),
+        "pulserepetitionfrequency": float(_require_text(root, downlink + "prf")),
+        "terrainheight": float(_require_text(root, "generalAnnotation/terrainHeightList/terrainHeight/value")),
+        "rangewindowtype": _require_text(root, windows + "rangeProcessing/windowType"),
+        "rangewindowcoefficient": float(_require_text(root, windows + "rangeProcessing/windowCoefficient")),
+        "rangeprocessingbandwidth": float(_require_text(root, windows + "rangeProcessing/processingBandwidth")),
+        "azimuthwindowtype": _require_text(root, windows + "azimuthProcessing/windowType"),
+        "azimuthwindowcoefficient": float(_require_text(root, windows + "azimuthProcessing/windowCoefficient")),
+        "azimuthprocessingbandwidth": float(_require_text(root, windows + "azimuthProcessing/processingBandwidth")),
     }  # fmt: skip
 
 
-def _valid(burst: ElementTree.Element) -> Tree:
+def _valid_box(burst: ElementTree.Element) -> Tree:
     """The box of valid samples: the lines between the first and last with any, and what both have."""
-    first, last = ([int(word) for word in _text(burst, f"{k}ValidSample").split()] for k in ("first", "last"))
+    first, last = ([int(word) for word in _require_text(burst, f"{k}ValidSample").split()] for k in ("first", "last"))
     lines = [number for number, value in enumerate(first) if value >= 0]
     top, bottom = lines[0], lines[-1]
     left, right = max(first[top], first[bottom]), min(last[top], last[bottom])
@@ -141,18 +144,18 @@ def _valid(burst: ElementTree.Element) -> Tree:
     }
 
 
-def _burst(root: ElementTree.Element, element: ElementTree.Element, common: Tree, number: int) -> Burst:
-    start, sensed = (moment(_text(element, tag)) for tag in ("azimuthTime", "sensingTime"))
+def _read_burst(root: ElementTree.Element, element: ElementTree.Element, common: Tree, number: int) -> Burst:
+    start, sensed = (parse_time(_require_text(element, tag)) for tag in ("azimuthTime", "sensingTime"))
     duration = (int(common["numberoflines"]) - 1) * common["azimuthtimeinterval"]
     shot = (int(common["numberoflines"]) - 1) / common["pulserepetitionfrequency"]
     middle = start + timedelta(seconds=duration / 2)
     rates = "generalAnnotation/azimuthFmRateList/azimuthFmRate"
     return Burst({
-        **common, **_valid(element), "burstnumber": number,
+        **common, **_valid_box(element), "burstnumber": number,
         "sensingstart": start, "sensingstop": start + timedelta(seconds=duration),
         "burststartutc": sensed, "burststoputc": sensed + timedelta(seconds=shot),
-        "azimuthfmrate": _nearest(root, rates, "azimuthFmRatePolynomial", middle),
-        "doppler": _nearest(root, "dopplerCentroid/dcEstimateList/dcEstimate", "dataDcPolynomial", middle),
+        "azimuthfmrate": _take_nearest(root, rates, "azimuthFmRatePolynomial", middle),
+        "doppler": _take_nearest(root, "dopplerCentroid/dcEstimateList/dcEstimate", "dataDcPolynomial", middle),
     })  # fmt: skip
 
 
@@ -164,14 +167,14 @@ def find_orbit(folder: str, start: datetime, stop: datetime, mission: str) -> st
             *_, begins, ends = name.split("_")
             first, last = (datetime.strptime(t, "%Y%m%dT%H%M%S") for t in (begins[1:16], ends[:15]))  # noqa: DTZ007
             if first <= start and last >= stop:
-                found.append((abs(seconds(start + (stop - start) / 2, first + (last - first) / 2)), name))
+                found.append((abs(seconds_between(start + (stop - start) / 2, first + (last - first) / 2)), name))
         if found:
             return min(found)[1]
     message = "No suitable orbit file found. If you want to process anyway - unset the orbitdir parameter"
     raise RuntimeError(message)
 
 
-def _vector(time: Any, position: list[float], velocity: list[float]) -> Tree:
+def _make_vector(time: Any, position: list[float], velocity: list[float]) -> Tree:
     return {
         "family": "_family",
         "name": "_family_name",
@@ -181,7 +184,7 @@ def _vector(time: Any, position: list[float], velocity: list[float]) -> Tree:
     }
 
 
-def _file_vectors(path: str, start: datetime, stop: datetime) -> list[Tree]:
+def _read_orbit_file(path: str, start: datetime, stop: datetime) -> list[Tree]:
     """State vectors of an orbit file, one minute beyond the bursts."""
     try:
         root = ElementTree.parse(path).getroot()
@@ -193,28 +196,28 @@ def _file_vectors(path: str, start: datetime, stop: datetime) -> list[Tree]:
     first, last = start - timedelta(seconds=60), stop + timedelta(seconds=60)
     vectors = []
     for item in root.iterfind("Data_Block/List_of_OSVs/OSV"):
-        time = moment(_text(item, "UTC")[4:])
+        time = parse_time(_require_text(item, "UTC")[4:])
         if first <= time < last:
-            values = [[float(_text(item, f"{k}{axis}")) for axis in "XYZ"] for k in ("", "V")]
-            vectors.append(_vector(time, values[0], values[1]))
+            values = [[float(_require_text(item, f"{k}{axis}")) for axis in "XYZ"] for k in ("", "V")]
+            vectors.append(_make_vector(time, values[0], values[1]))
     return vectors
 
 
-def _own_vectors(root: ElementTree.Element) -> list[Tree]:
+def _read_annotation_orbit(root: ElementTree.Element) -> list[Tree]:
     say("Extracting orbit from annotation XML file")
     vectors = []
     for item in root.iterfind("generalAnnotation/orbitList/orbit"):
-        values = [[float(_text(item, f"{k}/{axis}")) for axis in "xyz"] for k in ("position", "velocity")]
-        vectors.append(_vector(moment(_text(item, "time")), values[0], values[1]))
+        values = [[float(_require_text(item, f"{k}/{axis}")) for axis in "xyz"] for k in ("position", "velocity")]
+        vectors.append(_make_vector(parse_time(_require_text(item, "time")), values[0], values[1]))
     return vectors
 
 
-def _orbit(vectors: list[Tree], source: str, start: datetime, stop: datetime) -> Tree:
+def _make_orbit(vectors: list[Tree], source: str, start: datetime, stop: datetime) -> Tree:
     times = [vector["time"] for vector in vectors] or [datetime.max, datetime.min]  # noqa: DTZ901
     if not times[0] <= start <= stop <= times[-1]:
         message = f"Time stamp ({start}) falls outside of the interpolation interval [{times[0]}:{times[-1]}]"
         raise RuntimeError(message)
-    listed = sequence("StateVector", "statevector", vectors)
+    listed = make_sequence("StateVector", "statevector", vectors)
     return {
         "family": "orbit", "name": "orbit_name", "orbit_source": source, "state_vectors": listed,
         "min_time": times[0], "max_time": times[-1],
@@ -225,22 +228,22 @@ def read_slice(source: Source, orbit_file: str | None, orbit_folder: str | None)
     """One slice of a swath, with its orbit."""
     root = ElementTree.fromstring(source.annotation)
     elements = root.findall("swathTiming/burstList/burst")
-    processor, common = _processor(source.processor), _common(root)
-    bursts = [_burst(root, element, common, number + 1) for number, element in enumerate(elements)]
+    processor, common = _read_processor(source.processor), _read_common(root)
+    bursts = [_read_burst(root, element, common, number + 1) for number, element in enumerate(elements)]
     start, stop, mission = (
         bursts[0].tree["sensingstart"],
         bursts[-1].tree["sensingstop"],
-        _text(root, "adsHeader/missionId"),
+        _require_text(root, "adsHeader/missionId"),
     )
     if orbit_file is None and orbit_folder is not None:
         orbit_file = find_orbit(orbit_folder, start, stop, mission)
-    vectors = _file_vectors(orbit_file, start, stop) if orbit_file else _own_vectors(root)
-    orbit = _orbit(vectors, Path(orbit_file).name if orbit_file else "Annotation", start, stop)
+    vectors = _read_orbit_file(orbit_file, start, stop) if orbit_file else _read_annotation_orbit(root)
+    orbit = _make_orbit(vectors, Path(orbit_file).name if orbit_file else "Annotation", start, stop)
     ascending = vectors[len(vectors) // 2]["velocity"][2] >= 0
     extra: Tree = {"orbit": orbit, "passdirection": "ASCENDING" if ascending else "DESCENDING"}
-    node = _text(root, "imageAnnotation/imageInformation/ascendingNodeTime")
+    node = _require_text(root, "imageAnnotation/imageInformation/ascendingNodeTime")
     whole: Tree = {
-        "ascendingnodetime": moment(node), "family": "topsswathslc", "name": "topsswathslc_name",
+        "ascendingnodetime": parse_time(node), "family": "topsswathslc", "name": "topsswathslc_name",
         "imagingmode": "TOPS", "mission": mission, "spacecraftname": "Sentinel-1", **processor,
     }  # fmt: skip
     return Frame(tuple(Burst({**burst.tree, **extra}) for burst in bursts), whole)
@@ -250,7 +253,9 @@ def find_sources(safes: list[str], swath: int, polarization: str) -> list[Source
     if not safes:
         message = "SAFE directory is not provided"
         raise RuntimeError(message)
-    sources = [(_in_zip if safe.endswith(".zip") else _in_folder)(safe, swath, polarization) for safe in safes]
+    sources = [
+        (_find_in_zip if safe.endswith(".zip") else _find_in_folder)(safe, swath, polarization) for safe in safes
+    ]
     say("Input XML files: ", [source.xml for source in sources])
     say("Input TIFF files: ", [source.tiff for source in sources])
     say("Manifest files: ", [source.manifest for source in sources])

@@ -12,7 +12,7 @@ import isce
 
 from . import faults as fault_list
 from . import geocode, steps_fine, steps_merged, steps_overlap, steps_start
-from .options import attempt, load_options, record, record_start
+from .options import count_attempt, load_options, record, record_start
 from .output import log, say
 from .run import Run
 from .settings import read_settings
@@ -41,7 +41,7 @@ STEPS: dict[str, Callable[[Run], None]] = {
     "unwrap2stage": steps_merged.unwrap_2stage,
     "geocode": geocode.geocode,
     "denseoffsets": steps_merged.dense_offsets,
-    "filteroffsets": steps_merged.filter_offsets,
+    "filteroffsets": steps_merged.dense_offsets,
     "geocodeoffsets": geocode.geocode_offsets,
 }
 NAMES = list(STEPS)
@@ -49,7 +49,7 @@ STEP_WORDS = {"--steps", "--dostep", "--start", "--end", "--next"}
 USAGE = "\nUsages: \ntopsApp.py <input-file.xml>\ntopsApp.py --steps\ntopsApp.py --help\ntopsApp.py --help --steps\n"
 
 
-def _chosen(arguments: list[str]) -> range | None:
+def _choose_steps(arguments: list[str]) -> range | None:
     """The steps asked for; on a name that is none the real one prints and ends well."""
     start, end = NAMES[0], NAMES[-1]
     options, _ = getopt.getopt(arguments, "s:e:d:", ["start=", "end=", "dostep=", "steps", "next"])
@@ -69,20 +69,20 @@ def _chosen(arguments: list[str]) -> range | None:
     return range(first, last + 1)
 
 
-def _do(run: Run, step: str) -> list[fault_list.Fault]:
+def _do_step(run: Run, step: str) -> list[fault_list.Fault]:
     """One step with its faults; its work, not its pickle."""
-    number = attempt(run.options, step)
-    faults = fault_list.asked(run.options.faults, step, number)
+    number = count_attempt(run.options, step)
+    faults = fault_list.find_faults(run.options.faults, step, number)
     record(run.options, "step", step=step, attempt=number)
     run.written.clear()
-    fault_list.strike(faults, "before")
+    fault_list.apply_faults(faults, "before")
     STEPS[step](run)
-    fault_list.spoil(faults, run.written)
-    fault_list.strike(faults, "after")
+    fault_list.spoil_outputs(faults, run.written)
+    fault_list.apply_faults(faults, "after")
     return faults
 
 
-def _greet(run: Run) -> None:
+def _print_version(run: Run) -> None:
     date = isce.release_date
     message = (
         f"ISCE VERSION = {isce.__version__}, RELEASE_SVN_REVISION = ,RELEASE_DATE = {date}, CURRENT_SVN_REVISION = "
@@ -108,7 +108,7 @@ def _run_steps(run: Run, steps: range) -> None:
     for index in steps:
         step = NAMES[index]
         say(f"Running step {step}")
-        faults = _do(run, step)
+        faults = _do_step(run, step)
         save_state(settings["pickledumpdirectory"], step, run.state)
         fault_list.tear_pickle(faults, Path(settings["pickledumpdirectory"], step))
         record(run.options, "done", step=step, wrote=[str(path) for path in run.written])
@@ -132,16 +132,16 @@ def main(arguments: list[str]) -> None:
         "insarProc": {"ISCE_VERSION": f"Release: {isce.__version__}, svn-, {isce.release_date}. Current svn-"}
     }
     Path("topsinsar.log").write_text("")
-    _greet(run)
+    _print_version(run)
     if {word.split("=")[0] for word in arguments} & STEP_WORDS:
         say("Step processing")
-        steps = _chosen([word for word in arguments if word.startswith("-")])
+        steps = _choose_steps([word for word in arguments if word.startswith("-")])
         if steps is not None:
             _run_steps(run, steps)
         return
     began = time.monotonic()
     for step in NAMES:
-        _do(run, step)
+        _do_step(run, step)
         record(options, "done", step=step, wrote=[str(path) for path in run.written])
     log("insar", "INFO", f"Total Time: {int(time.monotonic() - began)} seconds")
     write_document(run.state)

@@ -19,7 +19,7 @@ Fault = dict[str, Any]
 SERVER = "e4ftl01.cr.usgs.gov"
 
 
-def asked(faults: tuple[Fault, ...], step: str, attempt: int) -> list[Fault]:
+def find_faults(faults: tuple[Fault, ...], step: str, attempt: int) -> list[Fault]:
     """The faults that concern a step at an attempt."""
 
     def concerns(fault: Fault) -> bool:
@@ -72,7 +72,7 @@ def _chatter(fault: Fault) -> None:
     sys.stdout.flush()
 
 
-def not_retrieved(host: str) -> NoReturn:
+def fail_download(host: str) -> NoReturn:
     """What the real one says when it wants a DEM of its own and reaches nobody."""
     tile = f"https://{host}/MEASURES/SRTMGL1.003/2000.02.11/N37E028.SRTMGL1.hgt.zip"
     hint = "Check the name of the server or try again later"
@@ -86,7 +86,7 @@ def _network(fault: Fault) -> None:
     try:
         socket.create_connection((host, port), timeout=5).close()
     except OSError:
-        not_retrieved(host)
+        fail_download(host)
     say(f"reached {host}:{port}")
 
 
@@ -106,7 +106,7 @@ SPOILERS = ("half", "truncated", "zeros", "disk_full", "torn_pickle")
 """Faults in what a step wrote."""
 
 
-def strike(faults: list[Fault], when: str) -> None:
+def apply_faults(faults: list[Fault], when: str) -> None:
     """Do the faults of this moment."""
     for fault in faults:
         if fault["action"] not in ACTIONS and fault["action"] not in SPOILERS:
@@ -141,7 +141,7 @@ def _fill_disk(last: list[Path], part: float, *, told: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def spoil(faults: list[Fault], written: list[Path]) -> None:
+def spoil_outputs(faults: list[Fault], written: list[Path]) -> None:
     """Cut what a step wrote: then crash (``half``), or go on as if nothing was."""
     data = [path for path in written if path.suffix not in {".xml", ".vrt"} and path.is_file()]
     for fault in faults:

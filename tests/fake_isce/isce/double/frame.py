@@ -20,7 +20,7 @@ SEQUENCE = {
 }
 
 
-def moment(text: str | datetime) -> datetime:
+def parse_time(text: str | datetime) -> datetime:
     """A time of an ISCE2 or ESA file, in UTC and without a zone, as the real one has it."""
     text = str(text).strip().replace("T", " ")
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f" if "." in text else "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
@@ -37,11 +37,11 @@ class Burst:
 
     @property
     def start(self) -> datetime:
-        return moment(self.tree["sensingstart"])
+        return parse_time(self.tree["sensingstart"])
 
     @property
     def stop(self) -> datetime:
-        return moment(self.tree["sensingstop"])
+        return parse_time(self.tree["sensingstop"])
 
     @property
     def lines(self) -> int:
@@ -82,14 +82,16 @@ class Burst:
     def vectors(self) -> list[tuple[datetime, list[float], list[float]]]:
         """State vectors: time, position (m) and velocity (m/s), earth-fixed."""
         items = [item for item in self.tree["orbit"]["state_vectors"].values() if isinstance(item, dict)]
-        rows = [(moment(i["time"]), *(ast.literal_eval(str(i[k])) for k in ("position", "velocity"))) for i in items]
+        rows = [
+            (parse_time(i["time"]), *(ast.literal_eval(str(i[k])) for k in ("position", "velocity"))) for i in items
+        ]
         return sorted(rows)
 
-    def changed(self, **values: Any) -> Burst:
+    def with_values(self, **values: Any) -> Burst:
         return Burst({**deepcopy(self.tree), **{name: str(value) for name, value in values.items()}})
 
 
-def sequence(module: str, name: str, items: list[Tree]) -> Tree:
+def make_sequence(module: str, name: str, items: list[Tree]) -> Tree:
     """A list as ISCE2 writes it: components with numbered names, and the list of the names."""
     names = [f"{name}{number + 1}" for number in range(len(items))]
     return {**SEQUENCE, "_modulename": module, "name": str(names), **dict(zip(names, items, strict=True))}
@@ -109,7 +111,7 @@ class Frame:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        bursts = sequence("BurstSLC", "burst", [burst.tree for burst in self.bursts])
+        bursts = make_sequence("BurstSLC", "burst", [burst.tree for burst in self.bursts])
         instance = {**self.common, "numberofbursts": len(self.bursts), "bursts": bursts}
         tree = {"family": "productmanager", "name": "productmanager_name", "instance": instance}
         write_tree(path, "productmanager_name", tree)
@@ -122,5 +124,5 @@ def read_frame(path: Path) -> Frame:
     return Frame(tuple(bursts), instance)
 
 
-def seconds(later: datetime, earlier: datetime) -> float:
+def seconds_between(later: datetime, earlier: datetime) -> float:
     return (later - earlier) / timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""The geocode steps: from the merged image to the posts of the DEM."""
+"""The step geocode: from the merged image to the posts of the DEM."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .images import DEM_CROP, DOCS, TYPES, Axes, Kind, read_image, write_headers, write_image
+from .images import DEM_CROP, DOCS, TYPES, Axes, Kind, read_image, write_headers
 from .markup import Tree, read_tree, write_tree
 from .output import log, say
 from .run import Run
+from .state import GEOCODE_LIST
+from .steps_merged import dense_offsets
 from .steps_start import find_dem
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Grid:
         return np.floor(found * there[:, None] * beside[None, :]).astype("<i2"), there
 
 
-def _nearest(band: Array, row: Array, column: Array) -> Array:
+def _take_nearest(band: Array, row: Array, column: Array) -> Array:
     import numpy as np
 
     inside = (row > -0.5) & (row < band.shape[0] - 0.5) & (column > -0.5) & (column < band.shape[1] - 0.5)
@@ -66,7 +68,7 @@ def _nearest(band: Array, row: Array, column: Array) -> Array:
     return band[r, c] * inside
 
 
-def _linear(band: Array, row: Array, column: Array) -> Array:
+def _interpolate(band: Array, row: Array, column: Array) -> Array:
     """Between four pixels, all of which must hold data (the real one takes a sinc over eight by eight)."""
     import numpy as np
 
@@ -86,14 +88,14 @@ def _is_complex(tree: Tree) -> bool:
     return tree.get("image_type") in ("cpx", "amp") or tree["data_type"].upper() == "CFLOAT"
 
 
-def _write(run: Run, path: Path, bands: Array, source: Tree, axes: Axes) -> None:
+def _write_geocoded(run: Run, path: Path, bands: Array, source: Tree, axes: Axes) -> None:
     caster = "FloatToByteCaster" if source["data_type"] == "BYTE" else None
     kind = replace(
         Kind(source["data_type"].upper(), "intimage", len(bands), source["scheme"], caster=caster),
         image_type=source.get("image_type"),
         description=source.get("description"),
     )
-    run.wrote(write_image(path, bands, kind, axes))
+    run.write_image(path, bands, kind, axes)
     xml = path.with_name(f"{path.name}.xml")
     tree: Tree = read_tree(xml)
     tree["xmax"] = tree["coordinate1"]["endingvalue"] = source["xmax"]
@@ -103,49 +105,47 @@ def _write(run: Run, path: Path, bands: Array, source: Tree, axes: Axes) -> None
 def _geocode_one(run: Run, path: Path, grid: Grid, rows: Array, columns: Array) -> Tree:
     data, tree = read_image(path)
     heights, there = grid.heights()
-    take = _linear if _is_complex(tree) else _nearest
+    take = _interpolate if _is_complex(tree) else _take_nearest
     bands = [take(band, rows, columns) * there[:, None] for band in data]
     out = path.with_name(f"{path.name}.geo")
     say("Output: ", out)
-    _write(run, out, bands, tree, grid.axes)
-    crop = Path(run.state.values["mergedproductsdirectoryname"], run.state.values["demcropfilename"])
+    _write_geocoded(run, out, bands, tree, grid.axes)
+    crop = run.folder("mergedproducts", run.state.values["demcropfilename"])
     heights.tofile(crop)
-    run.wrote([crop, *write_headers(crop, grid.shape[1], grid.shape[0], DEM_CROP)])
+    run.note_files([crop, *write_headers(crop, grid.shape[1], grid.shape[0], DEM_CROP)])
     return tree
 
 
-def _pixels(run: Run, scene: Scene, grid: Grid, *, offsets: bool) -> tuple[Array, Array]:
+def _find_pixels(run: Run, scene: Scene, grid: Grid) -> tuple[Array, Array]:
     """Rows and columns of the merged image at the posts."""
     rl, al = run.looks
-    if offsets:
-        rl, al = int(run.settings["ampcorskipwidth"]), int(run.settings["ampcorskipheight"])
     lines, samples = scene.find(*grid.places())
     return (lines - (al - 1) / 2) / al, (samples - (rl - 1) / 2) / rl
 
 
-def _geocode(run: Run, names: list[str], *, offsets: bool) -> None:
-    from .geometry import box_of, scene_of
+def geocode(run: Run) -> None:
+    from .geometry import find_box, fit_scene
 
     settings = run.settings
     log("topsinsar.runGeocode", "INFO", "Geocoding Image")
-    if not settings["dodenseoffsets" if offsets else "dointerferogram"]:
-        what = "Dense Offsets has" if offsets else "InSAR processing has"
-        say(f"Skipping geocoding as {what} not been requested ....")
+    if not settings["dointerferogram"]:
+        say("Skipping geocoding as InSAR processing has not been requested ....")
         return
+    names = settings["geocodelist"] or [*GEOCODE_LIST, "topophase.ion"]
     paths = [Path(name) for name in names if Path(name).exists()]
     say("Number of products to geocode: ", len(paths))
     if not paths:
         say("No products found to geocode")
         return
-    frames = [run.frame(run.state.values["finecoregdirectoryname"], swath) for swath in run.swaths()]
-    scene = scene_of(frames)
+    frames = [run.frame(run.folder("finecoreg"), swath) for swath in run.swaths()]
+    scene = fit_scene(frames)
     dem = find_dem(settings["geocodedemfilename"] or settings["demfilename"])
     box = settings["geocodeboundingbox"]
     if box is not None and len(box) != 4:
         message = "Bounding box should be a list/tuple of length 4"
         raise ValueError(message)
-    grid = Grid(dem, [float(edge) for edge in box or box_of(frames)])
-    rows, columns = _pixels(run, scene, grid, offsets=offsets)
+    grid = Grid(dem, [float(edge) for edge in box or find_box(frames)])
+    rows, columns = _find_pixels(run, scene, grid)
     facts: dict[str, Any] = {"Dem Used": dem}
     for path in paths:
         tree = _geocode_one(run, path, grid, rows, columns)
@@ -153,14 +153,10 @@ def _geocode(run: Run, names: list[str], *, offsets: bool) -> None:
     (west, dlon), (north, dlat) = grid.axes.x, grid.axes.y
     facts |= {"Range looks": run.looks[0], "Azimuth looks": run.looks[1], "North": north, "West": west,
               "South": north + dlat * (grid.shape[0] - 1), "East": west + dlon * (grid.shape[1] - 1)}  # fmt: skip
-    run.tell("topsinsar.runGeocode", "runGeocode", {"geocode": facts})
-
-
-def geocode(run: Run) -> None:
-    from .state import GEOCODE_LIST
-
-    _geocode(run, run.settings["geocodelist"] or [*GEOCODE_LIST, "topophase.ion"], offsets=False)
+    run.report("topsinsar.runGeocode", "runGeocode", {"geocode": facts})
 
 
 def geocode_offsets(run: Run) -> None:
-    _geocode(run, run.settings["offsetgeocodelist"] or run.state.values["offsetgeocodelist"], offsets=True)
+    dense_offsets(run)
+    log("topsinsar.runGeocode", "INFO", "Geocoding Image")
+    say("Skipping geocoding as Dense Offsets has not been requested ....")

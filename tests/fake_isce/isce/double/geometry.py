@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .frame import Burst, Frame, seconds
+from .frame import Burst, Frame, seconds_between
 
 Array = Any
 MAJOR, MINOR = 6378137.0, 6356752.314245
@@ -18,7 +18,7 @@ BEYOND = 0.3
 """How far beyond the image the polynomials are fitted, in image sizes."""
 
 
-def geodetic(points: Array) -> tuple[Array, Array, Array]:
+def to_geodetic(points: Array) -> tuple[Array, Array, Array]:
     """Latitude and longitude in radians and height in metres of earth-fixed points, shape (..., 3)."""
     x, y, z = np.moveaxis(points, -1, 0)
     flat = np.hypot(x, y)
@@ -43,16 +43,16 @@ class Orbit:
         return tuple(np.stack([np.polyval(p, scaled) for p in k], -1) for k in (self.position, self.velocity))  # type: ignore[return-value]
 
 
-def orbit_of(burst: Burst) -> Orbit:
+def fit_orbit(burst: Burst) -> Orbit:
     vectors = burst.vectors
-    times = np.array([seconds(time, burst.start) for time, _, _ in vectors])
+    times = np.array([seconds_between(time, burst.start) for time, _, _ in vectors])
     scale = float(np.abs(times).max())
     values = np.array([position for _, position, _ in vectors])
     position = [np.polyfit(times / scale, column, min(len(times) - 1, 7)) for column in values.T]
     return Orbit(burst.start, scale, position, [np.polyder(p) / scale for p in position])
 
 
-def earth_fixed(lat: Array, lon: Array) -> Array:
+def to_earth_fixed(lat: Array, lon: Array) -> Array:
     """Earth-fixed place of a point of the ellipsoid, from degrees."""
     lat, lon = np.radians(lat), np.radians(lon)
     curve = MAJOR / np.sqrt(1 - SQUARE * np.sin(lat) ** 2)
@@ -60,7 +60,7 @@ def earth_fixed(lat: Array, lon: Array) -> Array:
     return np.stack([flat * np.cos(lon), flat * np.sin(lon), curve * (1 - SQUARE) * np.sin(lat)], -1)
 
 
-def ground(orbit: Orbit, times: Array, ranges: Array, height: float) -> tuple[Array, Array, Array, Array]:
+def find_ground(orbit: Orbit, times: Array, ranges: Array, height: float) -> tuple[Array, Array, Array, Array]:
     """Where a right-looking radar sees a height: latitude, longitude, incidence, azimuth (degrees).
 
     The azimuth is that of the vector from the target to the radar, anti-clockwise from north, less one turn, as
@@ -74,7 +74,7 @@ def ground(orbit: Orbit, times: Array, ranges: Array, height: float) -> tuple[Ar
     angle = np.full(np.shape(ranges), np.radians(35.0))
     for _ in range(10):
         point = position + ranges[..., None] * (np.cos(angle)[..., None] * down + np.sin(angle)[..., None] * right)
-        lat, lon, reached = geodetic(point)
+        lat, lon, reached = to_geodetic(point)
         up = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
         turn = ranges[..., None] * (-np.sin(angle)[..., None] * down + np.cos(angle)[..., None] * right)
         angle = angle - (reached - height) / np.sum(turn * up, -1)
@@ -123,18 +123,18 @@ class Scene:
         return float(lat.min()), float(lat.max()), float(lon.min()), float(lon.max())
 
 
-def scene_of(frames: list[Frame], height: float = 0.0) -> Scene:
+def fit_scene(frames: list[Frame], height: float = 0.0) -> Scene:
     """The merged image of all bursts of some swaths."""
     bursts = [burst for frame in frames for burst in frame.bursts]
     first = min(bursts, key=lambda burst: burst.start)
     start, near = first.start, min(burst.near for burst in bursts)
-    lines = round(seconds(max(burst.stop for burst in bursts), start) / first.interval) + 1
+    lines = round(seconds_between(max(burst.stop for burst in bursts), start) / first.interval) + 1
     samples = round((max(burst.far for burst in bursts) - near) / first.spacing) + 1
     grid = np.meshgrid(np.linspace(-1 - BEYOND, 1 + BEYOND, 13), np.linspace(-1 - BEYOND, 1 + BEYOND, 13))
     y, x = (axis.ravel() for axis in grid)
-    orbit = orbit_of(first)
+    orbit = fit_orbit(first)
     times, ranges = (y + 1) / 2 * lines * first.interval, near + (x + 1) / 2 * samples * first.spacing
-    seen = np.stack(ground(orbit, times, ranges, height), -1)
+    seen = np.stack(find_ground(orbit, times, ranges, height), -1)
     forward = np.linalg.lstsq(_powers(y, x), seen, rcond=None)[0]
     centre, target = seen[:, :2].mean(0), np.stack([y, x], -1)
     moved = np.column_stack([np.ones(len(y)), seen[:, :2] - centre])
@@ -146,8 +146,8 @@ def scene_of(frames: list[Frame], height: float = 0.0) -> Scene:
     )
 
 
-def box_of(frames: list[Frame]) -> tuple[float, float, float, float]:
+def find_box(frames: list[Frame]) -> tuple[float, float, float, float]:
     """South, north, west and east of some swaths at any height, with the heights that the real one takes."""
-    boxes = np.array([scene_of([frame], height).box() for frame in frames for height in (-500.0, 9000.0)])
+    boxes = np.array([fit_scene([frame], height).box() for frame in frames for height in (-500.0, 9000.0)])
     low, high = boxes.min(0), boxes.max(0)
     return float(low[0]), float(high[1]), float(low[2]), float(high[3])

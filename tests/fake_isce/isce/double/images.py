@@ -94,31 +94,31 @@ class Axes:
     y: tuple[float, float] = (0, 1)
 
 
-def looked_axes(range_looks: int, azimuth_looks: int) -> Axes:
+def multilooked_axes(range_looks: int, azimuth_looks: int) -> Axes:
     return Axes(((range_looks - 1) / 2, float(range_looks)), ((azimuth_looks - 1) / 2, float(azimuth_looks)))
 
 
-def _axis(start: float, step: float, size: int, end: float | None = None) -> Tree:
+def _axis_properties(start: float, step: float, size: int, end: float | None = None) -> Tree:
     return {
         "delta": step, "endingvalue": start + step * size if end is None else end, "family": "imagecoordinate",
         "name": "imagecoordinate_name", "size": size, "startingvalue": start,
     }  # fmt: skip
 
 
-def header(path: Path, width: int, length: int, kind: Kind, axes: Axes) -> Tree:
+def make_header(path: Path, width: int, length: int, kind: Kind, axes: Axes) -> Tree:
     tree: Tree = {
         "ISCE_VERSION": RELEASE, "access_mode": kind.access, "byte_order": "l", "data_type": kind.data_type,
         "family": kind.family, "file_name": path, "length": length, "name": f"{kind.family}_name",
         "number_bands": kind.bands, "scheme": kind.scheme, "width": width, "xmin": axes.x[0],
         "xmax": axes.x[0] + axes.x[1] * width,
-        "coordinate1": _axis(*axes.x, width), "coordinate2": _axis(*axes.y, length),
+        "coordinate1": _axis_properties(*axes.x, width), "coordinate2": _axis_properties(*axes.y, length),
     }  # fmt: skip
     given = {"image_type": kind.image_type, "description": kind.description, "caster": kind.caster}
     tree |= {name: value for name, value in given.items() if value is not None}
     return tree | ({"extra_file_name": f"{path}.vrt"} if kind.extra else {})
 
 
-def _raw_band(name: str, number: int, kind: Kind, width: int) -> str:
+def _raw_band_xml(name: str, number: int, kind: Kind, width: int) -> str:
     offset = width * kind.bytes * (number - 1)
     gdal = TYPES[kind.data_type.lower()][1]
     return f"""    <VRTRasterBand dataType="{gdal}" band="{number}" subClass="VRTRawRasterBand">
@@ -134,12 +134,12 @@ def _raw_band(name: str, number: int, kind: Kind, width: int) -> str:
 def write_headers(path: Path, width: int, length: int, kind: Kind, axes: Axes | None = None) -> list[Path]:
     """Write the ``.xml`` and ``.vrt`` of an image; with axes the ``.vrt`` says where it lies, as by the real one."""
     xml, vrt = (path.with_name(path.name + suffix) for suffix in (".xml", ".vrt"))
-    write_tree(xml, "imageFile", header(path, width, length, kind, axes or Axes()), DOCS)
+    write_tree(xml, "imageFile", make_header(path, width, length, kind, axes or Axes()), DOCS)
     place = ""
     if axes is not None:
         numbers = f"{axes.x[0]}, {axes.x[1]}, 0.0, {axes.y[0]}, 0.0, {axes.y[1]}"
         place = f"    <SRS>EPSG:4326</SRS>\n    <GeoTransform>{numbers}</GeoTransform>\n"
-    bands = "".join(_raw_band(path.name, number + 1, kind, width) for number in range(kind.bands))
+    bands = "".join(_raw_band_xml(path.name, number + 1, kind, width) for number in range(kind.bands))
     vrt.write_text(f'<VRTDataset rasterXSize="{width}" rasterYSize="{length}">\n{place}{bands}</VRTDataset>\n')
     return [xml, vrt]
 
@@ -200,7 +200,7 @@ class View:
     shape: tuple[int, int]
 
 
-def _view(view: View, band: int, width: int) -> list[str]:
+def _view_xml(view: View, band: int, width: int) -> list[str]:
     relative = int(not view.name.startswith("/"))
     return [
         "        <SimpleSource>",
@@ -218,12 +218,12 @@ def write_virtual(path: Path, shape: tuple[int, int], kind: Kind, views: list[Vi
     path.parent.mkdir(parents=True, exist_ok=True)
     length, width = shape
     xml, vrt = (path.with_name(path.name + suffix) for suffix in (".xml", ".vrt"))
-    write_tree(xml, "imageFile", header(path, width, length, kind, Axes()), DOCS)
+    write_tree(xml, "imageFile", make_header(path, width, length, kind, Axes()), DOCS)
     text = [f'<VRTDataset rasterXSize="{width}" rasterYSize="{length}">']
     for band in range(1, kind.bands + 1):
         text.append(f'    <VRTRasterBand dataType="{TYPES[kind.data_type.lower()][1]}" band="{band}">')
         text.append("        <NoDataValue>0.0</NoDataValue>")
-        text += [line for view in views for line in _view(view, band, min(width, view.shape[1]))]
+        text += [line for view in views for line in _view_xml(view, band, min(width, view.shape[1]))]
         text.append("    </VRTRasterBand>")
     vrt.write_text("\n".join([*text, "</VRTDataset>", ""]))
     return [xml, vrt]

@@ -27,7 +27,7 @@ FACTORIES: tuple[tuple[str, tuple[str, str, str]], ...] = (
 """Which factory the real one names for a component of which name: module, function, arguments."""
 
 
-def _factory(name: str, indent: str) -> list[str]:
+def _factory_tags(name: str, indent: str) -> list[str]:
     for pattern, values in FACTORIES:
         if re.fullmatch(pattern, name):
             tags = ("factorymodule", "factoryname", "args")
@@ -35,13 +35,13 @@ def _factory(name: str, indent: str) -> list[str]:
     return []
 
 
-def _lines(tree: Tree, docs: dict[str, str], depth: int) -> list[str]:
+def _tree_lines(tree: Tree, docs: dict[str, str], depth: int) -> list[str]:
     indent, inner = "    " * depth, "    " * (depth + 1)
     lines: list[str] = []
     for name in sorted(tree):
         value = tree[name]
         if isinstance(value, dict):
-            body = [*_factory(name, inner), *_lines(value, docs, depth + 1)]
+            body = [*_factory_tags(name, inner), *_tree_lines(value, docs, depth + 1)]
             lines += [f'{indent}<component name="{name}">', *body, f"{indent}</component>"]
             continue
         lines += [f'{indent}<property name="{name}">', f"{inner}<value>{escape(str(value), quote=False)}</value>"]
@@ -52,21 +52,21 @@ def _lines(tree: Tree, docs: dict[str, str], depth: int) -> list[str]:
 
 def write_tree(path: Path, root: str, tree: Tree, docs: dict[str, str] | None = None) -> None:
     """Write a tree as the real one does: in place, not by a second name."""
-    text = "\n".join([f"<{root}>", *_lines(tree, docs or {}, 1), f"</{root}>", ""])
+    text = "\n".join([f"<{root}>", *_tree_lines(tree, docs or {}, 1), f"</{root}>", ""])
     path.write_text(text)
 
 
-def _tree(element: ElementTree.Element) -> Tree:
+def _parse_tree(element: ElementTree.Element) -> Tree:
     tree: Tree = {}
     for child in element:
         name = child.get("name")
         if child.tag == "property" and name is not None:
             tree[name] = child.findtext("value", "")
         elif child.tag == "component" and name is not None:
-            tree[name] = _tree(child)
+            tree[name] = _parse_tree(child)
     return tree
 
 
 def read_tree(path: Path | str) -> Tree:
     """Read a tree; every value is text."""
-    return _tree(ElementTree.parse(path).getroot())
+    return _parse_tree(ElementTree.parse(path).getroot())

@@ -33,7 +33,7 @@ class Options:
         return self.path.with_name(STARTS) if self.path else None
 
 
-def _find() -> Path | None:
+def _find_file() -> Path | None:
     if named := os.environ.get("FAKE_ISCE"):
         return Path(named)
     here = Path.cwd()
@@ -41,7 +41,7 @@ def _find() -> Path | None:
 
 
 def load_options() -> Options:
-    path = _find()
+    path = _find_file()
     if path is None:
         return Options()
     given = json.loads(path.read_text())
@@ -73,7 +73,7 @@ def record_start(options: Options, settings: Path | None) -> None:
     record(options, "start", argv=sys.argv[1:], python=sys.executable, env=env, xml=text)
 
 
-def attempt(options: Options, step: str) -> int:
+def count_attempt(options: Options, step: str) -> int:
     """Which attempt at a step in this run folder this is, counted from one."""
     if options.starts is None or not options.starts.is_file():
         return 1

@@ -27,7 +27,7 @@ def log(name: str, level: str, message: str) -> None:
         stream.write(line + "\n")
 
 
-def report(name: str, title: str, catalogue: Catalogue) -> None:
+def log_report(name: str, title: str, catalogue: Catalogue) -> None:
     """The framed list that a step logs at its end."""
     lines = sorted(
         f"{section}.{key} = {value}" for section, values in catalogue.items() for key, value in values.items()

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import images
 from .frame import Burst, Frame, read_frame
 from .options import Options
-from .output import Catalogue, report
+from .output import Catalogue, log_report
 from .state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .geometry import Scene
+    from .images import Axes, Kind, View
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Run:
         first, end = self.limits(swath)
         return range(first, end - 1)
 
-    def frame(self, folder: str, swath: int) -> Frame:
+    def frame(self, folder: str | Path, swath: int) -> Frame:
         return read_frame(Path(folder, f"IW{swath}.xml"))
 
     def common(self, swath: int) -> list[tuple[int, Burst]]:
@@ -57,17 +61,29 @@ class Run:
         return [(index, bursts[index]) for index in range(first, end)]
 
     def burst_scene(self, burst: Burst) -> Scene:
-        from .geometry import scene_of
+        from .geometry import fit_scene
 
-        return scene_of([Frame((burst,), {})])
+        return fit_scene([Frame((burst,), {})])
 
-    def wrote(self, paths: list[Path]) -> None:
+    def folder(self, name: str, *parts: str) -> Path:
+        return Path(self.state.values[f"{name}directoryname"], *parts)
+
+    def write_image(self, path: Path, data: Any, kind: Kind, axes: Axes | None = None) -> None:
+        self.note_files(images.write_image(path, data, kind, axes))
+
+    def write_sparse(self, path: Path, shape: tuple[int, int], kind: Kind, lines: Callable[[Any], Any]) -> None:
+        self.note_files(images.write_sparse(path, shape, kind, lines))
+
+    def write_virtual(self, path: Path, shape: tuple[int, int], kind: Kind, views: list[View]) -> None:
+        self.note_files(images.write_virtual(path, shape, kind, views))
+
+    def note_files(self, paths: list[Path]) -> None:
         self.written += paths
 
     def write_frame(self, frame: Frame, path: Path) -> None:
         frame.write(path)
-        self.wrote([path])
+        self.note_files([path])
 
-    def tell(self, name: str, title: str, catalogue: Catalogue) -> None:
-        report(name, title, catalogue)
+    def report(self, name: str, title: str, catalogue: Catalogue) -> None:
+        log_report(name, title, catalogue)
         self.state.add(catalogue)

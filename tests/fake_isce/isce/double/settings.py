@@ -39,12 +39,12 @@ SENSOR: dict[str, Any] = {
 LISTS = {"swaths", "regionofinterest", "geocodelist", "geocodeboundingbox", "offsetgeocodelist", "safe"}
 
 
-def normalised(name: str) -> str:
+def normalise_name(name: str) -> str:
     """A property's name as the real one compares it: case and blanks do not matter."""
     return "".join(name.split()).lower()
 
 
-def _value(text: str) -> Any:
+def _evaluate(text: str) -> Any:
     """The real one tries each text as a Python expression, and takes it as a string where that fails."""
     try:
         return eval(text, {})
@@ -53,7 +53,7 @@ def _value(text: str) -> Any:
 
 
 def _cast(name: str, text: str, default: Any) -> Any:
-    value = _value(text)
+    value = _evaluate(text)
     if name in LISTS:
         if isinstance(value, str):
             return [part.strip() for part in value.split("," if "," in value else None)]
@@ -74,10 +74,10 @@ def refuse(name: str, kind: str) -> NoReturn:
     sys.exit(1)
 
 
-def _fill(element: ElementTree.Element, defaults: dict[str, Any], kind: str) -> dict[str, Any]:
+def _read_properties(element: ElementTree.Element, defaults: dict[str, Any], kind: str) -> dict[str, Any]:
     values = dict(defaults)
     for item in element.findall("property"):
-        name = normalised(item.get("name", ""))
+        name = normalise_name(item.get("name", ""))
         if name not in defaults:
             refuse(name, kind)
         text = item.get("value") or item.findtext("value") or item.text or ""
@@ -91,11 +91,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     application = root.find("component")
     if application is None:
         application = root
-    settings = _fill(application, DEFAULTS, "<class '__main__.TopsInSAR'>")
+    settings = _read_properties(application, DEFAULTS, "<class '__main__.TopsInSAR'>")
     for part in application.findall("component"):
-        name = normalised(part.get("name", ""))
+        name = normalise_name(part.get("name", ""))
         if name in {"reference", "secondary"}:
-            settings[name] = _fill(part, SENSOR, "<class 'isceobj.Sensor.TOPS.Sentinel1.Sentinel1'>")
+            settings[name] = _read_properties(part, SENSOR, "<class 'isceobj.Sensor.TOPS.Sentinel1.Sentinel1'>")
     for name in ("reference", "secondary"):
         settings.setdefault(name, dict(SENSOR))
     return settings

@@ -68,7 +68,7 @@ class State:
                 self.document.setdefault(section, {}).update(values)
 
 
-def _number(name: str, text: str) -> Any:
+def _parse_value(name: str, text: str) -> Any:
     kinds = {"numberofswaths": int, "secondarytimingcorrection": float, "secondaryrangecorrection": float}
     if name in LISTS or name.endswith("list"):
         return ast.literal_eval(text)
@@ -81,7 +81,7 @@ def load_state(folder: str, step: str) -> State:
     try:
         for name, text in read_tree(f"{path}.xml").items():
             try:
-                state.values[name] = _number(name, text)
+                state.values[name] = _parse_value(name, text)
             except (ValueError, SyntaxError):
                 refuse(name, "<class 'isceobj.TopsProc.TopsProc.TopsProc'>")
         state.document = None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .frame import Burst
-from .images import COR, INT, LOOKED, OFFSET, PLAIN, SLC, UNWRAPPED, looked_axes, write_image, write_sparse
+from .images import COR, INT, LOOKED, OFFSET, PLAIN, SLC, UNWRAPPED, multilooked_axes
 from .markup import read_tree
 from .output import say
 from .run import Run
@@ -39,9 +39,9 @@ def fine_offsets(run: Run) -> None:
         "Initial secondary range timing correction": values["secondaryrangecorrection"],
     }
     for swath in swaths:
-        folder = Path(values["fineoffsetsdirectoryname"], f"IW{swath}")
+        folder = run.folder("fineoffsets", f"IW{swath}")
         for index, burst in run.common(swath):
-            read_tree(Path(values["geometrydirectoryname"], f"IW{swath}", f"lat_{index + 1:02d}.rdr.xml"))
+            read_tree(run.folder("geometry", f"IW{swath}", f"lat_{index + 1:02d}.rdr.xml"))
             shifts = {
                 "azimuth": values["secondarytimingcorrection"] / burst.interval,
                 "range": values["secondaryrangecorrection"] / burst.spacing,
@@ -54,12 +54,12 @@ def fine_offsets(run: Run) -> None:
                     return rows
 
                 path = folder / f"{name}_{index + 1:02d}.off"
-                run.wrote(write_sparse(path, (burst.lines, burst.samples), OFFSET, lines))
+                run.write_sparse(path, (burst.lines, burst.samples), OFFSET, lines)
         facts[f"Number of bursts - IW{swath}"] = len(run.common(swath))
-    run.tell("topsinsar.fineoffsets", "runFineOffsets", {"fineoff": facts})
+    run.report("topsinsar.fineoffsets", "runFineOffsets", {"fineoff": facts})
 
 
-def _marked(samples: int, value: complex, mark: complex) -> Any:
+def _marked_lines(samples: int, value: complex, mark: complex) -> Any:
     def lines(numbers: Array) -> Array:
         import numpy as np
 
@@ -70,7 +70,7 @@ def _marked(samples: int, value: complex, mark: complex) -> Any:
     return lines
 
 
-def _image(path: Path) -> Any:
+def _read_header(path: Path) -> Any:
     return read_tree(path.with_name(f"{path.name}.xml"))
 
 
@@ -81,24 +81,24 @@ def fine_resamp(run: Run) -> None:
         say(f"Shifts IW-{swath}: ", {index: 0 for index, _ in run.common(swath)})
         bursts = []
         for index, burst in run.common(swath):
-            offsets = Path(values["fineoffsetsdirectoryname"], f"IW{swath}")
+            offsets = run.folder("fineoffsets", f"IW{swath}")
             azimuth, slant = (
                 float(middle_sample(offsets / f"{name}_{index + 1:02d}.off", burst.samples, "<f4"))
                 for name in ("azimuth", "range")
             )
             residual = (run.options.esd["misregistration_px"] - azimuth) * burst.interval
-            path = Path(values["finecoregdirectoryname"], f"IW{swath}", f"burst_{index + 1:02d}.slc")
+            path = run.folder("finecoreg", f"IW{swath}", f"burst_{index + 1:02d}.slc")
             mark = complex(residual * 1e6, slant * burst.spacing)
             shape = (burst.lines, burst.samples)
-            run.wrote(write_sparse(path, shape, SLC, _marked(burst.samples, 100.0, mark)))
+            run.write_sparse(path, shape, SLC, _marked_lines(burst.samples, 100.0, mark))
             line, lines, sample, samples = burst.valid
-            cut = burst.changed(
+            cut = burst.with_values(
                 firstvalidline=line + MARGIN, numberofvalidlines=lines - 2 * MARGIN,
                 firstvalidsample=sample + MARGIN, numberofvalidsamples=samples - 2 * MARGIN,
             )  # fmt: skip
-            bursts.append(Burst({**cut.tree, "image": _image(path)}))
+            bursts.append(Burst({**cut.tree, "image": _read_header(path)}))
         frame = run.frame(values["referenceslcproduct"], swath).with_bursts(bursts)
-        run.write_frame(frame, Path(values["finecoregdirectoryname"], f"IW{swath}.xml"))
+        run.write_frame(frame, run.folder("finecoreg", f"IW{swath}.xml"))
 
 
 def ion(run: Run) -> None:
@@ -116,7 +116,7 @@ def ion(run: Run) -> None:
         run.frame(values["secondaryslcproduct"], swath)
         for index, burst in run.common(swath):
             for name in ("azimuth", "range"):
-                path = Path(values["fineoffsetsdirectoryname"], f"IW{swath}", f"{name}_{index + 1:02d}.off")
+                path = run.folder("fineoffsets", f"IW{swath}", f"{name}_{index + 1:02d}.off")
                 middle_sample(path, burst.samples, "<f4")
             lines += burst.lines
         _sub_bands(run, swath)
@@ -126,11 +126,11 @@ def ion(run: Run) -> None:
     )
     small = np.zeros((max(1, lines // looks[1]), max(1, burst.samples // looks[0])))
     for name in ("raw_no_projection.ion", "raw_no_projection.cor", "raw.ion", "raw.cor", "filt.ion"):
-        run.wrote(write_image(Path("ion", "ion_cal", name), small, PLAIN, looked_axes(*looks)))
+        run.write_image(Path("ion", "ion_cal", name), small, PLAIN, multilooked_axes(*looks))
     for band in ("lower", "upper"):
         folder, few = Path("ion", band, "merged"), np.ones(small.shape)
-        run.wrote(write_image(folder / "topophase.flat", few, LOOKED, looked_axes(*looks)))
-        run.wrote(write_image(folder / "filt_topophase.unw", [few, 0 * few], UNWRAPPED))
+        run.write_image(folder / "topophase.flat", few, LOOKED, multilooked_axes(*looks))
+        run.write_image(folder / "filt_topophase.unw", [few, 0 * few], UNWRAPPED)
 
 
 def _sub_bands(run: Run, swath: int) -> None:
@@ -138,7 +138,7 @@ def _sub_bands(run: Run, swath: int) -> None:
         folder = Path("ion", band, "fine_interferogram")
         for index, burst in run.common(swath):
             path, shape = folder / f"IW{swath}" / f"burst_{index + 1:02d}.int", (burst.lines, burst.samples)
-            run.wrote(write_sparse(path, shape, INT, _marked(burst.samples, 1e4, 0)))
+            run.write_sparse(path, shape, INT, _marked_lines(burst.samples, 1e4, 0))
         run.write_frame(run.frame(run.state.values["referenceslcproduct"], swath), folder / f"IW{swath}.xml")
 
 
@@ -147,23 +147,23 @@ def burst_ifg(run: Run) -> None:
 
     values, (rl, al) = run.state.values, run.looks
     for swath in run.swaths():
-        coregistered = run.frame(values["finecoregdirectoryname"], swath).bursts
+        coregistered = run.frame(run.folder("finecoreg"), swath).bursts
         bursts = []
         for (index, burst), second in zip(run.common(swath), coregistered, strict=True):
-            folder = Path(values["fineinterferogramdirectoryname"], f"IW{swath}")
-            slc = Path(values["finecoregdirectoryname"], f"IW{swath}", f"burst_{index + 1:02d}.slc")
-            offset = Path(values["fineoffsetsdirectoryname"], f"IW{swath}", f"range_{index + 1:02d}.off")
+            folder = run.folder("fineinterferogram", f"IW{swath}")
+            slc = run.folder("finecoreg", f"IW{swath}", f"burst_{index + 1:02d}.slc")
+            offset = run.folder("fineoffsets", f"IW{swath}", f"range_{index + 1:02d}.off")
             mark, _ = middle_sample(slc, burst.samples, "<c8"), middle_sample(offset, burst.samples, "<f4")
             shape, path = (burst.lines, burst.samples), folder / f"burst_{index + 1:02d}.int"
-            run.wrote(write_sparse(path, shape, INT, _marked(burst.samples, 1e4, complex(mark))))
+            run.write_sparse(path, shape, INT, _marked_lines(burst.samples, 1e4, complex(mark)))
             small = np.full((burst.lines // al, burst.samples // rl), 1e4 + 0j)
             looked = path.with_name(f"burst_{index + 1:02d}.{al}alks_{rl}rlks.int")
-            run.wrote(write_image(looked, small, LOOKED, looked_axes(rl, al)))
+            run.write_image(looked, small, LOOKED, multilooked_axes(rl, al))
 
             def both(numbers: Array, samples: int = burst.samples) -> Array:
                 return np.full((2, len(numbers), samples), 0.8)
 
-            run.wrote(write_sparse(path.with_suffix(".cor"), shape, COR, both))
-            bursts.append(Burst({**second.tree, "image": _image(path)}))
+            run.write_sparse(path.with_suffix(".cor"), shape, COR, both)
+            bursts.append(Burst({**second.tree, "image": _read_header(path)}))
         frame = run.frame(values["referenceslcproduct"], swath).with_bursts(bursts)
-        run.write_frame(frame, Path(values["fineinterferogramdirectoryname"], f"IW{swath}.xml"))
+        run.write_frame(frame, run.folder("fineinterferogram", f"IW{swath}.xml"))

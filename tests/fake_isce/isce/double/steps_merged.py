@@ -1,4 +1,4 @@
-"""The steps on the merged image: mergebursts, filter, unwrap, and the dense offsets."""
+"""The steps on the merged image: mergebursts, filter and unwrap."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .frame import Burst, Frame, seconds
+from .frame import Burst, Frame, seconds_between
 from .images import (
     COMPONENTS,
     COR,
@@ -24,11 +24,9 @@ from .images import (
     UNWRAPPED,
     Kind,
     View,
-    looked_axes,
+    multilooked_axes,
     read_image,
     write_headers,
-    write_image,
-    write_virtual,
 )
 from .markup import read_tree
 from .output import log, say
@@ -56,12 +54,14 @@ def look_centres(run: Run, scene: Scene) -> tuple[Array, Array]:
 
 
 def _frames(run: Run, folder: str) -> list[tuple[int, Frame]]:
-    return [(swath, run.frame(run.state.values[folder], swath)) for swath in run.swaths()]
+    return [(swath, run.frame(run.folder(folder), swath)) for swath in run.swaths()]
 
 
 def _origin(burst: Burst, scene: Scene) -> tuple[int, int]:
     """Line and sample of the merged image at which a burst starts."""
-    return round(seconds(burst.start, scene.start) / scene.interval), round((burst.near - scene.near) / scene.spacing)
+    return round(seconds_between(burst.start, scene.start) / scene.interval), round(
+        (burst.near - scene.near) / scene.spacing
+    )
 
 
 def _views(run: Run, scene: Scene, swath: int, bursts: list[Burst], pattern: str) -> list[View]:
@@ -77,28 +77,28 @@ def _views(run: Run, scene: Scene, swath: int, bursts: list[Burst], pattern: str
 def _mosaics(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> None:
     """The ``*.full`` views over the burst folders."""
     values = run.state.values
-    ifg, geometry = values["fineinterferogramdirectoryname"], values["geometrydirectoryname"]
+    ifg, geometry = run.folder("fineinterferogram"), run.folder("geometry")
     sorts: list[tuple[str, Kind, str, str]] = [
         ("topophase.flat", INT, ifg, "burst_{:02d}.int"), ("topophase.cor", COR, ifg, "burst_{:02d}.cor"),
         ("lat.rdr", LATITUDE, geometry, "lat_{:02d}.rdr"), ("lon.rdr", LONGITUDE, geometry, "lon_{:02d}.rdr"),
         ("z.rdr", HEIGHT, geometry, "hgt_{:02d}.rdr"), ("los.rdr", SIGHT, geometry, "los_{:02d}.rdr"),
         ("reference.slc", SLC, values["referenceslcproduct"], "burst_{:02d}.slc"),
-        ("secondary.slc", SLC, values["finecoregdirectoryname"], "burst_{:02d}.slc"),
+        ("secondary.slc", SLC, run.folder("finecoreg"), "burst_{:02d}.slc"),
     ]  # fmt: skip
     for name, kind, folder, end in sorts:
         first, pattern = frames[0][0], f"{folder}/IW{{}}/{end}"
         read_tree(Path(pattern.format(first, run.limits(first)[0] + 1) + ".xml"))
         views = [v for swath, frame in frames for v in _views(run, scene, swath, list(frame.bursts), pattern)]
-        path = Path(values["mergedproductsdirectoryname"], f"{name}.full")
-        run.wrote(write_virtual(path, (scene.lines, scene.samples), kind, views))
+        path = run.folder("mergedproducts", f"{name}.full")
+        run.write_virtual(path, (scene.lines, scene.samples), kind, views)
 
 
-def _there(path: Path, burst: Burst) -> int:
+def _count_lines(path: Path, burst: Burst) -> int:
     """How many whole lines of a burst's interferogram the disk holds."""
     return path.stat().st_size // (8 * burst.samples)
 
 
-def _seams(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tuple[Array, Array]:
+def _phase_errors(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tuple[Array, Array]:
     """Where there is data, and the phase that residual misregistration and range shift leave there (radians)."""
     import numpy as np
 
@@ -107,14 +107,14 @@ def _seams(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tuple[Arr
     for swath, frame in frames:
         for number, burst in enumerate(frame.bursts):
             index = run.limits(swath)[0] + number
-            path = Path(run.state.values["fineinterferogramdirectoryname"], f"IW{swath}", f"burst_{index + 1:02d}.int")
+            path = run.folder("fineinterferogram", f"IW{swath}", f"burst_{index + 1:02d}.int")
             mark, (line, sample) = middle_sample(path, burst.samples, "<c8"), _origin(burst, scene)
             first, count, left, wide = burst.valid
-            count = min(count, _there(path, burst) - first)
+            count = min(count, _count_lines(path, burst) - first)
             own = (lines >= line + first) & (lines < line + first + count)
             own = own & (samples >= sample + left) & (samples < sample + left + wide)
-            following = burst.changed(sensingstart=burst.stop)
-            sweep = separation(burst, following).mean() / seconds(burst.stop, burst.start)
+            following = burst.with_values(sensingstart=burst.stop)
+            sweep = separation(burst, following).mean() / seconds_between(burst.stop, burst.start)
             time = (lines - line - burst.lines / 2) * burst.interval
             phase = 2 * np.pi * sweep * time * mark.real * 1e-6 + 4 * np.pi / burst.wavelength * mark.imag
             error = np.where(own, phase, error)
@@ -126,27 +126,27 @@ def merge_bursts(run: Run) -> None:
     import fake_truth
     import numpy as np
 
-    from .geometry import scene_of
+    from .geometry import fit_scene
 
     if not run.settings["dointerferogram"]:
         return
-    frames = _frames(run, "fineinterferogramdirectoryname")
-    scene, truth = scene_of([frame for _, frame in frames]), run.options.truth
+    frames = _frames(run, "fineinterferogram")
+    scene, truth = fit_scene([frame for _, frame in frames]), run.options.truth
     _mosaics(run, scene, frames)
-    valid, error = _seams(run, scene, frames)
+    valid, error = _phase_errors(run, scene, frames)
     lat, lon, *sight = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
     amplitude = fake_truth.amplitude(lat, lon, truth) * valid
     flat = amplitude * np.exp(1j * (fake_truth.phase(lat, lon, truth) + error))
     _add_ionosphere(run, flat)
     cor = np.stack([amplitude, fake_truth.coherence(lat, lon, truth) * valid])
-    merged, axes = Path(run.state.values["mergedproductsdirectoryname"]), looked_axes(*run.looks)
+    merged, axes = run.folder("mergedproducts"), multilooked_axes(*run.looks)
     for name, data, kind in (
         ("topophase.flat", flat, LOOKED),
         ("los.rdr", sight, SIGHT),
         ("topophase.cor", cor, LOOKED_COR),
     ):
         say(f"Multilooking {merged / name}.full ...")
-        run.wrote(write_image(merged / name, data, kind, axes))
+        run.write_image(merged / name, data, kind, axes)
 
 
 def _add_ionosphere(run: Run, flat: Array) -> None:
@@ -156,10 +156,10 @@ def _add_ionosphere(run: Run, flat: Array) -> None:
     if not run.settings["doionospherecorrection"]:
         return
     read_image(Path("ion", "ion_cal", "filt.ion"))
-    merged = Path(run.state.values["mergedproductsdirectoryname"])
-    run.wrote(write_image(merged / "topophase.ion", np.zeros(flat.shape), PLAIN))
+    merged = run.folder("mergedproducts")
+    run.write_image(merged / "topophase.ion", np.zeros(flat.shape), PLAIN)
     if run.settings["applyionospherecorrection"]:
-        run.wrote(write_image(merged / "topophase_ori.flat", flat, LOOKED, looked_axes(*run.looks)))
+        run.write_image(merged / "topophase_ori.flat", flat, LOOKED, multilooked_axes(*run.looks))
 
 
 def filter_merged(run: Run) -> None:
@@ -167,25 +167,25 @@ def filter_merged(run: Run) -> None:
     if not run.settings["dointerferogram"]:
         return
     log("topsinsar.runFilter", "INFO", "Applying power-spectral filter")
-    merged = Path(run.state.values["mergedproductsdirectoryname"])
+    merged = run.folder("mergedproducts")
     flat, _ = read_image(merged / "topophase.flat")
     cor, _ = read_image(merged / "topophase.cor")
-    run.wrote(write_image(merged / "filt_topophase.flat", flat[0], FILTERED))
+    run.write_image(merged / "filt_topophase.flat", flat[0], FILTERED)
     if flat.shape[1] > FEW_LINES:
-        run.wrote(write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG))
+        run.write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG)
         return
     (merged / "phsig.cor").write_bytes(b"")
-    run.wrote([merged / "phsig.cor", *write_headers(merged / "phsig.cor", flat.shape[2], -1, PHSIG)])
+    run.note_files([merged / "phsig.cor", *write_headers(merged / "phsig.cor", flat.shape[2], -1, PHSIG)])
 
 
-def _unwrapped(run: Run, flat: Array) -> Array:
+def _unwrap_phase(run: Run, flat: Array) -> Array:
     """The truth, moved to where its phase is that of the filtered interferogram."""
     import fake_truth
     import numpy as np
 
-    from .geometry import scene_of
+    from .geometry import fit_scene
 
-    scene = scene_of([frame for _, frame in _frames(run, "fineinterferogramdirectoryname")])
+    scene = fit_scene([frame for _, frame in _frames(run, "fineinterferogram")])
     lat, lon, *_ = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
     true = fake_truth.phase(lat, lon, run.options.truth)
     return (true + np.angle(flat * np.exp(-1j * true))) * (np.abs(flat) > 0)
@@ -199,26 +199,26 @@ def unwrap(run: Run) -> None:
     if run.settings["unwrappername"] not in {"snaphu_mcf", "snaphu", "downsample_snaphu", "icu", "grass"}:
         message = f"Unwrapper {run.settings['unwrappername']} not supported."
         raise RuntimeError(message)
-    merged = Path(run.state.values["mergedproductsdirectoryname"])
+    merged = run.folder("mergedproducts")
     (flat,), _ = read_image(merged / "filt_topophase.flat")
     (coherence,), _ = read_image(merged / "phsig.cor")
-    phase, path = _unwrapped(run, flat), merged / "filt_topophase.unw"
+    phase, path = _unwrap_phase(run, flat), merged / "filt_topophase.unw"
     data = np.stack([np.abs(flat), phase])
     if run.settings["unwrappername"] in {"icu", "grass"}:
-        run.wrote(write_image(path, data, UNWRAPPED))
+        run.write_image(path, data, UNWRAPPED)
         return
     say("\nsnaphu v1.4.2\nReading wrapped phase from file merged/filt_topophase.flat")
-    run.wrote(write_image(path, data, UNWRAPPED))
+    run.write_image(path, data, UNWRAPPED)
     components = ((coherence > COHERENT) & (np.abs(flat) > 0)).astype("u1")
-    run.wrote(write_image(Path(f"{path}.conncomp"), components, COMPONENTS))
+    run.write_image(Path(f"{path}.conncomp"), components, COMPONENTS)
     run.state.values["connectedcomponentfilename"] = f"{path}.conncomp"
-    _mask(path)
-    run.wrote(write_image(path, data, UNWRAPPED))
+    _mask_unwrapped(path)
+    run.write_image(path, data, UNWRAPPED)
     for end in ("", ".xml", ".vrt"):
         Path(f"tmp.unw{end}").unlink()
 
 
-def _mask(path: Path) -> None:
+def _mask_unwrapped(path: Path) -> None:
     """The real one calls a script of its own here, which must be in PATH; without it ``tmp.unw`` stays behind."""
     for end in ("", ".xml", ".vrt"):
         Path(f"{path}{end}").replace(f"tmp.unw{end}")
@@ -238,24 +238,7 @@ def unwrap_2stage(run: Run) -> None:
 
 
 def dense_offsets(run: Run) -> None:
-    """Offsets of zero on the grid of the skips."""
-    import numpy as np
-
-    from .geometry import scene_of
-
-    settings = run.settings
-    if not settings["dodenseoffsets"]:
-        return
-    scene = scene_of([frame for _, frame in _frames(run, "finecoregdirectoryname")])
-    shape = (scene.lines // int(settings["ampcorskipheight"]), scene.samples // int(settings["ampcorskipwidth"]))
-    merged = Path(run.state.values["mergedproductsdirectoryname"])
-    for name, bands in (("dense_offsets", 2), ("dense_offsets_snr", 1), ("dense_offsets_cov", 3)):
-        kind = Kind("FLOAT", "image", bands=bands, scheme="BIL")
-        run.wrote(write_image(merged / f"{name}.bil", np.zeros((bands, *shape)), kind))
-
-
-def filter_offsets(run: Run) -> None:
+    """The steps of dense offsets, which topsar never asks for, do nothing here."""
     if run.settings["dodenseoffsets"]:
-        merged = Path(run.state.values["mergedproductsdirectoryname"])
-        data, _ = read_image(merged / "dense_offsets.bil")
-        run.wrote(write_image(merged / "filt_dense_offsets.bil", data, Kind("FLOAT", "image", bands=2, scheme="BIL")))
+        message = "the double makes no dense offsets"
+        raise NotImplementedError(message)

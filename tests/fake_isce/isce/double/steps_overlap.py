@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .frame import Burst, seconds
+from .frame import Burst, seconds_between
 from .images import (
     HEIGHT,
     INT,
@@ -19,10 +19,7 @@ from .images import (
     PLAIN_LOOKED,
     SLC,
     View,
-    looked_axes,
-    write_image,
-    write_sparse,
-    write_virtual,
+    multilooked_axes,
 )
 from .markup import read_tree
 from .output import say
@@ -39,24 +36,24 @@ def separation(first: Burst, second: Burst) -> Array:
     """True spectral separation of two bursts in their overlap in Hz, per sample."""
     import numpy as np
 
-    from .geometry import orbit_of
+    from .geometry import fit_orbit
 
-    _, velocity = orbit_of(first).at(seconds(first.stop, first.start) / 2)
+    _, velocity = fit_orbit(first).at(seconds_between(first.stop, first.start) / 2)
     sweep = 2 * np.linalg.norm(velocity) * float(first.tree["azimuthsteeringrate"]) / first.wavelength
     poly = first.tree["azimuthfmrate"]
     coefficients = [float(word) for word in poly["coeffs"].strip("[]").split(",")]
     ranges = (first.near + np.arange(first.samples) * first.spacing - float(poly["mean"])) / float(poly["norm"])
     rate = np.polyval(coefficients[::-1], ranges)
-    return sweep / (1 - sweep / rate) * seconds(second.start, first.start)
+    return sweep / (1 - sweep / rate) * seconds_between(second.start, first.start)
 
 
 def overlap(first: Burst, second: Burst) -> tuple[int, int]:
     """The line of the first burst at which the overlap starts, and how many valid lines it has."""
-    start = round(seconds(second.start, first.start) / first.interval) + second.valid[0]
+    start = round(seconds_between(second.start, first.start) / first.interval) + second.valid[0]
     return start, first.valid[0] + first.valid[1] - start
 
 
-def _pairs(run: Run, doing: str | None = None) -> list[tuple[int, int, Burst, Burst]]:
+def _list_overlaps(run: Run, doing: str | None = None) -> list[tuple[int, int, Burst, Burst]]:
     """Swath, index and both bursts of every overlap; none with spectral diversity off."""
     if not run.settings["doesd"]:
         return []
@@ -72,7 +69,7 @@ def _pairs(run: Run, doing: str | None = None) -> list[tuple[int, int, Burst, Bu
 def _cut(burst: Burst, start: int, lines: int, path: Path) -> Burst:
     began = burst.start + timedelta(seconds=start * burst.interval)
     image = {**burst.tree["image"], "file_name": str(path), "length": str(lines)}
-    cut = burst.changed(
+    cut = burst.with_values(
         firstvalidline=0, numberoflines=lines, numberofvalidlines=lines, sensingstart=began,
         sensingstop=began + timedelta(seconds=(lines - 1) * burst.interval),
     )  # fmt: skip
@@ -82,7 +79,7 @@ def _cut(burst: Burst, start: int, lines: int, path: Path) -> Burst:
 def _write_products(run: Run, folder: Path) -> None:
     """Write ``top_IW{n}.xml`` and ``bottom_IW{n}.xml`` of a folder of overlaps."""
     kept: dict[tuple[str, int], list[Burst]] = {}
-    for swath, index, first, second in _pairs(run):
+    for swath, index, first, second in _list_overlaps(run):
         start, lines = overlap(first, second)
         name = f"{index + 1:02d}_{index + 2:02d}.{'int' if 'interferogram' in str(folder) else 'slc'}"
         parts = folder / f"IW{swath}"
@@ -97,34 +94,34 @@ def subset_overlaps(run: Run) -> None:
     """Views of the overlaps; nothing is copied."""
     values = run.state.values
     facts: dict[str, Any] = {}
-    for swath, index, first, second in _pairs(run, "subset overlap"):
+    for swath, index, first, second in _list_overlaps(run, "subset overlap"):
         start, lines = overlap(first, second)
         name, shape = f"{index + 1:02d}_{index + 2:02d}", (lines, first.samples)
         whole = (first.lines, first.samples)
         for kind, part in ((LATITUDE, "lat"), (LONGITUDE, "lon"), (HEIGHT, "hgt")):
-            read_tree(Path(values["geometrydirectoryname"], f"IW{swath}", f"{part}_{index + 2:02d}.rdr.xml"))
-            path = Path(values["geometrydirectoryname"], "overlaps", f"IW{swath}", f"{part}_{name}.rdr")
+            read_tree(run.folder("geometry", f"IW{swath}", f"{part}_{index + 2:02d}.rdr.xml"))
+            path = run.folder("geometry", "overlaps", f"IW{swath}", f"{part}_{name}.rdr")
             view = View(f"../../IW{swath}/{part}_{index + 2:02d}.rdr.vrt", second.valid[0], 0, lines, whole)
-            run.wrote(write_virtual(path, shape, kind, [view]))
+            run.write_virtual(path, shape, kind, [view])
         for side, line, number in (("top", start, index + 1), ("bot", second.valid[0], index + 2)):
             path = Path(values["referenceslcproduct"], "overlaps", f"IW{swath}", f"burst_{side}_{name}.slc")
             view = View(f"../../IW{swath}/burst_{number:02d}.slc.vrt", line, 0, lines, whole)
-            run.wrote(write_virtual(path, shape, SLC, [view]))
+            run.write_virtual(path, shape, SLC, [view])
         facts[f"Overlap {index} start time - IW-{swath}"] = second.start
         facts[f"Overlap {index} stop time - IW-{swath}"] = first.stop
         facts[f"Overlap {index} number of lines - IW-{swath}"] = (
-            round(seconds(first.stop, second.start) / first.interval) + 1
+            round(seconds_between(first.stop, second.start) / first.interval) + 1
         )
         facts[f"Overlap {index} number of valid lines - IW-{swath}"] = lines
     if run.settings["doesd"]:
         _write_products(run, Path(values["referenceslcproduct"], "overlaps"))
-        run.tell("topsinsar.overlaps", "runSubsetOverlaps", {"subset": facts})
+        run.report("topsinsar.overlaps", "runSubsetOverlaps", {"subset": facts})
 
 
-def _each(run: Run, folder: str, names: tuple[str, ...]) -> list[tuple[Path, tuple[int, int]]]:
+def _list_overlap_files(run: Run, folder: str, names: tuple[str, ...]) -> list[tuple[Path, tuple[int, int]]]:
     """Paths and shapes of one sort of file of all overlaps, top and bottom."""
     found = []
-    for swath, index, first, second in _pairs(run):
+    for swath, index, first, second in _list_overlaps(run):
         shape = (overlap(first, second)[1], first.samples)
         for side in ("top", "bot"):
             name = f"{side}_{index + 1:02d}_{index + 2:02d}"
@@ -133,14 +130,14 @@ def _each(run: Run, folder: str, names: tuple[str, ...]) -> list[tuple[Path, tup
 
 
 def coarse_offsets(run: Run) -> None:
-    for swath, index, *_ in _pairs(run, "coarse offsets"):
-        read_tree(Path(run.state.values["geometrydirectoryname"], "overlaps", f"IW{swath}",
+    for swath, index, *_ in _list_overlaps(run, "coarse offsets"):
+        read_tree(run.folder("geometry", "overlaps", f"IW{swath}",
                        f"hgt_{index + 1:02d}_{index + 2:02d}.rdr.xml"))  # fmt: skip
-    for path, shape in _each(run, run.state.values["coarseoffsetsdirectoryname"], ("azimuth", "range")):
-        run.wrote(write_sparse(path.with_name(f"{path.name}.off"), shape, OFFSET, _ones(shape, 0.5)))
+    for path, shape in _list_overlap_files(run, run.folder("coarseoffsets"), ("azimuth", "range")):
+        run.write_sparse(path.with_name(f"{path.name}.off"), shape, OFFSET, _constant_lines(shape, 0.5))
 
 
-def _ones(shape: tuple[int, int], value: complex) -> Callable[[Any], Any]:
+def _constant_lines(shape: tuple[int, int], value: complex) -> Callable[[Any], Any]:
     def lines(numbers: Array) -> Array:
         import numpy as np
 
@@ -150,30 +147,30 @@ def _ones(shape: tuple[int, int], value: complex) -> Callable[[Any], Any]:
 
 
 def coarse_resamp(run: Run) -> None:
-    _pairs(run, "coarse resamp")
-    for path, _ in _each(run, run.state.values["coarseoffsetsdirectoryname"], ("azimuth", "range")):
+    _list_overlaps(run, "coarse resamp")
+    for path, _ in _list_overlap_files(run, run.folder("coarseoffsets"), ("azimuth", "range")):
         read_tree(f"{path}.off.xml")
-    folder = run.state.values["coarsecoregdirectoryname"]
-    for path, shape in _each(run, folder, ("burst",)):
-        run.wrote(write_sparse(path.with_name(f"{path.name}.slc"), shape, SLC, _ones(shape, 100.0)))
+    folder = run.folder("coarsecoreg")
+    for path, shape in _list_overlap_files(run, folder, ("burst",)):
+        run.write_sparse(path.with_name(f"{path.name}.slc"), shape, SLC, _constant_lines(shape, 100.0))
     _write_products(run, Path(folder, "overlaps"))
 
 
 def overlap_ifg(run: Run) -> None:
     import numpy as np
 
-    (rl, al), values = run.looks, run.state.values
-    _pairs(run, "overlap ifg")
-    for path, _ in _each(run, values["coarsecoregdirectoryname"], ("burst",)):
+    rl, al = run.looks
+    _list_overlaps(run, "overlap ifg")
+    for path, _ in _list_overlap_files(run, run.folder("coarsecoreg"), ("burst",)):
         read_tree(f"{path}.slc.xml")
-    for path, shape in _each(run, values["coarseinterferogramdirectoryname"], ("burst",)):
-        run.wrote(write_sparse(path.with_name(f"{path.name}.int"), shape, INT, _ones(shape, 1e4)))
+    for path, shape in _list_overlap_files(run, run.folder("coarseinterferogram"), ("burst",)):
+        run.write_sparse(path.with_name(f"{path.name}.int"), shape, INT, _constant_lines(shape, 1e4))
         small = np.full((shape[0] // al, shape[1] // rl), 1e4 + 0j)
-        run.wrote(write_image(path.with_name(f"{path.name}.{al}alks_{rl}rlks.int"), small, LOOKED, looked_axes(rl, al)))
-    _write_products(run, Path(values["coarseinterferogramdirectoryname"], "overlaps"))
+        run.write_image(path.with_name(f"{path.name}.{al}alks_{rl}rlks.int"), small, LOOKED, multilooked_axes(rl, al))
+    _write_products(run, run.folder("coarseinterferogram", "overlaps"))
 
 
-def _averaged(values: Array, looks: int) -> Array:
+def _take_looks(values: Array, looks: int) -> Array:
     return values[: len(values) // looks * looks].reshape(-1, looks).mean(1)
 
 
@@ -183,22 +180,22 @@ def prep_esd(run: Run) -> None:
 
     settings, esd = run.settings, run.options.esd
     al, rl = int(settings["esdazimuthlooks"]), int(settings["esdrangelooks"])
-    for path, _ in _each(run, run.state.values["coarseinterferogramdirectoryname"], ("burst",)):
+    for path, _ in _list_overlap_files(run, run.folder("coarseinterferogram"), ("burst",)):
         read_tree(f"{path}.int.xml")
-    for swath, index, first, second in _pairs(run, "prepesd"):
-        folder, shape = Path(run.state.values["esddirectoryname"]), (overlap(first, second)[1], first.samples)
+    for swath, index, first, second in _list_overlaps(run, "prepesd"):
+        folder, shape = run.folder("esd"), (overlap(first, second)[1], first.samples)
         true = 2 * np.pi * first.interval * separation(first, second)
-        small = np.broadcast_to(_averaged(true, rl), (shape[0] // al, shape[1] // rl))
+        small = np.broadcast_to(_take_looks(true, rl), (shape[0] // al, shape[1] // rl))
         spread = 2e-4 * np.sin(np.arange(small.size)).reshape(small.shape)
         phase = small * (esd["misregistration_px"] + spread)
         name, looks = f"IW{swath}_{index + 1:02d}", f"{al}alks_{rl}rlks"
-        run.wrote(write_sparse(folder / f"overlap_{name}.int", shape, INT, _ones(shape, 1e6)))
-        run.wrote(
-            write_image(folder / f"overlap_{name}.{looks}.int", 1e7 * np.exp(1j * phase), LOOKED, looked_axes(rl, al))
+        run.write_sparse(folder / f"overlap_{name}.int", shape, INT, _constant_lines(shape, 1e6))
+        run.write_image(
+            folder / f"overlap_{name}.{looks}.int", 1e7 * np.exp(1j * phase), LOOKED, multilooked_axes(rl, al)
         )
-        run.wrote(write_image(folder / f"overlap_{name}.{looks}.cor", np.full(small.shape, esd["coherence"]), PLAIN))
-        run.wrote(write_image(folder / f"freq_{name}.bin", np.broadcast_to(FACTOR * true, shape), PLAIN))
-        run.wrote(write_image(folder / f"freq_{name}.{looks}.bin", FACTOR * small, PLAIN_LOOKED, looked_axes(rl, al)))
+        run.write_image(folder / f"overlap_{name}.{looks}.cor", np.full(small.shape, esd["coherence"]), PLAIN)
+        run.write_image(folder / f"freq_{name}.bin", np.broadcast_to(FACTOR * true, shape), PLAIN)
+        run.write_image(folder / f"freq_{name}.{looks}.bin", FACTOR * small, PLAIN_LOOKED, multilooked_axes(rl, al))
 
 
 def esd(run: Run) -> None:
@@ -209,7 +206,7 @@ def esd(run: Run) -> None:
     if not settings["doesd"]:
         return
     al, rl = int(settings["esdazimuthlooks"]), int(settings["esdrangelooks"])
-    folder, offsets, interval = Path(values["esddirectoryname"]), [np.array([])], 0.0
+    folder, offsets, interval = run.folder("esd"), [np.array([])], 0.0
     for swath in run.swaths():
         if not run.overlaps(swath):
             say(f"Skipping ESD for swath IW{swath}")
@@ -224,10 +221,10 @@ def esd(run: Run) -> None:
         off = np.angle(ifg) / freq
         for old in sorted(folder.glob(f"combined*_IW{swath}.???")):
             say(f"Previous version of {old} found. Cleaning ...")
-        run.wrote(write_image(folder / f"combined_IW{swath}.int", ifg, INT))
+        run.write_image(folder / f"combined_IW{swath}.int", ifg, INT)
         for name, data in ((f"combined_freq_IW{swath}.bin", freq), (f"combined_IW{swath}.cor", cor)):
-            run.wrote(write_image(folder / name, data, PLAIN))
-        run.wrote(write_image(folder / f"combined_IW{swath}.off", off, PLAIN))
+            run.write_image(folder / name, data, PLAIN)
+        run.write_image(folder / f"combined_IW{swath}.off", off, PLAIN)
         offsets.append(off[(np.abs(ifg) > 0) & (cor > settings["esdcoherencethreshold"])])
         interval = run.common(swath)[0][1].interval
     found = np.concatenate(offsets)
@@ -236,7 +233,7 @@ def esd(run: Run) -> None:
         raise RuntimeError(message)
     say("Matplotlib could not be imported. Skipping debug plot...")
     median = float(np.median(found))
-    run.tell("topsinsar.esd", "runESD", {"esd": {
+    run.report("topsinsar.esd", "runESD", {"esd": {
         "Median": median, "Mean": float(found.mean()), "Std": float(found.std()),
         "coherence threshold": settings["esdcoherencethreshold"], "number of coherent points": found.size,
     }})  # fmt: skip
@@ -247,11 +244,11 @@ def range_coreg(run: Run) -> None:
     settings = run.settings
     if not settings["doesd"]:
         return
-    bursts = [first for _, _, first, _ in _pairs(run, "range coreg")]
-    for path, _ in _each(run, run.state.values["coarsecoregdirectoryname"], ("burst",)):
+    bursts = [first for _, _, first, _ in _list_overlaps(run, "range coreg")]
+    for path, _ in _list_overlap_files(run, run.folder("coarsecoreg"), ("burst",)):
         read_tree(f"{path}.slc.xml")
     shift = run.options.esd["range_shift_px"]
-    run.tell("topsinsar.rangecoreg", "runRangeCoreg", {"esd": {
+    run.report("topsinsar.rangecoreg", "runRangeCoreg", {"esd": {
         "Median": 0.0, "Mean": shift, "Std": 0.013, "snr threshold": settings["offsetsnrthreshold"],
         "number of coherent points": 800 * len(bursts),
     }})  # fmt: skip

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .annotation import find_sources, read_slice
-from .faults import SERVER, not_retrieved
-from .frame import Burst, Frame, seconds
-from .images import HEIGHT, LATITUDE, LONGITUDE, SIGHT, SLC, View, write_headers, write_sparse, write_virtual
+from .faults import SERVER, fail_download
+from .frame import Burst, Frame, seconds_between
+from .images import HEIGHT, LATITUDE, LONGITUDE, SIGHT, SLC, View, write_headers
 from .markup import read_tree, write_tree
 from .output import Catalogue, say
 from .run import Run
@@ -30,12 +30,12 @@ def startup(_run: Run) -> None:
 
 def _crop(frame: Frame, box: list[float]) -> Frame:
     """The bursts that meet a box (south, north, west, east)."""
-    from .geometry import box_of
+    from .geometry import find_box
 
     say("Number of Bursts before cropping: ", len(frame.bursts))
     kept = []
     for burst in frame.bursts:
-        south, north, west, east = box_of([Frame((burst,), {})])
+        south, north, west, east = find_box([Frame((burst,), {})])
         if south < box[1] and north > box[0] and west < box[3] and east > box[2]:
             kept.append(burst)
     say("Number of Bursts after cropping: ", len(kept))
@@ -57,7 +57,7 @@ def _stitch(slices: list[tuple[Frame, str]]) -> tuple[Frame, list[str]]:
     tiffs: list[str] = []
     for frame, tiff in ordered:
         for burst in frame.bursts:
-            gap = seconds(burst.start, bursts[-1].start) / INTERVAL if bursts else 1.0
+            gap = seconds_between(burst.start, bursts[-1].start) / INTERVAL if bursts else 1.0
             if gap > 1.5:
                 message = "There appears to be a gap between slices. Cannot stitch them successfully."
                 raise RuntimeError(message)
@@ -67,7 +67,7 @@ def _stitch(slices: list[tuple[Frame, str]]) -> tuple[Frame, list[str]]:
     return Frame(tuple(bursts), ordered[0][0].common), tiffs
 
 
-def _read(sensor: dict[str, Any], swath: int, box: list[float]) -> tuple[Frame, list[str]]:
+def _read_swath(sensor: dict[str, Any], swath: int, box: list[float]) -> tuple[Frame, list[str]]:
     sources = find_sources(sensor["safe"], swath, sensor["polarization"])
     if any(Path(source.tiff).is_file() and not Path(source.tiff).stat().st_size for source in sources):
         message = "'NoneType' object has no attribute 'RasterXSize'"
@@ -85,12 +85,12 @@ def _read(sensor: dict[str, Any], swath: int, box: list[float]) -> tuple[Frame, 
     return frame, [tiff] * len(frame.bursts)
 
 
-def _ones(samples: int) -> Callable[[Any], Any]:
+def _constant_lines(samples: int) -> Callable[[Any], Any]:
     return lambda lines: [[1.0] * samples] * len(lines)
 
 
 def _extract(run: Run, sensor: dict[str, Any], swath: int) -> Frame:
-    frame, tiffs = _read(sensor, swath, run.settings["regionofinterest"])
+    frame, tiffs = _read_swath(sensor, swath, run.settings["regionofinterest"])
     folder = Path(sensor["outputdirectory"], f"IW{swath}")
     bursts = []
     for index, (burst, tiff) in enumerate(zip(frame.bursts, tiffs, strict=True)):
@@ -99,9 +99,9 @@ def _extract(run: Run, sensor: dict[str, Any], swath: int) -> Frame:
         say(f"Updating burst number from {number} to {index + 1}")
         name = tiff if tiff.startswith("/vsizip") else os.path.relpath(tiff, folder)
         view = View(name, (number - 1) * burst.lines + burst.valid[0], burst.valid[0], burst.valid[1], shape)
-        run.wrote(write_virtual(path, shape, SLC, [view]))
+        run.write_virtual(path, shape, SLC, [view])
         if not run.settings["usevirtualfiles"]:
-            run.wrote(write_sparse(path, shape, SLC, _ones(burst.samples)))
+            run.write_sparse(path, shape, SLC, _constant_lines(burst.samples))
         whole = read_tree(path.with_name(f"{path.name}.xml"))
         image = {name: whole[name] for name in whole if name not in ("ISCE_VERSION", "extra_file_name")}
         bursts.append(Burst({**burst.tree, "burstnumber": index + 1, "image": image}))
@@ -110,7 +110,7 @@ def _extract(run: Run, sensor: dict[str, Any], swath: int) -> Frame:
     return extracted
 
 
-def _facts(frame: Frame) -> dict[str, Any]:
+def _describe_frame(frame: Frame) -> dict[str, Any]:
     kept = ("ascendingnodetime", "family", "imagingmode", "mission", "name", "spacecraftname", "processingfacility",
             "processingsystem", "processingsoftwareversion")  # fmt: skip
     return {**{name: frame.common.get(name) for name in kept}, "folder": None, "numberofbursts": len(frame.bursts)}
@@ -132,33 +132,33 @@ def preprocess(run: Run) -> None:
                 say("Generated error: ", problem)
                 continue
             burst, there = frame.bursts[0], catalogue.setdefault(date, {})
-            there.update({f"sensor.{name}": value for name, value in _facts(frame).items()})
+            there.update({f"sensor.{name}": value for name, value in _describe_frame(frame).items()})
             there[f"burstWidth_{swath}"], there[f"burstLength_{swath}"] = burst.samples, burst.lines
             there[f"numberOfBursts_{swath}"] = len(frame.bursts)
     state.values["referenceslcproduct"] = settings["reference"]["outputdirectory"]
     state.values["secondaryslcproduct"] = settings["secondary"]["outputdirectory"]
-    run.tell("topsinsar.runPreprocessor", "runPreprocessor", catalogue)
+    run.report("topsinsar.runPreprocessor", "runPreprocessor", catalogue)
 
 
-def _middle(burst: Burst) -> tuple[Array, Array]:
+def _locate_middle(burst: Burst) -> tuple[Array, Array]:
     """Where a satellite is at the middle of a burst, and how fast it goes."""
-    from .geometry import orbit_of
+    from .geometry import fit_orbit
 
-    return orbit_of(burst).at(seconds(burst.stop, burst.start) / 2)
+    return fit_orbit(burst).at(seconds_between(burst.stop, burst.start) / 2)
 
 
-def _shift(reference: Frame, secondary: Frame) -> int:
+def _find_shift(reference: Frame, secondary: Frame) -> int:
     """By how many bursts the secondary is shifted: whose satellite was nearest to that of one middle burst."""
     import numpy as np
 
     if len(secondary.bursts) < len(reference.bursts):
-        return -_shift(secondary, reference)
-    places = np.stack([_middle(burst)[0] for burst in secondary.bursts])
+        return -_find_shift(secondary, reference)
+    places = np.stack([_locate_middle(burst)[0] for burst in secondary.bursts])
     count = len(reference.bursts)
     for part in (0.5, 0.25, 0.75, 0.0, 1.0):
         index = min(int(count * part), count - 1)
         burst = reference.bursts[index]
-        position, velocity = _middle(burst)
+        position, velocity = _locate_middle(burst)
         speed = np.linalg.norm(velocity)
         apart = np.abs((places - position) @ velocity) / speed
         if apart.min() < 0.2 * speed * burst.interval * burst.lines:
@@ -167,16 +167,16 @@ def _shift(reference: Frame, secondary: Frame) -> int:
     raise RuntimeError(message)
 
 
-def _apart(reference: Burst, secondary: Burst) -> tuple[float, float]:
+def _find_baselines(reference: Burst, secondary: Burst) -> tuple[float, float]:
     """Parallel and perpendicular baselines at the middle of a burst, in metres."""
     import numpy as np
 
-    from .geometry import earth_fixed, ground, orbit_of
+    from .geometry import find_ground, fit_orbit, to_earth_fixed
 
-    middle = seconds(reference.stop, reference.start) / 2
-    first, second = orbit_of(reference), orbit_of(secondary)
-    lat, lon, *_ = ground(first, np.array(middle), np.array((reference.near + reference.far) / 2), 0.0)
-    point, time = earth_fixed(lat, lon), middle
+    middle = seconds_between(reference.stop, reference.start) / 2
+    first, second = fit_orbit(reference), fit_orbit(secondary)
+    lat, lon, *_ = find_ground(first, np.array(middle), np.array((reference.near + reference.far) / 2), 0.0)
+    point, time = to_earth_fixed(lat, lon), middle
     for _ in range(5):
         position, velocity = second.at(time)
         time += float(np.dot(point - position, velocity) / np.dot(velocity, velocity))
@@ -187,12 +187,12 @@ def _apart(reference: Burst, secondary: Burst) -> tuple[float, float]:
     return float(np.dot(apart, sight)), float(np.dot(apart, -across))
 
 
-def _baseline(run: Run, swath: int, catalogue: Catalogue) -> tuple[int, int, int]:
+def _match_swath(run: Run, swath: int, catalogue: Catalogue) -> tuple[int, int, int]:
     """First common burst of both dates, and the number of common ones."""
     reference, secondary = (
         run.frame(run.state.values[f"{date}slcproduct"], swath) for date in ("reference", "secondary")
     )
-    shift = _shift(reference, secondary)
+    shift = _find_shift(reference, secondary)
     say("Estimated burst offset: ", shift)
     first, end = max(0, -shift), min(len(reference.bursts), len(secondary.bursts) - shift)
     if end <= first:
@@ -205,7 +205,7 @@ def _baseline(run: Run, swath: int, catalogue: Catalogue) -> tuple[int, int, int
         "Number of common bursts": end - first,
     }  # fmt: skip
     for which, index in (("first", first), ("last", end - 1)):
-        parallel, perpendicular = _apart(reference.bursts[index], secondary.bursts[index + shift])
+        parallel, perpendicular = _find_baselines(reference.bursts[index], secondary.bursts[index + shift])
         facts[f"Bpar at midrange for {which} common burst"] = parallel
         facts[f"Bperp at midrange for {which} common burst"] = perpendicular
     catalogue["baseline"].update({f"IW-{swath} {name}": value for name, value in facts.items()})
@@ -219,7 +219,7 @@ def compute_baselines(run: Run) -> None:
     for swath in run.wanted_swaths():
         folders = [values[f"{date}slcproduct"] for date in ("reference", "secondary")]
         if all(Path(folder, f"IW{swath}.xml").exists() for folder in folders):
-            found[swath - 1] = _baseline(run, swath, catalogue)
+            found[swath - 1] = _match_swath(run, swath, catalogue)
         else:
             say(f"Skipping processing for swath number IW-{swath}")
     values["commonburststartreferenceindex"] = [item[0] for item in found]
@@ -227,13 +227,13 @@ def compute_baselines(run: Run) -> None:
     values["numberofcommonbursts"] = [item[2] for item in found]
     if not any(number >= 2 for number in values["numberofcommonbursts"]):
         say("No swaths contain any burst overlaps ... cannot continue for interferometry applications")
-    run.tell("topsinsar.runPreprocessor", "runComputeBaseline", catalogue)
+    run.report("topsinsar.runPreprocessor", "runComputeBaseline", catalogue)
     if run.options.numpy2:
         shown = ", ".join(f"np.int64({n})" if n >= 0 else str(n) for n in values["commonburststartsecondaryindex"])
         values["commonburststartsecondaryindex"] = f"[{shown}]"
 
 
-def _convert(dem: Path) -> str:
+def _convert_dem(dem: Path) -> str:
     """Write the DEM over the ellipsoid beside the run, as the real one does."""
     made = Path(f"{dem.name}.wgs84")
     shutil.copyfile(dem, made)
@@ -246,7 +246,7 @@ def _convert(dem: Path) -> str:
 def find_dem(name: str) -> str:
     """The DEM to use: it must have a header; without a DEM the real one would reach for the network."""
     if name in ("", "None"):
-        not_retrieved(SERVER)
+        fail_download(SERVER)
     tree = read_tree(f"{name}.xml")
     if not Path(f"{name}.vrt").exists():
         from .images import DEM_CROP
@@ -254,7 +254,7 @@ def find_dem(name: str) -> str:
         write_headers(Path(name), int(tree["width"]), int(tree["length"]), DEM_CROP)
     reference = tree["reference"].upper()
     if reference == "EGM96":
-        return _convert(Path(name))
+        return _convert_dem(Path(name))
     if reference != "WGS84":
         message = f"Unknown reference system for DEM: {tree['reference']}"
         raise RuntimeError(message)
@@ -282,12 +282,12 @@ def sample_dem(name: str, lat: Array, lon: Array) -> Array:
     return np.where(inside, found, -500.0)
 
 
-def _geometry(run: Run, swath: int, index: int, burst: Burst, dem: str) -> list[float]:
+def _write_geometry(run: Run, swath: int, index: int, burst: Burst, dem: str) -> list[float]:
     """Write one burst's latitudes, longitudes, heights and lines of sight; its bounding box."""
     import numpy as np
 
     scene, shape = run.burst_scene(burst), (burst.lines, burst.samples)
-    folder = Path(run.state.values["geometrydirectoryname"], f"IW{swath}")
+    folder = run.folder("geometry", f"IW{swath}")
 
     def look(lines: Array) -> Array:
         return np.moveaxis(scene.look(lines[:, None], np.arange(burst.samples)[None, :]), -1, 0)
@@ -303,7 +303,7 @@ def _geometry(run: Run, swath: int, index: int, burst: Burst, dem: str) -> list[
         "los": lambda lines: look(lines)[2:],
     }
     for name, part in parts.items():
-        run.wrote(write_sparse(folder / f"{name}_{index + 1:02d}.rdr", shape, kinds[name], part))
+        run.write_sparse(folder / f"{name}_{index + 1:02d}.rdr", shape, kinds[name], part)
     return list(scene.box())
 
 
@@ -318,7 +318,7 @@ def topo(run: Run) -> None:
         bursts = run.common(swath)
         facts[f"Number of common bursts IW-{swath}"] = len(bursts)
         for number, (index, burst) in enumerate(bursts):
-            boxes.append(_geometry(run, swath, index, burst, dem))
+            boxes.append(_write_geometry(run, swath, index, burst, dem))
             facts[f"Number of lines for burst {number} - IW-{swath}"] = burst.lines
             facts[f"Number of pixels for bursts {number} - IW-{swath}"] = burst.samples
             facts[f"Bounding box for burst {number} - IW-{swath}"] = boxes[-1]
@@ -326,4 +326,4 @@ def topo(run: Run) -> None:
     facts["Overall bounding box"] = [
         float(extreme) for extreme in (table[:, 0].min(), table[:, 1].max(), table[:, 2].min(), table[:, 3].max())
     ]
-    run.tell("topsinsar.topo", "runTopo", {"topo": facts})
+    run.report("topsinsar.topo", "runTopo", {"topo": facts})
