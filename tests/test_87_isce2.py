@@ -29,8 +29,8 @@ from topsar.engines.isce2.installation import Installation
 from topsar.engines.isce2.plan import LEAST_LINES
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
-from topsar.engines.isce2.state import require_record, set_property
 from topsar.engines.isce2.tasks import TopsAppTask, dump_task, load_task
+from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, StepFailed, TopsarError
 from topsar.model import BBox, Looks, Pair
@@ -339,10 +339,9 @@ def test_another_orbit_than_the_provisioned_one_is_not_accepted(data: Path, tmp_
     run_again(folder, "preprocess")
     text = product.read_text()
     (name,) = set(re.findall(r"S1A_OPER_AUX_POEORB[^<]*EOF", text))
-    task = load_task(folder)
     product.write_text(text.replace(name, "Annotation"))
     with pytest.raises(StepFailed, match="used the orbit Annotation for IW2 of the secondary") as caught:
-        check_orbits(task, folder / "topsapp")
+        check_orbits(TopsAppRun.of(folder))
     assert name in caught.value.message
 
 
@@ -384,7 +383,7 @@ def test_topsapp_remembers_the_whole_misregistration(
     folder = job_folder(planned(data, **options), tmp_path)
     place = execute_until(folder, "fineoffsets")
     for step in ("esd", "rangecoreg", "fineoffsets"):
-        remembered = float(require_record(place, step)["secondarytimingcorrection"])
+        remembered = float(TopsAppRun.of(place.parent).read_record(step)["secondarytimingcorrection"])
         assert remembered / LINE_INTERVAL_S == pytest.approx(expected, abs=2e-5)
     facts = esd_facts(folder)
     assert facts["pixels"] == pytest.approx(expected, abs=2e-5)
@@ -398,7 +397,7 @@ def test_without_coherent_overlaps_topsapp_goes_on_uncorrected(data: Path, tmp_p
     folder = job_folder(planned(data), tmp_path)
     place = execute_until(folder, "rangecoreg")
     assert esd_facts(folder)["source"].startswith("not estimated")
-    assert float(require_record(place, "rangecoreg")["secondarytimingcorrection"]) == 0.0
+    assert float(TopsAppRun.of(place.parent).read_record("rangecoreg")["secondarytimingcorrection"]) == 0.0
 
 
 def test_single_bursts_are_processed_without_an_estimate(copied: Path, tmp_path: Path) -> None:
@@ -454,12 +453,12 @@ def test_bursts_are_those_that_topsapp_takes(data: Path, tmp_path: Path) -> None
     write_options(tmp_path)
     folder = job_folder(planned(data, roi=roi), tmp_path)
     place = execute_until(folder, "computeBaselines")
-    counts = ast.literal_eval(require_record(place, "computeBaselines")["numberofcommonbursts"])
+    counts = ast.literal_eval(TopsAppRun.of(place.parent).read_record("computeBaselines")["numberofcommonbursts"])
     task = load_task(folder)
     assert [sum(both.reference.swath == f"IW{n}" for both in task.bursts) for n in (1, 2, 3)] == counts
     assert sum(counts) > 0
     with pytest.raises(StepFailed, match="bursts of IW"):
-        check_bursts(replace(task, bursts=(*task.bursts, task.bursts[-1])), place)
+        check_bursts(TopsAppRun(task=replace(task, bursts=(*task.bursts, task.bursts[-1])), folder=place))
 
 
 def test_heights_that_the_dem_does_not_have_are_found(data: Path, tmp_path: Path) -> None:
@@ -513,7 +512,7 @@ def test_numbers_that_numpy_2_spoils_are_rewritten(data: Path, tmp_path: Path) -
 def test_a_property_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
     place = execute_until(job_folder(planned(data), tmp_path), "startup")
     with pytest.raises(StepFailed, match="has no nosuchthing"):
-        set_property(place, "startup", "nosuchthing", 1)
+        TopsAppRun.of(place.parent).write_number("startup", "nosuchthing", 1)
 
 
 def test_topsapp_runs_in_surroundings_of_its_own(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

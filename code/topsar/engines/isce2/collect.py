@@ -14,8 +14,8 @@ from topsar.engines.ground import dem_under, ground_points, to_lonlat
 from topsar.engines.isce2.config import IONOSPHERE, UNWRAPPED
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
-from topsar.engines.isce2.state import UNTRIED
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version, load_task
+from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import displacement, incidence, number_bursts, phase_noise, where_seen
 from topsar.engines.viewing import (
     MID_INCIDENCE_RAD,

@@ -32,7 +32,7 @@ from topsar.raster.geotiff import GDAL_ERRORS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from topsar.engines.isce2.tasks import TopsAppTask
+    from topsar.engines.isce2.topsapp import TopsAppRun
 
 log = logging.getLogger(__name__)
 
@@ -173,22 +173,22 @@ def _read_undulation(x: Axis, y: Axis, dem: Dem) -> NDArray[np.float32]:
 # --- the heights of a pair --------------------------------------------------------------------------------------
 
 
-def write_topo_dem(task: TopsAppTask, run: Path, _steps: Sequence[str]) -> None:
+def write_topo_dem(run: TopsAppRun, _steps: Sequence[str]) -> None:
     """Write the heights under the bursts."""
-    path = run / DEM_NAME
+    path = run.folder / DEM_NAME
     path.parent.mkdir(exist_ok=True)
-    write_isce_dem(task.dem, task.dem_box, path, DEM_MARGIN_DEG)
+    write_isce_dem(run.task.dem, run.task.dem_box, path, DEM_MARGIN_DEG)
 
 
-def write_geocode_dem(task: TopsAppTask, run: Path) -> None:
+def write_geocode_dem(run: TopsAppRun) -> None:
     """Write the heights at the nodes of the grid onto which topsApp geocodes."""
-    path, grid = run / GEOCODE_DEM_NAME, task.geocoding
+    path, task = run.folder / GEOCODE_DEM_NAME, run.task
     path.parent.mkdir(exist_ok=True)
-    heights, _ = ground_points(grid, dem_under(task.dem, grid))
-    write_isce_heights(heights, grid, path, task.dem)
+    heights, _ = ground_points(task.geocoding, dem_under(task.dem, task.geocoding))
+    write_isce_heights(heights, task.geocoding, path, task.dem)
 
 
-def check_heights(_task: TopsAppTask, run: Path) -> None:
+def check_heights(run: TopsAppRun) -> None:
     """Refuse heights that the DEM does not have: topsApp takes -500 m where its DEM ends.
 
     Raises
@@ -196,9 +196,9 @@ def check_heights(_task: TopsAppTask, run: Path) -> None:
     StepFailed
         Naming the image and both ranges.
     """
-    dem = read_isce_image(run / DEM_NAME)
+    dem = read_isce_image(run.folder / DEM_NAME)
     low, high = min(float(dem.min()), 0.0) - _TOLERANCE_M, float(dem.max()) + _TOLERANCE_M
-    for image in sorted((run / "geom_reference").rglob("hgt_*.rdr")):
+    for image in sorted((run.folder / "geom_reference").rglob("hgt_*.rdr")):
         header = read_isce_header(image)
         values = np.memmap(image, header.dtype, "r")[:: max(header.width // 64, 1)]
         if not low < float(values.min()) <= float(values.max()) < high:

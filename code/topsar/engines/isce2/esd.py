@@ -18,8 +18,7 @@ import numpy as np
 
 from topsar.engines.isce2.config import ESD_LOOKS
 from topsar.engines.isce2.image_file import read_isce_image
-from topsar.engines.isce2.state import UNTRIED, require_number, set_property
-from topsar.engines.isce2.topsapp import run_topsapp
+from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.viewing import burst_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, write_json
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.isce2.tasks import TopsAppTask
+    from topsar.engines.isce2.topsapp import TopsAppRun
     from topsar.model import Burst, Orbit
 
 log = logging.getLogger(__name__)
@@ -55,16 +55,14 @@ class Misregistration:
     points: int
 
 
-def run_esd(task: TopsAppTask, run: Path, steps: Sequence[str]) -> None:
+def run_esd(run: TopsAppRun, steps: Sequence[str]) -> None:
     """Let topsApp measure burst overlaps, and correct what is there.
 
     topsApp stops where no overlap is coherent; then it is started again without spectral diversity.
 
     Parameters
     ----------
-    task : TopsAppTask
-    run : Path
-        The folder in which topsApp runs.
+    run : TopsAppRun
     steps : sequence of str
         Of topsApp; the last one is ``esd``.
 
@@ -73,27 +71,25 @@ def run_esd(task: TopsAppTask, run: Path, steps: Sequence[str]) -> None:
     StepFailed
         If topsApp fails.
     """
-    estimated = task.estimates_esd
-    run_topsapp(task, run, steps[:-1])
+    estimated = run.task.estimates_esd
+    run.start(steps[:-1])
     try:
-        run_topsapp(task, run, steps[-1:])
+        run.start(steps[-1:])
     except StepFailed as exc:
         if not estimated or _TOO_STRICT not in exc.message:
             raise
-        log.warning("no overlap is above a coherence of %g: misregistration is not corrected", task.esd_coherence)
-        run_topsapp(task, run, steps[-1:], do_esd=False)
+        log.warning("no overlap is above a coherence of %g: misregistration is not corrected", run.task.esd_coherence)
+        run.start(steps[-1:], do_esd=False)
         estimated = False
-    _correct(task, run, estimate(task, run) if estimated else None)
+    _correct(run, estimate(run) if estimated else None)
 
 
-def run_range_coreg(task: TopsAppTask, run: Path, steps: Sequence[str]) -> None:
+def run_range_coreg(run: TopsAppRun, steps: Sequence[str]) -> None:
     """Let topsApp estimate the range shift, but only where burst overlaps are coherent; else it would be noise.
 
     Parameters
     ----------
-    task : TopsAppTask
-    run : Path
-        The folder in which topsApp runs.
+    run : TopsAppRun
     steps : sequence of str
         Of topsApp.
 
@@ -102,16 +98,16 @@ def run_range_coreg(task: TopsAppTask, run: Path, steps: Sequence[str]) -> None:
     StepFailed
         If topsApp fails, or made a shift of no point at all.
     """
-    run_topsapp(task, run, steps, do_esd=bool(read_json(run / FACTS)["estimated"]))
-    if not math.isfinite(require_number(run, steps[-1], RANGE_SHIFT)):
+    run.start(steps, do_esd=bool(read_json(run.folder / FACTS)["estimated"]))
+    if not math.isfinite(run.read_number(steps[-1], RANGE_SHIFT)):
         msg = "topsApp's range shift is not a number: no point of the burst overlaps was good enough"
         raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
 
 
-def _correct(task: TopsAppTask, run: Path, found: Misregistration | None) -> None:
+def _correct(run: TopsAppRun, found: Misregistration | None) -> None:
     """Write the misregistration to correct into topsApp's record, and all that was found into `FACTS`."""
-    interval = task.line_interval_s
-    own = require_number(run, "esd", CORRECTION) / interval
+    task, interval = run.task, run.task.line_interval_s
+    own = run.read_number("esd", CORRECTION) / interval
     if isinstance(task.esd, float):
         chosen, source = task.esd, "given"
     elif found is None:
@@ -121,7 +117,7 @@ def _correct(task: TopsAppTask, run: Path, found: Misregistration | None) -> Non
         chosen, source = found.pixels, "enhanced spectral diversity"
     else:
         chosen, source = own, "topsApp's own, a third of what is there"
-    set_property(run, "esd", CORRECTION, chosen * interval)
+    run.write_number("esd", CORRECTION, chosen * interval)
     facts: dict[str, Any] = {"pixels": chosen, "source": source, "estimated": found is not None}
     if found:
         facts |= {
@@ -130,28 +126,18 @@ def _correct(task: TopsAppTask, run: Path, found: Misregistration | None) -> Non
             "estimate_pixels": found.pixels,
             "topsapp_pixels": own,
         }
-    write_json(run / FACTS, facts)
+    write_json(run.folder / FACTS, facts)
 
 
-def estimate(task: TopsAppTask, run: Path) -> Misregistration | None:
-    """Estimate misregistration from the double differences in ``ESD``.
-
-    Parameters
-    ----------
-    task : TopsAppTask
-    run : Path
-        topsApp's folder, after its step ``prepesd``.
-
-    Returns
-    -------
-    Misregistration or None
-        None where too few points are coherent.
+def estimate(run: TopsAppRun) -> Misregistration | None:
+    """Estimate misregistration from topsApp's double differences in ``ESD``; None where too few points are coherent.
 
     Raises
     ------
     StepFailed
         If an overlap is wider than its burst.
     """
+    task = run.task
     first = task.bursts[0].reference
     orbit = task.reference_orbit.load(first.swath, first.polarisation)
     looks = f"{ESD_LOOKS[0]}alks_{ESD_LOOKS[1]}rlks"
@@ -159,7 +145,7 @@ def estimate(task: TopsAppTask, run: Path) -> Misregistration | None:
         _measure_shifts(task, overlap, upper, lower, orbit)
         for swath in task.swaths
         for overlap, (upper, lower) in zip(
-            sorted((run / "ESD").glob(f"overlap_IW{swath}_*.{looks}.int")),
+            sorted((run.folder / "ESD").glob(f"overlap_IW{swath}_*.{looks}.int")),
             pairwise(_reference_bursts(task, swath)),
             strict=False,  # topsApp skips overlaps that it cannot use; from burst to burst little differs
         )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from topsar.engines.isce2.config import orbit_file
-from topsar.engines.isce2.state import require_record
 from topsar.engines.survey import all_bursts
 from topsar.errors import StepFailed
 from topsar.files import atomic_path
@@ -17,54 +16,44 @@ from topsar.sentinel1 import check_archived, orbit_bytes, read_samples
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from topsar.engines.isce2.tasks import TopsAppTask
+    from topsar.engines.isce2.topsapp import TopsAppRun
     from topsar.engines.orbits import OrbitChoice
 
 _ANNOTATION = "Annotation"
 
 
-def prepare_slcs(task: TopsAppTask, run: Path) -> None:
+def prepare_slcs(run: TopsAppRun) -> None:
     """Check the images before topsApp reads them, and unpack orbit files that lie in a zip.
-
-    Parameters
-    ----------
-    task : TopsAppTask
-    run : Path
-        The folder in which topsApp runs.
 
     Raises
     ------
     TopsarError
         If an image is cut short or was never filled: topsApp would read zeros there.
     """
+    task = run.task
     for burst in {(burst.scene, burst.swath): burst for burst in all_bursts(task.bursts)}.values():  # the last of each
         check_archived(burst)
         valid = burst.valid
         read_samples(burst, Window(row=valid.row_stop - 1, column=valid.column, rows=1, columns=valid.columns))
     for orbit in (task.reference_orbit.file, task.secondary_orbit.file):
-        if orbit and (path := orbit_file(orbit, run)) != orbit.path.absolute():
+        if orbit and (path := orbit_file(orbit, run.folder)) != orbit.path.absolute():
             path.parent.mkdir(exist_ok=True)
             with atomic_path(path) as part:
                 part.write_bytes(orbit_bytes(orbit.path))
 
 
-def check_orbits(task: TopsAppTask, run: Path) -> None:
+def check_orbits(run: TopsAppRun) -> None:
     """Refuse a swath that topsApp left out, and an orbit that it was not given: it reports neither.
-
-    Parameters
-    ----------
-    task : TopsAppTask
-    run : Path
-        topsApp's folder, after its step ``preprocess``.
 
     Raises
     ------
     StepFailed
         Naming the date, the swath, and the orbit in topsApp's record.
     """
+    task = run.task
     for date, orbit in (("reference", task.reference_orbit), ("secondary", task.secondary_orbit)):
         for number in task.swaths:
-            _check_orbit(run / date / f"IW{number}.xml", date, orbit)
+            _check_orbit(run.folder / date / f"IW{number}.xml", date, orbit)
 
 
 def _check_orbit(path: Path, date: str, orbit: OrbitChoice) -> None:
@@ -82,23 +71,17 @@ def _check_orbit(path: Path, date: str, orbit: OrbitChoice) -> None:
         raise StepFailed(msg, hint="the phase would be wrong; report this with preprocess.log")
 
 
-def check_bursts(task: TopsAppTask, run: Path) -> None:
+def check_bursts(run: TopsAppRun) -> None:
     """Refuse other bursts than planned: heights, overlaps and what the pair takes all go by those.
-
-    Parameters
-    ----------
-    task : TopsAppTask
-    run : Path
-        topsApp's folder, after its step ``computeBaselines``.
 
     Raises
     ------
     StepFailed
         Naming the swath.
     """
-    counts = ast.literal_eval(require_record(run, "computeBaselines")["numberofcommonbursts"])
-    for number in task.swaths:
-        planned = sum(both.reference.swath == f"IW{number}" for both in task.bursts)
+    counts = ast.literal_eval(run.read_record("computeBaselines")["numberofcommonbursts"])
+    for number in run.task.swaths:
+        planned = sum(both.reference.swath == f"IW{number}" for both in run.task.bursts)
         if counts[number - 1] != planned:
             msg = f"topsApp takes {counts[number - 1]} bursts of IW{number}, of {planned} that both dates share there"
             raise StepFailed(msg, hint="move the edges of ROI a little, or set ENGINE=native, which goes by burst ids")

@@ -30,17 +30,15 @@ from topsar.engines.isce2.dem_file import check_heights, write_geocode_dem, writ
 from topsar.engines.isce2.esd import FACTS, run_esd, run_range_coreg
 from topsar.engines.isce2.image_file import check_isce_image
 from topsar.engines.isce2.slcs import check_bursts, check_orbits, prepare_slcs
-from topsar.engines.isce2.state import record_files, require_record
-from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
-from topsar.engines.isce2.topsapp import run_topsapp
+from topsar.engines.isce2.tasks import TopsAppTask
+from topsar.engines.isce2.topsapp import TopsAppRun, record_files
 from topsar.engines.step import Cost
 from topsar.engines.survey import all_bursts
 from topsar.errors import ProductError, StepFailed
 
 Size = Callable[[TopsAppTask], float]
 """Counts what the work of a stage grows with."""
-Hook = Callable[[TopsAppTask, Path], None]
-"""Gets the task and topsApp's run folder."""
+Hook = Callable[[TopsAppRun], None]
 
 TOPO_DEM, GEOCODE_DEM = (name.partition("/")[0] for name in (DEM_NAME, GEOCODE_DEM_NAME))
 _cost = partial(Cost, base_memory=350_000_000, start_s=3.0, memory=0, disk=0)  # two interpreters: topsar's, topsApp's
@@ -111,7 +109,7 @@ class Stage:
     extra_memory: tuple[float, Size] = (0, count_burst_samples)
     extra_disk: tuple[float, Size] = (0, count_multilooked)
     prepare: Hook | None = None
-    run: Callable[[TopsAppTask, Path, Sequence[str]], None] = run_topsapp
+    run: Callable[[TopsAppRun, Sequence[str]], None] = TopsAppRun.start
     check: Hook | None = None
 
 
@@ -354,23 +352,22 @@ def execute(folder: Path, step: str) -> None:
     TopsarError
         If the job has no such step, or topsApp fails at it.
     """
-    task = load_task(folder)
-    stage = next((one for one in list_stages(task) if one.name == step), None)
+    run = TopsAppRun.of(folder)
+    stage = next((one for one in list_stages(run.task) if one.name == step), None)
     if stage is None:
         msg = f"{folder / 'job.json'} has no step {step!r}"
         raise StepFailed(msg)
-    run = folder / RUN
-    require_plain(run)
-    for place in (run, run / "home", run / "tmp"):
+    require_plain(run.folder)
+    for place in (run.folder, run.folder / "home", run.folder / "tmp"):
         place.mkdir(exist_ok=True)
     if stage.follows:
-        require_record(run, stage.follows)
+        run.read_record(stage.follows)
     if stage.prepare:
-        stage.prepare(task, run)
-    stage.run(task, run, stage.steps)
-    _check_images(stage, run)
+        stage.prepare(run)
+    stage.run(run, stage.steps)
+    _check_images(stage, run.folder)
     if stage.check:
-        stage.check(task, run)
+        stage.check(run)
 
 
 def _check_images(stage: Stage, run: Path) -> None:

@@ -1,7 +1,8 @@
-"""Run topsApp, and find out whether it succeeded, for its exit code does not say.
+"""topsApp at work in its folder: it is started on some of its steps, and leaves a record of its state after each.
 
 topsApp ends with exit code 0 after a wrong name of a step, on an empty state, over a truncated image and on a full
-disk. After it ends, the record of its last step must be whole, and GDAL must have complained of nothing.
+disk. So, after it ends, the record of its last step must be whole, and GDAL must have complained of nothing. A record
+is ``PICKLE/<step>.xml``, and beside it ``PICKLE/<step>``; the next step needs both.
 """
 
 from __future__ import annotations
@@ -11,66 +12,164 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from topsar.engines.isce2.config import write_config
-from topsar.engines.isce2.state import repair_record, require_record
+from topsar.engines.isce2.image_file import read_properties
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
 from topsar.errors import StepFailed
 from topsar.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from topsar.engines.isce2.tasks import TopsAppTask
-
+UNTRIED = "is this a version of ISCE2 that topsar was tried with? docs/isce2-engine.md lists them"
+_HINT = "run again: the step that writes it will be run anew"
+_NUMPY_2 = re.compile(r"np\.\w+\((-?[\d.e+-]+)\)")
 _LAST_LINES = 400
 _GDAL_ERROR = re.compile(r"ERROR \d+: (?!PROJ)")
 _STOPPED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 _CRASHED = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
 
 
-def run_topsapp(task: TopsAppTask, run: Path, steps: Sequence[str], *, do_esd: bool | None = None) -> None:
-    """Run steps of topsApp, and check that it left a record of the last.
+def record_files(step: str) -> tuple[str, str]:
+    """The two files of the record of a topsApp step, relative to the folder in which topsApp runs."""
+    return f"PICKLE/{step}", f"PICKLE/{step}.xml"
 
-    Parameters
-    ----------
-    task : TopsAppTask
-    run : Path
-        The folder in which topsApp runs.
-    steps : sequence of str
-        Names of topsApp's steps; all from the first to the last are run.
-    do_esd : bool, optional
-        Whether topsApp estimates misregistration; by default as in the task.
 
-    Raises
-    ------
-    StepFailed
-        With topsApp's last words.
-    """
-    first, last = steps[0], steps[-1]
-    write_text(run / "topsApp.xml", write_config(task, run, geocoding=first == "geocode", do_esd=do_esd))
-    argv = task.installation.command(run, "topsApp.xml", f"--start={first}", f"--end={last}")
-    output: deque[str] = deque(maxlen=_LAST_LINES)
-    gdal_errors: list[str] = []
-    with subprocess.Popen(
-        argv, cwd=run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            sys.stdout.write(line)
-            if line.strip():
-                output.append(line.rstrip())
-            if _GDAL_ERROR.match(line):
-                gdal_errors.append(line.strip())
-    sys.stdout.flush()
-    name = first if first == last else f"{first} to {last}"
-    _require_success(process.returncode, name, list(output))
-    if gdal_errors:
-        msg = "\n  ".join([f"topsApp went on in {name} over what GDAL could not read:", *gdal_errors[:3]])
-        raise StepFailed(msg, hint="is a measurement file damaged? Fetch that product again")
-    require_record(run, last)
-    repair_record(run, last)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopsAppRun:
+    """A pair, and the folder in which topsApp works on it."""
+
+    task: TopsAppTask
+    folder: Path
+
+    @classmethod
+    def of(cls, job: Path) -> TopsAppRun:
+        """The run of the job whose ``job.json`` lies in the folder ``job``."""
+        return cls(task=load_task(job), folder=job / RUN)
+
+    def start(self, steps: Sequence[str], *, do_esd: bool | None = None) -> None:
+        """Run steps of topsApp, and check that it left a record of the last.
+
+        Parameters
+        ----------
+        steps : sequence of str
+            Names of topsApp's steps; all from the first to the last are run.
+        do_esd : bool, optional
+            Whether topsApp estimates misregistration; by default as in the task.
+
+        Raises
+        ------
+        StepFailed
+            With topsApp's last words.
+        """
+        first, last, folder = steps[0], steps[-1], self.folder
+        config = write_config(self.task, folder, geocoding=first == "geocode", do_esd=do_esd)
+        write_text(folder / "topsApp.xml", config)
+        argv = self.task.installation.command(folder, "topsApp.xml", f"--start={first}", f"--end={last}")
+        output: deque[str] = deque(maxlen=_LAST_LINES)
+        gdal_errors: list[str] = []
+        with subprocess.Popen(
+            argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                sys.stdout.write(line)
+                if line.strip():
+                    output.append(line.rstrip())
+                if _GDAL_ERROR.match(line):
+                    gdal_errors.append(line.strip())
+        sys.stdout.flush()
+        name = first if first == last else f"{first} to {last}"
+        _require_success(process.returncode, name, list(output))
+        if gdal_errors:
+            msg = "\n  ".join([f"topsApp went on in {name} over what GDAL could not read:", *gdal_errors[:3]])
+            raise StepFailed(msg, hint="is a measurement file damaged? Fetch that product again")
+        self.read_record(last)
+        self._repair_record(last)
+
+    def read_record(self, step: str) -> dict[str, str]:
+        """Properties in the record of a topsApp step.
+
+        Raises
+        ------
+        StepFailed
+            If the record is missing, empty or cut short.
+        """
+        binary, text = (self.folder / name for name in record_files(step))
+        try:
+            root = ElementTree.parse(text).getroot()
+            size = binary.stat().st_size
+        except (OSError, ElementTree.ParseError) as exc:
+            msg = f"topsApp's record of the step {step} cannot be used: {exc}"
+            raise StepFailed(msg, hint=_HINT) from exc
+        if not size:
+            msg = f"topsApp's record of the step {step} is empty: {binary}"
+            raise StepFailed(msg, hint=_HINT)
+        return read_properties(root.findall("property"))
+
+    def read_number(self, step: str, name: str) -> float:
+        """Read a number from the record of a topsApp step.
+
+        Parameters
+        ----------
+        step : str
+            Of topsApp.
+        name : str
+            Of the property.
+
+        Raises
+        ------
+        StepFailed
+            If the record cannot be used, or has no such number.
+        """
+        try:
+            return float(self.read_record(step)[name])
+        except (KeyError, ValueError) as exc:
+            raise _missing_property(step, name) from exc
+
+    def write_number(self, step: str, name: str, value: float) -> None:
+        """Change a number in the record of a topsApp step.
+
+        Parameters
+        ----------
+        step : str
+            Of topsApp.
+        name : str
+            Of the property.
+        value : float
+
+        Raises
+        ------
+        StepFailed
+            If the record has no such property.
+        """
+        path = self.folder / record_files(step)[1]
+        root = ElementTree.parse(path).getroot()
+        found = root.find(f"property[@name='{name}']/value")
+        if found is None:
+            raise _missing_property(step, name)
+        found.text = repr(value)
+        write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")
+
+    def _repair_record(self, step: str) -> None:
+        """Rewrite numbers that topsApp cannot read back: with NumPy 2 it writes some as ``np.int64(3)``.
+
+        This is the fault reported as: the attribute "commonburststartsecondaryindex" is not present.
+        """
+        path = self.folder / record_files(step)[1]
+        text = path.read_text(encoding="utf-8")
+        repaired = _NUMPY_2.sub(r"\1", text)
+        if repaired != text:
+            write_text(path, repaired)
+
+
+def _missing_property(step: str, name: str) -> StepFailed:
+    return StepFailed(f"topsApp's record of the step {step} has no {name}", hint=UNTRIED)
 
 
 def _require_success(code: int, name: str, output: list[str]) -> None:
