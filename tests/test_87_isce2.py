@@ -340,7 +340,7 @@ def test_another_orbit_than_the_provisioned_one_is_not_accepted(data: Path, tmp_
     text = product.read_text()
     (name,) = set(re.findall(r"S1A_OPER_AUX_POEORB[^<]*EOF", text))
     product.write_text(text.replace(name, "Annotation"))
-    with pytest.raises(StepFailed, match="used the orbit Annotation for IW2 of the secondary") as caught:
+    with pytest.raises(StepFailed, match=r"Annotation.*IW2.*secondary") as caught:
         check_orbits(TopsAppRun.of(folder))
     assert name in caught.value.message
 
@@ -365,7 +365,7 @@ def test_a_swath_that_topsapp_leaves_out_is_an_error(data: Path, tmp_path: Path)
 
     (folder / "job.json").write_text(dump_task(wrong))
     execute_until(folder, "startup")
-    with pytest.raises(StepFailed, match="could not read IW1 of the reference"):
+    with pytest.raises(StepFailed, match=r"IW1.*reference"):
         load_engine("isce2").execute(folder, "preprocess")
 
 
@@ -425,7 +425,7 @@ def test_folders_that_topsapp_misreads_are_refused(copied: Path, tmp_path: Path,
     plain = tmp_path / "plain"
     odd.rename(plain)
     folder = job_folder(planned(plain), tmp_path / f"runs {sign} more")
-    with pytest.raises(StepFailed, match="reads zeros"):
+    with pytest.raises(StepFailed, match=re.escape(repr(sign))):
         execute_until(folder, "dem")
 
 
@@ -511,7 +511,7 @@ def test_numbers_that_numpy_2_spoils_are_rewritten(data: Path, tmp_path: Path) -
 
 def test_a_property_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
     place = execute_until(job_folder(planned(data), tmp_path), "startup")
-    with pytest.raises(StepFailed, match="has no nosuchthing"):
+    with pytest.raises(StepFailed, match="nosuchthing"):
         TopsAppRun.of(place.parent).write_number("startup", "nosuchthing", 1)
 
 
@@ -565,7 +565,7 @@ def test_what_gdal_could_not_read_is_an_error_though_topsapp_goes_on(data: Path,
     text = "ERROR 1: TIFFReadEncodedStrip() failed."
     write_options(tmp_path, faults=[{"step": "topo", "action": "chatter", "lines": 1, "text": text}])
     folder = job_folder(planned(data), tmp_path)
-    with pytest.raises(StepFailed, match="went on in topo over what GDAL could not read"):
+    with pytest.raises(StepFailed, match=r"topo.*GDAL"):
         execute_until(folder, "topo")
 
 

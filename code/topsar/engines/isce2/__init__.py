@@ -33,14 +33,27 @@ class Isce2Engine:
         self.version = describe_version(installation) if installation else VERSION
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs."""
+        """Turn pairs into jobs.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        options : Options
+        """
         from topsar.engines.isce2.installation import find_installation
         from topsar.engines.isce2.plan import plan
 
         return plan(inputs, options, self.installation or find_installation())
 
     def execute(self, folder: Path, step: str) -> None:
-        """Run one step of the job in ``folder``."""
+        """Run one step of a job.
+
+        Parameters
+        ----------
+        folder : Path
+            Where its ``job.json`` lies.
+        step : str
+        """
         from topsar.engines.isce2.stages import execute
 
         execute(folder, step)

@@ -174,7 +174,14 @@ def _read_undulation(x: Axis, y: Axis, dem: Dem) -> NDArray[np.float32]:
 
 
 def write_topo_dem(run: TopsAppRun, _steps: Sequence[str]) -> None:
-    """Write the heights under the bursts."""
+    """Write the heights under the bursts.
+
+    Parameters
+    ----------
+    run : TopsAppRun
+    _steps : sequence of str
+        None: this stage does not start topsApp.
+    """
     path = run.folder / DEM_NAME
     path.parent.mkdir(exist_ok=True)
     write_isce_dem(run.task.dem, run.task.dem_box, path, DEM_MARGIN_DEG)
