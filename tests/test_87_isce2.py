@@ -39,7 +39,7 @@ from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
 from topsar.schedule.graph import build_graph
-from topsar.schedule.guard import marked
+from topsar.schedule.guard import find_marked
 from topsar.schedule.jobs import Status
 from topsar.settings import Options, load_settings
 from topsar.workflow import run
