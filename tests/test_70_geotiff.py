@@ -10,8 +10,8 @@ import pytest
 import rasterio
 
 from topsar.errors import ProductError
-from topsar.formats.geotiff import write_layers
-from topsar.interferogram import Interferogram, Layer
+from topsar.formats.geotiff import GeoTiff
+from topsar.interferogram import LAYERS, Interferogram, make_layers
 from topsar.model import Direction, GeoGrid
 from topsar.raster import inspect
 
@@ -24,36 +24,31 @@ def interferogram() -> Interferogram:
     phase = np.linspace(-3, 3, SHAPE[0] * SHAPE[1], dtype=np.float32).reshape(SHAPE)
     phase[:60] = np.nan
     components = np.where(np.isnan(phase), 0, 7).astype(np.uint16)
-    nan = float("nan")
-    layers = (
-        Layer(name="wrapped_phase", values=phase, unit="rad", description="Wrapped phase", nodata=nan),
-        Layer(name="displacement", values=phase / 100, unit="m", description="Displacement", nodata=nan),
-        Layer(name="components", values=components, unit="1", description="Connected components", nodata=0),
-    )
+    arrays = {"wrapped_phase": phase, "displacement": phase / 100, "components": components}
     facts = {
         "track": 52,
         "direction": Direction.DESCENDING,
         "reference_date": "2023-09-04",
         "secondary_date": "2023-09-16",
         "perpendicular_baseline_m": np.float64(-27.3),
-        "coherence_mean": nan,
+        "coherence_mean": float("nan"),
         "engine": None,
     }
-    return Interferogram(pair_id="T052_a_b", grid=GRID, layers={x.name: x for x in layers}, facts=facts)
+    return Interferogram(pair_id="T052_a_b", grid=GRID, layers=make_layers(arrays), facts=facts)
 
 
 def test_one_file_per_layer_and_the_facts(interferogram: Interferogram, tmp_path: Path) -> None:
-    paths = write_layers(interferogram, tmp_path / "products")
+    paths = GeoTiff().write([interferogram], tmp_path / "products")
     assert [p.name for p in paths] == ["wrapped_phase.tif", "displacement.tif", "components.tif", "facts.json"]
     assert sorted(p.name for p in (tmp_path / "products").iterdir()) == sorted(p.name for p in paths)
     assert inspect(tmp_path / "products")["files"] == 4
 
 
 def test_a_file_says_what_it_holds(interferogram: Interferogram, tmp_path: Path) -> None:
-    write_layers(interferogram, tmp_path)
+    GeoTiff().write([interferogram], tmp_path)
     with rasterio.open(tmp_path / "displacement.tif") as dataset:
         tags = dataset.tags()
-        assert dataset.descriptions == ("Displacement",)
+        assert dataset.descriptions == (LAYERS["displacement"].description,)
         assert dataset.units == ("m",)
         assert np.isnan(dataset.nodata)
         assert dataset.crs.to_epsg() == 32629
@@ -67,7 +62,7 @@ def test_a_file_says_what_it_holds(interferogram: Interferogram, tmp_path: Path)
 
 
 def test_overviews_suit_the_layer(interferogram: Interferogram, tmp_path: Path) -> None:
-    write_layers(interferogram, tmp_path)
+    GeoTiff().write([interferogram], tmp_path)
     with rasterio.open(tmp_path / "components.tif", overview_level=0) as dataset:
         assert set(np.unique(dataset.read(1))) == {0, 7}
     with rasterio.open(tmp_path / "wrapped_phase.tif", overview_level=0) as dataset:
@@ -77,17 +72,19 @@ def test_overviews_suit_the_layer(interferogram: Interferogram, tmp_path: Path) 
 
 
 def test_facts(interferogram: Interferogram, tmp_path: Path) -> None:
-    write_layers(interferogram, tmp_path)
+    GeoTiff().write([interferogram], tmp_path)
     facts = json.loads((tmp_path / "facts.json").read_text(encoding="utf-8"))
     assert facts["pair"] == "T052_a_b"
     assert facts["crs"] == "EPSG:32629"
     assert facts["direction"] == "descending"
     assert facts["coherence_mean"] is None
     assert facts["grid"]["rows"] == SHAPE[0]
-    assert facts["layers"]["components"] == {"unit": "1", "description": "Connected components", "valid_share": 0.9}
+    assert facts["layers"]["components"] == {
+        "unit": "1", "description": LAYERS["components"].description, "valid_share": 0.9
+    }  # fmt: skip
 
 
 def test_folder_that_cannot_be_made(interferogram: Interferogram, tmp_path: Path) -> None:
     (tmp_path / "products").write_text("in the way")
     with pytest.raises(ProductError, match="cannot write"):
-        write_layers(interferogram, tmp_path / "products")
+        GeoTiff().write([interferogram], tmp_path / "products")

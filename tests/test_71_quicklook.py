@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,89 +13,26 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from sample_layers import DEGREES, UTM, sample, with_only
 from topsar.errors import ProductError
-from topsar.formats.quicklook import palette, view, write_quicklooks
+from topsar.formats.quicklook import palette, view
+from topsar.formats.quicklook.pictures import draw_pictures
 from topsar.formats.quicklook.sheet import degree_labels, round_down, round_values
 from topsar.formats.quicklook.view import ground_size_m, hillshade, view_of
-from topsar.interferogram import Interferogram, Layer
+from topsar.interferogram import LAYERS, Drawing, Layer, LayerKind
 from topsar.model import GeoGrid
 from topsar.raster import inspect
 
-NAMES = (
-    "wrapped_phase",
-    "filtered_phase",
-    "unwrapped_phase",
-    "displacement",
-    "coherence",
-    "amplitude",
-    "components",
-    "masks",
-)
-UTM = GeoGrid(crs="EPSG:32629", west=520_000, north=3_520_000, dx=80, dy=80, rows=120, columns=150)
-DEGREES = GeoGrid(crs="EPSG:4326", west=-8.9, north=31.9, dx=1 / 1200, dy=1 / 1200, rows=120, columns=150)
-FACTS: dict[str, Any] = {
-    "track": 52,
-    "direction": "descending",
-    "reference_date": "2023-09-04",
-    "secondary_date": "2023-09-16",
-    "perpendicular_baseline_m": -27.3,
-    "looks": "19x4",
-    "engine": "native",
-    "engine_version": "0.1.0",
-}
-
-
-def interferogram(grid: GeoGrid = UTM, facts: dict[str, Any] | None = None) -> Interferogram:
-    """A bowl of subsidence among hills, with a lake and a slanted edge."""
-    rows, columns = np.mgrid[: grid.rows, : grid.columns].astype(np.float32)
-    rng = np.random.default_rng(1)
-    distance = np.hypot(rows - grid.rows / 2, columns - grid.columns / 2) / grid.rows
-    metres = (-0.1 * np.exp(-((distance / 0.2) ** 2))).astype(np.float32)
-    unwrapped = -4 * np.pi / 0.0555 * metres
-    lake = np.hypot(rows - 20, columns - 110) < 10
-    coherence = np.where(lake, 0.1, 0.8).astype(np.float32)
-    outside = columns < (grid.rows - rows) * 0.1
-    values = {
-        "wrapped_phase": np.angle(np.exp(1j * (unwrapped + 0.3 * rng.normal(size=grid.shape)))),
-        "filtered_phase": np.angle(np.exp(1j * unwrapped)),
-        "unwrapped_phase": np.where(lake, np.nan, unwrapped),
-        "displacement": np.where(lake, np.nan, metres),
-        "coherence": coherence,
-        "amplitude": np.exp(rng.normal(size=grid.shape)),
-        "height": 500 + 100 * np.sin(rows / 9) * np.cos(columns / 7),
-        "los_east": np.full(grid.shape, 0.6),
-        "los_north": np.full(grid.shape, -0.1),
-        "los_up": np.full(grid.shape, 0.79),
-    }
-    units = {"displacement": "m", "height": "m"}
-    layers = {
-        name: Layer(
-            name=name,
-            values=np.where(outside, np.nan, array).astype(np.float32),
-            unit=units.get(name, "1"),
-            description=name,
-            nodata=math.nan,
-        )
-        for name, array in values.items()
-    }
-    components = np.where(lake | outside, 0, 1).astype(np.uint8)
-    layers["components"] = Layer(name="components", values=components, unit="1", description="", nodata=0)
-    masks = {"layover_shadow": np.where(rows > 100, 1 + (columns % 3), 0), "water": lake}
-    for name, mask in masks.items():
-        layers[name] = Layer(name=name, values=mask.astype(np.uint8), unit="1", description="", nodata=255)
-    return Interferogram(pair_id="T052_a_b", grid=grid, layers=layers, facts=FACTS if facts is None else facts)
-
-
-def with_only(ifg: Interferogram, *names: str) -> Interferogram:
-    return replace(ifg, layers={name: ifg.layers[name] for name in names})
+PICTURES = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"} | {"masks"}
 
 
 class TestPictures:
     @pytest.mark.parametrize("grid", [UTM, DEGREES])
     def test_every_layer_that_has_one(self, tmp_path: Path, grid: GeoGrid) -> None:
-        paths = write_quicklooks(interferogram(grid), tmp_path)
-        assert [p.stem for p in paths] == list(NAMES)
-        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{name}.png" for name in NAMES)
+        paths = draw_pictures(sample(grid), tmp_path)
+        assert len(PICTURES) == 8
+        assert {p.stem for p in paths} == PICTURES
+        assert sorted(tmp_path.iterdir()) == sorted(paths)
         for path in paths:
             inspect(path)
             with Image.open(path) as image:
@@ -106,41 +42,51 @@ class TestPictures:
             assert path.stat().st_size < 1_500_000
 
     def test_missing_layers_and_facts(self, tmp_path: Path) -> None:
-        bare = replace(with_only(interferogram(), "wrapped_phase"), facts={})
-        assert [p.name for p in write_quicklooks(bare, tmp_path)] == ["wrapped_phase.png"]
+        bare = with_only(sample(facts={}), "wrapped_phase")
+        assert [p.name for p in draw_pictures(bare, tmp_path)] == ["wrapped_phase.png"]
 
     @pytest.mark.parametrize("shape", [(1, 1), (2, 90)])
     def test_tiny_grids(self, tmp_path: Path, shape: tuple[int, int]) -> None:
         grid = replace(UTM, rows=shape[0], columns=shape[1])
-        tiny = with_only(
-            interferogram(grid, facts={}), "wrapped_phase", "displacement", "components", "height", "los_up"
-        )
-        assert len(write_quicklooks(tiny, tmp_path)) == 3
+        tiny = with_only(sample(grid, {}), "wrapped_phase", "displacement", "components", "height", "los_up")
+        assert len(draw_pictures(tiny, tmp_path)) == 3
 
     def test_nothing_but_holes(self, tmp_path: Path) -> None:
-        empty = interferogram()
+        empty = sample()
         for layer in empty.layers.values():
-            layer.values[...] = layer.nodata
-        assert len(write_quicklooks(empty, tmp_path)) == len(NAMES) - 1  # nothing is masked
+            layer.values[...] = layer.kind.nodata
+        assert len(draw_pictures(empty, tmp_path)) == len(PICTURES) - 1  # nothing is masked
 
     def test_masks_are_drawn_where_there_are_any(self, tmp_path: Path) -> None:
-        plain = interferogram()
+        plain = sample()
         for name in ("layover_shadow", "water"):
             plain.layers[name].values[...] = 0
-        assert "masks.png" not in [path.name for path in write_quicklooks(plain, tmp_path)]
+        assert "masks.png" not in [path.name for path in draw_pictures(plain, tmp_path)]
 
     def test_large_pictures_are_brought_to_few_colours(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        one = with_only(interferogram(), "amplitude")
-        (path,) = write_quicklooks(one, tmp_path)
+        one = with_only(sample(), "amplitude")
+        (path,) = draw_pictures(one, tmp_path)
         before = path.stat().st_size
-        monkeypatch.setattr("topsar.formats.quicklook.MAX_BYTES", 1000)
-        write_quicklooks(one, tmp_path)
+        monkeypatch.setattr("topsar.formats.quicklook.pictures.MAX_BYTES", 1000)
+        draw_pictures(one, tmp_path)
         assert path.stat().st_size < before
+
+    def test_a_layer_that_nobody_knew_is_drawn_as_its_kind_says(self, tmp_path: Path) -> None:
+        ifg = sample()
+        for style in ("symmetric", "range", "unit", "cyclic"):
+            drawing = Drawing(style=style, label="Thickness (m)")  # type: ignore[arg-type]
+            kind = LayerKind(name=style, long_name="Snow", unit="m", description="Snow", drawing=drawing)
+            layers = {**ifg.layers, style: Layer(kind=kind, values=ifg.layers["height"].values)}
+            before = set(tmp_path.iterdir())
+            draw_pictures(with_only(replace(ifg, layers=layers), style, "coherence"), tmp_path)
+            assert {path.stem for path in set(tmp_path.iterdir()) - before} == {style, "coherence"} - {
+                path.stem for path in before
+            }
 
     def test_leaves_no_global_state(self, tmp_path: Path) -> None:
         before = dict(matplotlib.rcParams)
-        ifg = with_only(interferogram(), "displacement", "height")
-        worker = threading.Thread(target=write_quicklooks, args=(ifg, tmp_path))
+        ifg = with_only(sample(), "displacement", "height")
+        worker = threading.Thread(target=draw_pictures, args=(ifg, tmp_path))
         worker.start()
         worker.join()
         assert dict(matplotlib.rcParams) == before
@@ -149,7 +95,7 @@ class TestPictures:
     def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "products").write_text("in the way")
         with pytest.raises(ProductError, match="cannot write"):
-            write_quicklooks(interferogram(), tmp_path / "products")
+            draw_pictures(sample(), tmp_path / "products")
 
     def test_words_around_the_map(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         words: list[str] = []
@@ -160,7 +106,7 @@ class TestPictures:
             return original(self, x, y, s, *args, **kwargs)
 
         monkeypatch.setattr(Figure, "text", text)
-        write_quicklooks(with_only(interferogram(), "displacement"), tmp_path)
+        draw_pictures(with_only(sample(), "displacement"), tmp_path)
         together = "\n".join(words)
         for expected in (
             "Line-of-sight displacement",
@@ -173,10 +119,10 @@ class TestPictures:
 
 class TestView:
     def test_is_cut_to_the_data(self) -> None:
-        whole = interferogram()
+        whole = sample()
         for layer in whole.layers.values():
-            layer.values[:30] = layer.nodata
-            layer.values[:, 140:] = layer.nodata
+            layer.values[:30] = layer.kind.nodata
+            layer.values[:, 140:] = layer.kind.nodata
         cut = view_of(whole)
         assert (cut.window.row, cut.window.rows, cut.window.column_stop) == (30, 90, 140)
         assert cut.factor == 1
@@ -184,7 +130,7 @@ class TestView:
 
     def test_phase_is_averaged_as_complex_numbers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(view, "MAX_ROWS", 30)
-        whole = interferogram()
+        whole = sample()
         near_pi = np.where(np.indices(UTM.shape).sum(axis=0) % 2, 3.0, -3.0).astype(np.float32)
         layer = replace(whole.layers["wrapped_phase"], values=near_pi)
         reduced = view_of(replace(whole, layers={"wrapped_phase": layer}))
@@ -192,12 +138,11 @@ class TestView:
         assert reduced.grid.shape == (30, 37)
         assert reduced.grid.dx == 320
         phase = reduced.phase("wrapped_phase")
-        assert phase is not None
         np.testing.assert_allclose(np.abs(phase), np.pi, atol=1e-6)
 
     def test_means_skip_holes_and_labels_are_picked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(view, "MAX_ROWS", 60)
-        whole = interferogram()
+        whole = sample()
         values = np.full(UTM.shape, 5.0, np.float32)
         values[0, 0] = np.nan
         values[0:2, 2:4] = np.nan
@@ -208,12 +153,9 @@ class TestView:
         }
         reduced = view_of(replace(whole, layers=layers))
         mean, picked = reduced.mean("coherence"), reduced.labels("components")
-        assert mean is not None
-        assert picked is not None
         assert mean[0, 0] == 5.0
         assert np.isnan(mean[0, 1])
         assert set(np.unique(picked)) <= {4, 9}
-        assert reduced.mean("absent") is None
 
     def test_ground_size(self) -> None:
         for grid, expected in ((UTM, (12_000, 9_600)), (DEGREES, (11_820, 11_088))):

@@ -97,7 +97,7 @@ def test_layers_share_one_grid_and_describe_themselves(products: list[Path]) -> 
             assert values.shape == grid.shape
             assert tags
         assert json.loads((folder / "facts.json").read_text())["perpendicular_baseline_m"]
-        assert (folder / "filtered_phase.png").stat().st_size > 10_000
+        assert (folder.parent / "quicklook" / "filtered_phase.png").stat().st_size > 10_000
     assert len(grids) == 1
     grid = grids.pop()
     assert grid.west % grid.dx == 0
@@ -143,7 +143,7 @@ def test_changed_filter_reruns_from_there(data: Path, products: list[Path]) -> N
     other = "whirlwind" if find_spec("whirlwind") else "none"
     outcomes, events = process(data, FILTER_STRENGTH="0.8", UNWRAPPER=other)
     assert {outcome.status for outcome in outcomes if outcome.is_pair} == {Status.DONE}
-    assert started(events) == {"filter", "unwrap", "products"}
+    assert started(events) == {"filter", "unwrap", "format_geotiff", "format_quicklook"}
 
 
 def test_refused_second_run_leaves_the_first_ones_tasks_alone(data: Path, products: list[Path]) -> None:
@@ -156,7 +156,7 @@ def test_refused_second_run_leaves_the_first_ones_tasks_alone(data: Path, produc
 
 def test_step_repeated_by_hand_replaces_what_was_there(products: list[Path]) -> None:
     before = (products[0] / "wrapped_phase.tif").read_bytes()
-    execute_step(products[0].parent / "job.json", "products")
+    execute_step(products[0].parent / "job.json", "format_geotiff")
     assert (products[0] / "wrapped_phase.tif").read_bytes() == before
     assert not [*find_leftovers(products[0].parent)]
 
@@ -166,7 +166,7 @@ def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
     (products[1] / "coherence.tif").write_bytes(b"II*\0")
     _, events = process(data)
     assert {(event.job, event.step) for event in events if event.status is Status.RUNNING} == {
-        (products[1].parent.name, "products")
+        (products[1].parent.name, "format_geotiff")
     }
     assert np.nanmax(read_geotiff(products[1] / "coherence.tif")[0]) <= 1
 
@@ -207,7 +207,7 @@ def test_nuclear_cleanup_leaves_products_alone_and_frees_nine_tenths(fresh: Path
 
     outcomes = workflow.run(settings_of(fresh, CLEANUP="nuclear"), observe=look)
     assert [outcome.status for outcome in outcomes if outcome.is_pair] == [Status.DONE]
-    assert folders_of(fresh / "runs") == {"products"}
+    assert folders_of(fresh / "runs") == {"products", "quicklook"}
     assert size_of(fresh / "runs") < 0.1 * most
     assert sum(outcome.freed_bytes for outcome in outcomes) > 0.9 * most
     for level in ("nuclear", "scratch"):  # what is gone is missed by nobody
@@ -231,9 +231,9 @@ def test_clean_lists_then_removes_what_no_run_needs(fresh: Path) -> None:
     (pair / "products" / "coherence.tif").unlink()
     assert workflow.clean(settings_of(fresh, CLEANUP="nuclear", **flags), dry_run=False) == ()
     _, events = process(fresh, **flags)
-    assert started(events) == {"products"}
+    assert started(events) == {"format_geotiff"}
     workflow.clean(settings_of(fresh, CLEANUP="nuclear", **flags), dry_run=False)
-    assert folders_of(fresh / "runs") == {"products"}
+    assert folders_of(fresh / "runs") == {"products", "quicklook"}
     assert (pair / "notes.txt").read_text() == "mine"
     _, events = process(fresh, **flags)
     assert started(events) == set()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dry_data import Planned, drop_burst
-from topsar.formats.geotiff import write_layers
+from topsar.formats.geotiff import GeoTiff
 from topsar.interferogram import Interferogram
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_pair
@@ -46,7 +46,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Interferogram
 
 def test_slices_are_joined_without_a_seam(data: Path, whole: Interferogram, tmp_path: Path) -> None:
     assert [label[:3] for label in whole.facts["bursts"]] == ["IW1"] * 4 + ["IW2"] * 4
-    write_layers(whole, tmp_path)
+    GeoTiff().write([whole], tmp_path)
     (tmp_path / "facts.json").write_text(json.dumps(whole.facts, default=str))
     found = compare_pair(tmp_path, data / "truth")
     assert found.pixels > 20_000

@@ -16,7 +16,7 @@ import pytest
 
 from dry_data import Planned
 from topsar.engines import load_engine
-from topsar.formats.geotiff import write_layers
+from topsar.formats.geotiff import GeoTiff
 from topsar.interferogram import Interferogram
 from topsar.schedule.graph import build_graph
 from topsar.simulate import Acquisition, recipe, simulate
@@ -91,7 +91,7 @@ def injected(pair: Interferogram) -> float:
 def compared(pair: Interferogram, data: Path, folder: Path) -> Comparison:
     """The pair against the truth."""
     folder.mkdir()
-    write_layers(pair, folder)
+    GeoTiff().write([pair], folder)
     (folder / "facts.json").write_text(json.dumps(pair.facts, default=str))
     return compare_pair(folder, data / "truth")
 

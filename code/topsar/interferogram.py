@@ -1,86 +1,324 @@
-"""The layers of an interferogram: one name, type, unit and meaning, whichever engine fills them."""
+"""The layers of an interferogram, whichever engine fills them; interferograms in memory and in a folder of products."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from topsar.errors import ProductError, SettingsError
+from topsar.files import read_json
+from topsar.model import GeoGrid
+from topsar.registry import list_names, load_named
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from topsar.model import GeoGrid
+NAN = float("nan")
+UNKNOWN = 255
+"""In masks, where nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """How a layer is drawn.
+
+    Attributes
+    ----------
+    style : str
+        cyclic: hue goes round once from -π to π and fades over low coherence. symmetric: two colours around zero.
+        range: from the lowest to the highest value but for outliers. unit: grey from 0 to 1. grey: decibels. classes:
+        a colour per label. mask: ``classes`` over the amplitude, all masks in one picture.
+    label : str
+        Of the colour bar or the key.
+    note : str
+        Beneath the map; of a ``unit`` picture ``{mean}`` stands for the mean.
+    scale : float
+        Shown value over the layer's.
+    ends : tuple of str
+        Words below and above the colour bar.
+    classes : tuple of (str, str)
+        Colour and name of the values 1, 2, ... of a mask.
+    thumbnail : int
+        Place among the small pictures of the report, from 1; 0 is none.
+    """
+
+    style: Literal["cyclic", "symmetric", "range", "unit", "grey", "classes", "mask"]
+    label: str
+    note: str = ""
+    scale: float = 1.0
+    ends: tuple[str, str] = ("", "")
+    classes: tuple[tuple[str, str], ...] = ()
+    thumbnail: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerKind:
+    """What the values of a layer are: everything that engines, files, pictures and documentation say of it.
+
+    Attributes
+    ----------
+    name, long_name : str
+        Of the file, and as a title.
+    unit, description : str
+    convention : str
+        Sign or direction, where there is one to know.
+    standard_name : str
+        Of the CF conventions, where they have one.
+    dtype : type
+        Of the file.
+    nodata : float
+        The value of holes.
+    cyclic : bool
+        Whether values are angles that wrap around: never average them.
+    drawing : Drawing, optional
+        None where there is no picture.
+    """
+
+    name: str
+    long_name: str
+    unit: str
+    description: str
+    convention: str = ""
+    standard_name: str = ""
+    dtype: type[np.generic] = np.float32
+    nodata: float = NAN
+    cyclic: bool = False
+    drawing: Drawing | None = None
+
+
+def _kind(name: str, long_name: str, unit: str, description: str, **rest: Any) -> LayerKind:
+    return LayerKind(name=name, long_name=long_name, unit=unit, description=description, **rest)
+
+
+_PHASE = {"convention": "interferogram = reference * conj(secondary)", "cyclic": True}
+_TO_SATELLITE = {"convention": "unit vector from the ground to the satellite"}
+_MASK = {"dtype": np.uint8, "nodata": UNKNOWN}
+_UNRELIABLE = "grey where unwrapping is not reliable"
+
+_KINDS = (
+    _kind(
+        "wrapped_phase",
+        "Wrapped phase",
+        "rad",
+        "Multilooked, unfiltered phase, reference · conj(secondary)",
+        drawing=Drawing(style="cyclic", label="Phase (rad)"),
+        **_PHASE,
+    ),
+    _kind(
+        "filtered_phase",
+        "Filtered phase",
+        "rad",
+        "Phase after the Goldstein filter",
+        drawing=Drawing(style="cyclic", label="Phase (rad)", thumbnail=1),
+        **_PHASE,
+    ),
+    _kind(
+        "coherence",
+        "Coherence",
+        "1",
+        "Sample coherence",
+        drawing=Drawing(style="unit", label="Coherence", note="Mean {mean:.2f}", thumbnail=3),
+    ),
+    _kind(
+        "amplitude",
+        "Amplitude",
+        "1",
+        "Mean amplitude, uncalibrated",
+        drawing=Drawing(style="grey", label="Amplitude (dB)", note="Uncalibrated"),
+    ),
+    _kind(
+        "height",
+        "Height",
+        "m",
+        "Height above the WGS84 ellipsoid",
+        convention="above the WGS84 ellipsoid",
+        standard_name="height_above_reference_ellipsoid",
+    ),
+    _kind(
+        "los_east", "Line of sight, east", "1", "East component of the unit vector to the satellite", **_TO_SATELLITE
+    ),
+    _kind(
+        "los_north", "Line of sight, north", "1", "North component of the unit vector to the satellite", **_TO_SATELLITE
+    ),
+    _kind("los_up", "Line of sight, up", "1", "Up component of the unit vector to the satellite", **_TO_SATELLITE),
+    _kind(
+        "burst",
+        "Burst",
+        "1",
+        "Which of the bursts listed in facts.json the pixel comes from, from 0",
+        dtype=np.int16,
+        nodata=-1,
+    ),
+    _kind("incidence", "Incidence", "degree", "Incidence angle on the ellipsoid", standard_name="sensor_zenith_angle"),
+    _kind(
+        "unwrapped_phase",
+        "Unwrapped phase",
+        "rad",
+        "Unwrapped filtered phase; positive: range grew",
+        convention="positive: range grew from reference to secondary",
+        drawing=Drawing(
+            style="range", label="Unwrapped phase (rad)", note=f"Positive: range grew; {_UNRELIABLE}", thumbnail=4
+        ),
+    ),
+    _kind(
+        "displacement",
+        "Line-of-sight displacement",
+        "m",
+        "Line-of-sight displacement, positive toward the satellite",
+        convention="line of sight, positive toward the satellite",
+        drawing=Drawing(
+            style="symmetric",
+            label="Displacement in line of sight (cm)",
+            note=f"Up to a constant; {_UNRELIABLE}",
+            scale=100.0,
+            ends=("away from\nthe satellite", "toward\nthe satellite"),
+            thumbnail=2,
+        ),
+    ),
+    _kind(
+        "phase_noise",
+        "Phase noise",
+        "rad",
+        "Standard deviation of the unfiltered phase, from coherence and independent looks",
+    ),
+    _kind(
+        "layover_shadow",
+        "Layover and shadow",
+        "1",
+        "1 layover, 2 shadow, 3 both, 0 neither",
+        drawing=Drawing(
+            style="mask", label="Mask", classes=(("#e8843c", "layover"), ("#6f4fae", "shadow"), ("#c23b6b", "both"))
+        ),
+        **_MASK,
+    ),
+    _kind(
+        "water",
+        "Water",
+        "1",
+        "1 water, 0 land",
+        drawing=Drawing(style="mask", label="Mask", classes=(("#3f8fd0", "water"),)),
+        **_MASK,
+    ),
+    _kind("ionosphere", "Ionospheric phase", "rad", "Ionospheric phase by the split spectrum, not removed"),
+    _kind(
+        "components",
+        "Connected components",
+        "1",
+        "Connected components of the unwrapped phase; 0 is not reliable",
+        dtype=np.uint16,
+        nodata=0,
+        drawing=Drawing(style="classes", label="Component", note="Phase is consistent inside one component"),
+    ),
+)
+
+LAYERS: Mapping[str, LayerKind] = {kind.name: kind for kind in _KINDS}
+"""Every layer that engines make, in the order in which products list them. Corrections bring kinds of their own."""
+
+
+def find_kind(name: str) -> LayerKind | None:
+    """Find the kind of a layer, of `LAYERS` or of an installed correction; None where nobody knows the name."""
+    if name in LAYERS:
+        return LAYERS[name]
+    for correction in list_names("corrections"):
+        with suppress(SettingsError):  # a correction that cannot be imported has no say
+            kind: LayerKind = load_named("corrections", correction).layer
+            if kind.name == name:
+                return kind
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
-    """One raster of an interferogram; ``values`` is (row, column), ``nodata`` marks holes."""
+    """One raster of an interferogram; ``values`` is (row, column)."""
 
-    name: str
+    kind: LayerKind
     values: NDArray[Any]
-    unit: str
-    description: str
-    nodata: float
+
+    @property
+    def holes(self) -> NDArray[np.bool_]:
+        """Where there is no value, (row, column)."""
+        holes = self.values == self.kind.nodata
+        return np.asarray(holes | np.isnan(self.values) if self.values.dtype.kind == "f" else holes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Interferogram:
-    """The hinge: both engines end in it and every product begins with it."""
+    """The hinge: every engine ends in one, every format begins with one."""
 
     pair_id: str
     grid: GeoGrid
-    layers: dict[str, Layer]
+    layers: Mapping[str, Layer]
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What the values of a layer are; ``dtype`` is that of its file."""
-
-    unit: str
-    description: str
-    dtype: type[np.generic] = np.float32
-    nodata: float = float("nan")
-
-
-UNKNOWN = 255
-"""In masks, where nobody can tell."""
-
-LAYERS: dict[str, _Kind] = {
-    "wrapped_phase": _Kind("rad", "Multilooked, unfiltered phase, reference · conj(secondary)"),
-    "filtered_phase": _Kind("rad", "Phase after the Goldstein filter"),
-    "coherence": _Kind("1", "Sample coherence"),
-    "amplitude": _Kind("1", "Mean amplitude, uncalibrated"),
-    "height": _Kind("m", "Height above the WGS84 ellipsoid"),
-    "los_east": _Kind("1", "East component of the unit vector to the satellite"),
-    "los_north": _Kind("1", "North component of the unit vector to the satellite"),
-    "los_up": _Kind("1", "Up component of the unit vector to the satellite"),
-    "burst": _Kind("1", "Which of the bursts listed in facts.json the pixel comes from, from 0", np.int16, -1),
-    "incidence": _Kind("degree", "Incidence angle on the ellipsoid"),
-    "unwrapped_phase": _Kind("rad", "Unwrapped filtered phase; positive: range grew"),
-    "displacement": _Kind("m", "Line-of-sight displacement, positive toward the satellite"),
-    "phase_noise": _Kind("rad", "Standard deviation of the unfiltered phase, from coherence and independent looks"),
-    "layover_shadow": _Kind("1", "1 layover, 2 shadow, 3 both, 0 neither", np.uint8, UNKNOWN),
-    "water": _Kind("1", "1 water, 0 land", np.uint8, UNKNOWN),
-    "ionosphere": _Kind("rad", "Ionospheric phase by the split spectrum, not removed"),
-    "components": _Kind("1", "Connected components of the unwrapped phase; 0 is not reliable", np.uint16, 0),
-}
-"""Every layer there is, in the order in which products list them."""
-
-
 def make_layers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Layer]:
-    """Layers from arrays (rows, columns) by name, in the order of `LAYERS`."""
+    """Make layers from arrays (rows, columns) by name, in the order of `LAYERS`."""
     return {
-        name: Layer(
-            name=name,
-            values=arrays[name].astype(kind.dtype, copy=False),
-            unit=kind.unit,
-            description=kind.description,
-            nodata=kind.nodata,
-        )
+        name: Layer(kind=kind, values=arrays[name].astype(kind.dtype, copy=False))
         for name, kind in LAYERS.items()
         if name in arrays
     }
+
+
+# --- in a folder of products ------------------------------------------------------------------------------------
+
+PRODUCTS = "products"
+"""Folder of a pair's canonical products: a GeoTIFF per layer and ``facts.json``."""
+
+
+def read_pair(folder: Path) -> Interferogram:
+    """Open a pair's folder of products; a layer is read when it is first asked for.
+
+    Raises
+    ------
+    ProductError
+        If ``facts.json`` cannot be read; on access to a layer, if its file cannot be read or has another grid.
+    """
+    try:
+        facts = read_json(folder / "facts.json")
+        pair_id, grid, described = facts["pair"], GeoGrid(**facts.pop("grid")), facts.pop("layers")
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        msg = f"cannot read {folder / 'facts.json'}: {exc}"
+        raise ProductError(msg, hint="run again: the products will be made anew") from exc
+    return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, described), facts=facts)
+
+
+class _LayerFiles(Mapping[str, Layer]):
+    """The layers in a folder of products, each read once, when it is first asked for."""
+
+    def __init__(self, folder: Path, grid: GeoGrid, described: Mapping[str, Mapping[str, Any]]) -> None:
+        self._folder, self._grid, self._described = folder, grid, described
+        self._read: dict[str, Layer] = {}
+
+    def __getitem__(self, name: str) -> Layer:
+        if name not in self._read:
+            self._read[name] = self._read_layer(name, self._described[name])
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._described)
+
+    def __len__(self) -> int:
+        return len(self._described)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._described
+
+    def _read_layer(self, name: str, described: Mapping[str, Any]) -> Layer:
+        from topsar.raster import read_geotiff
+
+        path = self._folder / f"{name}.tif"
+        values, grid, _ = read_geotiff(path)
+        if grid.shape != self._grid.shape:
+            msg = f"{path} has {grid.shape} pixels, facts.json says {self._grid.shape}"
+            raise ProductError(msg, hint="run again: the products will be made anew")
+        kind = find_kind(name) or LayerKind(  # of a correction that is not installed here
+            name=name, long_name=name, unit=described["unit"], description=described["description"]
+        )
+        return Layer(kind=kind, values=values)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import difflib
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from topsar.errors import SettingsError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 Group = Literal["engines", "executors", "formats", "corrections"]
+
+CANONICAL = "geotiff"
+"""The format that is always written, and that every other one reads."""
 
 BUILT_IN: dict[Group, dict[str, str]] = {
     "engines": {
@@ -24,7 +30,9 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "geotiff": "topsar.formats.geotiff:GeoTiff",
         "quicklook": "topsar.formats.quicklook:Quicklook",
     },
-    "corrections": {},
+    "corrections": {
+        "stratified_troposphere": "topsar.corrections.stratified_troposphere:StratifiedTroposphere",
+    },
 }
 """Name and place (``module:attribute``) of what comes with topsar. Other packages name theirs as entry points of the
 group ``topsar.engines``, ``topsar.executors``, ``topsar.formats`` or ``topsar.corrections``."""
@@ -59,7 +67,58 @@ def load_named(group: Group, name: str) -> Any:
         except Exception as exc:
             msg = f"{group.removesuffix('s')} {name!r} of {point.value} cannot be imported: {exc}"
             raise SettingsError(msg, hint="update or remove the package that offers it") from exc
+    raise _unknown(group, name)
+
+
+def open_named(group: Group, name: str, parts: tuple[str, ...], options: Mapping[str, Any]) -> Any:
+    """Make an object of the class that a group offers under a name.
+
+    Parameters
+    ----------
+    group : {"engines", "executors", "formats", "corrections"}
+    name : str
+    parts : tuple of str
+        Attributes that it must have.
+    options : mapping
+        Keyword arguments: the class takes those that its attribute ``options`` names.
+
+    Raises
+    ------
+    SettingsError
+        If nobody offers the name, or what is offered is something else.
+    """
+    kind = load_named(group, name)
+    try:
+        opened = kind(**{option: options[option] for option in getattr(kind, "options", ())})
+        for part in parts:
+            getattr(opened, part)
+    except (AttributeError, KeyError, TypeError) as exc:
+        package = getattr(kind, "__module__", "").partition(".")[0]
+        msg = f"{group.removesuffix('s')} {name!r} of {package} does not fit this version of topsar: {exc}"
+        raise SettingsError(msg, hint=f"update {package}") from exc
+    return opened
+
+
+def require_names(group: Group, names: Iterable[str]) -> None:
+    """Refuse a name that nobody offers; nothing is imported.
+
+    Parameters
+    ----------
+    group : {"engines", "executors", "formats", "corrections"}
+    names : iterable of str
+
+    Raises
+    ------
+    SettingsError
+        With the nearest name.
+    """
+    for name in names:
+        if name not in BUILT_IN[group] and name not in list_names(group):
+            raise _unknown(group, name)
+
+
+def _unknown(group: Group, name: str) -> SettingsError:
     known = list_names(group)
     near = difflib.get_close_matches(name, known, n=1)
-    msg = f"there is no {group.removesuffix('s')} {name!r}"
-    raise SettingsError(msg, hint=f"did you mean {near[0]}?" if near else f"choose from {', '.join(known) or 'none'}")
+    hint = f"did you mean {near[0]}? " if near else ""
+    return SettingsError(f"there is no {group.removesuffix('s')} {name!r}", hint=f"{hint}Known: {', '.join(known)}")

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from topsar.engines import load_engine
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,16 +18,19 @@ def execute_step(job_file: Path, step: str) -> None:
     Parameters
     ----------
     job_file : Path
-        The job's ``job.json``, with ``run.json`` beside it.
+        ``job.json`` of the job; ``run.json`` lies beside it.
     step : str
-        The step's name.
     """
     folder = job_file.resolve().parent
-    known = json.loads((folder / "run.json").read_text())
-    engine = load_engine(known["engine"])
-    if step == "products":
-        from topsar.results import write_products
+    if step.startswith("format_"):
+        from topsar.formats.step import run_format
 
-        write_products(folder, engine, known)
+        run_format(folder, step)
+    elif step.startswith("correction_"):
+        from topsar.corrections.step import run_correction
+
+        run_correction(folder, step)
     else:
-        engine.execute(folder, step)
+        from topsar.engines import load_engine
+
+        load_engine(json.loads((folder / "run.json").read_text())["engine"]).execute(folder, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from contextlib import nullcontext
@@ -12,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.engines import Engine, Inputs, Plan, choose_engine, step_argv
-from topsar.engines.step import sign
+from topsar.engines import Engine, Inputs, Plan, choose_engine
 from topsar.engines.survey import Survey
 from topsar.files import write_json, write_text
+from topsar.formats.step import finish_jobs
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
 from topsar.registry import load_named
@@ -32,12 +31,13 @@ from topsar.schedule import (
     remove_all,
     run_jobs,
 )
-from topsar.schedule.jobs import Artifact, Job, Lifetime, Outcome, Resources, Status, Step
+from topsar.schedule.jobs import Job, Outcome, Status
 from topsar.settings import describe_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from topsar.formats.export import Exported
     from topsar.model import BBox
     from topsar.pairs.listing import PairLine
     from topsar.pairs.network import Network, Rules
@@ -47,15 +47,6 @@ if TYPE_CHECKING:
     from topsar.settings import Settings
 
 log = logging.getLogger(__name__)
-
-PRODUCTS_VERSION = "products 1"
-"""Enters the key of the step that writes products: raised when they would look otherwise."""
-PRODUCTS_START_S, PRODUCTS_S, PRODUCTS_BYTES = 2.5, 2e-6, 60
-"""Seconds that this step takes, and per pixel; bytes that it writes per pixel."""
-PRODUCTS_BASE, PRODUCTS_MEMORY = 470_000_000, 120
-"""Bytes of memory that this step takes, and per pixel."""
-PRODUCTS_THREADS, PRODUCTS_PIXELS_PER_THREAD = 4, 5e5
-"""Large rasters are compressed by several threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +108,8 @@ def prepare(
     plan = engine.plan(inputs, settings.options)
     listed = tuple(_refused(one, plan) for one in found.listed)
     _warn(one for one in listed if one.pair and one.problem)
-    return Batch(engine=engine, plan=plan, jobs=_with_products(plan, engine, settings, inputs), listed=listed)
+    jobs = finish_jobs(plan.jobs, engine, settings.options, (inputs.water_mask,) if inputs.water_mask else ())
+    return Batch(engine=engine, plan=plan, jobs=jobs, listed=listed)
 
 
 def run(
@@ -253,6 +245,28 @@ def list_pairs(
     return network, kept
 
 
+def export(settings: Settings, name: str, to: Path | None = None) -> Iterator[Exported]:
+    """Write one format of all finished pairs, without computing anything else.
+
+    Parameters
+    ----------
+    settings : Settings
+    name : str
+        Of the format.
+    to : Path, optional
+        Where to; ``data/export/<format>`` without it.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such format, or no pair is finished.
+    """
+    from topsar.formats.export import export_format
+
+    options = settings.options.model_dump(mode="json")
+    return export_format(settings.data.resolve() / "runs", name, options, to or settings.data / "export" / name)
+
+
 def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
     """Remove, or only find, what no run of the listed pairs will need; of other pairs, whatever is no result.
 
@@ -311,40 +325,8 @@ def _failed(listed: Sequence[ListedPair]) -> tuple[Outcome, ...]:
     )
 
 
-def _with_products(plan: Plan, engine: Engine, settings: Settings, inputs: Inputs) -> tuple[Job, ...]:
-    """The engine's jobs, each pair's ending with the step that writes its products."""
-    masks = (inputs.water_mask,) if inputs.water_mask else ()
-    options = sign(settings.options.model_dump_json(exclude={"slc_stack"}), None, masks)
-    return tuple(
-        replace(job, steps=(*job.steps, _products_step(job, engine, options))) if job.is_pair else job
-        for job in plan.jobs
-    )
-
-
-def _products_step(job: Job, engine: Engine, options: str) -> Step:
-    """Products are made from what outlives the engine's own steps, and from what the pair shares with others."""
-    kept = [one.path for step in job.steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
-    last = job.steps[-1]
-    return Step(
-        name="products",
-        argv=step_argv("products"),
-        signature=json.dumps([PRODUCTS_VERSION, engine.version, options]),
-        reads=(*kept, *job.shared),
-        writes=(Artifact(path=f"{job.id}/products"),),
-        needs=Resources(
-            memory_bytes=max(last.needs.memory_bytes, int(PRODUCTS_BASE + PRODUCTS_MEMORY * last.size)),
-            threads=max(1, min(PRODUCTS_THREADS, int(last.size / PRODUCTS_PIXELS_PER_THREAD))),
-            disk_bytes=int(PRODUCTS_BYTES * last.size),
-        ),
-        seconds=PRODUCTS_START_S + PRODUCTS_S * last.size,
-        kind=f"{PRODUCTS_VERSION} {engine.name}",
-        size=last.size,
-        timeout_s=3600.0,
-    )
-
-
 def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
-    """What steps read: ``job.json`` for the engine, ``run.json`` for us; and the settings of the run."""
+    """Write what steps read: ``job.json`` for the engine, ``run.json`` for the others; and the settings of the run."""
     writers = {artifact.path: job.id for job in batch.jobs for step in job.steps for artifact in step.writes}
     write_json(runs / "settings.json", describe_settings(settings))
     for job in batch.jobs:
@@ -355,8 +337,7 @@ def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
             "artifacts": read_artifacts(runs / job.id / "run.json")
             | {artifact.path: artifact.lifetime for step in job.steps for artifact in step.writes},
         }
-        (runs / job.id).mkdir(parents=True, exist_ok=True)
-        write_text(runs / job.id / "job.json", batch.plan.tasks[job.id])
+        write_text(runs / job.id / "job.json", batch.plan.tasks.get(job.id, "{}"))
         write_json(runs / job.id / "run.json", known)
 
 

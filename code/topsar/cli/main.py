@@ -32,6 +32,7 @@ VERBS = {
     "status": "how the newest run is getting on, or how it ended",
     "doctor": "check machine, settings and inputs; say how to fix what is wrong",
     "clean": "remove intermediate files that no run of these pairs needs any more",
+    "export": "write one format of all finished pairs",
     "demo": "make a small data set, process it, compare with its truth",
     "settings": "show every setting, its value, origin and meaning",
     "simulate": "write simulated Sentinel-1 products and their truth",
@@ -73,6 +74,10 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar clean --dry-run             list what would go
   topsar clean                       remove what no run of these pairs needs any more
   topsar clean --cleanup nuclear     all but products, facts and logs
+""",
+    "export": """
+  topsar export quicklook            into data/export/quicklook
+  topsar export geotiff --to /disk/for-colleagues
 """,
     "demo": """
   topsar demo
@@ -198,6 +203,9 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--isce", action="store_true", help="with --image: one that holds ISCE2")
     elif name == "clean":
         verb.add_argument("--dry-run", action="store_true", help="list them and leave them")
+    elif name == "export":
+        verb.add_argument("format", metavar="FORMAT", help="its name, such as quicklook")
+        verb.add_argument("--to", metavar="DIR", type=Path, help="where to [data/export/FORMAT]")
     elif name in {"demo", "simulate"}:
         place: dict[str, Any] = {"nargs": "?", "default": Path("data/demo")} if name == "demo" else {}
         shown = "where to" + (" [data/demo]" if name == "demo" else "")

@@ -136,6 +136,21 @@ def clean(args: argparse.Namespace) -> int:
     return 0
 
 
+def export(args: argparse.Namespace) -> int:
+    """Write one format of all finished pairs, without computing anything else."""
+    from topsar import workflow
+
+    written, problems = 0, 0
+    for one in workflow.export(_load(args), args.format, args.to):
+        if one.problem is None:
+            written += 1
+            print(f"{one.name}: {one.folder}")
+        else:
+            problems += 1
+            print(f"{one.name}: {one.problem}", file=sys.stderr)
+    return 0 if written and not problems else EXIT_FAILED
+
+
 def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
     from topsar.cli.text import format_demo

@@ -1,0 +1,80 @@
+"""Formats: what is written of a pair, or of all pairs of a track. Each is one file or package, found by its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from topsar.engines.step import Cost
+from topsar.registry import open_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from topsar.interferogram import Interferogram
+
+__all__ = ["Cost", "Format", "Scope", "open_format"]
+
+Scope = Literal["pair", "stack"]
+
+
+class Format(Protocol):
+    """Something that writes interferograms.
+
+    Its class is made with the settings that ``options`` names as keyword arguments, in the types of JSON. The module
+    must be quick to import: planning needs the class, and only `write` needs its libraries.
+
+    Attributes
+    ----------
+    name : str
+        As it is registered; also the name of the folder that it writes.
+    version : str
+        Raised when the same interferogram would be written otherwise.
+    scope : {"pair", "stack"}
+        Whether it takes pairs one by one, or all pairs of a track together.
+    cost : Cost
+        Per pixel of a pair; of a stack, time and disk are per pixel of all pairs, memory of the largest.
+    options : tuple of str
+        Names of the fields of `topsar.settings.Options` that it uses.
+    """
+
+    name: str
+    version: str
+    scope: Scope
+    cost: Cost
+    options: tuple[str, ...]
+
+    def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
+        """Write files into an empty folder; it appears under its own name when this returns.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+            One, or all of a track in the order of their dates, each opened when its turn comes. They may differ in
+            grid.
+        folder : Path
+
+        Returns
+        -------
+        tuple of Path
+            What was written.
+        """
+        ...
+
+
+def open_format(name: str, options: Mapping[str, Any]) -> Format:
+    """Make a format ready to write.
+
+    Parameters
+    ----------
+    name : str
+    options : mapping
+        Settings by field name, in the types of JSON: at least those that the format uses.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such format, or it is none.
+    """
+    opened: Format = open_named("formats", name, ("version", "scope", "cost", "options", "write"), options)
+    return opened

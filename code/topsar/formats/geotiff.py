@@ -1,18 +1,22 @@
-"""Layers as cloud-optimised GeoTIFFs, with the facts beside them."""
+"""Layers as cloud-optimised GeoTIFFs, with the facts beside them: the canonical format."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from topsar import __version__
 from topsar.files import write_json
-from topsar.interferogram import Interferogram, Layer
-from topsar.raster import Labels, write_geotiff
+from topsar.formats import Cost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from topsar.formats import Scope
+    from topsar.interferogram import Interferogram, Layer
 
 TAGGED_FACTS = (
     "track",
@@ -26,52 +30,52 @@ TAGGED_FACTS = (
     "engine",
     "engine_version",
 )
-CONVENTIONS = {
-    "wrapped_phase": "interferogram = reference * conj(secondary)",
-    "filtered_phase": "interferogram = reference * conj(secondary)",
-    "unwrapped_phase": "positive: range grew from reference to secondary",
-    "displacement": "line of sight, positive toward the satellite",
-    "height": "above the WGS84 ellipsoid",
-    "los_east": "unit vector from the ground to the satellite",
-    "los_north": "unit vector from the ground to the satellite",
-    "los_up": "unit vector from the ground to the satellite",
-}
-CYCLIC_LAYERS = ("wrapped_phase", "filtered_phase")
 
 
-def write_layers(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
-    """Write every layer as ``<name>.tif`` and the facts as ``facts.json``; returns the paths, the facts last.
+class GeoTiff:
+    """One ``<layer>.tif`` per layer, and ``facts.json``."""
 
-    The facts come with the pair's id, the grid, and the unit, description and valid share of every layer.
+    name = "geotiff"
+    version = "1"
+    scope: Scope = "pair"
+    cost = Cost(base_memory=250_000_000, memory=120, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
+    options: tuple[str, ...] = ()
 
-    Raises
-    ------
-    ProductError
-        If a file cannot be written.
-    """
-    paths = []
-    for layer in ifg.layers.values():
-        path = folder / f"{layer.name}.tif"
+    def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
+        """Write the layers and the facts of one pair."""
+        return tuple(path for ifg in ifgs for path in _write_pair(ifg, folder))
+
+
+def _write_pair(ifg: Interferogram, folder: Path) -> Iterator[Path]:
+    from topsar.raster import Labels, write_geotiff
+
+    layers = {}
+    for name, layer in ifg.layers.items():
+        path, kind = folder / f"{name}.tif", layer.kind
         write_geotiff(
             path,
             layer.values,
             ifg.grid,
-            nodata=layer.nodata,
-            labels=Labels(unit=layer.unit, description=layer.description, tags=_tags(ifg, layer)),
-            overviews=_overviews(layer),
+            nodata=kind.nodata,
+            labels=Labels(unit=kind.unit, description=kind.description, tags=_make_tags(ifg, layer)),
+            overviews=_choose_overviews(layer),
         )
-        paths.append(path)
+        valid = 1.0 - float(np.count_nonzero(layer.holes)) / max(layer.values.size, 1)
+        layers[name] = {"unit": kind.unit, "description": kind.description, "valid_share": round(valid, 4)}
+        yield path
     facts = folder / "facts.json"
-    layers = {layer.name: _described(layer) for layer in ifg.layers.values()}
     write_json(facts, {"pair": ifg.pair_id, "crs": ifg.grid.crs, **ifg.facts, "grid": ifg.grid, "layers": layers})
-    return *paths, facts
+    yield facts
 
 
-def _tags(ifg: Interferogram, layer: Layer) -> dict[str, str]:
-    tags = {"PAIR": ifg.pair_id, "LAYER": layer.name, "SOFTWARE": f"topsar {__version__}"}
+def _make_tags(ifg: Interferogram, layer: Layer) -> dict[str, str]:
+    tags = {"PAIR": ifg.pair_id, "LAYER": layer.kind.name, "SOFTWARE": f"topsar {__version__}"}
     tags |= {key.upper(): _text(ifg.facts[key]) for key in TAGGED_FACTS if ifg.facts.get(key) is not None}
-    if layer.name in CONVENTIONS:
-        tags["CONVENTION"] = CONVENTIONS[layer.name]
+    if layer.kind.convention:
+        tags["CONVENTION"] = layer.kind.convention
+    corrected = [name for name, known in ifg.facts.get("corrections", {}).items() if known["applied"]]
+    if corrected and layer.kind.name == "displacement":
+        tags["CORRECTED_FOR"] = ",".join(corrected)
     return tags
 
 
@@ -79,13 +83,7 @@ def _text(value: Any) -> str:
     return str(value.value if isinstance(value, Enum) else value)
 
 
-def _overviews(layer: Layer) -> Literal["average", "nearest", "mode"]:
+def _choose_overviews(layer: Layer) -> Literal["average", "nearest", "mode"]:
     if np.issubdtype(layer.values.dtype, np.integer):
         return "mode"
-    return "nearest" if layer.name in CYCLIC_LAYERS else "average"
-
-
-def _described(layer: Layer) -> Mapping[str, object]:
-    hole = np.isnan(layer.values) if np.isnan(layer.nodata) else layer.values == layer.nodata
-    valid = 1.0 - float(np.count_nonzero(hole)) / max(hole.size, 1)
-    return {"unit": layer.unit, "description": layer.description, "valid_share": round(valid, 4)}
+    return "nearest" if layer.kind.cyclic else "average"

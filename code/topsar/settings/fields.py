@@ -24,14 +24,16 @@ from pydantic import (
 
 from topsar.errors import SettingsError
 from topsar.model import BBox, Looks
-from topsar.registry import list_names
+from topsar.registry import CANONICAL, list_names
 from topsar.settings.text import (
     MASK,
     SWATHS,
     format_value,
     join_choices,
     lower,
+    parse_corrections,
     parse_crs,
+    parse_formats,
     parse_looks,
     parse_polarisation,
     parse_roi,
@@ -182,6 +184,19 @@ class Options(BaseModel):
         "water of the DEM",
         "a path, or empty",
     )
+    formats: Annotated[tuple[str, ...], BeforeValidator(parse_formats)] = _key(
+        "FORMATS",
+        (CANONICAL, "quicklook"),
+        "What is written of each pair or track; geotiff is always written, and all others are made from it",
+        "names with commas such as geotiff,quicklook",
+    )
+    corrections: Annotated[tuple[str, ...], BeforeValidator(parse_corrections)] = _key(
+        "CORRECTIONS",
+        (),
+        "Phases that are not ground motion, each estimated and added to the products as a layer",
+        "names with commas such as stratified_troposphere, or empty",
+    )
+    apply_corrections: Switch = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
     slc_stack: Switch = _switch(
         "SLC_STACK",
         "1 keeps the geocoded SLC of every date in runs/slc_stack, with their amplitude dispersion (native engine)",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import SecretStr
 
+from topsar.errors import SettingsError
 from topsar.model import BBox, Looks
+from topsar.registry import CANONICAL, require_names
 
 MASK = "********"
 LONG_DEG = 20.0
@@ -104,6 +107,38 @@ def parse_switch(value: object) -> object:
 def parse_polarisation(value: object) -> object:
     """``auto`` in small letters, everything else in capitals."""
     return "auto" if lower(value) == "auto" else value.upper() if isinstance(value, str) else value
+
+
+def parse_formats(value: object) -> object:
+    """Names of formats, the canonical one always the first."""
+    names = _split_names("formats", value)
+    return (CANONICAL, *(name for name in names if name != CANONICAL)) if isinstance(names, tuple) else names
+
+
+def parse_corrections(value: object) -> object:
+    """Names of corrections."""
+    return _split_names("corrections", value)
+
+
+def _split_names(group: Literal["formats", "corrections"], value: object) -> object:
+    """Names, each once, from several or from text with commas or blanks between them.
+
+    Raises
+    ------
+    ValueError
+        If a name is not offered, with the nearest one.
+    """
+    if isinstance(value, str):
+        value = re.findall(r"[^\s,;]+", value)
+    if not isinstance(value, list | tuple):
+        return value
+    names = tuple(dict.fromkeys(str(name) for name in value))
+    try:
+        require_names(group, names)
+    except SettingsError as exc:
+        msg = f"{exc.message}; {exc.hint}"
+        raise ValueError(msg) from exc
+    return names
 
 
 def join_choices(names: Sequence[str]) -> str:

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 COMPONENTS = ("#6c9bd2", "#eda55d", "#77b98a", "#d07a76", "#a98fc9", "#d8c25f", "#79c0cd", "#b48a70")
 """Colours of connected components 1, 2, ...; they repeat."""
 
-MASKS = (("#3f8fd0", "water"), ("#e8843c", "layover"), ("#6f4fae", "shadow"), ("#c23b6b", "both"))
-"""Colours of what is masked."""
-
 STEPS = 256
 MAX_CHROMA, SMOOTHING = 0.16, 41
 

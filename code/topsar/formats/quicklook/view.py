@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 
-from topsar.interferogram import Interferogram, Layer
+from topsar.interferogram import Interferogram
 from topsar.model import GeoGrid, Window
 
 MAX_ROWS, MAX_COLUMNS = 1000, 1200
@@ -28,7 +28,7 @@ class View:
     ifg: Interferogram
     window: Window
     factor: int
-    _means: dict[str, Real | None] = field(default_factory=dict, repr=False)
+    _means: dict[str, Real] = field(default_factory=dict, repr=False)
 
     @property
     def grid(self) -> GeoGrid:
@@ -42,38 +42,37 @@ class View:
             columns=crop.columns // self.factor,
         )
 
-    def mean(self, name: str) -> Real | None:
-        """A layer averaged to the picture's pixels, NaN in holes; None if there is no such layer."""
+    def mean(self, name: str) -> Real:
+        """Average a layer to the picture's pixels, NaN in holes."""
         if name not in self._means:
-            self._means[name] = self._reduced(name, lambda blocks: _nanmean(blocks).astype(np.float32))
+            self._means[name] = self._reduce(name, lambda blocks: _nanmean(blocks).astype(np.float32))
         return self._means[name]
 
     def shade(self) -> Real:
-        """Relief lit from the north-west, 0 to 1; 0.5 everywhere without heights."""
-        height = self.mean("height")
-        return np.full(self.grid.shape, 0.5, np.float32) if height is None else hillshade(height, self.grid)
+        """Light the relief from the north-west, 0 to 1; 0.5 everywhere without heights."""
+        if "height" not in self.ifg.layers:
+            return np.full(self.grid.shape, 0.5, np.float32)
+        return hillshade(self.mean("height"), self.grid)
 
-    def phase(self, name: str) -> Real | None:
-        """Wrapped phase averaged as complex numbers."""
-        return self._reduced(name, lambda blocks: np.angle(_nanmean(np.exp(1j * blocks))).astype(np.float32))
+    def phase(self, name: str) -> Real:
+        """Average wrapped phase as complex numbers."""
+        return self._reduce(name, lambda blocks: np.angle(_nanmean(np.exp(1j * blocks))).astype(np.float32))
 
-    def labels(self, name: str) -> Real | None:
-        """A layer of labels, one pixel picked per block."""
+    def labels(self, name: str) -> Real:
+        """Pick one pixel of a layer of labels per block, NaN in holes."""
         middle = self.factor // 2
-        return self._reduced(name, lambda blocks: blocks[:, middle, :, middle])
+        return self._reduce(name, lambda blocks: blocks[:, middle, :, middle])
 
-    def _reduced(self, name: str, reduce: Reduction) -> Real | None:
-        layer = self.ifg.layers.get(name)
-        if layer is None:
-            return None
-        grid, factor = self.grid, self.factor
+    def _reduce(self, name: str, reduce: Reduction) -> Real:
+        layer, grid, factor = self.ifg.layers[name], self.grid, self.factor
         result = np.empty(grid.shape, np.float32)
         rows, columns = self.window.slices
         values = layer.values[rows, columns]
         for start in range(0, grid.rows, STRIP_ROWS):
-            strip = values[start * factor : (start + STRIP_ROWS) * factor, : grid.columns * factor]
-            strip = strip[: strip.shape[0] // factor * factor]
-            blocks = without_holes(layer, strip).reshape(-1, factor, grid.columns, factor)
+            part = values[start * factor : (start + STRIP_ROWS) * factor, : grid.columns * factor]
+            strip = replace(layer, values=part[: part.shape[0] // factor * factor])
+            filled = np.where(strip.holes, np.float32(np.nan), strip.values.astype(np.float32))
+            blocks = filled.reshape(-1, factor, grid.columns, factor)
             result[start : start + blocks.shape[0]] = reduce(blocks)
         return result
 
@@ -83,7 +82,7 @@ def view_of(ifg: Interferogram) -> View:
     rows, columns = np.zeros(ifg.grid.rows, bool), np.zeros(ifg.grid.columns, bool)
     for name in WITNESSES:
         if name in ifg.layers:
-            valid = ~holes(ifg.layers[name])
+            valid = ~ifg.layers[name].holes
             rows |= valid.any(axis=1)
             columns |= valid.any(axis=0)
     window = Window(row=0, column=0, rows=ifg.grid.rows, columns=ifg.grid.columns)
@@ -94,18 +93,6 @@ def view_of(ifg: Interferogram) -> View:
     factor = min(factor, window.rows, window.columns)
     whole = replace(window, rows=window.rows // factor * factor, columns=window.columns // factor * factor)
     return View(ifg=ifg, window=whole, factor=factor)
-
-
-def holes(layer: Layer) -> NDArray[np.bool_]:
-    """Where a layer has no value."""
-    if not np.issubdtype(layer.values.dtype, np.floating):
-        return np.asarray(layer.values == layer.nodata)
-    return np.asarray(np.isnan(layer.values) | (layer.values == layer.nodata))
-
-
-def without_holes(layer: Layer, values: NDArray[Any]) -> Real:
-    """``values`` of a layer as float32 with NaN in its holes."""
-    return np.where(holes(replace(layer, values=values)), np.float32(np.nan), values.astype(np.float32))
 
 
 def _nanmean(blocks: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,117 @@
+"""The step ``correction_<name>`` of a pair, and what its result does to the interferogram."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.corrections import open_correction
+from topsar.engines import load_engine
+from topsar.engines.step import make_step, sign
+from topsar.files import read_json, replaced_folder, save_array, write_json
+from topsar.interferogram import Layer
+from topsar.schedule.jobs import Artifact, Lifetime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from topsar.interferogram import Interferogram
+    from topsar.schedule.jobs import Job, Step
+
+PREFIX = "correction_"
+FOLDER = "corrections"
+"""Folder of a pair's corrections, one folder for each."""
+
+
+def plan_corrections(job: Job, names: Sequence[str], reads: tuple[str, ...]) -> tuple[Step, ...]:
+    """Make a step for each correction of a pair.
+
+    Parameters
+    ----------
+    job : Job
+        The engine's.
+    names : sequence of str
+    reads : tuple of str
+        The artifacts that its interferogram is collected from.
+    """
+    last = job.steps[-1]
+    steps = []
+    for name in names:
+        correction = open_correction(name)
+        key = f"{PREFIX}{name} {correction.version}"
+        steps.append(
+            make_step(
+                f"{PREFIX}{name}",
+                key=key,
+                signature=sign(key, None, ()),
+                cost=correction.cost,
+                size=last.size,
+                reads=reads,
+                writes=(Artifact(path=f"{job.id}/{FOLDER}/{name}", lifetime=Lifetime.RESTART),),
+                extra_memory=last.needs.memory_bytes,
+            )
+        )
+    return tuple(steps)
+
+
+def run_correction(folder: Path, step: str) -> None:
+    """Estimate one correction of the pair whose job lies in ``folder``.
+
+    Parameters
+    ----------
+    folder : Path
+    step : str
+        ``correction_<name>``.
+    """
+    name = step.removeprefix(PREFIX)
+    correction = open_correction(name)
+    found = correction.compute(load_engine(read_json(folder / "run.json")["engine"]).collect(folder))
+    with replaced_folder(folder / FOLDER / name) as staging:
+        facts = {"version": correction.version, "layer": correction.layer.name, **found.facts}
+        if found.phase_rad is not None:
+            save_array(staging / f"{correction.layer.name}.npy", found.phase_rad.astype(np.float32, copy=False))
+        elif "refused" not in facts:
+            facts["refused"] = "the correction gave no reason"
+        write_json(staging / "facts.json", facts)
+
+
+def add_corrections(ifg: Interferogram, folder: Path, names: Sequence[str], *, apply: bool) -> Interferogram:
+    """Add the layers of a pair's corrections, and take them off its displacement if asked.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+        As the engine left it.
+    folder : Path
+        Of the pair's job.
+    names : sequence of str
+    apply : bool
+        Take the corrections that were found off ``displacement``; it then has holes where one of them has.
+
+    Returns
+    -------
+    Interferogram
+        ``facts["corrections"]`` says of each what was found, and whether and how much was taken off.
+    """
+    if not names:
+        return ifg
+    layers, told = dict(ifg.layers), {}
+    for name in names:
+        place, kind = folder / FOLDER / name, open_correction(name).layer
+        known: dict[str, Any] = read_json(place / "facts.json")
+        known["applied"] = apply and "refused" not in known and "displacement" in layers
+        if "refused" not in known:
+            phase = np.load(place / f"{kind.name}.npy")
+            layers[kind.name] = Layer(kind=kind, values=phase)
+        if known["applied"]:
+            moved = -ifg.facts["wavelength_m"] / (4 * math.pi) * phase
+            before = layers["displacement"]
+            layers["displacement"] = replace(before, values=(before.values - moved).astype(np.float32))
+            taken = moved[np.isfinite(before.values) & np.isfinite(moved)]
+            known["removed_m"] = {"mean": float(taken.mean()), "std": float(taken.std())} if taken.size else None
+        told[name] = known
+    return replace(ifg, layers=layers, facts={**ifg.facts, "corrections": told})

@@ -1,0 +1,332 @@
+"""One picture per layer, in the style that its kind names, and one of all masks."""
+
+from __future__ import annotations
+
+import gc
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from topsar.files import atomic_path
+from topsar.formats.quicklook import palette
+from topsar.formats.quicklook.sheet import ColourBar, Key, Lettering, Sheet, draw
+from topsar.formats.quicklook.view import Real, View, view_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.interferogram import Drawing, Interferogram, LayerKind
+
+MAX_BYTES = 1_400_000
+"""A larger picture is brought to 256 colours."""
+
+FADED, CLEAR = 0.12, 0.40
+"""Coherence at which the colour of phase is gone, and where it is full."""
+
+GROUND_GREY = 0.93
+RELIEF = 0.28
+"""How much light and shadow change the brightness of a draped colour."""
+
+MASK_INK = 0.75
+"""How much of a masked pixel is the colour of its mask; the rest is amplitude."""
+
+NAMED_COMPONENTS = 8
+
+Picture = tuple["NDArray[np.float32]", ColourBar | Key, str]
+"""RGBA (rows, columns, 4), its legend, and a note."""
+
+
+def draw_pictures(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
+    """Draw every layer that has a picture as ``<name>.png`` (about 1600 × 1200 pixels), and ``masks.png``.
+
+    Large grids are averaged to the size of the picture, phase as complex numbers; the map is cut to the data.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+    folder : Path
+
+    Returns
+    -------
+    tuple of Path
+        There is no ``masks.png`` where nothing is masked.
+
+    Raises
+    ------
+    ProductError
+        If a file cannot be written.
+    """
+    view = view_of(ifg)
+    paths = []
+    for name, title, paint in _list_pictures(view):
+        if (picture := paint()) is not None:
+            paths.append(folder / f"{name}.png")
+            _write(paths[-1], view, picture, title)
+            gc.collect()  # figures refer to themselves: those of all pictures would stay, half a gigabyte
+    return tuple(paths)
+
+
+def _list_pictures(view: View) -> Iterator[tuple[str, str, Callable[[], Picture | None]]]:
+    """Name, title and painter of each picture that the layers allow."""
+    masks = []
+    for name, layer in view.ifg.layers.items():
+        drawing = layer.kind.drawing
+        if drawing is not None and drawing.style == "mask":
+            masks.append(layer.kind)
+        elif drawing is not None:
+            yield name, layer.kind.long_name, partial(_STYLES[drawing.style], view, name, drawing)
+    if masks and "amplitude" in view.ifg.layers:
+        yield "masks", "Layover, shadow, water", partial(_paint_masks, view, masks)
+
+
+def _write(path: Path, view: View, picture: Picture, title: str) -> None:
+    rgba, legend, note = picture
+    sheet = Sheet(
+        rgba=rgba,
+        grid=view.grid,
+        legend=legend,
+        lettering=_make_lettering(view.ifg, title, note),
+        look_azimuth_deg=_find_look_azimuth_deg(view),
+    )
+    image = Image.fromarray(draw(sheet)).convert("RGB")
+    content = _encode_png(image)
+    if len(content) > MAX_BYTES:
+        content = _encode_png(image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+
+
+def _encode_png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", compress_level=3)
+    return stream.getvalue()
+
+
+# --- styles -----------------------------------------------------------------------------------------------------
+
+
+def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
+    phase = view.phase(name)
+    colour = palette.cyclic()((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
+    rgba = _lay_over_ground(colour, view.shade(), np.isfinite(phase), _find_clarity(view))
+    ticks = ((-math.pi, "−π"), (-math.pi / 2, "−π/2"), (0.0, "0"), (math.pi / 2, "π/2"), (math.pi, "π"))
+    bar = ColourBar(cmap=palette.cyclic(), low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
+    return rgba, bar, "Colour fades where coherence is low" if "coherence" in view.ifg.layers else ""
+
+
+def _paint_range(view: View, name: str, drawing: Drawing) -> Picture:
+    values = view.mean(name) * drawing.scale
+    return _drape_scale(view, values, _find_robust_range(values), matplotlib.colormaps["viridis"], drawing)
+
+
+def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
+    values = view.mean(name) * drawing.scale
+    limit = max(abs(x) for x in _find_robust_range(values))
+    return _drape_scale(view, values, (-limit, limit), palette.diverging(), drawing)
+
+
+def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: Any, drawing: Drawing) -> Picture:
+    """Colours of a scale over the relief, where unwrapping can be trusted."""
+    low, high = limits
+    inside = np.isfinite(values) & _find_reliable(view)
+    rgba = _drape(cmap((values - low) / (high - low))[..., :3], view.shade(), inside)
+    bar = ColourBar(cmap=cmap, low=low, high=high, label=drawing.label, extend="both", ends=drawing.ends)
+    return _fill_with_ground(view, rgba), bar, drawing.note
+
+
+def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
+    values, cmap = view.mean(name), matplotlib.colormaps["gray"]
+    bar = ColourBar(cmap=cmap, low=0.0, high=1.0, label=drawing.label)
+    mean = float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+    return _add_alpha(cmap(np.nan_to_num(values))[..., :3], np.isfinite(values)), bar, drawing.note.format(mean=mean)
+
+
+def _paint_grey(view: View, name: str, drawing: Drawing) -> Picture:
+    grey, (low, high) = _find_decibel_grey(view.mean(name))
+    bar = ColourBar(cmap=matplotlib.colormaps["gray"], low=low, high=high, label=drawing.label, extend="both")
+    return _add_alpha(grey, np.isfinite(grey).all(axis=2)), bar, drawing.note
+
+
+def _paint_classes(view: View, name: str, drawing: Drawing) -> Picture:
+    labels = view.labels(name)
+    inside = np.isfinite(labels) | _find_covered(view)
+    numbers = np.nan_to_num(labels).astype(np.int64)
+    colours = np.array([(0.86, 0.86, 0.86), *map(to_rgb, palette.COMPONENTS)], np.float32)
+    index = np.where(numbers > 0, (numbers - 1) % len(palette.COMPONENTS) + 1, 0)
+    rgba = _drape(colours[index], view.shade(), inside)
+    return rgba, _make_component_key(numbers[inside], drawing.label), drawing.note
+
+
+def _make_component_key(numbers: NDArray[np.int64], label: str) -> Key:
+    present, counts = np.unique(numbers, return_counts=True)
+    shares = dict(zip(present.tolist(), (counts / max(numbers.size, 1)).tolist(), strict=True))
+    largest = sorted((n for n in shares if n > 0), key=lambda n: -shares[n])[:NAMED_COMPONENTS]
+    entries = [(palette.COMPONENTS[(n - 1) % len(palette.COMPONENTS)], f"{n}  ({shares[n]:.1%})") for n in largest]
+    if 0 in shares:
+        entries.append(("#dbdbdb", f"none  ({shares[0]:.1%})"))
+    if (more := len(shares) - (0 in shares) - len(largest)) > 0:
+        entries.append(("white", f"{more} more"))
+    return Key(entries=tuple(entries), label=label)
+
+
+_STYLES: dict[str, Callable[[View, str, Drawing], Picture]] = {
+    "cyclic": _paint_cyclic,
+    "symmetric": _paint_symmetric,
+    "range": _paint_range,
+    "unit": _paint_unit,
+    "grey": _paint_grey,
+    "classes": _paint_classes,
+}
+
+
+def _paint_masks(view: View, masks: Sequence[LayerKind]) -> Picture | None:
+    """All masks over the amplitude, the first on top; None where nothing is masked."""
+    amplitude = view.mean("amplitude")
+    seen, index = np.isfinite(amplitude), np.zeros(amplitude.shape, np.int64)
+    classes: list[tuple[str, str]] = []
+    for kind in reversed(masks):
+        values = np.nan_to_num(view.labels(kind.name)).astype(np.int64)
+        index = np.where(values > 0, values + len(classes), index)
+        classes += kind.drawing.classes if kind.drawing else ()
+    if not index[seen].any():
+        return None
+    grey = np.nan_to_num(_find_decibel_grey(amplitude)[0])
+    colours = np.array([(0, 0, 0), *(to_rgb(colour) for colour, _ in classes)], np.float32)
+    keep = np.where(index > 0, MASK_INK, 0.0)[..., np.newaxis]
+    shares = np.bincount(index[seen], minlength=len(colours)) / seen.sum()
+    entries = [
+        (colour, f"{name}  {share:.1%}") for (colour, name), share in zip(classes, shares[1:], strict=True) if share
+    ]
+    rgba = _add_alpha(grey * (1 - keep) + colours[index] * keep, seen)
+    return rgba, Key(entries=tuple(entries), label="Mask"), "Over the amplitude"
+
+
+# --- paint ------------------------------------------------------------------------------------------------------
+
+
+def _find_decibel_grey(amplitude: Real) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Grey of an amplitude in decibels, NaN where there is none, and the decibels that are black and white."""
+    decibel = 20 * np.log10(np.where(amplitude > 0, amplitude, np.nan))
+    low, high = _find_robust_range(decibel, share=1.0)
+    grey = matplotlib.colormaps["gray"]((decibel - low) / (high - low))[..., :3]
+    return np.where(np.isfinite(decibel)[..., np.newaxis], grey, np.nan), (low, high)
+
+
+def _find_clarity(view: View) -> Real:
+    """How much of its colour a pixel keeps, 0 to 1, by its coherence."""
+    if "coherence" not in view.ifg.layers:
+        return np.ones(view.grid.shape, np.float32)
+    x = np.clip((np.nan_to_num(view.mean("coherence")) - FADED) / (CLEAR - FADED), 0.0, 1.0)
+    clarity: Real = x * x * (3 - 2 * x)
+    return clarity
+
+
+def _find_reliable(view: View) -> NDArray[np.bool_]:
+    """Where unwrapping can be trusted: inside a connected component."""
+    if "components" not in view.ifg.layers:
+        return np.ones(view.grid.shape, bool)
+    return np.asarray(np.nan_to_num(view.labels("components")) > 0)
+
+
+def _find_covered(view: View) -> NDArray[np.bool_]:
+    """Where the radar saw the ground."""
+    seen = np.zeros(view.grid.shape, bool)
+    for name in ("coherence", "amplitude", "wrapped_phase"):
+        if name in view.ifg.layers:
+            seen |= np.isfinite(view.mean(name))
+    return seen
+
+
+def _make_ground(shade: Real) -> Real:
+    """Relief as light grey."""
+    return np.asarray(np.repeat((GROUND_GREY + 0.30 * (shade - 0.5))[..., np.newaxis], 3, axis=2).clip(0, 1))
+
+
+def _lay_over_ground(
+    colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_], clarity: Real
+) -> NDArray[np.float32]:
+    keep = clarity[..., np.newaxis]
+    lit = colour * (1 + 0.16 * (shade[..., np.newaxis] - 0.5))
+    return _add_alpha(lit * keep + _make_ground(shade) * (1 - keep), inside)
+
+
+def _drape(colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Lay colour over relief."""
+    return _add_alpha(colour * (1 + RELIEF * (shade[..., np.newaxis] - 0.5)), inside)
+
+
+def _fill_with_ground(view: View, rgba: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Show bare relief where the radar saw the ground but the layer has no value."""
+    shade = view.shade()
+    bare = _find_covered(view) & (rgba[..., 3] == 0)
+    rgba[bare] = np.concatenate([_make_ground(shade), np.ones((*shade.shape, 1), np.float32)], axis=2)[bare]
+    return rgba
+
+
+def _add_alpha(rgb: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    opaque = inside[..., np.newaxis]
+    return np.concatenate([np.where(opaque, rgb, 1.0).clip(0, 1), opaque], axis=2).astype(np.float32)
+
+
+def _find_robust_range(values: NDArray[Any], share: float = 0.2) -> tuple[float, float]:
+    """From the ``share`` to the 100 - ``share`` percentile, never empty."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return -1.0, 1.0
+    low, high = (float(x) for x in np.percentile(finite, (share, 100 - share)))
+    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
+
+
+def _find_look_azimuth_deg(view: View) -> float | None:
+    """Where the radar looks, clockwise from north, from the line-of-sight layers; None without them."""
+    names = ("los_east", "los_north", "los_up")
+    if not all(name in view.ifg.layers for name in names):
+        return None
+    east, north, up = (view.mean(name) for name in names)
+    if not np.isfinite(east + north + up).any():
+        return None
+    e, n, u = (float(np.nanmean(x)) for x in (east, north, up))
+    sign = 1.0 if u >= 0 else -1.0
+    return math.degrees(math.atan2(-sign * e, -sign * n))
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def _make_lettering(ifg: Interferogram, title: str, note: str) -> Lettering:
+    known = {key: value for key, value in ifg.facts.items() if value is not None}
+    engine = " ".join(str(known[key]) for key in ("engine", "engine_version") if key in known)
+    subtitle = [
+        f"Track {known['track']}" if "track" in known else "",
+        str(known.get("direction", "")),
+        _days_text(known["temporal_baseline_days"]) if "temporal_baseline_days" in known else "",
+        f"B⊥ {known['perpendicular_baseline_m']:+.0f} m".replace("-", "−")
+        if "perpendicular_baseline_m" in known
+        else "",
+    ]
+    caption = [
+        f"topsar, {engine} engine" if engine else "topsar",
+        f"{known['looks']} looks".replace("x", " × ") if "looks" in known else "",
+        f"{ifg.grid.dx:g} m posting" if ifg.grid.dx > 1 else f"{ifg.grid.dx * 3600:.3g}″ posting",
+        ifg.grid.crs if len(ifg.grid.crs) < 16 else "",
+    ]
+    dates = [str(known[key]) for key in ("reference_date", "secondary_date") if key in known]
+    return Lettering(
+        title=title,
+        dates=" → ".join(dates) if len(dates) == 2 else ifg.pair_id,
+        subtitle="   ·   ".join(filter(None, subtitle)),
+        caption="  ·  ".join(filter(None, caption)),
+        note=note,
+    )
+
+
+def _days_text(days: float) -> str:
+    return f"{days:g} day{'' if days == 1 else 's'}"
