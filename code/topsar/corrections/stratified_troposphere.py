@@ -1,9 +1,11 @@
 """The delay of a layered troposphere, from the unwrapped phase itself: what of it grows with height.
 
 An empirical correction (Cavalié et al., 2007, JGR 112, "Ground motion measurement in the Lake Mead area, Nevada, by
-differential synthetic aperture radar interferometry time series analysis"; Doin et al., 2009, J. Appl. Geophys. 69,
-"Corrections of stratified tropospheric delays in SAR interferometry"). It cannot tell air from ground motion that grows
-with height, as on a volcano, and where turbulence hides the slope it refuses itself.
+differential synthetic aperture radar interferometry time series analysis"; Béjar-Pizarro et al., 2013, GJI 193, "Andean
+structural control on interseismic coupling in the North Chile subduction zone", for windows). Turbulence is strongest
+where it is widest, and so is relief: a fit over a whole scene takes one for the other, with an error many times that
+which independent pixels suggest. So phase and height are compared within small cells only, and the error comes from
+areas that are wider than a cell.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
 
 LEAST_RELIEF_M = 200.0
 """Between the 1st and the 99th percentile of height."""
-LEAST_PIXELS, LEAST_BLOCKS = 1000, 10
+LEAST_PIXELS, LEAST_AREAS = 1000, 8
 MOST_PIXELS = 1 << 20
 """Of larger grids every so-many-th row and column is taken."""
-BLOCK_M = 4000.0
-"""Residuals of one block are taken for dependent, of different ones for independent: turbulence is that wide."""
+CELL_M, AREA_M = 2000.0, 8000.0
+"""The phase has a constant in each cell of each connected component. Residuals depend on each other within an area."""
 SIGNIFICANT = 2.0
 """Standard errors that a slope must differ from zero by."""
 HUBER = 1.345
@@ -37,7 +39,7 @@ _ROUNDS, _SETTLED = 50, 1e-6
 
 
 class StratifiedTroposphere:
-    """A robust fit of phase against height, with a constant for each connected component."""
+    """A robust fit of phase against height, with constants for each connected component."""
 
     name = "stratified_troposphere"
     version = "1"
@@ -61,12 +63,11 @@ class StratifiedTroposphere:
             return Estimate(phase_rad=None, facts={**facts, "refused": refused})
         fit = _fit(samples)
         facts |= {
-            "components": int(samples.component.max()) + 1,
-            "blocks": fit.blocks,
+            "areas": fit.areas,
             "slope_rad_per_km": 1000 * fit.slope,
             "standard_error_rad_per_km": 1000 * fit.error,
-            "std_before_rad": float((samples.phase - _find_means(samples.phase, samples, samples.weight)).std()),
-            "std_after_rad": float(fit.residual.std()),
+            "std_before_rad": _find_deviation(samples, 0.0),
+            "std_after_rad": _find_deviation(samples, fit.slope),
         }
         if refused := _judge_fit(fit):
             return Estimate(phase_rad=None, facts={**facts, "refused": refused})
@@ -78,23 +79,23 @@ class StratifiedTroposphere:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Samples:
-    """The reliable pixels, each (n,); ``component`` and ``block`` count from 0."""
+    """The reliable pixels, each (n,); ``component``, ``cell`` (of a component) and ``area`` count from 0."""
 
     phase: NDArray[np.float64]
     height: NDArray[np.float64]
     weight: NDArray[np.float64]
     component: NDArray[np.intp]
-    block: NDArray[np.intp]
+    cell: NDArray[np.intp]
+    area: NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Fit:
-    """Slope and its standard error in rad/m, residual (n,) in rad."""
+    """Slope and its standard error in rad/m, and the areas that it comes from."""
 
     slope: float
     error: float
-    blocks: int
-    residual: NDArray[np.float64]
+    areas: int
 
 
 def _take_samples(ifg: Interferogram) -> _Samples:
@@ -106,17 +107,25 @@ def _take_samples(ifg: Interferogram) -> _Samples:
     )
     reliable = (component > 0) & np.isfinite(phase) & np.isfinite(height) & (noise > 0)
     row, column = np.nonzero(reliable)
-    east, north = pixel_sides(ifg.grid)
-    blocks_across = math.ceil(ifg.grid.columns * east / BLOCK_M)
-    block = (row * (step * north / BLOCK_M)).astype(np.intp) * blocks_across
-    block += (column * (step * east / BLOCK_M)).astype(np.intp)
+    east, north = (step * side for side in pixel_sides(ifg.grid))
+    labels = component[reliable].astype(np.intp)
     return _Samples(
         phase=phase[reliable].astype(np.float64),
         height=height[reliable].astype(np.float64),
         weight=1 / noise[reliable].astype(np.float64) ** 2,
-        component=np.unique(component[reliable], return_inverse=True)[1],
-        block=np.unique(block, return_inverse=True)[1],
+        component=_number(labels),
+        cell=_number(labels, row * north // CELL_M, column * east // CELL_M),
+        area=_number(row * north // AREA_M, column * east // AREA_M),
     )
+
+
+def _number(*parts: NDArray[Any]) -> NDArray[np.intp]:
+    """Number the combinations of some labels, each (n,), from 0."""
+    number = np.zeros(parts[0].size, np.intp)
+    for part in parts:
+        values, place = np.unique(part, return_inverse=True)
+        number = np.unique(number * max(values.size, 1) + place, return_inverse=True)[1]
+    return number
 
 
 def _judge_samples(samples: _Samples) -> str:
@@ -131,8 +140,8 @@ def _judge_samples(samples: _Samples) -> str:
 
 def _judge_fit(fit: _Fit) -> str:
     """Say why a slope cannot be trusted, or nothing."""
-    if fit.blocks < LEAST_BLOCKS:
-        return f"the pixels lie in {fit.blocks} blocks of {BLOCK_M / 1000:g} km, {LEAST_BLOCKS} are needed"
+    if fit.areas < LEAST_AREAS:
+        return f"the pixels lie in {fit.areas} areas of {AREA_M / 1000:g} km, {LEAST_AREAS} are needed"
     if not abs(fit.slope) >= SIGNIFICANT * fit.error:
         return f"the slope is less than {SIGNIFICANT:g} times its standard error"
     return ""
@@ -142,8 +151,8 @@ def _fit(samples: _Samples) -> _Fit:
     """Least squares, iterated with Huber's weights until the slope stands."""
     weight, slope = samples.weight, math.inf
     for _ in range(_ROUNDS):
-        height = samples.height - _find_means(samples.height, samples, weight)
-        phase = samples.phase - _find_means(samples.phase, samples, weight)
+        height = samples.height - _find_means(samples.height, samples.cell, weight)
+        phase = samples.phase - _find_means(samples.phase, samples.cell, weight)
         leverage = weight * height
         power = float(leverage @ height)
         before, slope = slope, float(leverage @ phase) / power if power > 0 else math.nan
@@ -153,21 +162,34 @@ def _fit(samples: _Samples) -> _Fit:
         if not abs(slope - before) > _SETTLED * abs(slope) or not limit > 0:
             break
         weight = samples.weight * np.minimum(1.0, limit / np.maximum(scaled, limit))
-    error = _find_error(samples.block, leverage * residual, power)
-    return _Fit(slope=slope, error=error, blocks=int(samples.block.max()) + 1, residual=residual)
+    bend = float(np.where(scaled <= limit, samples.weight * height**2, 0.0).sum()) if limit > 0 else power
+    error = _find_error(samples.area, leverage * residual, bend)
+    return _Fit(slope=slope, error=error, areas=int(samples.area.max()) + 1)
 
 
-def _find_error(block: NDArray[np.intp], score: NDArray[np.float64], power: float) -> float:
-    """Standard error of the slope where residuals of a block depend on each other (Liang and Zeger, 1986)."""
-    blocks = int(block.max()) + 1
-    if blocks < 2 or not power > 0:
+def _find_error(area: NDArray[np.intp], score: NDArray[np.float64], bend: float) -> float:
+    """Standard error of the slope where residuals of an area depend on each other.
+
+    ``score`` is the derivative of Huber's sum by the slope, per pixel; ``bend`` the second derivative. Liang and Zeger,
+    1986, Biometrika 73, "Longitudinal data analysis using generalized linear models".
+    """
+    areas = int(area.max()) + 1
+    if areas < 2 or not bend > 0:
         return math.inf
-    sums = np.bincount(block, weights=score)
-    return math.sqrt(float(sums @ sums) * blocks / (blocks - 1)) / power
+    sums = np.bincount(area, weights=score)
+    return math.sqrt(float(sums @ sums) * areas / (areas - 1)) / bend
 
 
-def _find_means(values: NDArray[np.float64], samples: _Samples, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted mean of each pixel's component, (n,)."""
-    sums, weights = (np.bincount(samples.component, weights=x) for x in (weight * values, weight))
-    means: NDArray[np.float64] = (sums / weights)[samples.component]
+def _find_means(
+    values: NDArray[np.float64], group: NDArray[np.intp], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weighted mean of each pixel's group, (n,)."""
+    sums, weights = (np.bincount(group, weights=x) for x in (weight * values, weight))
+    means: NDArray[np.float64] = (sums / weights)[group]
     return means
+
+
+def _find_deviation(samples: _Samples, slope: float) -> float:
+    """Standard deviation of the phase about the means of its components, without what grows with height."""
+    left = samples.phase - slope * samples.height
+    return float((left - _find_means(left, samples.component, samples.weight)).std())
