@@ -49,6 +49,12 @@ class Half:
         raise ProductError("the second file cannot be written")
 
 
+class Torn(Half):
+    """A stack that fails."""
+
+    name, scope = "torn", "stack"
+
+
 class Tide:
     name, version, cost = "tide", "1", COST
     layer = LayerKind(name="tide", long_name="Tide", unit="rad", description="Tide of the solid earth",
@@ -71,6 +77,7 @@ OFFERS = """
 means = topsar_plug_in:Means
 dates = topsar_plug_in:Dates
 half = topsar_plug_in:Half
+torn = topsar_plug_in:Torn
 broken = topsar_plug_in.missing:Nothing
 misfit = topsar_plug_in:ProductError
 

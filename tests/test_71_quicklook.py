@@ -17,8 +17,8 @@ from sample_layers import DEGREES, UTM, sample, with_only
 from topsar.errors import ProductError
 from topsar.formats.quicklook import palette, view
 from topsar.formats.quicklook.pictures import draw_pictures
-from topsar.formats.quicklook.sheet import degree_labels, round_down, round_values
-from topsar.formats.quicklook.view import ground_size_m, hillshade, view_of
+from topsar.formats.quicklook.sheet import find_round_values, format_degrees, round_down
+from topsar.formats.quicklook.view import cut_view, measure_ground_m, shade_relief
 from topsar.interferogram import LAYERS, Drawing, Layer, LayerKind
 from topsar.model import GeoGrid
 from topsar.raster import inspect
@@ -123,7 +123,7 @@ class TestView:
         for layer in whole.layers.values():
             layer.values[:30] = layer.kind.nodata
             layer.values[:, 140:] = layer.kind.nodata
-        cut = view_of(whole)
+        cut = cut_view(whole)
         assert (cut.window.row, cut.window.rows, cut.window.column_stop) == (30, 90, 140)
         assert cut.factor == 1
         assert cut.grid.north == UTM.north - 30 * 80
@@ -133,7 +133,7 @@ class TestView:
         whole = sample()
         near_pi = np.where(np.indices(UTM.shape).sum(axis=0) % 2, 3.0, -3.0).astype(np.float32)
         layer = replace(whole.layers["wrapped_phase"], values=near_pi)
-        reduced = view_of(replace(whole, layers={"wrapped_phase": layer}))
+        reduced = cut_view(replace(whole, layers={"wrapped_phase": layer}))
         assert reduced.factor == 4
         assert reduced.grid.shape == (30, 37)
         assert reduced.grid.dx == 320
@@ -151,7 +151,7 @@ class TestView:
             "coherence": replace(whole.layers["coherence"], values=values),
             "components": replace(whole.layers["components"], values=labels),
         }
-        reduced = view_of(replace(whole, layers=layers))
+        reduced = cut_view(replace(whole, layers=layers))
         mean, picked = reduced.mean("coherence"), reduced.labels("components")
         assert mean[0, 0] == 5.0
         assert np.isnan(mean[0, 1])
@@ -159,17 +159,17 @@ class TestView:
 
     def test_ground_size(self) -> None:
         for grid, expected in ((UTM, (12_000, 9_600)), (DEGREES, (11_820, 11_088))):
-            assert ground_size_m(grid) == pytest.approx(expected, rel=2e-3)
+            assert measure_ground_m(grid) == pytest.approx(expected, rel=2e-3)
 
     def test_hillshade_is_lit_from_the_north_west(self) -> None:
         rows, columns = np.mgrid[:60, :60].astype(np.float32)
         grid = replace(UTM, rows=60, columns=60)
         cone = 500 - 10 * np.hypot(rows - 30, columns - 30)
-        shade = hillshade(cone.astype(np.float32), grid)
+        shade = shade_relief(cone.astype(np.float32), grid)
         assert shade[15, 15] > 0.6
         assert shade[45, 45] < 0.4
-        assert (hillshade(np.full((60, 60), 7, np.float32), grid) == 0.5).all()
-        assert (hillshade(np.full((60, 60), np.nan, np.float32), grid) == 0.5).all()
+        assert (shade_relief(np.full((60, 60), 7, np.float32), grid) == 0.5).all()
+        assert (shade_relief(np.full((60, 60), np.nan, np.float32), grid) == 0.5).all()
 
 
 class TestSheet:
@@ -182,19 +182,19 @@ class TestSheet:
         ],
     )
     def test_ticks_are_round(self, low: float, high: float, expected: list[float]) -> None:
-        np.testing.assert_allclose(round_values(low, high, 3), expected)
+        np.testing.assert_allclose(find_round_values(low, high, 3), expected)
 
     @pytest.mark.parametrize(("value", "expected"), [(7.3, 5), (4.9, 2), (2, 2), (0.19, 0.1), (1e-9, 1e-9), (99, 50)])
     def test_round_down(self, value: float, expected: float) -> None:
         assert round_down(value) == pytest.approx(expected)
 
     def test_degree_labels(self) -> None:
-        assert degree_labels(np.array([-0.5, 0.0, 0.5]), "EW") == ["0.5°W", "0.0°", "0.5°E"]
-        assert degree_labels(np.array([-8.25, -8.0]), "NS") == ["8.25°S", "8.00°S"]
-        assert degree_labels(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
+        assert format_degrees(np.array([-0.5, 0.0, 0.5]), "EW") == ["0.5°W", "0.0°", "0.5°E"]
+        assert format_degrees(np.array([-8.25, -8.0]), "NS") == ["8.25°S", "8.00°S"]
+        assert format_degrees(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
 
     def test_phase_colours_close_and_have_even_steps(self) -> None:
-        colours = palette.cyclic()(np.arange(256))[:, :3]
+        colours = palette.make_cyclic()(np.arange(256))[:, :3]
         steps = np.linalg.norm(np.diff(colours, axis=0, append=colours[:1]), axis=1)
         assert steps.max() < 2 * steps.mean()
         assert np.linalg.norm(colours - np.roll(colours, 128, axis=0), axis=1).min() > 0.3

@@ -295,6 +295,17 @@ def test_a_format_that_fails_leaves_the_products_alone(runs: Path, data: Path) -
     assert {pair: inspect(runs / pair / "products") for pair in pairs_of(runs)} == before
 
 
+def test_a_stack_that_fails_fails_the_run(runs: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = ["--data", str(data), "--pairs", str(data / "pairs.txt"), "--formats", "torn"]
+    chosen = [part for key, value in (FLAGS | {"CORRECTIONS": "tide,shy"}).items() for part in ("-o", f"{key}={value}")]
+    assert main(["run", *places, *chosen]) == 1
+    told = capsys.readouterr()
+    assert "torn of track" in told.err
+    assert "the second file" in told.err
+    assert "3 of 3 pairs done" in told.out
+    assert not list(runs.glob("torn_T*/*torn*"))
+
+
 # --- export -----------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from xarray.core import indexing
 
 from topsar.errors import ProductError, SettingsError
 from topsar.files import read_json
-from topsar.interferogram import LAYERS
+from topsar.interferogram import find_kind
 from topsar.model import GeoGrid, Window
 from topsar.raster.geotiff import open_to_read
 
@@ -157,7 +157,7 @@ def _open_layers(pairs: Sequence[tuple[Path, Mapping[str, Any]]], grid: GeoGrid)
 
 
 def _layer_attributes(name: str, described: Mapping[str, str]) -> dict[str, str]:
-    kind = LAYERS.get(name)
+    kind = find_kind(name)
     attributes = {
         "long_name": getattr(kind, "long_name", described["description"]),
         "units": described["unit"],

@@ -207,11 +207,12 @@ def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
 
     pairs = [outcome for outcome in outcomes if outcome.is_pair]
     done = [outcome for outcome in pairs if outcome.status in {Status.DONE, Status.CACHED}]
-    for outcome in pairs:
+    failed = [outcome for outcome in outcomes if not outcome.is_pair and outcome.status is Status.FAILED]
+    for outcome in (*pairs, *failed):
         if outcome not in done:
             print(f"{outcome.title}: {outcome.status.value}. {outcome.message}".rstrip(), file=sys.stderr)
     report = runs / "report.html"
     print(f"{len(done)} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
     if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
         return EXIT_INTERRUPTED
-    return 0 if pairs and len(done) == len(pairs) else EXIT_FAILED
+    return 0 if pairs and len(done) == len(pairs) and not failed else EXIT_FAILED

@@ -42,7 +42,14 @@ class GeoTiff:
     options: tuple[str, ...] = ()
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Write the layers and the facts of one pair."""
+        """Write the layers and the facts of one pair; the facts come last.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+        folder : Path
+            Must be there.
+        """
         return tuple(path for ifg in ifgs for path in _write_pair(ifg, folder))
 
 

@@ -47,19 +47,19 @@ def inspect(path: Path) -> Evidence:
         If it is missing, empty, cut short or does not parse.
     """
     try:
-        return _folder(path) if path.is_dir() else _file(path)
+        return _inspect_folder(path) if path.is_dir() else _inspect_file(path)
     except (OSError, ValueError, EOFError, *GDAL_ERRORS) as exc:
-        raise _invalid(path, str(exc)) from exc
+        raise _make_error(path, str(exc)) from exc
 
 
-def _invalid(path: Path, what: str) -> ProductError:
+def _make_error(path: Path, what: str) -> ProductError:
     return ProductError(f"{path} is not valid: {what}", hint="remove it and run again: it will be made anew")
 
 
-def _folder(folder: Path) -> Evidence:
+def _inspect_folder(folder: Path) -> Evidence:
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     if not names:
-        raise _invalid(folder, "it is empty")
+        raise _make_error(folder, "it is empty")
     total, crc = 0, 0
     arrays: dict[str, Evidence] = {}
     with ThreadPoolExecutor(min(len(names), os.cpu_count() or 1)) as threads:
@@ -72,70 +72,70 @@ def _folder(folder: Path) -> Evidence:
     return {"bytes": total, "crc32": f"{crc:08x}", "files": len(names), "arrays": arrays}
 
 
-def _file(path: Path) -> Evidence:
+def _inspect_file(path: Path) -> Evidence:
     size = path.stat().st_size
     if size == 0:
-        raise _invalid(path, "it is empty")
+        raise _make_error(path, "it is empty")
     parse = _PARSERS.get(path.suffix.lower())
     parsed = parse(path) if parse else {}
     with path.open("rb") as stream:
-        return {"bytes": size, "crc32": _crc32(stream), **parsed}
+        return {"bytes": size, "crc32": _sum_crc32(stream), **parsed}
 
 
-def _crc32(stream: BinaryIO) -> str:
+def _sum_crc32(stream: BinaryIO) -> str:
     crc = 0
     while chunk := stream.read(CHUNK_BYTES):
         crc = zlib.crc32(chunk, crc)
     return f"{crc:08x}"
 
 
-def _tiff(path: Path) -> Evidence:
+def _parse_tiff(path: Path) -> Evidence:
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         opened = rasterio.open(path)
     with opened as dataset:
-        finite = sum(_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
+        finite = sum(_count_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
         size = dataset.count * dataset.height * dataset.width
         shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]
-        return {"shape": shape, "dtype": dataset.dtypes[0], "finite": _share(finite, size)}
+        return {"shape": shape, "dtype": dataset.dtypes[0], "finite": _find_share(finite, size)}
 
 
-def _npy(path: Path) -> Evidence:
+def _parse_npy(path: Path) -> Evidence:
     array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     expected, size = array.offset + array.nbytes, path.stat().st_size
     if size != expected:
-        raise _invalid(path, f"its header promises {expected} bytes, it has {size}")
+        raise _make_error(path, f"its header promises {expected} bytes, it has {size}")
     values = array.reshape(-1)
-    finite = sum(_finite(values[start : start + CHUNK_BYTES]) for start in range(0, values.size, CHUNK_BYTES))
-    return {"shape": list(array.shape), "dtype": array.dtype.name, "finite": _share(finite, values.size)}
+    finite = sum(_count_finite(values[start : start + CHUNK_BYTES]) for start in range(0, values.size, CHUNK_BYTES))
+    return {"shape": list(array.shape), "dtype": array.dtype.name, "finite": _find_share(finite, values.size)}
 
 
-def _finite(values: NDArray[Any]) -> int:
+def _count_finite(values: NDArray[Any]) -> int:
     if values.dtype == np.float16:  # five times as fast as isfinite, which has no vectors for halves
         return int(np.count_nonzero((values.view(np.uint16) & _HALF_EXPONENT) != _HALF_EXPONENT))
     return int(np.count_nonzero(np.isfinite(values))) if values.dtype.kind in "fc" else values.size
 
 
-def _share(finite: int, size: int) -> float:
+def _find_share(finite: int, size: int) -> float:
     return round(finite / size, 6) if size else 0.0
 
 
-def _json(path: Path) -> Evidence:
+def _parse_json(path: Path) -> Evidence:
     json.loads(path.read_text(encoding="utf-8"))
     return {}
 
 
-def _png(path: Path) -> Evidence:
+def _parse_png(path: Path) -> Evidence:
     content = path.read_bytes()
     if not content.startswith(PNG_MAGIC) or not content.endswith(PNG_END):
-        raise _invalid(path, "it is no whole PNG")
+        raise _make_error(path, "the PNG is not whole")
     return {}
 
 
 _PARSERS: dict[str, Callable[[Path], Evidence]] = {
-    ".tif": _tiff,
-    ".tiff": _tiff,
-    ".npy": _npy,
-    ".json": _json,
-    ".png": _png,
+    ".tif": _parse_tiff,
+    ".tiff": _parse_tiff,
+    ".npy": _parse_npy,
+    ".json": _parse_json,
+    ".png": _parse_png,
 }

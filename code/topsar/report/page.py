@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from topsar.schedule import RunRecord
     from topsar.settings import Settings
 
-PICTURED = ("filtered_phase", "displacement", "coherence", "unwrapped_phase")
+_PLACES = {kind.drawing.thumbnail: name for name, kind in LAYERS.items() if kind.drawing and kind.drawing.thumbnail}
+PICTURED = tuple(_PLACES[place] for place in sorted(_PLACES))
 """Layers whose pictures are on the page."""
 MANY_PAIRS = 40
 """From this number of pairs on, thumbnails are smaller and only the first two are on the page."""

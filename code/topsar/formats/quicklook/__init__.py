@@ -24,7 +24,14 @@ class Quicklook:
     options: tuple[str, ...] = ()
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Draw the pictures of one pair."""
+        """Draw the pictures of one pair.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+        folder : Path
+            Must be there.
+        """
         from topsar.formats.quicklook.pictures import draw_pictures
 
         return tuple(path for ifg in ifgs for path in draw_pictures(ifg, folder))

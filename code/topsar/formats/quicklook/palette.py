@@ -38,14 +38,14 @@ def _oklch_to_rgb(
     return linear
 
 
-def _gamma(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _apply_gamma(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """Linear light to sRGB."""
     linear = np.clip(linear, 0.0, 1.0)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 @lru_cache(maxsize=1)
-def cyclic() -> ListedColormap:
+def make_cyclic() -> ListedColormap:
     """Hue goes round once at even steps; lightness breathes once, so that fringes read without colour too."""
     turn = 2 * np.pi * np.arange(STEPS) / STEPS
     lightness = 0.70 + 0.115 * np.cos(turn)
@@ -55,18 +55,18 @@ def cyclic() -> ListedColormap:
         linear = _oklch_to_rgb(lightness, np.minimum(reach, chroma), hue)
         outside = (linear.min(axis=1) < 0) | (linear.max(axis=1) > 1)
         reach[outside] = chroma - 0.002
-    smooth = _around(_around(reach).min(axis=1)).mean(axis=1)
-    return ListedColormap(_gamma(_oklch_to_rgb(lightness, smooth, hue)), name="phase")
+    smooth = _take_neighbours(_take_neighbours(reach).min(axis=1)).mean(axis=1)
+    return ListedColormap(_apply_gamma(_oklch_to_rgb(lightness, smooth, hue)), name="phase")
 
 
-def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _take_neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The `SMOOTHING` values around each one on a circle, (n, SMOOTHING)."""
     half = SMOOTHING // 2
     return np.lib.stride_tricks.sliding_window_view(np.pad(values, half, mode="wrap"), SMOOTHING)
 
 
 @lru_cache(maxsize=1)
-def diverging() -> LinearSegmentedColormap:
+def make_diverging() -> LinearSegmentedColormap:
     """Red (away) over a warm white (still) to blue (toward), of the same darkness at both ends."""
     anchors = ["#6b0f1f", "#b5313a", "#e08468", "#f3c6ad", "#efece6", "#b5d2e3", "#6ea9cd", "#2b6ca8", "#12386b"]
     return LinearSegmentedColormap.from_list("displacement", anchors, N=STEPS)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from topsar.files import atomic_path
 from topsar.formats.quicklook import palette
-from topsar.formats.quicklook.sheet import ColourBar, Key, Lettering, Sheet, draw
-from topsar.formats.quicklook.view import Real, View, view_of
+from topsar.formats.quicklook.sheet import ColourBar, Key, Lettering, Sheet, draw_sheet
+from topsar.formats.quicklook.view import Real, View, cut_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def draw_pictures(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
     ProductError
         If a file cannot be written.
     """
-    view = view_of(ifg)
+    view = cut_view(ifg)
     paths = []
     for name, title, paint in _list_pictures(view):
         if (picture := paint()) is not None:
@@ -96,7 +96,7 @@ def _write(path: Path, view: View, picture: Picture, title: str) -> None:
         lettering=_make_lettering(view.ifg, title, note),
         look_azimuth_deg=_find_look_azimuth_deg(view),
     )
-    image = Image.fromarray(draw(sheet)).convert("RGB")
+    image = Image.fromarray(draw_sheet(sheet)).convert("RGB")
     content = _encode_png(image)
     if len(content) > MAX_BYTES:
         content = _encode_png(image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
@@ -115,10 +115,10 @@ def _encode_png(image: Image.Image) -> bytes:
 
 def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
     phase = view.phase(name)
-    colour = palette.cyclic()((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
+    colour = palette.make_cyclic()((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
     rgba = _lay_over_ground(colour, view.shade(), np.isfinite(phase), _find_clarity(view))
     ticks = ((-math.pi, "−π"), (-math.pi / 2, "−π/2"), (0.0, "0"), (math.pi / 2, "π/2"), (math.pi, "π"))
-    bar = ColourBar(cmap=palette.cyclic(), low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
+    bar = ColourBar(cmap=palette.make_cyclic(), low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
     return rgba, bar, "Colour fades where coherence is low" if "coherence" in view.ifg.layers else ""
 
 
@@ -130,7 +130,7 @@ def _paint_range(view: View, name: str, drawing: Drawing) -> Picture:
 def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
     values = view.mean(name) * drawing.scale
     limit = max(abs(x) for x in _find_robust_range(values))
-    return _drape_scale(view, values, (-limit, limit), palette.diverging(), drawing)
+    return _drape_scale(view, values, (-limit, limit), palette.make_diverging(), drawing)
 
 
 def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: Any, drawing: Drawing) -> Picture:

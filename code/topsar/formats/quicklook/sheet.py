@@ -17,7 +17,7 @@ from matplotlib.patches import FancyBboxPatch, Patch
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from numpy.typing import NDArray
 
-from topsar.formats.quicklook.view import ground_size_m, to_degrees
+from topsar.formats.quicklook.view import make_transformer, measure_ground_m
 from topsar.model import GeoGrid, Window
 
 DPI = 200
@@ -73,10 +73,10 @@ class Sheet:
     look_azimuth_deg: float | None
 
 
-def draw(sheet: Sheet) -> NDArray[np.uint8]:
+def draw_sheet(sheet: Sheet) -> NDArray[np.uint8]:
     """Draw a sheet as RGBA (rows, columns, 4): about 1600 pixels wide, as high as the map asks for."""
-    sheet = _framed(sheet)
-    map_width, map_height = _map_size(sheet.grid)
+    sheet = _add_margin(sheet)
+    map_width, map_height = _fit_map(sheet.grid)
     width = max(map_width + LEFT_IN + RIGHT_IN, MIN_WIDTH_IN)
     height = map_height + TOP_IN + BOTTOM_IN
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
@@ -94,7 +94,7 @@ def draw(sheet: Sheet) -> NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())
 
 
-def _framed(sheet: Sheet) -> Sheet:
+def _add_margin(sheet: Sheet) -> Sheet:
     """The sheet with a transparent margin around its data."""
     margin = max(round(MARGIN * max(sheet.grid.shape)), 1)
     rgba = np.pad(sheet.rgba, ((margin, margin), (margin, margin), (0, 0)))
@@ -103,9 +103,9 @@ def _framed(sheet: Sheet) -> Sheet:
     return replace(sheet, rgba=rgba, grid=grid)
 
 
-def _map_size(grid: GeoGrid) -> tuple[float, float]:
+def _fit_map(grid: GeoGrid) -> tuple[float, float]:
     """Width and height of the map in inches, true to the ground."""
-    ground_width, ground_height = ground_size_m(grid)
+    ground_width, ground_height = measure_ground_m(grid)
     room_x, room_y = WIDTH_IN - LEFT_IN - RIGHT_IN, MAX_HEIGHT_IN - TOP_IN - BOTTOM_IN
     scale = min(room_x / ground_width, room_y / ground_height)
     return max(ground_width * scale, 0.6), max(ground_height * scale, 0.6)
@@ -122,15 +122,15 @@ def _draw_map(axes: Axes, sheet: Sheet) -> None:
         y = box.north - sheet.grid.dy * (np.arange(sheet.grid.rows) + 0.5)
         axes.contour(x, y, alpha, levels=[0.5], colors=FRAME, linewidths=0.4, alpha=0.7)
     _draw_graticule(axes, sheet.grid)
-    _draw_scale_bar(axes, sheet.grid, _emptier(alpha, lower=True))
+    _draw_scale_bar(axes, sheet.grid, _find_emptier_corner(alpha, lower=True))
     if sheet.look_azimuth_deg is not None:
-        _draw_look(axes, sheet.look_azimuth_deg, _emptier(alpha, lower=False))
+        _draw_look(axes, sheet.look_azimuth_deg, _find_emptier_corner(alpha, lower=False))
     for spine in axes.spines.values():
         spine.set_color(FRAME)
         spine.set_linewidth(0.7)
 
 
-def _emptier(alpha: NDArray[np.float32], *, lower: bool) -> str:
+def _find_emptier_corner(alpha: NDArray[np.float32], *, lower: bool) -> str:
     """Which corner, left or right, covers less of the data."""
     rows, columns = alpha.shape
     edge = alpha[-(rows // 6) or -1 :] if lower else alpha[: rows // 4 or 1]
@@ -143,14 +143,14 @@ def _emptier(alpha: NDArray[np.float32], *, lower: bool) -> str:
 
 def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
     """Ticks and thin lines at round longitudes and latitudes, whatever the map's own coordinates are."""
-    box, transformer = grid.bbox, to_degrees(grid)
+    box, transformer = grid.bbox, make_transformer(grid)
     x, y = np.linspace(box.west, box.east, 101), np.linspace(box.south, box.north, 101)
     longitude = np.unwrap(transformer.transform(x, np.full_like(x, box.south))[0], period=360)
     latitude = transformer.transform(np.full_like(y, box.west), y)[1]
-    meridians = round_values(longitude.min(), longitude.max(), _room(axes.bbox.width))
-    parallels = round_values(latitude.min(), latitude.max(), _room(axes.bbox.height))
-    axes.set_xticks(np.interp(meridians, longitude, x), degree_labels(meridians, "EW"))
-    axes.set_yticks(np.interp(parallels, latitude, y), degree_labels(parallels, "NS"))
+    meridians = find_round_values(longitude.min(), longitude.max(), _count_ticks(axes.bbox.width))
+    parallels = find_round_values(latitude.min(), latitude.max(), _count_ticks(axes.bbox.height))
+    axes.set_xticks(np.interp(meridians, longitude, x), format_degrees(meridians, "EW"))
+    axes.set_yticks(np.interp(parallels, latitude, y), format_degrees(parallels, "NS"))
     axes.tick_params(labelsize=8, length=3, width=0.7, color=FRAME, labelcolor=INK)
     axes.tick_params(axis="y", labelrotation=90)
     for label in axes.get_yticklabels():
@@ -165,13 +165,20 @@ def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
     axes.set_ylim(box.south, box.north)
 
 
-def _room(pixels: float) -> int:
+def _count_ticks(pixels: float) -> int:
     """How many tick labels have room side by side."""
     return max(min(round(pixels / DPI / TICK_EVERY_IN), 5), 1)
 
 
-def round_values(low: float, high: float, wanted: int) -> NDArray[np.float64]:
-    """About ``wanted`` round numbers (steps of 1, 2 or 5) inside [low, high]."""
+def find_round_values(low: float, high: float, wanted: int) -> NDArray[np.float64]:
+    """Find round numbers (steps of 1, 2 or 5) inside an interval.
+
+    Parameters
+    ----------
+    low, high : float
+    wanted : int
+        About how many.
+    """
     step = round_down((high - low) / wanted)
     clearance = TICK_CLEARANCE * (high - low)
     first, last = math.ceil((low + clearance) / step), math.floor((high - clearance) / step)
@@ -184,14 +191,22 @@ def round_down(value: float) -> float:
     return power * max(m for m in (1, 2, 5) if m * power <= value * (1 + 1e-9))
 
 
-def degree_labels(values: NDArray[np.float64], hemispheres: str) -> list[str]:
-    """``8.2°W`` and the like, with the fewest decimals that tell all values apart."""
+def format_degrees(values: NDArray[np.float64], hemispheres: str) -> list[str]:
+    """Write values as ``8.2°W`` and the like, with the fewest decimals that tell all of them apart.
+
+    Parameters
+    ----------
+    values : (n,) float64
+        Degrees.
+    hemispheres : {"EW", "NS"}
+        Letters of positive and negative values.
+    """
     wrapped = (values + 180.0) % 360.0 - 180.0 if hemispheres == "EW" else values
     decimals = next(n for n in range(11) if np.allclose(np.round(wrapped, n), wrapped, atol=1e-9))
-    return [_degree_label(float(value), decimals, hemispheres) for value in wrapped]
+    return [_format_degree(float(value), decimals, hemispheres) for value in wrapped]
 
 
-def _degree_label(value: float, decimals: int, hemispheres: str) -> str:
+def _format_degree(value: float, decimals: int, hemispheres: str) -> str:
     side = hemispheres[0] if value > 0 else hemispheres[1] if value < 0 else ""
     return f"{abs(value):.{decimals}f}°{side}"
 
@@ -200,7 +215,7 @@ def _degree_label(value: float, decimals: int, hemispheres: str) -> str:
 
 
 def _draw_scale_bar(axes: Axes, grid: GeoGrid, corner: str) -> None:
-    ground_width, _ = ground_size_m(grid)
+    ground_width, _ = measure_ground_m(grid)
     length_m = round_down(0.24 * ground_width)
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     box = grid.bbox

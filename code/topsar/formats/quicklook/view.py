@@ -52,7 +52,7 @@ class View:
         """Light the relief from the north-west, 0 to 1; 0.5 everywhere without heights."""
         if "height" not in self.ifg.layers:
             return np.full(self.grid.shape, 0.5, np.float32)
-        return hillshade(self.mean("height"), self.grid)
+        return shade_relief(self.mean("height"), self.grid)
 
     def phase(self, name: str) -> Real:
         """Average wrapped phase as complex numbers."""
@@ -77,7 +77,7 @@ class View:
         return result
 
 
-def view_of(ifg: Interferogram) -> View:
+def cut_view(ifg: Interferogram) -> View:
     """The rectangle that holds all data of an interferogram."""
     rows, columns = np.zeros(ifg.grid.rows, bool), np.zeros(ifg.grid.columns, bool)
     for name in WITNESSES:
@@ -104,27 +104,33 @@ def _nanmean(blocks: NDArray[Any]) -> NDArray[Any]:
     return np.where(enough, total / np.maximum(count, 1), np.nan)
 
 
-def to_degrees(grid: GeoGrid) -> Transformer:
+def make_transformer(grid: GeoGrid) -> Transformer:
     """From map coordinates to longitude and latitude."""
     return Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
 
 
-def ground_size_m(grid: GeoGrid) -> tuple[float, float]:
+def measure_ground_m(grid: GeoGrid) -> tuple[float, float]:
     """Ground width and height of a grid, metres, along its middle row and column."""
     box = grid.bbox
-    (x, y), transformer, geod = box.centre, to_degrees(grid), Geod(ellps="WGS84")
+    (x, y), transformer, geod = box.centre, make_transformer(grid), Geod(ellps="WGS84")
     lines = []
     for points in (((box.west, x, box.east), (y, y, y)), ((x, x, x), (box.south, y, box.north))):
         lines.append(float(geod.line_length(*transformer.transform(*points))))
     return lines[0], lines[1]
 
 
-def hillshade(height: Real, grid: GeoGrid) -> Real:
-    """Relief lit from the north-west, 0 (shadow) to 1 (lit), 0.5 for level ground and holes.
+def shade_relief(height: Real, grid: GeoGrid) -> Real:
+    """Light the relief from the north-west, 0 (shadow) to 1 (lit), 0.5 for level ground and holes.
 
     The slope is scaled by its own spread, so that plains show their relief too.
+
+    Parameters
+    ----------
+    height : (rows, columns) float32
+        Metres, NaN in holes.
+    grid : GeoGrid
     """
-    width, length = ground_size_m(grid)
+    width, length = measure_ground_m(grid)
     if min(height.shape) < 2:
         return np.full(height.shape, 0.5, np.float32)
     south, east = np.gradient(height, length / grid.rows, width / grid.columns)
