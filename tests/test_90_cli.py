@@ -223,7 +223,7 @@ def test_run_takes_the_env_file_of_the_folder(tmp_path: Path, workflow: Workflow
 def test_exit_code_of_run(
     statuses: list[Status], code: int, workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scene = Outcome(job="scene", title="scene", status=Status.FAILED, is_pair=False)
+    scene = Outcome(job="scene", title="scene", status=Status.CACHED, is_pair=False)
     workflow.outcomes = (scene, *(pair(f"pair {n}", status, "see log") for n, status in enumerate(statuses)))
     assert cli.main(["run"]) == code
     shown = capsys.readouterr()
@@ -231,6 +231,15 @@ def test_exit_code_of_run(
     assert f"{done} of {len(statuses)} pairs done" in shown.out
     for number, status in enumerate(statuses):
         assert (f"pair {number}: {status.value}. see log" in shown.err) == (status.value not in {"done", "cached"})
+
+
+def test_a_failed_job_that_is_no_pair_fails_the_run(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = Outcome(job="stack", title="stack of track 8", status=Status.FAILED, is_pair=False, message="disk full")
+    workflow.outcomes = (pair("pair 0", Status.DONE, ""), stack)
+    assert cli.main(["run"]) == 1
+    shown = capsys.readouterr()
+    assert "1 of 1 pairs done" in shown.out
+    assert "stack of track 8: failed. disk full" in shown.err
 
 
 @pytest.mark.parametrize(

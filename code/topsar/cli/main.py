@@ -1,6 +1,6 @@
 """The parser and the exit codes.
 
-Exit codes: 0 all pairs are done, 1 some failed, 2 wrong usage or settings, 130 interrupted. The hidden verb ``step``,
+Exit codes: 0 all is done, 1 something failed, 2 wrong usage or settings, 130 interrupted. The hidden verb ``step``,
 a step's own process, ends with the error's own code (see `topsar.errors`).
 """
 
