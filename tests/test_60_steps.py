@@ -15,6 +15,7 @@ from topsar.engines import Engine, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.step import Cost, StepKind, as_step
 from topsar.errors import SettingsError
+from topsar.formats.step import finish_jobs
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Job
 from topsar.settings import KEYS, Options
@@ -87,11 +88,13 @@ def test_a_new_option_reruns_its_step_and_the_readers(changed: Link, rerun: set[
 # --- all settings -----------------------------------------------------------------------------------------------
 
 NOTHING: set[str] = set()
-PAIR = {"multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap"}
+PRODUCTS = {"format_geotiff", "format_quicklook"}
+PAIR = {"multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap", *PRODUCTS}
 NATIVE = {"geocode", "view", *PAIR}
-MERGED = {"mergebursts", "filter", "unwrap", "geocode"}
+MERGED = {"mergebursts", "filter", "unwrap", "geocode", *PRODUCTS}
 FINE = {"fineoffsets", "fineresamp", "burstifg", *MERGED}
 COARSE = {"subsetoverlaps", "coarseoffsets", "coarseresamp", "overlapifg", "esd", "rangecoreg"}
+CORRECTED = {"correction_stratified_troposphere", *PRODUCTS}
 ISCE2 = {"dem", "preprocess", "computeBaselines", "verifyDEM", "topo", *COARSE, *FINE}
 
 
@@ -113,20 +116,23 @@ TABLE = {
     "POLARIZATION": Change("VV", NOTHING, NOTHING),
     "SWATHS": Change("IW1", {"view", *PAIR} - {"multiply_IW2"}, ISCE2),
     "POSTING": Change("40", NATIVE, {"burstifg", *MERGED}),
-    "CRS": Change("latlon", NATIVE, {"geocode"}),
+    "CRS": Change("latlon", NATIVE, {"geocode", *PRODUCTS}),
     "LOOKS": Change("8x8", NATIVE - {"view"}, {"burstifg", *MERGED}),
-    "FILTER_STRENGTH": Change("0.7", {"filter", "unwrap"}, {"filter", "unwrap", "geocode"}),
-    "ESD": Change("off", {"filter", "unwrap"}, {"esd", "rangecoreg", *FINE}),
+    "FILTER_STRENGTH": Change("0.7", {"filter", "unwrap", *PRODUCTS}, {"filter", "unwrap", "geocode", *PRODUCTS}),
+    "ESD": Change("off", {"filter", "unwrap", *PRODUCTS}, {"esd", "rangecoreg", *FINE}),
     "RANGE_REGISTRATION": Change("auto", {"delay", "geocode", *PAIR}, NOTHING),
     "TOPSAPP_ESD": Change("own", NOTHING, {"esd", "rangecoreg", *FINE}),
     "ESD_COHERENCE": Change("0.5", NOTHING, {"esd", "rangecoreg", *FINE}),
-    "IONOSPHERE": Change("1", NOTHING, {"ion", "burstifg", *MERGED}),
+    "IONOSPHERE": Change("1", NOTHING, {"fineresamp", "ion", "burstifg", *MERGED}),
     "USE_GPU": Change("1", NOTHING, {"topo", *COARSE, *FINE}),
-    "UNWRAPPER": Change("none", {"unwrap"}, {"unwrap", "geocode"}),
+    "UNWRAPPER": Change("none", {"unwrap", *PRODUCTS}, {"unwrap", "geocode", *PRODUCTS}),
     "DEM": Change("{data}/dem/dem.tif", NOTHING, NOTHING),
     "DEM_DATUM": Change("ellipsoid", NOTHING, NOTHING),
     "GEOID": Change("", NOTHING, NOTHING),
-    "WATER_MASK": Change("{data}/dem/dem.tif", NOTHING, NOTHING),
+    "WATER_MASK": Change("{data}/dem/dem.tif", PRODUCTS, PRODUCTS),
+    "FORMATS": Change("geotiff", NOTHING, NOTHING),
+    "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
+    "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),
     "SLC_STACK": Change("1", {"slc"}, None),
 }
 """Whoever adds an option says here which steps it may rerun. Of the DEM, the value says what was found anyway."""
@@ -152,7 +158,9 @@ def plan_keys(engine: Engine, data: Path, **flags: str) -> Keys:
     plan = engine.plan(planned.inputs, planned.settings.options)
     assert plan.jobs
     assert not plan.refused
-    return {name: node.key for name, node in build_graph(plan.jobs).nodes.items()}
+    mask = planned.inputs.water_mask
+    jobs = finish_jobs(plan.jobs, engine, planned.settings.options, (mask,) if mask else ())
+    return {name: node.key for name, node in build_graph(jobs).nodes.items()}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +190,12 @@ def test_a_setting_reruns_the_steps_that_use_it(name: str, engine: Engine, data:
 
 def test_moving_the_data_reruns_nothing(engine: Engine, data: Path, before: Keys, tmp_path: Path) -> None:
     assert plan_keys(engine, shutil.copytree(data, tmp_path / "moved")) == before
+
+
+def test_applying_corrections_rewrites_products_where_there_are_some(engine: Engine, data: Path) -> None:
+    before = plan_keys(engine, data, CORRECTIONS="stratified_troposphere")
+    after = plan_keys(engine, data, CORRECTIONS="stratified_troposphere", APPLY_CORRECTIONS="1")
+    assert {node[1] for node in after if before[node] != after[node]} == PRODUCTS
 
 
 def test_the_same_engine_by_its_name_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
