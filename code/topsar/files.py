@@ -9,15 +9,14 @@ from __future__ import annotations
 import codecs
 import errno
 import json
-import math
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime
+from datetime import date
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +26,18 @@ from topsar.errors import ProductError, SettingsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEARLY_FULL_BYTES = 1 << 20
+_NEARLY_FULL_BYTES = 1 << 20
 """Less free space than this explains a failed write whose cause the writing library did not report."""
-
-
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\..+)?")
+_CONVERSIONS: dict[type, Callable[[Any], object]] = {
+    date: lambda day: day.isoformat(),
+    Enum: lambda member: member.value,
+    Path: str,
+    Mapping: dict,
+    set: list,
+    frozenset: list,
+}
+"""How what JSON lacks is written."""
 
 
 @contextmanager
@@ -61,12 +67,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the place of ``path``, on failure it is removed.
 
     What was at ``path`` before is removed last. A process that is killed leaves the old folder, the new one or none at
-    ``path``, but never a half-written one.
-
-    Raises
-    ------
-    ProductError
-        If anything under the ``with`` raises ``OSError``: a full disk, a folder that cannot be written.
+    ``path``, but never a half-written one. Errors are those of `atomic_path`.
     """
     part = _temporary_name(path)
     old = part.with_name(f"{part.name}.old")
@@ -117,14 +118,7 @@ def size_of(path: Path) -> int:
 
 
 def delete(path: Path, *, within: Path) -> None:
-    """Delete a file, a link or a folder; never what a link leads to, and never anything outside a folder.
-
-    Parameters
-    ----------
-    path : Path
-        What goes; nothing happens where there is nothing.
-    within : Path
-        A folder that ``path`` must lie below.
+    """Delete a file, a link or a folder, if it is there; never what a link leads to.
 
     Raises
     ------
@@ -141,41 +135,22 @@ def delete(path: Path, *, within: Path) -> None:
 
 
 def require_below(path: Path, folder: Path) -> None:
-    """Refuse a path that does not lie strictly below a folder once the links above it are followed.
-
-    Parameters
-    ----------
-    path, folder : Path
-
-    Raises
-    ------
-    ProductError
-        If it does not.
-    """
+    """Raise `ProductError` where a path does not lie strictly below a folder once the links above it are followed."""
     if path.name in ("", "..") or folder.resolve() not in (path.parent.resolve() / path.name).parents:
         msg = f"{path} does not lie below {folder}"
         raise ProductError(msg, hint="nothing outside that folder is removed; look for links and '..' in the path")
 
 
 def write_failed(path: Path, exc: BaseException) -> ProductError:
-    """The error for a failed write of ``path``, with the likeliest cause as its hint.
-
-    Parameters
-    ----------
-    path : Path
-        What could not be written.
-    exc : BaseException
-        Why; an `OSError`, or what a library made of one.
-    """
+    """The error for a failed write of ``path``, by `OSError` or what a library made of it; its hint says what to do."""
     code = exc.errno if isinstance(exc, OSError) else None  # GDAL's errors number something else
-    if code is None and _nearly_full(path.parent):
-        code = errno.ENOSPC
+    with suppress(OSError):
+        if code is None and shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES:
+            code = errno.ENOSPC
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = f"no space is left for {path.parent}: free some, or choose a data folder on another disk"
-    elif code in (errno.EROFS, errno.EACCES, errno.EPERM):
-        hint = f"make {path.parent} writable for this user, or choose another data folder"
     else:
-        hint = f"check that this user can write to {path.parent}, and that its disk is sound and has space left"
+        hint = f"make {path.parent} writable for this user and check that its disk is sound, or choose another folder"
     why = getattr(exc, "strerror", None) or (os.strerror(code) if code else exc)
     return ProductError(f"cannot write {path}: {why}", hint=hint)
 
@@ -188,11 +163,6 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
     path : Path
     values : array
         Of any shape and dtype that needs no pickling.
-
-    Raises
-    ------
-    ProductError
-        If the file cannot be written.
     """
     import numpy as np
 
@@ -201,18 +171,7 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 ``text`` to ``path``, whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    text : str
-
-    Raises
-    ------
-    ProductError
-        If the file cannot be written.
-    """
+    """Write UTF-8 ``text`` to ``path``, whole or not at all."""
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -229,19 +188,14 @@ def write_json(path: Path, obj: object) -> None:
     Dataclasses become objects, enums their values, dates ISO 8601, paths strings, arrays lists; what JSON lacks
     (NaN, infinity) becomes null.
 
-    Parameters
-    ----------
-    path : Path
-    obj : object
-
     Raises
     ------
-    ProductError
-        If the file cannot be written.
     TypeError
         If ``obj`` holds something else.
     """
-    write_text(path, json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    # What JSON lacks of numbers is named in the first text alone.
+    finite = json.loads(json.dumps(obj, default=_plain), parse_constant=lambda _: None)
+    write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
 
 
 def encoding_of(path: Path) -> str:
@@ -271,42 +225,20 @@ def encoding_of(path: Path) -> str:
 
 
 def _plain(obj: object) -> Any:
-    """``obj`` in the types that JSON knows."""
-    if isinstance(obj, Enum):
-        return _plain(obj.value)
+    """``obj``, which JSON does not know, in types that are nearer to it."""
     if hasattr(obj, "tolist"):
-        return _plain(obj.tolist())  # of NumPy: an array or a scalar
-    if isinstance(obj, float):
-        return obj if math.isfinite(obj) else None
-    if obj is None or isinstance(obj, str | int):
-        return obj
-    if isinstance(obj, date | datetime):
-        return obj.isoformat()
-    if isinstance(obj, Path):
-        return str(obj)
-    return _plain_container(obj)
-
-
-def _plain_container(obj: object) -> Any:
+        return obj.tolist()  # of NumPy: an array or a scalar
     if is_dataclass(obj):
-        return {f.name: _plain(getattr(obj, f.name)) for f in fields(obj)}
-    if isinstance(obj, Mapping):
-        return {str(_plain(key)): _plain(value) for key, value in obj.items()}
-    if isinstance(obj, list | tuple | set | frozenset):
-        return [_plain(item) for item in obj]
+        return {field.name: getattr(obj, field.name) for field in fields(obj)}
+    for kind, convert in _CONVERSIONS.items():
+        if isinstance(obj, kind):
+            return convert(obj)
     msg = f"{type(obj).__name__} has no place in JSON"
     raise TypeError(msg)
 
 
-def _nearly_full(folder: Path) -> bool:
-    with suppress(OSError):
-        return shutil.disk_usage(folder).free < NEARLY_FULL_BYTES
-    return False
-
-
 def _temporary_name(path: Path, suffix: str = "") -> Path:
-    stem = path.name.removesuffix(suffix) if suffix else path.name
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{suffix}")
+    return path.with_name(f".{path.name.removesuffix(suffix)}.{secrets.token_hex(4)}.part{suffix}")
 
 
 def _delete_leftovers(part: Path) -> None:
