@@ -95,12 +95,12 @@ class Field:
     @property
     def results(self) -> dict[str, bytes]:
         """What an undisturbed run makes."""
-        return _undisturbed(self.pace, self._pairs)[0]
+        return _run_undisturbed(self.pace, self._pairs)[0]
 
     @property
     def length(self) -> float:
         """Seconds that an undisturbed run takes."""
-        return _undisturbed(self.pace, self._pairs)[1]
+        return _run_undisturbed(self.pace, self._pairs)[1]
 
     def rounds(self, full: int) -> int:
         """How many of a full campaign's rounds are played."""
@@ -135,7 +135,7 @@ class Field:
 
 
 @cache
-def _undisturbed(pace: float, pairs: int) -> tuple[dict[str, bytes], float]:
+def _run_undisturbed(pace: float, pairs: int) -> tuple[dict[str, bytes], float]:
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder) / "undisturbed", pace=pace, pairs=pairs)
         process, started = trial.start(), time.monotonic()
@@ -179,7 +179,7 @@ def _kill_step(trial: Trial, node: str, place: Field) -> bool:
 
 
 def _wait_until_started(trial: Trial, number: int) -> None:
-    """Wait until so many steps were started."""
+    """Wait until a number of steps were started."""
     until = time.monotonic() + PATIENCE_S
     while len(trial.started()) < number and time.monotonic() < until:
         time.sleep(0.005)
@@ -257,14 +257,14 @@ def jump_clock(place: Field) -> Count:
         trial.is_deserted(10)
         for path in trial.runs.rglob("*"):
             if path.name == "journal.jsonl":
-                path.write_text("".join(_moved(line, days) for line in path.read_text().splitlines(keepends=True)))
+                path.write_text("".join(_move_time(line, days) for line in path.read_text().splitlines(keepends=True)))
             os.utime(path, times=(path.stat().st_atime + days * 86400, path.stat().st_mtime + days * 86400))
         count.faults += 1
         place.resume(trial, count)
     return count
 
 
-def _moved(line: str, days: float) -> str:
+def _move_time(line: str, days: float) -> str:
     event = json.loads(line)
     event["time"] = (datetime.fromisoformat(event["time"]) + timedelta(days=days)).isoformat()
     return json.dumps(event, separators=(",", ":")) + ("\n" if line.endswith("\n") else "")
@@ -329,7 +329,7 @@ def damage_outputs(place: Field) -> Count:
             count.faults += 1
             # Alone, what is only in between matters to nobody; when what was made of it is gone too, it does.
             if path not in _resume_damaged(trial, count, path):
-                for made in _made_of(trial, path):
+                for made in _find_products(trial, path):
                     _delete(trial.runs / made)
                 _resume_damaged(trial, count, path)
             place.compare(trial, count, results)
@@ -349,7 +349,7 @@ def _artifacts(trial: Trial) -> dict[str, Lifetime]:
     return {a.path: a.lifetime for step in nodes(trial.jobs).values() for a in step.writes}
 
 
-def _made_of(trial: Trial, path: str) -> list[str]:
+def _find_products(trial: Trial, path: str) -> list[str]:
     """What is made of an artifact, from step to step, up to the first result."""
     lifetimes, found = _artifacts(trial), [path]
     while lifetimes[found[-1]] is not Lifetime.RESULT:
@@ -573,7 +573,7 @@ def take_memory(place: Field) -> Count:
     """Somebody else takes the memory: a step waits for it; one that the kernel kills is tried again with more."""
     count = Count("memory taken by others")
     for _ in range(place.rounds(3)):
-        for scenario in (_wait_for_memory, _killed_for_memory):
+        for scenario in (_wait_for_memory, _kill_for_memory):
             trial = place.trial()
             scenario(trial, count)
             count.faults += 1
@@ -620,7 +620,7 @@ def _wait_for_memory(trial: Trial, count: Count) -> None:
     count.demand(len(trial.started()) == 1, "tried before there was room")
 
 
-def _killed_for_memory(trial: Trial, count: Count) -> None:
+def _kill_for_memory(trial: Trial, count: Count) -> None:
     hogs: list[_Hog] = []
 
     def observe(event: Event) -> None:
@@ -666,11 +666,11 @@ def play(name: str, folder: Path, *, seed: int, pace: float, share: float) -> Co
         probe = subprocess.run([*_UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True)
         if probe.returncode:
             return Count(name, skipped=f"nothing can be mounted here: {probe.stderr.strip()}")
-        return _inside(name, [*_UNSHARE, *argv])
+        return _run_inside(name, [*_UNSHARE, *argv])
     if name in _WITH_CGROUP:
         try:
             with Cgroup(_LIMIT_BYTES) as group:
-                return _inside(name, group.argv(*argv))
+                return _run_inside(name, group.argv(*argv))
         except NoCgroupError as exc:
             return Count(name, skipped=str(exc))
     return CAMPAIGNS[name](Field(folder, seed=seed, pace=pace, share=share))
@@ -679,7 +679,7 @@ def play(name: str, folder: Path, *, seed: int, pace: float, share: float) -> Co
 _UNSHARE = ("unshare", "-rm", "--propagation", "private")
 
 
-def _inside(name: str, argv: Sequence[str]) -> Count:
+def _run_inside(name: str, argv: Sequence[str]) -> Count:
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode:
         return Count(name, failures=1, notes=[f"the campaign itself failed: {done.stderr[-2000:]}"])

@@ -204,8 +204,8 @@ def show_many(pairs: int = 2500) -> None:
             answer = json.loads(process.communicate()[0])
         total = time.perf_counter() - started
         after, status = _look(runs)
-        plan = _timed(lambda: plan_graph(build_graph(_many(pairs)), Store(runs, inspect)))
-        again = _timed(lambda: run_jobs(_many(pairs), Store(runs, inspect)))
+        plan = _time_call(lambda: plan_graph(build_graph(_make_many(pairs)), Store(runs, inspect)))
+        again = _time_call(lambda: run_jobs(_make_many(pairs), Store(runs, inspect)))
         journals = sum(path.stat().st_size for path in runs.glob("*/journal.jsonl"))
         record = (runs / "record.jsonl").stat().st_size
     print(f"\nMany: {steps} steps of true in {pairs} jobs")
@@ -219,7 +219,7 @@ def show_many(pairs: int = 2500) -> None:
     print(f"  journals {journals / MB:.1f} MB, record {record / MB:.1f} MB")
 
 
-def _many(pairs: int) -> list[Job]:
+def _make_many(pairs: int) -> list[Job]:
     steps = tuple(_step(f"s{n}", ("true",)) for n in range(4))
     return [Job(id=f"p{n:05d}", title=f"pair {n}", steps=steps, is_pair=True) for n in range(pairs)]
 
@@ -232,7 +232,7 @@ def _look(runs: Path) -> tuple[float, str]:
     return time.perf_counter() - started, text
 
 
-def _timed(call: Callable[[], object]) -> float:
+def _time_call(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
@@ -392,7 +392,7 @@ def show_learning(count: int = 24) -> None:
         with tempfile.TemporaryDirectory() as folder:
             budget = Budget(memory_bytes=800 * MB, threads=THREADS)
             jobs = jobs_of([((100 * MB, 1.0),)] * count, kind=kind, over=4)
-            seconds[title] = _timed(
+            seconds[title] = _time_call(
                 lambda: run_jobs(jobs, Store(Path(folder), inspect), Policy(budget=budget), observe=watch)  # noqa: B023
             )
         print(f"  {title:<14}{seconds[title]:6.2f} s, most at once in each second: {_widths(watch)}", flush=True)
@@ -422,7 +422,7 @@ def _be_inside(part: str, options: dict[str, Any]) -> None:
         found = _run_mix(options)
     else:
         runs = Path(options["runs"])
-        found = {"seconds": _timed(lambda: run_jobs(_many(options["pairs"]), Store(runs, inspect)))}
+        found = {"seconds": _time_call(lambda: run_jobs(_make_many(options["pairs"]), Store(runs, inspect)))}
     print(json.dumps(found | {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
 
 
