@@ -205,7 +205,7 @@ def test_a_worker_that_comes_later_is_used_and_what_fits_none_is_not_waited_for(
     ):
         ended = executor.submit(sleeper(tmp_path), Resources(memory_bytes=2 * WORKER_BYTES)).result(20)
         assert ended.reason is Reason.RETRYABLE
-        assert "no Dask worker with 2.00 GB" in ended.message
+        assert "no Dask worker with 2.0 GB" in ended.message
         first = submit_sleeper(executor, tmp_path, "one", WORKER_BYTES)
         second = executor.submit(sleeper(tmp_path, "two"), Resources(memory_bytes=WORKER_BYTES))
         cluster.scale(2)

@@ -195,7 +195,7 @@ def script_of(
         decisions=plan_graph(build_graph(jobs), Store(Path("none"), inspect)),
         predict=lambda step: Forecast(needs=step.needs, seconds=step.seconds),
         capacity=Resources(memory_bytes=memory, threads=threads, disk_bytes=disk),
-        workers=workers,
+        policy=Policy(budget=Budget(workers=workers)),
     )
 
 

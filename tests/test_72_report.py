@@ -457,7 +457,7 @@ def broken_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Outcome
     monkeypatch.setattr(Recorder, "now_s", property(lambda _: next(times)))
     for one in events:
         recorder.event(one)
-    recorder.pulse(pulse(0.1, GB))
+    recorder.append(pulse(0.1, GB))
     recorder.end("failed")
     for name, feeding in (("date", ["date"]), ("a", ["a", "date"]), ("b", ["b"])):
         (tmp_path / name).mkdir()

@@ -40,13 +40,7 @@ def rate_text(rate: float) -> str:
 
 
 def count_text(count: int, noun: str, plural: str = "") -> str:
-    """``1 pair``, ``3 pairs``; the plural is the noun with an s, or as given.
-
-    Parameters
-    ----------
-    count : int
-    noun, plural : str
-    """
+    """``1 pair``, ``3 pairs``; the plural is the noun with an s, or as given."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 

@@ -80,16 +80,17 @@ class PairWindow:
 
     def admits(self, pairs: Iterable[int]) -> bool:
         """Whether a step that works for these pairs may start."""
-        waiting = [pair for pair in pairs if pair not in self._left]
-        if self._workers is None or not waiting or not self.under_way.isdisjoint(waiting):
-            return True
-        return len(self._open) < self._workers
+        return self._workers is None or len(self._open) < self._workers or self._find_next(pairs) is None
 
     def enter(self, pairs: Iterable[int]) -> None:
         """Note that a step that works for these pairs starts."""
+        if (pair := self._find_next(pairs)) is not None:
+            self._open[pair] = None
+
+    def _find_next(self, pairs: Iterable[int]) -> int | None:
+        """The pair that comes under way with a step for these pairs, if one has to."""
         waiting = [pair for pair in pairs if pair not in self._left]
-        if waiting and self.under_way.isdisjoint(waiting):
-            self._open[waiting[0]] = None
+        return waiting[0] if waiting and self._open.keys().isdisjoint(waiting) else None
 
     def leave(self, pair: int) -> None:
         """Note that a pair is settled."""
@@ -111,11 +112,9 @@ def choose(
     ready : iterable of Candidate
         Steps that wait for nothing but room, oldest first.
     running : sequence of Grant
-        Steps under way.
     capacity : Resources
         What all steps together may use; on disk, what those that run and those that start may still write.
     window : PairWindow
-        The pairs under way.
     owed : mapping, optional
         By pair, the bytes that its waiting steps have still to write.
     """
@@ -123,7 +122,7 @@ def choose(
     debts, gap = _Debts(owed, window), _Gap(capacity, running)
     chosen: list[Candidate] = []
     for candidate in ready:
-        if cores.all_taken or gap.is_searched:
+        if cores.all_taken or gap.looked_at >= _FURTHEST_LOOK:
             break
         if not window.admits(candidate.pairs):
             continue
@@ -142,13 +141,7 @@ def choose(
 
 
 def find_lack(candidate: Candidate, capacity: Resources) -> str:
-    """Name the resource of which a step needs more than a whole capacity; empty where it fits.
-
-    Parameters
-    ----------
-    candidate : Candidate
-    capacity : Resources
-    """
+    """Name the resource of which a step needs more than a whole capacity; empty where it fits."""
     return _Room(capacity, ()).find_lack(candidate)
 
 
@@ -186,14 +179,10 @@ class _Gap:
         self._held: Candidate | None = None
         self._is_for_disk = False
         self._beside = _Room(capacity, ())
-        self._looked_at = 0
-
-    @property
-    def is_searched(self) -> bool:
-        return self._looked_at >= _FURTHEST_LOOK
+        self.looked_at = 0
 
     def hold(self, candidate: Candidate, *, is_for_disk: bool) -> None:
-        self._looked_at += 1
+        self.looked_at += 1
         if self._held is None:
             self._held, self._is_for_disk = candidate, is_for_disk
             later = (grant.candidate for grant in self._running if grant.candidate.rank > candidate.rank)
@@ -206,16 +195,13 @@ class _Gap:
         """Whether the held step will still find room beside everything later than itself, this one included."""
         if self._held is None:
             return True
-        self._looked_at += 1
+        self.looked_at += 1
         if self._is_for_disk and is_under_way:
             return True  # the end of a pair is what gives disk back
-        if self._lacks_what_others_have(self._held):
-            return True  # until they are gone it loses nothing
+        there, needs = self._capacity.amounts, self._held.needs.amounts
+        if any(amount > _SAG * there.get(name, 0) for name, amount in needs.items() if name != THREADS):
+            return True  # it lacks what others have: until they are gone it loses nothing
         return self._beside.fits_beside(self._held, candidate)
-
-    def _lacks_what_others_have(self, held: Candidate) -> bool:
-        there = self._capacity.amounts
-        return any(amount > _SAG * there.get(name, 0) for name, amount in held.needs.amounts.items() if name != THREADS)
 
 
 class _Debts:

@@ -27,19 +27,7 @@ _MEASURE_S = 5.0
 
 
 class Capacities:
-    """Memory, cores and disk of a run.
-
-    Parameters
-    ----------
-    executor : Executor
-        Where steps run.
-    store : Store
-        Where they write.
-    ledger : Ledger
-        What they will take.
-    reserve_bytes : int
-        Disk that is to stay free.
-    """
+    """Memory, cores and disk of a run, which leaves ``reserve_bytes`` of disk free."""
 
     def __init__(self, executor: Executor, store: Store, ledger: Ledger, reserve_bytes: int) -> None:
         self._executor, self._store, self._ledger, self._reserve_bytes = executor, store, ledger, reserve_bytes
@@ -94,17 +82,7 @@ class Capacities:
         return f"{bytes_text(self.find_free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
 
     def take_pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
-        """What is in use now.
-
-        Parameters
-        ----------
-        running : collection of Grant
-            Steps under way.
-        waiting_for : str
-            What the run waits for, if it does.
-        at_s : float
-            Seconds since the run began.
-        """
+        """What is in use now, ``at_s`` seconds after the run began, and what the run waits for, if it does."""
         return Pulse(
             at_s=at_s,
             running=len(running),

@@ -1,8 +1,8 @@
 """How files leave a runs folder: during a run, and between runs.
 
-A file system may take a minute to delete what it took a second to write, and the scheduler must not stand still
-meanwhile. So a run renames what goes into ``runs/.trash`` and lets a thread delete it. What a killed run left there, or
-half-written elsewhere, is deleted by the next run or by `remove_all`.
+A file system may take a minute to delete what it took a second to write. So a run renames what goes into
+``runs/.trash`` and lets a thread delete it. What a killed run left there, or half-written elsewhere, is deleted by the
+next run or by `remove_all`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,7 @@ TRASH = ".trash"
 
 
 class Remover:
-    """Removes files and folders of one runs folder, first of all what killed runs left behind.
-
-    Parameters
-    ----------
-    runs : Path
-        The runs folder.
-    """
+    """Removes files and folders of one runs folder, first of all what killed runs left behind."""
 
     def __init__(self, runs: Path) -> None:
         self._runs, self._trash = runs, runs / TRASH
@@ -70,14 +65,7 @@ class Remover:
         return self._pending > 0
 
     def remove(self, path: Path, freed: Callable[[int], None]) -> None:
-        """Let a path be gone when this returns, and call ``freed`` with its bytes once they are free.
-
-        Parameters
-        ----------
-        path : Path
-            A file, link or folder; nothing happens where there is none.
-        freed : callable
-            Called in another thread.
+        """Let a path be gone when this returns, and call ``freed`` with its bytes, in another thread, once they are.
 
         Raises
         ------
@@ -158,10 +146,7 @@ def read_artifacts(file: Path) -> dict[str, Lifetime]:
 
 def read_all_artifacts(runs: Path) -> dict[str, Lifetime]:
     """Read which artifacts the jobs of all earlier runs name, with their lifetimes."""
-    known: dict[str, Lifetime] = {}
-    for file in sorted(runs.glob("*/run.json")):
-        known |= read_artifacts(file)
-    return known
+    return dict(chain.from_iterable(read_artifacts(file).items() for file in sorted(runs.glob("*/run.json"))))
 
 
 def find_removable(
@@ -172,7 +157,6 @@ def find_removable(
     Parameters
     ----------
     store : Store
-        The runs folder.
     artifacts : mapping
         Lifetime of every artifact that is known, of these jobs and of earlier ones.
     cleanup : {"scratch", "nuclear", "none"}
@@ -180,19 +164,23 @@ def find_removable(
     needed : container of str
         Artifacts that stay, whatever their lifetime.
     """
-    spent = tuple(_find_spent(store, artifacts, GOING[cleanup], needed))
-    gone = {one.path for one in spent}
-    return *spent, *(one for one in _find_leftovers(store.runs) if gone.isdisjoint(one.path.parents))
+    why: dict[Path, str] = {}
+    for artifact, lifetime in artifacts.items():
+        if lifetime in GOING[cleanup] and artifact not in needed:
+            with contextlib.suppress(TopsarError):  # a folder that leads out of the runs folder is left alone
+                path = store.locate(artifact)
+                if os.path.lexists(path):
+                    why[path] = f"{lifetime.value}, and no step needs it"
+    leftovers = dict.fromkeys(sorted(find_leftovers(store.runs)), "was being written when its run was killed")
+    trash = store.runs / TRASH
+    if trash.is_dir() and not trash.is_symlink():
+        leftovers |= dict.fromkeys(sorted(trash.iterdir()), "was being removed when its run was killed")
+    why |= {path: told for path, told in leftovers.items() if why.keys().isdisjoint(path.parents)}
+    return tuple(Removable(path=path, size=size_of(path), why=told) for path, told in why.items())
 
 
 def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
-    """Remove what was found in a runs folder; return the bytes freed.
-
-    Parameters
-    ----------
-    found : iterable of Removable
-    runs : Path
-        The runs folder; nothing outside it is removed.
+    """Remove what was found in a runs folder, and nothing outside it; return the bytes freed.
 
     Raises
     ------
@@ -208,27 +196,3 @@ def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
             raise TopsarError(msg, hint="check its owner and permissions") from exc
         freed += removable.size
     return freed
-
-
-def _find_spent(
-    store: Store, artifacts: Mapping[str, Lifetime], going: Container[Lifetime], needed: Container[str]
-) -> Iterable[Removable]:
-    for artifact, lifetime in artifacts.items():
-        if lifetime in going and artifact not in needed:
-            with contextlib.suppress(TopsarError):  # a folder that leads out of the runs folder is left alone
-                path = store.locate(artifact)
-                if os.path.lexists(path):
-                    yield _describe(path, f"{lifetime.value}, and no step needs it")
-
-
-def _find_leftovers(runs: Path) -> Iterable[Removable]:
-    for path in sorted(find_leftovers(runs)):
-        yield _describe(path, "was being written when its run was killed")
-    trash = runs / TRASH
-    if trash.is_dir() and not trash.is_symlink():
-        for path in sorted(trash.iterdir()):
-            yield _describe(path, "was being removed when its run was killed")
-
-
-def _describe(path: Path, why: str) -> Removable:
-    return Removable(path=path, size=size_of(path), why=why)

@@ -1,17 +1,9 @@
 """One subprocess from start to end: own process group, captured log, time limit, measured use, nothing left behind.
 
-The child says how it ended by its exit code:
-
-====  =========================================================
-0     done (its evidence is checked afterwards)
-65    bad input: trying again cannot help (``EX_DATAERR``)
-75    trying again may help (``EX_TEMPFAIL``)
-else  error
-====  =========================================================
-
-and why by its last lines, which begin with ``error:``. A child that is killed by SIGKILL was killed for memory if the
-kernel counted such a kill meanwhile or the child used more than was reserved; otherwise somebody else killed it, and
-trying again may help.
+The child says how it ended by its exit code (0: done; 65, ``EX_DATAERR``: trying again cannot help; 75,
+``EX_TEMPFAIL``: it may; another: error), and why by its last lines, which begin with ``error:``. A child that is killed
+by SIGKILL was killed for memory if the kernel counted such a kill meanwhile or the child used more than was reserved;
+otherwise somebody else killed it, and trying again may help.
 """
 
 from __future__ import annotations
@@ -33,8 +25,7 @@ from topsar.schedule.guard import MARK, end_all, end_marked
 from topsar.schedule.jobs import Command, Ended, Reason
 from topsar.schedule.machine import count_oom_kills, sum_session_memory
 
-EXIT_BAD_INPUT = 65
-EXIT_RETRYABLE = 75
+_BAD_INPUT, _RETRYABLE = 65, 75
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -78,31 +69,21 @@ class Handle:
     ----------
     memory_bytes : int
         Resident bytes of its processes when last looked at.
+    is_stopping : threading.Event
+        Set once it was asked to end.
+    kill_at : float
+        Monotonic time at which it is killed.
     """
 
     def __init__(self) -> None:
         self.memory_bytes = 0
-        self._stop = threading.Event()
-        self._kill_at = float("inf")
+        self.is_stopping = threading.Event()
+        self.kill_at = float("inf")
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """Ask the command to end, and kill it after ``grace_s`` seconds."""
-        self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
-        self._stop.set()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stop.is_set()
-
-    @property
-    def kill_at(self) -> float:
-        """Monotonic time at which it is killed."""
-        return self._kill_at
-
-    def wait(self, seconds: float) -> None:
-        """Wait, but not longer than until it is asked to end."""
-        self._stop.wait(seconds)
+        self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
+        self.is_stopping.set()
 
 
 def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | None = None) -> Ended:
@@ -118,16 +99,14 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
         By which another thread may end it.
     """
     handle = handle or Handle()
-    if handle.is_stopping:
+    if handle.is_stopping.is_set():
         return report_unstarted(Reason.INTERRUPTED, "")
     started, kills = time.monotonic(), count_oom_kills()
     try:
         process, offset = _start(command)
     except (OSError, ValueError, IndexError) as exc:
-        number = exc.errno if isinstance(exc, OSError) else None
-        return report_unstarted(
-            _START_REASONS.get(number or 0, Reason.ERROR), f"cannot start {command.argv[:1]}: {exc}"
-        )
+        reason = _START_REASONS.get(getattr(exc, "errno", None) or 0, Reason.ERROR)
+        return report_unstarted(reason, f"cannot start {command.argv[:1]}: {exc}")
     cut_short, peak = _watch(process.pid, started, command, handle)
     code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
@@ -145,16 +124,10 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
 
 
 def read_last_words(log: Path, offset: int = 0) -> str:
-    r"""Return what a log's end says about a failure.
+    r"""Return what a log's end says about a failure; the command's own output begins at byte ``offset``.
 
     That is everything from the last line beginning with ``error:``; without one, a Python traceback's own last lines;
     without that, the last three lines.
-
-    Parameters
-    ----------
-    log : Path
-    offset : int
-        Byte where the command's own output begins.
     """
     try:
         with log.open("rb") as file:
@@ -182,22 +155,15 @@ def _select_lines(lines: list[str]) -> list[str]:
 
 
 def report_unstarted(reason: Reason, message: str) -> Ended:
-    """Return the end of a command that was not even started (exit code 127, as a shell says it).
-
-    Parameters
-    ----------
-    reason : Reason
-    message : str
-    """
+    """Return the end of a command that was not even started (exit code 127, as a shell says it)."""
     return Ended(reason=reason, exit_code=127, seconds=0.0, cpu_s=0.0, peak_memory_bytes=0, message=message)
 
 
 def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
     """Start the command; also return where in the log its own output begins."""
     with command.log.open("ab") as log:
-        log.write(
-            f"# {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {' '.join(command.argv)}\n".encode(errors="replace")
-        )
+        title = f"# {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {' '.join(command.argv)}\n"
+        log.write(title.encode(errors="replace"))
         log.flush()
         offset = log.tell()  # before the start: the child shares this file's position
         process = subprocess.Popen(
@@ -225,10 +191,10 @@ def _watch(pid: int, started: float, command: Command, handle: Handle) -> tuple[
             handle.memory_bytes = sum_session_memory(pid)
             peak = max(peak, handle.memory_bytes)
             sample_at = now + min(_SAMPLE_S, (now - started) / 4 + 0.005)
-        if handle.is_stopping or now >= deadline:
+        if handle.is_stopping.is_set() or now >= deadline:
             _terminate(pid, command, handle)
-            return (Reason.INTERRUPTED if handle.is_stopping else Reason.TIMED_OUT), peak
-        handle.wait(min(delay, max(0.0, deadline - now)))
+            return (Reason.INTERRUPTED if handle.is_stopping.is_set() else Reason.TIMED_OUT), peak
+        handle.is_stopping.wait(min(delay, max(0.0, deadline - now)))
         delay = min(2 * delay, _LONGEST_POLL_S)
     return None, peak
 
@@ -268,10 +234,9 @@ def _signal_tree(pid: int, command: Command, number: int) -> int:
 
 def _is_disk_full(folder: Path) -> bool:
     """Whether next to nothing is free: many programs do not say what they stumbled over."""
-    try:
+    with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free < _NEXT_TO_NOTHING
-    except OSError:
-        return False
+    return False
 
 
 def _find_reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) -> Reason:
@@ -279,11 +244,11 @@ def _find_reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) 
         return Reason.DONE
     if (code in _KILLED and is_over) or _NO_MEMORY.search(message):
         return Reason.OUT_OF_MEMORY
-    if _NO_SPACE.search(message) or (is_disk_full and code not in (EXIT_BAD_INPUT, *_KILLED)):
+    if _NO_SPACE.search(message) or (is_disk_full and code not in (_BAD_INPUT, *_KILLED)):
         return Reason.DISK_FULL
-    if code == EXIT_BAD_INPUT:
+    if code == _BAD_INPUT:
         return Reason.BAD_INPUT
-    if code == EXIT_RETRYABLE or code in _KILLED or code in _TERMINATED:
+    if code in (_RETRYABLE, *_KILLED, *_TERMINATED):
         return Reason.RETRYABLE
     return Reason.ERROR
 
@@ -291,11 +256,12 @@ def _find_reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) 
 def _explain(reason: Reason, code: int, message: str, command: Command, peak: int, reserved: int) -> str:
     if reason in (Reason.DONE, Reason.INTERRUPTED):
         return ""
+    last_words = f"; its last words: {message}" if message else ""
     said = message or f"exit code {code}, nothing in {command.log}"
     if code < 0:
-        said = f"killed by {signal.Signals(-code).name}" + (f"; its last words: {message}" if message else "")
+        said = f"killed by {signal.Signals(-code).name}{last_words}"
     if reason is Reason.TIMED_OUT:
-        return f"timed out after {command.timeout_s:g} s" + (f"; its last words: {message}" if message else "")
+        return f"timed out after {command.timeout_s:g} s{last_words}"
     if reason is Reason.OUT_OF_MEMORY:
         return f"out of memory at {peak / 1e9:.2f} GB ({reserved / 1e9:.2f} GB reserved): {said}"
     if reason is Reason.DISK_FULL:

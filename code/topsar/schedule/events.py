@@ -30,14 +30,6 @@ _REPEATED = (Status.CACHED, Status.UNNEEDED)
 class Chronicle:
     """Everything that is told about a run.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-    runs : Path
-        The runs folder.
-    observe : callable, optional
-        Is given every event.
-
     Attributes
     ----------
     done : dict
@@ -49,25 +41,12 @@ class Chronicle:
     def __init__(self, jobs: Sequence[Job], runs: Path, observe: Callable[[Event], None] | None) -> None:
         self._jobs, self._runs, self._observe = jobs, runs, observe
         self._journals = {job.id: Journal(runs / job.id) for job in jobs}
-        self._recorder: Recorder | None = None
         self._pulse_at = 0.0
         self.done = {name: find_last_done(read_journal(journal.path)) for name, journal in self._journals.items()}
         self.events: dict[str, list[Event]] = {job.id: [] for job in jobs}
 
     def begin(self, mark: str, workers: int | None, decisions: Mapping[NodeId, Decision], ledger: Ledger) -> None:
-        """Begin the record of the run.
-
-        Parameters
-        ----------
-        mark : str
-            The run's mark.
-        workers : int or None
-            Most pairs under way at once.
-        decisions : mapping
-            What is to be done with each step.
-        ledger : Ledger
-            What each step will take.
-        """
+        """Begin the record of the run."""
         beginning = Beginning(
             started=datetime.now(timezone.utc),
             pid=os.getpid(),
@@ -84,8 +63,7 @@ class Chronicle:
         Raises
         ------
         StepFailed
-            When a start or a success cannot be journalled; a failure that cannot be is shown all the same. Its cause is
-            the `OSError`.
+            When a start or a success cannot be journalled; its cause is the `OSError`.
         """
         if (event.status not in _REPEATED or event.freed_bytes) and not event.note:
             try:
@@ -95,50 +73,36 @@ class Chronicle:
                     msg = f"the journal cannot be written: {exc}"
                     raise StepFailed(msg) from exc
         self.events[event.job].append(event)
-        if self._recorder:
-            self._recorder.event(event)
+        self._recorder.event(event)
         if self._observe:
             self._observe(event)
 
     @property
     def pulse_in_s(self) -> float:
         """Seconds until the next pulse is due."""
-        return max(0.0, self._pulse_at - self._recorder.now_s) if self._recorder else _LONGEST_PULSE_S
+        return max(0.0, self._pulse_at - self._recorder.now_s)
 
     def pulse(self, measure: Callable[[float], Pulse]) -> None:
         """Record what is in use, if it is time to; ``measure`` is given the time of the record."""
-        if self._recorder is None or self.pulse_in_s:
+        if self.pulse_in_s:
             return
         now = self._recorder.now_s
         self._pulse_at = now + min(_LONGEST_PULSE_S, max(_SHORTEST_PULSE_S, now / _PULSES))
-        self._recorder.pulse(measure(now))
+        self._recorder.append(measure(now))
 
     def end(self, how: str) -> None:
         """End the record of the run."""
-        if self._recorder:
-            self._recorder.end(how)
+        self._recorder.end(how)
 
 
 def describe_jobs(jobs: Sequence[Job], decisions: Mapping[NodeId, Decision], ledger: Ledger) -> tuple[PlannedJob, ...]:
-    """The jobs with what is to be done and what it is predicted to take.
+    """The jobs with what is to be done and what it is predicted to take."""
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-    decisions : mapping
-        What is to be done with each step.
-    ledger : Ledger
-        What each step will take.
-    """
-    return tuple(
-        PlannedJob(
-            id=job.id,
-            title=job.title,
-            is_pair=job.is_pair,
-            steps=tuple(_describe_step(step, decisions[job.id, step.name], ledger) for step in job.steps),
-        )
-        for job in jobs
-    )
+    def describe(job: Job) -> PlannedJob:
+        steps = (_describe_step(step, decisions[job.id, step.name], ledger) for step in job.steps)
+        return PlannedJob(id=job.id, title=job.title, is_pair=job.is_pair, steps=tuple(steps))
+
+    return tuple(map(describe, jobs))
 
 
 def _describe_step(step: Step, decision: Decision, ledger: Ledger) -> PlannedStep:

@@ -28,15 +28,7 @@ Inspect = Callable[["Path"], dict[str, Any]]
 
 
 class Store:
-    """The runs folder and the validator for what is in it.
-
-    Parameters
-    ----------
-    runs : Path
-        The runs folder.
-    inspect : Inspect
-        The validator.
-    """
+    """The runs folder and the validator for what is in it."""
 
     def __init__(self, runs: Path, inspect: Inspect) -> None:
         self.runs = runs
@@ -88,33 +80,25 @@ class Store:
                 msg = f"ended without error, but did not write {artifact.path}"
                 raise TopsarError(msg)
             try:
-                evidence[artifact.path] = _as_json(self._inspect(path))
+                evidence[artifact.path] = self._read_facts(path)
             except Exception as exc:
                 msg = f"ended without error, but {artifact.path} is not valid: {exc}"
                 raise TopsarError(msg) from exc
         return evidence
 
-    def fault(self, artifact: str, evidence: dict[str, Any]) -> str:
-        """Say what is wrong with an artifact that was once recorded, or return an empty string.
+    def _read_facts(self, path: Path) -> Any:
+        """The facts as they will be read back from the journal (tuples become lists)."""
+        return json.loads(json.dumps(self._inspect(path)))
 
-        Parameters
-        ----------
-        artifact : str
-        evidence : dict
-            Facts by artifact path, as `gather` collected them.
-        """
+    def fault(self, artifact: str, evidence: dict[str, Any]) -> str:
+        """Say what is wrong with an artifact for which `gather` once collected evidence, or return an empty string."""
         if artifact not in evidence:
             return f"{artifact} was not written then"
         try:
             path = self.locate(artifact)
             if not path.exists():
                 return f"{artifact} is gone"
-            facts = _as_json(self._inspect(path))
+            facts = self._read_facts(path)
         except Exception as exc:  # noqa: BLE001 - whatever the validator stumbles over is not what was recorded
             return f"{artifact} is no longer valid: {exc}"
         return "" if facts == evidence[artifact] else f"{artifact} has changed"
-
-
-def _as_json(facts: dict[str, Any]) -> Any:
-    """The facts as they will be read back from the journal (tuples become lists)."""
-    return json.loads(json.dumps(facts))

@@ -60,14 +60,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread.
-
-        Parameters
-        ----------
-        command : Command
-        needs : Resources
-            What was set aside for it.
-        """
+        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread."""
         ...
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -80,37 +73,28 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Subprocesses on this machine, each supervised by a thread of its own.
+    """Subprocesses on this machine, each supervised by a thread of its own, within a budget.
 
     A pool of worker processes would lose all its tasks when one worker is killed; a thread per subprocess does not.
-
-    Parameters
-    ----------
-    budget : Budget
-        The user's limits for all commands together; default: what this process may use.
     """
 
     def __init__(self, budget: Budget = UNBOUNDED) -> None:
-        self._memory_bytes, self._cores = budget.memory_bytes, budget.threads
+        self._budget = budget
         self._lock = threading.Lock()
         self._running: dict[Handle, int] = {}
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> LocalExecutor:  # noqa: ARG003 - protocol
-        """Use this machine; only the budget matters.
-
-        Parameters
-        ----------
-        address, runs, mark, budget
-            As `Executor.open` has them; only the budget matters.
-        """
+        """Use this machine; only the budget matters."""
         return cls(budget)
 
     def limits(self) -> Resources:
         """Cores, and the smaller of the machine's memory and the user's limit."""
-        bounds = [find_memory_limit(), *([self._memory_bytes] if self._memory_bytes is not None else [])]
-        return Resources(memory_bytes=min(bounds), threads=self._count_threads())
+        memory, most = find_memory_limit(), self._budget.memory_bytes
+        return Resources(
+            memory_bytes=memory if most is None else min(memory, most), threads=self._budget.threads or count_cores()
+        )
 
     def memory_in_use(self) -> int:
         """Resident bytes of all commands' processes when last looked at."""
@@ -125,21 +109,12 @@ class LocalExecutor:
         with self._lock:
             use = [(handle.memory_bytes, reserved) for handle, reserved in self._running.items()]
         memory = find_available_memory() + sum(min(used, reserved) for used, reserved in use)
-        if self._memory_bytes is not None:
-            memory = min(memory, self._memory_bytes - sum(max(0, used - reserved) for used, reserved in use))
-        return Resources(memory_bytes=max(0, memory), threads=self._count_threads())
-
-    def _count_threads(self) -> int:
-        return self._cores or count_cores()
+        if self._budget.memory_bytes is not None:
+            memory = min(memory, self._budget.memory_bytes - sum(max(0, used - reserved) for used, reserved in use))
+        return Resources(memory_bytes=max(0, memory), threads=self._budget.threads or count_cores())
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command under a thread of its own.
-
-        Parameters
-        ----------
-        command, needs
-            As `Executor.submit` has them.
-        """
+        """Start a command under a thread of its own."""
         handle = Handle()
         with self._lock:
             self._running[handle] = needs.memory_bytes

@@ -86,13 +86,7 @@ class Forecast:
 
 
 class Ledger:
-    """What attempts took, kept in the runs folder.
-
-    Parameters
-    ----------
-    runs : Path
-        The runs folder; read at once, written only when something is added.
-    """
+    """What attempts took, kept in the runs folder; written only when something is added."""
 
     def __init__(self, runs: Path) -> None:
         self._path = runs / USAGE
@@ -105,14 +99,9 @@ class Ledger:
         self._lines = len(usages)
 
     def add(self, step: Step, threads: int, ended: Ended) -> None:
-        """Learn from an attempt that ended; one that failed for another reason than memory tells nothing.
+        """Learn from an attempt that ended, on the threads that it was granted.
 
-        Parameters
-        ----------
-        step : Step
-        threads : int
-            Threads that it was granted.
-        ended : Ended
+        One that failed for another reason than memory tells nothing.
         """
         if not step.kind or ended.reason not in _TELLING:
             return
@@ -130,10 +119,13 @@ class Ledger:
         )
         self._known[step.kind].append(usage)
         self._forecasts.pop(step.kind, None)
-        if self._lines > 2 * sum(len(usages) for usages in self._known.values()):
-            self._rewrite()
-            return
         self._lines += 1
+        kept = [one for usages in self._known.values() for one in usages]
+        if self._lines > 2 * len(kept) + 1:  # forget what is too old to be told from, on disk too
+            self._lines = len(kept)
+            with contextlib.suppress(ProductError), atomic_path(self._path) as part:
+                part.write_bytes(b"".join(_USAGE.dump_json(one) + b"\n" for one in kept))
+            return
         with contextlib.suppress(OSError), self._path.open("ab") as file:  # losing it costs a lesson
             file.write(b"\n" * self._is_torn + _USAGE.dump_json(usage) + b"\n")
             self._is_torn = False
@@ -156,13 +148,6 @@ class Ledger:
                 with contextlib.suppress(ValidationError):
                     usages.append(_USAGE.validate_json(line))
         return usages
-
-    def _rewrite(self) -> None:
-        """Forget what is too old to be told from, on disk too."""
-        kept = [usage for usages in self._known.values() for usage in usages]
-        self._lines = len(kept)
-        with contextlib.suppress(ProductError), atomic_path(self._path) as part:
-            part.write_bytes(b"".join(_USAGE.dump_json(usage) + b"\n" for usage in kept))
 
 
 def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:
@@ -204,11 +189,10 @@ def _raise_table(table: int, measured: Iterable[tuple[int, int]]) -> int:
 def _find_threads(wish: int, usages: Sequence[Usage]) -> int:
     """The threads that a step can use: its author's wish, or fewer where granted ones were left idle."""
     used = [(u.threads, u.cpu_s / u.seconds) for u in usages if u.seconds > 1]
-    idle = [cores for threads, cores in used if threads - cores > _IDLE]
-    busy = [threads for threads, cores in used if threads - cores <= _IDLE]
-    if not idle:
+    if all(threads - cores <= _IDLE for threads, cores in used):
         return wish
-    return max(1, min(wish, max([math.ceil(max(idle) - _IDLE), *busy])))
+    useful = [threads if threads - cores <= _IDLE else math.ceil(cores - _IDLE) for threads, cores in used]
+    return max(1, min(wish, max(useful)))
 
 
 def _estimate_seconds(step: Step, threads: int, usages: Sequence[Usage]) -> float | None:

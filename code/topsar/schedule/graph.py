@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from graphlib import CycleError, TopologicalSorter
@@ -82,7 +83,7 @@ class Graph:
     jobs: tuple[Job, ...]
     nodes: Mapping[NodeId, Node]
     writers: Mapping[str, NodeId]
-    readers: Mapping[str, tuple[NodeId, ...]]
+    readers: Mapping[str, Sequence[NodeId]]
 
 
 def build_graph(jobs: Sequence[Job]) -> Graph:
@@ -98,7 +99,7 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
     steps = {(job.id, step.name): (rank, job, step) for rank, job in enumerate(jobs) for step in job.steps}
     writers = _find_writers(jobs)
     parents = {node: _find_parents(step, writers) for node, (_, _, step) in steps.items()}
-    children: dict[NodeId, list[NodeId]] = {node: [] for node in steps}
+    children: defaultdict[NodeId, list[NodeId]] = defaultdict(list)
     readers: dict[str, list[NodeId]] = {path: [] for path in writers}
     for node, (_, _, step) in steps.items():
         for parent in parents[node]:
@@ -108,22 +109,16 @@ def build_graph(jobs: Sequence[Job]) -> Graph:
     nodes: dict[NodeId, Node] = {}
     for node in _sort(parents):
         rank, job, step = steps[node]
+        text = json.dumps([step.signature, step.name, [nodes[parent].key for parent in parents[node]]])
         nodes[node] = Node(
             job=job,
             rank=rank,
             step=step,
-            key=_make_key(step, [nodes[parent].key for parent in parents[node]]),
+            key=hashlib.sha256(text.encode()).hexdigest(),
             parents=parents[node],
             children=tuple(children[node]),
         )
-    return Graph(
-        jobs=tuple(jobs), nodes=nodes, writers=writers, readers={path: tuple(ids) for path, ids in readers.items()}
-    )
-
-
-def _make_key(step: Step, upstream: list[str]) -> str:
-    text = json.dumps([step.signature, step.name, upstream])
-    return hashlib.sha256(text.encode()).hexdigest()
+    return Graph(jobs=tuple(jobs), nodes=nodes, writers=writers, readers=readers)
 
 
 def _sort(parents: Mapping[NodeId, tuple[NodeId, ...]]) -> Iterable[NodeId]:
@@ -146,21 +141,15 @@ def _find_parents(step: Step, writers: Mapping[str, NodeId]) -> tuple[NodeId, ..
 def _check_names(jobs: Sequence[Job]) -> None:
     seen: set[str] = set()
     for job in jobs:
-        for kind, name in (("job", job.id), *(("step", step.name) for step in job.steps)):
-            if not _is_file_name(name):
-                msg = f"{kind} name {name!r} of job {job.id!r} cannot be a file name"
-                raise TopsarError(msg)
         names = [step.name for step in job.steps]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if job.id in seen or twice:
-            msg = f"job {job.id!r} is given twice" if job.id in seen else f"job {job.id!r} has two steps {twice[0]!r}"
+        for name in (job.id, *names):
+            if not is_artifact_path(name) or "/" in name or len(name.encode(errors="replace")) > _LONGEST_NAME:
+                msg = f"the name {name!r} in job {job.id!r} cannot be a file name"
+                raise TopsarError(msg)
+        if job.id in seen or len(set(names)) < len(names):
+            msg = f"job {job.id!r} " + ("is given twice" if job.id in seen else f"has a step twice: {', '.join(names)}")
             raise TopsarError(msg)
         seen.add(job.id)
-
-
-def _is_file_name(name: str) -> bool:
-    is_plain = bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
-    return is_plain and name not in _OURS and len(name.encode(errors="replace")) <= _LONGEST_NAME
 
 
 def _find_writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
@@ -169,7 +158,9 @@ def _find_writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
     for job in jobs:
         for step in job.steps:
             for artifact in step.writes:
-                _check_path(artifact.path)
+                if not is_artifact_path(artifact.path):
+                    msg = f"artifact path {artifact.path!r} is not a plain path inside the runs folder"
+                    raise TopsarError(msg)
                 if artifact.path in writers:
                     other = "/".join(writers[artifact.path])
                     msg = f"{artifact.path!r} is written by two steps: {other} and {job.id}/{step.name}"
@@ -177,30 +168,15 @@ def _find_writers(jobs: Sequence[Job]) -> dict[str, NodeId]:
                 writers[artifact.path] = (job.id, step.name)
     folders = {job.id for job in jobs}
     for path in writers:
-        if path in folders:
-            msg = f"{path!r} cannot be an artifact: it is a job's folder"
+        outer = next((str(folder) for folder in PurePosixPath(path).parents if str(folder) in writers), "")
+        if path in folders or outer:
+            msg = f"artifact {path!r} " + (f"lies inside artifact {outer!r}" if outer else "is a job's folder")
             raise TopsarError(msg)
-        for folder in PurePosixPath(path).parents:
-            if str(folder) in writers:
-                msg = f"artifact {path!r} lies inside artifact {str(folder)!r}"
-                raise TopsarError(msg)
     return writers
 
 
-def _check_path(path: str) -> None:
-    if not is_artifact_path(path):
-        msg = f"artifact path {path!r} is not a plain path inside the runs folder"
-        raise TopsarError(msg)
-
-
 def is_artifact_path(path: str) -> bool:
-    """Whether a text can name an artifact: a plain path below the runs folder, and no file of the scheduler.
-
-    Examples
-    --------
-    >>> [is_artifact_path(path) for path in ("a/x", "", ".", "a/..", "a/./x", "/etc", ".lock", "a/journal.jsonl")]
-    [True, False, False, False, False, False, False, False]
-    """
+    """Whether a text can name an artifact: a plain path below the runs folder, and no file of the scheduler."""
     pure = PurePosixPath(path)
     is_inside = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
     is_ours = pure.name == JOURNAL or not pure.parts or pure.parts[0].startswith(".") or pure.parts[0] in _OURS

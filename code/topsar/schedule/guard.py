@@ -6,18 +6,18 @@ those that move to a session of their own. Whoever bears the mark can be found i
 A scheduler that is killed with SIGKILL can end nothing. So it starts one guard beside it: this file as a script, in a
 session of its own, with a pipe from the scheduler as its standard input. The kernel closes the pipe when the
 scheduler dies, however it dies; the guard then ends every process with the run's mark (after a clean end there is
-none). Should the guard be killed too,
-the next scheduler on the same folder finds the mark in the lock file and does the same before it starts.
+none). Should the guard be killed too, the next scheduler on the same folder finds the mark in the lock file and does
+the same before it starts.
 
-This was chosen over ``PR_SET_PDEATHSIG``, which needs a ``preexec_fn`` (unsafe in a program with threads), is tied to
-the thread that forked, and does not reach grandchildren; and over a wrapper around each step, which costs an
-interpreter start per step. The guard costs one per run and needs the standard library alone.
+``PR_SET_PDEATHSIG`` would need a ``preexec_fn`` (unsafe in a program with threads) and not reach grandchildren; a
+wrapper around each step costs an interpreter start per step, the guard one per run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -43,14 +43,7 @@ def find_marked(mark: str) -> list[int]:
 
 
 def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
-    """Send a signal to every process whose mark starts with ``mark``; return how many there were.
-
-    Parameters
-    ----------
-    mark : str
-    number : int
-        The signal.
-    """
+    """Send a signal to every process whose mark starts with ``mark``; return how many there were."""
     found = find_marked(mark)
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -59,16 +52,10 @@ def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
 
 
 def end_all(mark: str, timeout_s: float = 10.0) -> None:
-    """End every process whose mark starts with ``mark``, also one that is just being started.
+    """End every process whose mark starts with ``mark``, also one that is just being started; give up at a timeout.
 
     While a process is between fork and the end of exec its environment cannot be read; so nobody must be found several
     times in a row.
-
-    Parameters
-    ----------
-    mark : str
-    timeout_s : float
-        Seconds after which it is given up.
     """
     quiet, until = 0, time.monotonic() + timeout_s
     while quiet < _QUIET_PASSES and time.monotonic() < until:
@@ -83,17 +70,17 @@ class Guard:
     ----------
     mark : str
         The run's mark; steps carry ``<mark>.<anything>``.
+    then : str
+        What the shell does once all have ended, such as ``rm -f -- x``.
     """
 
-    def __init__(self, mark: str) -> None:
-        self._mark = mark
+    def __init__(self, mark: str, then: str = "") -> None:
+        script = (sys.executable, "-I", "-S", __file__, mark)
+        self._argv = ("sh", "-c", f'trap "" INT TERM HUP; {shlex.join(script)} && {then}') if then else script
 
     def __enter__(self) -> Guard:
         self._process = subprocess.Popen(
-            (sys.executable, "-I", "-S", __file__, self._mark),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
+            self._argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
         return self
 

@@ -23,11 +23,6 @@ class Resources:
     ----------
     others : mapping
         Amounts of further resources by name, for example ``{"gpus": 1}``.
-
-    Examples
-    --------
-    >>> Resources(memory_bytes=5, others={"gpus": 1}).amounts
-    {'disk': 0, 'memory': 5, 'threads': 1, 'gpus': 1}
     """
 
     memory_bytes: int = 0
@@ -46,18 +41,9 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The user's upper bounds; None leaves the bound to the machine.
+    """The user's upper bounds for all steps together; None leaves the bound to the machine.
 
-    Attributes
-    ----------
-    workers : int, optional
-        Pairs under way at once.
-    memory_bytes : int, optional
-        Memory of all steps together.
-    threads : int, optional
-        Cores of all steps together.
-    free_disk_bytes : int
-        What is always left free on the disk of the runs folder.
+    ``workers`` bounds the pairs under way at once; ``free_disk_bytes`` is left free on the disk of the runs folder.
     """
 
     workers: int | None = None
@@ -69,7 +55,6 @@ class Budget:
 UNBOUNDED = Budget()
 """The budget of a user who sets no bounds."""
 
-
 Cleanup = Literal["none", "scratch", "nuclear"]
 
 
@@ -79,8 +64,6 @@ class Policy:
 
     Attributes
     ----------
-    budget : Budget
-        The user's upper bounds.
     cleanup : {"scratch", "nuclear", "none"}
         What is removed as soon as no unfinished step needs it: scratch; everything but results; nothing.
     retries : int
@@ -90,11 +73,6 @@ class Policy:
     patience_s : float
         Seconds to wait, when nothing runs, for memory or disk that others have taken. After that a step that lacks
         memory is tried all the same, and one that lacks anything else fails.
-
-    Raises
-    ------
-    TopsarError
-        If there is no such level of cleanup.
     """
 
     budget: Budget = UNBOUNDED
@@ -111,7 +89,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A subprocess: nothing is inherited from the caller's shell but ``env`` on top of its environment."""
+    """A subprocess; ``env`` is added to the caller's environment."""
 
     argv: tuple[str, ...]
     cwd: Path
@@ -157,8 +135,6 @@ class Step:
         what the next will take. Empty: nothing is learned.
     size : float
         How much work it is, in whatever unit the kind counts.
-    timeout_s : float, optional
-        When it is given up.
     """
 
     name: str

@@ -24,18 +24,11 @@ if TYPE_CHECKING:
     from io import RawIOBase
     from pathlib import Path
 
-
 _EVENT = TypeAdapter(Event)
 
 
 class Journal:
-    """The journal of one job, open for appending.
-
-    Parameters
-    ----------
-    folder : Path
-        The job's folder; made when the first event is appended.
-    """
+    """The journal of one job, open for appending; the job's folder is made when the first event is appended."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
@@ -62,14 +55,15 @@ class Journal:
                 file.truncate(before)
                 raise
         if is_new:
-            _sync_folder(self.path.parent)
+            handle = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def read_journal(path: Path) -> tuple[Event, ...]:
-    """Read all whole events of a journal, oldest first; a torn or unreadable line is skipped.
-
-    Works while a scheduler writes. A missing journal is empty.
-    """
+    """Read all whole events of a journal, oldest first, also while a scheduler writes; a missing journal is empty."""
     if not path.exists():
         return ()
     events = (_parse(line) for line in path.read_bytes().split(b"\n"))
@@ -85,6 +79,12 @@ def find_last_done(events: Iterable[Event]) -> dict[str, Event]:
         elif event.status is Status.RUNNING:
             done.pop(event.step, None)
     return done
+
+
+def _write_whole(file: RawIOBase, line: bytes) -> None:
+    # A nearly full disk takes a part of the line and says so only by the count.
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -103,20 +103,6 @@ def _cut_torn_line(path: Path) -> None:
             file.write(b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _write_whole(file: RawIOBase, line: bytes) -> None:
-    # A nearly full disk takes a part of the line and says so only by the count.
-    if file.write(line) != len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _plain(event: Event) -> dict[str, Any]:

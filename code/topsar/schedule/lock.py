@@ -38,18 +38,7 @@ class Holder:
 
 
 def find_holder(runs: Path) -> Holder | None:
-    """Say who holds the runs folder, without touching it; None where the last holder ended as it should.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> runs = Path(mkdtemp())
-    >>> with hold_runs(runs) as mark:
-    ...     find_holder(runs).is_alive
-    True
-    >>> find_holder(runs) is None
-    True
-    """
+    """Say who holds the runs folder, without touching it; None where the last holder ended as it should."""
     known = _read_holder(runs / LOCK)
     try:
         pid, host, mark, birth = int(known["pid"]), str(known["host"]), str(known["mark"]), str(known["birth"])
@@ -76,7 +65,9 @@ def hold_runs(runs: Path) -> Iterator[str]:
         raise _make_error(runs, exc) from exc
     try:
         _take(file, path)
-        _end_leftovers(_read_holder(path))
+        dead = _read_holder(path)
+        if dead.get("mark") and dead.get("host") == socket.gethostname():
+            end_all(f"{dead['mark']}.")
         mark = uuid.uuid4().hex
         try:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "mark": mark, "birth": _find_birth(os.getpid())}
@@ -123,12 +114,6 @@ def _find_birth(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
-
-
-def _end_leftovers(dead: dict[str, Any]) -> None:
-    mark = dead.get("mark")
-    if isinstance(mark, str) and mark and dead.get("host") == socket.gethostname():
-        end_all(f"{mark}.")
 
 
 def _write(file: int, text: str) -> None:

@@ -28,7 +28,7 @@ from topsar.schedule.forecast import Ledger
 from topsar.schedule.guard import MARK
 from topsar.schedule.jobs import DISK, MEMORY, Command, Ended, Outcome, Reason, Resources, Status
 from topsar.schedule.rehearsal import Script, find_order
-from topsar.schedule.stale import decide
+from topsar.schedule.stale import plan_graph
 from topsar.schedule.state import Board, find_worst
 from topsar.wording import bytes_text
 
@@ -56,22 +56,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Run:
-    """One run, from its beginning to its end.
-
-    Parameters
-    ----------
-    graph : Graph
-        All steps.
-    store : Store
-        The runs folder.
-    executor : Executor
-        Where steps run.
-    policy : Policy
-    mark : str
-        The run's mark.
-    observe : callable, optional
-        Is given every event.
-    """
+    """One run, from its beginning to its end; the parameters are those of `run_jobs`."""
 
     def __init__(
         self,
@@ -87,7 +72,7 @@ class Run:
         self._chronicle = Chronicle(graph.jobs, store.runs, observe)
         self._ledger = Ledger(store.runs)
         self._capacities = Capacities(executor, store, self._ledger, policy.budget.free_disk_bytes)
-        decisions = decide(graph, self._chronicle.done, store)
+        decisions = plan_graph(graph, store, self._chronicle.done)
         self._chronicle.begin(mark, policy.budget.workers, decisions, self._ledger)
         self._board = Board(graph, decisions, self._find_order(decisions))
         self._remover = Remover(store.runs)
@@ -117,21 +102,18 @@ class Run:
             self._chronicle.end(f"{type(exc).__name__}: {exc}")
             raise
         self._remover.finish(GRACE_S if self._signals_seen else None)
-        self._tell_last_freed()
+        while not self._inbox.empty():  # space that was given back at the very end
+            if isinstance(item := self._inbox.get(), _Freed):
+                self._tell_freed(item)
         outcomes = tuple(self._board.make_outcome(job, self._chronicle.events[job.id]) for job in self._graph.jobs)
         self._chronicle.end(find_worst(outcome.status for outcome in outcomes).value)
         return outcomes
 
     def _find_order(self, decisions: Mapping[NodeId, Decision]) -> Mapping[NodeId, int]:
-        script = Script(
-            graph=self._graph,
-            decisions=decisions,
-            predict=self._ledger.predict,
-            capacity=self._capacities.measure({}),
-            workers=self._policy.budget.workers,
-            going=GOING[self._policy.cleanup],
+        there, predict = self._capacities.measure({}), self._ledger.predict
+        return find_order(
+            Script(graph=self._graph, decisions=decisions, predict=predict, capacity=there, policy=self._policy)
         )
-        return find_order(script)
 
     # --- before anything starts ----------------------------------------------------------------------------------
 
@@ -270,11 +252,10 @@ class Run:
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node)
             future = self._executor.submit(self._make_command(node, grant.threads), granted)
+            future.add_done_callback(functools.partial(self._gather_evidence, node))
         except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
             reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
             self._finish(_Finished(node, report_unstarted(reason, f"cannot start: {exc}"), {}))
-            return
-        future.add_done_callback(functools.partial(self._gather_evidence, node))
 
     def _discard(self, node: Node) -> None:
         """Let nothing be there of what a step is to write."""
@@ -362,13 +343,6 @@ class Run:
     def _tell_freed(self, freed: _Freed) -> None:
         event = self._graph.nodes[freed.writer].make_event(Status.UNNEEDED)
         self._chronicle.tell(replace(event, freed_bytes=freed.size))
-
-    def _tell_last_freed(self) -> None:
-        """Tell of the space that was given back at the very end."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                if isinstance(item := self._inbox.get_nowait(), _Freed):
-                    self._tell_freed(item)
 
     def _write_late(self) -> None:
         """Say what could not be said when it happened, because the disk was full."""

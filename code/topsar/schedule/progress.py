@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from topsar.schedule.jobs import Event, Job
 
-_WELL = (Status.DONE, Status.CACHED, Status.UNNEEDED)
-_ENDED = (*_WELL, Status.FAILED, Status.BLOCKED, Status.INTERRUPTED)
 _QUIET = (Status.CACHED, Status.UNNEEDED)
 _TITLES_SHOWN = 3
 
@@ -34,16 +32,6 @@ class Progress:
         The jobs of the run. Where none of them is a pair, all are counted.
     stream : text stream, optional
         Default: standard error.
-
-    Examples
-    --------
-    >>> from datetime import datetime, timezone
-    >>> from topsar.schedule.jobs import Event, Job, Step
-    >>> job = Job(id="a", title="pair a", steps=(Step(name="filter", argv=(), signature="", writes=()),), is_pair=True)
-    >>> when = datetime(2025, 4, 6, 12, tzinfo=timezone.utc)
-    >>> with Progress([job], stream=sys.stdout) as show:
-    ...     show(Event(time=when, job="a", step="filter", status=Status.RUNNING))
-    2025-04-06T12:00:00Z pair a: filter started
     """
 
     def __init__(self, jobs: Sequence[Job], *, stream: TextIO | None = None) -> None:
@@ -86,7 +74,7 @@ class Progress:
 
     def _count(self, event: Event) -> None:
         left = self._steps_left[event.job]
-        if event.status not in _ENDED or event.step not in left:
+        if event.status in (Status.WAITING, Status.RUNNING) or event.step not in left:
             return
         left.discard(event.step)
         if not left and event.job in self._counted and self._bar is not None:

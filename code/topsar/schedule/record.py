@@ -80,8 +80,7 @@ class Moment:
 class Pulse:
     """What was in use at a time; ``memory_bytes`` is None where the executor cannot tell.
 
-    ``budget_bytes`` is what all steps together might have used then, ``reserved_bytes`` what was set aside for those
-    under way, and ``waiting_for`` says what the run waits for, if it does.
+    ``budget_bytes`` is what all steps together might have used then, ``reserved_bytes`` what was set aside.
     """
 
     line: Literal["pulse"] = "pulse"
@@ -124,18 +123,7 @@ class StepNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run as its record tells it.
-
-    Attributes
-    ----------
-    begun : Beginning
-    moments : tuple of Moment
-        Events, oldest first.
-    pulses : tuple of Pulse
-        Oldest first.
-    end : End, optional
-        None while the run goes on, and for ever if it was killed.
-    """
+    """A run as its record tells it, oldest first; it has no end while it goes on, and if it was killed."""
 
     begun: Beginning
     moments: tuple[Moment, ...] = ()
@@ -162,15 +150,7 @@ class RunRecord:
 
 
 class Recorder:
-    """Writes the record of a run.
-
-    Parameters
-    ----------
-    runs : Path
-        The runs folder.
-    beginning : Beginning
-        The first line.
-    """
+    """Writes the record of a run into its runs folder."""
 
     def __init__(self, runs: Path, beginning: Beginning) -> None:
         path = runs / RECORD
@@ -189,15 +169,11 @@ class Recorder:
 
     def event(self, event: Event) -> None:
         """Note an event."""
-        self._append(Moment(at_s=self.now_s, event=replace(event, evidence={})))
-
-    def pulse(self, pulse: Pulse) -> None:
-        """Note what is in use."""
-        self._append(pulse)
+        self.append(Moment(at_s=self.now_s, event=replace(event, evidence={})))
 
     def end(self, how: str) -> None:
         """Note that the run is over."""
-        self._append(End(at_s=self.now_s, how=how))
+        self.append(End(at_s=self.now_s, how=how))
         self.close()
 
     def close(self) -> None:
@@ -206,7 +182,8 @@ class Recorder:
             self._file.close()
             self._file = None
 
-    def _append(self, line: Line) -> None:
+    def append(self, line: Line) -> None:
+        """Write a line."""
         if self._file is None:
             return
         text = (b"\n" if self._is_torn else b"") + _dump(line) + b"\n"
@@ -217,21 +194,11 @@ class Recorder:
 
 def _dump(line: Line) -> bytes:
     """Format as ASCII JSON, which keeps file names that are not valid Unicode."""
-    return json.dumps(_LINE.dump_python(line, mode="python"), default=_plain, separators=(",", ":")).encode()
-
-
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return json.dumps(_LINE.dump_python(line), default=datetime.isoformat, separators=(",", ":")).encode()
 
 
 def read_record(runs: Path) -> RunRecord | None:
-    """Read the record of the newest run; None where there is none. A torn line is skipped.
-
-    Parameters
-    ----------
-    runs : Path
-        The runs folder.
-    """
+    """Read the record of the newest run; None where there is none. A torn line is skipped."""
     try:
         content = (runs / RECORD).read_bytes()
         written = (runs / RECORD).stat().st_mtime

@@ -23,12 +23,12 @@ from topsar.schedule.events import describe_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
-from topsar.schedule.jobs import Lifetime, Policy, Status
+from topsar.schedule.jobs import Policy, Status
 from topsar.schedule.stale import plan_graph
 from topsar.schedule.state import Board
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topsar.schedule.evidence import Store
     from topsar.schedule.executor import Executor
@@ -55,26 +55,17 @@ class Script:
 
     Attributes
     ----------
-    graph : Graph
-        All steps.
-    decisions : mapping
-        What is to be done with each, as `plan_graph` says.
     predict : callable
         What a step will take, such as `Ledger.predict`.
     capacity : Resources
         What all steps together may use; of the disk, what is free at the start.
-    workers : int, optional
-        Pairs under way at once.
-    going : container of Lifetime
-        What is removed once nobody needs it.
     """
 
     graph: Graph
     decisions: Mapping[NodeId, Decision]
     predict: Callable[[Step], Forecast]
     capacity: Resources
-    workers: int | None = None
-    going: Container[Lifetime] = (Lifetime.SCRATCH,)
+    policy: Policy
 
     @property
     def waiting(self) -> list[Node]:
@@ -93,8 +84,6 @@ class Rehearsal:
 
     Attributes
     ----------
-    seconds : float
-        From the first start to the last end.
     peak_memory_bytes : int
         Most memory set aside at once.
     peak_disk_bytes : int
@@ -118,10 +107,6 @@ class Preview:
 
     Attributes
     ----------
-    jobs : tuple of PlannedJob
-        Every step: what is to be done with it and why, and what it is predicted to take.
-    rehearsal : Rehearsal
-        What all of it is predicted to take.
     is_timed : bool
         Whether the rehearsal knew the time of every step.
     capacity : Resources
@@ -151,18 +136,6 @@ def preview_jobs(
     ------
     TopsarError
         When the steps do not form a graph.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> from topsar.schedule import Store
-    >>> from topsar.schedule.jobs import Artifact, Job, Step
-    >>> step = Step(name="filter", argv=(), signature="1", writes=(Artifact(path="a/x"),), seconds=20.0)
-    >>> store = Store(Path(mkdtemp()), inspect=lambda path: {})
-    >>> preview = preview_jobs([Job(id="a", title="pair a", steps=(step,))], store)
-    >>> preview.rehearsal.seconds, preview.jobs[0].steps[0].why
-    (20.0, 'not done yet')
     """
     policy, runs = policy or Policy(), store.runs
     graph, ledger = build_graph(jobs), Ledger(runs)
@@ -170,32 +143,19 @@ def preview_jobs(
     place = executor or LocalExecutor(policy.budget)
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free - policy.budget.free_disk_bytes
-    script = Script(
-        graph=graph,
-        decisions=decisions,
-        predict=ledger.predict,
-        capacity=replace(place.capacity(), disk_bytes=free),
-        workers=policy.budget.workers,
-        going=GOING[policy.cleanup],
-    )
+    capacity = replace(place.capacity(), disk_bytes=free)
+    script = Script(graph=graph, decisions=decisions, predict=ledger.predict, capacity=capacity, policy=policy)
     return Preview(
         jobs=describe_jobs(jobs, decisions, ledger),
         rehearsal=rehearse(script, find_order(script)),
         is_timed=script.is_timed,
-        capacity=script.capacity,
+        capacity=capacity,
         needed=frozenset(path for node in script.waiting for path in node.step.reads),
     )
 
 
 def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Rehearsal:
-    """Go through a run as the scheduler would.
-
-    Parameters
-    ----------
-    script : Script
-    order : mapping, optional
-        The place of each waiting step among those that could start; default: oldest first.
-    """
+    """Go through a run as the scheduler would, with the waiting steps in an order; default: oldest first."""
     stage = _Stage(script, order)
     stage.play()
     return Rehearsal(
@@ -256,7 +216,7 @@ class _Stage:
     def __init__(self, script: Script, order: Mapping[NodeId, int]) -> None:
         self._script = script
         self._board = Board(script.graph, script.decisions, order)
-        self._window = PairWindow(script.workers)
+        self._window = PairWindow(script.policy.budget.workers)
         self._running: dict[NodeId, Grant] = {}
         self._ends: list[tuple[float, int, NodeId]] = []
         self._on_disk: Counter[str] = Counter()
@@ -280,12 +240,11 @@ class _Stage:
         while True:
             ready = tuple(self._board.ready)
             candidates = (state.make_candidate(predict(state.node.step).needs) for state in ready)
-            left = replace(
-                self._script.capacity, disk_bytes=self._script.capacity.disk_bytes - sum(self._on_disk.values())
-            )
+            free = self._script.capacity.disk_bytes - sum(self._on_disk.values())
             owed = self._board.sum_owed(
-                self._window.under_way, left.disk_bytes, lambda state: predict(state.node.step).needs.disk_bytes
+                self._window.under_way, free, lambda state: predict(state.node.step).needs.disk_bytes
             )
+            left = replace(self._script.capacity, disk_bytes=free)
             for grant in choose(candidates, tuple(self._running.values()), left, self._window, owed):
                 self._start(grant)
             if self._running or not ready:
@@ -313,7 +272,7 @@ class _Stage:
             for artifact in node.step.writes:
                 self._on_disk[artifact.path] += grant.candidate.needs.disk_bytes // len(node.step.writes)
         others = self._board.settle(node_id, status)
-        for _, path in self._board.find_spent(node_id, self._script.going):
+        for _, path in self._board.find_spent(node_id, GOING[self._script.policy.cleanup]):
             self._on_disk.pop(path, None)
         for settled in (node, *(state.node for state in others)):
             if settled.job.is_pair and self._board.job_is_settled(settled.job):

@@ -1,8 +1,4 @@
-"""The scheduler: runs the steps of jobs, as many at once as fit, and survives whatever happens to them.
-
-It is demand driven: `stale` says what has to run, `rehearsal` in which order, `admission` which of it starts now,
-`executor` runs it, `evidence` says whether it is done, `journal` remembers; `loop` ties them together.
-"""
+"""The scheduler: runs the steps of jobs, as many at once as fit, and survives whatever happens to them."""
 
 from __future__ import annotations
 
@@ -64,18 +60,6 @@ def run_jobs(
     ------
     TopsarError
         Before anything starts: the steps form no graph, or another scheduler holds the runs folder.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> from topsar.schedule import Store
-    >>> from topsar.schedule.jobs import Artifact, Job, Step
-    >>> step = Step(name="hello", argv=("touch", "x"), signature="1", writes=(Artifact(path="a/x"),))
-    >>> store = Store(Path(mkdtemp()), inspect=lambda path: {})
-    >>> outcomes = run_jobs([Job(id="a", title="pair a", steps=(step,))], store)
-    >>> [(outcome.title, outcome.status.value) for outcome in outcomes]
-    [('pair a', 'done')]
     """
     graph, policy = build_graph(jobs), policy or Policy()
     with contextlib.nullcontext(mark) if mark else hold_runs(store.runs) as held, Guard(held):

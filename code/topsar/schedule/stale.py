@@ -25,21 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What is to be done with a step.
-
-    Attributes
-    ----------
-    status : Status
-        WAITING: it must run; CACHED: it is done; UNNEEDED: nobody needs what it wrote.
-    why : str
-        Why it must run; empty otherwise.
-    """
+    """What is to be done with a step: it is WAITING, and why; or CACHED; or UNNEEDED: nobody needs what it wrote."""
 
     status: Status
     why: str = ""
 
 
-def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
+def plan_graph(
+    graph: Graph, store: Store, done: Mapping[str, Mapping[str, Event]] | None = None
+) -> dict[NodeId, Decision]:
     """Decide for every step what to do with it, without running or changing anything.
 
     Parameters
@@ -48,30 +42,19 @@ def plan_graph(graph: Graph, store: Store) -> dict[NodeId, Decision]:
         All steps.
     store : Store
         The runs folder, which need not exist, and the validator of artifacts.
+    done : mapping, optional
+        job id -> step name -> event of its last success, where the journals have been read.
 
     Returns
     -------
     dict
         (job id, step name) -> Decision, in topological order.
     """
-    done = {job.id: find_last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
-    return decide(graph, done, store)
-
-
-def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) -> dict[NodeId, Decision]:
-    """Decide for every step of a graph whose journals are read already.
-
-    Parameters
-    ----------
-    graph : Graph
-        All steps.
-    done : mapping
-        job id -> step name -> event of its last success.
-    store : Store
-        Where the artifacts are.
-    """
+    done = done or {job.id: find_last_done(read_journal(store.runs / job.id / JOURNAL)) for job in graph.jobs}
     records = {node: done.get(node[0], {}).get(node[1]) for node in graph.nodes}
-    stale = _check_all(graph, records, store)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = threads.map(lambda node: _find_staleness(node, records[node.id], store), graph.nodes.values())
+        stale = dict(zip(graph.nodes, found, strict=True))
     decisions: dict[NodeId, Decision] = {}
     for node in reversed(tuple(graph.nodes.values())):
         wanted = {
@@ -81,26 +64,10 @@ def decide(graph: Graph, done: Mapping[str, Mapping[str, Event]], store: Store) 
             for path in graph.nodes[child].step.reads
         }
         why = stale[node.id] if wanted or node.is_goal else ""
-        decisions[node.id] = _decide_step(
-            node, why or _find_lost_input(node, records[node.id], wanted, store), bool(wanted)
-        )
+        why = why or _find_lost_input(node, records[node.id], wanted, store)
+        idle = Status.CACHED if wanted or node.is_goal else Status.UNNEEDED
+        decisions[node.id] = Decision(status=Status.WAITING if why else idle, why=why)
     return {node: decisions[node] for node in graph.nodes}
-
-
-def _check_all(graph: Graph, records: Mapping[NodeId, Event | None], store: Store) -> dict[NodeId, str]:
-    threads = ThreadPoolExecutor(os.cpu_count())
-    try:
-        return dict(
-            threads.map(lambda node: (node.id, _find_staleness(node, records[node.id], store)), graph.nodes.values())
-        )
-    finally:
-        threads.shutdown(cancel_futures=True)
-
-
-def _decide_step(node: Node, why: str, is_wanted: bool) -> Decision:  # noqa: FBT001 - private, called once
-    if why:
-        return Decision(status=Status.WAITING, why=why)
-    return Decision(status=Status.CACHED if is_wanted or node.is_goal else Status.UNNEEDED)
 
 
 def _find_staleness(node: Node, record: Event | None, store: Store) -> str:

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from topsar.schedule.jobs import Event, Job, Lifetime
     from topsar.schedule.stale import Decision
 
-SETTLED_WELL = frozenset({Status.DONE, Status.CACHED, Status.UNNEEDED})
-"""States of a step that nobody waits for any more."""
-
+_SETTLED_WELL = frozenset({Status.DONE, Status.CACHED, Status.UNNEEDED})
 _NO_LESS = Resources(threads=1 << 30)
 _OPEN = frozenset({Status.WAITING, Status.RUNNING})
 _WORST_FIRST = (Status.FAILED, Status.BLOCKED, Status.INTERRUPTED, Status.DONE, Status.CACHED, Status.UNNEEDED)
@@ -61,8 +59,6 @@ class State:
         Steps it reads from that are not settled yet.
     cause : str
         Why it failed, or which failure keeps it from running.
-    attempt : int
-        Times it was started.
     excused : int
         Attempts that do not count against it: the disk was full.
     full_since : float, optional
@@ -95,17 +91,7 @@ class State:
 
 
 class Board:
-    """All steps of a run.
-
-    Parameters
-    ----------
-    graph : Graph
-        The steps.
-    decisions : mapping
-        What is to be done with each: WAITING, CACHED or UNNEEDED.
-    order : mapping, optional
-        The place of each waiting step among those that could start; default: oldest first.
-    """
+    """All steps of a run; ``order`` is the place of each among those that could start, oldest first where equal."""
 
     def __init__(
         self, graph: Graph, decisions: Mapping[NodeId, Decision], order: Mapping[NodeId, int] = MappingProxyType({})
@@ -158,32 +144,18 @@ class Board:
         state.status = Status.WAITING
         bisect.insort(self._ready, (state.rank, node_id))
 
-    @property
-    def waiting(self) -> Iterable[State]:
-        """Steps that have not started, whatever they wait for."""
-        return (state for state in self.states.values() if state.status is Status.WAITING)
-
     def sum_owed(self, under_way: Collection[int], free: int, disk: Callable[[State], int]) -> Mapping[int, int]:
         """By pair, the bytes that waiting steps have still to write for it; empty where ``free`` is enough for all.
 
-        What several pairs share counts for the first one under way.
-
-        Parameters
-        ----------
-        under_way : collection of int
-            Ranks of the pairs under way, in the order in which they came.
-        free : int
-            Bytes of disk.
-        disk : callable
-            Bytes that a step is going to write.
+        What several pairs share counts for the first of the pairs ``under_way``; ``disk`` says what a step will write.
         """
         owed: Counter[int] = Counter()
-        if self._most_disk is None:
-            self._most_disk = 2 * sum(disk(state) for state in self.waiting)  # twice: predictions may grow
+        if self._most_disk is None:  # twice: predictions may grow
+            self._most_disk = 2 * sum(disk(one) for one in self.states.values() if one.status is Status.WAITING)
         if free >= self._most_disk:
             return owed
-        for state in self.waiting:
-            if state.pairs and (size := disk(state)):
+        for state in self.states.values():
+            if state.status is Status.WAITING and state.pairs and (size := disk(state)):
                 owed[next((pair for pair in under_way if pair in state.pairs), state.pairs[0])] += size
         return owed
 
@@ -196,18 +168,10 @@ class Board:
         return state
 
     def settle(self, node_id: NodeId, status: Status, cause: str = "") -> list[State]:
-        """Settle a step; return the steps that this settles too: blocked by its failure, or needed by nobody now.
-
-        Parameters
-        ----------
-        node_id : NodeId
-        status : Status
-        cause : str
-            Why it failed, if it did.
-        """
+        """Settle a step; return the steps that this settles too: blocked by its failure, or needed by nobody now."""
         state = self.states[node_id]
         self._close(state, status, cause)
-        if status in SETTLED_WELL:
+        if status in _SETTLED_WELL:
             self._feed(state.node)
             return []
         if status is Status.INTERRUPTED:
@@ -216,28 +180,13 @@ class Board:
         return blocked + self._prune([state, *blocked])
 
     def find_spent(self, node_id: NodeId, lifetimes: Container[Lifetime]) -> list[tuple[NodeId, str]]:
-        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path).
-
-        Parameters
-        ----------
-        node_id : NodeId
-            The step.
-        lifetimes : container of Lifetime
-            What may go at this level of cleanup.
-        """
+        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path)."""
         step = self.states[node_id].node.step
         paths = dict.fromkeys([*step.reads, *(artifact.path for artifact in step.writes)])
         return [(self._graph.writers[path], path) for path in paths if self._is_spent(path, lifetimes)]
 
     def make_outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
-        """Say what became of a job.
-
-        Parameters
-        ----------
-        job : Job
-        events : iterable of Event
-            All events of the job.
-        """
+        """Say what became of a job, given all its events."""
         states = [self.states[job.id, step.name] for step in job.steps]
         status = find_worst(state.status for state in states)
         all_events = tuple(events)
@@ -295,4 +244,4 @@ class Board:
         writer = self.states[self._graph.writers[path]]
         may_go = any(artifact.path == path and artifact.lifetime in lifetimes for artifact in writer.node.step.writes)
         users = [writer, *(self.states[reader] for reader in self._graph.readers[path])]
-        return may_go and all(user.status in SETTLED_WELL and not user.cause for user in users)
+        return may_go and all(user.status in _SETTLED_WELL and not user.cause for user in users)

@@ -27,6 +27,7 @@ from topsar.errors import SettingsError, TopsarError
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, report_unstarted
 from topsar.schedule.dask.link import SLURM, DaskLink
 from topsar.schedule.jobs import UNBOUNDED, Ended, Reason, Resources
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,12 +66,8 @@ class DaskExecutor:
     address : str
         ``tcp://host:port`` or ``tls://host:port``, or ``slurm`` for jobs of our own, as Dask's configuration
         ``jobqueue.slurm`` describes them; they are ended at the end.
-    runs : Path
-        The runs folder, which every worker sees under the same path.
-    mark : str
-        What `hold_runs` gave for it.
-    budget : Budget
-        The user's limits for all commands together; as many SLURM jobs are asked for as pairs may be under way.
+    runs, mark, budget
+        As `Executor.open` has them; as many SLURM jobs are asked for as pairs may be under way.
     patience_s : float
         How long to wait for a first worker, and for another when none is left that is large enough.
 
@@ -82,15 +79,10 @@ class DaskExecutor:
     """
 
     def __init__(
-        self,
-        address: str,
-        *,
-        runs: Path,
-        mark: str,
-        budget: Budget = UNBOUNDED,
-        patience_s: float = 30.0,
+        self, address: str, *, runs: Path, mark: str, budget: Budget = UNBOUNDED, patience_s: float = 30.0
     ) -> None:
         self._link = DaskLink(address, budget.workers or 1)
+        self._no_answer = f"the Dask scheduler at {address} does not answer any more"
         from topsar.schedule.dask import worker as dask_worker
 
         self._remote = dask_worker
@@ -119,13 +111,7 @@ class DaskExecutor:
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> DaskExecutor:
-        """Connect to a Dask cluster.
-
-        Parameters
-        ----------
-        address, runs, mark, budget
-            As `Executor.open` has them.
-        """
+        """Connect to a Dask cluster."""
         if not address:
             msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
             raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
@@ -135,9 +121,7 @@ class DaskExecutor:
 
     def limits(self) -> Resources:
         """The largest worker's memory and cores, or what a SLURM job will have, within the user's limits."""
-        with self._lock:
-            have = [Resources(memory_bytes=w.memory_bytes, threads=w.cores) for w in self._workers.values()]
-        have += [self._link.promised] if self._link.promised else []
+        have = self._list_sizes()
         return self._bound(max((r.memory_bytes for r in have), default=0), max((r.threads for r in have), default=1))
 
     def capacity(self) -> Resources:
@@ -155,11 +139,6 @@ class DaskExecutor:
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
         """Run a command on a worker as soon as one has room for it.
 
-        Parameters
-        ----------
-        command, needs
-            As `Executor.submit` has them.
-
         Raises
         ------
         TopsarError
@@ -167,8 +146,9 @@ class DaskExecutor:
         """
         with self._lock:
             if self._is_cut_off():
-                msg = f"the Dask scheduler at {self._link.scheduler} does not answer any more"
-                raise TopsarError(msg, hint="start it and its workers, then start again: it resumes", retryable=True)
+                raise TopsarError(
+                    self._no_answer, hint="start it and its workers, then start again: it resumes", retryable=True
+                )
             self._serial += 1
             submission = _Submission(str(self._serial), command, needs)
             self._waiting.append(submission)
@@ -216,7 +196,7 @@ class DaskExecutor:
 
     def _await_place(self, submission: _Submission, since: float) -> None:
         while not submission.placed.wait(_LOOK_S):
-            if self._could_run(submission.needs):
+            if any(size.memory_bytes >= submission.needs.memory_bytes for size in self._list_sizes()):
                 since = time.monotonic()
             elif time.monotonic() - since > self._patience_s or self._is_cut_off():
                 break
@@ -228,13 +208,10 @@ class DaskExecutor:
         if self._is_stopping:
             return report_unstarted(Reason.INTERRUPTED, "")
         if self._is_cut_off():
-            return report_unstarted(
-                Reason.RETRYABLE, f"the Dask scheduler at {self._link.scheduler} does not answer any more"
-            )
-        size = f"{submission.needs.memory_bytes / 1e9:.2f} GB"
-        return report_unstarted(
-            Reason.RETRYABLE, f"no Dask worker with {size} of memory was there for {self._patience_s:g} s"
-        )
+            return report_unstarted(Reason.RETRYABLE, self._no_answer)
+        size = bytes_text(submission.needs.memory_bytes)
+        words = f"no Dask worker with {size} of memory was there for {self._patience_s:g} s"
+        return report_unstarted(Reason.RETRYABLE, words)
 
     def _run(self, submission: _Submission, worker: DaskWorker) -> Ended | None:
         """Run a command as a Dask task; None where its worker was lost."""
@@ -328,11 +305,11 @@ class DaskExecutor:
                 room[submission.worker.address] = (free - submission.needs.memory_bytes, cores - submission.cores)
         return room
 
-    def _could_run(self, needs: Resources) -> bool:
+    def _list_sizes(self) -> list[Resources]:
+        """What each worker has, and what one of a SLURM job will have."""
         with self._lock:
-            sizes = [worker.memory_bytes for worker in self._workers.values()]
-        sizes += [self._link.promised.memory_bytes] if self._link.promised else []
-        return any(size >= needs.memory_bytes for size in sizes)
+            have = [Resources(memory_bytes=w.memory_bytes, threads=w.cores) for w in self._workers.values()]
+        return [*have, self._link.promised] if self._link.promised else have
 
     def _bound(self, memory: int, cores: int) -> Resources:
         return Resources(

@@ -75,13 +75,12 @@ class DaskLink:
             if scheduler == SLURM:
                 _import_jobqueue()
             self.begin(self._connect(jobs)).result()
-        except ImportError as exc:
+        except BaseException as exc:
             self.close()
+            if not isinstance(exc, ImportError):
+                raise
             msg = f"Dask is not installed ({exc})"
             raise TopsarError(msg, hint="install it: pip install 'topsar[dask]'") from exc
-        except BaseException:
-            self.close()
-            raise
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start something in the thread where the client lives, and return at once."""
@@ -89,15 +88,6 @@ class DaskLink:
 
     def ask(self, function: Callable[..., Any], *args: Any, timeout_s: float = _ANSWER_S, **rest: Any) -> Any:
         """Call a method of the client, but wait no longer than ``timeout_s`` for its answer.
-
-        Parameters
-        ----------
-        function : callable
-            The method.
-        *args, **rest
-            Its arguments.
-        timeout_s : float
-            Seconds.
 
         Raises
         ------

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
+import shlex
 import threading
 import time
 import uuid
@@ -47,7 +46,6 @@ MEMORY, CORES = "MEMORY", "CORES"
 """The Dask resources: bytes, and threads."""
 
 _CLOSING_GRACE_S = 1.0
-_GUARD = 'trap "" INT TERM HUP; "$0" -I -S "$1" "$2" && rm -f -- "$3"'
 
 
 def name_session(mark: str) -> str:
@@ -56,15 +54,7 @@ def name_session(mark: str) -> str:
 
 
 def claim(path: Path, who: str) -> bool:
-    """Claim a command for good; False where it is claimed already, or the run is over.
-
-    Parameters
-    ----------
-    path : Path
-        The claim of that command.
-    who : str
-        The session that wants to run it.
-    """
+    """Claim a command for good for a session; False where it is claimed already, or the run is over."""
     try:
         path.symlink_to(who)
     except OSError:
@@ -95,51 +85,25 @@ def identify(runs: Path) -> tuple[str, str]:
 
 
 def execute(name: str, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
-    """Run a command as a Dask task; None where it ran before, or this worker does not run it to its end.
+    """Run command number ``serial`` of session ``name`` as a Dask task.
 
-    Parameters
-    ----------
-    name : str
-        The run's session.
-    serial : str
-        The command's number in the run.
-    command : Command
-    reserved_bytes : int
-        Memory set aside for it.
+    Returns None where it ran before, or this worker does not run it to its end.
     """
     session = get_worker().plugins.get(name)
     return session.commands.run(serial, command, reserved_bytes) if isinstance(session, Session) else None
 
 
 def stop(name: str, grace_s: float, dask_worker: Worker) -> None:
-    """End a run's commands on this worker because the user wants it.
-
-    Parameters
-    ----------
-    name : str
-        The run's session.
-    grace_s : float
-        Seconds until what still runs is killed.
-    dask_worker : Worker
-        Given by Dask.
-    """
+    """End the commands of session ``name`` on this worker, which Dask gives, because the user wants it."""
     session = dask_worker.plugins.get(name)
     if isinstance(session, Session):
         session.commands.stop(grace_s)
 
 
 class Session(WorkerPlugin):
-    """A run on one worker, from its registration to the end of the run or of the worker.
+    """A run on one worker, from its registration to the end of the run or of the worker."""
 
-    Parameters
-    ----------
-    runs : Path
-        The runs folder.
-    mark : str
-        The run's mark.
-    """
-
-    commands: Commands
+    commands: _Commands
 
     def __init__(self, runs: Path, mark: str) -> None:
         self.name = name_session(mark)
@@ -151,7 +115,7 @@ class Session(WorkerPlugin):
         if mark != self._mark:
             msg = f"the run of {self._runs} is over, or the folder is not shared with this worker"
             raise TopsarError(msg)
-        self.commands = Commands(self._runs, self._mark)
+        self.commands = _Commands(self._runs, self._mark)
         declared = worker.state.total_resources
         missing: dict[str, float] = {MEMORY: worker.memory_manager.memory_limit or find_memory_limit()}
         missing[CORES] = worker.state.nthreads
@@ -165,27 +129,13 @@ class Session(WorkerPlugin):
             await asyncio.to_thread(self.commands.close)
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        """End a command whose task was cancelled: nobody waits for it any more.
-
-        Parameters
-        ----------
-        key, start, finish
-            The task and its states, as Dask calls them.
-        """
+        """End a command whose task was cancelled: nobody waits for it any more."""
         if start == "executing" and finish == "released" and str(key).startswith(f"{self.name}-"):
             self.commands.give_up(str(key).rpartition("-")[2])
 
 
-class Commands:
-    """The commands of a run under this worker, and the guard that ends them when the worker dies.
-
-    Parameters
-    ----------
-    runs : Path
-        The runs folder.
-    mark : str
-        The run's mark.
-    """
+class _Commands:
+    """The commands of a run under this worker, and the guard that ends them when the worker dies."""
 
     def __init__(self, runs: Path, mark: str) -> None:
         self._token = uuid.uuid4().hex
@@ -194,7 +144,9 @@ class Commands:
         self._lock = threading.Lock()
         self._running: dict[str, Handle] = {}
         self._is_closed = self._is_stopping = False
-        self._guard = _Guard(self._mark, runs / FOLDER / self._mark)
+        witness = runs / FOLDER / self._mark
+        witness.touch()
+        self._guard = guard.Guard(self._mark, then=shlex.join(("rm", "-f", "--", str(witness))))
         self._guard.__enter__()
 
     @property
@@ -204,16 +156,7 @@ class Commands:
             return sum(handle.memory_bytes for handle in self._running.values())
 
     def run(self, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
-        """Run a command, unless it was claimed before; None where it was, or was ended by the end of this worker.
-
-        Parameters
-        ----------
-        serial : str
-            The command's number in the run.
-        command : Command
-        reserved_bytes : int
-            Memory set aside for it.
-        """
+        """Run a command, unless it was claimed before; None where it was, or was ended by the end of this worker."""
         handle = Handle()
         with self._lock:
             if self._is_closed:
@@ -257,21 +200,3 @@ class Commands:
         while self._running and time.monotonic() < until:
             time.sleep(0.01)
         self._guard.__exit__()
-
-
-class _Guard(guard.Guard):
-    """A guard that removes a file, the witness, when it has ended everything."""
-
-    def __init__(self, mark: str, witness: Path) -> None:
-        super().__init__(mark)
-        self._witness = witness
-
-    def __enter__(self) -> _Guard:
-        self._witness.touch()
-        self._process = subprocess.Popen(
-            ("sh", "-c", _GUARD, sys.executable, guard.__file__, self._mark, str(self._witness)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        return self
