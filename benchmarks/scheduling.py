@@ -22,6 +22,7 @@ import psutil
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup, NoCgroupError
+from topsar.report.snapshot import take_snapshot
 from topsar.report.terminal_status import format_status
 from topsar.schedule import Budget, Policy, Store, find_holder, plan_graph, read_record, run_jobs
 from topsar.schedule.graph import build_graph
@@ -228,7 +229,7 @@ def _look(runs: Path) -> tuple[float, str]:
     """Seconds to see how the run stands, and what is said."""
     started = time.perf_counter()
     holder, record = find_holder(runs), read_record(runs)
-    text = format_status(record, holder, now=time.time()) if record else ""
+    text = format_status(take_snapshot(record, holder, time.time())) if record else ""
     return time.perf_counter() - started, text
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from topsar.report.snapshot import take_snapshot
 from topsar.report.terminal_plan import format_plan
 from topsar.report.terminal_status import dump_status, format_status
 from topsar.schedule import Holder, RunRecord, read_record
@@ -99,8 +101,17 @@ def under_way(**known: object) -> RunRecord:
     return record_of(jobs, moments, **known)
 
 
+def show(record: RunRecord, holder: Holder | None, *, now: float = 1000.0, width: int = 100) -> str:
+    return format_status(take_snapshot(record, holder, now), width)
+
+
+def dump(record: RunRecord, holder: Holder | None, *, now: float = 1000.0) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(dump_status(take_snapshot(record, holder, now)))
+    return known
+
+
 def first_line(record: RunRecord, holder: Holder | None = None, now: float = 1010.0) -> str:
-    return format_status(record, holder, now=now).splitlines()[0]
+    return show(record, holder, now=now).splitlines()[0]
 
 
 class TestState:
@@ -110,7 +121,7 @@ class TestState:
 
     @pytest.mark.parametrize("holder", [None, replace(ALIVE, is_alive=False)])
     def test_dead_scheduler(self, holder: Holder | None) -> None:
-        text = format_status(under_way(), holder, now=9e9)
+        text = show(under_way(), holder, now=9e9)
         assert text.startswith("the scheduler (pid 4242 on node7) died")
         assert "running when it ended" in text
         assert "1 cut short" in text
@@ -145,7 +156,7 @@ class TestState:
 
 
 def test_counts_and_what_is_in_use() -> None:
-    lines = format_status(under_way(), ALIVE, now=1000.0).splitlines()
+    lines = show(under_way(), ALIVE).splitlines()
     assert "pairs    2 of 5 done, 1 running, 1 waiting, 1 blocked" in lines
     assert "steps    5 of 11 done, 1 running, 2 waiting, 1 failed, 2 blocked, 1 retry" in lines
     assert "memory   1.2 GB in use, 3.0 GB reserved, 8.0 GB budget" in lines
@@ -155,18 +166,18 @@ def test_counts_and_what_is_in_use() -> None:
 
 def test_time_left_is_what_is_foreseen_at_the_speed_so_far() -> None:
     # 300 s are worked off of b and c, and 100 s of c/unwrap, in 500 s; 200 s are left, of d.
-    assert "time     8 min 20 s, about 4 min left, 7.2 pairs per hour" in format_status(under_way(), ALIVE, now=1000.0)
+    assert "time     8 min 20 s, about 4 min left, 7.2 pairs per hour" in show(under_way(), ALIVE)
 
 
 def test_no_time_left_without_foresight() -> None:
     jobs = [job("a", planned("filter"), planned("unwrap", seconds=None))]
-    text = format_status(record_of(jobs, ran(0, 100, "a/filter")), ALIVE, now=1000.0)
+    text = show(record_of(jobs, ran(0, 100, "a/filter")), ALIVE)
     assert "left" not in text
     assert "pairs per hour" not in text
 
 
 def test_steps_under_way_failures_and_kinds() -> None:
-    text = " ".join(format_status(under_way(), ALIVE, now=1000.0).split())
+    text = " ".join(show(under_way(), ALIVE).split())
     assert "title of c unwrap 1 1 min 40 s 2 3.0 GB" in text
     assert "title of date, geocode orbit is missing hint: fetch it" in text
     assert "filter 2 1 min 40 s 1.5 GB 40.0 MB" in text
@@ -178,37 +189,37 @@ def test_steps_under_way_failures_and_kinds() -> None:
 def test_bytes_nobody_could_measure() -> None:
     record = under_way()
     record = replace(record, pulses=(replace(record.pulses[0], memory_bytes=None),))
-    assert "memory   unknown in use, 3.0 GB reserved" in format_status(record, ALIVE, now=1000.0)
-    assert json.loads(dump_status(record, ALIVE, now=1000.0))["in_use"]["memory_bytes"] is None
+    assert "memory   unknown in use, 3.0 GB reserved" in show(record, ALIVE)
+    assert dump(record, ALIVE)["in_use"]["memory_bytes"] is None
 
 
 def test_after_the_end_memory_is_what_was_used_at_most() -> None:
     record = under_way(how="done")
     record = replace(record, pulses=(replace(record.pulses[0], memory_bytes=6 * GB), *record.pulses))
-    assert "memory   at most 6.0 GB in use, 8.0 GB budget" in format_status(record, None, now=1000.0)
+    assert "memory   at most 6.0 GB in use, 8.0 GB budget" in show(record, None)
 
 
 def test_hostile_titles_stay_in_their_line() -> None:
     jobs = [PlannedJob(id="a", title=HOSTILE, is_pair=True, steps=(planned("filter"), planned("unwrap")))]
     moments = [*ran(0, 5, "a/filter", Status.FAILED, message=HOSTILE), moment(9, "a/unwrap", Status.RUNNING)]
-    text = format_status(record_of(jobs, moments), ALIVE, now=1000.0)
+    text = show(record_of(jobs, moments), ALIVE)
     assert "\x1b" not in text
     assert any(line.startswith("red <b>bold</b> tab") and "unwrap" in line for line in text.splitlines())
     assert "\x1b" not in format_plan(jobs, totals={"pairs": HOSTILE})
-    assert json.loads(dump_status(record_of(jobs, moments), ALIVE, now=1000.0))["jobs"][0]["title"] == HOSTILE
+    assert dump(record_of(jobs, moments), ALIVE)["jobs"][0]["title"] == HOSTILE
 
 
 @pytest.mark.parametrize("width", [50, 80, 100])
 def test_nothing_is_wider_than_asked(width: int) -> None:
     jobs = [PlannedJob(id="a", title="long " * 40, is_pair=True, steps=(planned("filter"), planned("unwrap")))]
     moments = [*ran(0, 5, "a/filter", Status.FAILED, message="words " * 50), moment(9, "a/unwrap", Status.RUNNING)]
-    text = format_status(record_of(jobs, moments), ALIVE, now=1000.0, width=width)
+    text = show(record_of(jobs, moments), ALIVE, width=width)
     assert max(len(line) for line in text.splitlines()) <= max(width, 56)  # of numbers nothing can be cut
     assert "…" in text
 
 
 def test_json_says_everything() -> None:
-    known = json.loads(dump_status(under_way(), ALIVE, now=1000.0))
+    known = dump(under_way(), ALIVE)
     assert set(known) == {
         *("state", "sentence", "pid", "host", "started", "elapsed_s", "left_s", "workers", "retries", "freed_bytes"),
         *("pairs_per_hour", "pairs", "steps", "in_use", "kinds", "jobs"),
@@ -225,7 +236,7 @@ def test_json_says_everything() -> None:
 
 
 def test_json_of_a_step() -> None:
-    jobs = {one["id"]: one for one in json.loads(dump_status(under_way(), ALIVE, now=1000.0))["jobs"]}
+    jobs = {one["id"]: one for one in dump(under_way(), ALIVE)["jobs"]}
     assert jobs["c"]["steps"][0] == {
         "name": "filter",
         "status": "done",
@@ -251,10 +262,10 @@ def test_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
     Recorder(tmp_path, beginning).close()
     record = read_record(tmp_path)
     assert record is not None
-    text = format_status(record, replace(ALIVE, is_alive=None), now=time.time())
+    text = show(record, replace(ALIVE, is_alive=None), now=time.time())
     assert "running (pid 1 on here)" in text
     assert "pairs    0 of 1 done, 1 waiting" in text
-    known = json.loads(dump_status(record, None, now=time.time()))
+    known = dump(record, None, now=time.time())
     assert (known["state"], known["in_use"], known["kinds"], known["left_s"]) == ("died", None, [], None)
 
 
@@ -273,8 +284,8 @@ def test_ten_thousand_steps_stay_short(tmp_path: Path) -> None:
     recorder.close()
     record = read_record(tmp_path)
     assert record is not None
-    text = format_status(record, None, now=time.time())
-    known = json.loads(dump_status(record, None, now=time.time()))
+    text = show(record, None, now=time.time())
+    known = dump(record, None, now=time.time())
     assert len(text.splitlines()) < 130
     assert known["steps"]["total"] == 10_000
     assert "and 490 more" in text

@@ -131,7 +131,7 @@ class PairResult:
     @property
     def is_done(self) -> bool:
         """Whether its products are there, made now or before."""
-        return self.outcome.status in {Status.DONE, Status.CACHED}
+        return self.outcome.is_done
 
     def open(self) -> xr.Dataset:
         """Open its products, see `topsar.open_pair`.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from topsar import __version__
 from topsar.errors import SettingsError
 from topsar.files import write_json
-from topsar.schedule.jobs import Outcome, Status
+from topsar.schedule.jobs import Outcome
 from topsar.settings import load_settings
 from topsar.workflow import run
 
@@ -73,9 +73,7 @@ def run_demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstrat
     flags = {"ENGINE": "native"} | dict(flags)
     outcomes = run(load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags))
     finished = [
-        folder / "runs" / outcome.job / "products"
-        for outcome in outcomes
-        if outcome.is_pair and outcome.status in (Status.DONE, Status.CACHED)
+        folder / "runs" / outcome.job / "products" for outcome in outcomes if outcome.is_pair and outcome.is_done
     ]
     return Demonstration(
         folder=folder,

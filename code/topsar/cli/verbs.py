@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +92,7 @@ def pairs(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """Show how the newest run is getting on, or how it ended."""
+    from topsar.report.snapshot import take_snapshot
     from topsar.report.terminal_status import dump_status, format_status
     from topsar.schedule import find_holder, read_record
 
@@ -102,8 +102,8 @@ def status(args: argparse.Namespace) -> int:
         if record is None:
             print(f"no run has left a record in {runs}", file=sys.stderr)
             return EXIT_FAILED
-        describe = dump_status if args.json else partial(format_status, width=_find_width())
-        text = describe(record, holder, now=time.time())
+        shot = take_snapshot(record, holder, time.time())
+        text = dump_status(shot) if args.json else format_status(shot, _find_width())
         if args.watch and sys.stdout.isatty():
             text = CLEAR + text
         print(text, flush=True)
@@ -206,13 +206,13 @@ def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
     from topsar.schedule.jobs import Status
 
     pairs = [outcome for outcome in outcomes if outcome.is_pair]
-    done = [outcome for outcome in pairs if outcome.status in {Status.DONE, Status.CACHED}]
+    done = sum(outcome.is_done for outcome in pairs)
     failed = [outcome for outcome in outcomes if not outcome.is_pair and outcome.status is Status.FAILED]
     for outcome in (*pairs, *failed):
-        if outcome not in done:
+        if not outcome.is_done:
             print(f"{outcome.title}: {outcome.status.value}. {outcome.message}".rstrip(), file=sys.stderr)
     report = runs / "report.html"
-    print(f"{len(done)} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
+    print(f"{done} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
     if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
         return EXIT_INTERRUPTED
-    return 0 if pairs and len(done) == len(pairs) and not failed else EXIT_FAILED
+    return 0 if pairs and done == len(pairs) and not failed else EXIT_FAILED

@@ -26,29 +26,16 @@ MOST_PIXELS = 1 << 18
 """Larger grids are read as an overview (of phase, every n-th pixel): statistics do not need more."""
 MOST_TRIPLETS = 500
 """If there are more, those with the shortest span are closed."""
-MOST_ROWS = 20
-"""Rows of the table on the page."""
 _PAIRS_IN_MEMORY = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closure:
-    """Phase of ab · bc · conj(ac), unfiltered, where all three pairs are coherent; radians.
+    """Phase of ab · bc · conj(ac), wrapped and unfiltered, where all three pairs are coherent.
 
-    Attributes
-    ----------
-    pairs, dates : tuple of str
-        Ids of ab, bc and ac; days a, b and c.
-    pixels : int
-        How many were closed; for large grids, in an overview.
-    mean_rad, rms_rad, deviation_rad : float
-        Of the wrapped closure; the deviation is taken from the mean.
-    expected_rad : float
-        The deviation that noise would leave if the three pairs were independent. They share dates, so part of the
-        noise cancels, and less is usual.
-    jumps : float, optional
-        Of the pixels inside components of all three pairs, the share whose unwrapped phases close to another number
-        of cycles than most do; None without unwrapped phases.
+    ``expected_rad`` is the deviation that noise would leave if the pairs were independent; they share dates, so less
+    is usual. ``jumps`` is the share of the pixels inside components of all pairs whose unwrapped phases close to
+    another number of cycles than most do; None without unwrapped phases.
     """
 
     pairs: tuple[str, str, str]
@@ -61,8 +48,7 @@ class Closure:
     jumps: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closures:
+class Closures(NamedTuple):
     """Closures of the triangles among some pairs, by date; ``total`` also counts triangles that were not closed."""
 
     found: tuple[Closure, ...]
@@ -81,11 +67,6 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
     """Close every triangle among pairs, given their ``products`` folders.
 
     The pairs of a triangle share track, polarisation and grid; a pair whose facts lack dates or grid is left out.
-
-    Raises
-    ------
-    ProductError
-        If a layer cannot be read.
     """
     stacks: dict[str, dict[tuple[str, str], _Edge]] = {}
     for folder in folders:
@@ -100,12 +81,7 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
     chosen = sorted(sorted(triangles, key=_count_days)[:MOST_TRIPLETS], key=lambda triangle: triangle[0])
     read = lru_cache(_PAIRS_IN_MEMORY)(_read_layers)
     closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
-    return Closures(found=tuple(one for one in closures if one), total=len(triangles))
-
-
-def find_worst(closures: Closures) -> list[Closure]:
-    """The closures that the page shows, the largest rms first."""
-    return sorted(closures.found, key=lambda one: -one.rms_rad)[:MOST_ROWS]
+    return Closures(tuple(one for one in closures if one), len(triangles))
 
 
 _Triangle = tuple[tuple[str, str, str], tuple[_Edge, _Edge, _Edge]]
@@ -172,7 +148,6 @@ def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layer
 
 
 def _find_jumps(signs: Sequence[int], phases: Sequence[NDArray[np.float32] | None]) -> float | None:
-    """Share of pixels that close to another number of cycles than most do."""
     known = [phase for phase in phases if phase is not None]
     if len(known) < len(signs):
         return None

@@ -1,13 +1,8 @@
-"""The network of pairs, time against perpendicular baseline, drawn twice.
-
-`draw_network` is for the page: the pairs of a run, as the geometry of an SVG, darker where they are more coherent.
-`write_network` is for the list of pairs: what is to be processed, as a PNG, coloured by satellite.
-"""
+"""The network of pairs, time against perpendicular baseline: of a run for its page, of a list as a PNG."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -72,8 +67,7 @@ class Line(NamedTuple):
     opacity: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkDrawing:
+class NetworkDrawing(NamedTuple):
     """The network of one track, in pixels."""
 
     track: str
@@ -99,7 +93,7 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
     dates = sorted({day for _, both in edges for day in both})
     if len(dates) < 2:
         return None
-    baselines = solve_baselines(dates, [(*both, pair.find_number("perpendicular_baseline_m")) for pair, both in edges])
+    baselines = _solve_baselines(dates, [(*both, pair.find_number("perpendicular_baseline_m")) for pair, both in edges])
     low, high = min(baselines.values()), max(baselines.values())
     margin = max(0.12 * (high - low), 5.0)
     low, high = low - margin, high + margin
@@ -129,20 +123,8 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
     )
 
 
-def solve_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, float | None]]) -> dict[date, float]:
-    """Perpendicular baseline of every date relative to the first (least squares, smallest norm).
-
-    Parameters
-    ----------
-    dates : sequence of date
-    edges : sequence of (date, date, float or None)
-        Reference and secondary date of each pair, and its baseline where known, metres.
-
-    Returns
-    -------
-    dict
-        Metres by date.
-    """
+def _solve_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, float | None]]) -> dict[date, float]:
+    """Perpendicular baseline of every date relative to the first (least squares, smallest norm)."""
     known = [(first, second, value) for first, second, value in edges if value is not None]
     design = np.zeros((len(known) or 1, len(dates)))
     observed = np.zeros(len(known) or 1)

@@ -10,6 +10,9 @@ import io
 import json
 import os
 import platform
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,8 +27,8 @@ from topsar import __version__
 from topsar.files import write_text
 from topsar.interferogram import LAYERS
 from topsar.report import network, timeline
-from topsar.report.closure import close_triplets, find_worst
-from topsar.report.pair import PairReport, format_fact, format_number, read_log, read_pairs
+from topsar.report.closure import close_triplets
+from topsar.report.pair import PairReport, read_log, read_pairs
 from topsar.report.snapshot import find_attempts, summarise_steps
 from topsar.schedule import read_record
 from topsar.schedule.jobs import Outcome, Status
@@ -33,7 +36,7 @@ from topsar.settings import KEYS, describe_settings
 from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from topsar.schedule import RunRecord
@@ -44,7 +47,16 @@ PICTURED = tuple(_PLACES[place] for place in sorted(_PLACES))
 """Layers whose pictures are on the page."""
 MANY_PAIRS = 40
 """From this number of pairs on, thumbnails are smaller and only the first two are on the page."""
+MOST_CLOSURES = 20
 THUMBNAIL_WIDTH, SMALL_THUMBNAIL_WIDTH = 480, 320
+
+
+_NUMBERS = {
+    "perpendicular_baseline_m": ("+.1f", " m"),
+    "temporal_baseline_days": ("g", " days"),
+    "coherence_mean": (".3f", ""),
+    "wavelength_m": (".6f", " m"),
+}
 
 
 class Picture(NamedTuple):
@@ -89,7 +101,7 @@ def write_report(
     record = read_record(runs)
     if record and record.begun.started < started:  # nothing ran in this batch
         record = None
-    closures = close_triplets([pair.products for pair in pairs if pair.is_done])
+    closures = close_triplets([pair.products for pair in pairs if pair.outcome.is_done])
     with ThreadPoolExecutor() as threads:  # Pillow works beside Python, and thumbnails take nearly all the time
         pictures = list(threads.map(partial(_find_pictures, are_many=len(pairs) >= MANY_PAIRS), pairs))
     page = _load_template(runs).render(
@@ -107,7 +119,6 @@ def write_report(
         pairs=pairs,
         pictures=pictures,
         closures=closures,
-        worst_closures=find_worst(closures),
         settings=describe_settings(settings)["settings"],
         **(_describe_run(record) if record else {"record": None}),
     )
@@ -129,13 +140,13 @@ def _load_template(runs: Path) -> jinja2.Template:
         "bytes": lambda value: bytes_text(value or None),
         "rate": rate_text,
         "count": count_text,
-        "number": format_number,
-        "fact": format_fact,
+        "number": _format_number,
+        "fact": _format_fact,
         "link": lambda path: quote(Path(os.path.relpath(path, runs)).as_posix()),
     }
     environment.globals |= {
         "DASH": DASH, "KEYS": KEYS, "find_kind": LAYERS.get, "network": network, "timeline": timeline,
-        "version": __version__,
+        "version": __version__, "MOST_CLOSURES": MOST_CLOSURES,
     }  # fmt: skip
     return environment.get_template("page.html.j2")
 
@@ -186,7 +197,7 @@ def _describe_run(record: RunRecord) -> Mapping[str, Any]:
 
 
 def _find_pictures(pair: PairReport, *, are_many: bool) -> list[Picture]:
-    if not pair.is_done:
+    if not pair.outcome.is_done:
         return []
     shown, width = (PICTURED[:2], SMALL_THUMBNAIL_WIDTH) if are_many else (PICTURED, THUMBNAIL_WIDTH)
     paths = ((layer, pair.find_picture(layer)) for layer in shown)
@@ -204,3 +215,39 @@ def _shrink(path: Path, width: int) -> str:
     stream = io.BytesIO()
     small.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+# --- facts as text ----------------------------------------------------------------------------------------------
+
+
+def _format_number(value: float | None, spec: str) -> str:
+    """A number with a true minus sign, or a dash for None."""
+    return DASH if value is None else format(value, spec).replace("-", "−")
+
+
+def _format_fact(facts: Mapping[str, Any], key: str) -> str:
+    """A fact as the page shows it."""
+    value = facts[key]
+    if key == "engine":
+        return f"{value} {facts.get('engine_version') or ''}"
+    if key == "orbits" and isinstance(value, Mapping):
+        return ", ".join(f"{day} {_shorten_orbit(str(name))}" for day, name in value.items())
+    if key in _NUMBERS and isinstance(value, int | float):
+        spec, unit = _NUMBERS[key]
+        return _format_number(float(value), spec) + unit
+    if key == "bursts" and isinstance(value, list):
+        return _count_bursts([str(burst) for burst in value])
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text}" for name, text in value.items())
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _shorten_orbit(name: str) -> str:
+    """``POEORB`` of an orbit file's name; other names as they are."""
+    return match[0] if (match := re.search(r"POEORB|RESORB", name)) else name
+
+
+def _count_bursts(bursts: Iterable[str]) -> str:
+    """``18: IW1 6, IW2 6, IW3 6``."""
+    swaths = Counter(match[0] if (match := re.search(r"[IE]W\d", burst)) else "other" for burst in bursts)
+    return f"{swaths.total()}: " + ", ".join(f"{swath} {count}" for swath, count in sorted(swaths.items()))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from math import isfinite
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from topsar.interferogram import LAYERS
 from topsar.schedule.jobs import Status
-from topsar.wording import DASH
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from topsar.schedule.jobs import Outcome
@@ -24,12 +22,6 @@ LOG_LINES = 20
 """Lines shown of the log of a step that failed."""
 
 _DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
-_NUMBERS = {
-    "perpendicular_baseline_m": ("+.1f", " m"),
-    "temporal_baseline_days": ("g", " days"),
-    "coherence_mean": (".3f", ""),
-    "wavelength_m": (".6f", " m"),
-}
 
 
 class StepRow(NamedTuple):
@@ -51,11 +43,6 @@ class PairReport:
     facts: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[StepRow, ...] = ()
     log: str = ""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its products are there."""
-        return self.outcome.status in (Status.DONE, Status.CACHED)
 
     @property
     def products(self) -> Path:
@@ -89,7 +76,7 @@ class PairReport:
     @property
     def layers(self) -> list[str]:
         """The layers among its products: those of the catalogue in its order, then others by name."""
-        found = sorted(path.stem for path in self.products.glob("*.tif")) if self.is_done else []
+        found = sorted(path.stem for path in self.products.glob("*.tif")) if self.outcome.is_done else []
         return [name for name in LAYERS if name in found] + [name for name in found if name not in LAYERS]
 
     def find_picture(self, layer: str) -> Path | None:
@@ -121,7 +108,7 @@ def read_pairs(runs: Path, outcomes: Sequence[Outcome]) -> tuple[PairReport, ...
 def _read_pair(runs: Path, outcome: Outcome, titles: Mapping[str, str], number: int) -> PairReport:
     folder = runs / outcome.job
     facts: dict[str, Any] = {}
-    if outcome.status in (Status.DONE, Status.CACHED):
+    if outcome.is_done:
         facts = json.loads((folder / "products" / "facts.json").read_text(encoding="utf-8"))
     steps = [
         StepRow(
@@ -153,54 +140,3 @@ def read_log(runs: Path, outcome: Outcome) -> str:
         return ""  # a log would be of an earlier run
     file = runs / outcome.job / f"{failures[-1].step}.log"
     return "\n".join(file.read_text(errors="replace").splitlines()[-LOG_LINES:]) if file.is_file() else ""
-
-
-def format_number(value: float | None, spec: str) -> str:
-    """A number with a true minus sign, or a dash for None.
-
-    Parameters
-    ----------
-    value : float, optional
-    spec : str
-        Format specification.
-    """
-    return DASH if value is None else format(value, spec).replace("-", "−")
-
-
-# --- facts as text ----------------------------------------------------------------------------------------------
-
-
-def format_fact(facts: Mapping[str, Any], key: str) -> str:
-    """A fact as the page shows it.
-
-    Parameters
-    ----------
-    facts : mapping
-        What ``facts.json`` holds.
-    key : str
-        One of its keys.
-    """
-    value = facts[key]
-    if key == "engine":
-        return f"{value} {facts.get('engine_version') or ''}"
-    if key == "orbits" and isinstance(value, Mapping):
-        return ", ".join(f"{day} {_shorten_orbit(str(name))}" for day, name in value.items())
-    if key in _NUMBERS and isinstance(value, int | float):
-        spec, unit = _NUMBERS[key]
-        return format_number(float(value), spec) + unit
-    if key == "bursts" and isinstance(value, list):
-        return _count_bursts([str(burst) for burst in value])
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {text}" for name, text in value.items())
-    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def _shorten_orbit(name: str) -> str:
-    """``POEORB`` of an orbit file's name; other names as they are."""
-    return match[0] if (match := re.search(r"POEORB|RESORB", name)) else name
-
-
-def _count_bursts(bursts: Iterable[str]) -> str:
-    """``18: IW1 6, IW2 6, IW3 6``."""
-    swaths = Counter(match[0] if (match := re.search(r"[IE]W\d", burst)) else "other" for burst in bursts)
-    return f"{swaths.total()}: " + ", ".join(f"{swath} {count}" for swath, count in sorted(swaths.items()))

@@ -33,9 +33,6 @@ _ENDS = {
 """State of a run by how its record ends."""
 
 
-# --- attempts ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of a step, in seconds since the run began.
@@ -88,18 +85,7 @@ def find_attempts(record: RunRecord) -> tuple[Attempt, ...]:
 class StepSummary:
     """What the steps of one name took; failed attempts count in ``failures`` and ``total_seconds`` only.
 
-    Attributes
-    ----------
-    done, failures : int
-        Attempts that succeeded, and attempts that did not.
-    seconds, longest : float, optional
-        Median and maximum.
-    cores : float, optional
-        Cores used: CPU seconds over seconds.
-    peak_bytes, predicted_bytes, written_bytes : int, optional
-        Maximum, median, median.
-    total_seconds : float
-        Of all attempts.
+    Medians, but for the largest peak and the longest time; ``cores`` are CPU seconds over seconds.
     """
 
     name: str
@@ -146,18 +132,9 @@ def _summarise(name: str, attempts: Sequence[Attempt]) -> StepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at a moment.
+    """A run at a moment: its state as a word and in a sentence, its steps by job, and how many have each status.
 
-    Attributes
-    ----------
-    state, sentence : str
-        ``running``, ``silent``, ``died``, ``done``, ``interrupted``, ``failed`` or ``error``; and in a sentence.
-    left_s : float, optional
-        Seconds left, a rough guess.
-    jobs : mapping
-        Steps as they stand, by id of their job.
-    pairs, steps : mapping
-        How many have each status.
+    States are ``running``, ``silent``, ``died``, ``done``, ``interrupted``, ``failed`` and ``error``.
     """
 
     record: RunRecord
@@ -195,7 +172,8 @@ def take_snapshot(record: RunRecord, holder: Holder | None, now: float) -> Snaps
     ----------
     record : RunRecord
     holder : Holder, optional
-        Who holds the runs folder, if anybody.
+        Who holds the runs folder, if anybody; ask before reading the record, so that a run that ends in between does
+        not look dead.
     now : float
         Seconds since 1970.
     """
@@ -208,7 +186,6 @@ def take_snapshot(record: RunRecord, holder: Holder | None, now: float) -> Snaps
     # The clock of the run plus the silence since: setting the clock of the machine does little harm.
     elapsed = record.last_s + (silence if state in _GOING else 0.0)
     pairs = Counter(find_status(jobs[job.id]) for job in record.begun.jobs if job.is_pair)
-    fresh = pairs[Status.DONE]
     return Snapshot(
         record=record,
         state=state,
@@ -220,7 +197,7 @@ def take_snapshot(record: RunRecord, holder: Holder | None, now: float) -> Snaps
         steps=Counter(step.status for step in steps.values()),
         retries=sum(m.event.status is Status.RUNNING and m.event.attempt > 1 for m in record.moments),
         freed_bytes=sum(moment.event.freed_bytes for moment in record.moments),
-        pairs_per_hour=round(3600 * fresh / elapsed, 3) if fresh and elapsed else None,
+        pairs_per_hour=round(3600 * pairs[Status.DONE] / elapsed, 3) if pairs[Status.DONE] and elapsed else None,
         kinds=summarise_steps(find_attempts(record)),
     )
 

@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from topsar.report.snapshot import count_finished, find_status, take_snapshot
+from topsar.report.snapshot import count_finished, find_status
 from topsar.report.table import LONGEST_TITLE, cut_line, format_table
 from topsar.schedule.jobs import Status
 from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from topsar.report.snapshot import Snapshot, StepSummary
-    from topsar.schedule import Holder, RunRecord
     from topsar.schedule.record import Pulse, StepNow
 
 MOST_RUNNING, MOST_FAILURES, MOST_KINDS = 24, 10, 16
@@ -25,22 +24,15 @@ MOST_RUNNING, MOST_FAILURES, MOST_KINDS = 24, 10, 16
 _COUNTED = (Status.RUNNING, Status.WAITING, Status.FAILED, Status.BLOCKED, Status.INTERRUPTED)
 
 
-def format_status(record: RunRecord, holder: Holder | None, *, now: float, width: int = 100) -> str:
+def format_status(shot: Snapshot, width: int = 100) -> str:
     """Describe how a run stands, in words and tables; short however many steps there are.
 
     Parameters
     ----------
-    record : RunRecord
-        The record of the newest run.
-    holder : Holder, optional
-        Who holds the runs folder, if anybody; ask before reading the record, so that a run that ends in between does
-        not look dead.
-    now : float
-        Seconds since 1970.
+    shot : Snapshot
     width : int
         No line is longer, as far as numbers allow.
     """
-    shot = take_snapshot(record, holder, now)
     parts = (
         textwrap.fill(shot.sentence, width, subsequent_indent=" " * 9),
         _describe_numbers(shot, width),
@@ -51,22 +43,12 @@ def format_status(record: RunRecord, holder: Holder | None, *, now: float, width
     return "\n\n".join(part for part in parts if part)
 
 
-def dump_status(record: RunRecord, holder: Holder | None, *, now: float) -> str:
+def dump_status(shot: Snapshot) -> str:
     """Describe how a run stands, as JSON; unknown values are null, and a step that was cut short stays ``running``.
 
     The user guide lists the keys.
-
-    Parameters
-    ----------
-    record : RunRecord
-        The record of the newest run.
-    holder : Holder, optional
-        Who holds the runs folder, if anybody; ask before reading the record.
-    now : float
-        Seconds since 1970.
     """
-    shot = take_snapshot(record, holder, now)
-    begun, pulse = record.begun, shot.pulse
+    begun, pulse = shot.record.begun, shot.pulse
     known: dict[str, Any] = {
         "state": shot.state,
         "sentence": shot.sentence,

@@ -68,17 +68,10 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """A drawing, in pixels.
+    """A drawing, in pixels; ``bottom`` is where the time axis is.
 
-    Attributes
-    ----------
-    bottom : float
-        Where the time axis is.
-    bar_height : float
-    marks : dict
-        By CSS class, the path of the ends of attempts that did not succeed; strokes as wide as a bar is high.
-    curves : dict
-        By CSS class, the path of memory in use, reserved and budget.
+    By CSS class, ``marks`` are paths of the ends of attempts that did not succeed, strokes as wide as a bar is high;
+    ``curves`` are paths of memory in use, reserved and budget.
     """
 
     bottom: float
@@ -108,7 +101,7 @@ def draw_timeline(record: RunRecord, attempts: Sequence[Attempt]) -> Timeline | 
         return None
     span = max(record.last_s, 1e-3)
     scale = (WIDTH - LEFT - RIGHT) / span
-    lanes = assign_lanes([(one.start_s, one.end_s) for one in attempts])
+    lanes = _assign_lanes([(one.start_s, one.end_s) for one in attempts])
     count = 1 + max(lanes)
     thick = min(max(LANES_HEIGHT / count, THINNEST), THICKEST)
     height = thick - (2 if thick > 8 else 0.5)
@@ -130,14 +123,8 @@ def draw_timeline(record: RunRecord, attempts: Sequence[Attempt]) -> Timeline | 
 # --- bars -------------------------------------------------------------------------------------------------------
 
 
-def assign_lanes(spans: Sequence[tuple[float, float]]) -> list[int]:
-    """The lane of each span of time: the first that is free when it starts.
-
-    Examples
-    --------
-    >>> assign_lanes([(0, 9), (1, 3), (3, 5), (4, 6)])
-    [0, 1, 1, 2]
-    """
+def _assign_lanes(spans: Sequence[tuple[float, float]]) -> list[int]:
+    """The lane of each span of time: the first that is free when it starts."""
     lanes = [0] * len(spans)
     busy: list[tuple[float, int]] = []
     free: list[int] = []
@@ -227,7 +214,7 @@ def _make_time_ticks(span: float, scale: float) -> Iterable[Tick]:
     step = _choose_tick_step(span)
     for number in range(math.floor(span / step * (1 + 1e-9)) + 1):
         x = round(LEFT + number * step * scale, 1)
-        yield Tick(x, format_tick(number * step, step), "end" if x > WIDTH - RIGHT - 20 else "middle")
+        yield Tick(x, _format_tick(number * step, step), "end" if x > WIDTH - RIGHT - 20 else "middle")
 
 
 def _choose_tick_step(span: float) -> float:
@@ -239,22 +226,8 @@ def _choose_tick_step(span: float) -> float:
     return next(float(nice) for nice in _NICE_TICKS if nice >= least)
 
 
-def format_tick(seconds: float, step: float) -> str:
-    """A time on an axis.
-
-    Parameters
-    ----------
-    seconds : float
-    step : float
-        Seconds between ticks.
-
-    Examples
-    --------
-    >>> [format_tick(90, 30), format_tick(5400, 1800), format_tick(7200, 3600), format_tick(0.4, 0.2)]
-    ['1:30 min', '1:30 h', '2 h', '0.4 s']
-    >>> format_tick(172800, 86400)
-    '2 d'
-    """
+def _format_tick(seconds: float, step: float) -> str:
+    """A time on an axis, ``1:30 min`` or ``2 h``; ``step`` is the time between ticks."""
     if seconds == 0:
         return "0"
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):

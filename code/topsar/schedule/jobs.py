@@ -242,3 +242,8 @@ class Outcome:
     events: tuple[Event, ...] = ()
     message: str = ""
     freed_bytes: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its results are there, made now or before."""
+        return self.status in (Status.DONE, Status.CACHED)
