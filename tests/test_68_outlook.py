@@ -48,7 +48,7 @@ def test_a_whole_pair_has_nothing_to_remark(data: Path, tmp_path: Path) -> None:
         ipf=found.ipf,
         remarks=(),
     )
-    text = format_outlooks({"T131": found}, {"T131": "2025-03-03 to 2025-03-15 T131"})
+    text = format_outlooks({"2025-03-03 to 2025-03-15 T131": found})
     assert text.split()[-5:] == ["12", "8", "8", "8", "–"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import logging
 import math
@@ -24,7 +23,7 @@ import pytest
 from dry_data import DAYS, Planned, dry_data, dry_recipe, rewrite
 from fake_isce.use import ISCE_HOME
 from fake_steps import wait_for
-from topsar.doctor import CHECKS, Finding, Grade, Said, dump_findings, examine, find_worst, finding, format_findings
+from topsar.doctor import CHECKS, Finding, Grade, dump_findings, examine, find_worst, finding, format_findings
 from topsar.model import BBox, GeoGrid
 from topsar.raster import Labels, write_geotiff
 from topsar.schedule import hold_runs
@@ -120,19 +119,19 @@ def test_every_problem_at_once_and_each_once(tmp_path: Path) -> None:
 
 
 def test_a_check_that_breaks_is_a_finding(tmp_path: Path) -> None:
-    def broken(_case: object) -> Iterator[Said]:
-        yield Said(OK, "so far")
+    def broken(_case: object) -> Iterator[Finding]:
+        yield Finding(OK, "so far")
         msg = "no such thing"
         raise LookupError(msg)
 
-    def sound(_case: object) -> Iterator[Said]:
-        yield Said(NOTE, "still here", "look")
+    def sound(_case: object) -> Iterator[Finding]:
+        yield Finding(NOTE, "still here", "look")
 
     checks = [("first", broken), ("second", sound)]
     assert examine(env_file=None, data=tmp_path, pairs=tmp_path, flags={}, checks=checks) == (
-        Finding("first", OK, "so far"),
-        Finding("first", PROBLEM, "this check failed: LookupError: no such thing"),
-        Finding("second", NOTE, "still here", "look"),
+        Finding(OK, "so far", topic="first"),
+        Finding(PROBLEM, "this check failed: LookupError: no such thing", topic="first"),
+        Finding(NOTE, "still here", "look", "second"),
     )
 
 
@@ -157,9 +156,9 @@ def test_the_log_is_as_loud_as_before(data: Path) -> None:
 def test_the_table_is_aligned_and_says_each_remedy_once() -> None:
     long = "a text of many words that goes on and on " * 4
     findings = [
-        Finding("a", PROBLEM, long, "one remedy"),
-        Finding("a", PROBLEM, "short", "one remedy"),
-        Finding("longer", NOTE, "good to know"),
+        Finding(PROBLEM, long, "one remedy", "a"),
+        Finding(PROBLEM, "short", "one remedy", "a"),
+        Finding(NOTE, "good to know", topic="longer"),
     ]
     lines = format_findings(findings).splitlines()
     assert max(map(len, lines)) <= finding.WIDTH
@@ -171,7 +170,7 @@ def test_the_table_is_aligned_and_says_each_remedy_once() -> None:
 
 
 def test_programs_can_read_it() -> None:
-    findings = [Finding("disk", WARNING, "tight", "free some"), Finding("disk", OK, "há espaço")]
+    findings = [Finding(WARNING, "tight", "free some", "disk"), Finding(OK, "há espaço", topic="disk")]
     told = json.loads(dump_findings(findings))
     assert told["worst"] == "warning"
     assert told["findings"][0] == {"topic": "disk", "grade": "warning", "text": "tight", "remedy": "free some"}
@@ -180,12 +179,8 @@ def test_programs_can_read_it() -> None:
 
 def test_worst() -> None:
     assert find_worst([]) is OK
-    every = [Finding("x", grade, "") for grade in (NOTE, PROBLEM, WARNING, OK)]
+    every = [Finding(grade, "") for grade in (NOTE, PROBLEM, WARNING, OK)]
     assert [find_worst(every[:1]), find_worst(every[2:]), find_worst(every)] == [NOTE, WARNING, PROBLEM]
-
-
-def test_examples() -> None:
-    assert doctest.testmod(finding) == (0, 2)
 
 
 # --- machine ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 import topsar
 from dry_data import DAYS, dry_data, dry_recipe
 from topsar import cli
+from topsar.api import PlannedRun
 from topsar.errors import ProvisionError, SettingsError, StepFailed
 from topsar.model import Direction
 from topsar.pairs.listing import read_pairs
@@ -77,7 +78,7 @@ class Workflow(ModuleType):
         super().__init__("topsar.workflow")
         self.calls: list[tuple[str, Any]] = []
         self.outcomes: tuple[Outcome, ...] = ()
-        self.refused: tuple[object, ...] = ()
+        self.refused: tuple[tuple[str, str], ...] = ()
         self.missing: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.kept: Path | None = None
@@ -92,12 +93,9 @@ class Workflow(ModuleType):
         self._called("run", settings, services)
         return self.outcomes
 
-    def find_scenes(self, settings: Settings) -> str:
-        return f"scenes for {settings.posting_m} m"
-
-    def describe_missing(self, settings: object, found: object) -> tuple[str, ...]:
-        self._called("describe_missing", settings, found)
-        return self.missing
+    def plan(self, pairs: Path, settings: Settings) -> PlannedRun:
+        self._called("plan", pairs, settings)
+        return PlannedRun(missing=self.missing, refused=self.refused, preview=PREVIEW)
 
     def list_pairs(
         self, settings: object, rules: Rules, *, search: Search | None, services: Services, force: bool
@@ -112,10 +110,6 @@ class Workflow(ModuleType):
     def simulate(self, folder: Path, *, size: str, seed: int) -> None:
         self._called("simulate", folder, size, seed)
 
-    def preview(self, settings: object, found: object) -> tuple[SimpleNamespace, Preview]:
-        self._called("preview", settings, found)
-        return SimpleNamespace(refused=self.refused, plan=SimpleNamespace(outlooks={})), PREVIEW
-
     def clean(self, settings: object, *, dry_run: bool) -> tuple[Removable, ...]:
         self._called("clean", settings, dry_run)
         return (Removable(path=Path("data/runs/d/slc"), size=31_200_000, why="scratch, and no step needs it"),)
@@ -127,6 +121,7 @@ class Workflow(ModuleType):
 @pytest.fixture
 def workflow(monkeypatch: pytest.MonkeyPatch) -> Workflow:
     fake = Workflow()
+    monkeypatch.setattr("topsar.api.plan", fake.plan)
     monkeypatch.setattr("topsar.demo.run_demo", fake.demo)
     monkeypatch.setattr("topsar.demo.simulate_data", fake.simulate)
     monkeypatch.setitem(sys.modules, "topsar.workflow", fake)
@@ -304,10 +299,8 @@ def test_plan(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"^time +about 1 min 35 s$", shown, re.MULTILINE)
     assert re.search(r"^memory +at most 406 MB of 8.0 GB at once$", shown, re.MULTILINE)
     assert "to be fetched" not in shown
-    assert [(name, settings.posting_m, found) for name, (settings, found) in workflow.calls] == [
-        ("describe_missing", 40, "scenes for 40.0 m"),
-        ("preview", 40, "scenes for 40.0 m"),
-    ]
+    ((name, (pairs, settings)),) = workflow.calls
+    assert (name, pairs, settings.posting_m) == ("plan", settings.pairs, 40)
 
 
 def test_plan_says_first_what_is_to_be_fetched(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
@@ -331,7 +324,7 @@ def test_plan_says_what_is_to_be_fetched_even_where_more_cannot_be_said(
 
 
 def test_plan_with_pairs_that_cannot_be_processed(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
-    workflow.refused = (object(),)
+    workflow.refused = (("pair b", "no overlap"),)
     assert cli.main(["plan"]) == 1
     assert "1 to do, 0 done, 1 cannot be processed" in capsys.readouterr().out
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
@@ -21,6 +21,7 @@ from topsar.wording import bytes_text, plain, seconds_text
 if TYPE_CHECKING:
     import xarray as xr
 
+    from topsar.engines import Outlook
     from topsar.schedule import Preview
     from topsar.schedule.jobs import Event, Outcome
     from topsar.schedule.record import PlannedJob
@@ -87,9 +88,14 @@ def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
     except ProvisionError as exc:
         if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
             raise
-        return PlannedRun(missing=missing, refused=(), preview=None)
-    refused = tuple((one.title, str(one.problem)) for one in batch.refused)
-    return PlannedRun(missing=missing, refused=refused, preview=preview)
+        return PlannedRun(missing=missing)
+    titles = {job.id: job.title for job in batch.jobs}
+    return PlannedRun(
+        missing=missing,
+        refused=tuple((one.title, str(one.problem)) for one in batch.refused),
+        preview=preview,
+        outlooks={titles.get(pair, pair): outlook for pair, outlook in batch.plan.outlooks.items()},
+    )
 
 
 def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[Event], None] | None = None) -> Results:
@@ -134,13 +140,7 @@ class PairResult:
         return self.outcome.is_done
 
     def open(self) -> xr.Dataset:
-        """Open its products, see `topsar.open_pair`.
-
-        Raises
-        ------
-        ProductError
-            If the pair is not done; the message says why.
-        """
+        """Open its products, see `topsar.open_pair`; a ProductError says why a pair is not done."""
         from topsar.datasets import open_pair
 
         if not self.is_done:
@@ -152,20 +152,11 @@ class PairResult:
         return f"{self.outcome.title}: {self.outcome.status.value}. {self.outcome.message or self.folder}"
 
     def _repr_html_(self) -> str:
-        return _html_table(["pair", "status", ""], [self._cells()])
-
-    def _cells(self) -> list[str]:
-        return [self.outcome.title, self.outcome.status.value, self.outcome.message or str(self.folder)]
+        return _tabulate_results([self])
 
 
 class Results(Sequence[PairResult]):
-    """What became of the pairs of a run, in the order of their list.
-
-    Attributes
-    ----------
-    report : Path
-        The page that tells of the run.
-    """
+    """What became of the pairs of a run, in the order of their list; ``report`` is the page that tells of it."""
 
     def __init__(self, pairs: tuple[PairResult, ...], report: Path) -> None:
         self._pairs, self.report = pairs, report
@@ -186,9 +177,7 @@ class Results(Sequence[PairResult]):
         return "\n".join([f"{done} of {len(self)} pairs done; see {self.report}", *map(repr, self)])
 
     def _repr_html_(self) -> str:
-        return (
-            _html_table(["pair", "status", ""], [one._cells() for one in self]) + f"<p>{escape(str(self.report))}</p>"
-        )
+        return f"{_tabulate_results(self)}<p>{escape(str(self.report))}</p>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -203,11 +192,14 @@ class PlannedRun:
         Pairs that cannot be processed, and why.
     preview : Preview, optional
         Jobs with their steps, and what they will take; None as long as inputs are missing that decide it.
+    outlooks : mapping
+        What each pair will be made from, by its title.
     """
 
     missing: tuple[str, ...]
-    refused: tuple[tuple[str, str], ...]
-    preview: Preview | None
+    refused: tuple[tuple[str, str], ...] = ()
+    preview: Preview | None = None
+    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
 
     @property
     def totals(self) -> dict[str, str]:
@@ -236,6 +228,12 @@ def _plan_cells(job: PlannedJob) -> list[str]:
     memory = max(step.memory_bytes for step in steps)
     time = sum(seconds) if len(seconds) == len(steps) else None
     return [job.title, ", ".join(step.name for step in steps), bytes_text(memory), seconds_text(time)]
+
+
+def _tabulate_results(results: Sequence[PairResult]) -> str:
+    told = [(one.outcome, one.folder) for one in results]
+    rows = [[one.title, one.status.value, one.message or str(folder)] for one, folder in told]
+    return _html_table(["pair", "status", ""], rows)
 
 
 def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from topsar import __version__
 from topsar.errors import SettingsError
@@ -23,23 +23,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demonstration:
+class Demonstration(NamedTuple):
     """What the demo made, and how far it is from the truth."""
 
-    folder: Path
     outcomes: tuple[Outcome, ...]
     comparisons: tuple[Comparison, ...]
     closures: tuple[Closure, ...]
 
 
-def simulate_data(folder: Path, *, size: str, seed: int | None = None) -> Path:
+def simulate_data(folder: Path, *, size: str, seed: int | None = None) -> None:
     """Write a simulated data set in the layout of a data folder, with its ``pairs.txt`` and ``truth``.
 
-    Raises
-    ------
-    SettingsError
-        If there is no such size.
+    Parameters
+    ----------
+    folder : Path
+    size : str
+        How much is simulated: a SettingsError tells which sizes there are.
+    seed : int, optional
+        Another one makes other ground, noise and weather.
     """
     from topsar.simulate import recipe, simulate
 
@@ -49,7 +50,6 @@ def simulate_data(folder: Path, *, size: str, seed: int | None = None) -> Path:
         raise SettingsError(str(exc), hint="--size tiny is the quickest") from exc
     chosen = replace(chosen, seed=chosen.seed if seed is None else seed)
     simulate(folder, chosen, watch=log.info)
-    return folder
 
 
 def run_demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstration:
@@ -76,7 +76,6 @@ def run_demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstrat
         folder / "runs" / outcome.job / "products" for outcome in outcomes if outcome.is_pair and outcome.is_done
     ]
     return Demonstration(
-        folder=folder,
         outcomes=outcomes,
         comparisons=tuple(compare_pair(products, folder / "truth") for products in finished),
         closures=close_triplets(finished).found,

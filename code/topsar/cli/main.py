@@ -24,7 +24,6 @@ from topsar.cli import verbs
 from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
 from topsar.errors import SettingsError, TopsarError
 
-DESCRIPTION = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
 VERBS = {
     "run": "process all pairs",
     "plan": "what a run would do, and what it would take",
@@ -45,73 +44,36 @@ EXAMPLES = {
   topsar run --help                  flags of a verb
 """,
     "run": """
-  topsar run
   topsar run --data /disk/etna --pairs /disk/etna/pairs.txt --env /disk/etna/.env
   topsar run --workers 4 --posting 40 --roi 37.4,37.9,14.7,15.3
   topsar run -o UNWRAPPER=none -o FILTER_STRENGTH=0
 
 folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (results)
 """,
-    "plan": """
-  topsar plan
-  topsar plan --posting 40           what another posting would make anew
-""",
+    "plan": "\n  topsar plan --posting 40           what another posting would make anew",
     "pairs": """
   topsar pairs                                     each date of data/raw with the next two
   topsar pairs --days 24 --baseline 150
   topsar pairs --search --roi 37.4,37.9,14.7,15.3 --from 2025-01-01 --to 2025-06-30 --track 44
 """,
-    "status": """
-  topsar status
-  topsar status --watch              again every two seconds, until the run is over
-  topsar status --json
-""",
-    "doctor": """
-  topsar doctor
-  topsar doctor --json
-""",
+    "status": "\n  topsar status --watch              again every two seconds, until the run is over",
+    "doctor": "\n  topsar doctor --json",
     "clean": """
   topsar clean --dry-run             list what would go
-  topsar clean                       remove what no run of these pairs needs any more
   topsar clean --cleanup nuclear     all but products, facts and logs
 """,
-    "export": """
-  topsar export quicklook            into data/export/quicklook
-  topsar export geotiff --to /disk/for-colleagues
-""",
-    "demo": """
-  topsar demo
-  topsar demo /tmp/topsar-demo --workers 2
-""",
-    "settings": """
-  topsar settings
-  topsar settings --env /disk/etna/.env --posting 40
-""",
-    "simulate": """
-  topsar simulate /disk/simulated
-  topsar simulate /disk/simulated --size swath --seed 7
-""",
-    "step": """
-  topsar step data/runs/PAIR/job.json unwrap
-""",
+    "export": "\n  topsar export geotiff --to /disk/for-colleagues",
+    "demo": "\n  topsar demo /tmp/topsar-demo --workers 2",
+    "settings": "\n  topsar settings --env /disk/etna/.env --posting 40",
+    "simulate": "\n  topsar simulate /disk/simulated --size swath --seed 7",
+    "step": "\n  topsar step data/runs/PAIR/job.json unwrap",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments without the program's name; taken from the process where absent.
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
+    """Run a command, that of the process if no arguments are given, and return the exit code."""
     argv = _join_negative_values(sys.argv[1:] if argv is None else argv)
-    parser = build_step_parser() if argv[:1] == ["step"] else build_parser()
+    parser = _build_step_parser() if argv[:1] == ["step"] else build_parser()
     args = parser.parse_args(argv)
     if args.verb is None:
         parser.print_help(sys.stderr)
@@ -125,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         else:
             print(f"error: {exc}", file=sys.stderr)
-        return _exit_code(exc, args.verb)
+        if args.verb == "step":
+            return exc.exit_code
+        return EXIT_USAGE if isinstance(exc, SettingsError) else EXIT_FAILED
     except BrokenPipeError:  # whoever read our output, `head` for one, has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
@@ -147,22 +111,13 @@ def _check_current_folder() -> None:
         raise TopsarError(msg, hint="cd into one that is there") from exc
 
 
-def _exit_code(exc: TopsarError, verb: str) -> int:
-    if verb == "step":
-        return exc.exit_code
-    return EXIT_USAGE if isinstance(exc, SettingsError) else EXIT_FAILED
-
-
 def _start_logging() -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("topsar").setLevel(logging.INFO)
     logging.getLogger("dotenv").setLevel(logging.ERROR)  # what it says about .env we say ourselves, with line numbers
 
 
-# --- parsing ----------------------------------------------------------------------------------------------------
-
-
-def build_step_parser() -> argparse.ArgumentParser:
+def _build_step_parser() -> argparse.ArgumentParser:
     """The parser of the hidden verb ``step``; it does without settings, which take a while to import."""
     parser = argparse.ArgumentParser(prog="topsar")
     verb = _add_verb(parser.add_subparsers(), "step")
@@ -173,7 +128,8 @@ def build_step_parser() -> argparse.ArgumentParser:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the other verbs."""
-    parser = argparse.ArgumentParser(prog="topsar", description=DESCRIPTION, allow_abbrev=False, **_make_epilog(""))
+    shown = "From a list of Sentinel-1 TOPS pairs to interferograms, in parallel."
+    parser = argparse.ArgumentParser(prog="topsar", description=shown, allow_abbrev=False, **_make_epilog(""))
     parser.add_argument("--version", action="version", version=f"topsar {__version__}")
     parser.set_defaults(verb=None)
     group = parser.add_subparsers(metavar="VERB", title="verbs")
@@ -227,18 +183,16 @@ def _join_negative_values(argv: Sequence[str]) -> list[str]:
 
 
 def _make_epilog(verb: str) -> dict[str, Any]:
-    return {
-        "epilog": "EXAMPLES" + EXAMPLES[verb].rstrip(),
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-    }
+    epilog = "EXAMPLES" + EXAMPLES[verb].rstrip()
+    return {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
-def _add_verb(
-    group: argparse._SubParsersAction[argparse.ArgumentParser], name: str, **shown: Any
-) -> argparse.ArgumentParser:
+def _add_verb(group: Any, name: str, **shown: Any) -> argparse.ArgumentParser:
     """A verb, with what all verbs have."""
     command: Callable[[argparse.Namespace], int] = getattr(verbs, name)
-    verb = group.add_parser(name, description=command.__doc__, allow_abbrev=False, **_make_epilog(name), **shown)
+    verb: argparse.ArgumentParser = group.add_parser(
+        name, description=command.__doc__, allow_abbrev=False, **_make_epilog(name), **shown
+    )
     verb.set_defaults(verb=name, command=command, flags=[])
     verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")
     return verb
@@ -246,12 +200,8 @@ def _add_verb(
 
 def _add_rules_and_search(verb: argparse.ArgumentParser) -> None:
     rules = verb.add_argument_group("which dates are paired", "several rules must all allow a pair")
-    rules.add_argument(
-        "--neighbours",
-        metavar="N",
-        type=_parse_count,
-        help=f"each date with the next N [{NEIGHBOURS}, without a rule]",
-    )
+    shown = f"each date with the next N [{NEIGHBOURS}, without a rule]"
+    rules.add_argument("--neighbours", metavar="N", type=_parse_count, help=shown)
     rules.add_argument("--days", metavar="N", type=_parse_count, help="at most N days apart")
     rules.add_argument("--baseline", metavar="M", type=_parse_length, help="perpendicular baseline at most M metres")
     rules.add_argument("--all", action="store_true", help="every date with every other")
@@ -260,8 +210,7 @@ def _add_rules_and_search(verb: argparse.ArgumentParser) -> None:
     search.add_argument("--from", dest="start", metavar="DATE", type=_parse_day, help="first day, such as 2025-01-31")
     search.add_argument("--to", dest="stop", metavar="DATE", type=_parse_last_day, help="last day")
     search.add_argument("--track", metavar="N", type=_parse_count, help="relative orbit")
-    ways = ("ascending", "descending")
-    search.add_argument("--direction", choices=ways, type=str.lower, help="of the flight")
+    search.add_argument("--direction", choices=("ascending", "descending"), type=str.lower, help="of the flight")
     verb.add_argument("--force", action="store_true", help="replace the list; the old one is kept beside it")
 
 
@@ -303,8 +252,8 @@ def _add_settings(verb: argparse.ArgumentParser) -> None:
     for key in KEYS:
         if not key.secret:  # a command line is visible to every user of the machine
             text = f"{key.meaning}. Value: {key.allowed} [{key.default or 'empty'}]".replace("%", "%%")
-            value = partial(_assign, key.name)
-            group.add_argument(key.flag, dest="flags", metavar="VALUE", type=value, action="append", help=text)
+            pair = partial(lambda name, value: (name, value), key.name)
+            group.add_argument(key.flag, dest="flags", metavar="VALUE", type=pair, action="append", help=text)
 
 
 def _parse_assignment(text: str) -> tuple[str, str]:
@@ -318,7 +267,3 @@ def _parse_assignment(text: str) -> tuple[str, str]:
         msg = f"{key.strip()} is secret, and a command line is visible to every user of the machine: set it in .env"
         raise argparse.ArgumentTypeError(msg)
     return key.strip(), value
-
-
-def _assign(key: str, value: str) -> tuple[str, str]:
-    return key, value

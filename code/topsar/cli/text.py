@@ -8,33 +8,22 @@ from typing import TYPE_CHECKING
 from topsar.settings import KEYS, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from topsar.report.closure import Closure
+    from topsar.demo import Demonstration
     from topsar.settings import Settings
-    from topsar.simulate.compare import Comparison
 
 
-def format_demo(comparisons: Iterable[Comparison], closures: Iterable[Closure]) -> str:
-    """How far the demo's interferograms are from the truth, and from closing.
-
-    Parameters
-    ----------
-    comparisons : iterable of Comparison
-        One per pair.
-    closures : iterable of Closure
-        One per three pairs that form a triangle.
-    """
+def format_demo(shown: Demonstration) -> str:
+    """How far the demo's interferograms are from the truth, and from closing."""
     lines = [
         "\nUnfiltered phase minus truth where coherence is above 0.5, in radians:",
         f"{'pair':<38} {'pixels':>8} {'mean':>8} {'std':>7} {'expected':>9} {'tilt':>7} {'seams':>7}",
     ]
-    for pair in comparisons:
+    for pair in shown.comparisons:
         lines.append(
             f"{pair.pair:<38} {pair.pixels:>8} {pair.mean_rad:>8.4f} {pair.deviation_rad:>7.4f} "
             f"{pair.expected_rad:>9.4f} {pair.tilt_rad:>7.4f} {pair.seam_rad:>7.4f}"
         )
-    for loop in closures:
+    for loop in shown.closures:
         lines.append(
             f"closure of three pairs: mean {loop.mean_rad:.4f}, std {loop.deviation_rad:.4f} "
             f"(independent noise would give {loop.expected_rad:.4f})"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.errors import NotFetchedError, ProvisionError, SettingsError
+from topsar.errors import SettingsError
 from topsar.wording import count_text
 
 if TYPE_CHECKING:
@@ -39,26 +39,20 @@ def run(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace) -> int:
     """Show what a run would do and take, without doing it."""
-    from topsar import workflow
-    from topsar.report.terminal_plan import format_outlooks, format_plan, sum_up_plan
+    from topsar import api
+    from topsar.report.terminal_plan import format_outlooks, format_plan
 
     settings = _load(args)
-    found = workflow.find_scenes(settings)
-    missing = workflow.describe_missing(settings, found)
-    if missing:
-        print("to be fetched first:", *missing, sep="\n  ", end="\n\n")
-    try:
-        batch, preview = workflow.preview(settings, found)
-    except ProvisionError as exc:
-        if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
-            raise
+    planned = api.plan(settings.pairs, settings)
+    if planned.missing:
+        print("to be fetched first:", *planned.missing, sep="\n  ", end="\n\n")
+    if planned.preview is None:
         print("steps, memory, disk and time are known once that is there")
         return 0
-    if batch.plan.outlooks:
-        titles = {job.id: job.title for job in batch.jobs}
-        print(format_outlooks(batch.plan.outlooks, titles), end="\n\n")
-    print(format_plan(preview.jobs, totals=sum_up_plan(preview, refused=len(batch.refused)), width=_find_width()))
-    return EXIT_FAILED if batch.refused or preview.rehearsal.unfitting else 0
+    if planned.outlooks:
+        print(format_outlooks(planned.outlooks), end="\n\n")
+    print(format_plan(planned.preview.jobs, totals=planned.totals, width=_find_width()))
+    return EXIT_FAILED if planned.refused or planned.preview.rehearsal.unfitting else 0
 
 
 def pairs(args: argparse.Namespace) -> int:
@@ -157,7 +151,7 @@ def demo(args: argparse.Namespace) -> int:
     from topsar.demo import run_demo
 
     shown = run_demo(args.folder, size=args.size, flags=dict(args.flags))
-    print(format_demo(shown.comparisons, shown.closures))
+    print(format_demo(shown))
     return _print_outcomes(shown.outcomes, args.folder / "runs")
 
 
@@ -193,8 +187,7 @@ def _load(args: argparse.Namespace) -> Settings:
 
 
 def _env_file(args: argparse.Namespace) -> Path | None:
-    default_env = Path(".env")
-    return args.env or (default_env if default_env.is_file() else None)
+    return args.env or (default if (default := Path(".env")).is_file() else None)
 
 
 def _find_width() -> int:

@@ -5,6 +5,6 @@ run, so that a broken package is a finding too.
 """
 
 from topsar.doctor.examination import CHECKS, examine
-from topsar.doctor.finding import Finding, Grade, Said, dump_findings, find_worst, format_findings
+from topsar.doctor.finding import Finding, Grade, dump_findings, find_worst, format_findings
 
-__all__ = ["CHECKS", "Finding", "Grade", "Said", "dump_findings", "examine", "find_worst", "format_findings"]
+__all__ = ["CHECKS", "Finding", "Grade", "dump_findings", "examine", "find_worst", "format_findings"]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import SettingsError
 from topsar.pairs.listing import read_pairs
-from topsar.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,11 +16,12 @@ if TYPE_CHECKING:
 
     from topsar.engines import Engine, Plan
     from topsar.engines.survey import Survey
-    from topsar.model import BBox, Dem, OrbitFile, Pair
+    from topsar.model import BBox, Dem
     from topsar.pairs.listing import PairLine
-    from topsar.provision import Found, ListedPair
+    from topsar.provision import Found
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import NodeId
+    from topsar.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,10 @@ class Case:
     broken: SettingsError | None
     env_file: Path | None
 
-    @classmethod
-    def of(cls, env_file: Path | None, data: Path, pairs: Path, flags: Mapping[str, str]) -> Case:
-        """Load the settings; the defaults, if they cannot be used."""
-        try:
-            return cls(load_settings(env_file=env_file, data=data, pairs=pairs, flags=flags), None, env_file)
-        except SettingsError as exc:
-            defaults = Settings(data=data.expanduser().absolute(), pairs=pairs.expanduser().absolute())
-            return cls(defaults, exc, env_file)
-
-    @cached_property
-    def data(self) -> Path:
-        """The data folder."""
-        return self.settings.data.resolve()
-
     @cached_property
     def runs(self) -> Path:
         """The runs folder."""
-        return self.data / "runs"
+        return self.settings.data.resolve() / "runs"
 
     @cached_property
     def place(self) -> Path:
@@ -70,21 +56,6 @@ class Case:
         from topsar.provision import find_scenes
 
         return find_scenes(self.lines, self.settings)
-
-    @property
-    def listed(self) -> tuple[ListedPair, ...]:
-        """The pairs of each line, with what is wrong with them."""
-        return self.found.listed
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """The pairs whose products can be read."""
-        return self.found.pairs
-
-    @property
-    def orbits(self) -> Mapping[str, OrbitFile | None]:
-        """Orbit files by scene."""
-        return self.found.orbits
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
@@ -111,7 +82,7 @@ class Case:
         """The pairs and their bursts."""
         from topsar.engines.survey import Survey
 
-        return Survey(self.pairs, self.orbits, self.settings.options)
+        return Survey(self.found.pairs, self.found.orbits, self.settings.options)
 
     @cached_property
     def dem(self) -> Dem:
@@ -125,8 +96,7 @@ class Case:
         """What the engine would do."""
         from topsar.engines import Inputs
 
-        inputs = Inputs(survey=self.survey, dem=self.dem)
-        return self.engine[0].plan(inputs, self.settings.options)
+        return self.engine[0].plan(Inputs(survey=self.survey, dem=self.dem), self.settings.options)
 
     @cached_property
     def forecasts(self) -> Mapping[NodeId, Forecast]:

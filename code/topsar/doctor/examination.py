@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from topsar.doctor import inputs, machine
 from topsar.doctor.case import Case
-from topsar.doctor.finding import Finding, Grade, Said
-from topsar.errors import NotFetchedError, TopsarError
+from topsar.doctor.finding import Finding, Grade
+from topsar.errors import NotFetchedError, SettingsError, TopsarError
+from topsar.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-Check = Callable[[Case], Iterable[Said]]
+Check = Callable[[Case], Iterable[Finding]]
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("machine", machine.check_system),
@@ -24,7 +25,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("packages", machine.check_projections),
     ("settings", inputs.check_settings),
     ("credentials", inputs.check_credentials),
-    ("inputs", inputs.check_folders),
     ("inputs", inputs.list_missing),
     ("inputs", inputs.check_pairs),
     ("inputs", inputs.check_orbits),
@@ -69,38 +69,41 @@ def examine(
     tuple of Finding
         In the order of the checks. Only the first of several checks reports what prevents them all.
     """
-    case = Case.of(env_file, data, pairs, flags)
+    try:
+        case = Case(load_settings(env_file=env_file, data=data, pairs=pairs, flags=flags), None, env_file)
+    except SettingsError as exc:
+        case = Case(Settings(data=data, pairs=pairs), exc, env_file)
     provision = logging.getLogger("topsar.provision")
     level = provision.level
     provision.setLevel(logging.ERROR)  # its warnings are findings here
-    findings: dict[Said, Finding] = {}
+    findings: dict[Finding, Finding] = {}
     try:
         for topic, check in checks:
-            for said in _cap_problems(list(_run(check, case))):
-                findings.setdefault(said, Finding(topic, *said))
+            for finding in _cap_problems(list(_run(check, case))):
+                findings.setdefault(finding, finding._replace(topic=topic))
     finally:
         provision.setLevel(level)
     return tuple(findings.values())
 
 
-def _run(check: Check, case: Case) -> Iterator[Said]:
+def _run(check: Check, case: Case) -> Iterator[Finding]:
     try:
         yield from check(case)
     except NotFetchedError as exc:
         if case.settings.offline:
-            remedy = "set OFFLINE=0, or set DEM to a file of yours"
-            yield Said(Grade.PROBLEM, f"{exc.message}, and OFFLINE=1 forbids the network", remedy)
+            text = f"{exc.message}, and OFFLINE=1 forbids the network"
+            yield Finding(Grade.PROBLEM, text, "set OFFLINE=0, or set DEM to a file of yours")
         else:
-            yield Said(Grade.NOTE, f"grid, memory and disk can be checked once the DEM is there: {exc.message}")
+            yield Finding(Grade.NOTE, f"grid, memory and disk can be checked once the DEM is there: {exc.message}")
     except TopsarError as exc:  # the first line of a list of problems is its heading
         for text in exc.message.split("\n  ")[1:] or [exc.message]:
-            yield Said(Grade.PROBLEM, text, exc.hint)
+            yield Finding(Grade.PROBLEM, text, exc.hint)
     except Exception as exc:  # noqa: BLE001 whatever breaks a check would break a run
-        yield Said(Grade.PROBLEM, f"this check failed: {type(exc).__name__}: {exc}")
+        yield Finding(Grade.PROBLEM, f"this check failed: {type(exc).__name__}: {exc}")
 
 
-def _cap_problems(said: Sequence[Said]) -> Iterator[Said]:
-    problems = [one for one in said if one.grade is Grade.PROBLEM]
-    yield from (one for one in said if one not in problems[SHOWN:])
+def _cap_problems(findings: Sequence[Finding]) -> Iterator[Finding]:
+    problems = [one for one in findings if one.grade is Grade.PROBLEM]
+    yield from (one for one in findings if one not in problems[SHOWN:])
     if len(problems) > SHOWN:
-        yield Said(Grade.PROBLEM, f"and {len(problems) - SHOWN} more like these")
+        yield Finding(Grade.PROBLEM, f"and {len(problems) - SHOWN} more like these")

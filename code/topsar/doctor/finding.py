@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,45 +30,22 @@ class Grade(str, Enum):
     """A run, or a part of it, would fail."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found, and how to fix it."""
-
-    topic: str
-    grade: Grade
-    text: str
-    remedy: str = ""
-
-
-class Said(NamedTuple):
-    """A finding before its check is given a topic."""
+class Finding(NamedTuple):
+    """What a check found, and how to fix it; the topic is that of the check."""
 
     grade: Grade
     text: str
     remedy: str = ""
+    topic: str = ""
 
 
 def find_worst(findings: Iterable[Finding]) -> Grade:
-    """The gravest of the grades.
-
-    Examples
-    --------
-    >>> find_worst([Finding("disk", Grade.OK, "free"), Finding("disk", Grade.NOTE, "slow")]).value
-    'note'
-    """
+    """The gravest of the grades."""
     return max((finding.grade for finding in findings), key=list(Grade).index, default=Grade.OK)
 
 
 def format_findings(findings: Sequence[Finding]) -> str:
-    """The findings as a table for the terminal, each with its remedy below it, and a last line of totals.
-
-    Examples
-    --------
-    >>> print(format_findings([Finding("disk", Grade.WARNING, "1 GB free", "remove something")]))
-    disk  warning  1 GB free
-                   remove something
-    1 warning: a run can start
-    """
+    """The findings as a table for the terminal, each with its remedy below it, and a last line of totals."""
     wide = max((len(finding.topic) for finding in findings), default=0)
     indent = " " * (wide + 11)
     lines: list[str] = []
@@ -78,16 +54,14 @@ def format_findings(findings: Sequence[Finding]) -> str:
         if finding.remedy and not (after and after.remedy == finding.remedy):
             lines += _wrap(finding.remedy, indent, indent)
     tally = Counter(finding.grade for finding in findings)
-    counts = [
-        count_text(tally[grade], grade.value) for grade in reversed(Grade) if tally[grade] and grade is not Grade.OK
-    ]
+    counts = [count_text(tally[grade], grade.value) for grade in list(Grade)[:0:-1] if tally[grade]]
     end = "fix the problems first" if tally[Grade.PROBLEM] else "a run can start"
     return "\n".join([*lines, f"{', '.join(counts) or 'no problems'}: {end}"])
 
 
 def dump_findings(findings: Sequence[Finding]) -> str:
     """The findings and the gravest grade, for programs."""
-    return json.dumps({"worst": find_worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=2)
+    return json.dumps({"worst": find_worst(findings), "findings": [one._asdict() for one in findings]}, indent=2)
 
 
 def _wrap(text: str, first: str, others: str) -> list[str]:

@@ -7,7 +7,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.doctor.finding import Grade, Said
+from topsar.doctor.finding import Finding, Grade
 from topsar.model import OrbitSource
 from topsar.settings import KEYS
 from topsar.wording import count_text
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from topsar.doctor.case import Case
 
 
-def check_settings(case: Case) -> Iterator[Said]:
+def check_settings(case: Case) -> Iterator[Finding]:
     """Whether the settings can be used."""
     if case.broken is not None:
-        yield Said(Grade.NOTE, "the settings cannot be used; all other checks took the default ones")
+        yield Finding(Grade.NOTE, "the settings cannot be used; all other checks took the default ones")
         raise case.broken
     own = [key for key, origin in case.settings.origins.items() if origin != "default"]
-    yield Said(Grade.OK, f"{count_text(len(own), 'setting')} of your own" + (f": {', '.join(own)}" if own else ""))
+    yield Finding(Grade.OK, f"{count_text(len(own), 'setting')} of your own" + (f": {', '.join(own)}" if own else ""))
 
 
-def check_credentials(case: Case) -> Iterator[Said]:
+def check_credentials(case: Case) -> Iterator[Finding]:
     """Whether there is an account for what a run must fetch, and whether others can read files that hold secrets."""
     from topsar.provision import earthdata_account
     from topsar.provision.earthdata import HOW_TO_LOG_IN
@@ -35,82 +35,80 @@ def check_credentials(case: Case) -> Iterator[Said]:
     if any(text.startswith("scene ") for text in case.missing):
         account = earthdata_account(case.settings)
         if account is None:
-            yield Said(
-                Grade.PROBLEM, "scenes are missing, and no Earthdata account is known to fetch them", HOW_TO_LOG_IN
-            )
+            text = "scenes are missing, and no Earthdata account is known to fetch them"
+            yield Finding(Grade.PROBLEM, text, HOW_TO_LOG_IN)
         else:
-            yield Said(Grade.OK, f"Earthdata account from {account.origin}")
+            yield Finding(Grade.OK, f"Earthdata account from {account.origin}")
     elif not case.missing:
-        yield Said(Grade.OK, "no account is needed: a run fetches nothing")
+        yield Finding(Grade.OK, "no account is needed: a run fetches nothing")
     paths = [Path.home() / ".netrc"]
     if case.env_file and any(key.secret and case.settings.origins[key.name] == ".env" for key in KEYS):
         paths.append(case.env_file)
     for path in paths:
         if path.is_file() and path.stat().st_mode & 0o077:
-            yield Said(Grade.WARNING, f"{path} holds a secret, and others can read it", f"chmod 600 {path}")
+            yield Finding(Grade.WARNING, f"{path} holds a secret, and others can read it", f"chmod 600 {path}")
 
 
-def check_folders(case: Case) -> Iterator[Said]:
-    """Whether the folder of products is there, where none can be fetched."""
-    if not (case.data / "raw").is_dir() and case.settings.offline:
-        yield Said(Grade.PROBLEM, f"no {case.data / 'raw'}", "make it and put the SLCs there, or give --data DIR")
-
-
-def list_missing(case: Case) -> Iterator[Said]:
-    """What a run will fetch."""
+def list_missing(case: Case) -> Iterator[Finding]:
+    """What a run will fetch; where it may not, whether the folder of products is there."""
+    raw = case.runs.parent / "raw"
+    if case.settings.offline and not raw.is_dir():
+        yield Finding(Grade.PROBLEM, f"no {raw}", "make it and put the SLCs there, or give --data DIR")
     for text in case.missing:
-        yield Said(Grade.NOTE, f"a run will fetch: {text}")
+        yield Finding(Grade.NOTE, f"a run will fetch: {text}")
 
 
-def check_pairs(case: Case) -> Iterator[Said]:
+def check_pairs(case: Case) -> Iterator[Finding]:
     """Whether each listed pair has its products."""
-    scenes = {scene.name for pair in case.pairs for scene in pair.scenes}
-    if scenes:
-        yield Said(Grade.OK, f"{count_text(len(case.pairs), 'pair')} of {count_text(len(scenes), 'product')} found")
+    pairs = case.found.pairs
+    if scenes := {scene.name for pair in pairs for scene in pair.scenes}:
+        yield Finding(Grade.OK, f"{count_text(len(pairs), 'pair')} of {count_text(len(scenes), 'product')} found")
     coming = {text.removeprefix("scene ") for text in case.missing}
-    for one in case.listed:
+    for one in case.found.listed:
         if one.problem and not any(name in one.title for name in coming):
-            yield Said(Grade.PROBLEM, f"line {one.line}: {one.problem.message}", one.problem.hint)
+            yield Finding(Grade.PROBLEM, f"line {one.line}: {one.problem.message}", one.problem.hint)
 
 
-def check_orbits(case: Case) -> Iterator[Said]:
+def check_orbits(case: Case) -> Iterator[Finding]:
     """How good the orbits are."""
     days: defaultdict[OrbitSource, set[str]] = defaultdict(set)
-    for scenes in (scenes for pair in case.pairs for scenes in (pair.reference, pair.secondary)):
-        file = case.orbits[scenes[0].name]
+    for scenes in (scenes for pair in case.found.pairs for scenes in (pair.reference, pair.secondary)):
+        file = case.found.orbits[scenes[0].name]
         source = file.source if file else OrbitSource.ANNOTATION
         days[source].add(f"{scenes[0].mission} {scenes[0].start:%Y-%m-%d}")
     late = "precise ones (POEORB) come 20 days after the pass"
     if precise := days[OrbitSource.PRECISE]:
-        yield Said(Grade.OK, f"{_count_passes(precise)} with POEORB")
+        yield Finding(Grade.OK, f"{_count_passes(precise)} with POEORB")
     if restituted := days[OrbitSource.RESTITUTED]:
         text = f"{_count_passes(restituted)} with RESORB, centimetres less exact: {_name_some(restituted)}"
-        yield Said(Grade.NOTE, text, late)
+        yield Finding(Grade.NOTE, text, late)
     if bare := days[OrbitSource.ANNOTATION]:
         text = f"{_count_passes(bare)} without an orbit file, decimetres less exact: {_name_some(bare)}"
-        yield Said(Grade.WARNING, text, f"put the .EOF files of these days in {case.data / 'orbit_data'}; {late}")
+        yield Finding(
+            Grade.WARNING, text, f"put the .EOF files of these days in {case.runs.parent / 'orbit_data'}; {late}"
+        )
 
 
-def check_dem(case: Case) -> Iterator[Said]:
+def check_dem(case: Case) -> Iterator[Finding]:
     """Whether there is a DEM."""
-    yield Said(Grade.OK, f"{case.dem.path}, heights above {case.dem.datum.value}")
+    yield Finding(Grade.OK, f"{case.dem.path}, heights above {case.dem.datum.value}")
 
 
-def check_engine(case: Case) -> Iterator[Said]:
+def check_engine(case: Case) -> Iterator[Finding]:
     """Whether engine and unwrapper can be started, and which pairs they can process."""
     chosen, why = case.engine
-    yield Said(Grade.OK, f"{chosen.name}: {why}")
+    yield Finding(Grade.OK, f"{chosen.name}: {why}")
     unwrapper = case.settings.unwrapper
     if chosen.name == "native" and unwrapper != "none" and util.find_spec(unwrapper) is None:
-        yield Said(Grade.PROBLEM, f"UNWRAPPER={unwrapper} is not installed", "set UNWRAPPER to another one, or none")
+        yield Finding(Grade.PROBLEM, f"UNWRAPPER={unwrapper} is not installed", "set UNWRAPPER to another one, or none")
     for pair, problem in case.plan.refused.items():
-        yield Said(Grade.PROBLEM, f"{pair}: {problem.message}", problem.hint)
+        yield Finding(Grade.PROBLEM, f"{pair}: {problem.message}", problem.hint)
     for pair, outlook in case.plan.outlooks.items():
         for remark in outlook.remarks:
-            yield Said(Grade.NOTE, f"{pair}: {remark.text}", remark.remedy)
+            yield Finding(Grade.NOTE, f"{pair}: {remark.text}", remark.remedy)
     if able := sum(job.is_pair for job in case.plan.jobs):
         steps = count_text(sum(len(job.steps) for job in case.plan.jobs), "step")
-        yield Said(Grade.OK, f"{count_text(able, 'pair')} can be processed, in {steps}")
+        yield Finding(Grade.OK, f"{count_text(able, 'pair')} can be processed, in {steps}")
 
 
 def _count_passes(names: set[str]) -> str:

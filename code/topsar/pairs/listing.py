@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from topsar.errors import SettingsError
 from topsar.files import encoding_of
+from topsar.wording import count_text
+
+T = TypeVar("T")
 
 EXAMPLE = "S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1"
 REVOLUTION = timedelta(minutes=98.7)
@@ -35,23 +37,15 @@ _ALIKE = str.maketrans(
     | {quote: "'" for quote in "‘’‚‛‹›′＇`"}
     | {bracket: "[" for bracket in "【〔〖［"}
     | {bracket: "]" for bracket in "】〕〗］"}
-    | {
-        "（": "(",
-        "）": ")",
-        "｛": "{",
-        "｝": "}",
-        "，": ",",
-        "、": ",",
-        "；": ";",
-        "＃": "#",
-        "\ufeff": "",
-        "\u200b": "",
-    }
+    | dict(zip("（）｛｝，、；＃", "(){},,;#", strict=True))
+    | dict.fromkeys("\ufeff\u200b", "")
 )
-
 
 Names: TypeAlias = "str | Sequence[str]"
 """The product of a date, or its slices."""
+Sides: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""The slices of the reference and of the secondary date, in time order."""
+Nested: TypeAlias = "Sequence[str | Nested]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,23 +58,14 @@ class PairLine:
 
 
 def read_pairs(path: Path) -> tuple[PairLine, ...]:
-    """Read a list of pairs.
-
-    Parameters
-    ----------
-    path : Path
-        Text file with one pair per line; ``#`` begins a comment.
+    """Read a file with one pair per line; ``#`` begins a comment.
 
     Raises
     ------
     SettingsError
-        If the file is missing, is empty or has bad lines; every bad line is named with its number and what was
-        expected.
+        If the file is missing, is empty or has bad lines; each is named with its number and what was expected.
     """
-    lines = enumerate(path.read_text(encoding=encoding_of(path)).split("\n"), start=1)
-    return _collect(
-        str(path.absolute()), "line", ((number, partial(parse_line, text, number)) for number, text in lines)
-    )
+    return _collect(str(path.absolute()), "line", path.read_text(encoding=encoding_of(path)).split("\n"), parse_line)
 
 
 def check_pairs(pairs: Iterable[tuple[Names, Names]]) -> tuple[PairLine, ...]:
@@ -91,55 +76,39 @@ def check_pairs(pairs: Iterable[tuple[Names, Names]]) -> tuple[PairLine, ...]:
     SettingsError
         If there are none, or some are wrong; each is named with its number, from 1, and what was expected.
     """
-    numbered = enumerate(pairs, start=1)
-    return _collect(
-        "the list", "pair", ((number, partial(_make_pair, list(pair), number)) for number, pair in numbered)
-    )
+    return _collect("the list", "pair", pairs, lambda pair: _check_dates(list(pair)))
 
 
-def _collect(
-    source: str, unit: str, parsers: Iterable[tuple[int, Callable[[], PairLine | None]]]
-) -> tuple[PairLine, ...]:
+def _collect(source: str, unit: str, items: Iterable[T], parse: Callable[[T], Sides | None]) -> tuple[PairLine, ...]:
     """All pairs of a list, or one error about all that is wrong with it."""
     pairs: list[PairLine] = []
     problems: list[str] = []
     earlier: dict[tuple[str, str], PairLine] = {}
-    for number, parse in parsers:
+    for number, item in enumerate(items, start=1):
         try:
-            pair = parse()
-            if pair is not None:
-                _refuse_repetition(pair, earlier, unit)
-                pairs.append(pair)
+            if sides := parse(item):
+                pairs.append(PairLine(line=number, reference=sides[0], secondary=sides[1]))
+                _refuse_repetition(pairs[-1], earlier, unit)
         except ValueError as exc:
             problems.append(f"{unit} {number}: {exc}")
     if problems:
-        count = f"{len(problems)} bad {unit}{'' if len(problems) == 1 else 's'}"
-        raise SettingsError("\n  ".join([f"{source} has {count}:", *problems]), hint=HINT)
+        heading = f"{source} has {count_text(len(problems), f'bad {unit}')}:"
+        raise SettingsError("\n  ".join([heading, *problems]), hint=HINT)
     if not pairs:
         msg = f"{source} lists no pairs"
         raise SettingsError(msg, hint=HINT)
     return tuple(pairs)
 
 
-def parse_line(text: str, number: int) -> PairLine | None:
-    """Find the pair that a line names, or None for a line without one.
-
-    Parameters
-    ----------
-    text : str
-    number : int
-        Of the line.
-
-    Raises
-    ------
-    ValueError
-        Saying what is wrong with the line and what was expected.
-    """
-    items = _unwrap(_nest(_split_tokens(text)))
-    return _make_pair(items, number) if items else None
+def parse_line(text: str) -> Sides | None:
+    """Find the pair that a line names, or None for a line without one; ValueError says what is wrong with it."""
+    items = _nest(_split_tokens(text))
+    while len(items) == 1 and not isinstance(items[0], str):
+        items = items[0]
+    return _check_dates(items) if items else None
 
 
-def _make_pair(items: Sequence[Nested | str], number: int) -> PairLine:
+def _check_dates(items: Sequence[Nested | str]) -> Sides:
     if len(items) != 2:
         msg = f"expected two products, a reference and a secondary, found {len(items)}"
         if len(items) > 2:
@@ -154,12 +123,7 @@ def _make_pair(items: Sequence[Nested | str], number: int) -> PairLine:
     if day == _take_part(secondary[0], "start")[:8] or _is_one_pass((*reference, *secondary)):
         msg = f"both sides are of the same date, {day}; expected two dates"
         raise ValueError(msg)
-    return PairLine(line=number, reference=reference, secondary=secondary)
-
-
-# --- from text to nested lists ----------------------------------------------------------------------------------
-
-Nested: TypeAlias = "Sequence[str | Nested]"
+    return reference, secondary
 
 
 def _split_tokens(text: str) -> Iterator[str]:
@@ -193,15 +157,6 @@ def _nest(tokens: Iterator[str]) -> Nested:
     return top
 
 
-def _unwrap(items: Nested) -> Nested:
-    while len(items) == 1 and not isinstance(items[0], str):
-        items = items[0]
-    return items
-
-
-# --- from names to a pair ---------------------------------------------------------------------------------------
-
-
 def _order_slices(item: str | Nested) -> tuple[str, ...]:
     """The products of one date, in time order."""
     names = []
@@ -219,30 +174,21 @@ def _order_slices(item: str | Nested) -> tuple[str, ...]:
     for earlier, later in itertools.pairwise(names):
         if _take_part(earlier, "start") == _take_part(later, "start"):
             msg = (
-                f"one slice is listed twice, {earlier} and {later}" if earlier != later else f"{later} is listed twice"
+                f"{later} is listed twice" if earlier == later else f"one slice is listed twice, {earlier} and {later}"
             )
             raise ValueError(msg)
     if not _is_one_pass(names):
-        orbits = ", ".join(
-            dict.fromkeys(_take_part(name, "mission") + " " + _take_part(name, "orbit") for name in names)
-        )
-        msg = f"the slices of one date are of different passes (orbits {orbits}); expected slices of one pass"
+        orbits = dict.fromkeys(f"{_take_part(name, 'mission')} {_take_part(name, 'orbit')}" for name in names)
+        msg = f"the slices of one date are of different passes (orbits {', '.join(orbits)}); expected those of one"
         raise ValueError(msg)
     return tuple(names)
 
 
 def product_name(text: str) -> str:
-    """The product that ``text`` names, without folders in front and without .SAFE or .zip.
-
-    Raises
-    ------
-    ValueError
-        Saying in which part it differs from the name of an IW SLC product.
-    """
+    """The product that ``text`` names, without folders and suffix; ValueError says how it differs from an IW SLC's."""
     base = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
     name = re.sub(r"(\.SAFE|\.zip)+$", "", base, flags=re.IGNORECASE)
-    problem = _find_misnomer(name)
-    if problem:
+    if problem := _find_misnomer(name):
         msg = f"{name if len(name) <= 80 else name[:80] + '...'!r} {problem}"
         raise ValueError(msg)
     return name
@@ -263,10 +209,8 @@ def _find_misnomer(name: str) -> str:
     if kind != "SLC":
         return f"is a {kind.strip('_')} product; expected SLC"
     match = _PRODUCT.fullmatch(name)
-    if match is None and len(name) < len(EXAMPLE):
-        return cut
     if match is None:
-        return f"is not a product name; expected one like {EXAMPLE}"
+        return cut if len(name) < len(EXAMPLE) else f"is not a product name; expected one like {EXAMPLE}"
     for text in match["start"], match["stop"]:
         try:
             _parse_time(text)

@@ -85,7 +85,7 @@ class Connection:
     @property
     def days(self) -> int:
         """Days from reference to secondary."""
-        return count_days(self.reference, self.secondary)
+        return _count_days(self.reference, self.secondary)
 
     @property
     def is_mixed(self) -> bool:
@@ -102,14 +102,7 @@ class Connection:
 class Rules:
     """Which passes of a stack are paired; a rule that is None allows every pair, and all rules must allow a pair.
 
-    Attributes
-    ----------
-    neighbours : int, optional
-        Each date is paired with the next N dates.
-    max_days : int, optional
-        Longest time between the dates.
-    max_baseline_m : float, optional
-        Longest perpendicular baseline; pairs of unknown baseline are then left out.
+    Each date is paired with its next ``neighbours``; under ``max_baseline_m`` pairs of unknown baseline are left out.
     """
 
     neighbours: int | None = None
@@ -166,9 +159,6 @@ class Network:
         return tuple(one for stack in self.stacks for one in stack.connections)
 
 
-# --- from products to stacks ------------------------------------------------------------------------------------
-
-
 def group_passes(slices: Iterable[Slice]) -> tuple[Pass, ...]:
     """Group slices that follow each other into passes; of two versions of a slice the last by name is taken."""
     groups: list[list[Slice]] = []
@@ -191,7 +181,7 @@ def _is_next(one: Slice, last: Slice) -> bool:
 
 
 def require_free(path: Path, *, force: bool) -> None:
-    """Raise an error if there is a list of pairs that may not be replaced.
+    """Raise a SettingsError if there is a list of pairs that may not be replaced.
 
     Parameters
     ----------
@@ -199,23 +189,18 @@ def require_free(path: Path, *, force: bool) -> None:
         Of the list.
     force : bool
         Whether it may be replaced.
-
-    Raises
-    ------
-    SettingsError
-        If there is a file and ``force`` is not given.
     """
     if path.exists() and not force:
         msg = f"{path.absolute()} exists and is not overwritten"
         raise SettingsError(msg, hint="choose another file, or add --force: the old one is then kept as .bak")
 
 
-def can_be_paired(first: Pass, second: Pass) -> bool:
+def _can_be_paired(first: Pass, second: Pass) -> bool:
     """Whether both are of one track and direction, saw the same ground on two dates, and share a polarisation."""
     one, other = first.slices[0], second.slices[0]
     return (
         (one.track, one.direction) == (other.track, other.direction)
-        and count_days(first, second) != 0
+        and _count_days(first, second) != 0
         and bool(first.polarisations & second.polarisations)
         and _cover_same_ground(first, second)
     )
@@ -229,12 +214,9 @@ def _cover_same_ground(first: Pass, second: Pass) -> bool:
     return sum(lengths) / 2 - abs(apart) >= min(_SHARED_GROUND_S, *(length / 2 for length in lengths))
 
 
-def count_days(first: Pass, second: Pass) -> int:
+def _count_days(first: Pass, second: Pass) -> int:
     """Days from one pass to the other, whatever midnight lies between."""
     return round((second.start - first.start).total_seconds() / _DAY_S)
-
-
-# --- the network ------------------------------------------------------------------------------------------------
 
 
 def build_network(passes: Sequence[Pass], rules: Rules) -> Network:
@@ -251,15 +233,12 @@ def build_network(passes: Sequence[Pass], rules: Rules) -> Network:
     ProvisionError
         If there is nothing to pair, or the rules allow no pair.
     """
-    stacks = []
-    for group in _find_parts(sorted(passes, key=lambda p: p.start), can_be_paired):
-        if len(group) > 1:
-            stacks.append(_make_stack(group, rules))
+    groups = _find_parts(sorted(passes, key=lambda p: p.start), _can_be_paired)
+    stacks = [_make_stack(group, rules) for group in groups if len(group) > 1]
     if not stacks:
         dates = ", ".join(f"{one} track {one.slices[0].track}" for one in passes[:6]) or "none"
-        msg = (
-            f"no two dates of one track over the same ground among {count_text(len(passes), 'pass', 'passes')}: {dates}"
-        )
+        count = count_text(len(passes), "pass", "passes")
+        msg = f"no two dates of one track over the same ground among {count}: {dates}"
         raise ProvisionError(msg, hint="a pair needs two dates of one track, direction and polarisation")
     network = Network(rules=rules, stacks=tuple(stacks), notes=tuple(_list_notes(passes, stacks, rules)))
     if not network.connections:
@@ -275,7 +254,7 @@ def _make_stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
     origin = next((one for one in passes if _has_orbit(one)), None)
     return Stack(
         passes=passes,
-        baselines_m=tuple(None if origin is None else compute_baseline(origin, one) for one in passes),
+        baselines_m=tuple(None if origin is None else _compute_baseline(origin, one) for one in passes),
         connections=connections,
         parts=tuple(sorted(parts, key=lambda part: -len(part))),
     )
@@ -283,14 +262,14 @@ def _make_stack(passes: tuple[Pass, ...], rules: Rules) -> Stack:
 
 def _choose_pairs(passes: Sequence[Pass], rules: Rules) -> Iterable[Connection]:
     for i, reference in enumerate(passes):
-        later = [one for one in passes[i + 1 :] if can_be_paired(reference, one)]
-        dates = sorted({count_days(reference, one) for one in later})[: rules.neighbours]
+        later = [one for one in passes[i + 1 :] if _can_be_paired(reference, one)]
+        dates = sorted({_count_days(reference, one) for one in later})[: rules.neighbours]
         for secondary in later:
-            if count_days(reference, secondary) not in dates:  # a missing slice splits a date into several passes
+            if _count_days(reference, secondary) not in dates:  # a missing slice splits a date into several passes
                 continue
-            if rules.max_days is not None and count_days(reference, secondary) > rules.max_days:
+            if rules.max_days is not None and _count_days(reference, secondary) > rules.max_days:
                 continue
-            length = compute_baseline(reference, secondary)
+            length = _compute_baseline(reference, secondary)
             if rules.max_baseline_m is None or (length is not None and abs(length) <= rules.max_baseline_m):
                 yield Connection(reference=reference, secondary=secondary, baseline_m=length)
 
@@ -311,19 +290,8 @@ def _has_orbit(one: Pass) -> bool:
     return any(part.arc is not None for part in one.slices)
 
 
-def compute_baseline(first: Pass, second: Pass) -> float | None:
-    """Perpendicular baseline at mid swath, from the two slices nearest to each other.
-
-    Parameters
-    ----------
-    first, second : Pass
-        Of one track.
-
-    Returns
-    -------
-    float or None
-        Metres, with the sign of `perpendicular_baseline`; None where an orbit is unknown.
-    """
+def _compute_baseline(first: Pass, second: Pass) -> float | None:
+    """Perpendicular baseline at mid swath, from the two slices nearest to each other; None without an orbit."""
     both = [(a, b) for a in first.slices for b in second.slices if a.arc is not None and b.arc is not None]
     if not both:
         return None
@@ -358,9 +326,6 @@ def _list_notes(passes: Sequence[Pass], stacks: Sequence[Stack], rules: Rules) -
             yield f"{stack.title}: no orbit, so no baseline, for {', '.join(unknown)}{left_out}"
         if mixed := sum(one.is_mixed for one in stack.connections):
             yield f"{stack.title}: {count_text(mixed, 'pair')} of two different satellites"
-
-
-# --- the file ---------------------------------------------------------------------------------------------------
 
 
 def format_pairs(network: Network) -> str:
@@ -401,16 +366,12 @@ def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | 
     ------
     SettingsError
         If there is a file and ``force`` is not given.
-    ProductError
-        If the file cannot be written.
     """
     require_free(path, force=force)
-    text = format_pairs(network)
-    if not path.exists():
-        write_text(path, text)
-        return None
-    names = (path.with_name(f"{path.name}.bak{number}") for number in ("", *range(2, 1_000)))
-    kept = next(name for name in names if not name.exists())
-    shutil.copy2(path, kept)
-    write_text(path, text)
+    kept = None
+    if path.exists():
+        names = (path.with_name(f"{path.name}.bak{number}") for number in ("", *range(2, 1_000)))
+        kept = next(name for name in names if not name.exists())
+        shutil.copy2(path, kept)
+    write_text(path, format_pairs(network))
     return kept

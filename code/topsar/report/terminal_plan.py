@@ -42,20 +42,12 @@ def format_plan(jobs: Sequence[PlannedJob], *, totals: Mapping[str, str], width:
     return "\n\n".join(part for part in (steps, lines) if part)
 
 
-def format_outlooks(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) -> str:
-    """Describe what each pair will be made from, and what is worth knowing about it.
-
-    Parameters
-    ----------
-    outlooks : mapping
-        Outlook by id of the pair.
-    titles : mapping
-        Title by id of the job.
-    """
+def format_outlooks(outlooks: Mapping[str, Outlook]) -> str:
+    """Describe what each pair, by title, will be made from, and what is worth knowing about it."""
     heads = ["pair", "orbits", "IPF", "days", "bursts", "of reference", "of secondary", "of ROI"]
     rows = [
         [
-            cut_line(titles.get(pair, pair), LONGEST_TITLE),
+            cut_line(title, LONGEST_TITLE),
             ", ".join(dict.fromkeys(one.orbits)),
             ", ".join(one.ipf),
             str(one.days),
@@ -64,11 +56,11 @@ def format_outlooks(outlooks: Mapping[str, Outlook], titles: Mapping[str, str]) 
             str(one.secondary_bursts),
             DASH if one.covered is None else f"{100 * one.covered:.0f} %",
         ]
-        for pair, one in outlooks.items()
+        for title, one in outlooks.items()
     ]
     remarks = [
-        f"{cut_line(titles.get(pair, pair), LONGEST_TITLE)}: {remark.text}\n    {remark.remedy}"
-        for pair, one in outlooks.items()
+        f"{cut_line(title, LONGEST_TITLE)}: {remark.text}\n    {remark.remedy}"
+        for title, one in outlooks.items()
         for remark in one.remarks
     ]
     return "\n\n".join([format_table(heads, rows, texts=3) if rows else "", *remarks]).strip()

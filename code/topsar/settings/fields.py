@@ -38,7 +38,6 @@ from topsar.settings.text import (
     parse_polarisation,
     parse_roi,
     parse_swaths,
-    parse_switch,
 )
 
 GIGABYTE = 1_000_000_000
@@ -46,28 +45,29 @@ ENGINES = ("auto", *list_names("engines"))
 EXECUTORS = list_names("executors")
 
 Lower = BeforeValidator(lower)
-Switch = Annotated[bool, BeforeValidator(parse_switch)]
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 def _key(key: str, default: object, meaning: str, allowed: str = "", **limits: Any) -> Any:
     """A field with its key and what users are told about it; of a choice, the type says what is allowed."""
-    extra = {"key": key, "allowed": allowed}
-    return Field(default, description=meaning, json_schema_extra={**extra}, **limits)
+    return Field(default, description=meaning, json_schema_extra={"key": key, "allowed": allowed}, **limits)
 
 
 def _switch(key: str, meaning: str) -> Any:
     return _key(key, default=False, meaning=meaning, allowed="0 or 1")
 
 
-def _require_one_of(names: tuple[str, ...]) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in names:
+def _choose_from(names: tuple[str, ...]) -> AfterValidator:
+    """One of the names, in whatever case it is written."""
+    by_text = {name.lower(): name for name in names}
+
+    def choose(value: str) -> str:
+        if value.lower() not in by_text:
             msg = f"expected {join_choices(names)}"
             raise ValueError(msg)
-        return value
+        return by_text[value.lower()]
 
-    return AfterValidator(check)
+    return AfterValidator(choose)
 
 
 def _check_scheduler(text: str) -> str:
@@ -82,7 +82,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    engine: Annotated[str, Lower, _require_one_of(ENGINES)] = _key(
+    engine: Annotated[str, _choose_from(ENGINES)] = _key(
         "ENGINE",
         "auto",
         "Who does the radar work; auto takes isce2 where ISCE2's topsApp can be started, else native",
@@ -153,10 +153,10 @@ class Options(BaseModel):
         ge=0,
         le=1,
     )
-    ionosphere: Switch = _switch(
+    ionosphere: bool = _switch(
         "IONOSPHERE", "1 lets isce2 estimate the ionosphere by the split spectrum; the native engine cannot"
     )
-    use_gpu: Switch = _switch("USE_GPU", "1 lets isce2 use a GPU where ISCE2 was built for one")
+    use_gpu: bool = _switch("USE_GPU", "1 lets isce2 use a GPU where ISCE2 was built for one")
     unwrapper: Annotated[Literal["snaphu", "whirlwind", "none"], Lower] = _key(
         "UNWRAPPER", "snaphu", "Phase unwrapping; none leaves the phase wrapped"
     )
@@ -196,8 +196,8 @@ class Options(BaseModel):
         "Phases that are not ground motion, each estimated and added to the products as a layer",
         "names with commas such as stratified_troposphere, or empty",
     )
-    apply_corrections: Switch = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
-    slc_stack: Switch = _switch(
+    apply_corrections: bool = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
+    slc_stack: bool = _switch(
         "SLC_STACK",
         "1 keeps the geocoded SLC of every date in runs/slc_stack, with their amplitude dispersion (native engine)",
     )
@@ -206,17 +206,8 @@ class Options(BaseModel):
 class Settings(Options):
     """All settings of a run: `Options`, and what changes only how, where and how fast it is done.
 
-    It reads neither the environment nor ``.env``: `load_settings` does.
-
-    Raises
-    ------
-    SettingsError
-        Naming every field that is unknown or has a wrong value, and what was expected.
-
-    Examples
-    --------
-    >>> Settings(data="/disk/etna", posting_m=40, roi=(37.4, 37.9, 14.7, 15.3)).roi.south
-    37.4
+    It reads neither the environment nor ``.env``: `load_settings` does. A SettingsError names every field that is
+    unknown or has a wrong value, and what was expected.
     """
 
     workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], Lower] = _key(
@@ -243,7 +234,7 @@ class Settings(Options):
         ge=0,
         le=10,
     )
-    executor: Annotated[str, Lower, _require_one_of(EXECUTORS)] = _key(
+    executor: Annotated[str, _choose_from(EXECUTORS)] = _key(
         "EXECUTOR",
         "local",
         "Where steps run: on this machine, or on the workers of a Dask cluster",
@@ -268,7 +259,7 @@ class Settings(Options):
         "The Python that imports isce; empty tries topsar's own, then python3",
         "a path or a program's name, or empty",
     )
-    offline: Switch = _switch("OFFLINE", "1 forbids the network; what is missing is then named")
+    offline: bool = _switch("OFFLINE", "1 forbids the network; what is missing is then named")
     opentopo_api_key: SecretStr = _key(
         "OPENTOPO_API_KEY",
         SecretStr(""),
@@ -366,21 +357,10 @@ KEYS = tuple(_list_keys())
 
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
-    """Every setting as text with its origin, secrets masked; JSON-able, saved with each run.
-
-    Returns
-    -------
-    dict
-        ``{"data": path, "pairs": path, "settings": {KEY: {"value": text, "origin": text}}}``.
-    """
-    origins = settings.origins
-    values = {
-        key.name: {"value": format_value(getattr(settings, key.field)), "origin": origins[key.name]} for key in KEYS
-    }
+    """Every setting as text with its origin, secrets masked; saved with each run."""
+    texts = {key.name: format_value(getattr(settings, key.field)) for key in KEYS}
+    values = {name: {"value": texts[name], "origin": origin} for name, origin in settings.origins.items()}
     return {"data": str(settings.data), "pairs": str(settings.pairs), "settings": values}
-
-
-# --- wrong values -----------------------------------------------------------------------------------------------
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -389,7 +369,7 @@ def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
     Parameters
     ----------
     kind : str
-        What it would name: ``key`` or ``field``.
+        ``key`` or ``field``.
     name : str
     known : iterable of str
         The names there are.

@@ -24,13 +24,7 @@ def lower(value: object) -> object:
 
 
 def parse_roi(value: object) -> object:
-    """Box from south, north, west, east in degrees: four numbers, or text as in ``.env``.
-
-    Raises
-    ------
-    ValueError
-        Saying which rule the four numbers break.
-    """
+    """Box from south, north, west, east in degrees: four numbers, or text as in ``.env``."""
     if isinstance(value, str):
         value = re.split(r"[\s,;]+", value.strip("[]() \t,;"))
     if not isinstance(value, list | tuple):
@@ -96,12 +90,6 @@ def parse_crs(value: object) -> object:
         msg = "expected auto, utm, latlon or EPSG:number such as EPSG:32629"
         raise ValueError(msg)
     return text.upper()
-
-
-def parse_switch(value: object) -> object:
-    """``1``, ``true`` and ``yes``, or their opposites, as bool; other text as it is."""
-    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    return words.get(str(value).strip().lower(), value)
 
 
 def parse_polarisation(value: object) -> object:
