@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias
 
 from topsar import workflow
 from topsar.errors import NotFetchedError, ProductError, ProvisionError
@@ -123,7 +123,7 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
     settings = settings or Settings()
     outcomes = workflow.run(settings, Services(), pairs=_as_lines(pairs), observe=on_event)
     runs = settings.data.resolve() / "runs"
-    results = tuple(PairResult(outcome=one, folder=runs / one.job) for one in outcomes if one.is_pair)
+    results = (PairResult(outcome=one, folder=runs / one.job) for one in outcomes if one.is_pair)
     return Results(results, runs / "report.html")
 
 
@@ -155,22 +155,16 @@ class PairResult:
         return _tabulate_results([self])
 
 
-class Results(Sequence[PairResult]):
+class Results(tuple[PairResult, ...]):
     """What became of the pairs of a run, in the order of their list; ``report`` is the page that tells of it."""
 
-    def __init__(self, pairs: tuple[PairResult, ...], report: Path) -> None:
-        self._pairs, self.report = pairs, report
+    report: Path
 
-    @overload
-    def __getitem__(self, place: int) -> PairResult: ...
-    @overload
-    def __getitem__(self, place: slice) -> Results: ...
-    def __getitem__(self, place: int | slice) -> PairResult | Results:
-        found = self._pairs[place]
-        return Results(found, self.report) if isinstance(found, tuple) else found
-
-    def __len__(self) -> int:
-        return len(self._pairs)
+    def __new__(cls, pairs: Iterable[PairResult], report: Path) -> Results:
+        """A tuple with a report."""
+        made = super().__new__(cls, pairs)
+        made.report = report
+        return made
 
     def __repr__(self) -> str:
         done = sum(one.is_done for one in self)

@@ -37,12 +37,7 @@ def open_pair(folder: Path | str) -> xr.Dataset:
     Parameters
     ----------
     folder : Path or str
-        The folder of a pair in ``data/runs``, or its ``products``.
-
-    Raises
-    ------
-    ProductError
-        If there are no products, or they cannot be read.
+        The folder of a pair in ``data/runs``, or its ``products``; a ProductError says what is wrong with it.
     """
     products = Path(folder).expanduser()
     if not (products / FACTS).is_file():
@@ -80,12 +75,13 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
     pairs = [(folder, _read_facts(folder)) for folder in folders]
     chosen = [(folder, pair) for folder, pair in pairs if track in (None, pair["track"])]
     tracks = sorted({pair["track"] for _, pair in pairs})
+    listed = ", ".join(map(str, tracks))
     if not chosen:
         where = runs if isinstance(runs, Path | str) else "the folders given"
         msg = f"no products{'' if track is None else f' of track {track}'} in {where}"
-        raise ProductError(msg, hint=f"there are those of track {_join(tracks)}" if tracks else "run topsar first")
+        raise ProductError(msg, hint=f"there are those of track {listed}" if tracks else "run topsar first")
     if track is None and len(tracks) > 1:
-        msg = f"the pairs are of tracks {_join(tracks)}, and a stack holds one"
+        msg = f"the pairs are of tracks {listed}, and a stack holds one"
         raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
     chosen.sort(key=lambda one: (one[1]["reference_date"], one[1]["secondary_date"], one[1]["pair"]))
     stack = _open_layers(chosen, _join_grids([pair for _, pair in chosen]))
@@ -117,22 +113,13 @@ def _join_grids(pairs: Sequence[Mapping[str, Any]]) -> GeoGrid:
     first, grids = _grid_of(pairs[0]), [_grid_of(pair) for pair in pairs]
     for pair, grid in zip(pairs, grids, strict=True):
         if grid.crs != first.crs or not np.allclose((grid.dx, grid.dy), (first.dx, first.dy), rtol=1e-9, atol=0):
-            msg = (
-                f"pixels differ: {pairs[0]['pair']} has {_describe_grid(first)}, {pair['pair']} {_describe_grid(grid)}"
-            )
+            ours, theirs = (f"{one.crs} with {one.dx:.9g} x {one.dy:.9g}" for one in (first, grid))
+            msg = f"pixels differ: {pairs[0]['pair']} has {ours}, {pair['pair']} {theirs}"
             raise ProductError(msg, hint="process all pairs with the same CRS and POSTING")
     windows = [first.window_of(grid) for grid in grids]
     row, column = min(one.row for one in windows), min(one.column for one in windows)
     rows, columns = max(one.row_stop for one in windows) - row, max(one.column_stop for one in windows) - column
     return first.crop(Window(row=row, column=column, rows=rows, columns=columns))
-
-
-def _describe_grid(grid: GeoGrid) -> str:
-    return f"{grid.crs} with {grid.dx:.9g} x {grid.dy:.9g}"
-
-
-def _join(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _open_layers(pairs: Sequence[tuple[Path, Mapping[str, Any]]], grid: GeoGrid) -> xr.Dataset:
@@ -172,12 +159,9 @@ def _as_attributes(pair: Mapping[str, Any]) -> dict[str, str | int | float]:
     """Facts as netCDF and Zarr keep them: texts and numbers; what is nested becomes JSON text."""
     attributes: dict[str, str | int | float] = {}
     for key, value in pair.items():
-        if key in {"grid", "layers"} or value is None:
-            continue
-        if isinstance(value, bool):
-            attributes[key] = int(value)
-        else:
-            attributes[key] = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+        if key not in {"grid", "layers"} and value is not None:
+            known = int(value) if isinstance(value, bool) else value
+            attributes[key] = known if isinstance(known, str | int | float) else json.dumps(known, ensure_ascii=False)
     return attributes
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -24,19 +24,8 @@ from topsar.cli import verbs
 from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
 from topsar.errors import SettingsError, TopsarError
 
-VERBS = {
-    "run": "process all pairs",
-    "plan": "what a run would do, and what it would take",
-    "pairs": "list pairs of what lies in data/raw, or of what the archive has",
-    "status": "how the newest run is getting on, or how it ended",
-    "doctor": "check machine, settings and inputs; say how to fix what is wrong",
-    "clean": "remove intermediate files that no run of these pairs needs any more",
-    "export": "write one format of all finished pairs",
-    "demo": "make a small data set, process it, compare with its truth",
-    "settings": "show every setting, its value, origin and meaning",
-    "simulate": "write simulated Sentinel-1 products and their truth",
-}
-"""All but the hidden ``step``, with what ``--help`` says of them."""
+VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "export", "demo", "settings", "simulate")
+"""All but the hidden ``step``."""
 EXAMPLES = {
     "": """
   topsar demo                        the quickest way to see what it does
@@ -133,8 +122,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"topsar {__version__}")
     parser.set_defaults(verb=None)
     group = parser.add_subparsers(metavar="VERB", title="verbs")
-    for name, shown in VERBS.items():
-        verb = _add_verb(group, name, help=shown)
+    for name in VERBS:
+        verb = _add_verb(group, name)
         if name not in {"demo", "simulate"}:
             verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
         if name not in {"demo", "simulate", "status"}:
@@ -187,11 +176,11 @@ def _make_epilog(verb: str) -> dict[str, Any]:
     return {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
-def _add_verb(group: Any, name: str, **shown: Any) -> argparse.ArgumentParser:
+def _add_verb(group: Any, name: str) -> argparse.ArgumentParser:
     """A verb, with what all verbs have."""
-    command: Callable[[argparse.Namespace], int] = getattr(verbs, name)
+    command = getattr(verbs, name)
     verb: argparse.ArgumentParser = group.add_parser(
-        name, description=command.__doc__, allow_abbrev=False, **_make_epilog(name), **shown
+        name, help=command.__doc__, description=command.__doc__, allow_abbrev=False, **_make_epilog(name)
     )
     verb.set_defaults(verb=name, command=command, flags=[])
     verb.add_argument("--debug", action="store_true", help="show where in the code an error comes from")

@@ -31,8 +31,6 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 24, 18, 42
 """Of the drawing on the page and its margins, pixels."""
 MOST_LABELS, LABEL_WIDTH = 16, 66
 FAINTEST = 0.2
-"""Opacity of a pair without any coherence."""
-
 DPI = 160
 WIDTH_IN, PANEL_IN, TITLE_IN, MARGIN_IN = 9.0, 3.6, 0.62, 0.62
 """Of the PNG, inches."""
@@ -45,9 +43,6 @@ LEAST_MARGIN_DAYS = 2.0
 INK, MUTED, GRID = "#1d2733", "#5d6b7a", "#dde3e9"
 MISSIONS = {"S1A": "#2f6db3", "S1B": "#3b8f5a", "S1C": "#c4572e", "S1D": "#8458a8"}
 OTHER, MIXED = "#5d6b7a", "#c9982e"
-
-
-# --- the pairs of a run, for the page -----------------------------------------------------------------------------
 
 
 class Dot(NamedTuple):
@@ -64,7 +59,12 @@ class Line(NamedTuple):
     start: Dot
     end: Dot
     pair: PairReport
-    opacity: float
+
+    @property
+    def opacity(self) -> float:
+        """From `FAINTEST` without coherence to 1."""
+        coherence = self.pair.find_number("coherence_mean")
+        return round(FAINTEST + (1 - FAINTEST) * min(max(0.5 if coherence is None else coherence, 0.0), 1.0), 2)
 
 
 class NetworkDrawing(NamedTuple):
@@ -111,9 +111,7 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
     return NetworkDrawing(
         track=track,
         first=dates[0],
-        lines=tuple(
-            Line(dots[a], dots[b], pair, _choose_opacity(pair.find_number("coherence_mean"))) for pair, (a, b) in edges
-        ),
+        lines=tuple(Line(dots[a], dots[b], pair) for pair, (a, b) in edges),
         dots=tuple(dots.values()),
         date_ticks=_make_date_ticks(dots),
         baseline_ticks=tuple(
@@ -136,11 +134,6 @@ def _solve_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, fl
     return {day: float(value - solution[0]) for day, value in zip(dates, solution, strict=True)}
 
 
-def _choose_opacity(coherence: float | None) -> float:
-    share = min(max(0.5 if coherence is None else coherence, 0.0), 1.0)
-    return round(FAINTEST + (1 - FAINTEST) * share, 2)
-
-
 def _make_date_ticks(dots: Mapping[date, Dot]) -> tuple[Tick, ...]:
     """Up to `MOST_LABELS` dates, as far apart as they are wide."""
     ticks: list[Tick] = []
@@ -152,9 +145,6 @@ def _make_date_ticks(dots: Mapping[date, Dot]) -> tuple[Tick, ...]:
             ticks.append(Tick(dot.x, str(day), "end" if is_last else "middle"))
             free_from = left + LABEL_WIDTH
     return tuple(ticks)
-
-
-# --- the pairs of a list, as a PNG ---------------------------------------------------------------------------------
 
 
 def write_network(network: Network, path: Path) -> Path:

@@ -151,9 +151,6 @@ def _load_template(runs: Path) -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
-# --- parts of the page ------------------------------------------------------------------------------------------
-
-
 def _describe_machine() -> dict[str, str]:
     return {
         "system": f"{platform.system()} {platform.release()}",
@@ -183,14 +180,9 @@ def _read_needed(runs: Path, job: str) -> set[str]:
 
 def _describe_run(record: RunRecord) -> Mapping[str, Any]:
     attempts = find_attempts(record)
-    planned = [step.status for job in record.begun.jobs for step in job.steps]
     return {
         "record": record,
-        "planned": {
-            "all": len(planned),
-            "done": planned.count(Status.CACHED),
-            "unneeded": planned.count(Status.UNNEEDED),
-        },
+        "planned": Counter(step.status.value for job in record.begun.jobs for step in job.steps),
         "drawing": timeline.draw_timeline(record, attempts),
         "kinds": summarise_steps(attempts),
     }
@@ -217,9 +209,6 @@ def _shrink(path: Path, width: int) -> str:
     return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-# --- facts as text ----------------------------------------------------------------------------------------------
-
-
 def _format_number(value: float | None, spec: str) -> str:
     """A number with a true minus sign, or a dash for None."""
     return DASH if value is None else format(value, spec).replace("-", "−")
@@ -231,7 +220,7 @@ def _format_fact(facts: Mapping[str, Any], key: str) -> str:
     if key == "engine":
         return f"{value} {facts.get('engine_version') or ''}"
     if key == "orbits" and isinstance(value, Mapping):
-        return ", ".join(f"{day} {_shorten_orbit(str(name))}" for day, name in value.items())
+        value = {day: re.sub(r".*(POEORB|RESORB).*", r"\1", str(name)) for day, name in value.items()}
     if key in _NUMBERS and isinstance(value, int | float):
         spec, unit = _NUMBERS[key]
         return _format_number(float(value), spec) + unit
@@ -240,11 +229,6 @@ def _format_fact(facts: Mapping[str, Any], key: str) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {text}" for name, text in value.items())
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def _shorten_orbit(name: str) -> str:
-    """``POEORB`` of an orbit file's name; other names as they are."""
-    return match[0] if (match := re.search(r"POEORB|RESORB", name)) else name
 
 
 def _count_bursts(bursts: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 LOG_LINES = 20
 """Lines shown of the log of a step that failed."""
-
-_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
 
 
 class StepRow(NamedTuple):
@@ -57,12 +55,12 @@ class PairReport:
     @property
     def dates(self) -> tuple[date, date] | None:
         """Reference and secondary date, from the facts or the pair's id; None if neither tells."""
-        found = [str(self.facts.get(key, "")) for key in ("reference_date", "secondary_date")]
+        found = [str(self.facts.get(key, "")).replace("-", "") for key in ("reference_date", "secondary_date")]
         if not all(found):
             found = re.findall(r"(?<!\d)(\d{8})(?:T\d{6})?(?!\d)", self.outcome.job)[:2]
         try:
-            first, second = (date(*(int(part) for part in _DATE.findall(text)[0])) for text in found)
-        except (ValueError, IndexError):
+            first, second = (datetime.strptime(text[:8] + "+0000", "%Y%m%d%z").date() for text in found)
+        except ValueError:
             return None
         return first, second
 

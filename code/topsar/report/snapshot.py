@@ -127,9 +127,6 @@ def _summarise(name: str, attempts: Sequence[Attempt]) -> StepSummary:
     )
 
 
-# --- the run ----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A run at a moment: its state as a word and in a sentence, its steps by job, and how many have each status.
@@ -256,11 +253,8 @@ def _estimate_left_s(jobs: Iterable[Sequence[StepNow]], elapsed: float) -> float
             predicted = step.planned.seconds
             if predicted is None:
                 return None
-            past = 0.0
-            if step.status is Status.DONE:
-                past = predicted
-            elif step.status is Status.RUNNING:
-                past = min(predicted, max(elapsed - (step.at_s or 0.0), 0.0))
+            ran = min(predicted, max(elapsed - (step.at_s or 0.0), 0.0))
+            past = {Status.DONE: predicted, Status.RUNNING: ran}.get(step.status, 0.0)
             worked += past
             chain += predicted - past
         chains.append(chain)

@@ -105,9 +105,6 @@ def _dump_counts(counts: Mapping[Status, int]) -> dict[str, int]:
     return known | {status.value: counts.get(status, 0) for status in _COUNTED}
 
 
-# --- words and tables -------------------------------------------------------------------------------------------
-
-
 def _describe_numbers(shot: Snapshot, width: int) -> str:
     lines = [f"pairs    {_describe_counts(shot.pairs, shot)}"]
     retries = f", {count_text(shot.retries, 'retry', 'retries')}" if shot.retries else ""

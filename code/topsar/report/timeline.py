@@ -120,9 +120,6 @@ def draw_timeline(record: RunRecord, attempts: Sequence[Attempt]) -> Timeline | 
     )
 
 
-# --- bars -------------------------------------------------------------------------------------------------------
-
-
 def _assign_lanes(spans: Sequence[tuple[float, float]]) -> list[int]:
     """The lane of each span of time: the first that is free when it starts."""
     lanes = [0] * len(spans)
@@ -205,9 +202,6 @@ def _draw_strokes(bars: Iterable[tuple[float, float, float]], height: float) -> 
     """Bars (x, y, width) as thick lines of one path, the shortest way to write them."""
     strokes = (f"M{x:.1f} {y + height / 2:.1f}h{width:.1f}" for x, y, width in bars)
     return "".join(dict.fromkeys(strokes))
-
-
-# --- axes and memory --------------------------------------------------------------------------------------------
 
 
 def _make_time_ticks(span: float, scale: float) -> Iterable[Tick]:

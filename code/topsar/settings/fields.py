@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     SecretStr,
+    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -44,6 +44,8 @@ GIGABYTE = 1_000_000_000
 ENGINES = ("auto", *list_names("engines"))
 EXECUTORS = list_names("executors")
 
+SCHEDULER = StringConstraints(strip_whitespace=True, pattern=r"^((tcp|tls)://\S+:\d+|slurm)?$")
+CRS = StringConstraints(pattern=r"^(auto|utm|latlon|EPSG:\d{4,6})$")
 Lower = BeforeValidator(lower)
 Place = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -68,13 +70,6 @@ def _choose_from(names: tuple[str, ...]) -> AfterValidator:
         return by_text[value.lower()]
 
     return AfterValidator(choose)
-
-
-def _check_scheduler(text: str) -> str:
-    if not re.fullmatch(r"(?:(?:tcp|tls)://\S+:\d+|slurm)?", text.strip()):
-        msg = "expected tcp://host:port, tls://host:port, slurm, or empty"
-        raise ValueError(msg)
-    return text.strip()
 
 
 class Options(BaseModel):
@@ -108,7 +103,7 @@ class Options(BaseModel):
         ge=1,
         le=10_000,
     )
-    crs: Annotated[str, BeforeValidator(parse_crs)] = _key(
+    crs: Annotated[str, BeforeValidator(parse_crs), CRS] = _key(
         "CRS",
         "auto",
         "Map projection of the products; auto and utm take the UTM zone of the centre of ROI, or, without one, of all "
@@ -240,7 +235,7 @@ class Settings(Options):
         "Where steps run: on this machine, or on the workers of a Dask cluster",
         join_choices(EXECUTORS),
     )
-    dask_scheduler: Annotated[str, AfterValidator(_check_scheduler)] = _key(
+    dask_scheduler: Annotated[str, SCHEDULER] = _key(
         "DASK_SCHEDULER",
         "",
         "With EXECUTOR=dask, the address of its scheduler; slurm starts workers as jobs of that queue, as Dask's own "

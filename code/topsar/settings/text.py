@@ -82,14 +82,9 @@ def parse_looks(value: object) -> object:
 
 
 def parse_crs(value: object) -> object:
-    """``auto``, ``utm``, ``latlon`` or an EPSG number in one way of writing."""
+    """``EPSG`` in capitals, other words in small letters."""
     text = str(value).strip().lower()
-    if text in {"auto", "utm", "latlon"}:
-        return text
-    if not re.fullmatch(r"epsg:\d{4,6}", text):
-        msg = "expected auto, utm, latlon or EPSG:number such as EPSG:32629"
-        raise ValueError(msg)
-    return text.upper()
+    return text.upper() if text.startswith("epsg") else text
 
 
 def parse_polarisation(value: object) -> object:
