@@ -21,7 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from topsar.cli.main import build_parser, main
-from topsar.doctor import Grade, Said, examine
+from topsar.doctor import Finding, Grade, examine
 from topsar.doctor.examination import ISCE_CHECKS
 from topsar.engines.isce2.installation import _probe
 from topsar.settings import KEYS
@@ -758,7 +758,7 @@ def test_the_build_ends_when_the_doctor_finds_fault(
     grade: Grade, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "topsar.doctor.examination.IMAGE_CHECKS", (("packages", lambda _case: [Said(grade, "what it found")]),)
+        "topsar.doctor.examination.IMAGE_CHECKS", (("packages", lambda _case: [Finding(grade, "what it found")]),)
     )
     assert main(["doctor", "--image"]) == code
     assert "what it found" in capsys.readouterr().out

@@ -58,24 +58,12 @@ class PairLine:
 
 
 def read_pairs(path: Path) -> tuple[PairLine, ...]:
-    """Read a file with one pair per line; ``#`` begins a comment.
-
-    Raises
-    ------
-    SettingsError
-        If the file is missing, is empty or has bad lines; each is named with its number and what was expected.
-    """
+    """Read a file with one pair per line; ``#`` begins a comment. A SettingsError names all bad lines at once."""
     return _collect(str(path.absolute()), "line", path.read_text(encoding=encoding_of(path)).split("\n"), parse_line)
 
 
 def check_pairs(pairs: Iterable[tuple[Names, Names]]) -> tuple[PairLine, ...]:
-    """Check pairs of product names, reference first, as `read_pairs` checks a file.
-
-    Raises
-    ------
-    SettingsError
-        If there are none, or some are wrong; each is named with its number, from 1, and what was expected.
-    """
+    """Check pairs of product names, reference first, as `read_pairs` checks a file; they count from 1."""
     return _collect("the list", "pair", pairs, lambda pair: _check_dates(list(pair)))
 
 

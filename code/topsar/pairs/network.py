@@ -220,18 +220,13 @@ def _count_days(first: Pass, second: Pass) -> int:
 
 
 def build_network(passes: Sequence[Pass], rules: Rules) -> Network:
-    """Choose the pairs of every stack.
+    """Choose the pairs of every stack; a ProvisionError tells that there are none.
 
     Parameters
     ----------
     passes : sequence of Pass
         From `group_passes`; tracks may be mixed.
     rules : Rules
-
-    Raises
-    ------
-    ProvisionError
-        If there is nothing to pair, or the rules allow no pair.
     """
     groups = _find_parts(sorted(passes, key=lambda p: p.start), _can_be_paired)
     stacks = [_make_stack(group, rules) for group in groups if len(group) > 1]
@@ -361,11 +356,6 @@ def write_pairs(path: Path, network: Network, *, force: bool = False) -> Path | 
     -------
     Path or None
         Where the old file is now, if there was one.
-
-    Raises
-    ------
-    SettingsError
-        If there is a file and ``force`` is not given.
     """
     require_free(path, force=force)
     kept = None

@@ -157,11 +157,6 @@ def write_network(network: Network, path: Path) -> Path:
     network : Network
     path : Path
         A PNG.
-
-    Raises
-    ------
-    ProductError
-        If the file cannot be written.
     """
     if path.suffix.lower() != ".png":
         msg = f"{path}: the network is drawn as PNG"

@@ -91,11 +91,6 @@ def write_report(
         When the batch began; the record of an earlier run is not shown.
     seconds : float
         Wall time of the batch.
-
-    Raises
-    ------
-    ProductError
-        If the page cannot be written, or a layer of a pair cannot be read.
     """
     pairs = read_pairs(runs, outcomes)
     record = read_record(runs)

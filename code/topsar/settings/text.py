@@ -104,13 +104,7 @@ def parse_corrections(value: object) -> object:
 
 
 def _split_names(group: Literal["formats", "corrections"], value: object) -> object:
-    """Names, each once, from several or from text with commas or blanks between them.
-
-    Raises
-    ------
-    ValueError
-        If a name is not offered, with the nearest one.
-    """
+    """Names, each once, from several or from text with commas or blanks between them."""
     if isinstance(value, str):
         value = re.findall(r"[^\s,;]+", value)
     if not isinstance(value, list | tuple):
