@@ -15,7 +15,7 @@ from topsar.simulate import mode
 from topsar.simulate.document import render_document
 from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, LINE_INTERVAL_S, noise_power
-from topsar.simulate.orbit import CYCLE_DAYS
+from topsar.simulate.orbit import CYCLE_DAYS, list_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +51,8 @@ def render_annotation(
         Standard deviation of the real and imaginary parts, in digital numbers.
     """
     grid = swath.bursts[0].grid
+    first = (product.middle - timedelta(seconds=_VECTOR_STEP_S * (_VECTORS // 2))).replace(microsecond=0)
+    orbit = product.track.vectors(first, first + timedelta(seconds=_VECTOR_STEP_S * (_VECTORS - 1)))
     return render_document(
         "annotation.xml",
         iw=mode,
@@ -64,7 +66,7 @@ def render_annotation(
         height_m=points[0].ground.height_m,
         heading_deg=_find_heading_deg(product),
         last_sensing=swath.sensing[-1] + timedelta(seconds=2 * swath.mode.sensing_lead_s),
-        vectors=_list_state_vectors(product),
+        vectors=list_vectors(orbit),
         attitudes=_list_attitudes(product),
         near_time_s=2 * grid.near_range_m / SPEED_OF_LIGHT,
         incidence_deg=math.degrees(swath.incidence_rad),
@@ -126,14 +128,6 @@ def _find_heading_deg(product: ProductPlan) -> float:
     middle = arc.seconds(product.middle)
     lat, lon, _ = ecef_to_geodetic(arc.position(np.array([middle, middle + 0.1])))
     return math.degrees(math.atan2((lon[1] - lon[0]) * math.cos(lat[0]), lat[1] - lat[0]))
-
-
-def _list_state_vectors(product: ProductPlan) -> list[tuple[datetime, list[float], list[float]]]:
-    """Time, position (m) and velocity (m/s) of each state vector."""
-    first = (product.middle - timedelta(seconds=_VECTOR_STEP_S * (_VECTORS // 2))).replace(microsecond=0)
-    orbit = product.track.vectors(first, first + timedelta(seconds=_VECTOR_STEP_S * (_VECTORS - 1)))
-    times = [first + timedelta(seconds=float(t)) for t in orbit.times_s]
-    return list(zip(times, orbit.positions_m.tolist(), orbit.velocities_m_s.tolist(), strict=True))
 
 
 def _list_attitudes(product: ProductPlan) -> list[tuple[datetime, tuple[float, ...]]]:

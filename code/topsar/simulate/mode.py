@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from topsar.model import SPEED_OF_LIGHT
 
@@ -59,61 +60,27 @@ class SwathMode:
         return math.radians(self.steering_deg_s)
 
 
+_SWATHS: dict[str, tuple[Any, Any, Any]] = {
+    "name": ("IW1", "IW2", "IW3"),
+    "beam": (10, 11, 12),
+    "steering_deg_s": (1.590368784, 0.979863325, 1.397440818),
+    "prf_hz": (1717.128973878037, 1451.627112193990, 1685.817302492702),
+    "rank": (9, 8, 10),
+    "pulse_length_s": (5.240481033595628e-5, 6.199592966536363e-5, 5.339056426703426e-5),
+    "pulse_rate_hz_s": (1.078230321255894e12, 7.792817275120481e11, 8.014509490705804e11),
+    "near_time_s": (5.330221729179272e-3, 5.640252441335853e-3, 6.011313310725323e-3),
+    "samples": (20640, 24629, 23859),
+    "valid_samples": ((174, 20602), (138, 24546), (96, 23728)),
+    "lines": (1487, 1499, 1503),
+    "valid_lines": ((18, 1471), (24, 1476), (26, 1478)),
+    "cycle_offset_s": (-0.9558, 0.0, 0.9620),
+    "sensing_lead_s": (0.41, 0.53, 0.42),
+    "range_bandwidth_hz": (56.5e6, 48.3e6, 42.78991840322842e6),
+    "azimuth_bandwidth_hz": (327.0, 313.0, 314.0),
+}
 SWATHS = {
-    "IW1": SwathMode(
-        name="IW1",
-        beam=10,
-        steering_deg_s=1.590368784,
-        prf_hz=1717.128973878037,
-        rank=9,
-        pulse_length_s=5.240481033595628e-5,
-        pulse_rate_hz_s=1.078230321255894e12,
-        near_time_s=5.330221729179272e-3,
-        samples=20640,
-        valid_samples=(174, 20602),
-        lines=1487,
-        valid_lines=(18, 1471),
-        cycle_offset_s=-0.9558,
-        sensing_lead_s=0.41,
-        range_bandwidth_hz=56.5e6,
-        azimuth_bandwidth_hz=327.0,
-    ),
-    "IW2": SwathMode(
-        name="IW2",
-        beam=11,
-        steering_deg_s=0.979863325,
-        prf_hz=1451.627112193990,
-        rank=8,
-        pulse_length_s=6.199592966536363e-5,
-        pulse_rate_hz_s=7.792817275120481e11,
-        near_time_s=5.640252441335853e-3,
-        samples=24629,
-        valid_samples=(138, 24546),
-        lines=1499,
-        valid_lines=(24, 1476),
-        cycle_offset_s=0.0,
-        sensing_lead_s=0.53,
-        range_bandwidth_hz=48.3e6,
-        azimuth_bandwidth_hz=313.0,
-    ),
-    "IW3": SwathMode(
-        name="IW3",
-        beam=12,
-        steering_deg_s=1.397440818,
-        prf_hz=1685.817302492702,
-        rank=10,
-        pulse_length_s=5.339056426703426e-5,
-        pulse_rate_hz_s=8.014509490705804e11,
-        near_time_s=6.011313310725323e-3,
-        samples=23859,
-        valid_samples=(96, 23728),
-        lines=1503,
-        valid_lines=(26, 1478),
-        cycle_offset_s=0.9620,
-        sensing_lead_s=0.42,
-        range_bandwidth_hz=42.78991840322842e6,
-        azimuth_bandwidth_hz=314.0,
-    ),
+    name: SwathMode(**dict(zip(_SWATHS, column, strict=True)))
+    for name, column in zip(_SWATHS["name"], zip(*_SWATHS.values(), strict=True), strict=True)
 }
 
 FIRST_ORBIT = {"S1A": 73, "S1B": 27, "S1C": 172, "S1D": 0}

@@ -68,8 +68,8 @@ class Pass:
             [r_dot * cos_u - r * sin_u * u_dot, r_dot * sin_u + r * cos_u * u_dot, np.zeros_like(t)], axis=-1
         )
         node = self.node_rad + _NODE_DRIFT * t
-        position = _rotate_about_axis(_tilt_plane(plane), node)
-        velocity = _rotate_about_axis(_tilt_plane(plane_dot), node)
+        position = _turn_plane(plane, node)
+        velocity = _turn_plane(plane_dot, node)
         velocity[..., 0] -= _NODE_DRIFT * position[..., 1]
         velocity[..., 1] += _NODE_DRIFT * position[..., 0]
         return position, velocity
@@ -101,16 +101,24 @@ class Pass:
         return fit_orbit(self.vectors(first, stop + timedelta(seconds=60)), start, stop)
 
 
-def _tilt_plane(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+def _turn_plane(plane: NDArray[np.float64], node: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (..., 3) of the orbital plane, Earth-fixed: tilted by the inclination, then turned to the node."""
     x, y, z = np.moveaxis(plane, -1, 0)
     cos_i, sin_i = math.cos(_INCLINATION), math.sin(_INCLINATION)
-    return np.stack([x, cos_i * y - sin_i * z, sin_i * y + cos_i * z], axis=-1)
+    cos_n, sin_n = np.cos(node), np.sin(node)
+    y, z = cos_i * y - sin_i * z, sin_i * y + cos_i * z
+    return np.stack([cos_n * x - sin_n * y, sin_n * x + cos_n * y, z], axis=-1)
 
 
-def _rotate_about_axis(vectors: NDArray[np.float64], angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    cos_a, sin_a = np.cos(angle), np.sin(angle)
-    return np.stack([cos_a * x - sin_a * y, sin_a * x + cos_a * y, z], axis=-1)
+def _find_ground(track: Pass, range_m: float) -> NDArray[np.float64]:
+    """The point (1, 3) of the ellipsoid at a slant range, seen at the epoch."""
+    return rdr2geo(np.zeros(1), np.array([range_m]), 0.0, track.arc(track.epoch, track.epoch))
+
+
+def list_vectors(orbit: Orbit) -> list[tuple[datetime, list[float], list[float]]]:
+    """Time, position (m) and velocity (m/s) of each state vector."""
+    times = [orbit.epoch + timedelta(seconds=float(t)) for t in orbit.times_s]
+    return list(zip(times, orbit.positions_m.tolist(), orbit.velocities_m_s.tolist(), strict=True))
 
 
 def find_pass(centre: tuple[float, float], range_m: float, direction: Direction, day: datetime) -> Pass:
@@ -131,8 +139,7 @@ def find_pass(centre: tuple[float, float], range_m: float, direction: Direction,
 
     def locate(anomaly: float) -> tuple[float, float]:
         trial = Pass(epoch=day, anomaly_rad=anomaly, node_rad=0.0)
-        arc = trial.arc(day, day)
-        lat, lon, _ = ecef_to_geodetic(rdr2geo(np.zeros(1), np.array([range_m]), 0.0, arc))
+        lat, lon, _ = ecef_to_geodetic(_find_ground(trial, range_m))
         return float(lat[0]), float(lon[0])
 
     low, high = (-1.4, 1.4) if direction is Direction.ASCENDING else (math.pi - 1.4, math.pi + 1.4)
@@ -157,8 +164,7 @@ def displace_pass(nominal: Pass, epoch: datetime, baseline_m: float, range_m: fl
     range_m : float
         Slant range of the ground.
     """
-    arc = nominal.arc(nominal.epoch, nominal.epoch)
-    point = rdr2geo(np.zeros(1), np.array([range_m]), 0.0, arc)
+    point = _find_ground(nominal, range_m)
     satellite, velocity = nominal.state(np.zeros(1))
     outward = satellite / np.linalg.norm(satellite)
     normal = np.cross(outward, velocity)
@@ -172,6 +178,4 @@ def displace_pass(nominal: Pass, epoch: datetime, baseline_m: float, range_m: fl
 
 def find_incidence_rad(nominal: Pass, range_m: float) -> float:
     """Incidence angle of a pass (``nominal``) on the ellipsoid at slant range ``range_m``."""
-    arc = nominal.arc(nominal.epoch, nominal.epoch)
-    point = rdr2geo(np.zeros(1), np.array([range_m]), 0.0, arc)
-    return math.acos(float(line_of_sight(point, nominal.state(np.zeros(1))[0])[0, 2]))
+    return math.acos(float(line_of_sight(_find_ground(nominal, range_m), nominal.state(np.zeros(1))[0])[0, 2]))

@@ -88,10 +88,6 @@ class Recipe:
     truth_step: int = 3
 
 
-def _take_swath(swath: str) -> SwathCut:
-    return SwathCut(swath=swath, first_sample=0, samples=SWATHS[swath].samples)
-
-
 _TINY = Recipe(
     name="tiny",
     acquisitions=(
@@ -106,7 +102,6 @@ _TINY = Recipe(
     ),
     cuts=(SwathCut(swath="IW2", first_sample=12000, samples=1200),),
     bursts=2,
-    scatterers=(3, 5),
     relief_m=120.0,
     water_share=0.0,
     mogi_volume_m3=1e6,
@@ -127,31 +122,27 @@ _DEMO = Recipe(
     bursts=3,
 )
 
+
+def _widen_demo(name: str, swaths: list[str], *, volume_m3: float, depth_m: float) -> Recipe:
+    """Make a recipe of whole swaths, as many bursts as a product has, and coarser ground."""
+    return replace(
+        _DEMO,
+        name=name,
+        acquisitions=_DEMO.acquisitions[:2],
+        cuts=tuple(SwathCut(swath=swath, first_sample=0, samples=SWATHS[swath].samples) for swath in swaths),
+        bursts=9,
+        dem_posting_arcsec=3,
+        scatterers=(10, 15),
+        mogi_volume_m3=volume_m3,
+        mogi_depth_m=depth_m,
+    )
+
+
 _PRESETS = {
     "tiny": _TINY,
     "demo": _DEMO,
-    "swath": replace(
-        _DEMO,
-        name="swath",
-        acquisitions=_DEMO.acquisitions[:2],
-        cuts=(_take_swath("IW2"),),
-        bursts=9,
-        dem_posting_arcsec=3,
-        scatterers=(10, 15),
-        mogi_volume_m3=1e7,
-        mogi_depth_m=8000.0,
-    ),
-    "frame": replace(
-        _DEMO,
-        name="frame",
-        acquisitions=_DEMO.acquisitions[:2],
-        cuts=(_take_swath("IW1"), _take_swath("IW2"), _take_swath("IW3")),
-        bursts=9,
-        dem_posting_arcsec=3,
-        scatterers=(10, 15),
-        mogi_volume_m3=2e7,
-        mogi_depth_m=10000.0,
-    ),
+    "swath": _widen_demo("swath", ["IW2"], volume_m3=1e7, depth_m=8000.0),
+    "frame": _widen_demo("frame", ["IW1", "IW2", "IW3"], volume_m3=2e7, depth_m=10000.0),
 }
 
 
