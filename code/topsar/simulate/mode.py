@@ -54,11 +54,6 @@ class SwathMode:
     range_bandwidth_hz: float
     azimuth_bandwidth_hz: float
 
-    @property
-    def steering_rad_s(self) -> float:
-        """Azimuth steering rate, rad/s."""
-        return math.radians(self.steering_deg_s)
-
 
 _SWATHS: dict[str, tuple[Any, Any, Any]] = {
     "name": ("IW1", "IW2", "IW3"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 
 import numpy as np
 
 from topsar.kernels.geometry import OrbitArc, rdr2geo
-from topsar.model import SPEED_OF_LIGHT, Burst, BurstId, Direction, RadarGrid, RangePolynomial, Window
+from topsar.model import SPEED_OF_LIGHT, Burst, BurstId, RadarGrid, RangePolynomial, Window
 from topsar.simulate.mode import (
     BURST_INTERVAL_S,
     BURST_PHASE,
@@ -65,22 +66,51 @@ class SwathPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProductPlan:
-    """One SAFE product.
+class Flight:
+    """What the products of one pass share; ``number`` counts the passes."""
 
-    ``number`` counts the passes, ``slice_number`` the products of a pass from one.
-    """
-
-    name: str
-    acquisition: Acquisition
-    number: int
-    slice_number: int
-    track: Pass
-    absolute_orbit: int
-    datatake: int
-    direction: Direction
-    swaths: tuple[SwathPlan, ...]
     recipe: Recipe
+    number: int
+    track: Pass
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """The recipe's part for this pass."""
+        return self.recipe.acquisitions[self.number]
+
+    @property
+    def absolute_orbit(self) -> int:
+        """Revolutions of the satellite."""
+        cycle = round((self.acquisition.day - _ORBIT_ONE).days / CYCLE_DAYS)
+        return FIRST_ORBIT[self.acquisition.mission] + CYCLE_ORBITS * cycle + self.recipe.track - 1
+
+    @property
+    def cycle(self) -> int:
+        """Repeat cycles flown before, as the absolute orbit number counts them."""
+        return self.absolute_orbit // CYCLE_ORBITS
+
+    @property
+    def datatake(self) -> int:
+        """Number of the datatake."""
+        return (self.absolute_orbit * 8 + 7) % 0x1000000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductPlan(Flight):
+    """One SAFE product; ``slice_number`` counts the products of a pass from one."""
+
+    slice_number: int
+    swaths: tuple[SwathPlan, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the SAFE folder."""
+        name = (
+            f"{self.acquisition.mission}_IW_SLC__1SS{self.recipe.polarisation[0]}_{self.start:%Y%m%dT%H%M%S}"
+            f"_{self.stop:%Y%m%dT%H%M%S}_{self.absolute_orbit:06d}_{self.datatake:06X}"
+        )
+        unique = zlib.crc32(f"{name} {self.recipe.seed}".encode()) & 0xFFFF
+        return f"{name}_{unique:04X}.SAFE"
 
     @property
     def start(self) -> datetime:
@@ -98,26 +128,9 @@ class ProductPlan:
         return self.start + (self.stop - self.start) / 2
 
     @property
-    def cycle(self) -> int:
-        """Repeat cycles flown before, as the absolute orbit number counts them."""
-        return self.absolute_orbit // CYCLE_ORBITS
-
-    @property
     def arc(self) -> OrbitArc:
         """Orbit over the product as read from the orbit file."""
         return self.track.arc(self.start, self.stop)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Flight:
-    """What the products of one pass share; see `ProductPlan`."""
-
-    recipe: Recipe
-    acquisition: Acquisition
-    number: int
-    track: Pass
-    absolute_orbit: int
-    datatake: int
 
 
 def plan_products(recipe: Recipe) -> tuple[tuple[ProductPlan, ...], ...]:
@@ -129,15 +142,17 @@ def plan_products(recipe: Recipe) -> tuple[tuple[ProductPlan, ...], ...]:
         If passes are not in order of time, or a cut lies outside its swath.
     """
     _check_recipe(recipe)
-    mid_range = _find_mid_range_m(recipe)
-    first = recipe.acquisitions[0]
-    midnight = datetime(first.day.year, first.day.month, first.day.day, tzinfo=timezone.utc)
+    edges = [_find_near_range_m(cut) + far * cut.samples * RANGE_SPACING_M for cut in recipe.cuts for far in (0, 1)]
+    mid_range = (min(edges) + max(edges)) / 2
+    first = recipe.acquisitions[0].day
+    midnight = datetime.combine(first, time(), timezone.utc)
     nominal = find_pass(recipe.centre, mid_range, recipe.direction, midnight)
     passes = []
     for number, acquisition in enumerate(recipe.acquisitions):
-        epoch = nominal.epoch + (acquisition.day - first.day)
+        epoch = nominal.epoch + (acquisition.day - first)
         track = displace_pass(nominal, epoch, acquisition.perpendicular_baseline_m, mid_range)
-        passes.append(_plan_pass(recipe, acquisition, number, track))
+        flight = Flight(recipe=recipe, number=number, track=track)
+        passes.append(tuple(_plan_product(flight, part) for part in range(recipe.slices)))
     return tuple(passes)
 
 
@@ -152,68 +167,31 @@ def _check_recipe(recipe: Recipe) -> None:
             raise ValueError(msg)
 
 
-def _find_mid_range_m(recipe: Recipe) -> float:
-    near = [_find_near_range_m(cut) for cut in recipe.cuts]
-    far = [_find_near_range_m(cut) + cut.samples * RANGE_SPACING_M for cut in recipe.cuts]
-    return (min(near) + max(far)) / 2
-
-
 def _find_near_range_m(cut: SwathCut) -> float:
     return SWATHS[cut.swath].near_time_s * SPEED_OF_LIGHT / 2 + cut.first_sample * RANGE_SPACING_M
 
 
-def _plan_pass(recipe: Recipe, acquisition: Acquisition, number: int, track: Pass) -> tuple[ProductPlan, ...]:
-    cycle = round((acquisition.day - _ORBIT_ONE).days / CYCLE_DAYS)
-    absolute = FIRST_ORBIT[acquisition.mission] + CYCLE_ORBITS * cycle + recipe.track - 1
-    flight = _Flight(
-        recipe=recipe,
-        acquisition=acquisition,
-        number=number,
-        track=track,
-        absolute_orbit=absolute,
-        datatake=(absolute * 8 + 7) % 0x1000000,
-    )
-    return tuple(_plan_product(flight, part) for part in range(recipe.slices))
-
-
-def _plan_product(flight: _Flight, part: int) -> ProductPlan:
-    recipe, acquisition, track = flight.recipe, flight.acquisition, flight.track
-    first = _find_central_burst(track, recipe.track) + part * recipe.bursts - recipe.bursts * recipe.slices // 2
+def _plan_product(flight: Flight, part: int) -> ProductPlan:
+    recipe = flight.recipe
+    central = 1 + round(_find_burst_phase_s(flight) / BURST_INTERVAL_S - BURST_PHASE)
+    first = central + part * recipe.bursts - recipe.bursts * recipe.slices // 2
     numbers = range(first, first + recipe.bursts)
-    swaths = tuple(_plan_swath(flight, cut, numbers) for cut in recipe.cuts)
-    start, stop = min(swath.start for swath in swaths), max(swath.stop for swath in swaths)
-    polarisations = {"VV": "SV", "HH": "SH", "VH": "SV", "HV": "SH"}[recipe.polarisation]
-    name = (
-        f"{acquisition.mission}_IW_SLC__1S{polarisations}_{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}"
-        f"_{flight.absolute_orbit:06d}_{flight.datatake:06X}"
-    )
-    unique = zlib.crc32(f"{name} {recipe.seed}".encode()) & 0xFFFF
     return ProductPlan(
-        name=f"{name}_{unique:04X}.SAFE",
-        acquisition=acquisition,
-        number=flight.number,
-        slice_number=part + 1,
-        track=track,
-        absolute_orbit=flight.absolute_orbit,
-        datatake=flight.datatake,
-        direction=recipe.direction,
-        swaths=swaths,
         recipe=recipe,
+        number=flight.number,
+        track=flight.track,
+        slice_number=part + 1,
+        swaths=tuple(_plan_swath(flight, cut, numbers) for cut in recipe.cuts),
     )
 
 
-def _find_burst_phase_s(track: Pass, relative_orbit: int) -> float:
+def _find_burst_phase_s(flight: Flight) -> float:
     """Seconds from ESA's burst 1 of the cycle to the epoch of a pass."""
-    since_node = (track.epoch - track.node_time).total_seconds()
-    return since_node - BURST_PREAMBLE_S + (relative_orbit - 1) * ORBIT_PERIOD_S
+    since_node = (flight.track.epoch - flight.track.node_time).total_seconds()
+    return since_node - BURST_PREAMBLE_S + (flight.recipe.track - 1) * ORBIT_PERIOD_S
 
 
-def _find_central_burst(track: Pass, relative_orbit: int) -> int:
-    """ESA's number of the burst nearest to the epoch of a pass."""
-    return 1 + round(_find_burst_phase_s(track, relative_orbit) / BURST_INTERVAL_S - BURST_PHASE)
-
-
-def _plan_swath(flight: _Flight, cut: SwathCut, numbers: range) -> SwathPlan:
+def _plan_swath(flight: Flight, cut: SwathCut, numbers: range) -> SwathPlan:
     recipe, acquisition, track = flight.recipe, flight.acquisition, flight.track
     mode = SWATHS[cut.swath]
     starts = [_find_burst_start(flight, mode, number) for number in numbers]
@@ -234,10 +212,10 @@ def _plan_swath(flight: _Flight, cut: SwathCut, numbers: range) -> SwathPlan:
     )
 
 
-def _find_burst_start(flight: _Flight, mode: SwathMode, number: int) -> datetime:
+def _find_burst_start(flight: Flight, mode: SwathMode, number: int) -> datetime:
     """First line: on the burst grid, then on the line grid that all bursts of a pass share, to the microsecond."""
     track, acquisition = flight.track, flight.acquisition
-    middle = (number - 1 + BURST_PHASE) * BURST_INTERVAL_S - _find_burst_phase_s(track, flight.recipe.track)
+    middle = (number - 1 + BURST_PHASE) * BURST_INTERVAL_S - _find_burst_phase_s(flight)
     start = middle + mode.cycle_offset_s + acquisition.sync_s - mode.lines / 2 * LINE_INTERVAL_S
     line = round(start / LINE_INTERVAL_S)
     return track.epoch + timedelta(microseconds=round(line * LINE_INTERVAL_S * 1e6))
@@ -267,7 +245,7 @@ def _plan_burst(
         grid=grid,
         valid=_find_valid(mode, cut),
         radar_frequency_hz=RADAR_FREQUENCY_HZ,
-        steering_rate_rad_s=mode.steering_rad_s,
+        steering_rate_rad_s=math.radians(mode.steering_deg_s),
         fm_rate=_fit_fm_rate(mode, arc, grid),
         doppler=_draw_doppler(recipe, start, mode),
         azimuth_bandwidth_hz=mode.azimuth_bandwidth_hz,
