@@ -114,6 +114,12 @@ def looked(values: NDArray, rows: int, columns: int) -> NDArray:
     return cut.reshape(cut.shape[0] // rows, rows, -1, columns).mean((1, 3))
 
 
+def shift(plan: ProductPlan, azimuth_px: float, range_px: float) -> ProductPlan:
+    passes = list(plan.recipe.acquisitions)
+    passes[plan.number] = replace(plan.acquisition, azimuth_shift_px=azimuth_px, range_shift_px=range_px)
+    return replace(plan, recipe=replace(plan.recipe, acquisitions=tuple(passes)))
+
+
 # --- first principles -------------------------------------------------------------------------------------------
 
 
@@ -122,7 +128,7 @@ def looked(values: NDArray, rows: int, columns: int) -> NDArray:
 def test_a_point_target_has_its_range_in_its_phase(place: tuple[float, float], swath: str) -> None:
     plan = plan_products(replace(SMALL, cuts=(SwathCut(swath=swath, first_sample=9000, samples=600),)))[1][0]
     burst = plan.swaths[0].bursts[1]
-    still = replace(plan, acquisition=replace(plan.acquisition, azimuth_shift_px=0.0, range_shift_px=0.0))
+    still = shift(plan, 0.0, 0.0)
     grid, arc = burst.grid, plan.arc
     time = arc.seconds(grid.first_line_time) + (place[0] * grid.lines + 0.31) * grid.line_interval_s
     range_m = grid.near_range_m + (place[1] * grid.samples + 0.64) * grid.range_spacing_m
@@ -149,8 +155,8 @@ def test_a_point_target_has_its_range_in_its_phase(place: tuple[float, float], s
 
 def test_shifts_move_the_image_and_not_its_phase() -> None:
     plan = plan_products(SMALL)[1][0]
-    moved = replace(plan, acquisition=replace(plan.acquisition, azimuth_shift_px=3.0, range_shift_px=2.0))
-    still = replace(plan, acquisition=replace(plan.acquisition, azimuth_shift_px=0.0, range_shift_px=0.0))
+    moved = shift(plan, 3.0, 2.0)
+    still = shift(plan, 0.0, 0.0)
     burst, arc = plan.swaths[0].bursts[0], plan.arc
     grid = burst.grid
     time = arc.seconds(grid.first_line_time) + 700 * grid.line_interval_s
@@ -621,7 +627,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
         msg = "no room"
         raise ProductError(msg)
 
-    monkeypatch.setattr("topsar.simulate.safe.write_manifest", fail)
+    monkeypatch.setattr("topsar.simulate.safe._write_manifest", fail)
     quick = replace(STILL, cuts=(SwathCut(swath="IW2", first_sample=12000, samples=100),), scatterers=(1, 1))
     with pytest.raises(ProductError):
         simulate(tmp_path, quick)

@@ -1,28 +1,28 @@
-"""Annotation, calibration and noise of a swath: everything a processor reads about it."""
+"""Annotation, calibration and noise of a swath: everything that a processor reads about it."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from topsar.kernels.geometry import ecef_to_geodetic
+from topsar.kernels.geometry import ecef_to_geodetic, line_of_sight, rdr2geo
 from topsar.model import SPEED_OF_LIGHT
 from topsar.simulate import mode
 from topsar.simulate.document import render_document
-from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, LINE_INTERVAL_S, noise_power
 from topsar.simulate.orbit import CYCLE_DAYS, list_vectors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from topsar.model import Burst
     from topsar.simulate.plan import ProductPlan, SwathPlan
 
+GRID_COLUMNS = 21
+"""Points of the geolocation grid across the swath."""
 _VECTORS = 17
 _VECTOR_STEP_S = 10.0
 _ATTITUDES = 25
@@ -32,6 +32,60 @@ _DOPPLER_SPAN = timedelta(seconds=1.35)
 _FINE_ESTIMATES = 20
 _CYCLE_BURSTS = round(CYCLE_DAYS * 86400 / BURST_INTERVAL_S)
 _PIXEL_STEP, _LINE_STEP = 40, 10  # of calibration and noise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridPoint:
+    """A point of the geolocation grid: where an image point lies on the ground, and how it is seen."""
+
+    time: datetime
+    slant_range_time_s: float
+    line: int
+    pixel: int
+    latitude_deg: float
+    longitude_deg: float
+    height_m: float
+    incidence_deg: float
+    elevation_deg: float
+
+
+def find_grid_points(product: ProductPlan, swath: SwathPlan, height_m: float) -> tuple[GridPoint, ...]:
+    """Locate the grid: the first line of every burst and the last line of all, on a surface of constant height.
+
+    Parameters
+    ----------
+    product, swath : ProductPlan, SwathPlan
+        The swath and the product it belongs to.
+    height_m : float
+        Ellipsoidal height of the surface.
+    """
+    arc, grid = product.arc, swath.bursts[0].grid
+    lines = [burst.first_line for burst in swath.bursts] + [swath.lines - 1]
+    times = [burst.grid.first_line_time for burst in swath.bursts] + [swath.stop]
+    pixels = np.linspace(0, grid.samples - 1, GRID_COLUMNS).astype(int)
+    seconds, range_m = np.meshgrid(
+        [arc.seconds(time) for time in times], grid.near_range_m + pixels * grid.range_spacing_m, indexing="ij"
+    )
+    points, satellite = rdr2geo(seconds, range_m, height_m, arc), arc.position(seconds)
+    lat, lon, _ = ecef_to_geodetic(points)
+    look = (points - satellite) / range_m[..., None]
+    down = -satellite / np.linalg.norm(satellite, axis=-1, keepdims=True)
+    incidence = np.arccos(line_of_sight(points, satellite)[..., 2])
+    degrees = np.degrees([lat, lon, incidence, np.arccos((look * down).sum(-1))])
+    return tuple(
+        GridPoint(
+            time=times[i],
+            slant_range_time_s=float(2 * range_m[i, j] / SPEED_OF_LIGHT),
+            line=lines[i],
+            pixel=int(pixels[j]),
+            latitude_deg=float(degrees[0, i, j]),
+            longitude_deg=float(degrees[1, i, j]),
+            height_m=height_m,
+            incidence_deg=float(degrees[2, i, j]),
+            elevation_deg=float(degrees[3, i, j]),
+        )
+        for i, j in np.ndindex(range_m.shape)
+    )
 
 
 def render_annotation(
@@ -44,7 +98,7 @@ def render_annotation(
     product, swath : ProductPlan, SwathPlan
         The swath and the product it belongs to.
     points : tuple of GridPoint
-        As `geolocation.find_grid_points` gives them.
+        The geolocation grid.
     data_offset : int
         Byte of the measurement at which line 0 begins.
     spread : float
@@ -63,7 +117,7 @@ def render_annotation(
         points=points,
         data_offset=data_offset,
         spread=spread,
-        height_m=points[0].ground.height_m,
+        height_m=points[0].height_m,
         heading_deg=_find_heading_deg(product),
         last_sensing=swath.sensing[-1] + timedelta(seconds=2 * swath.mode.sensing_lead_s),
         vectors=list_vectors(orbit),
@@ -86,11 +140,11 @@ def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[Gri
     product, swath : ProductPlan, SwathPlan
         The swath and the product it belongs to.
     points : tuple of GridPoint
-        The geolocation grid, with the incidence angles on the ellipsoid.
+        The geolocation grid.
     """
     pixels = _list_pixels(swath)
     row = points[:GRID_COLUMNS]
-    incidence = np.radians(np.interp(pixels, [p.ground.pixel for p in row], [p.incidence_deg for p in row]))
+    incidence = np.radians(np.interp(pixels, [p.pixel for p in row], [p.incidence_deg for p in row]))
     beta = np.full(len(pixels), BETA_NOUGHT)
     sigma = beta / np.sqrt(np.sin(incidence))
     seconds = range(math.ceil((swath.stop - swath.start).total_seconds()) + 1)
@@ -134,23 +188,20 @@ def _list_attitudes(product: ProductPlan) -> list[tuple[datetime, tuple[float, .
     """Times and quaternions of the orbital frame (along, across, down), turned from Earth-fixed by sidereal time."""
     seconds = np.arange(_ATTITUDES, dtype=np.float64) - _ATTITUDES // 2
     position, velocity = product.track.state(seconds + (product.middle - product.track.epoch).total_seconds())
+    down = -position / np.linalg.norm(position, axis=-1, keepdims=True)
+    across = np.cross(down, velocity)
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    orbital = Rotation.from_matrix(np.stack([np.cross(across, down), across, down], axis=-1))
     sidereal = _SIDEREAL_RATE_RAD_S * (product.middle.timestamp() + seconds)
-    frames = Rotation.from_euler("z", sidereal[:, None]) * Rotation.from_matrix(_find_frames(position, velocity))
+    frames = Rotation.from_euler("z", sidereal[:, None]) * orbital
     return [
         (product.middle + timedelta(seconds=float(second)), (q[3], q[0], q[1], q[2]))
         for second, q in zip(seconds, frames.as_quat().tolist(), strict=True)
     ]
 
 
-def _find_frames(position: NDArray[np.float64], velocity: NDArray[np.float64]) -> NDArray[np.float64]:
-    down = -position / np.linalg.norm(position, axis=-1, keepdims=True)
-    across = np.cross(down, velocity)
-    across /= np.linalg.norm(across, axis=-1, keepdims=True)
-    return np.stack([np.cross(across, down), across, down], axis=-1)
-
-
 def _describe_antenna(product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...]) -> dict[str, object]:
-    """Describe a flat pattern: the simulated brightness needs no correction."""
+    """Describe the antenna pattern, which is flat: the simulated brightness needs no correction."""
     row = points[:GRID_COLUMNS]
     known = [point.slant_range_time_s for point in row]
     tau_s = np.linspace(known[0], known[-1], _PATTERN_POINTS)
@@ -159,7 +210,6 @@ def _describe_antenna(product: ProductPlan, swath: SwathPlan, points: tuple[Grid
         "tau_s": tau_s,
         "elevation_deg": np.interp(tau_s, known, [point.elevation_deg for point in row]),
         "incidence_deg": np.interp(tau_s, known, [point.incidence_deg for point in row]),
-        "gains": " ".join(["1.000000e+00 0.000000e+00"] * len(tau_s)),
     }
 
 

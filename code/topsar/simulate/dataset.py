@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from topsar.files import write_text
+import numpy as np
+
+from topsar.files import write_json, write_text
 from topsar.raster import Labels, write_geotiff
 from topsar.simulate.eof import write_orbit_file
 from topsar.simulate.focus import Surface
-from topsar.simulate.motion import deformation_los, range_change
+from topsar.simulate.mode import WAVELENGTH_M, noise_power
+from topsar.simulate.motion import deformation_los, range_change, temporal_coherence
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import Recipe
 from topsar.simulate.safe import write_product
 from topsar.simulate.terrain import Terrain, build_terrain
-from topsar.simulate.truth import write_facts, write_maps, write_range_change
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _WGS84_3D = "EPSG:4979"
 
@@ -75,17 +82,18 @@ def simulate(
     products = plan_products(recipe)
     terrain = build_terrain(recipe, products)
     dem = _write_dem(folder / "dem" / "dem.tif", terrain)
-    write_maps(truth, recipe, terrain)
+    _write_maps(truth, recipe, terrain)
     watch("terrain")
     deformation = deformation_los(recipe, terrain, products[0][0])
     scenes, orbits = [], []
     for slices in products:
         change = range_change(recipe, terrain, slices[0], deformation)
-        write_range_change(truth, recipe, terrain, f"{slices[0].acquisition.day:%Y%m%d}", change)
+        day = f"{slices[0].acquisition.day:%Y%m%d}"
+        _write_map(truth / f"range_change_{day}.tif", recipe, terrain, change, "m", f"slant range change on {day}")
         orbits.append(write_orbit_file(orbit_data, slices[0]))
         surface = Surface(terrain=terrain, change=change)
         scenes.append(tuple(write_product(raw, p, surface, threads=threads, watch=watch) for p in slices))
-    write_facts(truth, recipe, terrain, products)
+    _write_facts(truth, recipe, terrain, products)
     pairs = tuple(combinations(range(len(products)), 2))
     return Dataset(
         folder=folder,
@@ -109,13 +117,72 @@ def _write_dem(path: Path, terrain: Terrain) -> Path:
 
 
 def _write_pairs(path: Path, products: tuple[tuple[ProductPlan, ...], ...], pairs: tuple[tuple[int, int], ...]) -> Path:
-    lines = ["# reference, secondary"]
-    for pair in pairs:
-        sides = [[product.name.removesuffix(".SAFE") for product in products[k]] for k in pair]
-        lines.append(", ".join(_format_side(names) for names in sides))
+    sides = []
+    for slices in products:
+        names = [product.name.removesuffix(".SAFE") for product in slices]
+        sides.append(names[0] if len(names) == 1 else json.dumps(names))
+    lines = ["# reference, secondary", *(f"{sides[first]}, {sides[second]}" for first, second in pairs)]
     write_text(path, "\n".join(lines) + "\n")
     return path
 
 
-def _format_side(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else "[" + ", ".join(f'"{name}"' for name in names) + "]"
+def _write_maps(folder: Path, recipe: Recipe, terrain: Terrain) -> None:
+    """Write heights, backscatter and the temporal coherence of every pair."""
+    _write_map(folder / "height.tif", recipe, terrain, terrain.height, "m", "ellipsoidal height")
+    gamma_db = 10 * np.log10(terrain.gamma)
+    _write_map(folder / "gamma_nought.tif", recipe, terrain, gamma_db, "dB", "backscatter gamma nought")
+    for first, second in combinations(range(len(recipe.acquisitions)), 2):
+        days = [f"{recipe.acquisitions[k].day:%Y%m%d}" for k in (first, second)]
+        coherence = temporal_coherence(recipe, terrain, first, second)
+        name = f"temporal_coherence_{days[0]}_{days[1]}.tif"
+        _write_map(folder / name, recipe, terrain, coherence, "1", f"temporal coherence {days[0]} to {days[1]}")
+
+
+def _write_facts(folder: Path, recipe: Recipe, terrain: Terrain, products: tuple[tuple[ProductPlan, ...], ...]) -> None:
+    """Write ``truth.json``: the recipe, the products with their bursts, how to read the maps."""
+    write_json(
+        folder / "truth.json",
+        {
+            "wavelength_m": WAVELENGTH_M,
+            "truth_phase": "reference * conj(secondary): 4 pi / wavelength * (range change secondary - reference)",
+            "perpendicular_baseline": "positive where (ground - first) x (this - first) points along the flight",
+            "shifts": "the image content lies so many lines and samples later than the annotation and the orbit say",
+            "height": "ellipsoidal; between nodes the simulated ground is their Catmull-Rom interpolation",
+            "recipe": recipe,
+            "terrain": {
+                "rows": terrain.shape[0],
+                "columns": terrain.shape[1],
+                "height_m": [float(terrain.height.min()), float(terrain.height.max())],
+            },
+            "passes": [[_list_facts(product) for product in slices] for slices in products],
+        },
+    )
+
+
+def _list_facts(product: ProductPlan) -> dict[str, Any]:
+    return {
+        "scene": product.name,
+        "start": product.start.isoformat(),
+        "absolute_orbit": product.absolute_orbit,
+        "perpendicular_baseline_m": product.acquisition.perpendicular_baseline_m,
+        "azimuth_shift_px": product.acquisition.azimuth_shift_px,
+        "range_shift_px": product.acquisition.range_shift_px,
+        "swaths": {
+            swath.mode.name: {
+                "incidence_deg": float(np.degrees(swath.incidence_rad)),
+                "noise_power": noise_power(product.recipe.nesz_db, swath.incidence_rad),
+                "bursts": [burst.grid.first_line_time.isoformat() for burst in swath.bursts],
+                "doppler_hz": [list(burst.doppler.coefficients) for burst in swath.bursts],
+            }
+            for swath in product.swaths
+        },
+    }
+
+
+def _write_map(
+    path: Path, recipe: Recipe, terrain: Terrain, values: NDArray[np.float32], unit: str, description: str
+) -> None:
+    step = recipe.truth_step
+    grid = terrain.grid(step)
+    decimated = np.ascontiguousarray(values[step // 2 :: step, step // 2 :: step][: grid.rows, : grid.columns])
+    write_geotiff(path, decimated, grid, nodata=float("nan"), labels=Labels(unit=unit, description=description))

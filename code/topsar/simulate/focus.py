@@ -147,7 +147,6 @@ def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> C
         k_t=terms.k_t,
         f_dc=terms.f_dc,
         eta_ref=terms.eta_ref,
-        origin=mid_time,
         scale=scale,
         orbit=np.ascontiguousarray(orbit),
         line_kernel=tabulate_kernel(LINE_TAPS, azimuth),

@@ -81,11 +81,11 @@ def deformation_los(recipe: Recipe, terrain: Terrain, product: ProductPlan) -> N
     -------
     (rows, columns) float32
     """
-    lattice = _choose_lattice(terrain)
-    east, north, up = line_of_sight_lattice(terrain, product, lattice)
+    lattice_rows, lattice_columns = (np.linspace(0, n - 1, max(4, n // _LATTICE)) for n in terrain.shape)
+    sight = _find_line_of_sight(terrain, product, lattice_rows, lattice_columns)
     rows, columns = (np.arange(n, dtype=np.float64) for n in terrain.shape)
     change = np.empty(terrain.shape, dtype=np.float32)
-    splines = [RectBivariateSpline(*lattice, values, kx=2, ky=2) for values in (east, north, up)]
+    splines = [RectBivariateSpline(lattice_rows, lattice_columns, values, kx=2, ky=2) for values in sight]
     for block in np.array_split(rows, max(1, len(rows) // 256)):
         motion = _displace_ground(recipe, terrain, block, columns)
         toward = sum(s(block, columns) * u for s, u in zip(splines, motion, strict=True))
@@ -115,49 +115,20 @@ def _displace_ground(
     return u_east + sin_s * slip, u_north + cos_s * slip, u_up
 
 
-def _choose_lattice(terrain: Terrain) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rows, columns = (np.linspace(0, n - 1, max(4, n // _LATTICE)) for n in terrain.shape)
-    return rows, columns
-
-
-def line_of_sight_lattice(
-    terrain: Terrain, product: ProductPlan, lattice: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """East, north and up of the unit vector to the satellite, each (rows, columns) float64.
-
-    Parameters
-    ----------
-    terrain : Terrain
-        The ground; its mean height counts.
-    product : ProductPlan
-        The pass.
-    lattice : (n,) float64, (m,) float64
-        Fractional rows and columns of the terrain.
-    """
-    lat = np.radians(terrain.latitude_deg[0] - lattice[0] * terrain.posting_deg)
-    lon = np.radians(terrain.longitude_deg[0] + lattice[1] * terrain.posting_deg)
-    lat_grid, lon_grid = np.meshgrid(lat, lon, indexing="ij")
-    points = geodetic_to_ecef(lat_grid, lon_grid, float(terrain.height.mean()))
+def _find_line_of_sight(
+    terrain: Terrain, product: ProductPlan, rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """East, north and up (3, rows, columns) of the unit vector to the satellite, at mean height."""
+    lat = np.radians(terrain.latitude_deg[0] - rows[:, None] * terrain.posting_deg)
+    lon = np.radians(terrain.longitude_deg[0] + columns * terrain.posting_deg)
+    lat, lon = np.broadcast_arrays(lat, lon)
+    points = geodetic_to_ecef(lat, lon, float(terrain.height.mean()))
     arc = product.arc
-    time_s, _ = geo2rdr(points, arc)
-    east, north, up = np.moveaxis(line_of_sight(points, arc.position(time_s)), -1, 0)
-    return east, north, up
+    return np.moveaxis(line_of_sight(points, arc.position(geo2rdr(points, arc)[0])), -1, 0)
 
 
-def atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.float32]:
-    """Slant delay (m) of the nodes on one pass: turbulence, and a part that is proportional to height.
-
-    Parameters
-    ----------
-    recipe, terrain : Recipe, Terrain
-        Amplitudes, and the ground.
-    number : int
-        Which pass.
-
-    Returns
-    -------
-    (rows, columns) float32
-    """
+def _draw_atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.float32]:
+    """Slant delay (m) of the nodes on a pass: turbulence, and a part that is proportional to height."""
     seed = recipe.seed + 1000 * (number + 1)
     screen = power_law_field(
         terrain.shape, terrain.spacing_m, exponent=_TURBULENCE_EXPONENT, band_m=_TURBULENCE_BAND_M, seed=seed
@@ -187,7 +158,9 @@ def range_change(
     """
     first, last = recipe.acquisitions[0].day, recipe.acquisitions[-1].day
     share = (product.acquisition.day - first).days / max((last - first).days, 1)
-    return np.asarray(np.float32(share) * deformation + atmosphere(recipe, terrain, product.number), dtype=np.float32)
+    return np.asarray(
+        np.float32(share) * deformation + _draw_atmosphere(recipe, terrain, product.number), dtype=np.float32
+    )
 
 
 def temporal_coherence(recipe: Recipe, terrain: Terrain, first: int, second: int) -> NDArray[np.float32]:

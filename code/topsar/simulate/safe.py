@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.simulate.annotation import render_annotation, render_calibration, render_noise
+from topsar.files import atomic_path, replaced_folder
+from topsar.simulate.annotation import (
+    GRID_COLUMNS,
+    GridPoint,
+    find_grid_points,
+    render_annotation,
+    render_calibration,
+    render_noise,
+)
+from topsar.simulate.document import render_document
 from topsar.simulate.focus import Surface, focus_burst
-from topsar.simulate.geolocation import GRID_COLUMNS, GridPoint, find_grid_points
-from topsar.simulate.manifest import ProductFile, describe_file, write_manifest
+from topsar.simulate.mode import SATELLITE_ID
 from topsar.simulate.tiff import MeasurementFile
 
 if TYPE_CHECKING:
     from topsar.model import Burst
     from topsar.simulate.plan import ProductPlan, SwathPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ProductFile:
+    """A file as the manifest lists it: ``kind`` is Product (annotation), Noise, Calibration or Measurement."""
+
+    path: str
+    kind: str
+    size: int
+    md5: str
+    described_by: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Identifier inside the manifest."""
+        return ("product" if self.kind == "Product" else "") + Path(self.path).stem.replace("-", "")
 
 
 def write_product(
@@ -51,98 +78,105 @@ def write_product(
 
     Raises
     ------
-    OSError
+    ProductError
         If it cannot be written.
     """
-    target = folder / (product.name.removesuffix(".SAFE") + ".zip" if product.recipe.zipped else product.name)
-    part = folder / f".{product.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        root = part / product.name
-        for sub in ("measurement", "annotation/calibration"):
-            (root / sub).mkdir(parents=True)
+    target = folder / product.name
+    if not product.recipe.zipped:
+        with replaced_folder(target) as root:
+            _write_content(root, product, surface, threads, watch)
+        return target
+    target = target.with_suffix(".zip")
+    with atomic_path(target) as part, TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        root = Path(scratch, product.name)
         _write_content(root, product, surface, threads, watch)
-        _replace(_zip_product(root) if product.recipe.zipped else root, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with zipfile.ZipFile(part, "w") as archive:
+            for file in sorted(root.rglob("*")):
+                archive.write(file, file.relative_to(scratch))
     return target
 
 
 def _write_content(
     root: Path, product: ProductPlan, surface: Surface, threads: int, watch: Callable[[str], None]
 ) -> None:
+    for sub in ("measurement", "annotation/calibration"):
+        (root / sub).mkdir(parents=True)
     height = round(float(surface.terrain.height.mean()), 3)
     grids = {swath.mode.name: find_grid_points(product, swath, height) for swath in product.swaths}
-    files = {
-        swath.mode.name: _open_measurement(root, product, swath, grids[swath.mode.name]) for swath in product.swaths
+    images = {
+        swath.mode.name: MeasurementFile(
+            root / swath.bursts[0].measurement,
+            lines=swath.lines,
+            samples=swath.bursts[0].grid.samples,
+            points=grids[swath.mode.name],
+            description=f"Sentinel-1{product.acquisition.mission[-1]} IW SLC L1 (simulated)",
+            time=swath.start,
+        )
+        for swath in product.swaths
     }
 
     def make(swath: SwathPlan, burst: Burst) -> float:
         block = focus_burst(product, swath, burst, surface=surface)
-        files[swath.mode.name].write(burst.first_line, block)
+        images[swath.mode.name].write(burst.first_line, block)
         watch(f"{product.start:%Y-%m-%d} {burst.label}")
         return float(np.mean(block[burst.valid.slices].astype(np.float64) ** 2))
 
     with ThreadPoolExecutor(threads) as pool:
         jobs = {swath.mode.name: [pool.submit(make, swath, b) for b in swath.bursts] for swath in product.swaths}
         spread = {name: math.sqrt(np.mean([job.result() for job in made])) for name, made in jobs.items()}
-    written: list[ProductFile] = []
+    written: list[_ProductFile] = []
     for swath in product.swaths:
         name = swath.mode.name
-        written += _write_annotation(root, product, swath, grids[name], files[name].data_offset, spread[name])
-    write_manifest(root, product, written, _find_corners(list(grids.values())))
-
-
-def _open_measurement(
-    root: Path, product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...]
-) -> MeasurementFile:
-    grid = swath.bursts[0].grid
-    return MeasurementFile(
-        root / swath.bursts[0].measurement,
-        lines=swath.lines,
-        samples=grid.samples,
-        points=[point.ground for point in points],
-        description=f"Sentinel-1{product.acquisition.mission[-1]} IW SLC L1 (simulated)",
-        time=swath.start,
-    )
+        annotation = render_annotation(
+            product, swath, points=grids[name], data_offset=images[name].data_offset, spread=spread[name]
+        )
+        written += _write_annotation(root, product, swath, grids[name], annotation)
+    _write_manifest(root, product, written, list(grids.values()))
 
 
 def _write_annotation(
-    root: Path, product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...], data_offset: int, spread: float
-) -> list[ProductFile]:
-    stem = swath.stem
+    root: Path, product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...], annotation: str
+) -> list[_ProductFile]:
+    """Write the documents of a swath and list all its files."""
     documents = {
-        "Product": (
-            f"annotation/{stem}.xml",
-            render_annotation(product, swath, points=points, data_offset=data_offset, spread=spread),
-        ),
-        "Noise": (f"annotation/calibration/noise-{stem}.xml", render_noise(product, swath)),
+        "Product": (f"annotation/{swath.stem}.xml", annotation),
+        "Noise": (f"annotation/calibration/noise-{swath.stem}.xml", render_noise(product, swath)),
         "Calibration": (
-            f"annotation/calibration/calibration-{stem}.xml",
+            f"annotation/calibration/calibration-{swath.stem}.xml",
             render_calibration(product, swath, points),
         ),
     }
     for path, text in documents.values():
         (root / path).write_text(text, encoding="utf-8")
-    files = [describe_file(root, path, kind) for kind, (path, _) in documents.items()]
-    return [*files, describe_file(root, f"measurement/{stem}.tiff", "Measurement", files)]
+    files = [_describe_file(root, path, kind) for kind, (path, _) in documents.items()]
+    return [*files, _describe_file(root, f"measurement/{swath.stem}.tiff", "Measurement", files)]
 
 
-def _find_corners(grids: Sequence[tuple[GridPoint, ...]]) -> list[GridPoint]:
-    """Last line near and far, first line far and near, over all swaths."""
+def _describe_file(root: Path, path: str, kind: str, described_by: Iterable[_ProductFile] = ()) -> _ProductFile:
+    content = np.memmap(root / path, mode="r")
+    return _ProductFile(
+        path=path,
+        kind=kind,
+        size=content.size,
+        md5=hashlib.md5(content.data, usedforsecurity=False).hexdigest(),
+        described_by=tuple(f"{other.id}Annotation" for other in described_by),
+    )
+
+
+def _write_manifest(
+    root: Path, product: ProductPlan, files: list[_ProductFile], grids: list[tuple[GridPoint, ...]]
+) -> None:
+    """Write what the product is, which files it has, how long they are and their checksums."""
     near, far = grids[0], grids[-1]
-    return [near[-GRID_COLUMNS], far[-1], far[GRID_COLUMNS - 1], near[0]]
-
-
-def _zip_product(root: Path) -> Path:
-    path = root.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for file in sorted(root.rglob("*")):
-            archive.write(file, file.relative_to(root.parent))
-    return path
-
-
-def _replace(made: Path, target: Path) -> None:
-    if target.is_dir():
-        shutil.rmtree(target)
-    made.replace(target)
+    corners = near[-GRID_COLUMNS], far[-1], far[GRID_COLUMNS - 1], near[0]
+    processed = product.stop + timedelta(hours=3)
+    text = render_document(
+        "manifest.safe",
+        product=product,
+        files=files,
+        processed=(processed, processed + timedelta(minutes=5)),
+        satellite_id=SATELLITE_ID[product.acquisition.mission],
+        since_node_ms=[(t - product.track.node_time).total_seconds() * 1e3 for t in (product.start, product.stop)],
+        places=" ".join(f"{p.latitude_deg:.6f},{p.longitude_deg:.6f}" for p in corners),
+    )
+    (root / "manifest.safe").write_text(text + "\n", encoding="utf-8")

@@ -52,7 +52,6 @@ class Canvas(NamedTuple):
     k_t: NDArray[np.float64]
     f_dc: NDArray[np.float64]
     eta_ref: NDArray[np.float64]
-    origin: float
     scale: float
     orbit: NDArray[np.float64]
     line_kernel: NDArray[np.float32]
@@ -111,7 +110,7 @@ def _mix_bits(x):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, inline="always")
 def _evaluate_orbit(t, canvas):  # type: ignore[no-untyped-def]
     """Position, velocity and acceleration at a time."""
-    u = (t - canvas.origin) / canvas.scale
+    u = (t - canvas.mid_time) / canvas.scale
     c = canvas.orbit
     n = c.shape[1] - 1
     px, py, pz = c[0, n], c[1, n], c[2, n]
@@ -179,7 +178,7 @@ def _locate_node(ground, i, j):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-untyped-def]
-    """Add the scatterers of a part of the lattice; returns how many there were.
+    """Add the scatterers of a part of the lattice.
 
     Parameters
     ----------
@@ -191,7 +190,6 @@ def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-unty
         Samples beyond the burst, both ways, up to which cells count.
     """
     t = canvas.mid_time
-    count = 0
     share = canvas.brightness / (ground.north * ground.east)
     row_stop = canvas.values.shape[0] + margin
     column_stop = canvas.values.shape[1] + margin
@@ -251,9 +249,7 @@ def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-unty
                         turn = (draw & np.uint64(0xFFFFFF)) * 5.9604644775390625e-08
                         amplitude = strength * canvas.rayleigh[draw >> np.uint64(52)]
                         _spread_scatterer(canvas, t + s, math.sqrt(x * x + y * y + z * z), delay, turn, amplitude)
-                    count += ground.north * ground.east
             ax, ay, az, cx, cy, cz = bx, by, bz, dx, dy, dz
-    return count
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -104,7 +104,7 @@ def build_terrain(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...])
     Terrain
     """
     posting = recipe.dem_posting_arcsec / 3600
-    box = find_footprint(recipe, products).grown(recipe.dem_margin_deg)
+    box = _find_footprint(recipe, products).grown(recipe.dem_margin_deg)
     step = recipe.truth_step  # so that decimated rasters are snapped too
     first_row, stop_row = (_snap((90 - lat) / posting, step) for lat in (box.north, box.south))
     first_column, stop_column = (_snap(lon / posting, step) for lon in (box.west, box.east))
@@ -129,8 +129,8 @@ def build_terrain(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...])
     )
 
 
-def find_footprint(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...]) -> BBox:
-    """Find the box (degrees) around all bursts of the ``products`` at all heights that the ``recipe`` allows."""
+def _find_footprint(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...]) -> BBox:
+    """The box (degrees) around all bursts at all heights that the recipe allows."""
     heights = (0.0, _BASE_HEIGHT_M + _SEARCH_HEIGHTS_M * recipe.relief_m)
     latitudes, longitudes = [], []
     for product in (product for slices in products for product in slices):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +13,13 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from topsar.simulate.annotation import GridPoint
+
 _SHORT, _LONG, _DOUBLE, _ASCII = 3, 4, 12, 2
 _FORMAT = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
 _COMPLEX_INT = 5
 _BYTES_PER_SAMPLE = 4
 _GEO_KEYS = (1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroundPoint:
-    """A ground control point: image position and WGS84 degrees and metres."""
-
-    line: int
-    pixel: int
-    latitude_deg: float
-    longitude_deg: float
-    height_m: float
 
 
 class MeasurementFile:
@@ -41,8 +31,8 @@ class MeasurementFile:
         The file.
     lines, samples : int
         Its size.
-    points : sequence of GroundPoint
-        Ground control points.
+    points : sequence of GridPoint
+        They become ground control points.
     description, time : str, datetime
         Of the image.
 
@@ -53,7 +43,7 @@ class MeasurementFile:
     """
 
     def __init__(
-        self, path: Path, *, lines: int, samples: int, points: Sequence[GroundPoint], description: str, time: datetime
+        self, path: Path, *, lines: int, samples: int, points: Sequence[GridPoint], description: str, time: datetime
     ) -> None:
         self.path = path
         self.samples = samples
@@ -62,26 +52,18 @@ class MeasurementFile:
             file.write(header)
             file.truncate(self.data_offset + lines * samples * _BYTES_PER_SAMPLE)
 
-    def offset(self, line: int) -> int:
-        """Byte at which a line begins."""
-        return self.data_offset + line * self.samples * _BYTES_PER_SAMPLE
-
     def write(self, first_line: int, block: NDArray[np.int16]) -> None:
         """Write lines (lines, samples, 2) from ``first_line`` on; safe from several threads for different lines."""
         with self.path.open("r+b") as file:
-            file.seek(self.offset(first_line))
+            file.seek(self.data_offset + first_line * self.samples * _BYTES_PER_SAMPLE)
             file.write(np.ascontiguousarray(block, dtype="<i2").data)
 
 
 def _pack_header(
-    lines: int, samples: int, points: Sequence[GroundPoint], description: str, time: datetime
+    lines: int, samples: int, points: Sequence[GridPoint], description: str, time: datetime
 ) -> tuple[bytes, int]:
     """Header, directory and their arrays, and the offset of the first strip."""
-    tie = [
-        value
-        for p in points
-        for value in (float(p.pixel), float(p.line), 0.0, p.longitude_deg, p.latitude_deg, p.height_m)
-    ]
+    tie = [v for p in points for v in (p.pixel, p.line, 0.0, p.longitude_deg, p.latitude_deg, p.height_m)]
     strip = samples * _BYTES_PER_SAMPLE
 
     def list_entries(first: int) -> list[tuple[int, int, Sequence[float] | str]]:
