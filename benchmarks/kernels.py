@@ -29,11 +29,10 @@ from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.kernels.unwrap import unwrap
 from topsar.model import Burst, GeoGrid, Looks
 from topsar.raster import HeightField
-from topsar.simulate.fields import power_law_field
 from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import SwathCut, recipe
-from topsar.simulate.terrain import Terrain, build_terrain
+from topsar.simulate.terrain import Terrain, build_terrain, power_law_field
 
 LOOKS = Looks(east=16, north=8)
 _SECOND = timedelta(seconds=1)

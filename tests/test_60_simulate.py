@@ -42,13 +42,12 @@ from topsar.sentinel1 import (
     read_samples,
 )
 from topsar.simulate import Acquisition, Dataset, Recipe, SwathCut, recipe, simulate
-from topsar.simulate.fields import power_law_field
-from topsar.simulate.focus import PointTarget, Surface, focus_burst
+from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, SWATHS
 from topsar.simulate.motion import mogi, screw_dislocation, temporal_coherence
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.scatter import choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
-from topsar.simulate.terrain import Terrain, build_terrain
+from topsar.simulate.terrain import Terrain, build_terrain, power_law_field
 
 SMALL = replace(recipe("tiny"), cuts=(SwathCut(swath="IW2", first_sample=12000, samples=900),))
 STILL = replace(
@@ -133,7 +132,7 @@ def test_a_point_target_has_its_range_in_its_phase(place: tuple[float, float], s
     time = arc.seconds(grid.first_line_time) + (place[0] * grid.lines + 0.31) * grid.line_interval_s
     range_m = grid.near_range_m + (place[1] * grid.samples + 0.64) * grid.range_spacing_m
     point = rdr2geo(np.array([time]), np.array([range_m]), 350.0, arc)
-    block = focus_burst(still, plan.swaths[0], burst, targets=(PointTarget(position_m=point[0], amplitude=2e4),))
+    block = focus_burst(still, plan.swaths[0], burst, targets=(point, np.array([2e4])))
     samples = complex_samples(block)
     line, sample, expected_range = in_image(burst, arc, point)
     chip = slice(round(line[0]) - 16, round(line[0]) + 16), slice(round(sample[0]) - 16, round(sample[0]) + 16)
@@ -161,7 +160,7 @@ def test_shifts_move_the_image_and_not_its_phase() -> None:
     grid = burst.grid
     time = arc.seconds(grid.first_line_time) + 700 * grid.line_interval_s
     point = rdr2geo(np.array([time]), np.array([grid.near_range_m + 400 * grid.range_spacing_m]), 0.0, arc)[0]
-    target = (PointTarget(position_m=point, amplitude=2e4),)
+    target = (point[None], np.array([2e4]))
     a, b = (complex_samples(focus_burst(p, plan.swaths[0], burst, targets=target)) for p in (still, moved))
     at_a, at_b = (np.unravel_index(np.abs(z).argmax(), z.shape) for z in (a, b))
     assert at_b[0] - at_a[0] == 3

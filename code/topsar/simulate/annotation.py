@@ -14,7 +14,7 @@ from topsar.kernels.geometry import ecef_to_geodetic, line_of_sight, rdr2geo
 from topsar.model import SPEED_OF_LIGHT
 from topsar.simulate import mode
 from topsar.simulate.document import render_document
-from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, LINE_INTERVAL_S, noise_power
+from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, LINE_INTERVAL_S
 from topsar.simulate.orbit import CYCLE_DAYS, list_vectors
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def render_noise(product: ProductPlan, swath: SwathPlan) -> str:
         product=product,
         swath=swath,
         pixels=_list_pixels(swath),
-        power=noise_power(product.recipe.nesz_db, swath.incidence_rad),
+        power=swath.noise_power(product.recipe.nesz_db),
         along=range(0, swath.lines, _LINE_STEP),
     )
 

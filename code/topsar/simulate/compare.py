@@ -74,7 +74,7 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
         pixels=int(seen.sum()),
         mean_rad=float(np.angle(np.exp(1j * values).mean())),
         deviation_rad=float(values.std()),
-        expected_rad=_find_rms(phase_deviation(coherence[seen], facts["independent_looks"])),
+        expected_rad=float(np.sqrt((phase_deviation(coherence[seen], facts["independent_looks"]) ** 2).mean())),
         tilt_rad=_fit_tilt(difference, seen),
         seam_rad=_find_worst_seam(difference, seen, burst),
     )
@@ -91,10 +91,6 @@ def _read_true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArr
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)
     return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)
-
-
-def _find_rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt((values**2).mean()))
 
 
 def _fit_tilt(difference: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta, timezone
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ import numpy as np
 
 from topsar.files import write_json, write_text
 from topsar.raster import Labels, write_geotiff
-from topsar.simulate.eof import write_orbit_file
+from topsar.simulate.document import render_document
 from topsar.simulate.focus import Surface
-from topsar.simulate.mode import WAVELENGTH_M, noise_power
+from topsar.simulate.mode import WAVELENGTH_M
 from topsar.simulate.motion import deformation_los, range_change, temporal_coherence
+from topsar.simulate.orbit import list_vectors
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import Recipe
 from topsar.simulate.safe import write_product
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WGS84_3D = "EPSG:4979"
+_TAI_MINUS_UTC = timedelta(seconds=37)
+_ORBIT_DELAY = timedelta(days=20, hours=8, minutes=7, seconds=12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +67,6 @@ def simulate(
     watch : callable, optional
         Told in a few words of each thing that is done.
 
-    Returns
-    -------
-    Dataset
-
     Raises
     ------
     ValueError
@@ -90,7 +90,7 @@ def simulate(
         change = range_change(recipe, terrain, slices[0], deformation)
         day = f"{slices[0].acquisition.day:%Y%m%d}"
         _write_map(truth / f"range_change_{day}.tif", recipe, terrain, change, "m", f"slant range change on {day}")
-        orbits.append(write_orbit_file(orbit_data, slices[0]))
+        orbits.append(_write_orbit_file(orbit_data, slices[0]))
         surface = Surface(terrain=terrain, change=change)
         scenes.append(tuple(write_product(raw, p, surface, threads=threads, watch=watch) for p in slices))
     _write_facts(truth, recipe, terrain, products)
@@ -123,6 +123,28 @@ def _write_pairs(path: Path, products: tuple[tuple[ProductPlan, ...], ...], pair
         sides.append(names[0] if len(names) == 1 else json.dumps(names))
     lines = ["# reference, secondary", *(f"{sides[first]}, {sides[second]}" for first, second in pairs)]
     write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _write_orbit_file(folder: Path, product: ProductPlan) -> Path:
+    """Write the POEORB of a pass: the day and a little more, a vector every ten seconds."""
+    day = datetime.combine(product.start.date(), time(), timezone.utc)
+    start, stop = day - timedelta(seconds=3618), day + timedelta(days=1, seconds=3582)
+    created = day + _ORBIT_DELAY
+    mission = product.acquisition.mission
+    name = f"{mission}_OPER_AUX_POEORB_OPOD_{created:%Y%m%dT%H%M%S}_V{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}"
+    text = render_document(
+        "orbit.eof",
+        name=name,
+        product=product,
+        start=start,
+        stop=stop,
+        created=created,
+        vectors=list_vectors(product.track.vectors(start, stop)),
+        leap=_TAI_MINUS_UTC,
+    )
+    path = folder / f"{name}.EOF"
+    write_text(path, text + "\n")
     return path
 
 
@@ -170,7 +192,7 @@ def _list_facts(product: ProductPlan) -> dict[str, Any]:
         "swaths": {
             swath.mode.name: {
                 "incidence_deg": float(np.degrees(swath.incidence_rad)),
-                "noise_power": noise_power(product.recipe.nesz_db, swath.incidence_rad),
+                "noise_power": swath.noise_power(product.recipe.nesz_db),
                 "bursts": [burst.grid.first_line_time.isoformat() for burst in swath.bursts],
                 "doppler_hz": [list(burst.doppler.coefficients) for burst in swath.bursts],
             }

@@ -25,19 +25,8 @@ from scipy import fft
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.tops import DerampTerms, deramp_terms
 from topsar.model import SPEED_OF_LIGHT
-from topsar.simulate.mode import AZIMUTH_SPACING_M, BETA_NOUGHT, noise_power
-from topsar.simulate.scatter import (
-    LINE_TAPS,
-    SAMPLE_TAPS,
-    Canvas,
-    Ground,
-    add_scatterers,
-    add_targets,
-    restore_ramp,
-    tabulate_kernel,
-    transform_kernel,
-    weight_band,
-)
+from topsar.simulate import scatter
+from topsar.simulate.mode import AZIMUTH_SPACING_M, BETA_NOUGHT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,14 +46,6 @@ _MARGIN_PX = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PointTarget:
-    """A single reflector: ECEF position in metres and the amplitude of its pulse before focusing."""
-
-    position_m: NDArray[np.float64]
-    amplitude: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surface:
     """The ground as one pass finds it: ``change`` is the extra range of the terrain's nodes, m."""
 
@@ -78,7 +59,7 @@ def focus_burst(
     burst: Burst,
     *,
     surface: Surface | None = None,
-    targets: tuple[PointTarget, ...] = (),
+    targets: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> NDArray[np.int16]:
     """Focused samples of a burst as they stand in the measurement.
 
@@ -88,7 +69,8 @@ def focus_burst(
         What is to be made, as planned.
     surface : Surface, optional
         Without it there are neither ground nor thermal noise.
-    targets : tuple of PointTarget
+    targets : (n, 3) float64, (n,) float64, optional
+        Reflectors: ECEF position (m), and amplitude of the pulse before focusing.
 
     Returns
     -------
@@ -101,11 +83,10 @@ def focus_burst(
     if surface is not None:
         ground = _describe_ground(surface, recipe, product.number)
         first, stop = _find_cells(burst, arc, surface.terrain)
-        add_scatterers(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
-    if targets:
-        points = np.array([target.position_m for target in targets])
-        add_targets(points, np.array([target.amplitude for target in targets]), canvas)
-    power = noise_power(recipe.nesz_db, swath.incidence_rad) if surface is not None else 0.0
+        scatter.add_scatterers(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
+    if targets is not None:
+        scatter.add_targets(*targets, canvas)
+    power = swath.noise_power(recipe.nesz_db) if surface is not None else 0.0
     seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
     _shape_spectrum(canvas.values, burst, power, seed)
     return _quantise(burst, canvas.values, terms)
@@ -123,7 +104,7 @@ def _find_occupied(burst: Burst) -> tuple[float, float]:
     return burst.azimuth_bandwidth_hz * burst.grid.line_interval_s, burst.range_bandwidth_hz / range_sampling
 
 
-def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> Canvas:
+def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> scatter.Canvas:
     grid, acquisition, track = burst.grid, product.acquisition, product.track
     rows = fft.next_fast_len(grid.lines + 2 * LINE_PAD)
     columns = fft.next_fast_len(grid.samples + 2 * SAMPLE_PAD)
@@ -133,9 +114,8 @@ def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> C
     scale = grid.lines * grid.line_interval_s
     x = np.cos(np.pi * (np.arange(40) + 0.5) / 40)
     orbit = np.polynomial.polynomial.polyfit(x, track.state(mid_time + scale * x)[0], _ORBIT_DEGREE).T
-    quantile = (np.arange(_RAYLEIGH) + 0.5) / _RAYLEIGH
-    rayleigh = np.sqrt(-np.log(quantile))
-    return Canvas(
+    rayleigh = np.sqrt(-np.log((np.arange(_RAYLEIGH) + 0.5) / _RAYLEIGH))
+    return scatter.Canvas(
         values=np.zeros((rows, columns), dtype=np.complex64),
         first_time=first_time - LINE_PAD * grid.line_interval_s,
         line_interval=grid.line_interval_s,
@@ -149,18 +129,18 @@ def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> C
         eta_ref=terms.eta_ref,
         scale=scale,
         orbit=np.ascontiguousarray(orbit),
-        line_kernel=tabulate_kernel(LINE_TAPS, azimuth),
-        sample_kernel=tabulate_kernel(SAMPLE_TAPS, range_),
+        line_kernel=scatter.tabulate_kernel(scatter.LINE_TAPS, azimuth),
+        sample_kernel=scatter.tabulate_kernel(scatter.SAMPLE_TAPS, range_),
         rayleigh=(rayleigh / np.sqrt(np.mean(rayleigh**2))).astype(np.float32),
         wavelength=burst.wavelength_m,
         brightness=BETA_NOUGHT**2 / (grid.range_spacing_m * AZIMUTH_SPACING_M),
     )
 
 
-def _describe_ground(surface: Surface, recipe: Recipe, number: int) -> Ground:
+def _describe_ground(surface: Surface, recipe: Recipe, number: int) -> scatter.Ground:
     terrain = surface.terrain
     days = np.diff([acquisition.day.toordinal() for acquisition in recipe.acquisitions], prepend=0)
-    return Ground(
+    return scatter.Ground(
         first_row=terrain.first_row,
         first_column=terrain.first_column % (1 << 31),
         latitude=np.radians(terrain.latitude_deg),
@@ -196,9 +176,9 @@ def _shape_spectrum(values: NDArray[np.complex64], burst: Burst, power: float, s
     """Replace the kernel's spectrum by the processor's bands and add noise of a given power, in place, by blocks."""
     rows, columns = values.shape
     azimuth, range_ = _find_occupied(burst)
-    across, along = weight_band(rows, azimuth), weight_band(columns, range_)
-    deconvolved_across = across / transform_kernel(rows, LINE_TAPS, azimuth)
-    deconvolved_along = along / transform_kernel(columns, SAMPLE_TAPS, range_)
+    across, along = scatter.weight_band(rows, azimuth), scatter.weight_band(columns, range_)
+    deconvolved_across = across / scatter.transform_kernel(rows, scatter.LINE_TAPS, azimuth)
+    deconvolved_along = along / scatter.transform_kernel(columns, scatter.SAMPLE_TAPS, range_)
     generator = np.random.default_rng(seed)
     scale = math.sqrt(power / 2 * rows * columns)
     for block in np.array_split(values, max(1, rows // _BLOCK)):
@@ -222,5 +202,5 @@ def _quantise(burst: Burst, values: NDArray[np.complex64], terms: DerampTerms) -
     out = np.zeros((*grid.shape, 2), dtype=np.int16)
     window = valid.row, valid.row_stop, valid.column, valid.column_stop
     image = values[LINE_PAD : LINE_PAD + grid.lines, inner]
-    restore_ramp(image, eta, terms.k_t[inner], terms.f_dc[inner], terms.eta_ref[inner], window, out)
+    scatter.restore_ramp(image, eta, terms.k_t[inner], terms.f_dc[inner], terms.eta_ref[inner], window, out)
     return out

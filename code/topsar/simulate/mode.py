@@ -5,7 +5,6 @@ The numbers are those of real products (instrument timeline of 2015 and later).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,16 +82,3 @@ FIRST_ORBIT = {"S1A": 73, "S1B": 27, "S1C": 172, "S1D": 0}
 
 SATELLITE_ID = {"S1A": "2014-016A", "S1B": "2016-025A", "S1C": "2024-233A", "S1D": "2025-251A"}
 """International designators."""
-
-
-def noise_power(nesz_db: float, incidence_rad: float) -> float:
-    """Find the power of thermal noise in squared digital numbers.
-
-    Parameters
-    ----------
-    nesz_db : float
-        Noise-equivalent sigma nought, dB.
-    incidence_rad : float
-        Incidence angle at mid swath.
-    """
-    return float(BETA_NOUGHT**2 * 10 ** (nesz_db / 10) / math.sin(incidence_rad))

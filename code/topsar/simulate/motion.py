@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef, line_of_sight
-from topsar.simulate.fields import power_law_field
+from topsar.simulate.terrain import power_law_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,19 +11,7 @@ import numpy as np
 
 from topsar.kernels.geometry import OrbitArc, rdr2geo
 from topsar.model import SPEED_OF_LIGHT, Burst, BurstId, RadarGrid, RangePolynomial, Window
-from topsar.simulate.mode import (
-    BURST_INTERVAL_S,
-    BURST_PHASE,
-    BURST_PREAMBLE_S,
-    DOPPLER_T0_S,
-    FIRST_ORBIT,
-    LINE_INTERVAL_S,
-    RADAR_FREQUENCY_HZ,
-    RANGE_SPACING_M,
-    SWATHS,
-    WAVELENGTH_M,
-    SwathMode,
-)
+from topsar.simulate import mode as iw
 from topsar.simulate.orbit import (
     CYCLE_DAYS,
     CYCLE_ORBITS,
@@ -43,7 +31,7 @@ _EDGE_SAMPLES = 12
 class SwathPlan:
     """The bursts of one swath of one product."""
 
-    mode: SwathMode
+    mode: iw.SwathMode
     bursts: tuple[Burst, ...]
     sensing: tuple[datetime, ...]
     incidence_rad: float
@@ -53,6 +41,10 @@ class SwathPlan:
     def lines(self) -> int:
         """Lines of all bursts."""
         return len(self.bursts) * self.mode.lines
+
+    def noise_power(self, nesz_db: float) -> float:
+        """Power of thermal noise in squared digital numbers, from the noise-equivalent sigma nought (dB)."""
+        return float(iw.BETA_NOUGHT**2 * 10 ** (nesz_db / 10) / math.sin(self.incidence_rad))
 
     @property
     def start(self) -> datetime:
@@ -82,7 +74,7 @@ class Flight:
     def absolute_orbit(self) -> int:
         """Revolutions of the satellite."""
         cycle = round((self.acquisition.day - _ORBIT_ONE).days / CYCLE_DAYS)
-        return FIRST_ORBIT[self.acquisition.mission] + CYCLE_ORBITS * cycle + self.recipe.track - 1
+        return iw.FIRST_ORBIT[self.acquisition.mission] + CYCLE_ORBITS * cycle + self.recipe.track - 1
 
     @property
     def cycle(self) -> int:
@@ -134,15 +126,9 @@ class ProductPlan(Flight):
 
 
 def plan_products(recipe: Recipe) -> tuple[tuple[ProductPlan, ...], ...]:
-    """The products of a recipe, by pass in order of time, then by slice.
-
-    Raises
-    ------
-    ValueError
-        If passes are not in order of time, or a cut lies outside its swath.
-    """
+    """The products of a recipe, by pass in order of time, then by slice."""
     _check_recipe(recipe)
-    edges = [_find_near_range_m(cut) + far * cut.samples * RANGE_SPACING_M for cut in recipe.cuts for far in (0, 1)]
+    edges = [_find_near_range_m(cut) + far * cut.samples * iw.RANGE_SPACING_M for cut in recipe.cuts for far in (0, 1)]
     mid_range = (min(edges) + max(edges)) / 2
     first = recipe.acquisitions[0].day
     midnight = datetime.combine(first, time(), timezone.utc)
@@ -162,18 +148,18 @@ def _check_recipe(recipe: Recipe) -> None:
         msg = f"acquisitions must be on different days, in order of time: {', '.join(map(str, days))}"
         raise ValueError(msg)
     for cut in recipe.cuts:
-        if cut.first_sample < 0 or cut.first_sample + cut.samples > SWATHS[cut.swath].samples:
-            msg = f"{cut} lies outside the {SWATHS[cut.swath].samples} samples of {cut.swath}"
+        if cut.first_sample < 0 or cut.first_sample + cut.samples > iw.SWATHS[cut.swath].samples:
+            msg = f"{cut} lies outside the {iw.SWATHS[cut.swath].samples} samples of {cut.swath}"
             raise ValueError(msg)
 
 
 def _find_near_range_m(cut: SwathCut) -> float:
-    return SWATHS[cut.swath].near_time_s * SPEED_OF_LIGHT / 2 + cut.first_sample * RANGE_SPACING_M
+    return iw.SWATHS[cut.swath].near_time_s * SPEED_OF_LIGHT / 2 + cut.first_sample * iw.RANGE_SPACING_M
 
 
 def _plan_product(flight: Flight, part: int) -> ProductPlan:
     recipe = flight.recipe
-    central = 1 + round(_find_burst_phase_s(flight) / BURST_INTERVAL_S - BURST_PHASE)
+    central = 1 + round(_find_burst_phase_s(flight) / iw.BURST_INTERVAL_S - iw.BURST_PHASE)
     first = central + part * recipe.bursts - recipe.bursts * recipe.slices // 2
     numbers = range(first, first + recipe.bursts)
     return ProductPlan(
@@ -188,14 +174,14 @@ def _plan_product(flight: Flight, part: int) -> ProductPlan:
 def _find_burst_phase_s(flight: Flight) -> float:
     """Seconds from ESA's burst 1 of the cycle to the epoch of a pass."""
     since_node = (flight.track.epoch - flight.track.node_time).total_seconds()
-    return since_node - BURST_PREAMBLE_S + (flight.recipe.track - 1) * ORBIT_PERIOD_S
+    return since_node - iw.BURST_PREAMBLE_S + (flight.recipe.track - 1) * ORBIT_PERIOD_S
 
 
 def _plan_swath(flight: Flight, cut: SwathCut, numbers: range) -> SwathPlan:
     recipe, acquisition, track = flight.recipe, flight.acquisition, flight.track
-    mode = SWATHS[cut.swath]
+    mode = iw.SWATHS[cut.swath]
     starts = [_find_burst_start(flight, mode, number) for number in numbers]
-    stop = starts[-1] + timedelta(seconds=(mode.lines - 1) * LINE_INTERVAL_S)
+    stop = starts[-1] + timedelta(seconds=(mode.lines - 1) * iw.LINE_INTERVAL_S)
     arc = track.arc(starts[0], stop)
     stem = (
         f"{acquisition.mission.lower()}-{mode.name.lower()}-slc-{recipe.polarisation.lower()}"
@@ -212,25 +198,25 @@ def _plan_swath(flight: Flight, cut: SwathCut, numbers: range) -> SwathPlan:
     )
 
 
-def _find_burst_start(flight: Flight, mode: SwathMode, number: int) -> datetime:
+def _find_burst_start(flight: Flight, mode: iw.SwathMode, number: int) -> datetime:
     """First line: on the burst grid, then on the line grid that all bursts of a pass share, to the microsecond."""
     track, acquisition = flight.track, flight.acquisition
-    middle = (number - 1 + BURST_PHASE) * BURST_INTERVAL_S - _find_burst_phase_s(flight)
-    start = middle + mode.cycle_offset_s + acquisition.sync_s - mode.lines / 2 * LINE_INTERVAL_S
-    line = round(start / LINE_INTERVAL_S)
-    return track.epoch + timedelta(microseconds=round(line * LINE_INTERVAL_S * 1e6))
+    middle = (number - 1 + iw.BURST_PHASE) * iw.BURST_INTERVAL_S - _find_burst_phase_s(flight)
+    start = middle + mode.cycle_offset_s + acquisition.sync_s - mode.lines / 2 * iw.LINE_INTERVAL_S
+    line = round(start / iw.LINE_INTERVAL_S)
+    return track.epoch + timedelta(microseconds=round(line * iw.LINE_INTERVAL_S * 1e6))
 
 
 def _plan_burst(
     recipe: Recipe, cut: SwathCut, arc: OrbitArc, stem: str, place: tuple[int, int], start: datetime
 ) -> Burst:
     """Plan the burst at a ``place`` (index in the image, ESA's number) that starts at a time."""
-    mode, (index, number) = SWATHS[cut.swath], place
+    mode, (index, number) = iw.SWATHS[cut.swath], place
     grid = RadarGrid(
         first_line_time=start,
-        line_interval_s=LINE_INTERVAL_S,
+        line_interval_s=iw.LINE_INTERVAL_S,
         near_range_m=_find_near_range_m(cut),
-        range_spacing_m=RANGE_SPACING_M,
+        range_spacing_m=iw.RANGE_SPACING_M,
         lines=mode.lines,
         samples=cut.samples,
     )
@@ -244,7 +230,7 @@ def _plan_burst(
         first_line=index * mode.lines,
         grid=grid,
         valid=_find_valid(mode, cut),
-        radar_frequency_hz=RADAR_FREQUENCY_HZ,
+        radar_frequency_hz=iw.RADAR_FREQUENCY_HZ,
         steering_rate_rad_s=math.radians(mode.steering_deg_s),
         fm_rate=_fit_fm_rate(mode, arc, grid),
         doppler=_draw_doppler(recipe, start, mode),
@@ -253,7 +239,7 @@ def _plan_burst(
     )
 
 
-def _find_valid(mode: SwathMode, cut: SwathCut) -> Window:
+def _find_valid(mode: iw.SwathMode, cut: SwathCut) -> Window:
     """The mode's valid window inside the cut, with a margin where the cut is not the mode's own edge."""
     first = max(mode.valid_samples[0] - cut.first_sample, _EDGE_SAMPLES)
     stop = min(mode.valid_samples[1] - cut.first_sample, cut.samples - _EDGE_SAMPLES)
@@ -261,9 +247,9 @@ def _find_valid(mode: SwathMode, cut: SwathCut) -> Window:
     return Window(row=row, column=first, rows=row_stop - row, columns=stop - first)
 
 
-def _fit_fm_rate(mode: SwathMode, arc: OrbitArc, grid: RadarGrid) -> RangePolynomial:
+def _fit_fm_rate(mode: iw.SwathMode, arc: OrbitArc, grid: RadarGrid) -> RangePolynomial:
     """Azimuth FM rate -2/λ d²R/dt² of ground on the ellipsoid, as a polynomial over the full swath."""
-    tau = mode.near_time_s + np.linspace(0, mode.samples, 30) * 2 * RANGE_SPACING_M / SPEED_OF_LIGHT
+    tau = mode.near_time_s + np.linspace(0, mode.samples, 30) * 2 * iw.RANGE_SPACING_M / SPEED_OF_LIGHT
     range_m = tau * SPEED_OF_LIGHT / 2
     t = np.full(len(tau), arc.seconds(grid.mid_time))
     point = rdr2geo(t, range_m, 0.0, arc)
@@ -271,15 +257,15 @@ def _fit_fm_rate(mode: SwathMode, arc: OrbitArc, grid: RadarGrid) -> RangePolyno
     acceleration = arc.velocity(t + 0.5) - arc.velocity(t - 0.5)
     look = point - arc.position(t)
     curvature = ((velocity**2).sum(-1) - (look * acceleration).sum(-1)) / range_m
-    fit = np.polynomial.polynomial.polyfit(tau - mode.near_time_s, -2 / WAVELENGTH_M * curvature, 2)
+    fit = np.polynomial.polynomial.polyfit(tau - mode.near_time_s, -2 / iw.WAVELENGTH_M * curvature, 2)
     return RangePolynomial(t0_s=mode.near_time_s, coefficients=tuple(float(c) for c in fit))
 
 
-def _draw_doppler(recipe: Recipe, start: datetime, mode: SwathMode) -> RangePolynomial:
+def _draw_doppler(recipe: Recipe, start: datetime, mode: iw.SwathMode) -> RangePolynomial:
     """A small Doppler centroid, different in every burst, as attitude and estimation leave it."""
     seed = zlib.crc32(f"{recipe.seed} {start.isoformat()} {mode.name}".encode())
     draw = np.random.default_rng(seed).standard_normal(3)
-    middle = mode.near_time_s + mode.samples * RANGE_SPACING_M / SPEED_OF_LIGHT - DOPPLER_T0_S
+    middle = mode.near_time_s + mode.samples * iw.RANGE_SPACING_M / SPEED_OF_LIGHT - iw.DOPPLER_T0_S
     slope, bend = 900 * recipe.doppler_hz * draw[1], 3e5 * recipe.doppler_hz * draw[2]
     offset = recipe.doppler_hz * draw[0] - slope * middle - bend * middle**2
-    return RangePolynomial(t0_s=DOPPLER_T0_S, coefficients=(float(offset), float(slope), float(bend)))
+    return RangePolynomial(t0_s=iw.DOPPLER_T0_S, coefficients=(float(offset), float(slope), float(bend)))

@@ -75,11 +75,6 @@ def write_product(
     -------
     Path
         The SAFE directory, or the zip that holds it.
-
-    Raises
-    ------
-    ProductError
-        If it cannot be written.
     """
     target = folder / product.name
     if not product.recipe.zipped:
