@@ -13,13 +13,13 @@ import pytest
 from scipy.interpolate import CubicHermiteSpline
 
 from test_30_safe import BURSTS, CYCLE_S, LINE_INTERVAL_S, LINES, SAMPLES, START, Tiny, real_products, zipped
+from tie_points import read_tie_points
 from topsar.errors import SceneError
 from topsar.model import SPEED_OF_LIGHT, OrbitSource, Window
 from topsar.sentinel1 import (
     annotation_orbit,
     choose_orbit,
     find_orbits,
-    geolocation_grid,
     open_scene,
     read_bursts,
     read_orbit,
@@ -98,7 +98,7 @@ def test_a_zipped_burst_names_a_path_inside_the_zip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("swath", "polarisation"), [("IW3", "VV"), ("IW1", "HH")])
 def test_an_absent_swath_or_polarisation_names_what_is_there(tmp_path: Path, swath: str, polarisation: str) -> None:
     scene = open_scene(Tiny().write(tmp_path))
-    for read in (read_bursts, annotation_orbit, geolocation_grid):
+    for read in (read_bursts, annotation_orbit):
         with pytest.raises(SceneError, match=f"no annotation of {swath} {polarisation}.*holds IW1 VV, IW2 VV"):
             read(scene, swath, polarisation)
 
@@ -166,7 +166,7 @@ def test_a_bad_annotation_orbit_is_refused(tmp_path: Path, tiny: Tiny, words: st
 
 
 def test_the_geolocation_grid(tmp_path: Path) -> None:
-    grid = geolocation_grid(open_scene(Tiny().write(tmp_path)), "IW1", "VV")
+    grid = read_tie_points(open_scene(Tiny().write(tmp_path)), "IW1", "VV")
     assert grid.epoch == START
     np.testing.assert_allclose(grid.azimuth_time_s, [0, 1, 2, 3])
     np.testing.assert_allclose(grid.line, [0, 1, 2, 3])
@@ -175,7 +175,7 @@ def test_the_geolocation_grid(tmp_path: Path) -> None:
 
 
 def test_an_empty_geolocation_grid_is_no_error(tmp_path: Path) -> None:
-    grid = geolocation_grid(open_scene(Tiny(empty_grid=True).write(tmp_path)), "IW1", "VV")
+    grid = read_tie_points(open_scene(Tiny(empty_grid=True).write(tmp_path)), "IW1", "VV")
     assert grid.line.shape == grid.azimuth_time_s.shape == grid.incidence_rad.shape == (0,)
 
 
@@ -185,7 +185,7 @@ def test_every_real_annotation_is_sane(shared_data: Path) -> None:
         for files in scene.files:
             bursts = read_bursts(scene, files.swath, files.polarisation)
             check_real_bursts(bursts)
-            grid = geolocation_grid(scene, files.swath, files.polarisation)
+            grid = read_tie_points(scene, files.swath, files.polarisation)
             assert grid.line.max() <= len(bursts) * bursts[0].grid.lines
             assert np.abs(np.degrees(grid.incidence_rad) - 38).max() < 9
             orbit = annotation_orbit(scene, files.swath, files.polarisation)

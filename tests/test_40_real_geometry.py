@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+from tie_points import TiePoints, read_tie_points
 from topsar.kernels.geometry import (
     OrbitArc,
     fit_orbit,
@@ -21,11 +22,9 @@ from topsar.kernels.geometry import (
 )
 from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, OrbitFile, Scene
 from topsar.sentinel1 import (
-    GeolocationGrid,
     annotation_orbit,
     choose_orbit,
     find_orbits,
-    geolocation_grid,
     open_scene,
     read_bursts,
     read_orbit,
@@ -55,7 +54,7 @@ def product(shared_data: Path, start: str) -> Scene:
     return open_scene(path)
 
 
-def misfit(orbit: Orbit, grid: GeolocationGrid, burst: Burst) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def misfit(orbit: Orbit, grid: TiePoints, burst: Burst) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lines and samples between where we see ESA's tie points and where they say they are."""
     first, last = (grid.epoch + timedelta(seconds=float(f(grid.azimuth_time_s))) for f in (np.min, np.max))
     arc = fit_orbit(orbit, first, last)
@@ -69,7 +68,7 @@ def misfit(orbit: Orbit, grid: GeolocationGrid, burst: Burst) -> tuple[NDArray[n
 def test_the_annotated_orbit_sees_the_tie_points_where_they_are(shared_data: Path, start: str) -> None:
     scene = product(shared_data, start)
     for file in scene.files:
-        grid = geolocation_grid(scene, file.swath, file.polarisation)
+        grid = read_tie_points(scene, file.swath, file.polarisation)
         burst = read_bursts(scene, file.swath, file.polarisation)[0]
         line, sample = misfit(annotation_orbit(scene, file.swath, file.polarisation), grid, burst)
         assert line.size > 150
@@ -82,7 +81,7 @@ def test_the_orbit_file_sees_the_tie_points_where_they_are(shared_data: Path, st
     scene = product(shared_data, start)
     orbit = best_orbit(shared_data / "orbits", scene)
     for file in scene.files:
-        grid = geolocation_grid(scene, file.swath, file.polarisation)
+        grid = read_tie_points(scene, file.swath, file.polarisation)
         burst = read_bursts(scene, file.swath, file.polarisation)[0]
         line, sample = misfit(orbit, grid, burst)
         assert np.abs(line).max() < (0.06 if start == MANOEUVRE else 0.01)

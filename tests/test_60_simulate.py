@@ -18,6 +18,7 @@ import rasterio
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tie_points import read_tie_points
 from topsar.errors import ProductError
 from topsar.kernels.geometry import (
     OrbitArc,
@@ -35,7 +36,6 @@ from topsar.raster import declared_datum, read_geotiff
 from topsar.sentinel1 import (
     choose_orbit,
     find_orbits,
-    geolocation_grid,
     open_scene,
     read_bursts,
     read_orbit,
@@ -521,7 +521,7 @@ def test_orbit_file_and_annotation_give_the_planned_orbit(small: Dataset) -> Non
 
 
 def test_the_geolocation_grid_is_true(small: Dataset) -> None:
-    grid = geolocation_grid(open_scene(small.scenes[0][0]), "IW2", "VV")
+    grid = read_tie_points(open_scene(small.scenes[0][0]), "IW2", "VV")
     arc = plan_products(SMALL)[0][0].arc
     points = geodetic_to_ecef(np.radians(grid.latitude_deg), np.radians(grid.longitude_deg), grid.height_m)
     time, range_m = geo2rdr(points, arc)

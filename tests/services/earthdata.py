@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 from services.loopback import Asked, Handler, Reply
+from tie_points import read_tie_points
 from topsar.model import BBox
-from topsar.sentinel1 import annotation_orbit, geolocation_grid, open_scene
+from topsar.sentinel1 import annotation_orbit, open_scene
 
 _SEARCH = "/search/granules.umm_json"
 _STORE = "/asf-s1-slc/"
@@ -63,7 +64,7 @@ def archived(path: Path) -> ArchivedScene:
     """What the catalogue says of a product, a zip that lies on this machine."""
     scene = open_scene(path)
     files, content = scene.files[0], path.read_bytes()
-    grid = geolocation_grid(scene, files.swath, files.polarisation)
+    grid = read_tie_points(scene, files.swath, files.polarisation)
     return ArchivedScene(
         name=scene.name,
         track=scene.track,

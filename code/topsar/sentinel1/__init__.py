@@ -1,18 +1,16 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
-from topsar.sentinel1.annotation import GeolocationGrid, annotation_orbit, geolocation_grid, read_bursts
+from topsar.sentinel1.annotation import annotation_orbit, read_bursts
 from topsar.sentinel1.measurement import check_archived, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import choose_orbit, find_orbits, orbit_bytes, parse_orbit_name, read_orbit
 from topsar.sentinel1.safe import find_scene, open_scene
 
 __all__ = [
-    "GeolocationGrid",
     "annotation_orbit",
     "check_archived",
     "choose_orbit",
     "find_orbits",
     "find_scene",
-    "geolocation_grid",
     "iter_samples",
     "open_image",
     "open_scene",

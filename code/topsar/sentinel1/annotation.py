@@ -1,9 +1,9 @@
-"""Annotation of one swath and polarisation: bursts, the product's own orbit, the geolocation grid."""
+"""Annotation of one swath and polarisation: bursts, the product's own orbit."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,33 +30,6 @@ from topsar.sentinel1.safe import read_xml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GeolocationGrid:
-    """ESA's tie points of one swath; every array is (n,) float64, and n may be 0.
-
-    Attributes
-    ----------
-    epoch : what ``azimuth_time_s`` counts from
-    azimuth_time_s : zero-Doppler azimuth time, seconds
-    slant_range_time_s : two-way slant range time, seconds
-    line, sample : place in the swath image, which holds the bursts one below the other
-    latitude_deg, longitude_deg, height_m : WGS84
-    incidence_rad : incidence angle
-    """
-
-    epoch: datetime
-    azimuth_time_s: NDArray[np.float64]
-    slant_range_time_s: NDArray[np.float64]
-    line: NDArray[np.float64]
-    sample: NDArray[np.float64]
-    latitude_deg: NDArray[np.float64]
-    longitude_deg: NDArray[np.float64]
-    height_m: NDArray[np.float64]
-    incidence_rad: NDArray[np.float64]
-
 
 _Estimate = tuple[datetime, RangePolynomial]
 """Azimuth time of an estimate, and what was estimated."""
@@ -66,11 +39,7 @@ _Estimate = tuple[datetime, RangePolynomial]
 class _Swath:
     """What the bursts of a swath share."""
 
-    near_range_m: float
-    range_spacing_m: float
-    line_interval_s: float
-    lines: int
-    samples: int
+    grid: RadarGrid
     radar_frequency_hz: float
     steering_rate_rad_s: float
     azimuth_bandwidth_hz: float
@@ -99,11 +68,10 @@ def read_bursts(scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...
         Where the swath or polarisation is absent, or the annotation is damaged.
     """
     container, files, root = _open_annotation(scene, swath, polarisation)
-    common = _read_swath(root, swath)
     bursts = root.children("swathTiming/burstList/burst")
     if not bursts:
-        msg = "no burst in swathTiming/burstList"
-        raise root.problem(msg)
+        root.refuse("no burst in swathTiming/burstList")
+    common = _read_swath(root, swath)
     measurement = container.gdal_path(files.measurement)
     return tuple(_read_burst(b, i, common, scene, files, measurement) for i, b in enumerate(bursts))
 
@@ -127,12 +95,10 @@ def annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
     _, _, root = _open_annotation(scene, swath, polarisation)
     orbits = root.children("generalAnnotation/orbitList/orbit")
     if len(orbits) < 2:
-        msg = f"{len(orbits)} state vectors in generalAnnotation/orbitList, expected at least 2"
-        raise root.problem(msg)
+        root.refuse(f"{len(orbits)} state vectors in generalAnnotation/orbitList, expected at least 2")
     frames = sorted({orbit.text("frame") for orbit in orbits} - {"Earth Fixed"})
     if frames:
-        msg = f"state vectors in frame {', '.join(frames)}, expected Earth Fixed"
-        raise root.problem(msg)
+        root.refuse(f"state vectors in frame {', '.join(frames)}, expected Earth Fixed")
     return build_orbit(
         root,
         source=OrbitSource.ANNOTATION,
@@ -140,38 +106,6 @@ def annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
         times=[orbit.time("time") for orbit in orbits],
         positions=[[orbit.number(f"position/{axis}") for axis in "xyz"] for orbit in orbits],
         velocities=[[orbit.number(f"velocity/{axis}") for axis in "xyz"] for orbit in orbits],
-    )
-
-
-def geolocation_grid(scene: Scene, swath: str, polarisation: str) -> GeolocationGrid:
-    """Read ESA's tie points; some real products have none, which gives empty arrays.
-
-    Parameters
-    ----------
-    scene, swath, polarisation
-        As for `read_bursts`.
-
-    Raises
-    ------
-    SceneError
-        Where the swath or polarisation is absent, or the annotation is damaged.
-    """
-    _, _, root = _open_annotation(scene, swath, polarisation)
-    points = root.children("geolocationGrid/geolocationGridPointList/geolocationGridPoint")
-
-    def read_column(tag: str) -> NDArray[np.float64]:
-        return np.array([point.number(tag) for point in points], dtype=np.float64)
-
-    return GeolocationGrid(
-        epoch=scene.start,
-        azimuth_time_s=np.array([(p.time("azimuthTime") - scene.start).total_seconds() for p in points], np.float64),
-        slant_range_time_s=read_column("slantRangeTime"),
-        line=read_column("line"),
-        sample=read_column("pixel"),
-        latitude_deg=read_column("latitude"),
-        longitude_deg=read_column("longitude"),
-        height_m=read_column("height"),
-        incidence_rad=np.radians(read_column("incidenceAngle")),
     )
 
 
@@ -185,8 +119,7 @@ def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Conta
     root = read_xml(container, files.annotation)
     stated = root.text("adsHeader/swath"), root.text("adsHeader/polarisation")
     if stated != (swath, polarisation):
-        msg = f"the file's name says {swath} {polarisation}, its header {' '.join(stated)}"
-        raise root.problem(msg)
+        root.refuse(f"the file's name says {swath} {polarisation}, its header {' '.join(stated)}")
     return container, files, root
 
 
@@ -197,20 +130,27 @@ def _read_swath(root: Node, swath: str) -> _Swath:
     parameters = processing.children("swathProcParamsList/swathProcParams")
     params = next((p for p in parameters if p.text("swath") == swath), None)
     if params is None:
-        msg = f"no swathProcParams of {swath} in imageAnnotation/processingInformation"
-        raise root.problem(msg)
-    return _Swath(
+        root.refuse(f"no swathProcParams of {swath} in imageAnnotation/processingInformation")
+    from_data = processing.text("dcMethod") == "Data Analysis"  # else from orbit and attitude
+    doppler = "dataDcPolynomial" if from_data else "geometryDcPolynomial"
+    grid = RadarGrid(
+        first_line_time=root.time("swathTiming/burstList/burst/azimuthTime"),
+        line_interval_s=image.positive("azimuthTimeInterval"),
         near_range_m=image.positive("slantRangeTime") * SPEED_OF_LIGHT / 2,
         range_spacing_m=SPEED_OF_LIGHT / (2 * product.positive("rangeSamplingRate")),
-        line_interval_s=image.positive("azimuthTimeInterval"),
         lines=int(root.positive("swathTiming/linesPerBurst")),
         samples=int(root.positive("swathTiming/samplesPerBurst")),
+    )
+    return _Swath(
+        grid=grid,
         radar_frequency_hz=product.positive("radarFrequency"),
         steering_rate_rad_s=math.radians(product.number("azimuthSteeringRate")),
         azimuth_bandwidth_hz=params.positive("azimuthProcessing/processingBandwidth"),
         range_bandwidth_hz=params.positive("rangeProcessing/processingBandwidth"),
         fm_rates=_read_fm_rates(root),
-        dopplers=_read_dopplers(root, from_data=processing.text("dcMethod") == "Data Analysis"),
+        dopplers=_read_estimates(
+            root, "dopplerCentroid/dcEstimateList", "dcEstimate", lambda node: node.numbers(doppler)
+        ),
     )
 
 
@@ -224,37 +164,23 @@ def _read_fm_rates(root: Node) -> tuple[_Estimate, ...]:
     return _read_estimates(root, path, "azimuthFmRate", read_coefficients)
 
 
-def _read_dopplers(root: Node, *, from_data: bool) -> tuple[_Estimate, ...]:
-    """Doppler centroids by the method the processor used: from the data, else from orbit and attitude."""
-    tag = "dataDcPolynomial" if from_data else "geometryDcPolynomial"
-    return _read_estimates(root, "dopplerCentroid/dcEstimateList", "dcEstimate", lambda node: node.numbers(tag))
-
-
 def _read_estimates(
     root: Node, path: str, tag: str, read_coefficients: Callable[[Node], tuple[float, ...]]
 ) -> tuple[_Estimate, ...]:
     nodes = root.children(f"{path}/{tag}")
     if not nodes:
-        msg = f"{path} is missing or empty"
-        raise root.problem(msg)
+        root.refuse(f"{path} is missing or empty")
     return tuple(
         (node.time("azimuthTime"), RangePolynomial(t0_s=node.number("t0"), coefficients=read_coefficients(node)))
         for node in nodes
     )
 
 
-def _find_nearest(estimates: tuple[_Estimate, ...], time: datetime) -> RangePolynomial:
-    return min(estimates, key=lambda estimate: abs(estimate[0] - time))[1]
-
-
 def _read_burst(node: Node, index: int, common: _Swath, scene: Scene, files: SwathFiles, measurement: str) -> Burst:
-    grid = RadarGrid(
-        first_line_time=node.time("azimuthTime"),
-        line_interval_s=common.line_interval_s,
-        near_range_m=common.near_range_m,
-        range_spacing_m=common.range_spacing_m,
-        lines=common.lines,
-        samples=common.samples,
+    grid = replace(common.grid, first_line_time=node.time("azimuthTime"))
+    fm_rate, doppler = (
+        min(estimates, key=lambda estimate: abs(estimate[0] - grid.mid_time))[1]
+        for estimates in (common.fm_rates, common.dopplers)
     )
     number = node.integer("burstId") if node.has("burstId") else None
     return Burst(
@@ -264,28 +190,27 @@ def _read_burst(node: Node, index: int, common: _Swath, scene: Scene, files: Swa
         index=index,
         burst_id=None if number is None else BurstId(track=scene.track, number=number, swath=files.swath),
         measurement=measurement,
-        first_line=index * common.lines,
+        first_line=index * grid.lines,
         grid=grid,
-        valid=_find_valid_window(node, common),
+        valid=_find_valid_window(node, grid),
         radar_frequency_hz=common.radar_frequency_hz,
         steering_rate_rad_s=common.steering_rate_rad_s,
-        fm_rate=_find_nearest(common.fm_rates, grid.mid_time),
-        doppler=_find_nearest(common.dopplers, grid.mid_time),
+        fm_rate=fm_rate,
+        doppler=doppler,
         azimuth_bandwidth_hz=common.azimuth_bandwidth_hz,
         range_bandwidth_hz=common.range_bandwidth_hz,
     )
 
 
-def _find_valid_window(node: Node, common: _Swath) -> Window:
+def _find_valid_window(node: Node, grid: RadarGrid) -> Window:
     """The rectangle that is valid on every line that has valid samples at all."""
-    first = np.array(node.integers("firstValidSample", count=common.lines))
-    last = np.array(node.integers("lastValidSample", count=common.lines))
+    first = np.array(node.integers("firstValidSample", count=grid.lines))
+    last = np.array(node.integers("lastValidSample", count=grid.lines))
     lines = np.flatnonzero(first >= 0)
     if not lines.size:
         return Window(row=0, column=0, rows=0, columns=0)
     start, stop = int(first[lines].max()), int(last[lines].min()) + 1
-    if not 0 <= start < stop <= common.samples:
-        msg = f"valid samples {start} to {stop - 1} of a burst of {common.samples} samples"
-        raise node.problem(msg)
+    if not 0 <= start < stop <= grid.samples:
+        node.refuse(f"valid samples {start} to {stop - 1} of a burst of {grid.samples} samples")
     rows = int(lines[-1] - lines[0]) + 1
     return Window(row=int(lines[0]), column=start, rows=rows, columns=stop - start)

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from topsar.errors import TopsarError
 
@@ -50,7 +50,7 @@ class Node:
         """The first element at ``path`` (ElementTree syntax)."""
         found = self.element.find(path)
         if found is None:
-            raise self._expected(path, "an element")
+            self._refuse_value(path, "an element")
         return self._at(found)
 
     def children(self, path: str) -> list[Node]:
@@ -65,7 +65,7 @@ class Node:
         """Text at ``path``, stripped; empty text counts as missing."""
         text = (self.element.findtext(path) or "").strip()
         if not text:
-            raise self._expected(path, "text")
+            self._refuse_value(path, "text")
         return text
 
     def number(self, path: str) -> float:
@@ -76,7 +76,7 @@ class Node:
         """Number above zero at ``path``."""
         value = self.number(path)
         if value <= 0:
-            raise self._expected(path, "a number above zero")
+            self._refuse_value(path, "a number above zero")
         return value
 
     def numbers(self, path: str, *, count: int | None = None) -> tuple[float, ...]:
@@ -92,7 +92,7 @@ class Node:
         kind = "a finite number" if count == 1 else f"{count or 'any'} finite numbers"
         values = self._parse_words(path, float, count, kind)
         if not all(math.isfinite(value) for value in values):
-            raise self._expected(path, kind)
+            self._refuse_value(path, kind)
         return values
 
     def integer(self, path: str) -> int:
@@ -107,29 +107,30 @@ class Node:
         """UTC time at ``path``."""
         try:
             return parse_time(self.text(path))
-        except ValueError as exc:
-            raise self._expected(path, "a UTC time") from exc
+        except ValueError:
+            self._refuse_value(path, "a UTC time")
 
-    def problem(self, what: str) -> TopsarError:
-        """Make the error that says ``what`` is wrong in which file, and what to do."""
-        return self.error(f"{self.where}: {what}", hint=self.hint)
+    def refuse(self, what: str) -> NoReturn:
+        """Raise the error that says ``what`` is wrong in which file, and what to do."""
+        message = f"{self.where}: {what}"
+        raise self.error(message, hint=self.hint)
 
     def _parse_words(self, path: str, parse: Callable[[str], T], count: int | None, kind: str) -> tuple[T, ...]:
         words = self.text(path).split()
         try:
             values = tuple(parse(word) for word in words)
-        except ValueError as exc:
-            raise self._expected(path, kind) from exc
+        except ValueError:
+            self._refuse_value(path, kind)
         if count not in (None, len(values)):
-            raise self._expected(path, kind)
+            self._refuse_value(path, kind)
         return values
 
-    def _expected(self, path: str, kind: str) -> TopsarError:
+    def _refuse_value(self, path: str, kind: str) -> NoReturn:
         text = (self.element.findtext(path) or "").strip()
         if not text:
-            return self.problem(f"element {path} is missing or empty, expected {kind}")
+            self.refuse(f"element {path} is missing or empty, expected {kind}")
         held = repr(text if len(text) <= 40 else text[:40] + "...")
-        return self.problem(f"element {path} holds {held} ({len(text.split())} values), expected {kind}")
+        self.refuse(f"element {path} holds {held} ({len(text.split())} values), expected {kind}")
 
     def _at(self, element: ET.Element) -> Node:
         return Node(element=element, where=self.where, error=self.error, hint=self.hint)

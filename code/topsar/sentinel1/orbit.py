@@ -166,8 +166,7 @@ def build_orbit(
     steps = np.diff(times_s)
     if (steps <= 0).any():
         at = times[int(np.argmax(steps <= 0)) + 1]
-        msg = f"state vectors are not in time order at {at:%Y-%m-%dT%H:%M:%S}"
-        raise document.problem(msg)
+        document.refuse(f"state vectors are not in time order at {at:%Y-%m-%dT%H:%M:%S}")
     return Orbit(
         source=source,
         name=name,

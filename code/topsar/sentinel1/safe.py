@@ -150,9 +150,8 @@ def _read_direction(orbit: Node) -> Direction:
     text = orbit.text(".//{*}pass")
     try:
         return Direction(text.lower())
-    except ValueError as exc:
-        msg = f"pass {text!r}, expected ASCENDING or DESCENDING"
-        raise orbit.problem(msg) from exc
+    except ValueError:
+        orbit.refuse(f"pass {text!r}, expected ASCENDING or DESCENDING")
 
 
 def _find_ipf(manifest: Node) -> str:
