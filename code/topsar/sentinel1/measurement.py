@@ -9,7 +9,7 @@ import zlib
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import rasterio
@@ -126,8 +126,7 @@ def _explain_failures(burst: Burst) -> Iterator[None]:
     try:
         yield
     except (RasterioError, OSError) as exc:
-        msg = f"{_name_image(burst)} {_find_problem(burst.measurement, exc)}"
-        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+        _refuse_image(burst, _find_problem(burst.measurement, exc))
 
 
 def check_archived(burst: Burst) -> None:
@@ -147,28 +146,22 @@ def check_archived(burst: Burst) -> None:
         with zipfile.ZipFile(match["zip"]) as archive, archive.open(match["member"]) as image:
             while image.read(_CHUNK_BYTES):
                 pass
-    except KeyError as exc:
-        msg = f"{_name_image(burst)} is missing"
-        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+    except KeyError:
+        _refuse_image(burst, "is missing")
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
-        msg = (
-            f"{_name_image(burst)} is damaged inside {Path(match['zip']).name} ({str(exc).partition(' for file ')[0]})"
-        )
-        raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+        why = str(exc).partition(" for file ")[0]
+        _refuse_image(burst, f"is damaged inside {Path(match['zip']).name} ({why})")
 
 
 def _check_image(burst: Burst, image: DatasetReader) -> None:
     """Refuse an image of another size or type than the annotation says."""
     needed = burst.first_line + burst.grid.lines
     if image.height < needed or image.height % burst.grid.lines or image.width != burst.grid.samples:
-        msg = (
-            f"{_name_image(burst)} has {image.height} lines by {image.width} samples; the annotation says bursts of "
-            f"{burst.grid.lines} by {burst.grid.samples}, and burst {burst.index} ends at line {needed}"
-        )
-        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+        size = f"has {image.height} lines by {image.width} samples; the annotation says bursts of"
+        end = f"{burst.grid.lines} by {burst.grid.samples}, and burst {burst.index} ends at line {needed}"
+        _refuse_image(burst, f"{size} {end}")
     if image.count != 1 or not image.dtypes[0].startswith("complex"):
-        msg = f"{_name_image(burst)} holds bands of type {', '.join(image.dtypes)}, expected one complex band"
-        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+        _refuse_image(burst, f"holds bands of type {', '.join(image.dtypes)}, expected one complex band")
 
 
 def _check_written(burst: Burst, image: DatasetReader, place: RasterWindow) -> None:
@@ -178,12 +171,12 @@ def _check_written(burst: Burst, image: DatasetReader, place: RasterWindow) -> N
     columns = range(place.col_off // width, -(-(place.col_off + place.width) // width))
     for row, column in product(rows, columns):
         if image.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=1) is None:
-            msg = f"{_name_image(burst)} was never filled: no data is stored for line {row * height}"
-            raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+            _refuse_image(burst, f"was never filled: no data is stored for line {row * height}")
 
 
-def _name_image(burst: Burst) -> str:
-    return f"{burst.scene}: measurement/{burst.measurement.rpartition('/')[2]}"
+def _refuse_image(burst: Burst, what: str) -> NoReturn:
+    message = f"{burst.scene}: measurement/{burst.measurement.rpartition('/')[2]} {what}"
+    raise SceneError(message, hint=DOWNLOAD_AGAIN)
 
 
 def _find_problem(measurement: str, exc: Exception) -> str:
