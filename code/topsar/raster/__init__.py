@@ -1,12 +1,11 @@
 """Rasters: heights above the ellipsoid, cloud-optimised GeoTIFFs, and the evidence that files are whole."""
 
 from topsar.raster.dem import HeightField, declared_datum, open_dem, open_levels, require_cover
-from topsar.raster.geoid import Geoid, read_geoid
+from topsar.raster.geoid import read_geoid
 from topsar.raster.geotiff import Labels, open_geotiff, pixel_centres, read_geotiff, read_reduced, write_geotiff
 from topsar.raster.inspection import inspect
 
 __all__ = [
-    "Geoid",
     "HeightField",
     "Labels",
     "declared_datum",

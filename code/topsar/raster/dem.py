@@ -31,7 +31,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum, Window
 from topsar.raster.geoid import EGM96, read_geoid
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32, format_degrees, is_unrotated
 
 WGS84 = CRS.from_epsg(4326)
 LOWEST_M, HIGHEST_M = -1000.0, 9500.0
@@ -93,7 +93,7 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = T
     geoid_path = _choose_geoid(dem)
     field = _crop(dem, box, margin_deg, covering=covering)
     if covering and not np.isfinite(field.heights_m).any():
-        message = f"the DEM {dem.path} holds nothing but voids in {_format_degrees(*astuple(box))}"
+        message = f"the DEM {dem.path} holds nothing but voids in {format_degrees(*astuple(box))}"
         raise ProvisionError(message, hint="check its nodata value, or take another DEM")
     if geoid_path is not None:
         _add_undulation(field, geoid_path)
@@ -109,11 +109,6 @@ def open_levels(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
     ----------
     dem, box, margin_deg
         As for `open_dem`.
-
-    Raises
-    ------
-    ProvisionError
-        If the DEM is missing, unreadable, rotated, without coordinate system, not in metres or elsewhere.
     """
     field = _crop(dem, box, margin_deg, covering=False)
     if dem.datum is VerticalDatum.ELLIPSOID:
@@ -123,16 +118,21 @@ def open_levels(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
 
 def _crop(dem: Dem, box: BBox, margin_deg: float, *, covering: bool) -> HeightField:
     """Heights as they stand in the file."""
-    _refuse_contradiction(dem)
+    if (declared := declared_datum(dem.path)) not in (None, dem.datum):
+        message = f"the DEM {dem.path} is given as {dem.datum.value}, but declares {declared.value} heights itself"
+        hint = f"set DEM_DATUM={declared.value}, or correct its header (gdal_edit.py -a_srs) if that is wrong"
+        raise ProvisionError(message, hint=hint)
     with _open_raster(dem.path) as dataset:
-        crs, transform = place = _read_horizontal_crs(dataset, dem.path), _find_corner_transform(dataset, dem.path)
-        window, shift = _find_window(dataset, place, dem.path, box, margin_deg, covering=covering)
+        crs, transform, window, turn = _find_window(dataset, dem.path, box, margin_deg, covering=covering)
         factor = max(1, math.ceil(math.sqrt(window.rows * window.columns / MAX_POSTINGS)))
         heights = _read_heights(dataset, window, factor)
+    # from corners of the file's pixels to centres of the (averaged) pixels of the crop
+    x = transform.c + transform.a * (window.column + factor / 2)
+    y = transform.f + transform.e * (window.row + factor / 2)
     return HeightField(
         heights_m=heights,
         crs=f"EPSG:{epsg}" if (epsg := crs.to_epsg()) else crs.to_wkt(),
-        transform=_find_centre_transform(transform, window, factor, shift),
+        transform=(transform.a * factor, 0.0, x - turn, 0.0, transform.e * factor, y),
     )
 
 
@@ -152,8 +152,7 @@ def require_cover(dem: Dem, box: BBox) -> None:
         If it does not, or cannot be opened.
     """
     with _open_raster(dem.path) as dataset:
-        place = _read_horizontal_crs(dataset, dem.path), _find_corner_transform(dataset, dem.path)
-        _find_window(dataset, place, dem.path, box, 0.0, covering=True)
+        _find_window(dataset, dem.path, box, 0.0, covering=True)
 
 
 def declared_datum(path: Path) -> VerticalDatum | None:
@@ -182,14 +181,6 @@ def _choose_geoid(dem: Dem) -> Path | None:
     message = f"the DEM {dem.path} has {dem.datum.value} heights, and no {dem.datum.value} geoid grid is given"
     hint = "give the geoid as a raster of undulations in metres, or a DEM with ellipsoidal heights"
     raise ProvisionError(message, hint=hint)
-
-
-def _refuse_contradiction(dem: Dem) -> None:
-    declared = declared_datum(dem.path)
-    if declared is not None and declared is not dem.datum:
-        message = f"the DEM {dem.path} is given as {dem.datum.value}, but declares {declared.value} heights itself"
-        hint = f"set DEM_DATUM={declared.value}, or correct its header (gdal_edit.py -a_srs) if that is wrong"
-        raise ProvisionError(message, hint=hint)
 
 
 def _find_crs_datum(wkt: str) -> VerticalDatum | None:
@@ -277,10 +268,13 @@ def _find_corner_transform(dataset: Any, path: Path) -> Affine:
 
 
 def _find_window(
-    dataset: Any, place: tuple[CRS, Affine], path: Path, box: BBox, margin_deg: float, *, covering: bool
-) -> tuple[Window, float]:
-    """Find the window around the box, and the turn (degrees) that brings the box to the DEM's longitudes."""
-    crs, transform = place
+    dataset: Any, path: Path, box: BBox, margin_deg: float, *, covering: bool
+) -> tuple[CRS, Affine, Window, float]:
+    """Find the window around the box, and the turn (degrees) that brings the box to the DEM's longitudes.
+
+    Before them come the DEM's coordinate system and its transform of pixel corners.
+    """
+    crs, transform = _read_horizontal_crs(dataset, path), _find_corner_transform(dataset, path)
     whole = Window(row=0, column=0, rows=dataset.height, columns=dataset.width)
     for turn in (0.0, 360.0, -360.0) if crs.is_geographic else (0.0,):
         needed = _find_pixels(transform, crs, box, turn, slack=-1)
@@ -289,17 +283,13 @@ def _find_window(
             wanted = _find_pixels(transform, crs, box.grown(margin_deg) if margin_deg else box, turn, slack=1)
             window = wanted.intersection(whole)
             if window is not None:
-                return window, turn
+                return crs, transform, window, turn
     x = sorted((transform.c, transform.c + transform.a * dataset.width))
     y = sorted((transform.f, transform.f + transform.e * dataset.height))
     edges = Transformer.from_crs(crs, WGS84, always_xy=True).transform_bounds(x[0], y[0], x[1], y[1])
-    asked = _format_degrees(*astuple(box))
-    message = f"the DEM {path} covers {_format_degrees(*edges)}, which leaves a part of {asked} without heights"
+    asked = format_degrees(*astuple(box))
+    message = f"the DEM {path} covers {format_degrees(*edges)}, which leaves a part of {asked} without heights"
     raise ProvisionError(message, hint="take a larger DEM, or a smaller region of interest")
-
-
-def _format_degrees(west: float, south: float, east: float, north: float) -> str:
-    return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 
 def _find_pixels(transform: Affine, crs: CRS, box: BBox, turn: float, *, slack: int) -> Window:
@@ -317,15 +307,6 @@ def _find_pixels(transform: Affine, crs: CRS, box: BBox, turn: float, *, slack: 
         rows=max(math.ceil(rows[1]) + slack - row, 1),
         columns=max(math.ceil(columns[1]) + slack - column, 1),
     )
-
-
-def _find_centre_transform(
-    corner: Affine, window: Window, factor: int, turn: float
-) -> tuple[float, float, float, float, float, float]:
-    """From corners of the file's pixels to centres of the (averaged) pixels of the crop."""
-    x = corner.c + corner.a * (window.column + factor / 2)
-    y = corner.f + corner.e * (window.row + factor / 2)
-    return corner.a * factor, 0.0, x - turn, 0.0, corner.e * factor, y
 
 
 def _read_heights(dataset: Any, window: Window, factor: int) -> NDArray[np.float32]:

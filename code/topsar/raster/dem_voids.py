@@ -29,10 +29,6 @@ def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.
     shore : (rows, columns) bool
         Heights within `SHORE_M` of the geoid; values in the voids do not matter.
 
-    Returns
-    -------
-    (rows, columns) bool
-
     Examples
     --------
     >>> heights = np.array([[900, 900, 900, 3, 0], [900, 0, 900, 2, 0]], np.float32)
@@ -72,15 +68,7 @@ def _walk_rims(
 
 
 def fill_nearest(heights_m: NDArray[np.float32]) -> None:
-    """Give every NaN the height of the nearest pixel that has one, in place; at least one must.
-
-    Examples
-    --------
-    >>> heights = np.array([[5, np.nan, np.nan, 9]], np.float32)
-    >>> fill_nearest(heights)
-    >>> heights
-    array([[5., 5., 9., 9.]], dtype=float32)
-    """
+    """Give every NaN the height of the nearest pixel that has one, in place; at least one must."""
     from scipy import ndimage
 
     voids = np.isnan(heights_m)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, as_float32, format_degrees, is_unrotated
 
 EGM96 = Path(__file__).parent / "egm96" / "egm96_15.tif"
 """The EGM96 15-minute grid that comes with the package."""
@@ -39,17 +39,12 @@ class Geoid:
     undulation_m: NDArray[np.float32]
 
     def at(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Interpolate the undulation bilinearly.
+        """Interpolate the undulation (m) bilinearly.
 
         Parameters
         ----------
         longitude_deg, latitude_deg : (...) float64
             Points, broadcast against each other; longitudes in any convention.
-
-        Returns
-        -------
-        (...) float32
-            Metres.
 
         Raises
         ------
@@ -63,24 +58,15 @@ class Geoid:
         offset = (longitude_deg - self.longitude_deg - half + 180.0) % 360.0 - 180.0 + half
         column = offset / self.longitude_step_deg
         row = (latitude_deg - self.latitude_deg) / self.latitude_step_deg
-        if _is_within(row, rows) and _is_within(column, columns):
+        if all(i.min() >= -EDGE_CELLS and i.max() <= n - 1 + EDGE_CELLS for i, n in ((row, rows), (column, columns))):
             shape = np.broadcast_shapes(np.shape(row), np.shape(column))
             points = np.broadcast_arrays(np.atleast_1d(row), np.atleast_1d(column))
             result = map_coordinates(self.undulation_m, points, output=np.float32, order=1, mode="nearest")
             if np.isfinite(result).all():
                 return np.reshape(result, shape)
-        raise self._refuse_points(longitude_deg, latitude_deg)
-
-    def _refuse_points(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> ProvisionError:
-        return ProvisionError(
-            f"the geoid grid {self.path} does not cover longitude {longitude_deg.min():.4f} to "
-            f"{longitude_deg.max():.4f}, latitude {latitude_deg.min():.4f} to {latitude_deg.max():.4f}",
-            hint="give a geoid grid that reaches at least one of its cells beyond the DEM",
-        )
-
-
-def _is_within(index: NDArray[np.float64], count: int) -> bool:
-    return bool(index.min() >= -EDGE_CELLS and index.max() <= count - 1 + EDGE_CELLS)
+        x, y = (f"{degrees.min():.4f} to {degrees.max():.4f}" for degrees in (longitude_deg, latitude_deg))
+        message = f"the geoid grid {self.path} does not cover longitude {x}, latitude {y}"
+        raise ProvisionError(message, hint="give a geoid grid that reaches at least one of its cells beyond the DEM")
 
 
 def read_geoid(path: Path, box: BBox) -> Geoid:
@@ -117,7 +103,10 @@ def _crop(dataset: Any, path: Path, box: BBox) -> Geoid:
     last_row = min(int(np.ceil(max(row_edges))) + 1, dataset.height - 1)
     columns = _find_columns(dataset, west, box)
     if first_row > last_row or columns.size == 0:
-        message = f"the geoid grid {path} ({_format_extent(dataset)}) does not meet the DEM's {box}"
+        extent = format_degrees(*dataset.bounds)
+        message = (
+            f"the geoid grid {path} covers {extent}, which does not meet the DEM's {format_degrees(*astuple(box))}"
+        )
         raise ProvisionError(message, hint="give a geoid grid of the same area as the DEM")
     values = _read_columns(dataset, columns, first_row, last_row - first_row + 1)
     return Geoid(
@@ -128,11 +117,6 @@ def _crop(dataset: Any, path: Path, box: BBox) -> Geoid:
         latitude_step_deg=transform.e,
         undulation_m=values * np.float32(dataset.scales[0]) + np.float32(dataset.offsets[0]),
     )
-
-
-def _format_extent(dataset: Any) -> str:
-    west, south, east, north = dataset.bounds
-    return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 
 def _find_columns(dataset: Any, west: float, box: BBox) -> NDArray[np.int64]:

@@ -100,11 +100,6 @@ def open_geotiff(
     Yields
     ------
     rasterio.io.DatasetWriter
-
-    Raises
-    ------
-    ProductError
-        If the file cannot be written; nothing is left behind.
     """
     for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
         left.unlink(missing_ok=True)
@@ -115,12 +110,10 @@ def open_geotiff(
 
 @contextmanager
 def _create(path: Path, grid: GeoGrid, labels: Labels, **profile: Any) -> Iterator[Any]:
-    place = {"height": grid.rows, "width": grid.columns, "crs": grid.crs, "transform": Affine(*grid.transform)}
+    profile |= {"height": grid.rows, "width": grid.columns, "crs": grid.crs, "transform": Affine(*grid.transform)}
     with atomic_path(path) as part:
         try:
-            with rasterio.open(
-                part, "w", count=1, **place, **profile, compress="DEFLATE", bigtiff="IF_SAFER"
-            ) as dataset:
+            with rasterio.open(part, "w", count=1, **profile, compress="DEFLATE", bigtiff="IF_SAFER") as dataset:
                 dataset.units, dataset.descriptions = (labels.unit,), (labels.description,)
                 dataset.update_tags(**dict(labels.tags))
                 yield dataset
@@ -137,7 +130,12 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
         If it cannot be read, is rotated, or has no coordinate system.
     """
     with open_to_read(path) as dataset:
-        grid = _read_grid(dataset, path)
+        a, _, c, _, e, f = dataset.transform[:6]
+        if dataset.crs is None or a <= 0 or e >= 0 or not is_unrotated(dataset.transform):
+            message = f"{path} is not a north-up raster with a coordinate system"
+            raise ProductError(message, hint="warp it to a north-up grid, for example with gdalwarp")
+        rows, columns = dataset.shape
+        grid = GeoGrid(crs=dataset.crs.to_string(), west=c, north=f, dx=a, dy=-e, rows=rows, columns=columns)
         return dataset.read(1), grid, dict(dataset.tags())
 
 
@@ -150,11 +148,6 @@ def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
         The raster.
     most_pixels : int
         Pixels that the result may have.
-
-    Returns
-    -------
-    (rows, columns) ndarray
-        A half, a quarter, an eighth ... of the raster's in each direction.
 
     Raises
     ------
@@ -188,19 +181,14 @@ def pixel_centres(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float6
     return x, y
 
 
-def _read_grid(dataset: Any, path: Path) -> GeoGrid:
-    a, b, c, d, e, f = dataset.transform[:6]
-    if dataset.crs is None or a <= 0 or e >= 0 or max(abs(b), abs(d)) > ROTATION_SHARE * a:
-        message = f"{path} is not a north-up raster with a coordinate system"
-        raise ProductError(message, hint="warp it to a north-up grid, for example with gdalwarp")
-    return GeoGrid(
-        crs=dataset.crs.to_string(), west=c, north=f, dx=a, dy=-e, rows=dataset.height, columns=dataset.width
-    )
-
-
 def is_unrotated(transform: Affine) -> bool:
     """Whether rows run east-west and columns north-south."""
     return bool(max(abs(transform.b), abs(transform.d)) <= ROTATION_SHARE * min(abs(transform.a), abs(transform.e)))
+
+
+def format_degrees(west: float, south: float, east: float, north: float) -> str:
+    """Edges of a box (``west``, ``south``, ``east``, ``north``) for a message."""
+    return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 
 def as_float32(values: Any) -> NDArray[np.float32]:
