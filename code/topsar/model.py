@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,6 @@ SPEED_OF_LIGHT = 299_792_458.0
 """Speed of light in vacuum, m/s."""
 UNCALIBRATED_IPF = "002.36"
 """The processor whose products lack a correction of the antenna's phase, which differs between swaths."""
-
-
-# --- space ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +112,7 @@ class Window:
         row, column = max(self.row, other.row), max(self.column, other.column)
         rows = min(self.row_stop, other.row_stop) - row
         columns = min(self.column_stop, other.column_stop) - column
-        if rows <= 0 or columns <= 0:
-            return None
-        return Window(row=row, column=column, rows=rows, columns=columns)
+        return Window(row=row, column=column, rows=rows, columns=columns) if rows > 0 and columns > 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,32 +166,18 @@ class GeoGrid:
 
     def window_of(self, other: GeoGrid) -> Window:
         """Where ``other``, a grid of the same posting, lies in this one (it may stick out)."""
-        return Window(
-            row=round((self.north - other.north) / self.dy),
-            column=round((other.west - self.west) / self.dx),
-            rows=other.rows,
-            columns=other.columns,
-        )
+        row, column = round((self.north - other.north) / self.dy), round((other.west - self.west) / self.dx)
+        return Window(row=row, column=column, rows=other.rows, columns=other.columns)
 
     def crop(self, window: Window) -> GeoGrid:
         """The part of the grid inside ``window``."""
-        return replace(
-            self,
-            west=self.west + window.column * self.dx,
-            north=self.north - window.row * self.dy,
-            rows=window.rows,
-            columns=window.columns,
-        )
+        west, north = self.west + window.column * self.dx, self.north - window.row * self.dy
+        return replace(self, west=west, north=north, rows=window.rows, columns=window.columns)
 
     def refined(self, looks: Looks) -> GeoGrid:
         """The same ground with ``looks`` pixels per pixel."""
-        return replace(
-            self,
-            dx=self.dx / looks.east,
-            dy=self.dy / looks.north,
-            rows=self.rows * looks.north,
-            columns=self.columns * looks.east,
-        )
+        rows, columns = self.rows * looks.north, self.columns * looks.east
+        return replace(self, dx=self.dx / looks.east, dy=self.dy / looks.north, rows=rows, columns=columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +194,6 @@ class Looks:
 
     def __str__(self) -> str:
         return f"{self.east}x{self.north}"
-
-
-# --- Sentinel-1 -------------------------------------------------------------------------------------------------
 
 
 class Direction(str, Enum):
@@ -246,10 +225,7 @@ class RangePolynomial:
     def __call__(self, tau_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Evaluate at two-way slant range times ``tau_s`` (seconds, any shape)."""
         x = tau_s - self.t0_s
-        value = x * 0.0
-        for coefficient in reversed(self.coefficients):
-            value = value * x + coefficient
-        return value
+        return reduce(lambda value, coefficient: value * x + coefficient, reversed(self.coefficients), x * 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,13 +353,7 @@ class OrbitFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Orbit:
-    """Earth-fixed state vectors.
-
-    Attributes
-    ----------
-    times_s : (n,) float64, seconds since ``epoch``
-    positions_m, velocities_m_s : (n, 3) float64, ECEF
-    """
+    """Earth-fixed state vectors (n, 3), float64, at times (n,) since ``epoch``."""
 
     source: OrbitSource
     name: str

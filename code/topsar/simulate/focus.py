@@ -78,7 +78,9 @@ def focus_burst(
         Real and imaginary parts; zero outside the valid window.
     """
     recipe, arc = product.recipe, product.arc
-    terms = deramp_terms(_pad_burst(burst), arc)
+    near, samples = burst.grid.near_range_m - SAMPLE_PAD * burst.grid.range_spacing_m, burst.grid.samples
+    padded = replace(burst.grid, near_range_m=near, samples=samples + 2 * SAMPLE_PAD)
+    terms = deramp_terms(replace(burst, grid=padded), arc)
     canvas = _prepare_canvas(burst, product, terms)
     if surface is not None:
         ground = _describe_ground(surface, recipe, product.number)
@@ -90,12 +92,6 @@ def focus_burst(
     seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
     _shape_spectrum(canvas.values, burst, power, seed)
     return _quantise(burst, canvas.values, terms)
-
-
-def _pad_burst(burst: Burst) -> Burst:
-    grid = burst.grid
-    near = grid.near_range_m - SAMPLE_PAD * grid.range_spacing_m
-    return replace(burst, grid=replace(grid, near_range_m=near, samples=grid.samples + 2 * SAMPLE_PAD))
 
 
 def _find_occupied(burst: Burst) -> tuple[float, float]:

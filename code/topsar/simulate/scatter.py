@@ -61,9 +61,6 @@ class Canvas(NamedTuple):
     brightness: float
 
 
-# --- spectra ----------------------------------------------------------------------------------------------------
-
-
 def choose_kernel_shape(taps: int, occupied: float) -> float:
     """Kaiser-Bessel β of a kernel of ``taps`` samples for a signal that fills the share ``occupied`` of the band.
 
@@ -94,9 +91,6 @@ def weight_band(size: int, occupied: float) -> NDArray[np.float64]:
     f = fft.fftfreq(size)
     window = np.where(np.abs(f) <= occupied / 2, WINDOW + (1 - WINDOW) * np.cos(_TWO_PI * f / occupied), 0.0)
     return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float64)
-
-
-# --- scatterers -------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, inline="always")

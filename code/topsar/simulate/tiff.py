@@ -23,7 +23,7 @@ _GEO_KEYS = (1, 1, 0, 3, 1024, 0, 1, 2, 1025, 0, 1, 1, 2048, 0, 1, 4326)
 
 
 class MeasurementFile:
-    """A measurement being written: header first, then bursts in any order.
+    """A measurement being written: header first, then bursts in any order; line 0 begins at byte ``data_offset``.
 
     Parameters
     ----------
@@ -35,11 +35,6 @@ class MeasurementFile:
         They become ground control points.
     description, time : str, datetime
         Of the image.
-
-    Attributes
-    ----------
-    data_offset : int
-        Byte at which line 0 begins; lines follow each other without gaps.
     """
 
     def __init__(
