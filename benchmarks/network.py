@@ -225,7 +225,7 @@ def check_steps(events: Sequence[Event], *, geocodings: int, pairs: int, verdict
     verdict.demand(not again, f"done again after success: {again[:5]}")
     verdict.demand(not failed, f"failed: {[(one.job, one.step, one.ended) for one in failed[:3]]}")
     verdict.demand(by_name["geocode"] == geocodings, f"{by_name['geocode']} geocodings, expected {geocodings}")
-    for name in ("mosaic", "filter", "unwrap", "products"):
+    for name in ("mosaic", "filter", "unwrap", "format_geotiff"):
         verdict.demand(by_name[name] == pairs, f"{by_name[name]} times {name}, expected {pairs}")
 
 

@@ -27,7 +27,7 @@ from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
 _SAMPLE_S = 0.1
-_STEPS = ("geocode", "multiply", "mosaic", "filter", "unwrap", "products")
+_STEPS = ("geocode", "multiply", "mosaic", "filter", "unwrap", "format_geotiff")
 
 
 def recipe_of(size: str, dates: int = 2) -> Recipe:

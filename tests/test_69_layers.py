@@ -12,7 +12,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from topsar.engines.ground import pixel_sides, to_lonlat
-from topsar.engines.layers import phase_noise
+from topsar.engines.layers import estimate_phase_noise
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
 from topsar.interferogram import LAYERS, UNKNOWN
@@ -153,7 +153,7 @@ def test_the_setting_names_it(tmp_path: Path) -> None:
 
 def test_noise_of_the_phase() -> None:
     coherence = np.array([0.9, 0.5, 0.01, np.nan], np.float32)
-    noise = phase_noise(coherence, 40)
+    noise = estimate_phase_noise(coherence, 40)
     assert noise.dtype == np.float32
     expected = [math.sqrt(1 - 0.81) / (0.9 * math.sqrt(80)), math.sqrt(0.75) / (0.5 * math.sqrt(80)), math.pi / 3**0.5]
     np.testing.assert_allclose(noise[:3], expected, rtol=1e-5)

@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def where_seen(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
-    """Values where there is something to see, NaN elsewhere.
+def mask_unseen(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
+    """Keep values where the radar saw the ground, NaN elsewhere.
 
     Parameters
     ----------
     seen : (rows, columns) bool
-    values : (rows, columns)
+    values : (rows, columns) real
+
+    Returns
+    -------
+    (rows, columns) float32
     """
     return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
 
 
-def number_bursts(chosen: NDArray[np.integer[Any]]) -> tuple[list[int], NDArray[np.int16]]:
-    """The bursts that pixels come from, and for each pixel its burst's place among these.
+def index_bursts(chosen: NDArray[np.integer[Any]]) -> tuple[list[int], NDArray[np.int16]]:
+    """List the bursts that pixels come from, and find each pixel's burst in that list.
 
     Parameters
     ----------
@@ -34,22 +38,23 @@ def number_bursts(chosen: NDArray[np.integer[Any]]) -> tuple[list[int], NDArray[
     Returns
     -------
     used : list of int
+        In ascending order.
     place : (rows, columns) int16
-        -1 outside.
+        Place in ``used``; -1 outside.
     """
     used = [int(index) for index in np.unique(chosen) if index >= 0]
     place = np.searchsorted(used, chosen).astype(np.int16)
     return used, np.where(chosen >= 0, place, np.int16(-1))
 
 
-def incidence(los_up: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Incidence angle on the ellipsoid, degrees, from the up component of the unit vector to the satellite."""
+def compute_incidence(los_up: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the incidence angle on the ellipsoid, degrees, from the up component of the line of sight."""
     angle: NDArray[np.float32] = np.degrees(np.arccos(np.clip(los_up, -1, 1)))
     return angle
 
 
-def displacement(phase_rad: NDArray[np.float32], wavelength_m: float) -> NDArray[np.float32]:
-    """Displacement toward the satellite in metres, d = -λ/(4π)·φ.
+def compute_displacement(phase_rad: NDArray[np.float32], wavelength_m: float) -> NDArray[np.float32]:
+    """Compute the displacement toward the satellite in metres, d = -λ/(4π)·φ.
 
     Parameters
     ----------
@@ -61,8 +66,8 @@ def displacement(phase_rad: NDArray[np.float32], wavelength_m: float) -> NDArray
     return moved
 
 
-def phase_noise(coherence: NDArray[np.float32], looks: float) -> NDArray[np.float32]:
-    """Standard deviation of the unfiltered phase, rad: that of `phase_deviation`, at most that of random phase, π/√3.
+def estimate_phase_noise(coherence: NDArray[np.float32], looks: float) -> NDArray[np.float32]:
+    """Estimate the standard deviation of the unfiltered phase, rad, at most that of random phase, π/√3.
 
     Parameters
     ----------

@@ -16,7 +16,13 @@ from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version, load_task
 from topsar.engines.isce2.topsapp import UNTRIED
-from topsar.engines.layers import displacement, incidence, number_bursts, phase_noise, where_seen
+from topsar.engines.layers import (
+    compute_displacement,
+    compute_incidence,
+    estimate_phase_noise,
+    index_bursts,
+    mask_unseen,
+)
 from topsar.engines.viewing import (
     MID_INCIDENCE_RAD,
     burst_arc,
@@ -63,7 +69,7 @@ def collect(folder: Path) -> Interferogram:
     los, arrays["layover_shadow"] = view(points, height, arcs[0])
     _fill_line_of_sight(arrays, los)
     arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
-    arrays["phase_noise"] = phase_noise(
+    arrays["phase_noise"] = estimate_phase_noise(
         _remove_bias(arrays["coherence"], measured["coherence_bias_at_zero"]), measured["independent_looks"]
     )
     labels, arrays["burst"] = _assign_bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
@@ -137,23 +143,23 @@ def _read_arrays(task: TopsAppTask, run: Path, known: NDArray[np.bool_]) -> dict
     if not seen.any():
         msg = f"no pixel of {task.facts.pair} has data of both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
-    phase = where_seen(seen & (filtered != 0), np.angle(filtered))
+    phase = mask_unseen(seen & (filtered != 0), np.angle(filtered))
     arrays = {
-        "wrapped_phase": where_seen(seen, np.angle(cross)),
+        "wrapped_phase": mask_unseen(seen, np.angle(cross)),
         "filtered_phase": phase,
-        "coherence": where_seen(seen, gamma),
-        "amplitude": where_seen(seen, amplitude),
+        "coherence": mask_unseen(seen, gamma),
+        "amplitude": mask_unseen(seen, amplitude),
         **_convert_line_of_sight(*images.read_nearest("merged/los.rdr")),
     }
     if task.unwrapper != "none":
         strength, coarse = images.read_nearest(UNWRAPPED[0])
-        arrays["unwrapped_phase"] = where_seen(strength != 0, phase + _round_to_cycles(coarse - phase))
-        arrays["displacement"] = displacement(arrays["unwrapped_phase"], task.bursts[0].reference.wavelength_m)
+        arrays["unwrapped_phase"] = mask_unseen(strength != 0, phase + _round_to_cycles(coarse - phase))
+        arrays["displacement"] = compute_displacement(arrays["unwrapped_phase"], task.bursts[0].reference.wavelength_m)
         (components,) = images.read_nearest(UNWRAPPED[1])
         arrays["components"] = np.where(np.isfinite(arrays["unwrapped_phase"]), components, 0)
     if task.ionosphere:
         (ionosphere,) = images.read_nearest(IONOSPHERE)
-        arrays["ionosphere"] = where_seen(seen & (ionosphere != 0), ionosphere)
+        arrays["ionosphere"] = mask_unseen(seen & (ionosphere != 0), ionosphere)
     return arrays
 
 
@@ -170,17 +176,17 @@ def _convert_line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any
     seen = incidence_deg != 0
     off_zenith, azimuth = np.radians(incidence_deg), np.radians(azimuth_deg)
     return {
-        "los_east": where_seen(seen, -np.sin(off_zenith) * np.sin(azimuth)),
-        "los_north": where_seen(seen, np.sin(off_zenith) * np.cos(azimuth)),
-        "los_up": where_seen(seen, np.cos(off_zenith)),
-        "incidence": where_seen(seen, incidence_deg),
+        "los_east": mask_unseen(seen, -np.sin(off_zenith) * np.sin(azimuth)),
+        "los_north": mask_unseen(seen, np.sin(off_zenith) * np.cos(azimuth)),
+        "los_up": mask_unseen(seen, np.cos(off_zenith)),
+        "incidence": mask_unseen(seen, incidence_deg),
     }
 
 
 def _fill_line_of_sight(arrays: dict[str, NDArray[Any]], los: NDArray[np.float32]) -> None:
     """Outside the bursts, where topsApp has none, take the line of sight that follows from orbit and ground."""
     computed = dict(zip(("los_east", "los_north", "los_up"), los, strict=True))
-    computed["incidence"] = incidence(los[2])
+    computed["incidence"] = compute_incidence(los[2])
     for name, values in computed.items():
         arrays[name] = np.where(np.isnan(arrays[name]), values, arrays[name])
 
@@ -235,7 +241,7 @@ def _assign_bursts(
             best[rows] = np.where(better, margin, best[rows])
             nearest[rows] = np.where(better, np.int16(index), nearest[rows])
     nearest[~seen] = -1
-    used, place = number_bursts(nearest)
+    used, place = index_bursts(nearest)
     return [task.bursts[index].reference.label for index in used], place
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.facts import PairFacts, describe
-from topsar.engines.layers import displacement, incidence, phase_noise, where_seen
+from topsar.engines.layers import compute_displacement, compute_incidence, estimate_phase_noise, mask_unseen
 from topsar.engines.native.steps import VERSION
 from topsar.engines.native.steps.esd import read_correction, read_cross
 from topsar.engines.orbits import OrbitChoice
@@ -58,7 +58,7 @@ def collect(folder: Path) -> Interferogram:
     facts |= {"looks": str(task.looks), "engine": "native", "engine_version": VERSION, **measured}
     facts["azimuth_misregistration"] = read_correction(folder)
     arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
-    arrays["phase_noise"] = phase_noise(arrays["coherence"], measured["independent_looks"])
+    arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], measured["independent_looks"])
     arrays |= _read_view(folder.parent / task.view)
     if task.water_mask is not None:
         from topsar.engines.water import warp_water
@@ -73,14 +73,14 @@ def _read_signal(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[
     arrays = {
         "wrapped_phase": _measure_phase(cross),
         "filtered_phase": _measure_phase(filtered),
-        "coherence": where_seen(seen, _load(folder, "mosaic/coherence")),
-        "amplitude": where_seen(seen, _load(folder, "mosaic/amplitude")),
+        "coherence": mask_unseen(seen, _load(folder, "mosaic/coherence")),
+        "amplitude": mask_unseen(seen, _load(folder, "mosaic/amplitude")),
         "burst": _load(folder, "mosaic/burst"),
     }
     if unwrapped:
         phase = _load(folder, "unwrap/unwrapped")
         arrays["unwrapped_phase"] = phase
-        arrays["displacement"] = displacement(phase, wavelength_m)
+        arrays["displacement"] = compute_displacement(phase, wavelength_m)
         arrays["components"] = _load(folder, "unwrap/components")
     return arrays
 
@@ -93,14 +93,14 @@ def _read_view(folder: Path) -> dict[str, NDArray[Any]]:
         "los_east": east,
         "los_north": north,
         "los_up": up,
-        "incidence": incidence(up),
+        "incidence": compute_incidence(up),
         "layover_shadow": _load(folder, "layover_shadow"),
         "water": _load(folder, "water"),
     }
 
 
 def _measure_phase(values: NDArray[np.complex64]) -> NDArray[np.float32]:
-    return where_seen(values != 0, np.angle(values))
+    return mask_unseen(values != 0, np.angle(values))
 
 
 def _load(folder: Path, name: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.layers import number_bursts
+from topsar.engines.layers import index_bursts
 from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.native.steps.delay_file import read_delay
 from topsar.engines.native.steps.esd import measure_bias
@@ -81,7 +81,7 @@ class _Mosaic(StepKind[MosaicTask]):
         out = folder / "mosaic"
         out.mkdir(parents=True, exist_ok=True)
         mosaic, overlaps = _lay_swaths(task, runs)
-        used, place = number_bursts(mosaic.burst)
+        used, place = index_bursts(mosaic.burst)
         if not used:
             msg = f"no pixel of {task.job} is seen on both dates and has a height"
             raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
