@@ -17,7 +17,7 @@ from sample_layers import FACTS, same_layers, sample, with_only
 from topsar.corrections import Correction, Estimate, open_correction
 from topsar.corrections.step import add_corrections
 from topsar.corrections.stratified_troposphere import LEAST_RELIEF_M, StratifiedTroposphere
-from topsar.engines.layers import displacement
+from topsar.engines.layers import compute_displacement
 from topsar.errors import SettingsError
 from topsar.files import save_array, write_json
 from topsar.formats.geotiff import GeoTiff
@@ -56,7 +56,7 @@ def layered(
     arrays = {
         "wrapped_phase": np.angle(np.exp(1j * phase)),
         "unwrapped_phase": phase,
-        "displacement": displacement(phase, FACTS["wavelength_m"]),
+        "displacement": compute_displacement(phase, FACTS["wavelength_m"]),
         "height": height,
         "phase_noise": np.full(grid.shape, NOISE_RAD),
         "components": components,
@@ -141,7 +141,7 @@ def test_applied_corrections_are_taken_off_the_displacement_alone(tmp_path: Path
     kept = [name for name in plain.layers if name != "displacement"]
     assert same_layers(with_only(applied, *kept), with_only(plain, *kept))
     left = ifg.layers["unwrapped_phase"].values - found["stratified_troposphere"].phase_rad - found["tide"].phase_rad
-    expected = displacement(left, FACTS["wavelength_m"])
+    expected = compute_displacement(left, FACTS["wavelength_m"])
     np.testing.assert_allclose(applied.layers["displacement"].values, expected, atol=1e-6)
     told = applied.facts["corrections"]
     assert {name: known["applied"] for name, known in told.items()} == dict(
@@ -189,7 +189,7 @@ def test_a_known_slope_is_found_and_taken_off_with_its_sign(slope: float, tmp_pa
     inside = ifg.layers["components"].values == 1
     spread = {name: float(values[inside].std()) for name, values in
               {"before": ifg.layers["displacement"].values, "after": after}.items()}  # fmt: skip
-    wrong = ifg.layers["displacement"].values + displacement(found.phase_rad, FACTS["wavelength_m"])
+    wrong = ifg.layers["displacement"].values + compute_displacement(found.phase_rad, FACTS["wavelength_m"])
     assert spread["after"] < 0.8 * spread["before"] < 0.8 * float(wrong[inside].std())
 
 

@@ -64,12 +64,6 @@ class Correction(Protocol):
 
 
 def open_correction(name: str) -> Correction:
-    """Make a correction ready to compute.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such correction, or it is none.
-    """
+    """Make a correction ready to compute; a `SettingsError` if there is no such correction, or it is none."""
     opened: Correction = open_named("corrections", name, ("version", "layer", "cost", "compute"), {})
     return opened

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,60 +9,78 @@ import numpy as np
 
 from topsar.corrections import open_correction
 from topsar.engines import load_engine
-from topsar.engines.step import make_step, sign
+from topsar.engines.layers import compute_displacement
+from topsar.engines.step import Cost, sign, step_argv
 from topsar.files import read_json, replaced_folder, save_array, write_json
 from topsar.interferogram import Layer
-from topsar.schedule.jobs import Artifact, Lifetime
+from topsar.schedule.jobs import Artifact, Lifetime, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from topsar.interferogram import Interferogram
-    from topsar.schedule.jobs import Job, Step
+    from topsar.schedule.jobs import Job
 
 PREFIX = "correction_"
 FOLDER = "corrections"
-"""Folder of a pair's corrections, one folder for each."""
 
 
 def plan_corrections(job: Job, names: Sequence[str], reads: tuple[str, ...]) -> tuple[Step, ...]:
-    """Make a step for each correction of a pair.
+    """Make a step for each correction of a pair; it opens what the engine left, with the memory of its last step.
 
     Parameters
     ----------
     job : Job
-        The engine's.
     names : sequence of str
     reads : tuple of str
         The artifacts that its interferogram is collected from.
     """
-    last = job.steps[-1]
-    steps = []
+    steps, last = [], job.steps[-1]
     for name in names:
         correction = open_correction(name)
-        key = f"{PREFIX}{name} {correction.version}"
-        steps.append(
-            make_step(
-                f"{PREFIX}{name}",
-                key=key,
-                signature=sign(key, None, ()),
-                cost=correction.cost,
-                size=last.size,
-                reads=reads,
-                writes=(Artifact(path=f"{job.id}/{FOLDER}/{name}", lifetime=Lifetime.RESTART),),
-                extra_memory=last.needs.memory_bytes,
-            )
-        )
+        writes = Artifact(path=f"{job.id}/{FOLDER}/{name}", lifetime=Lifetime.RESTART)
+        step = plan_step(f"{PREFIX}{name}", correction.version, correction.cost, last.size, reads, writes)
+        memory = step.needs.memory_bytes + last.needs.memory_bytes
+        steps.append(replace(step, needs=replace(step.needs, memory_bytes=memory)))
     return tuple(steps)
 
 
+def plan_step(name: str, version: str, cost: Cost, size: float, reads: tuple[str, ...], writes: Artifact) -> Step:
+    """Make a step that its name and version decide.
+
+    Parameters
+    ----------
+    name, version : str
+    cost : Cost
+    size : float
+        In the unit of the cost.
+    reads : tuple of str
+        Artifacts of other steps.
+    writes : Artifact
+    """
+    key = f"{name} {version}"
+    return Step(
+        name=name,
+        argv=step_argv(name),
+        signature=sign(key, None, ()),
+        reads=reads,
+        writes=(writes,),
+        needs=cost.needs(size),
+        seconds=cost.seconds(size),
+        kind=key,
+        size=size,
+        timeout_s=cost.timeout_s(size),
+    )
+
+
 def run_correction(folder: Path, step: str) -> None:
-    """Estimate one correction of the pair whose job lies in ``folder``.
+    """Estimate one correction of a pair.
 
     Parameters
     ----------
     folder : Path
+        Of the pair's job.
     step : str
         ``correction_<name>``.
     """
@@ -74,8 +91,8 @@ def run_correction(folder: Path, step: str) -> None:
         facts = {"version": correction.version, "layer": correction.layer.name, **found.facts}
         if found.phase_rad is not None:
             save_array(staging / f"{correction.layer.name}.npy", found.phase_rad.astype(np.float32, copy=False))
-        elif "refused" not in facts:
-            facts["refused"] = "the correction gave no reason"
+        else:
+            facts.setdefault("refused", "the correction gave no reason")
         write_json(staging / "facts.json", facts)
 
 
@@ -108,7 +125,7 @@ def add_corrections(ifg: Interferogram, folder: Path, names: Sequence[str], *, a
             phase = np.load(place / f"{kind.name}.npy")
             layers[kind.name] = Layer(kind=kind, values=phase)
         if known["applied"]:
-            moved = -ifg.facts["wavelength_m"] / (4 * math.pi) * phase
+            moved = compute_displacement(phase, ifg.facts["wavelength_m"])
             before = layers["displacement"]
             layers["displacement"] = replace(before, values=(before.values - moved).astype(np.float32))
             taken = moved[np.isfinite(before.values) & np.isfinite(moved)]

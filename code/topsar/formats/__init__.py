@@ -13,16 +13,15 @@ if TYPE_CHECKING:
 
     from topsar.interferogram import Interferogram
 
-__all__ = ["Cost", "Format", "Scope", "open_format"]
-
-Scope = Literal["pair", "stack"]
+__all__ = ["Cost", "Format", "open_format"]
 
 
 class Format(Protocol):
     """Something that writes interferograms.
 
-    Its class is made with the settings that ``options`` names as keyword arguments, in the types of JSON. The module
-    must be quick to import: planning needs the class, and only `write` needs its libraries.
+    Subclass it and state ``name``, ``version``, ``cost`` and `write`; the rest has defaults. The class is made with the
+    settings that ``options`` names as keyword arguments, in the types of JSON. The module must be quick to import:
+    planning needs the class, and only `write` needs its libraries.
 
     Attributes
     ----------
@@ -30,22 +29,22 @@ class Format(Protocol):
         As it is registered; also the name of the folder that it writes.
     version : str
         Raised when the same interferogram would be written otherwise.
-    scope : {"pair", "stack"}
-        Whether it takes pairs one by one, or all pairs of a track together.
     cost : Cost
         Per pixel of a pair; of a stack, time and disk are per pixel of all pairs, memory of the largest.
+    scope : {"pair", "stack"}
+        Whether it takes pairs one by one, or all pairs of a track together.
     options : tuple of str
         Names of the fields of `topsar.settings.Options` that it uses.
     """
 
     name: str
     version: str
-    scope: Scope
     cost: Cost
-    options: tuple[str, ...]
+    scope: Literal["pair", "stack"] = "pair"
+    options: tuple[str, ...] = ()
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Write files into an empty folder; it appears under its own name when this returns.
+        """Write files into an empty folder, which appears under its own name afterwards; return what was written.
 
         Parameters
         ----------
@@ -53,11 +52,6 @@ class Format(Protocol):
             One, or all of a track in the order of their dates, each opened when its turn comes. They may differ in
             grid.
         folder : Path
-
-        Returns
-        -------
-        tuple of Path
-            What was written.
         """
         ...
 

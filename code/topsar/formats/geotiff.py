@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from topsar import __version__
 from topsar.files import write_json
-from topsar.formats import Cost
+from topsar.formats import Cost, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from topsar.formats import Scope
     from topsar.interferogram import Interferogram, Layer
 
 TAGGED_FACTS = (
@@ -32,24 +31,15 @@ TAGGED_FACTS = (
 )
 
 
-class GeoTiff:
+class GeoTiff(Format):
     """One ``<layer>.tif`` per layer, and ``facts.json``."""
 
     name = "geotiff"
     version = "1"
-    scope: Scope = "pair"
     cost = Cost(base_memory=250_000_000, memory=120, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
-    options: tuple[str, ...] = ()
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Write the layers and the facts of one pair; the facts come last.
-
-        Parameters
-        ----------
-        ifgs : iterable of Interferogram
-        folder : Path
-            Must be there.
-        """
+        """Write the layers of one pair, and its facts last."""
         return tuple(path for ifg in ifgs for path in _write_pair(ifg, folder))
 
 
@@ -77,17 +67,14 @@ def _write_pair(ifg: Interferogram, folder: Path) -> Iterator[Path]:
 
 def _make_tags(ifg: Interferogram, layer: Layer) -> dict[str, str]:
     tags = {"PAIR": ifg.pair_id, "LAYER": layer.kind.name, "SOFTWARE": f"topsar {__version__}"}
-    tags |= {key.upper(): _text(ifg.facts[key]) for key in TAGGED_FACTS if ifg.facts.get(key) is not None}
+    known = {key: ifg.facts[key] for key in TAGGED_FACTS if ifg.facts.get(key) is not None}
+    tags |= {key.upper(): str(value.value if isinstance(value, Enum) else value) for key, value in known.items()}
     if layer.kind.convention:
         tags["CONVENTION"] = layer.kind.convention
     corrected = [name for name, known in ifg.facts.get("corrections", {}).items() if known["applied"]]
     if corrected and layer.kind.name == "displacement":
         tags["CORRECTED_FOR"] = ",".join(corrected)
     return tags
-
-
-def _text(value: Any) -> str:
-    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _choose_overviews(layer: Layer) -> Literal["average", "nearest", "mode"]:

@@ -11,15 +11,15 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
-from topsar.corrections.step import add_corrections, plan_corrections
+from topsar.corrections.step import add_corrections, plan_corrections, plan_step
 from topsar.engines import load_engine
-from topsar.engines.step import make_step, sign
+from topsar.engines.step import sign
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
 from topsar.registry import CANONICAL
 from topsar.schedule import read_journal
-from topsar.schedule.jobs import Artifact, Job, Lifetime, Resources, Status, Step
+from topsar.schedule.jobs import Artifact, Job, Lifetime, Status, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from topsar.settings import Options
 
 PREFIX = "format_"
-
-
-# --- planning ---------------------------------------------------------------------------------------------------
 
 
 def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: Sequence[Path] = ()) -> tuple[Job, ...]:
@@ -56,76 +53,45 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
     """
     known = options.model_dump(mode="json")
     formats = {name: open_format(name, known) for name in dict.fromkeys((CANONICAL, *options.formats))}
-    finished = []
+    canonical, finished = formats.pop(CANONICAL), []
     for job in jobs:
-        if not job.is_pair:
-            finished.append(job)
-            continue
-        kept = [one.path for step in job.steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
-        corrections = plan_corrections(job, options.corrections, (*kept, *job.shared))
-        reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
-        used = {"apply": options.apply_corrections and bool(corrections)}
-        first = _plan_canonical(formats[CANONICAL], job, engine, reads, sign("", used, inputs))
-        others = [
-            _plan_format(one, name, job.id, [job], known)
-            for name, one in formats.items()
-            if name != CANONICAL and one.scope == "pair"
-        ]
-        finished.append(replace(job, steps=(*job.steps, *corrections, first, *others)))
+        steps = job.steps
+        if job.is_pair:
+            kept = [one.path for step in steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
+            corrections = plan_corrections(job, options.corrections, (*kept, *job.shared))
+            reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
+            first = _plan_canonical(canonical, job, engine, reads)
+            used = {"apply": options.apply_corrections and bool(corrections)}
+            steps = (*steps, *corrections, replace(first, signature=sign(first.kind, used, inputs)))
+            steps += tuple(_plan(one, n, job.id, [job], known) for n, one in formats.items() if one.scope == "pair")
+        finished.append(replace(job, steps=steps))
     pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: job.id)
     tracks = {track: list(found) for track, found in groupby(pairs, key=lambda job: job.id.partition("_")[0])}
     for name, one in formats.items():
         if one.scope == "stack":
-            finished += [_plan_stack(one, name, track, found, known) for track, found in tracks.items()]
+            for track, found in tracks.items():
+                step = _plan(one, name, f"{name}_{track}", found, known)
+                finished.append(Job(id=f"{name}_{track}", title=f"{name} of track {track.lstrip('T0')}", steps=(step,)))
     return tuple(finished)
 
 
-def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...], used: str) -> Step:
+def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...]) -> Step:
     """Make the step that collects what the engine's steps left; it takes at least the memory of the last of these."""
     last = job.steps[-1]
-    step = make_step(
-        f"{PREFIX}{CANONICAL}",
-        key=f"{CANONICAL} {form.version}",
-        kind=engine.name,
-        signature=f"{CANONICAL} {form.version} {used}",
-        cost=form.cost,
-        size=last.size,
-        reads=reads,
-        writes=(Artifact(path=f"{job.id}/{PRODUCTS}"),),
-    )
-    return replace(step, needs=_with_memory(step.needs, max(step.needs.memory_bytes, last.needs.memory_bytes)))
+    writes = Artifact(path=f"{job.id}/{PRODUCTS}")
+    step = plan_step(f"{PREFIX}{CANONICAL}", form.version, form.cost, last.size, reads, writes)
+    memory = max(step.needs.memory_bytes, last.needs.memory_bytes)
+    return replace(step, kind=f"{step.kind} {engine.name}", needs=replace(step.needs, memory_bytes=memory))
 
 
-def _plan_format(form: Format, name: str, owner: str, pairs: Sequence[Job], known: Mapping[str, Any]) -> Step:
+def _plan(form: Format, name: str, owner: str, pairs: Sequence[Job], known: Mapping[str, Any]) -> Step:
     """Make a step that reads nothing but products; ``owner`` is its job's id."""
-    key = f"{name} {form.version}"
-    sizes = [job.steps[-1].size for job in pairs]
-    step = make_step(
-        f"{PREFIX}{name}",
-        key=key,
-        signature=sign(key, {option: known[option] for option in form.options}, ()),
-        cost=form.cost,
-        size=sum(sizes),
-        reads=tuple(f"{job.id}/{PRODUCTS}" for job in pairs),
-        writes=(Artifact(path=f"{owner}/{name}"),),
-    )
-    return replace(step, needs=_with_memory(step.needs, form.cost.needs(max(sizes)).memory_bytes))
-
-
-def _plan_stack(form: Format, name: str, track: str, pairs: Sequence[Job], known: Mapping[str, Any]) -> Job:
-    job_id = f"{name}_{track}"
-    return Job(
-        id=job_id,
-        title=f"{name} of track {track.lstrip('T0')}",
-        steps=(_plan_format(form, name, job_id, pairs, known),),
-    )
-
-
-def _with_memory(needs: Resources, memory_bytes: int) -> Resources:
-    return Resources(memory_bytes=memory_bytes, threads=needs.threads, disk_bytes=needs.disk_bytes)
-
-
-# --- running ----------------------------------------------------------------------------------------------------
+    sizes, reads = [job.steps[-1].size for job in pairs], tuple(f"{job.id}/{PRODUCTS}" for job in pairs)
+    writes = Artifact(path=f"{owner}/{name}")
+    step = plan_step(f"{PREFIX}{name}", form.version, form.cost, sum(sizes), reads, writes)
+    memory = form.cost.needs(max(sizes)).memory_bytes
+    signature = sign(step.kind, {option: known[option] for option in form.options}, ())
+    return replace(step, signature=signature, needs=replace(step.needs, memory_bytes=memory))
 
 
 def run_format(folder: Path, step: str) -> None:
@@ -159,38 +125,31 @@ def _collect(folder: Path, known: Mapping[str, Any]) -> Interferogram:
     options = known["options"]
     ifg = load_engine(known["engine"]).collect(folder)
     ifg = add_corrections(ifg, folder, options["corrections"], apply=options["apply_corrections"])
+    versions = {"topsar": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scipy", "numba", "rasterio", "pyproj", "snaphu", "whirlwind-insar"):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     facts = {
         "settings": options,
-        "versions": _find_versions(),
-        "steps": _find_steps(folder.parent, known["jobs"]),
+        "versions": versions,
+        "steps": [fact for job in known["jobs"] for fact in _list_steps(folder.parent, job)],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     return replace(ifg, facts=ifg.facts | facts)
 
 
-def _find_versions() -> dict[str, str]:
-    versions = {"topsar": __version__, "python": platform.python_version()}
-    for name in ("numpy", "scipy", "numba", "rasterio", "pyproj", "snaphu", "whirlwind-insar"):
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
-
-
-def _find_steps(runs: Path, jobs: Sequence[str]) -> list[dict[str, Any]]:
-    """What the finished steps of some jobs took, from their journals."""
-    found = []
-    for job in jobs:
-        latest = {event.step: event for event in read_journal(runs / job / "journal.jsonl") if event.ended}
-        for name, event in latest.items():
-            if event.status is Status.DONE and event.ended is not None:
-                found.append(
-                    {
-                        "job": job,
-                        "name": name,
-                        "seconds": round(event.ended.seconds, 2),
-                        "cpu_seconds": round(event.ended.cpu_s, 2),
-                        "peak_memory_bytes": event.ended.peak_memory_bytes,
-                        "written_bytes": event.ended.written_bytes,
-                    }
-                )
-    return found
+def _list_steps(runs: Path, job: str) -> list[dict[str, Any]]:
+    """What the finished steps of a job took, from its journal."""
+    latest = {event.step: event for event in read_journal(runs / job / "journal.jsonl") if event.ended}
+    return [
+        {
+            "job": job,
+            "name": name,
+            "seconds": round(event.ended.seconds, 2),
+            "cpu_seconds": round(event.ended.cpu_s, 2),
+            "peak_memory_bytes": event.ended.peak_memory_bytes,
+            "written_bytes": event.ended.written_bytes,
+        }
+        for name, event in latest.items()
+        if event.status is Status.DONE and event.ended is not None
+    ]

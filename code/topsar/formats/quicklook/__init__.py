@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.formats import Cost
+from topsar.formats import Cost, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from topsar.formats import Scope
     from topsar.interferogram import Interferogram
 
 
-class Quicklook:
+class Quicklook(Format):
     """One ``<layer>.png`` per layer that has a picture, and ``masks.png``."""
 
     name = "quicklook"
     version = "1"
-    scope: Scope = "pair"
     cost = Cost(base_memory=450_000_000, memory=55, disk=12, start_s=4.5, microseconds=0.8)
-    options: tuple[str, ...] = ()
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Draw the pictures of one pair.
-
-        Parameters
-        ----------
-        ifgs : iterable of Interferogram
-        folder : Path
-            Must be there.
-        """
+        """Draw the pictures of one pair."""
         from topsar.formats.quicklook.pictures import draw_pictures
 
         return tuple(path for ifg in ifgs for path in draw_pictures(ifg, folder))
