@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from topsar.formats.export import Exported
-    from topsar.model import BBox
     from topsar.pairs.listing import PairLine
     from topsar.pairs.network import Network, Rules
     from topsar.provision import Found, ListedPair, Search, Services
-    from topsar.schedule import Executor, Preview, Removable
+    from topsar.schedule import Preview, Removable
     from topsar.schedule.jobs import Event
     from topsar.settings import Settings
 
@@ -56,12 +55,7 @@ class Batch:
     engine: Engine
     plan: Plan
     jobs: tuple[Job, ...]
-    listed: tuple[ListedPair, ...]
-
-    @property
-    def refused(self) -> tuple[ListedPair, ...]:
-        """Pairs that cannot be processed."""
-        return tuple(one for one in self.listed if one.problem)
+    refused: tuple[ListedPair, ...]
 
 
 def prepare(
@@ -70,7 +64,7 @@ def prepare(
     found: Found | None = None,
     pairs: Sequence[PairLine] | None = None,
 ) -> Batch:
-    """Find what the listed pairs need, and turn them into jobs.
+    """Turn the listed pairs into jobs.
 
     Parameters
     ----------
@@ -91,25 +85,22 @@ def prepare(
 
     engine, why = choose_engine(*settings.engine_wanted)
     log.info("engine: %s (%s)", engine.name, why)
-    if services is None:
-        found = found or find_scenes(settings, pairs)
-    else:
-        found = provision.provide_scenes(pairs or read_pairs(settings.pairs), settings, services)
+    found = found or find_scenes(settings, pairs, services)
     survey = Survey(found.pairs, found.orbits, settings.options)
-    box = _find_box(engine, found, survey, settings)
+    box = None
+    if provision.needs_box(settings):  # the user's own raster is taken as it is
+        found.require_pairs()
+        box = survey.footprint(whole=engine.whole_bursts)
     dem = provision.find_dem(settings, box) if services is None else provision.provide_dem(settings, box, services)
     _warn(one for one in found.listed if one.problem)
-    inputs = Inputs(
-        survey=survey,
-        dem=dem,
-        water_mask=provision.find_water_mask(settings),
-        aux_cal=provision.provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None,
-    )
+    mask = provision.find_water_mask(settings)
+    aux_cal = provision.provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None
+    inputs = Inputs(survey=survey, dem=dem, water_mask=mask, aux_cal=aux_cal)
     plan = engine.plan(inputs, settings.options)
-    listed = tuple(_refused(one, plan) for one in found.listed)
-    _warn(one for one in listed if one.pair and one.problem)
-    jobs = finish_jobs(plan.jobs, engine, settings.options, (inputs.water_mask,) if inputs.water_mask else ())
-    return Batch(engine=engine, plan=plan, jobs=jobs, listed=listed)
+    refused = [replace(one, problem=plan.refused.get(one.pair.id)) if one.pair else one for one in found.listed]
+    _warn(one for one in refused if one.pair and one.problem)
+    jobs = finish_jobs(plan.jobs, engine, settings.options, (mask,) if mask else ())
+    return Batch(engine=engine, plan=plan, jobs=jobs, refused=tuple(one for one in refused if one.problem))
 
 
 def run(
@@ -124,10 +115,8 @@ def run(
     Parameters
     ----------
     settings : Settings
-    services : Services, optional
-        Where to fetch what is missing; without it nothing is fetched.
-    pairs : sequence of PairLine, optional
-        The pairs, where they are not to be read from ``settings.pairs``.
+    services, pairs : optional
+        As in `prepare`.
     observe : callable, optional
         Is given every event, besides the progress display.
 
@@ -146,25 +135,28 @@ def run(
     batch = prepare(settings, services, pairs=pairs)
     with hold_runs(runs) as mark:
         _write_plan(runs, batch, settings)
-        outcomes = _failed(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
+        outcomes = _list_failures(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
         from topsar.report.page import write_report  # only now: it brings matplotlib, and steps need the memory
 
         write_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
 
 
-def find_scenes(settings: Settings, pairs: Sequence[PairLine] | None = None) -> Found:
-    """Open the scenes of the listed pairs and find their orbits; nothing is fetched.
+def find_scenes(settings: Settings, pairs: Sequence[PairLine] | None = None, services: Services | None = None) -> Found:
+    """Open the scenes of the listed pairs and find their orbits.
 
     Parameters
     ----------
     settings : Settings
-    pairs : sequence of PairLine, optional
-        The pairs, where they are not to be read from ``settings.pairs``.
+    pairs, services : optional
+        As in `prepare`.
     """
     from topsar import provision
 
-    return provision.find_scenes(pairs or read_pairs(settings.pairs), settings)
+    lines = pairs or read_pairs(settings.pairs)
+    if services is None:
+        return provision.find_scenes(lines, settings)
+    return provision.provide_scenes(lines, settings, services)
 
 
 def describe_missing(
@@ -175,19 +167,15 @@ def describe_missing(
     Parameters
     ----------
     settings : Settings
-    found : Found, optional
-        What `find_scenes` found, so that no scene is opened twice.
-    pairs : sequence of PairLine, optional
-        The pairs, where they are not to be read from ``settings.pairs``.
+    found, pairs : optional
+        As in `prepare`.
     """
     from topsar import provision
 
     engine, _ = choose_engine(*settings.engine_wanted)
-    lines = pairs or read_pairs(settings.pairs)
-    found = found or find_scenes(settings, lines)
+    found, lines = found or find_scenes(settings, pairs), pairs or read_pairs(settings.pairs)
     survey = Survey(found.pairs, found.orbits, settings.options)
-    footprint = partial(survey.footprint, whole=engine.whole_bursts)
-    return provision.describe_missing(lines, settings, found, footprint)
+    return provision.describe_missing(lines, settings, found, partial(survey.footprint, whole=engine.whole_bursts))
 
 
 def preview(settings: Settings, found: Found | None = None) -> tuple[Batch, Preview]:
@@ -197,10 +185,10 @@ def preview(settings: Settings, found: Found | None = None) -> tuple[Batch, Prev
     ----------
     settings : Settings
     found : Found, optional
-        What `find_scenes` found, so that no scene is opened twice.
+        As in `prepare`.
     """
     batch, runs = prepare(settings, found=found), settings.data.resolve() / "runs"
-    return batch, preview_jobs(batch.jobs, Store(runs, inspect), _policy(settings))
+    return batch, preview_jobs(batch.jobs, Store(runs, inspect), _make_policy(settings))
 
 
 def list_pairs(
@@ -213,9 +201,8 @@ def list_pairs(
     settings : Settings
         ``pairs`` says where to; of a search, ``roi`` and ``polarization`` say what.
     rules : Rules
-        Which dates are paired.
     search : Search, optional
-        The rest of a search; without it the folder is looked at.
+        Without it the folder is looked at.
     services : Services
     force : bool
         Replace a file that is there; it is kept under another name.
@@ -287,41 +274,17 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
     return found
 
 
-# --- planning ---------------------------------------------------------------------------------------------------
-
-
-def _find_box(engine: Engine, found: Found, survey: Survey, settings: Settings) -> BBox | None:
-    """Find the box that a DEM must cover; None where the user's own raster is taken as it is."""
-    from topsar.provision import needs_box
-
-    if not needs_box(settings):
-        return None
-    found.require_pairs()
-    return survey.footprint(whole=engine.whole_bursts)
-
-
-def _refused(one: ListedPair, plan: Plan) -> ListedPair:
-    """The pair with what the engine has against it, if anything."""
-    return replace(one, problem=plan.refused.get(one.pair.id)) if one.pair else one
-
-
 def _warn(listed: Iterable[ListedPair]) -> None:
     for one in listed:
         log.warning("%s cannot be processed: %s", one.title, one.problem)
 
 
-def _failed(listed: Sequence[ListedPair]) -> tuple[Outcome, ...]:
+def _list_failures(refused: Sequence[ListedPair]) -> tuple[Outcome, ...]:
     """Pairs that cannot even start, as outcomes."""
+    names = [one.pair.id if one.pair else f"line {one.line}" for one in refused]
     return tuple(
-        Outcome(
-            job=one.pair.id if one.pair else f"line {one.line}",
-            title=one.title,
-            status=Status.FAILED,
-            is_pair=True,
-            message=str(one.problem),
-        )
-        for one in listed
-        if one.problem
+        Outcome(job=name, title=one.title, status=Status.FAILED, is_pair=True, message=str(one.problem))
+        for name, one in zip(names, refused, strict=True)
     )
 
 
@@ -341,7 +304,7 @@ def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
         write_json(runs / job.id / "run.json", known)
 
 
-def _policy(settings: Settings) -> Policy:
+def _make_policy(settings: Settings) -> Policy:
     budget = Budget(
         workers=None if settings.workers == "auto" else settings.workers,
         memory_bytes=settings.memory_bytes,
@@ -350,17 +313,12 @@ def _policy(settings: Settings) -> Policy:
     return Policy(budget=budget, cleanup=settings.cleanup, retries=settings.retries)
 
 
-def _executor(settings: Settings, runs: Path, mark: str) -> Executor:
-    """Where steps run: the place that ``EXECUTOR`` names."""
-    kind: type[Executor] = load_named("executors", settings.executor)
-    return kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=_policy(settings).budget)
-
-
 def _schedule(
     jobs: Sequence[Job], runs: Path, settings: Settings, observe: Callable[[Event], None] | None, mark: str
 ) -> tuple[Outcome, ...]:
     if not jobs:
         return ()
+    policy, kind = _make_policy(settings), load_named("executors", settings.executor)
     with Progress(jobs) as progress:
 
         def watch(event: Event) -> None:
@@ -368,11 +326,5 @@ def _schedule(
             if observe is not None:
                 observe(event)
 
-        return run_jobs(
-            jobs,
-            Store(runs, inspect),
-            _policy(settings),
-            observe=watch,
-            executor=_executor(settings, runs, mark),
-            mark=mark,
-        )
+        executor = kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=policy.budget)
+        return run_jobs(jobs, Store(runs, inspect), policy, observe=watch, executor=executor, mark=mark)

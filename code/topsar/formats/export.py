@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import ProductError, SettingsError, TopsarError
@@ -19,17 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A pair, or the pairs of a track, and where they were written.
-
-    Attributes
-    ----------
-    name : str
-        Of the pair, or the track.
-    folder : Path, optional
-        None where nothing was written.
-    problem : TopsarError, optional
-        Why.
-    """
+    """A pair or a track by its name, and where it was written, or why not."""
 
     name: str
     folder: Path | None = None
@@ -37,14 +26,11 @@ class Exported:
 
 
 def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -> Iterator[Exported]:
-    """Write a format of every pair whose products can be read, or of every track.
-
-    Each folder appears when all of it is written, in the place of an earlier export.
+    """Write a format of every pair whose products can be read, or of every track, in the place of earlier exports.
 
     Parameters
     ----------
     runs : Path
-        The runs folder.
     name : str
         Of the format.
     options : mapping
@@ -70,17 +56,14 @@ def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -
     if not folders:
         msg = f"no pair in {runs} has products"
         raise SettingsError(msg, hint="`topsar run` makes them")
-    whole = []
+    groups: dict[str, list[Path]] = {}
     for folder in folders:
         try:
             _require_whole(folder / PRODUCTS)
-            whole.append(folder)
         except TopsarError as exc:
             yield Exported(name=folder.name, problem=exc)
-    if form.scope == "pair":
-        groups = {folder.name: [folder] for folder in whole}
-    else:
-        groups = {track: list(found) for track, found in groupby(whole, key=lambda one: one.name.partition("_")[0])}
+            continue
+        groups.setdefault(folder.name.partition("_")[0] if form.scope == "stack" else folder.name, []).append(folder)
     for group, members in groups.items():
         try:
             with replaced_folder(to / group) as staging:

@@ -47,25 +47,15 @@ Picture = tuple["NDArray[np.float32]", ColourBar | Key, str]
 def draw_pictures(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
     """Draw every layer that has a picture as ``<name>.png`` (about 1600 × 1200 pixels), and ``masks.png``.
 
-    Large grids are averaged to the size of the picture, phase as complex numbers; the map is cut to the data.
+    Large grids are averaged to the size of the picture, phase as complex numbers; the map is cut to the data. There is
+    no ``masks.png`` where nothing is masked.
 
     Parameters
     ----------
     ifg : Interferogram
     folder : Path
-
-    Returns
-    -------
-    tuple of Path
-        There is no ``masks.png`` where nothing is masked.
-
-    Raises
-    ------
-    ProductError
-        If a file cannot be written.
     """
-    view = cut_view(ifg)
-    paths = []
+    view, paths = cut_view(ifg), []
     for name, title, paint in _list_pictures(view):
         if (picture := paint()) is not None:
             paths.append(folder / f"{name}.png")
@@ -105,8 +95,7 @@ def _write(path: Path, view: View, picture: Picture, title: str) -> None:
 
 
 def _encode_png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=3)
+    image.save(stream := io.BytesIO(), format="PNG", compress_level=3)
     return stream.getvalue()
 
 
@@ -116,7 +105,9 @@ def _encode_png(image: Image.Image) -> bytes:
 def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
     phase = view.phase(name)
     colour = palette.make_cyclic()((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
-    rgba = _lay_over_ground(colour, view.shade(), np.isfinite(phase), _find_clarity(view))
+    shade, keep = view.shade(), _find_clarity(view)[..., np.newaxis]
+    lit = colour * (1 + 0.16 * (shade[..., np.newaxis] - 0.5))
+    rgba = _add_alpha(lit * keep + _make_ground(shade) * (1 - keep), np.isfinite(phase))
     ticks = ((-math.pi, "−π"), (-math.pi / 2, "−π/2"), (0.0, "0"), (math.pi / 2, "π/2"), (math.pi, "π"))
     bar = ColourBar(cmap=palette.make_cyclic(), low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
     return rgba, bar, "Colour fades where coherence is low" if "coherence" in view.ifg.layers else ""
@@ -136,7 +127,9 @@ def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
 def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: Any, drawing: Drawing) -> Picture:
     """Colours of a scale over the relief, where unwrapping can be trusted."""
     low, high = limits
-    inside = np.isfinite(values) & _find_reliable(view)
+    inside = np.isfinite(values)
+    if "components" in view.ifg.layers:
+        inside &= np.nan_to_num(view.labels("components")) > 0
     rgba = _drape(cmap((values - low) / (high - low))[..., :3], view.shade(), inside)
     bar = ColourBar(cmap=cmap, low=low, high=high, label=drawing.label, extend="both", ends=drawing.ends)
     return _fill_with_ground(view, rgba), bar, drawing.note
@@ -229,13 +222,6 @@ def _find_clarity(view: View) -> Real:
     return clarity
 
 
-def _find_reliable(view: View) -> NDArray[np.bool_]:
-    """Where unwrapping can be trusted: inside a connected component."""
-    if "components" not in view.ifg.layers:
-        return np.ones(view.grid.shape, bool)
-    return np.asarray(np.nan_to_num(view.labels("components")) > 0)
-
-
 def _find_covered(view: View) -> NDArray[np.bool_]:
     """Where the radar saw the ground."""
     seen = np.zeros(view.grid.shape, bool)
@@ -248,14 +234,6 @@ def _find_covered(view: View) -> NDArray[np.bool_]:
 def _make_ground(shade: Real) -> Real:
     """Relief as light grey."""
     return np.asarray(np.repeat((GROUND_GREY + 0.30 * (shade - 0.5))[..., np.newaxis], 3, axis=2).clip(0, 1))
-
-
-def _lay_over_ground(
-    colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_], clarity: Real
-) -> NDArray[np.float32]:
-    keep = clarity[..., np.newaxis]
-    lit = colour * (1 + 0.16 * (shade[..., np.newaxis] - 0.5))
-    return _add_alpha(lit * keep + _make_ground(shade) * (1 - keep), inside)
 
 
 def _drape(colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -288,12 +266,12 @@ def _find_robust_range(values: NDArray[Any], share: float = 0.2) -> tuple[float,
 def _find_look_azimuth_deg(view: View) -> float | None:
     """Where the radar looks, clockwise from north, from the line-of-sight layers; None without them."""
     names = ("los_east", "los_north", "los_up")
-    if not all(name in view.ifg.layers for name in names):
+    if not set(names) <= set(view.ifg.layers):
         return None
-    east, north, up = (view.mean(name) for name in names)
-    if not np.isfinite(east + north + up).any():
+    components = [view.mean(name) for name in names]
+    if not np.isfinite(sum(components)).any():
         return None
-    e, n, u = (float(np.nanmean(x)) for x in (east, north, up))
+    e, n, u = (float(np.nanmean(x)) for x in components)
     sign = 1.0 if u >= 0 else -1.0
     return math.degrees(math.atan2(-sign * e, -sign * n))
 
@@ -303,14 +281,13 @@ def _find_look_azimuth_deg(view: View) -> float | None:
 
 def _make_lettering(ifg: Interferogram, title: str, note: str) -> Lettering:
     known = {key: value for key, value in ifg.facts.items() if value is not None}
+    days, baseline = known.get("temporal_baseline_days"), known.get("perpendicular_baseline_m")
     engine = " ".join(str(known[key]) for key in ("engine", "engine_version") if key in known)
     subtitle = [
         f"Track {known['track']}" if "track" in known else "",
         str(known.get("direction", "")),
-        _days_text(known["temporal_baseline_days"]) if "temporal_baseline_days" in known else "",
-        f"B⊥ {known['perpendicular_baseline_m']:+.0f} m".replace("-", "−")
-        if "perpendicular_baseline_m" in known
-        else "",
+        f"{days:g} day{'' if days == 1 else 's'}" if days is not None else "",
+        f"B⊥ {baseline:+.0f} m".replace("-", "−") if baseline is not None else "",
     ]
     caption = [
         f"topsar, {engine} engine" if engine else "topsar",
@@ -326,7 +303,3 @@ def _make_lettering(ifg: Interferogram, title: str, note: str) -> Lettering:
         caption="  ·  ".join(filter(None, caption)),
         note=note,
     )
-
-
-def _days_text(days: float) -> str:
-    return f"{days:g} day{'' if days == 1 else 's'}"

@@ -33,14 +33,9 @@ class View:
     @property
     def grid(self) -> GeoGrid:
         """The grid of the picture's pixels."""
-        crop = self.ifg.grid.crop(self.window)
-        return replace(
-            crop,
-            dx=crop.dx * self.factor,
-            dy=crop.dy * self.factor,
-            rows=crop.rows // self.factor,
-            columns=crop.columns // self.factor,
-        )
+        crop, factor = self.ifg.grid.crop(self.window), self.factor
+        rows, columns = crop.rows // factor, crop.columns // factor
+        return replace(crop, dx=crop.dx * factor, dy=crop.dy * factor, rows=rows, columns=columns)
 
     def mean(self, name: str) -> Real:
         """Average a layer to the picture's pixels, NaN in holes."""
@@ -113,10 +108,8 @@ def measure_ground_m(grid: GeoGrid) -> tuple[float, float]:
     """Ground width and height of a grid, metres, along its middle row and column."""
     box = grid.bbox
     (x, y), transformer, geod = box.centre, make_transformer(grid), Geod(ellps="WGS84")
-    lines = []
-    for points in (((box.west, x, box.east), (y, y, y)), ((x, x, x), (box.south, y, box.north))):
-        lines.append(float(geod.line_length(*transformer.transform(*points))))
-    return lines[0], lines[1]
+    width = geod.line_length(*transformer.transform((box.west, x, box.east), (y, y, y)))
+    return float(width), float(geod.line_length(*transformer.transform((x, x, x), (box.south, y, box.north))))
 
 
 def shade_relief(height: Real, grid: GeoGrid) -> Real:
