@@ -34,10 +34,8 @@ class Drawing:
         cyclic: hue goes round once from -π to π and fades over low coherence. symmetric: two colours around zero.
         range: from the lowest to the highest value but for outliers. unit: grey from 0 to 1. grey: decibels. classes:
         a colour per label. mask: ``classes`` over the amplitude, all masks in one picture.
-    label : str
-        Of the colour bar or the key.
-    note : str
-        Beneath the map; of a ``unit`` picture ``{mean}`` stands for the mean.
+    label, note : str
+        Of the colour bar or the key; beneath the map. In a ``unit`` note ``{mean}`` stands for the mean.
     scale : float
         Shown value over the layer's.
     ends : tuple of str
@@ -71,7 +69,6 @@ class LayerKind:
     standard_name : str
         Of the CF conventions, where they have one.
     dtype : type
-        Of the file.
     nodata : float
         The value of holes.
     cyclic : bool
@@ -99,6 +96,7 @@ def _kind(name: str, long_name: str, unit: str, description: str, **rest: Any) -
 _PHASE = {"convention": "interferogram = reference * conj(secondary)", "cyclic": True}
 _TO_SATELLITE = {"convention": "unit vector from the ground to the satellite"}
 _MASK = {"dtype": np.uint8, "nodata": UNKNOWN}
+_BURST = {"dtype": np.int16, "nodata": -1}
 _UNRELIABLE = "grey where unwrapping is not reliable"
 
 _KINDS = (
@@ -147,14 +145,7 @@ _KINDS = (
         "los_north", "Line of sight, north", "1", "North component of the unit vector to the satellite", **_TO_SATELLITE
     ),
     _kind("los_up", "Line of sight, up", "1", "Up component of the unit vector to the satellite", **_TO_SATELLITE),
-    _kind(
-        "burst",
-        "Burst",
-        "1",
-        "Which of the bursts listed in facts.json the pixel comes from, from 0",
-        dtype=np.int16,
-        nodata=-1,
-    ),
+    _kind("burst", "Burst", "1", "Which of the bursts listed in facts.json the pixel comes from, from 0", **_BURST),
     _kind("incidence", "Incidence", "degree", "Incidence angle on the ellipsoid", standard_name="sensor_zenith_angle"),
     _kind(
         "unwrapped_phase",
@@ -270,6 +261,7 @@ def make_layers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Layer]:
 
 PRODUCTS = "products"
 """Folder of a pair's canonical products: a GeoTIFF per layer and ``facts.json``."""
+_AGAIN = "run again: the products will be made anew"
 
 
 def read_pair(folder: Path) -> Interferogram:
@@ -285,7 +277,7 @@ def read_pair(folder: Path) -> Interferogram:
         pair_id, grid, described = facts["pair"], GeoGrid(**facts.pop("grid")), facts.pop("layers")
     except (OSError, ValueError, TypeError, KeyError) as exc:
         msg = f"cannot read {folder / 'facts.json'}: {exc}"
-        raise ProductError(msg, hint="run again: the products will be made anew") from exc
+        raise ProductError(msg, hint=_AGAIN) from exc
     return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, described), facts=facts)
 
 
@@ -297,8 +289,19 @@ class _LayerFiles(Mapping[str, Layer]):
         self._read: dict[str, Layer] = {}
 
     def __getitem__(self, name: str) -> Layer:
-        if name not in self._read:
-            self._read[name] = self._read_layer(name, self._described[name])
+        if name in self._read:
+            return self._read[name]
+        from topsar.raster import read_geotiff
+
+        described, path = self._described[name], self._folder / f"{name}.tif"
+        values, grid, _ = read_geotiff(path)
+        if grid.shape != self._grid.shape:
+            msg = f"{path} has {grid.shape} pixels, facts.json says {self._grid.shape}"
+            raise ProductError(msg, hint=_AGAIN)
+        kind = find_kind(name) or LayerKind(  # of a correction that is not installed here
+            name=name, long_name=name, unit=described["unit"], description=described["description"]
+        )
+        self._read[name] = Layer(kind=kind, values=values)
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -309,16 +312,3 @@ class _LayerFiles(Mapping[str, Layer]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._described
-
-    def _read_layer(self, name: str, described: Mapping[str, Any]) -> Layer:
-        from topsar.raster import read_geotiff
-
-        path = self._folder / f"{name}.tif"
-        values, grid, _ = read_geotiff(path)
-        if grid.shape != self._grid.shape:
-            msg = f"{path} has {grid.shape} pixels, facts.json says {self._grid.shape}"
-            raise ProductError(msg, hint="run again: the products will be made anew")
-        kind = find_kind(name) or LayerKind(  # of a correction that is not installed here
-            name=name, long_name=name, unit=described["unit"], description=described["description"]
-        )
-        return Layer(kind=kind, values=values)

@@ -39,7 +39,7 @@ class Estimate:
 class Correction(Protocol):
     """A phase that is estimated for every pair and can be taken off its displacement.
 
-    Its class is made without arguments. The module must be quick to import: planning needs the class.
+    Subclass it and state everything. The class takes no arguments, and must be quick to import: planning needs it.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.corrections import Cost, Estimate
+from topsar.corrections import Correction, Cost, Estimate
 from topsar.interferogram import Drawing, LayerKind
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LEAST_RELIEF_M = 200.0
 """Between the 1st and the 99th percentile of height."""
 LEAST_PIXELS, LEAST_AREAS = 1000, 8
 MOST_PIXELS = 1 << 20
-"""Of larger grids every so-many-th row and column is taken."""
+"""Of larger grids every Nth row and column is taken."""
 CELL_M, AREA_M = 2000.0, 8000.0
 """The phase has a constant in each cell of each connected component. Residuals depend on each other within an area."""
 SIGNIFICANT = 2.0
@@ -38,7 +38,7 @@ HUBER = 1.345
 _ROUNDS, _SETTLED = 50, 1e-6
 
 
-class StratifiedTroposphere:
+class StratifiedTroposphere(Correction):
     """A robust fit of phase against height, with constants for each connected component."""
 
     name = "stratified_troposphere"
@@ -61,18 +61,18 @@ class StratifiedTroposphere:
         facts: dict[str, Any] = {"pixels": samples.phase.size}
         if refused := _judge_samples(samples):
             return Estimate(phase_rad=None, facts={**facts, "refused": refused})
-        fit = _fit(samples)
+        (slope, error), areas = _fit(samples), int(samples.area.max()) + 1
         facts |= {
-            "areas": fit.areas,
-            "slope_rad_per_km": 1000 * fit.slope,
-            "standard_error_rad_per_km": 1000 * fit.error,
+            "areas": areas,
+            "slope_rad_per_km": 1000 * slope,
+            "standard_error_rad_per_km": 1000 * error,
             "std_before_rad": _find_deviation(samples, 0.0),
-            "std_after_rad": _find_deviation(samples, fit.slope),
+            "std_after_rad": _find_deviation(samples, slope),
         }
-        if refused := _judge_fit(fit):
+        if refused := _judge_fit(slope, error, areas):
             return Estimate(phase_rad=None, facts={**facts, "refused": refused})
         reference = float(np.average(samples.height, weights=samples.weight))
-        phase = fit.slope * (ifg.layers["height"].values - reference)
+        phase = slope * (ifg.layers["height"].values - reference)
         phase[ifg.layers["wrapped_phase"].holes] = np.nan
         return Estimate(phase_rad=phase.astype(np.float32), facts={**facts, "zero_at_height_m": round(reference, 1)})
 
@@ -87,15 +87,6 @@ class _Samples:
     component: NDArray[np.intp]
     cell: NDArray[np.intp]
     area: NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fit:
-    """Slope and its standard error in rad/m, and the areas that it comes from."""
-
-    slope: float
-    error: float
-    areas: int
 
 
 def _take_samples(ifg: Interferogram) -> _Samples:
@@ -138,17 +129,17 @@ def _judge_samples(samples: _Samples) -> str:
     return ""
 
 
-def _judge_fit(fit: _Fit) -> str:
+def _judge_fit(slope: float, error: float, areas: int) -> str:
     """Say why a slope cannot be trusted, or nothing."""
-    if fit.areas < LEAST_AREAS:
-        return f"the pixels lie in {fit.areas} areas of {AREA_M / 1000:g} km, {LEAST_AREAS} are needed"
-    if not abs(fit.slope) >= SIGNIFICANT * fit.error:
+    if areas < LEAST_AREAS:
+        return f"the pixels lie in {areas} areas of {AREA_M / 1000:g} km, {LEAST_AREAS} are needed"
+    if not abs(slope) >= SIGNIFICANT * error:
         return f"the slope is less than {SIGNIFICANT:g} times its standard error"
     return ""
 
 
-def _fit(samples: _Samples) -> _Fit:
-    """Least squares, iterated with Huber's weights until the slope stands."""
+def _fit(samples: _Samples) -> tuple[float, float]:
+    """Slope and its standard error, rad/m: least squares, iterated with Huber's weights until the slope stands."""
     weight, slope = samples.weight, math.inf
     for _ in range(_ROUNDS):
         height = samples.height - _find_means(samples.height, samples.cell, weight)
@@ -163,8 +154,7 @@ def _fit(samples: _Samples) -> _Fit:
             break
         weight = samples.weight * np.minimum(1.0, limit / np.maximum(scaled, limit))
     bend = float(np.where(scaled <= limit, samples.weight * height**2, 0.0).sum()) if limit > 0 else power
-    error = _find_error(samples.area, leverage * residual, bend)
-    return _Fit(slope=slope, error=error, areas=int(samples.area.max()) + 1)
+    return slope, _find_error(samples.area, leverage * residual, bend)
 
 
 def _find_error(area: NDArray[np.intp], score: NDArray[np.float64], bend: float) -> float:

@@ -95,7 +95,7 @@ def draw_sheet(sheet: Sheet) -> NDArray[np.uint8]:
 
 
 def _add_margin(sheet: Sheet) -> Sheet:
-    """The sheet with a transparent margin around its data."""
+    """Lay a transparent margin around the data."""
     margin = max(round(MARGIN * max(sheet.grid.shape)), 1)
     rgba = np.pad(sheet.rgba, ((margin, margin), (margin, margin), (0, 0)))
     rows, columns = (n + 2 * margin for n in sheet.grid.shape)
@@ -147,8 +147,9 @@ def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
     x, y = np.linspace(box.west, box.east, 101), np.linspace(box.south, box.north, 101)
     longitude = np.unwrap(transformer.transform(x, np.full_like(x, box.south))[0], period=360)
     latitude = transformer.transform(np.full_like(y, box.west), y)[1]
-    meridians = find_round_values(longitude.min(), longitude.max(), _count_ticks(axes.bbox.width))
-    parallels = find_round_values(latitude.min(), latitude.max(), _count_ticks(axes.bbox.height))
+    wanted_x, wanted_y = (max(min(round(n / DPI / TICK_EVERY_IN), 5), 1) for n in (axes.bbox.width, axes.bbox.height))
+    meridians = find_round_values(longitude.min(), longitude.max(), wanted_x)
+    parallels = find_round_values(latitude.min(), latitude.max(), wanted_y)
     axes.set_xticks(np.interp(meridians, longitude, x), format_degrees(meridians, "EW"))
     axes.set_yticks(np.interp(parallels, latitude, y), format_degrees(parallels, "NS"))
     axes.tick_params(labelsize=8, length=3, width=0.7, color=FRAME, labelcolor=INK)
@@ -163,11 +164,6 @@ def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
             axes.contour(x, y, field, levels=values, colors=FRAME, linewidths=0.35, alpha=0.35, linestyles="solid")
     axes.set_xlim(box.west, box.east)
     axes.set_ylim(box.south, box.north)
-
-
-def _count_ticks(pixels: float) -> int:
-    """How many tick labels have room side by side."""
-    return max(min(round(pixels / DPI / TICK_EVERY_IN), 5), 1)
 
 
 def find_round_values(low: float, high: float, wanted: int) -> NDArray[np.float64]:
@@ -203,12 +199,8 @@ def format_degrees(values: NDArray[np.float64], hemispheres: str) -> list[str]:
     """
     wrapped = (values + 180.0) % 360.0 - 180.0 if hemispheres == "EW" else values
     decimals = next(n for n in range(11) if np.allclose(np.round(wrapped, n), wrapped, atol=1e-9))
-    return [_format_degree(float(value), decimals, hemispheres) for value in wrapped]
-
-
-def _format_degree(value: float, decimals: int, hemispheres: str) -> str:
-    side = hemispheres[0] if value > 0 else hemispheres[1] if value < 0 else ""
-    return f"{abs(value):.{decimals}f}°{side}"
+    sides = (hemispheres[0] if value > 0 else hemispheres[1] if value < 0 else "" for value in wrapped)
+    return [f"{abs(value):.{decimals}f}°{side}" for value, side in zip(wrapped, sides, strict=True)]
 
 
 # --- furniture --------------------------------------------------------------------------------------------------
