@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -310,6 +312,36 @@ def test_blocks_of_rows_and_columns_give_the_same_pixels() -> None:
     part = np.ascontiguousarray(placed.nodes[1:, 1:]), np.ascontiguousarray(placed.active[1:, 1:])
     geocode(*part, dem, image, out)
     np.testing.assert_array_equal(out, whole[NODE_STEP:, NODE_STEP:])
+
+
+GEOCODE_AND_MULTIPLY = """
+import hashlib
+import numpy as np
+import test_22_resample as parts
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums
+from topsar.model import Looks
+
+parts.SHAPE = (256, 320)
+nodes, dem = parts.ground(4.0)
+signal = parts.geocoded(nodes, dem, parts.image_of(parts.noise()))
+assert np.count_nonzero(signal) > 20_000
+sums, pixels = LookSums.zeros((32, 20)), signal.view(np.float32).reshape(256, 320, 2).astype(np.float16)
+cross_multiply(pixels, pixels[::-1], Looks(east=16, north=8), sums)
+print(hashlib.sha256(signal.tobytes() + sums.cross.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_makes_the_same_bits_as_those_that_load(tmp_path: Path) -> None:
+    def run() -> str:
+        command, cache = [sys.executable, "-c", GEOCODE_AND_MULTIPLY], {"NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(command, cwd=Path(__file__).parent, env=os.environ | cache, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    assert run() == run()
+    assert any(tmp_path.rglob("tile.geocode_tiles*.nbc"))
 
 
 def test_an_edit_in_any_kernel_file_voids_all_caches(tmp_path: Path) -> None:

@@ -80,11 +80,11 @@ def _find_fault(requirement: str) -> str:
 def check_kernels(_case: Case) -> Iterator[Finding]:
     """Whether Numba has a folder for compiled kernels."""
     try:
-        from topsar.kernels.resample import geocode
+        from topsar.kernels.tile import geocode_tiles
     except RuntimeError as exc:
         yield Finding(Grade.PROBLEM, f"Numba has no folder for compiled kernels: {exc}", "set NUMBA_CACHE_DIR to one")
     else:
-        yield Finding(Grade.OK, f"Numba keeps compiled kernels in {geocode.stats.cache_path}")
+        yield Finding(Grade.OK, f"Numba keeps compiled kernels in {geocode_tiles.stats.cache_path}")
 
 
 def check_projections(_case: Case) -> Iterator[Finding]:

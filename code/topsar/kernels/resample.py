@@ -13,14 +13,16 @@ at pixel centres; 8, added by `place_nodes`: zero-Doppler time, s.
 from __future__ import annotations
 
 import math
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 from topsar.kernels.geometry import zero_doppler_step
 from topsar.kernels.tile import NODE_STEP as NODE_STEP
-from topsar.kernels.tile import geocode_tile
+from topsar.kernels.tile import geocode_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -275,9 +277,17 @@ def _place_points(points, image, time, line, sample):  # type: ignore[no-untyped
             sample[i, j] = (math.sqrt(dx * dx + dy * dy + dz * dz) - image.near_range_m) / image.range_spacing_m
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def geocode(nodes, active, dem, image, out):  # type: ignore[no-untyped-def]
-    """Fill rows of a geocoded, flattened burst.
+def geocode(
+    nodes: NDArray[np.float64],
+    active: NDArray[np.bool_],
+    dem: NDArray[np.float32],
+    image: RadarImage,
+    out: NDArray[np.complex64],
+) -> None:
+    """Fill rows of a geocoded, flattened burst, on as many threads as Numba may use.
+
+    Not a parallel kernel: Numba optimises the body of one anew each time that it links it, so that the process that
+    compiles and those that load what it compiled would round differently.
 
     Parameters
     ----------
@@ -290,10 +300,10 @@ def geocode(nodes, active, dem, image, out):  # type: ignore[no-untyped-def]
     out : (rows, columns) complex64
         Zeros on entry; zero stays where there is no signal.
     """
-    for tile_row in prange((out.shape[0] + NODE_STEP - 1) // NODE_STEP):
-        row = tile_row * NODE_STEP
-        for tile in range(active.shape[1]):
-            if active[tile_row, tile]:
-                corners = nodes[tile_row : tile_row + 2, tile : tile + 2]
-                column = tile * NODE_STEP
-                geocode_tile(corners, dem, image, out[row : row + NODE_STEP, column : column + NODE_STEP])
+
+    def fill(row: int) -> None:
+        top = row * NODE_STEP
+        geocode_tiles(nodes[row : row + 2], active[row], dem, image, out[top : top + NODE_STEP])
+
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        deque(pool.map(fill, np.flatnonzero(active.any(axis=1)).tolist()), maxlen=0)

@@ -196,21 +196,8 @@ def _rotate_phase(parts, cycles, out):  # type: ignore[no-untyped-def]
         out[w] = complex(parts[0, w], parts[1, w])
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
-    """Fill one tile.
-
-    Parameters
-    ----------
-    corners : (2, 2, 9) float64
-        The nodes around it.
-    dem : (rows, columns) float32
-        Ellipsoidal heights, m.
-    image : RadarImage
-        Deramped signal.
-    out : (rows, columns) complex64
-        At most `NODE_STEP` both ways; filled, zero where there is no signal.
-    """
+@njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
+def _geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
     n = out.shape[1]
     first, slope, series = np.empty(9), np.empty(9), np.empty((3, _SERIES))
     height, time, range_m, line, sample, cycles = (
@@ -230,3 +217,24 @@ def geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
         _find_places(image, start, time, range_m, line, sample, index)
         _gather_signal(image, height, range_m, line, sample, index, parts, cycles)
         _rotate_phase(parts, cycles, out[row])
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def geocode_tiles(nodes, active, dem, image, out):  # type: ignore[no-untyped-def]
+    """Fill a row of tiles.
+
+    Parameters
+    ----------
+    nodes : (2, n + 1, 9) float64
+        Those above and below it.
+    active : (n,) bool
+        Whether a tile may see the image.
+    dem, image
+        See `topsar.kernels.resample.geocode`.
+    out : (rows, columns) complex64
+        At most `NODE_STEP` rows; filled in active tiles, zero where there is no signal.
+    """
+    for tile in range(active.size):
+        if active[tile]:
+            column = tile * NODE_STEP
+            _geocode_tile(nodes[:, tile : tile + 2], dem, image, out[:, column : column + NODE_STEP])
