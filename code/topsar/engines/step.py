@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from topsar.errors import ProvisionError, StepFailed
-from topsar.schedule.jobs import Artifact, Resources, Step
+from topsar.schedule.jobs import Artifact, Lifetime, Resources, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +95,7 @@ class Cost:
 class StepKind(Protocol[T]):
     """A kind of step: everything that the planner and the process of the step must know of it.
 
-    Subclass it and state ``name``, ``task``, ``cost``, `size`, `writes` and `run`; the rest has defaults.
+    Subclass it and state ``name``, ``task``, ``cost``, `size` and `run`; the rest has defaults.
 
     Attributes
     ----------
@@ -104,11 +104,14 @@ class StepKind(Protocol[T]):
         A frozen dataclass that JSON can hold. All of it is signed: it has a field for each option that decides the
         result, and none for anything else.
     cost : Cost
+    lifetime : Lifetime
+        Of the folder in its job that is named like the step, unless `writes` says something else.
     """
 
     name: str
     task: type[T]
     cost: Cost
+    lifetime: Lifetime = Lifetime.RESTART
 
     def step_name(self, task: T) -> str:  # noqa: ARG002
         """Name the step within its job."""
@@ -141,9 +144,9 @@ class StepKind(Protocol[T]):
         """List artifacts of other steps, relative to the runs folder."""
         return ()
 
-    def writes(self, task: T) -> tuple[Artifact, ...]:
+    def writes(self, task: Any) -> tuple[Artifact, ...]:
         """List what the step leaves, relative to the runs folder."""
-        ...
+        return (Artifact(path=f"{task.job}/{self.step_name(task)}", lifetime=self.lifetime),)
 
     def inputs(self, task: T) -> tuple[Path, ...]:  # noqa: ARG002
         """List files that no step made: their identity is signed too."""

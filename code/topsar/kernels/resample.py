@@ -78,6 +78,10 @@ class RadarImage(NamedTuple):
     azimuth_table: NDArray[np.float32]
     range_table: NDArray[np.float32]
 
+    def shift(self, delay_px: float) -> RadarImage:
+        """Place the samples later than annotated; their phases stay what they are."""
+        return self._replace(near_range_m=self.near_range_m - delay_px * self.range_spacing_m)
+
 
 def interpolator(band: float) -> NDArray[np.float32]:
     """Least-squares interpolator for a signal that fills a part of its sampling band.

@@ -21,6 +21,8 @@ VERSION = "4"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 STEPS = ("geocode", "view", "multiply", "mosaic", "filter", "unwrap", "delay", "solve", "slc", "dispersion")
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""
+DELAY_FILE = "delay.json"
+"""The range delay of a date, in the folder of its step; ``applied_pixels`` is what geocoding must apply."""
 BASE_MEMORY, LIGHT_MEMORY = 400_000_000, 150_000_000
 """An interpreter with its packages: on the smallest of data steps peak at 0.29 to 0.40 GB, those without kernels and
 rasters at 0.07 to 0.11 GB.
@@ -33,17 +35,12 @@ measured on one core of a virtual machine (AMD EPYC); other machines learn their
 
 
 def execute(folder: Path, step: str) -> None:
-    """Run one step of the job whose ``job.json`` lies in ``folder``.
+    """Run one step of the job whose ``job.json`` lies in ``folder``; see `topsar.engines.protocol.Engine.execute`.
 
     Parameters
     ----------
     folder : Path
     step : str
-
-    Raises
-    ------
-    StepFailed
-        If the job has no such step.
     """
     name = step.partition("_")[0]
     if name not in STEPS:

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.ground import dem_bytes, dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
-from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
 from topsar.engines.native.steps.burst_window import BurstWindow
-from topsar.engines.native.steps.delay_file import write_delay
 from topsar.engines.native.steps.geocode import load_deramped, radar_image
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import MID_INCIDENCE_RAD, burst_arc, locate
+from topsar.files import write_json
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak
 from topsar.kernels.resample import PlacedNodes, RadarImage, geocode, place_nodes
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Dem, Looks, Window
-from topsar.schedule.jobs import Artifact, Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,9 +93,6 @@ class _Delay(StepKind[DelayTask]):
         strip = max(window.burst.valid.columns for window in task.windows) * STRIP_LINES
         return 2 * strip * self.sample_bytes + max(dem_bytes(window.grid, dem_density) for window in task.windows)
 
-    def writes(self, task: DelayTask) -> tuple[Artifact, ...]:
-        return (Artifact(path=task.folder, lifetime=Lifetime.RESTART),)
-
     def inputs(self, task: DelayTask) -> tuple[Path, ...]:
         images = (window.measurement for window in task.windows)
         return (*images, task.orbit.path, task.reference_orbit.path, *task.dem.files)
@@ -119,7 +115,7 @@ class _Delay(StepKind[DelayTask]):
                 "why": why,
             }
         which = {"scene": task.orbit.scenes[0].name, "date": f"{task.orbit.start:%Y-%m-%d}", "against": against}
-        write_delay(folder / "delay", which | found)
+        write_json(folder / DELAY_FILE, which | found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,8 +128,8 @@ class _Patch:
     image: RadarImage
 
     def correlate(self, delay_px: float) -> float:
-        shifted = self.image._replace(near_range_m=self.image.near_range_m - delay_px * self.image.range_spacing_m)
-        return correlation(self.reference, _geocode_patch(self.placed, self.field, shifted, self.reference.shape))
+        shifted = _geocode_patch(self.placed, self.field, self.image.shift(delay_px), self.reference.shape)
+        return correlation(self.reference, shifted)
 
 
 def _search_delay(patches: Sequence[_Patch]) -> Shift | None:

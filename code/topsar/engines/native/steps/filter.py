@@ -11,7 +11,6 @@ from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.native.steps.esd import choose_correction, read_cross
 from topsar.engines.step import Cost, StepKind
 from topsar.files import save_array
-from topsar.schedule.jobs import Artifact, Lifetime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,11 +41,7 @@ class _Filter(StepKind[FilterTask]):
         return task.pixels
 
     def reads(self, task: FilterTask) -> tuple[str, ...]:
-        """Read the mosaic, and the timings of all dates with ESD=network."""
         return (f"{task.job}/mosaic", *([task.network] if task.network else []))
-
-    def writes(self, task: FilterTask) -> tuple[Artifact, ...]:
-        return (Artifact(path=f"{task.job}/filter", lifetime=Lifetime.RESTART),)
 
     def run(self, task: FilterTask, runs: Path, folder: Path) -> None:
         """Write ``filtered.npy`` and what is removed of misregistration."""

@@ -8,20 +8,19 @@ burst's box stays a hole in the file.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from topsar.engines.ground import align_to_nodes, dem_bytes, dem_under, ground_nodes
-from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
 from topsar.engines.native.steps.burst_window import BurstWindow
-from topsar.engines.native.steps.delay_file import read_delay
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import burst_arc
-from topsar.files import atomic_path
+from topsar.files import atomic_path, read_json
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow
 from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
@@ -49,22 +48,14 @@ LINE_MARGIN, SAMPLE_MARGIN = 64, 512
 _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at worst
 
 
-class Memory:
+class _Memory:
     """Large arrays that all bursts of a swath use in turn: memory costs most when it is touched for the first time."""
 
     def __init__(self) -> None:
         self._held: dict[str, NDArray[Any]] = {}
 
     def array(self, name: str, shape: tuple[int, int], dtype: type[T]) -> NDArray[T]:
-        """Return a reused, uninitialised buffer.
-
-        Parameters
-        ----------
-        name : str
-            Of the buffer.
-        shape : (int, int)
-        dtype : type
-        """
+        """Return the buffer of a name, reused, with whatever it holds."""
         size = shape[0] * shape[1]
         if name not in self._held or self._held[name].size < size:
             self._held.pop(name, None)
@@ -108,7 +99,6 @@ class _Geocode(StepKind[GeocodeTask]):
         return samples * self.sample_bytes + columns * BLOCK_ROWS * self.block_bytes + dem
 
     def reads(self, task: GeocodeTask) -> tuple[str, ...]:
-        """Read the range delay, where one is looked for."""
         return (task.delay,) if task.delay else ()
 
     def writes(self, task: GeocodeTask) -> tuple[Artifact, ...]:
@@ -123,8 +113,8 @@ class _Geocode(StepKind[GeocodeTask]):
         (folder / "slc").mkdir(parents=True, exist_ok=True)
         first = task.windows[0].burst
         orbit = task.orbit.load(first.swath, first.polarisation)
-        delay_px = float(read_delay(runs / task.delay)["applied_pixels"]) if task.delay else 0.0
-        swath = Swath(orbit, delay_px, Memory())
+        delay_px = float(read_json(runs / task.delay / DELAY_FILE)["applied_pixels"]) if task.delay else 0.0
+        swath = _Swath(orbit, delay_px, _Memory())
         images: dict[str, list[BurstWindow]] = {}
         for window in task.windows:
             images.setdefault(window.burst.measurement, []).append(window)
@@ -136,31 +126,19 @@ class _Geocode(StepKind[GeocodeTask]):
                     field = dem_under(task.dem, window.grid)
                     log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
                     with atomic_path(folder / "slc" / window.filename) as path:
-                        geocode_burst(BurstWindow(burst=window.burst, grid=fine), image, field, swath, path)
+                        _geocode_burst(BurstWindow(burst=window.burst, grid=fine), image, field, swath, path)
 
 
-class Swath(NamedTuple):
+class _Swath(NamedTuple):
     """What all bursts of a swath share; its samples lie ``delay_px`` later than annotated."""
 
     orbit: Orbit
     delay_px: float
-    memory: Memory
+    memory: _Memory
 
 
-def geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: Swath, path: Path) -> None:
-    """Geocode one burst of an open image and write it.
-
-    Parameters
-    ----------
-    window : BurstWindow
-        The burst and its part of the fine grid.
-    image : DatasetReader
-    field : HeightField
-        The DEM there.
-    swath : Swath
-    path : Path
-        To write to.
-    """
+def _geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: _Swath, path: Path) -> None:
+    """Geocode one burst of an open image onto its part of the fine grid, and write it."""
     burst = window.burst
     arc = burst_arc(burst, swath.orbit)
     terms = deramp_terms(burst, arc)
@@ -171,21 +149,8 @@ def geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField,
         plane = _SparsePlane(file, window.grid.shape)
         if seen is not None:
             planes = load_deramped(burst, terms, seen, image, swath.memory)
-            radar = radar_image(shift_samples(burst, swath.delay_px), arc, terms, seen, *planes)
+            radar = radar_image(burst, arc, terms, seen, *planes).shift(swath.delay_px)
             _fill(plane, offset, nodes, field, radar, swath.memory)
-
-
-def shift_samples(burst: Burst, delay_px: float) -> Burst:
-    """Place the samples of a burst later than annotated; phases stay what they are.
-
-    Parameters
-    ----------
-    burst : Burst
-    delay_px : float
-        Samples.
-    """
-    grid = burst.grid
-    return replace(burst, grid=replace(grid, near_range_m=grid.near_range_m - delay_px * grid.range_spacing_m))
 
 
 def radar_image(
@@ -257,7 +222,7 @@ def load_deramped(
     terms: DerampTerms,
     window: Window,
     image: DatasetReader | None = None,
-    memory: Memory | None = None,
+    memory: _Memory | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read and deramp a window of a burst, a few lines at a time, from its image if that is open already.
 
@@ -267,14 +232,14 @@ def load_deramped(
     terms : DerampTerms
     window : Window
     image : DatasetReader, optional
-    memory : Memory, optional
+    memory : _Memory, optional
         Where to put the planes.
 
     Returns
     -------
     real, imag : (window.rows, window.columns) float32
     """
-    memory = memory or Memory()
+    memory = memory or _Memory()
     real, imag = (memory.array(part, (window.rows, window.columns), np.float32) for part in ("real", "imag"))
     columns = slice(window.column, window.column_stop)
     k_t, f_dc, eta_ref = terms.k_t[columns], terms.f_dc[columns], terms.eta_ref[columns]
@@ -300,16 +265,8 @@ class _SparsePlane:
         self._file, self._start = file, file.tell()
         file.truncate(self._start + self._offset(shape[0], 0))
 
-    def write(self, row: int, column: int, values: NDArray[np.complex64], memory: Memory) -> None:
-        """Write what is not zero of a block.
-
-        Parameters
-        ----------
-        row, column : int
-            Of the first pixel of the block.
-        values : (rows, columns) complex64
-        memory : Memory
-        """
+    def write(self, row: int, column: int, values: NDArray[np.complex64], memory: _Memory) -> None:
+        """Write what is not zero of a block that begins at a pixel."""
         parts = values.view(np.float32)
         halves = memory.array("halves", parts.shape, np.float16)
         for number, (start, stop) in enumerate(narrow(parts, halves)):
@@ -327,7 +284,7 @@ def _fill(
     nodes: NDArray[np.float64],
     field: HeightField,
     image: RadarImage,
-    memory: Memory,
+    memory: _Memory,
 ) -> None:
     """Geocode block by block; only columns with signal are written."""
     placed = place_nodes(nodes, field.heights_m, image)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.layers import index_bursts
-from topsar.engines.native.steps import LIGHT_MEMORY
-from topsar.engines.native.steps.delay_file import read_delay
+from topsar.engines.native.steps import DELAY_FILE, LIGHT_MEMORY
 from topsar.engines.native.steps.esd import measure_bias
 from topsar.engines.native.steps.swath_file import load_swath
 from topsar.engines.step import Cost, StepKind
@@ -19,7 +18,6 @@ from topsar.kernels.mosaic import Mosaic
 from topsar.kernels.registration import remove_bias
 from topsar.kernels.statistics import coherence
 from topsar.model import Looks
-from topsar.schedule.jobs import Artifact, Lifetime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,9 +65,6 @@ class _Mosaic(StepKind[MosaicTask]):
     def reads(self, task: MosaicTask) -> tuple[str, ...]:
         return (*(swath.folder for swath in task.swaths), *task.delays)
 
-    def writes(self, task: MosaicTask) -> tuple[Artifact, ...]:
-        return (Artifact(path=f"{task.job}/mosaic", lifetime=Lifetime.RESTART),)
-
     def run(self, task: MosaicTask, runs: Path, folder: Path) -> None:
         """Write arrays and ``facts.json`` into ``mosaic``.
 
@@ -98,7 +93,7 @@ class _Mosaic(StepKind[MosaicTask]):
             save_array(out / f"{name}.npy", values)
         labels = [label for swath in task.swaths for label in swath.bursts]
         facts = read_json(runs / task.swaths[0].folder / "geometry.json") | {
-            "range_misregistration": [read_delay(runs / name) for name in task.delays],
+            "range_misregistration": [read_json(runs / name / DELAY_FILE) for name in task.delays],
             "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
             "valid_share": float((gamma > 0).mean()),
             "bursts": [labels[number] for number in used],

@@ -27,7 +27,7 @@ from topsar.kernels.registration import BurstInterferogram, find_overlap
 from topsar.kernels.statistics import coherence_at_zero, coherence_window
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Dem, GeoGrid, Looks, Window
-from topsar.schedule.jobs import Artifact, Lifetime
+from topsar.schedule.jobs import Lifetime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class _Multiply(StepKind[MultiplyTask]):
 
     name, task = "multiply", MultiplyTask
     cost = Cost(base_memory=BASE_MEMORY, memory=95, disk=34, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+    lifetime = Lifetime.SCRATCH
     burst_bytes, block_bytes = 130, 24
     """Memory per output pixel of a burst (ground, place in the image, Doppler, sums); per fine pixel of a block."""
 
@@ -96,10 +97,6 @@ class _Multiply(StepKind[MultiplyTask]):
     def reads(self, task: MultiplyTask) -> tuple[str, ...]:
         files = (file for both in task.bursts for file in (both.reference_file, both.secondary_file))
         return tuple(sorted({file.rpartition("/")[0] for file in files}))
-
-    def writes(self, task: MultiplyTask) -> tuple[Artifact, ...]:
-        """Leave the folder of the swath until the mosaic is made."""
-        return (Artifact(path=task.folder, lifetime=Lifetime.SCRATCH),)
 
     def inputs(self, task: MultiplyTask) -> tuple[Path, ...]:
         """Orbits and DEM; the images are inputs of what is read."""

@@ -13,7 +13,6 @@ from topsar.engines.native.steps.esd import NETWORK_FILE, read_estimate
 from topsar.engines.step import Cost, StepKind
 from topsar.files import write_json
 from topsar.kernels.registration import solve_network
-from topsar.schedule.jobs import Artifact, Lifetime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +54,6 @@ class _Solve(StepKind[SolveTask]):
 
     def reads(self, task: SolveTask) -> tuple[str, ...]:
         return tuple(f"{pair.pair}/mosaic" for pair in task.pairs)
-
-    def writes(self, task: SolveTask) -> tuple[Artifact, ...]:
-        return (Artifact(path=f"{task.job}/solve", lifetime=Lifetime.RESTART),)
 
     def run(self, task: SolveTask, runs: Path, folder: Path) -> None:
         """Write ``network.json``: all in azimuth lines."""

@@ -15,7 +15,6 @@ from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.step import Cost, StepKind
 from topsar.errors import StepFailed
 from topsar.files import read_json, save_array
-from topsar.schedule.jobs import Artifact, Lifetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +41,6 @@ class _Unwrap(StepKind[UnwrapTask]):
 
     def reads(self, task: UnwrapTask) -> tuple[str, ...]:
         return f"{task.job}/mosaic", f"{task.job}/filter"
-
-    def writes(self, task: UnwrapTask) -> tuple[Artifact, ...]:
-        return (Artifact(path=f"{task.job}/unwrap", lifetime=Lifetime.RESTART),)
 
     def run(self, task: UnwrapTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
         """Write ``unwrapped.npy`` and ``components.npy``.

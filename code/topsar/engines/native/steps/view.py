@@ -13,7 +13,6 @@ from topsar.engines.viewing import arc_between, view
 from topsar.engines.water import find_water
 from topsar.files import save_array
 from topsar.model import Dem, GeoGrid
-from topsar.schedule.jobs import Artifact, Lifetime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +40,6 @@ class _View(StepKind[ViewTask]):
 
     def extra_memory(self, task: ViewTask, dem_density: float) -> float:
         return dem_bytes(task.grid, dem_density)
-
-    def writes(self, task: ViewTask) -> tuple[Artifact, ...]:
-        return (Artifact(path=f"{task.job}/view", lifetime=Lifetime.RESTART),)
 
     def inputs(self, task: ViewTask) -> tuple[Path, ...]:
         return (task.orbit.path, *task.dem.files)
