@@ -34,8 +34,9 @@ from topsar.engines.layout import (
     SNAP_PIXELS,
     choose_crs,
     choose_looks,
-    group_pairs,
+    group_connected,
     posting_in,
+    stack_together,
 )
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.survey import MatchedPair, check_pair
@@ -193,7 +194,7 @@ def test_slices_of_one_pass_are_joined(make: Make, tmp_path: Path) -> None:
     assert apart == pytest.approx([2.7583] * 3, abs=0.01)
     assert [both.reference.burst.index for both in task.bursts] == [0, 1, 0, 1]
     assert len({both.reference.burst.measurement for both in task.bursts}) == 2
-    assert len({both.reference_file for both in task.bursts}) == 4
+    assert len({both.reference.file for both in task.bursts}) == 4
     assert len(planned.geocodings) == 4
     assert len(task.facts.reference_scenes) == 2
     assert task.reference_orbit.start < times[0] < times[-1] < task.reference_orbit.stop
@@ -230,8 +231,8 @@ def test_a_repeated_burst_of_each_slice_has_a_file_of_its_own(make: Make, tmp_pa
     files = written(planned)
     for task in planned.pairs:
         for both in task.bursts:
-            assert files[both.reference_file] == both.reference
-            assert files[both.secondary_file] == both.secondary
+            assert files[both.reference.file] == both.reference
+            assert files[both.secondary.file] == both.secondary
 
 
 def test_a_pass_may_have_fewer_slices_than_the_other(make: Make, tmp_path: Path) -> None:
@@ -550,7 +551,7 @@ def test_frames_apart_have_looks_of_their_own(make: Make, tmp_path: Path) -> Non
     assert [str(task.looks) for task in planned.pairs] == ["13x8", "10x8"]
     for task in planned.pairs:
         for both in task.bursts:
-            assert planned.geocodings[both.reference_file.partition("/")[0]].looks == task.looks
+            assert planned.geocodings[both.reference.file.partition("/")[0]].looks == task.looks
 
 
 def test_groups_do_not_depend_on_the_order_of_pairs(make: Make, tmp_path: Path) -> None:
@@ -566,10 +567,10 @@ def test_groups_do_not_depend_on_the_order_of_pairs(make: Make, tmp_path: Path) 
 
     chain = [at(0, 2), at(1, 4), at(3, 6), at(5, 8), at(9, 10)]
     for order in permutations(chain):
-        groups = sorted(sorted(pair.box.west for pair in group) for group in group_pairs(list(order)))
+        groups = sorted(sorted(pair.box.west for pair in group) for group in group_connected(order, stack_together))
         assert groups == [[0, 1, 3, 5], [9]]
     shared = [replace(one, box=pair.box) for pair in (chain[0], chain[4])]
-    assert len(group_pairs(shared)) == 1
+    assert len(group_connected(shared, stack_together)) == 1
 
 
 @pytest.mark.parametrize(
@@ -690,8 +691,8 @@ def test_pairs_read_shared_bursts_where_they_were_written(make: Make, tmp_path: 
     files = written(planned)
     for task in planned.pairs:
         for both in task.bursts:
-            assert files[both.reference_file] == both.reference
-            assert files[both.secondary_file] == both.secondary
+            assert files[both.reference.file] == both.reference
+            assert files[both.secondary.file] == both.secondary
 
 
 def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
@@ -707,7 +708,7 @@ def test_jobs_fit_together(make: Make, tmp_path: Path) -> None:
             kept = Lifetime.RESTART if job.id in planned.views else Lifetime.SCRATCH
             assert [artifact.lifetime for artifact in job.steps[0].writes] == [kept]
             continue
-        files = {name for both in pairs[job.id].bursts for name in (both.reference_file, both.secondary_file)}
+        files = {name for both in pairs[job.id].bursts for name in (both.reference.file, both.secondary.file)}
         swaths = [f"multiply_{swath}" for swath in pairs[job.id].swaths]
         assert [step.name for step in job.steps] == [*swaths, "mosaic", "filter", "unwrap"]
         assert {name for step in job.steps[: len(swaths)] for name in step.reads} == {

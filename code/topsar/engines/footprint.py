@@ -79,7 +79,7 @@ class Outlines:
             self._over_voids.add(burst)
             return None
         found = outline(burst, orbit, heights)
-        return found if self.roi is None or touches(found, self.roi.grown(_ROI_MARGIN_DEG)) else None
+        return found if self.roi is None or _touch(found, self.roi.grown(_ROI_MARGIN_DEG)) else None
 
     def _height_range(self, box: BBox) -> tuple[float, float] | None:
         """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground.
@@ -126,16 +126,8 @@ def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline
     return np.degrees(lon), np.degrees(lat)
 
 
-def touches(points: Outline, box: BBox) -> bool:
-    """Whether the convex hull of points shares area with a box: no side of either separates them.
-
-    Parameters
-    ----------
-    points : Outline
-        Degrees.
-    box : BBox
-        Degrees.
-    """
+def _touch(points: Outline, box: BBox) -> bool:
+    """Whether the convex hull of points shares area with a box: no side of either separates them."""
     if not box_of(*points).intersects(box):
         return False
     corners = np.array([(x, y) for x in (box.west, box.east) for y in (box.south, box.north)])

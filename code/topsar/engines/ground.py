@@ -31,13 +31,19 @@ _DEM_BYTES = 4
 _PROJECTION_HINT = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
 
 
-def read_projection(crs: str) -> CRS:
-    """The projection of that name.
+def check_projection(crs: str, box: BBox | None = None) -> None:
+    """Refuse what is no projection in metres, and one that was made for another part of the Earth.
+
+    Parameters
+    ----------
+    crs : str
+    box : BBox, optional
+        Where it is to be used, degrees.
 
     Raises
     ------
     SettingsError
-        Naming the setting ``CRS``, if it does not exist or is not in metres.
+        Naming the setting ``CRS``.
     """
     try:
         known = CRS.from_user_input(crs)
@@ -47,26 +53,8 @@ def read_projection(crs: str) -> CRS:
     if not known.is_projected or any(axis.unit_name != "metre" for axis in known.axis_info):
         msg = f"CRS={crs} ({known.name}) is not a projection in metres"
         raise SettingsError(msg, hint=_PROJECTION_HINT)
-    return known
-
-
-def check_projection(crs: str, box: BBox) -> None:
-    """Refuse a projection that was made for another part of the Earth than ``box`` (degrees).
-
-    Parameters
-    ----------
-    crs : str
-    box : BBox
-        Degrees.
-
-    Raises
-    ------
-    SettingsError
-        Naming the setting ``CRS``.
-    """
-    known = read_projection(crs)
     area = known.area_of_use
-    if area is None or area.west >= area.east:
+    if box is None or area is None or area.west >= area.east:
         return
     made_for = BBox(west=area.west, south=area.south, east=area.east, north=area.north)
     if not made_for.grown(BEYOND_AREA_DEG).intersects(box):
@@ -206,7 +194,9 @@ def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> ND
     lon, lat = to_lonlat(grid.crs, x, y)
     ecef = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
     up = up_vector(np.radians(lat), np.radians(lon))
-    row, column = dem_position(field, lon, lat)
+    a, _, c, _, e, f = field.transform
+    x, y = from_lonlat(field.crs, lon, lat)
+    row, column = (y - f) / e, (x - c) / a
     return np.concatenate([ecef, up, row[..., None], column[..., None]], axis=-1)
 
 
@@ -275,20 +265,3 @@ def _choose_node_step(grid: GeoGrid) -> int:
     """Pixels from node to node, the same for all windows of a grid."""
     side_m = grid.dy * METRES_PER_DEGREE if CRS.from_user_input(grid.crs).is_geographic else grid.dy
     return min(max(int(NODE_SPACING_M / side_m), 1), NODE_STEP)
-
-
-def dem_position(
-    field: HeightField, lon: NDArray[np.float64], lat: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fractional row and column in the DEM, integers at pixel centres.
-
-    Parameters
-    ----------
-    field : HeightField
-        The DEM.
-    lon, lat : float64
-        Degrees.
-    """
-    a, _, c, _, e, f = field.transform
-    x, y = from_lonlat(field.crs, lon, lat)
-    return (y - f) / e, (x - c) / a

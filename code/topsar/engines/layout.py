@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from topsar.engines.footprint import Outlines, union
-from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat, read_projection
+from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat
 from topsar.engines.outlook import describe_outlook
 from topsar.engines.survey import share_track
 from topsar.errors import ProvisionError, SettingsError, TopsarError
 from topsar.model import GeoGrid, Looks, Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from topsar.engines.footprint import Outline
     from topsar.engines.protocol import Inputs, Outlook
     from topsar.engines.survey import MatchedPair
     from topsar.model import BBox
     from topsar.settings import Options
+
+T = TypeVar("T")
 
 FINE_EAST_M, FINE_NORTH_M = 5.0, 10.0
 """Fine pixels are about this large: near a resolution cell in range, half of one in azimuth."""
@@ -62,7 +67,8 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
     SettingsError
         If no pair could be run with these options.
     """
-    check_crs(options.crs)
+    if options.crs not in (*_GEOGRAPHIC, *_UTM):
+        check_projection(options.crs)
     survey, outlines = inputs.survey, Outlines(inputs.dem, options.roi)
     found: list[MatchedPair] = []
     refused: dict[str, TopsarError] = {}
@@ -72,9 +78,9 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
         except TopsarError as exc:
             refused[pair.id] = exc
     laid: dict[str, LaidPair] = {}
-    for group in group_pairs(found):
+    for group in group_connected(found, stack_together):
         try:
-            laid.update({one.matched.pair.id: one for one in lay_grid(group, options)})
+            laid.update({one.matched.pair.id: one for one in _lay_grid(group, options)})
         except TopsarError as exc:
             refused.update({one.pair.id: exc for one in group})
     return Layout(
@@ -84,71 +90,56 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
     )
 
 
-def group_pairs(found: list[MatchedPair]) -> list[list[MatchedPair]]:
-    """Pairs that stack: of one track and touching each other, or sharing a scene, directly or through other pairs."""
-    groups: list[list[MatchedPair]] = []
-    for one in found:
-        joined, apart = [one], []
-        for group in groups:
-            if any(_belong_together(one, other) for other in group):
-                joined = group + joined
-            else:
-                apart.append(group)
-        groups = [*apart, joined]
+def group_connected(items: Iterable[T], touch: Callable[[T, T], bool]) -> list[list[T]]:
+    """Group what touches, directly or through others.
+
+    Parameters
+    ----------
+    items : iterable
+    touch : callable
+        Whether two of them do.
+    """
+    groups: list[list[T]] = []
+    for one in items:
+        near = [group for group in groups if any(touch(one, other) for other in group)]
+        groups = [group for group in groups if group not in near]
+        groups.append([*chain.from_iterable(near), one])
     return groups
 
 
-def _belong_together(one: MatchedPair, other: MatchedPair) -> bool:
+def stack_together(one: MatchedPair, other: MatchedPair) -> bool:
+    """Whether two pairs stack: they are of one track and touch each other, or share a scene.
+
+    Parameters
+    ----------
+    one, other : MatchedPair
+    """
     if share_track(one.pair.reference[0], other.pair.reference[0]) and one.box.intersects(other.box):
         return True
     scenes, others = ({scene.name for scene in p.pair.scenes} for p in (one, other))
     return not scenes.isdisjoint(others)
 
 
-def lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
-    """Lay one grid under the pairs of a group.
-
-    Parameters
-    ----------
-    group : list of MatchedPair
-    options : Options
-
-    Raises
-    ------
-    SettingsError
-        If the projection that is set cannot be used here.
-    ProvisionError
-        If the group is too wide for one UTM zone.
-    """
+def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
+    """Lay one grid under the pairs of a group."""
     everything = union([one.box for one in group])
     crs = choose_crs(options, everything)
     posting = posting_in(crs, options.posting_m)
     looks = choose_looks(options, crs, posting, everything)
     region = _find_region(options.roi, crs, posting) if options.roi else None
-    windows = [
-        tuple(
-            (_find_window(near, crs, posting, region), _find_window(far, crs, posting, region))
-            for near, far in one.outlines
-        )
-        for one in group
-    ]
+
+    def find_window(lonlat: Outline) -> GeoGrid:
+        box = box_of(*from_lonlat(crs, *lonlat)).grown(posting)
+        if region is not None:
+            box = box.intersection(region.bbox) or region.bbox
+        return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
+
+    windows = [tuple((find_window(near), find_window(far)) for near, far in one.outlines) for one in group]
     whole = union([grid.bbox for part in windows for both in part for grid in both])
     grid = _snap_grid(whole, crs, posting, region)
     return [
         LaidPair(matched=one, windows=part, grid=grid, looks=looks) for one, part in zip(group, windows, strict=True)
     ]
-
-
-def check_crs(crs: str) -> None:
-    """Refuse a projection that can be used nowhere.
-
-    Raises
-    ------
-    SettingsError
-        If it does not exist or is not in metres.
-    """
-    if crs not in (*_GEOGRAPHIC, *_UTM):
-        read_projection(crs)
 
 
 def choose_crs(options: Options, box: BBox) -> str:
@@ -229,13 +220,6 @@ def _find_region(roi: BBox, crs: str, posting: float) -> GeoGrid:
     """The region of interest (degrees) on the map."""
     lon, lat = np.meshgrid(np.linspace(roi.west, roi.east, 21), np.linspace(roi.south, roi.north, 21))
     return GeoGrid.covering(box_of(*from_lonlat(crs, lon, lat)), crs=crs, dx=posting, dy=posting)
-
-
-def _find_window(lonlat: Outline, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
-    box = box_of(*from_lonlat(crs, *lonlat)).grown(posting)
-    if region is not None:
-        box = box.intersection(region.bbox) or region.bbox
-    return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
 
 
 def _snap_grid(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:

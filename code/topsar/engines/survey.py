@@ -158,14 +158,8 @@ class Survey:
             box=box,
         )
 
-    def read(self, scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...]:
-        """Read the bursts of one annotation, once.
-
-        Parameters
-        ----------
-        scene : Scene
-        swath, polarisation : str
-        """
+    def _read(self, scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...]:
+        """Read the bursts of one annotation, once."""
         place = (scene.name, swath, polarisation)
         if place not in self._bursts:
             self._bursts[place] = read_bursts(scene, swath, polarisation)
@@ -180,7 +174,7 @@ class Survey:
         swath, polarisation : str
         """
         having = [scene for scene in scenes if swath in scene.swaths]
-        found = [burst for scene in having for burst in self.read(scene, swath, polarisation) if burst.valid.rows > 0]
+        found = [burst for scene in having for burst in self._read(scene, swath, polarisation) if burst.valid.rows > 0]
         found.sort(key=_start)
         unique = found[:1]
         for burst in found[1:]:
@@ -223,7 +217,7 @@ class Survey:
     def _check(self, pair: Pair) -> str:
         """Refuse scenes that cannot interfere; the polarisation of those that can."""
         check_pair(pair)
-        return choose_polarisation(pair, self.options.polarization)
+        return _choose_polarisation(pair, self.options.polarization)
 
     def _choose_orbit(self, *scenes: Scene) -> OrbitChoice:
         return OrbitChoice(file=self.orbits[scenes[0].name], scenes=scenes)
@@ -299,20 +293,8 @@ def share_track(one: Scene, other: Scene) -> bool:
     return (one.track - other.track) % TRACKS in (1, TRACKS - 1) and min(apart, day - apart) < LONGEST_PASS
 
 
-def choose_polarisation(pair: Pair, wanted: str) -> str:
-    """The polarisation to process: as wanted, or with ``auto`` VV where all scenes have it, else HH.
-
-    Parameters
-    ----------
-    pair : Pair
-    wanted : str
-        The setting ``POLARIZATION``.
-
-    Raises
-    ------
-    SceneError
-        If a scene lacks it.
-    """
+def _choose_polarisation(pair: Pair, wanted: str) -> str:
+    """The polarisation to process: as wanted, or with ``auto`` VV where all scenes have it, else HH."""
     scenes = pair.scenes
     shared = set.intersection(*(set(scene.polarisations) for scene in scenes))
     for polarisation in ("VV", "HH") if wanted == "auto" else (wanted,):

@@ -36,18 +36,13 @@ def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
     ----------
     burst : Burst
     orbit : Orbit
-
-    Raises
-    ------
-    ProvisionError
-        If the state vectors do not cover it.
     """
     start, stop = burst.grid.first_line_time - _MARGIN, burst.grid.stop_time + _MARGIN
     return arc_between(orbit, start, stop, f"burst {burst.label} of {burst.scene}: ").narrowed(start, stop)
 
 
 def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") -> OrbitArc:
-    """The orbit around a period; ``whose`` begins the message where it has none.
+    """The orbit around a period.
 
     Parameters
     ----------
@@ -76,10 +71,8 @@ def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
     orbit : Orbit
     bursts : iterable of Burst
     """
-    bursts = tuple(bursts)
-    start = min(burst.grid.first_line_time for burst in bursts)
-    stop = max(burst.grid.stop_time for burst in bursts)
-    return fit_orbit(orbit, start, stop)
+    grids = [burst.grid for burst in bursts]
+    return fit_orbit(orbit, min(grid.first_line_time for grid in grids), max(grid.stop_time for grid in grids))
 
 
 def ground_speed(arc: OrbitArc, time_s: float) -> float:

@@ -60,7 +60,21 @@ def unwrap(
     """
     mask = phase != 0
     if method == "snaphu":
-        unwrapped, components = _snaphu(phase, coherence, looks, mask, threads, scratch)
+        import snaphu
+
+        grid = tiles(phase.shape)
+        unwrapped, components = snaphu.unwrap(
+            phase,
+            coherence,
+            looks,
+            mask=mask,
+            ntiles=grid,
+            tile_overlap=0 if grid == (1, 1) else _TILE_OVERLAP,
+            nproc=min(threads, grid[0] * grid[1]),
+            init="mst",  # SNAPHU's own default: twenty times faster than minimum cost flow, and optimised afterwards
+            single_tile_reoptimize=False,  # it would hold the whole grid as one tile, and take its time
+            scratchdir=scratch,
+        )
     else:
         import whirlwind
 
@@ -71,29 +85,3 @@ def unwrap(
     if anchor.any():
         unwrapped = unwrapped - np.float32(2 * np.pi * np.round(np.median(unwrapped[anchor]) / (2 * np.pi)))
     return np.where(mask, unwrapped, np.nan).astype(np.float32), components
-
-
-def _snaphu(
-    phase: NDArray[np.complex64],
-    coherence: NDArray[np.float32],
-    looks: float,
-    mask: NDArray[np.bool_],
-    threads: int,
-    scratch: Path,
-) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-    import snaphu
-
-    grid = tiles(phase.shape)
-    unwrapped, components = snaphu.unwrap(
-        phase,
-        coherence,
-        looks,
-        mask=mask,
-        ntiles=grid,
-        tile_overlap=0 if grid == (1, 1) else _TILE_OVERLAP,
-        nproc=min(threads, grid[0] * grid[1]),
-        init="mst",  # SNAPHU's own default: twenty times faster than minimum cost flow, and optimised afterwards
-        single_tile_reoptimize=False,  # it would hold the whole grid as one tile, and take its time
-        scratchdir=scratch,
-    )
-    return np.asarray(unwrapped), np.asarray(components)

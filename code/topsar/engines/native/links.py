@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from topsar.engines.layout import group_connected
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.native.steps.delay import DelayTask
 from topsar.engines.native.steps.geocode import GeocodeTask
 from topsar.engines.native.steps.solve import NetworkPair, SolveTask
 from topsar.engines.native.steps.view import ViewTask
 from topsar.engines.orbits import OrbitChoice
-from topsar.engines.survey import LONGEST_PASS, all_bursts
+from topsar.engines.survey import LONGEST_PASS
 from topsar.model import Window
 
 if TYPE_CHECKING:
@@ -28,19 +29,35 @@ def _find_scene(pair: Pair, burst: Burst) -> Scene:
     return next(scene for scene in pair.scenes if scene.name == burst.scene)
 
 
-def name_geocoding(pair: Pair, burst: Burst) -> str:
-    """Name the job that geocodes a burst.
+def _name_scene(scene: Scene) -> str:
+    """Name a scene by its start, satellite and ESA's unique id."""
+    return f"{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}"
 
-    There is one per scene and swath, whatever other slices a pair lists; the name ends in ESA's unique id.
+
+def choose_name(plain: str, taken: Iterable[str]) -> str:
+    """Choose a name that is not taken: the plain one, or that with a number.
 
     Parameters
     ----------
-    pair : Pair
-    burst : Burst
-        Of the pair.
+    plain : str
+    taken : iterable of str
     """
-    scene = _find_scene(pair, burst)
-    return f"slc_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{burst.swath}_{burst.polarisation}"
+    number = sum(name.startswith(plain) for name in taken)
+    return f"{plain}_{number + 1}" if number else plain
+
+
+def place_bursts(laid: LaidPair) -> list[BurstWindow]:
+    """Tell each burst of a pair where it lies and which job geocodes it, each reference before its secondary.
+
+    There is one job per scene and swath, whatever other slices a pair lists.
+    """
+    found = []
+    for both, grids in zip(laid.matched.bursts, laid.windows, strict=True):
+        for burst, grid in zip((both.reference, both.secondary), grids, strict=True):
+            scene = _name_scene(_find_scene(laid.matched.pair, burst))
+            job = f"slc_{scene}_{burst.swath}_{burst.polarisation}"
+            found.append(BurstWindow(burst=burst, grid=grid, job=job))
+    return found
 
 
 def find_geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, GeocodeTask]:
@@ -54,11 +71,9 @@ def find_geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, Geo
     windows: dict[str, dict[str, BurstWindow]] = {}
     owners: dict[str, tuple[LaidPair, Scene]] = {}
     for one in laid:
-        pair, grids = one.matched.pair, [grid for both in one.windows for grid in both]
-        for burst, grid in zip(all_bursts(one.matched.bursts), grids, strict=True):
-            name, window = name_geocoding(pair, burst), BurstWindow(burst=burst, grid=grid)
-            windows.setdefault(name, {})[window.filename] = window
-            owners.setdefault(name, (one, _find_scene(pair, burst)))
+        for window in place_bursts(one):
+            windows.setdefault(window.job, {})[window.file] = window
+            owners.setdefault(window.job, (one, _find_scene(one.matched.pair, window.burst)))
     return {
         name: GeocodeTask(
             job=name,
@@ -86,9 +101,7 @@ def find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, ViewTask]:
         orbit, polarisation = one.matched.orbits[0], one.matched.polarisation
         scene, key = orbit.scenes[0], (one.grid, orbit, polarisation)
         if key not in views:
-            plain = f"view_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}"
-            taken = sum(task.job.startswith(plain) for task in views.values())
-            name = f"{plain}_{taken + 1}" if taken else plain
+            name = choose_name(f"view_{_name_scene(scene)}_{polarisation}", [task.job for task in views.values()])
             views[key] = ViewTask(job=name, grid=one.grid, orbit=orbit, polarisation=polarisation, dem=dem)
         found[one.matched.pair.id] = views[key]
     return found
@@ -104,16 +117,12 @@ def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
     """
     passes = name_passes([scene for pair in pairs for scene in pair.scenes])
     tracks = {pair.id: pair.track for pair in pairs}
-    groups: list[list[NetworkPair]] = []
-    for pair in pairs:
-        one = NetworkPair(
-            pair=pair.id, reference=passes[pair.reference[0].name], secondary=passes[pair.secondary[0].name]
-        )
-        touching = [group for group in groups if any(_share_a_pass(one, other) for other in group)]
-        groups = [group for group in groups if group not in touching]
-        groups.append([*(other for group in touching for other in group), one])
+    linked = (
+        NetworkPair(pair=pair.id, reference=passes[pair.reference[0].name], secondary=passes[pair.secondary[0].name])
+        for pair in pairs
+    )
     networks = []
-    for group in groups:
+    for group in group_connected(linked, _share_a_pass):
         first = min(name for one in group for name in (one.reference, one.secondary))
         joined = tuple(sorted(group, key=lambda one: one.pair))
         networks.append(SolveTask(job=f"esd_T{tracks[joined[0].pair]:03d}_{first}", pairs=joined))
@@ -181,7 +190,7 @@ def _join_swaths(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask
     orbits = [orbit for name, orbit in sorted(scenes.items()) if name in needed]
     scene, polarisation = swaths[0].orbit.scenes[0], chosen[0][1].burst.polarisation
     return DelayTask(
-        job=f"delay_{scene.start:%Y%m%dT%H%M%S}_{scene.mission}_{scene.name[-4:]}_{polarisation}",
+        job=f"delay_{_name_scene(scene)}_{polarisation}",
         bursts=tuple(chosen),
         reference_orbit=OrbitChoice(
             file=orbits[0].file, scenes=tuple(scene for orbit in orbits for scene in orbit.scenes)

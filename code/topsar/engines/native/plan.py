@@ -10,7 +10,7 @@ from topsar.engines.facts import pair_facts
 from topsar.engines.ground import dem_density
 from topsar.engines.layout import lay_out
 from topsar.engines.native.collect import COLLECT, CollectTask
-from topsar.engines.native.links import find_delays, find_geocodings, find_networks, find_views, name_geocoding
+from topsar.engines.native.links import find_delays, find_geocodings, find_networks, find_views, place_bursts
 from topsar.engines.native.stacks import find_stacks
 from topsar.engines.native.steps import (
     VERSION,
@@ -25,10 +25,8 @@ from topsar.engines.native.steps import (
     unwrap,
     view,
 )
-from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.protocol import Inputs, Plan
 from topsar.engines.step import StepKind, as_step, dump_tasks
-from topsar.engines.survey import all_bursts
 from topsar.errors import SettingsError
 from topsar.schedule.jobs import Job
 
@@ -39,37 +37,21 @@ if TYPE_CHECKING:
 
 
 def plan(inputs: Inputs, options: Options) -> Plan:
-    """Match bursts, lay the grids, and cut the work into jobs.
+    """Match bursts, lay the grids, and cut the work into jobs; see `topsar.engines.protocol.Engine.plan`.
 
     Parameters
     ----------
     inputs : Inputs
     options : Options
-
-    Raises
-    ------
-    SettingsError
-        If no pair could be run with these options.
     """
-    check_unwrapper(options.unwrapper)
+    if options.unwrapper != "none" and find_spec(options.unwrapper) is None:
+        msg = f"UNWRAPPER={options.unwrapper}: the package is not installed (whirlwind needs Python 3.11 or newer)"
+        raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
     layout = lay_out(inputs, options)
     density = dem_density(inputs.dem, layout.pairs[0].matched.box) if layout.pairs else 0.0
     batch = _Batch(density)
     _plan_jobs(batch, layout.pairs, inputs, options)
     return Plan(jobs=tuple(batch.jobs.values()), tasks=batch.tasks, refused=layout.refused, outlooks=layout.outlooks)
-
-
-def check_unwrapper(name: str) -> None:
-    """Refuse an unwrapper that is not installed.
-
-    Raises
-    ------
-    SettingsError
-        With the alternative.
-    """
-    if name != "none" and find_spec(name) is None:
-        msg = f"UNWRAPPER={name}: the package is not installed (whirlwind needs Python 3.11 or newer)"
-        raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
 
 
 class _Batch:
@@ -94,12 +76,7 @@ class _Batch:
 
 def _plan_jobs(batch: _Batch, laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> None:
     geocodings = find_geocodings(laid, inputs)
-    fed_by = {
-        one.matched.pair.id: sorted(
-            {name_geocoding(one.matched.pair, burst) for burst in all_bursts(one.matched.bursts)}
-        )
-        for one in laid
-    }
+    fed_by = {one.matched.pair.id: sorted({window.job for window in place_bursts(one)}) for one in laid}
     delays = {}
     if options.range_registration == "auto":
         delays = find_delays(geocodings, {name: one.grid for one in laid for name in fed_by[one.matched.pair.id]})
@@ -137,7 +114,10 @@ def _plan_pair(
 ) -> list[tuple[StepKind[Any], Any]]:
     """List the steps of a pair: each swath multiplied, then all of them together."""
     one, pixels = laid.matched, laid.grid.rows * laid.grid.columns
-    bursts = _pair_bursts(laid)
+    windows = place_bursts(laid)
+    bursts = [
+        multiply.BurstPair(reference=near, secondary=far) for near, far in zip(windows[::2], windows[1::2], strict=True)
+    ]
     swaths = [
         multiply.MultiplyTask(
             job=one.pair.id,
@@ -173,21 +153,6 @@ def _plan_pair(
         (filter.STEP, filtered),
         (unwrap.STEP, unwrapped),
     ]
-
-
-def _pair_bursts(laid: LaidPair) -> list[multiply.BurstPair]:
-    """Tell each burst of a pair where it lies and where both dates of it are geocoded."""
-    pair, found = laid.matched.pair, []
-    for both, grids in zip(laid.matched.bursts, laid.windows, strict=True):
-        near, far = (
-            BurstWindow(burst=burst, grid=grid)
-            for burst, grid in zip((both.reference, both.secondary), grids, strict=True)
-        )
-        files = [f"{name_geocoding(pair, window.burst)}/slc/{window.filename}" for window in (near, far)]
-        found.append(
-            multiply.BurstPair(reference=near, secondary=far, reference_file=files[0], secondary_file=files[1])
-        )
-    return found
 
 
 def _plan_collect(laid: LaidPair, inputs: Inputs, options: Options, seen: view.ViewTask) -> CollectTask:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from topsar.engines.native.links import name_geocoding, name_passes
+from topsar.engines.native.links import choose_name, name_passes
 from topsar.engines.native.steps.dispersion import LEAST_DATES, DispersionTask
 from topsar.engines.native.steps.slc import STACKS, SlcTask, StackBurst
 from topsar.engines.survey import all_bursts
@@ -35,8 +35,6 @@ def find_stacks(
     geocodings : mapping
         What is geocoded, by job.
     """
-    matched = [one.matched for one in laid]
-    made_by = {_place(burst): name_geocoding(one.pair, burst) for one in matched for burst in all_bursts(one.bursts)}
     seams = _find_earliest(laid)
     windows = {_place(window.burst): window for task in geocodings.values() for window in task.windows}
     slcs: list[SlcTask] = []
@@ -47,13 +45,12 @@ def find_stacks(
             bursts = tuple(
                 StackBurst(
                     window=windows[place],
-                    file=f"{made_by[place]}/slc/{windows[place].filename}",
                     seam=seams[place],
-                    seam_orbit=geocodings[made_by[_place(seams[place])]].orbit,
+                    seam_orbit=geocodings[windows[_place(seams[place])].job].orbit,
                 )
                 for place in places
             )
-            dates.append(_join_bursts(stack, date, pairs, bursts, geocodings[made_by[places[0]]]))
+            dates.append(_join_bursts(stack, date, pairs, bursts, geocodings[bursts[0].window.job]))
         slcs += dates
         if len(dates) >= LEAST_DATES:
             files, name = tuple(task.file for task in dates), f"{STACKS}_{stack}_dispersion"
@@ -102,8 +99,7 @@ def _name_stacks(laid: Iterable[LaidPair]) -> dict[str, list[LaidPair]]:
         plain = f"T{one.matched.pair.track:03d}_{one.matched.polarisation}"
         key = (plain, one.grid)
         if key not in names:
-            taken = sum(name.startswith(plain) for name in names.values())
-            names[key] = f"{plain}_{taken + 1}" if taken else plain
+            names[key] = choose_name(plain, names.values())
         stacks.setdefault(names[key], []).append(one)
     return stacks
 

@@ -10,15 +10,21 @@ from topsar.model import Burst, GeoGrid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstWindow:
-    """A burst and the part of the output grid that it covers."""
+    """A burst, the part of the output grid that it covers, and the job that geocodes it."""
 
     burst: Burst
     grid: GeoGrid
+    job: str
 
     @property
-    def filename(self) -> str:
-        """Name of the geocoded burst in the folder of its scene and swath."""
-        return f"{self.burst.label}.npy"
+    def folder(self) -> str:
+        """Where it is geocoded with its swath, relative to the runs folder."""
+        return f"{self.job}/slc"
+
+    @property
+    def file(self) -> str:
+        """The geocoded burst, relative to the runs folder."""
+        return f"{self.folder}/{self.burst.label}.npy"
 
     @property
     def measurement(self) -> Path:

@@ -8,7 +8,7 @@ burst's box stays a hole in the file.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -122,11 +122,11 @@ class _Geocode(StepKind[GeocodeTask]):
             check_archived(windows[0].burst)
             with open_image(windows[0].burst) as image:
                 for window in sorted(windows, key=lambda one: one.burst.first_line):
-                    fine = window.grid.refined(task.looks)
+                    fine = replace(window, grid=window.grid.refined(task.looks))
                     field = dem_under(task.dem, window.grid)
-                    log.info("%s: %d by %d pixels", window.burst.label, fine.rows, fine.columns)
-                    with atomic_path(folder / "slc" / window.filename) as path:
-                        _geocode_burst(BurstWindow(burst=window.burst, grid=fine), image, field, swath, path)
+                    log.info("%s: %d by %d pixels", window.burst.label, fine.grid.rows, fine.grid.columns)
+                    with atomic_path(runs / window.file) as path:
+                        _geocode_burst(fine, image, field, swath, path)
 
 
 class _Swath(NamedTuple):

@@ -66,13 +66,7 @@ class _Mosaic(StepKind[MosaicTask]):
         return (*(swath.folder for swath in task.swaths), *task.delays)
 
     def run(self, task: MosaicTask, runs: Path, folder: Path) -> None:
-        """Write arrays and ``facts.json`` into ``mosaic``.
-
-        Raises
-        ------
-        SceneError
-            If no pixel is left.
-        """
+        """Write arrays and ``facts.json`` into ``mosaic``."""
         out = folder / "mosaic"
         out.mkdir(parents=True, exist_ok=True)
         mosaic, overlaps = _lay_swaths(task, runs)

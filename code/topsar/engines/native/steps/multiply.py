@@ -42,12 +42,10 @@ _NOWHERE = Window(row=0, column=0, rows=1, columns=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurstPair:
-    """The same burst on both dates; files are relative to the runs folder."""
+    """The same burst on both dates."""
 
     reference: BurstWindow
     secondary: BurstWindow
-    reference_file: str
-    secondary_file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +93,7 @@ class _Multiply(StepKind[MultiplyTask]):
         return largest + block + dem_bytes(task.grid, dem_density)
 
     def reads(self, task: MultiplyTask) -> tuple[str, ...]:
-        files = (file for both in task.bursts for file in (both.reference_file, both.secondary_file))
-        return tuple(sorted({file.rpartition("/")[0] for file in files}))
+        return tuple(sorted({one.folder for both in task.bursts for one in (both.reference, both.secondary)}))
 
     def inputs(self, task: MultiplyTask) -> tuple[Path, ...]:
         """Orbits and DEM; the images are inputs of what is read."""
@@ -161,7 +158,7 @@ def _view_burst(
 def _sum_looks(pair: BurstPair, looks: Looks, grid: GeoGrid, runs: Path) -> LookSums:
     """Multiply both dates of a burst on a part of the output grid, a few rows at a time."""
     sums = LookSums.zeros(grid.shape)
-    files = [np.load(runs / name, mmap_mode="r") for name in (pair.reference_file, pair.secondary_file)]
+    files = [np.load(runs / window.file, mmap_mode="r") for window in (pair.reference, pair.secondary)]
     origins = [window.grid.window_of(grid) for window in (pair.reference, pair.secondary)]
     for top in range(0, grid.rows, BLOCK_ROWS):
         rows = min(BLOCK_ROWS, grid.rows - top)

@@ -46,7 +46,6 @@ class StackBurst:
     """A geocoded burst of a stack, and the burst of the earliest date, whose edges decide where it is used."""
 
     window: BurstWindow
-    file: str
     seam: Burst
     seam_orbit: OrbitChoice
 
@@ -89,7 +88,7 @@ class _Slc(StepKind[SlcTask]):
         return task.grid.rows * task.grid.columns * self.choice_bytes + strip + dem_bytes(task.grid, dem_density)
 
     def reads(self, task: SlcTask) -> tuple[str, ...]:
-        return tuple(sorted({one.file.rpartition("/")[0] for one in task.bursts}))
+        return tuple(sorted({one.window.folder for one in task.bursts}))
 
     def writes(self, task: SlcTask) -> tuple[Artifact, ...]:
         return (Artifact(path=task.file),)
@@ -103,7 +102,7 @@ class _Slc(StepKind[SlcTask]):
         looks, fine = task.looks, task.grid.refined(task.looks)
         chosen = choose_bursts(task)
         height = tile_rows(looks)
-        files = [np.load(runs / burst.file, mmap_mode="r") for burst in task.bursts]
+        files = [np.load(runs / burst.window.file, mmap_mode="r") for burst in task.bursts]
         wheres = [task.grid.window_of(burst.window.grid) for burst in task.bursts]
         with open_geotiff(
             runs / task.file,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.kernels.registration import NetworkSolution
 
 WORST_TRIANGLES = 20
 """Triangles that are listed, those that close worst."""
@@ -69,35 +68,32 @@ class _Solve(StepKind[SolveTask]):
         write_json(
             folder / "solve" / NETWORK_FILE,
             {
-                "dates": _describe_dates(passes, solution),
-                "pairs": _describe_pairs(names, ends, solution),
+                "dates": _tabulate(
+                    passes,
+                    group=solution.group,
+                    pixels=solution.value,
+                    standard_error_pixels=solution.deviation,
+                ),
+                "pairs": _tabulate(
+                    [pair.pair for pair in task.pairs],
+                    pixels=solution.pair_value,
+                    standard_error_pixels=solution.pair_deviation,
+                    residual_pixels=solution.residual,
+                    reference_pixels=solution.value[ends[:, 0]],
+                    secondary_pixels=solution.value[ends[:, 1]],
+                ),
                 "residual_rms_pixels": _rms(solution.residual[np.isfinite(solution.residual)]),
                 "closure": _close_triangles(names, ends, value),
             },
         )
 
 
-def _describe_dates(passes: Sequence[str], solution: NetworkSolution) -> dict[str, Any]:
+def _tabulate(names: Sequence[str], **columns: NDArray[Any]) -> dict[str, Any]:
+    """A row of the columns by name, None for what is not finite."""
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return {
-        name: {
-            "group": int(solution.group[number]),
-            "pixels": float(solution.value[number]),
-            "standard_error_pixels": float(solution.deviation[number]),
-        }
-        for number, name in enumerate(passes)
-    }
-
-
-def _describe_pairs(names: Sequence[str], ends: NDArray[np.int64], solution: NetworkSolution) -> dict[str, Any]:
-    return {
-        name: {
-            "pixels": _none_unless_finite(solution.pair_value[number]),
-            "standard_error_pixels": _none_unless_finite(solution.pair_deviation[number]),
-            "residual_pixels": _none_unless_finite(solution.residual[number]),
-            "reference_pixels": float(solution.value[ends[number, 0]]),
-            "secondary_pixels": float(solution.value[ends[number, 1]]),
-        }
-        for number, name in enumerate(names)
+        name: {key: value if np.isfinite(value) else None for key, value in zip(columns, row, strict=True)}
+        for name, row in zip(names, rows, strict=True)
     }
 
 
@@ -127,10 +123,6 @@ def _close_triangles(names: Sequence[str], ends: NDArray[np.int64], value: NDArr
 
 def _rms(values: NDArray[np.float64]) -> float | None:
     return float(np.sqrt((values**2).mean())) if values.size else None
-
-
-def _none_unless_finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 STEP = _Solve()

@@ -43,13 +43,7 @@ class _Unwrap(StepKind[UnwrapTask]):
         return f"{task.job}/mosaic", f"{task.job}/filter"
 
     def run(self, task: UnwrapTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
-        """Write ``unwrapped.npy`` and ``components.npy``.
-
-        Raises
-        ------
-        StepFailed
-            If the unwrapper cannot.
-        """
+        """Write ``unwrapped.npy`` and ``components.npy``."""
         from topsar.kernels.unwrap import unwrap
 
         (folder / "unwrap").mkdir(exist_ok=True)

@@ -45,13 +45,7 @@ class _View(StepKind[ViewTask]):
         return (task.orbit.path, *task.dem.files)
 
     def run(self, task: ViewTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
-        """Write the arrays into ``view``.
-
-        Raises
-        ------
-        ProvisionError
-            If the orbit does not cover the pass.
-        """
+        """Write the arrays into ``view``."""
         out, choice = folder / "view", task.orbit
         out.mkdir(parents=True, exist_ok=True)
         orbit = choice.load(choice.scenes[0].swaths[0], task.polarisation)
