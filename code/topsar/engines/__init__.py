@@ -47,12 +47,6 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
 
 
 def load_engine(name: str) -> Engine:
-    """Load the engine of a name of the registry, for what was planned with it.
-
-    Raises
-    ------
-    SettingsError
-        If there is none.
-    """
+    """Load the engine of a name of the registry, for what was planned with it."""
     engine: Engine = load_named("engines", name)()
     return engine

@@ -61,11 +61,6 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
     ----------
     inputs : Inputs
     options : Options
-
-    Raises
-    ------
-    SettingsError
-        If no pair could be run with these options.
     """
     if options.crs not in (*_GEOGRAPHIC, *_UTM):
         check_projection(options.crs)
@@ -150,13 +145,6 @@ def choose_crs(options: Options, box: BBox) -> str:
     options : Options
     box : BBox
         Around the bursts of the group, degrees.
-
-    Raises
-    ------
-    SettingsError
-        If the projection that is set cannot be used here.
-    ProvisionError
-        If the group is too wide for one UTM zone.
     """
     if options.crs in _GEOGRAPHIC:
         return "EPSG:4326"
@@ -193,11 +181,6 @@ def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks
         In units of the projection.
     box : BBox
         Around the bursts of the group, degrees.
-
-    Raises
-    ------
-    SettingsError
-        If fine pixels would be so large that ground nodes miss the Earth's curvature, or far below the resolution.
     """
     east = north = posting
     if crs == "EPSG:4326":

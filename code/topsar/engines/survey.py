@@ -127,11 +127,6 @@ class Survey:
         pair : Pair
         outlines : Outlines
             Over the DEM of the batch.
-
-        Raises
-        ------
-        TopsarError
-            If the pair cannot be run.
         """
         polarisation = self._check(pair)
         for scene in pair.scenes:
@@ -260,13 +255,7 @@ def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Match
 
 
 def check_pair(pair: Pair) -> None:
-    """Refuse scenes that cannot interfere.
-
-    Raises
-    ------
-    SceneError
-        If tracks or flight directions differ.
-    """
+    """Refuse scenes that cannot interfere: those of several tracks or flight directions."""
     first = pair.reference[0]
     for scene in pair.scenes:
         if not share_track(scene, first):

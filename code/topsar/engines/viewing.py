@@ -90,7 +90,7 @@ def ground_speed(arc: OrbitArc, time_s: float) -> float:
 def locate(
     points_m: NDArray[np.float64], burst: Burst, arc: OrbitArc
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Line and sample of a burst at which it shows points (..., 3) in ECEF; outside of it too.
+    """Line and sample of a burst at which it shows points; outside of it too.
 
     Parameters
     ----------

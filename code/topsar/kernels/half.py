@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, prange, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,34 +44,23 @@ def _widen(bits):  # type: ignore[no-untyped-def]
     return _as_float(_as_bits(size) | ((bits & np.uint32(0x8000)) << np.uint32(16)))
 
 
-def signal(block, row, column):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def read_pixel(block, row, column):  # type: ignore[no-untyped-def]
     """Read real and imaginary part of a pixel inside a kernel.
 
     Parameters
     ----------
-    block : (rows, columns) uint32 or (rows, columns, 2) float32
+    block : (rows, columns) uint32
         From `pack_pixels`.
     row, column : int
-        The pixel.
     """
-    raise NotImplementedError
-
-
-@overload(signal, inline="always")
-def _choose_signal(block, row, column):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    if block.dtype == types.uint32:
-        return _read_halves
-    return lambda block, row, column: (block[row, column, 0], block[row, column, 1])
-
-
-def _read_halves(block, row, column):  # type: ignore[no-untyped-def]
     both = block[row, column]
     return _widen(both & np.uint32(0xFFFF)), _widen(both >> np.uint32(16))
 
 
-def pack_pixels(parts: NDArray[np.floating]) -> NDArray[np.generic]:
-    """Prepare real and imaginary parts (rows, columns, 2), float16 or float32, for `signal`: two halves in one word."""
-    return np.ascontiguousarray(parts.view("<u4")[..., 0] if parts.itemsize == 2 else parts)
+def pack_pixels(parts: NDArray[np.float16]) -> NDArray[np.uint32]:
+    """Prepare real and imaginary parts (rows, columns, 2) for `read_pixel`: both halves in one word."""
+    return np.ascontiguousarray(parts.view("<u4")[..., 0])
 
 
 @njit(cache=True, nogil=True, parallel=True)

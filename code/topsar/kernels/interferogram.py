@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit, prange
 
-from topsar.kernels.half import pack_pixels, signal
+from topsar.kernels.half import pack_pixels, read_pixel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +28,8 @@ def _cross_multiply(reference, secondary, north, east, cross, power_reference, p
                 x = y = f = s = nothing
                 k = np.int32(0)
                 for j in range(column * east, column * east + east):
-                    a, b = signal(reference, i, j)
-                    c, d = signal(secondary, i, j)
+                    a, b = read_pixel(reference, i, j)
+                    c, d = read_pixel(secondary, i, j)
                     p = a * a + b * b
                     q = c * c + d * d
                     both = (p * q > nothing) and (p * q < np.float32(np.inf))
@@ -50,13 +50,13 @@ def _cross_multiply(reference, secondary, north, east, cross, power_reference, p
 
 
 def cross_multiply(
-    reference: NDArray[np.floating], secondary: NDArray[np.floating], looks: Looks, sums: LookSums
+    reference: NDArray[np.float16], secondary: NDArray[np.float16], looks: Looks, sums: LookSums
 ) -> None:
     """Multiply two dates and sum over looks.
 
     Parameters
     ----------
-    reference, secondary : (rows · looks.north, columns · looks.east, 2) float16 or float32
+    reference, secondary : (rows · looks.north, columns · looks.east, 2) float16
         Real and imaginary parts; zero where there is no signal.
     looks : Looks
         Fine pixels per output pixel.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from topsar.model import Looks
+    from topsar.model import Looks, Window
 
 
 class LookSums(NamedTuple):
@@ -41,6 +42,24 @@ class LookSums(NamedTuple):
         return cls(np.zeros(shape, np.complex64), first, second, np.zeros(shape, np.int32))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """Looks of one burst, or of some laid side by side, in a window of the output grid.
+
+    Attributes
+    ----------
+    where : Window
+    sums : LookSums
+    doppler_hz, margin_m : (rows, columns) float32
+        Doppler of each pixel, and its distance to the edge of the burst that it comes from.
+    """
+
+    where: Window
+    sums: LookSums
+    doppler_hz: NDArray[np.float32]
+    margin_m: NDArray[np.float32]
+
+
 class Mosaic:
     """Bursts laid side by side: each output pixel comes whole from the burst whose edges are farthest away.
 
@@ -64,29 +83,18 @@ class Mosaic:
         self.margin_m = np.zeros(shape, np.float32)
         self._least = max(looks.count // 2, 1)
 
-    def add(
-        self,
-        burst: int | NDArray[np.int16],
-        sums: LookSums,
-        doppler_hz: NDArray[np.float32],
-        margin_m: NDArray[np.float32],
-        where: tuple[slice, slice],
-    ) -> None:
-        """Lay one burst, or a mosaic of some, into a window.
+    def add(self, burst: int | NDArray[np.int16], part: Part) -> None:
+        """Lay one burst, or a mosaic of some.
 
         Parameters
         ----------
         burst : int or (rows, columns) int16
             Number of the burst that each pixel comes from.
-        sums : LookSums
-            Its sums, (rows, columns).
-        doppler_hz, margin_m : (rows, columns) float32
-            Doppler frequency, and distance of the pixel to the burst's edge.
-        where : (slice, slice)
-            The window in the mosaic.
+        part : Part
         """
-        better = (sums.filled >= self._least) & (margin_m > self.margin_m[where])
+        where = part.where.slices
+        better = (part.sums.filled >= self._least) & (part.margin_m > self.margin_m[where])
         self.burst[where][better] = burst if isinstance(burst, int) else burst[better]
-        wholes, parts = (*self.sums, self.doppler_hz, self.margin_m), (*sums, doppler_hz, margin_m)
-        for whole, part in zip(wholes, parts, strict=True):
-            whole[where][better] = part[better]
+        wholes, values = (*self.sums, self.doppler_hz, self.margin_m), (*part.sums, part.doppler_hz, part.margin_m)
+        for whole, value in zip(wholes, values, strict=True):
+            whole[where][better] = value[better]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.kernels.mosaic import LookSums
+    from topsar.kernels.mosaic import Part
     from topsar.model import Looks
 
 ESD_COHERENCE = 0.4
@@ -26,24 +25,6 @@ LEAST_PATCHES = 4
 """Fewer patches give no range shift."""
 OUTLIER = 5.0
 """Patches further off than this multiple of the deviation are left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BurstInterferogram:
-    """Looks of one burst pair in a window of the output grid.
-
-    Attributes
-    ----------
-    where : Window
-    sums : LookSums
-    doppler_hz, margin_m : (rows, columns) float32
-        Doppler of each pixel, and its distance to the burst's edge.
-    """
-
-    where: Window
-    sums: LookSums
-    doppler_hz: NDArray[np.float32]
-    margin_m: NDArray[np.float32]
 
 
 class Overlap(NamedTuple):
@@ -76,12 +57,12 @@ class TimingBias(NamedTuple):
     pixels: int
 
 
-def find_overlap(upper: BurstInterferogram, lower: BurstInterferogram, shared: Window, looks: Looks) -> Overlap:
+def find_overlap(upper: Part, lower: Part, shared: Window, looks: Looks) -> Overlap:
     """Form the double difference where two bursts of a swath see the same ground.
 
     Parameters
     ----------
-    upper, lower : BurstInterferogram
+    upper, lower : Part
         The earlier burst and the one after it.
     shared : Window
         Of the output grid, inside both.

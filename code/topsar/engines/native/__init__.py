@@ -27,25 +27,13 @@ class NativeEngine:
     whole_bursts = False
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs.
-
-        Parameters
-        ----------
-        inputs : Inputs
-        options : Options
-        """
+        """Turn pairs into jobs; see `Engine`."""
         from topsar.engines.native.plan import plan
 
         return plan(inputs, options)
 
     def execute(self, folder: Path, step: str) -> None:
-        """Run one step of the job in ``folder``.
-
-        Parameters
-        ----------
-        folder : Path
-        step : str
-        """
+        """Run one step of the job in ``folder``; see `Engine`."""
         from topsar.engines.native.steps import execute
 
         execute(folder, step)

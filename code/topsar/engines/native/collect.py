@@ -45,13 +45,7 @@ class CollectTask:
 
 
 def collect(folder: Path) -> Interferogram:
-    """Gather the results of the pair in ``folder``.
-
-    Raises
-    ------
-    StepFailed
-        If it is not a pair's folder.
-    """
+    """Gather the results of the pair in ``folder``."""
     task = load_task(folder, COLLECT, CollectTask)
     measured = read_json(folder / "mosaic" / "facts.json")
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)

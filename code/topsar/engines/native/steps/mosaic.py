@@ -99,10 +99,8 @@ def _lay_swaths(task: MosaicTask, runs: Path) -> tuple[Mosaic, dict[str, list[Ov
     """Lay all swaths side by side; their bursts are numbered on from swath to swath. The overlaps of each swath."""
     mosaic, overlaps, before = Mosaic(task.shape, task.looks), {}, 0
     for swath in task.swaths:
-        part = load_swath(runs / swath.folder)
-        burst = part.burst + np.int16(before)
-        mosaic.add(burst, part.sums, part.doppler_hz, part.margin_m, part.where.slices)
-        overlaps[swath.name] = part.overlaps
+        burst, part, overlaps[swath.name] = load_swath(runs / swath.folder)
+        mosaic.add(burst + np.int16(before), part)
         before += len(swath.bursts)
     return mosaic, overlaps
 

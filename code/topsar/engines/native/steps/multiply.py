@@ -22,8 +22,8 @@ from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import burst_arc, burst_margin, describe_geometry, locate, pass_arc
 from topsar.files import write_json
 from topsar.kernels.interferogram import cross_multiply
-from topsar.kernels.mosaic import LookSums, Mosaic
-from topsar.kernels.registration import BurstInterferogram, find_overlap
+from topsar.kernels.mosaic import LookSums, Mosaic, Part
+from topsar.kernels.registration import find_overlap
 from topsar.kernels.statistics import coherence_at_zero, coherence_window
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Dem, GeoGrid, Looks, Window
@@ -110,7 +110,7 @@ class _Multiply(StepKind[MultiplyTask]):
         orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
         _, points = ground_points(grid, dem_under(task.dem, grid))
         mosaic, overlaps = Mosaic(grid.shape, task.looks), []
-        last: BurstInterferogram | None = None
+        last: Part | None = None
         for number, (pair, window) in enumerate(zip(task.bursts, windows, strict=True)):
             if window is None:
                 continue
@@ -119,7 +119,7 @@ class _Multiply(StepKind[MultiplyTask]):
             one = _view_burst(pair.reference.burst, arc, points[inside.slices], inside, sums)
             if last is not None and (shared := last.where.intersection(one.where)) is not None:
                 overlaps.append(find_overlap(last, one, shared, task.looks))
-            mosaic.add(number, one.sums, one.doppler_hz, one.margin_m, one.where.slices)
+            mosaic.add(number, one)
             last = one
         save_swath(out, where, mosaic, overlaps)
         write_json(out / "geometry.json", _describe_geometry(task, orbit))
@@ -141,13 +141,11 @@ def _surround(windows: list[Window]) -> Window:
     return Window(row=row, column=column, rows=stop - row, columns=column_stop - column)
 
 
-def _view_burst(
-    burst: Burst, arc: OrbitArc, points_m: NDArray[np.float64], where: Window, sums: LookSums
-) -> BurstInterferogram:
+def _view_burst(burst: Burst, arc: OrbitArc, points_m: NDArray[np.float64], where: Window, sums: LookSums) -> Part:
     """Find Doppler and margin of a burst in a window of the grid, whose ground is ``points_m``."""
     line, sample = locate(points_m, burst, arc)
     eta = (line - burst.grid.lines / 2) * burst.grid.line_interval_s
-    return BurstInterferogram(
+    return Part(
         where=where,
         sums=sums,
         doppler_hz=deramp_terms(burst, arc).doppler(eta, sample).astype(np.float32),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from topsar.files import read_json, save_array, write_json
-from topsar.kernels.mosaic import LookSums
+from topsar.kernels.mosaic import LookSums, Part
 from topsar.kernels.registration import Overlap
 from topsar.model import Window
 
@@ -21,22 +21,8 @@ if TYPE_CHECKING:
     from topsar.kernels.mosaic import Mosaic
 
 
-class SwathInterferogram(NamedTuple):
-    """The arrays of a `Mosaic` in a window of the pair's grid, and the overlaps of its bursts.
-
-    Bursts are numbered from zero in each swath.
-    """
-
-    where: Window
-    sums: LookSums
-    doppler_hz: NDArray[np.float32]
-    burst: NDArray[np.int16]
-    margin_m: NDArray[np.float32]
-    overlaps: list[Overlap]
-
-
 def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[Overlap]) -> None:
-    """Write the mosaic of a swath, which lies in the window ``where`` of the pair's grid.
+    """Write the mosaic of a swath.
 
     Parameters
     ----------
@@ -54,12 +40,21 @@ def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[O
     save_array(folder / "overlaps.npy", np.hstack([np.zeros((len(Overlap._fields), 0)), *map(np.vstack, overlaps)]))
 
 
-def load_swath(folder: Path) -> SwathInterferogram:
-    """What `save_swath` left in ``folder``; arrays are read when they are used."""
+def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
+    """Load what `save_swath` left; arrays are read when they are used.
+
+    Returns
+    -------
+    burst : (rows, columns) int16
+        Numbered from zero in each swath.
+    part : Part
+        In the pair's grid.
+    overlaps : list of Overlap
+    """
     sums = LookSums(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in LookSums._fields))
     doppler, burst, margin = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("doppler", "burst", "margin"))
     where = Window(**read_json(folder / "window.json"))
-    return SwathInterferogram(where, sums, doppler, burst, margin, _load_overlaps(folder))
+    return burst, Part(where=where, sums=sums, doppler_hz=doppler, margin_m=margin), _load_overlaps(folder)
 
 
 def _load_overlaps(folder: Path) -> list[Overlap]:
