@@ -46,7 +46,7 @@ class Outlines:
         self.dem, self.roi = dem, roi
         self._outlines: dict[Burst, Outline | None] = {}
         self._over_voids: set[Burst] = set()
-        self._height_ranges: dict[BBox, tuple[float, float] | None] = {}
+        self._height_range = functools.cache(self._find_height_range)
 
     def find(self, burst: Burst, orbit: Orbit) -> Outline | None:
         """Outline a burst on the lowest and on the highest ground near it.
@@ -74,24 +74,15 @@ class Outlines:
         near = box if self.roi is None else box.grown(_SEARCH_MARGIN_DEG).intersection(self.roi)
         if near is None:
             return None
-        heights = self._height_range(near)
+        heights = self._height_range(near.rounded(_ROUND_DEG))  # all dates of a burst ask for the same box
         if heights is None:
             self._over_voids.add(burst)
             return None
         found = outline(burst, orbit, heights)
         return found if self.roi is None or _touch(found, self.roi.grown(_ROI_MARGIN_DEG)) else None
 
-    def _height_range(self, box: BBox) -> tuple[float, float] | None:
-        """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground.
-
-        The box is enlarged to round degrees: all dates of a burst ask for the same one.
-        """
-        box = box.rounded(_ROUND_DEG)
-        if box not in self._height_ranges:
-            self._height_ranges[box] = self._find_height_range(box)
-        return self._height_ranges[box]
-
     def _find_height_range(self, box: BBox) -> tuple[float, float] | None:
+        """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground."""
         narrowed = min(_SEARCH_MARGIN_DEG, 0.4 * min(box.east - box.west, box.north - box.south))
         margin = narrowed + _SEARCH_MARGIN_DEG
         heights = open_dem(self.dem, box.grown(-narrowed), margin, covering=False).heights_m

@@ -58,11 +58,8 @@ class OrbitChoice:
         if self.file:
             return read_orbit(self.file.path, self.start, self.stop)
         having = [scene for scene in self.scenes if swath in scene.swaths]
-        return self._join([annotation_orbit(scene, swath, polarisation) for scene in having])
-
-    def _join(self, orbits: list[Orbit]) -> Orbit:
-        """State vectors of several annotations, each time once."""
-        first = orbits[0]
+        orbits = [annotation_orbit(scene, swath, polarisation) for scene in having]
+        first = orbits[0]  # several annotations share vectors: each time counts once
         times = np.concatenate([orbit.times_s + (orbit.epoch - first.epoch).total_seconds() for orbit in orbits])
         times_s, index = np.unique(times.round(_MICROSECOND), return_index=True)
         return replace(

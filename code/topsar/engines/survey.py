@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,7 +85,7 @@ class Survey:
         self.pairs, self.orbits, self.options = tuple(pairs), orbits, options
         self._bursts: dict[tuple[str, str, str], tuple[Burst, ...]] = {}
         self._vectors: dict[tuple[str, str], Orbit] = {}
-        self._ground: dict[tuple[str, str], list[BBox]] = {}
+        self._all_ground = functools.cache(self._outline_all)
 
     def footprint(self, *, whole: bool = False) -> BBox:
         """Find the box around all ground that bursts may show within the region of interest, whatever its height.
@@ -234,15 +235,11 @@ class Survey:
         middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
         return rdr2geo(time, middle, 0.0, arc)
 
-    def _all_ground(self, scene: Scene, polarisation: str) -> list[BBox]:
+    def _outline_all(self, scene: Scene, polarisation: str) -> list[BBox]:
         """A box around whatever each burst of a scene may show."""
-        key = scene.name, polarisation
-        if key not in self._ground:
-            orbit = self._read_orbit(scene, polarisation)
-            swaths = self.options.swaths
-            bursts = [burst for swath in swaths for burst in self.pass_bursts((scene,), swath, polarisation)]
-            self._ground[key] = [box_of(*outline(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
-        return self._ground[key]
+        orbit, swaths = self._read_orbit(scene, polarisation), self.options.swaths
+        bursts = [burst for swath in swaths for burst in self.pass_bursts((scene,), swath, polarisation)]
+        return [box_of(*outline(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
 
 
 def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Matched]) -> TopsarError:

@@ -257,14 +257,8 @@ def zero_doppler_step(x, y, z, t, origin, scale, coefficients):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, inline="always")
-def zero_doppler(x, y, z, guess, origin, scale, coefficients):  # type: ignore[no-untyped-def]
-    """Zero-Doppler time of a point and the vector from it to the satellite then; NaN where Newton fails.
-
-    Parameters
-    ----------
-    x, y, z, guess, origin, scale, coefficients
-        See `zero_doppler_step`; the iteration begins at ``guess``.
-    """
+def _zero_doppler(x, y, z, guess, origin, scale, coefficients):  # type: ignore[no-untyped-def]
+    """Zero-Doppler time of a point and the vector from it to the satellite then; NaN where Newton fails."""
     t = guess
     for _ in range(20):
         step, _, _, _, _, _, _ = zero_doppler_step(x, y, z, t, origin, scale, coefficients)
@@ -280,7 +274,7 @@ def _geo2rdr(points, origin, scale, coefficients, time, range_m):  # type: ignor
     for run in prange((points.shape[0] + _RUN - 1) // _RUN):
         guess = origin
         for i in range(run * _RUN, min((run + 1) * _RUN, points.shape[0])):
-            t, dx, dy, dz = zero_doppler(points[i, 0], points[i, 1], points[i, 2], guess, origin, scale, coefficients)
+            t, dx, dy, dz = _zero_doppler(points[i, 0], points[i, 1], points[i, 2], guess, origin, scale, coefficients)
             time[i] = t
             range_m[i] = math.sqrt(dx * dx + dy * dy + dz * dz)
             guess = origin if math.isnan(t) else t
@@ -314,7 +308,7 @@ def _sight(points, origin, scale, coefficients, time, range_m, off_nadir, los): 
         guess = origin
         for j in range(points.shape[1]):
             x, y, z = points[i, j, 0], points[i, j, 1], points[i, j, 2]
-            t, dx, dy, dz = zero_doppler(x, y, z, guess, origin, scale, coefficients)
+            t, dx, dy, dz = _zero_doppler(x, y, z, guess, origin, scale, coefficients)
             guess = origin if math.isnan(t) else t
             distance = math.sqrt(dx * dx + dy * dy + dz * dz)
             px, py, pz = x + dx, y + dy, z + dz

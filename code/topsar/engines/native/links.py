@@ -117,20 +117,16 @@ def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
     """
     passes = name_passes([scene for pair in pairs for scene in pair.scenes])
     tracks = {pair.id: pair.track for pair in pairs}
-    linked = (
+    linked = [
         NetworkPair(pair=pair.id, reference=passes[pair.reference[0].name], secondary=passes[pair.secondary[0].name])
         for pair in pairs
-    )
+    ]
     networks = []
-    for group in group_connected(linked, _share_a_pass):
-        first = min(name for one in group for name in (one.reference, one.secondary))
+    for group in group_connected(linked, lambda one, other: not one.passes.isdisjoint(other.passes)):
+        first = min(name for one in group for name in one.passes)
         joined = tuple(sorted(group, key=lambda one: one.pair))
         networks.append(SolveTask(job=f"esd_T{tracks[joined[0].pair]:03d}_{first}", pairs=joined))
     return networks
-
-
-def _share_a_pass(one: NetworkPair, other: NetworkPair) -> bool:
-    return not {one.reference, one.secondary}.isdisjoint({other.reference, other.secondary})
 
 
 def name_passes(scenes: Iterable[Scene]) -> dict[str, str]:

@@ -50,7 +50,22 @@ def find_stacks(
                 )
                 for place in places
             )
-            dates.append(_join_bursts(stack, date, pairs, bursts, geocodings[bursts[0].window.job]))
+            first = geocodings[bursts[0].window.job]
+            dates.append(
+                SlcTask(
+                    job=f"{STACKS}_{stack}_{date}",
+                    stack=stack,
+                    date=date,
+                    track=pairs[0].matched.pair.track,
+                    direction=pairs[0].matched.pair.reference[0].direction.value,
+                    scenes=tuple(sorted({one.window.burst.scene for one in bursts})),
+                    grid=pairs[0].grid,
+                    looks=pairs[0].looks,
+                    bursts=bursts,
+                    orbit=first.orbit,
+                    dem=first.dem,
+                )
+            )
         slcs += dates
         if len(dates) >= LEAST_DATES:
             files, name = tuple(task.file for task in dates), f"{STACKS}_{stack}_dispersion"
@@ -67,24 +82,6 @@ def _group_by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
     for burst in (burst for one in pairs for burst in all_bursts(one.matched.bursts)):
         dates.setdefault(passes[burst.scene][:8], set()).add(_place(burst))
     return {date: sorted(places) for date, places in sorted(dates.items())}
-
-
-def _join_bursts(
-    stack: str, date: str, pairs: Sequence[LaidPair], bursts: tuple[StackBurst, ...], geocoding: GeocodeTask
-) -> SlcTask:
-    return SlcTask(
-        job=f"{STACKS}_{stack}_{date}",
-        stack=stack,
-        date=date,
-        track=pairs[0].matched.pair.track,
-        direction=pairs[0].matched.pair.reference[0].direction.value,
-        scenes=tuple(sorted({one.window.burst.scene for one in bursts})),
-        grid=pairs[0].grid,
-        looks=pairs[0].looks,
-        bursts=bursts,
-        orbit=geocoding.orbit,
-        dem=geocoding.dem,
-    )
 
 
 def _place(burst: Burst) -> _Place:

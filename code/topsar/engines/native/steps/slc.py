@@ -133,21 +133,15 @@ def choose_bursts(task: SlcTask) -> NDArray[np.int16]:
         where = task.grid.window_of(burst.window.grid).intersection(whole)
         if where is None:
             continue
-        margin = _find_margin(burst, points[where.slices], orbits)
+        seam, key = burst.seam, (burst.seam_orbit.name, burst.seam.swath)
+        if key not in orbits:
+            orbits[key] = burst.seam_orbit.load(seam.swath, seam.polarisation)
+        arc = burst_arc(seam, orbits[key])
+        margin = burst_margin(seam, *locate(points[where.slices], seam, arc), arc)
         better = margin > best[where.slices]
         best[where.slices][better] = margin[better]
         chosen[where.slices][better] = index
     return chosen
-
-
-def _find_margin(
-    burst: StackBurst, points_m: NDArray[np.float64], orbits: dict[tuple[str, str], Orbit]
-) -> NDArray[np.float32]:
-    seam, key = burst.seam, (burst.seam_orbit.name, burst.seam.swath)
-    if key not in orbits:
-        orbits[key] = burst.seam_orbit.load(seam.swath, seam.polarisation)
-    arc = burst_arc(seam, orbits[key])
-    return burst_margin(seam, *locate(points_m, seam, arc), arc)
 
 
 def _copy_burst(

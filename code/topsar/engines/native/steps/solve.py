@@ -33,6 +33,11 @@ class NetworkPair:
     reference: str
     secondary: str
 
+    @property
+    def passes(self) -> set[str]:
+        """Both of them."""
+        return {self.reference, self.secondary}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveTask:
@@ -57,9 +62,8 @@ class _Solve(StepKind[SolveTask]):
     def run(self, task: SolveTask, runs: Path, folder: Path) -> None:
         """Write ``network.json``: all in azimuth lines."""
         (folder / "solve").mkdir(parents=True, exist_ok=True)
-        passes = sorted({name for pair in task.pairs for name in (pair.reference, pair.secondary)})
-        place = {name: number for number, name in enumerate(passes)}
-        ends = np.array([(place[pair.reference], place[pair.secondary]) for pair in task.pairs])
+        passes = sorted(set().union(*(pair.passes for pair in task.pairs)))
+        ends = np.array([(passes.index(pair.reference), passes.index(pair.secondary)) for pair in task.pairs])
         measured = [read_estimate(runs / pair.pair) for pair in task.pairs]
         value = np.array([one["pixels"] if one else np.nan for one in measured])
         deviation = np.array([one["standard_error_pixels"] if one else np.nan for one in measured])
