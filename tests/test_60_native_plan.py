@@ -209,10 +209,8 @@ def test_a_burst_that_two_slices_repeat_counts_once(make: Make, tmp_path: Path) 
 
 
 def written(planned: Planned) -> dict[str, BurstWindow]:
-    """What geocoding jobs write, by file."""
-    return {
-        f"{name}/slc/{window.filename}": window for name, task in planned.geocodings.items() for window in task.windows
-    }
+    """Geocoded bursts by file."""
+    return {window.file: window for task in planned.geocodings.values() for window in task.windows}
 
 
 def test_a_repeated_burst_of_each_slice_has_a_file_of_its_own(make: Make, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -70,13 +71,10 @@ def find_overlap(upper: Part, lower: Part, shared: Window, looks: Looks) -> Over
         Pixels count whose looks are all filled, and whose coherence is above `ESD_COHERENCE`.
     """
     parts = []
-    for burst in (upper, lower):
-        inside = burst.where
-        local = Window(
-            row=shared.row - inside.row, column=shared.column - inside.column, rows=shared.rows, columns=shared.columns
-        ).slices
-        cut = burst.sums.cut(local)
-        parts.append((cut, coherence(cut, looks), burst.doppler_hz[local]))
+    for where, sums, doppler in ((one.where, one.sums, one.doppler_hz) for one in (upper, lower)):
+        local = replace(shared, row=shared.row - where.row, column=shared.column - where.column).slices
+        cut = sums.cut(local)
+        parts.append((cut, coherence(cut, looks), doppler[local]))
     (first, gamma_first, doppler_first), (second, gamma_second, doppler_second) = parts
     votes = (
         (first.filled == looks.count)

@@ -247,10 +247,8 @@ def place_nodes(nodes: NDArray[np.float64], dem: NDArray[np.float32], image: Rad
     time, line, sample = np.empty(shape), np.empty(shape), np.empty(shape)
     _place_points(points, image, time, line, sample)
     lines, samples = image.real.shape
-    margin_lines, margin_samples = (
-        _find_largest_step(line) + _RELIEF_LINES,
-        _find_largest_step(sample) + _RELIEF_SAMPLES,
-    )
+    margin_lines = _find_largest_step(line) + _RELIEF_LINES
+    margin_samples = _find_largest_step(sample) + _RELIEF_SAMPLES
     inside = (
         (line > image.line - margin_lines)
         & (line < image.line + lines + margin_lines)

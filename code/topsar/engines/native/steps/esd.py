@@ -47,10 +47,10 @@ def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, f
     bias = spectral_diversity([overlap for swath in overlaps.values() for overlap in swath])
     voting = bias.pixels if bias else 0
     why = ""
-    if voting < ESD_LEAST_PIXELS:
+    if not any(overlaps.values()):
         why = "no two bursts of a swath overlap"
-        if any(overlaps.values()):
-            why = f"{voting} coherent pixels in burst overlaps, {ESD_LEAST_PIXELS} are needed"
+    elif voting < ESD_LEAST_PIXELS:
+        why = f"{voting} coherent pixels in burst overlaps, {ESD_LEAST_PIXELS} are needed"
     found = {swath: spectral_diversity(part) for swath, part in overlaps.items()}
     enough = {swath: one for swath, one in found.items() if one is not None and one.pixels >= ESD_LEAST_PIXELS}
     write_json(
