@@ -115,7 +115,7 @@ class _Delay(StepKind[DelayTask]):
                 "why": why,
             }
         which = {"scene": task.orbit.scenes[0].name, "date": f"{task.orbit.start:%Y-%m-%d}", "against": against}
-        write_json(folder / DELAY_FILE, which | found)
+        write_json(folder / "delay" / DELAY_FILE, which | found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
