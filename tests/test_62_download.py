@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import doctest
 import errno
 import gc
 import gzip
@@ -36,10 +35,9 @@ from services.loopback import Asked, Loopback, Reply
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.web import client as download
 from topsar.provision.web import failures, session, transfer
-from topsar.provision.web import secrets as masking
-from topsar.provision.web.client import Answer, Fetcher, Patience, Wanted
+from topsar.provision.web.client import Fetcher, Patience, Wanted
+from topsar.provision.web.failures import Answer
 from topsar.provision.web.secrets import Masker
-from topsar.provision.web.session import resolve_redirect
 
 BODY = b"GOOD" + random.Random(1).randbytes(60_000)
 LONG = b"GOOD" + random.Random(2).randbytes(3_000_000)
@@ -373,11 +371,9 @@ NETWORK = [
     Fault("header without colon", [http(BODY, "whatever this is")], requests=1),
 ]  # fmt: skip
 QUOTED = quote(SECRET, safe="")
-ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
 ECHOES = [
     Fault("secret in the body", [status(400, SECRET.encode())], error="********", final=True),
     Fault("secret in the body, quoted", [status(400, quote(SECRET).encode())], error="***", final=True),
-    Fault("secret in the body, base64", [status(401, ENCODED.encode())], error="***", final=True),
     Fault("secret in the body, JSON", [status(503, json.dumps({"k": SECRET, "t": TOKEN}).encode())], error="*"),
     Fault("secret after a long body", [status(400, b"a " * 98 + SECRET.encode())], error="a a", final=True),
     Fault("secret in the reason", [http(b"", status=f"500 {SECRET}")], error="500 ********", requests=3),
@@ -553,7 +549,7 @@ def assert_right_requests(fault: Fault, asked: Sequence[Asked], elsewhere: Seque
 
 def fetcher(**more: Any) -> Fetcher:
     patience = {key: more.pop(key, value) for key, value in FAST.items()}
-    return Fetcher(**{"secrets": [SECRET], "show": False, **more}, patience=Patience(**patience))
+    return Fetcher(**{"secrets": [SECRET], **more}, patience=Patience(**patience))
 
 
 def fetch(server: Loopback | Rude, path: Path, by: Fetcher | None = None, **given: Any) -> Path:
@@ -627,8 +623,8 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with Loopback(lambda _: WHOLE) as server:
         error = refusal(lambda: fetch(server, tmp_path / "file" / "x"))
         assert server.asked == []
-    assert f"{tmp_path / 'file' / 'x'} cannot be written (" in error.message
-    assert f"make {tmp_path / 'file'} a folder that this user can write to" in error.hint
+    assert f"cannot write {tmp_path / 'file' / 'x'}: " in error.message
+    assert str(tmp_path / "file") in error.hint
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -638,7 +634,8 @@ def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     with Loopback(lambda _: WHOLE) as server, monkeypatch.context() as patched:
         patched.setattr(transfer.Path, "open", read_only)
         error = refusal(lambda: fetch(server, tmp_path / "x"))
-    assert "cannot be written (Read-only file system)" in error.message
+    assert f"cannot write {tmp_path / 'x'}: Read-only file system" in error.message
+    assert f"make {tmp_path} writable" in error.hint
 
 
 def test_disk_that_is_too_full_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,8 +670,8 @@ def test_disk_that_gets_full_midway(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with Loopback(lambda _: replace(WHOLE, body=LONG)) as server:
         said = run_python(FULL, f"{server.url}/x", path)
+        assert f"cannot write {path}: " in said
         assert "no space is left" in said
-        assert "x has 3.0 MB, " in said
         assert not path.exists()
         assert path.with_name("x.part").stat().st_size == 1_000_000
         fetch(server, path)
@@ -823,12 +820,13 @@ def test_file_is_not_read_into_memory(tmp_path: Path) -> None:
     assert max(pieces) <= session.CHUNK
 
 
-def test_bar_of_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bar_of_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with Loopback(lambda _: replace(WHOLE, slow_s=0.05)) as server:
-        fetch(server, tmp_path / "x", fetcher(show=True))
-        assert "x: " in capsys.readouterr().err
         fetch(server, tmp_path / "y")
         assert capsys.readouterr().err == ""
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        fetch(server, tmp_path / "x")
+        assert "x: " in capsys.readouterr().err
 
 
 def test_answer_of_two_lengths(tmp_path: Path) -> None:
@@ -902,7 +900,7 @@ def test_ask(caplog: pytest.LogCaptureFixture) -> None:
         assert server.asked[0].headers["user-agent"].startswith("topsar/")
     assert found.status == 200
     assert found.headers["content-length"] == found.headers["Content-Length"]
-    assert_no_secret(found.url + repr(found) + caplog.text)
+    assert_no_secret(repr(found) + caplog.text)
 
 
 def test_form_is_posted() -> None:
@@ -998,11 +996,12 @@ def test_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_user_in_the_address_becomes_a_header(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with Loopback(lambda _: status(401)) as server:
+    with Loopback(lambda asked: status(401, asked.headers["authorization"][6:].encode())) as server:
         url = server.url.replace("://", f"://me:{quote(TOKEN)}@")
         error = refusal(lambda: fetcher().ask(f"{url}/x", what=WHAT))
-        sent = base64.b64decode(server.asked[0].headers["authorization"].removeprefix("Basic "))
-        assert sent.decode() == f"me:{TOKEN}"
+        sent = server.asked[0].headers["authorization"].removeprefix("Basic ")
+        assert base64.b64decode(sent).decode() == f"me:{TOKEN}"
+        assert sent not in error.message
     assert_no_secret(everything_said(error, caplog))
 
 
@@ -1075,10 +1074,10 @@ def test_pauses(said: str | None, pause: float, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_dates_of_retry_after() -> None:
-    assert 25 < failures.read_pause(later(30)) <= 30
-    assert failures.read_pause(later(30).replace("GMT", "-0000")) > 25
+    assert 25 < failures._read_pause(later(30)) <= 30
+    assert failures._read_pause(later(30).replace("GMT", "-0000")) > 25
     for said in ("", "-5", "1e3", "Wed, 99 Oct 2015", "Wed, 21 Oct 99999 07:28:00 GMT", "٣"):
-        assert failures.read_pause(said) == 0
+        assert failures._read_pause(said) == 0
 
 
 @pytest.mark.parametrize(
@@ -1100,9 +1099,9 @@ def test_dates_of_retry_after() -> None:
 def test_where_redirects_lead(url: str, location: str, target: str | None) -> None:
     if target is None:
         with pytest.raises(ValueError, match=r"from https to http|not an http"):
-            resolve_redirect(url, location)
+            session._resolve_redirect(url, location)
     else:
-        assert resolve_redirect(url, location) == target
+        assert session._resolve_redirect(url, location) == target
 
 
 # --- several at once --------------------------------------------------------------------------------------------
@@ -1124,9 +1123,10 @@ def test_downloads_side_by_side(tmp_path: Path) -> None:
         return lambda: fetch(server, tmp_path / f"{n}", by, url=f"{server.url}/{n}")
 
     with Loopback(noting) as server:
-        assert by.download_all([job(n) for n in range(6)], at_once=2) == [tmp_path / f"{n}" for n in range(6)]
+        by.download_all([job(n) for n in range(6)], at_once=2)
+    assert all((tmp_path / f"{n}").is_file() for n in range(6))
     assert most[0] == 2
-    assert by.download_all([], at_once=2) == []
+    by.download_all([], at_once=2)
 
 
 def test_first_error_comes_when_all_have_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -1187,9 +1187,6 @@ def test_secret_in_any_clothes(secret: str) -> None:
         json.dumps(secret)[1:-1],
         repr(secret)[1:-1],
         repr(secret.encode())[2:-1],
-        *(base64.b64encode(f"{user}:{secret}".encode()).decode() for user in ("me", "you", "they")),
-        *(base64.urlsafe_b64encode(f"{user}:{secret}".encode()).decode() for user in ("me", "you", "they")),
-        quote(base64.b64encode(f"me:{secret}".encode()).decode(), safe=""),
     ]
     for worn in clothes:
         assert mask(f"before {worn} after") == "before ******** after", worn
@@ -1219,11 +1216,6 @@ def test_secrets_of_unknown_origin(text: str, masked: str) -> None:
 def test_masking_of_long_texts_ends(text: str) -> None:
     """A pattern that looked back again and again would take hours."""
     assert Masker([SECRET, TOKEN, "a" * 40]).mask(text)
-
-
-def test_examples() -> None:
-    for module in (session, failures, masking):
-        assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("text", ['{"access_token": "%s', "{'id_token' : '%s'", '"{\\"refresh_token\\": \\"%s'])

@@ -10,7 +10,6 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,11 @@ from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.provision.dem import kept as global_dem
 from topsar.provision.dem import merge as dem_merge
-from topsar.provision.dem import models as dem_models
 from topsar.provision.dem import sources as dem_sources
-from topsar.provision.dem.choice import find_dem, is_global, provide_dem
+from topsar.provision.dem.choice import find_dem, is_global
 from topsar.provision.dem.models import MODELS, compute_area_km2, cut_box
 from topsar.provision.endpoints import Services
-from topsar.provision.web.client import Fetcher, Patience
+from topsar.provision.web.client import Fetcher, Patience, Web
 from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import Options
@@ -107,7 +105,7 @@ def services(server: Loopback) -> Services:
 
 
 def quick(**options: Any) -> Fetcher:
-    return Fetcher(secrets=[KEY], patience=Patience(attempts=2, backoff_s=0.01, read_s=20), show=False, **options)
+    return Fetcher(secrets=[KEY], patience=Patience(attempts=2, backoff_s=0.01, read_s=20), **options)
 
 
 def provide(
@@ -124,13 +122,12 @@ def provide(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(global_dem, "MARGIN_DEG", margin_deg)
         patch.setattr(global_dem, "LEAST_MARGIN_DEG", min(margin_deg, 0.1))
-        return provide_dem(
+        return find_dem(
             Options(dem=choice, **options),
             folder,
             box,
-            fetcher=fetcher or quick(),
-            services=services(server),
             api_key=api_key,
+            web=Web(fetcher or quick(), services(server)),
         )
 
 
@@ -266,6 +263,10 @@ def test_refused_key_is_tried_once(
     server = serve(opentopography(hills, key="another"))
     assert "refuses the API key" in refusal(server, tmp_path).message
     assert len(server.asked) == 1
+
+
+def test_area_of_a_degree_at_the_equator() -> None:
+    assert compute_area_km2(BBox(west=15, south=0, east=16, north=1)) == pytest.approx(12392, abs=1)
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -637,7 +638,6 @@ def test_pieces_of_a_row_with_different_columns_are_refused(tmp_path: Path) -> N
     ("choice", "box", "key", "message", "hint"),
     [
         ("NASADEM", BOX, "", "DEM=NASADEM comes from OpenTopography, and OPENTOPO_API_KEY is not set", "DEM=COP30"),
-        ("EU_DTM", BOX, KEY, "DEM=EU_DTM is not downloaded: it comes in a map projection", "DEM_DATUM"),
         ("srtmgl1", NORTH_BOX, KEY, "DEM=SRTMGL1 reaches from latitude -56 to 60", "set DEM=COP30"),
         ("AW3D30", replace(NORTH_BOX, north=83.0), KEY, "DEM=AW3D30 reaches from latitude -82 to 82", "DEM=COP30"),
         ("auto", replace(BOX, north=89.5), KEY, "DEM=COP30 reaches from latitude -89 to 89", "a file of yours"),
@@ -811,8 +811,7 @@ def test_ground_of_a_raster(tmp_path: Path) -> None:
     assert height(np.array([14.9]), np.array([38.5])) == pytest.approx([0], abs=1e-4)
 
 
-@pytest.mark.parametrize("module", [dem_sources, dem_merge, dem_models, dem_voids])
-def test_examples(module: ModuleType) -> None:
-    result = doctest.testmod(module)
+def test_examples() -> None:
+    result = doctest.testmod(dem_voids)
     assert result.attempted > 0
     assert result.failed == 0

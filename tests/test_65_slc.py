@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import shutil
 import threading
@@ -29,9 +28,9 @@ from topsar.pairs.listing import PairLine
 from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, list_trusted_hosts
 from topsar.provision.endpoints import Services
 from topsar.provision.scene_download import download_scenes
-from topsar.provision.scene_search import Search, find_granules, find_near_names, search_granules
+from topsar.provision.scene_search import Search, find_granules, search_granules
 from topsar.provision.scenes import find_missing_scenes, find_pairs
-from topsar.provision.web.client import Fetcher, Patience
+from topsar.provision.web.client import Fetcher, Patience, Web
 from topsar.provision.web.session import Answer
 from topsar.simulate.recipe import SwathCut
 
@@ -56,6 +55,11 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArchivedScene, ...
                 file.write(member, str(member.relative_to(safe.parent)))
         found.append(archived(path))
     return tuple(found)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topsar.provision.scene_search.BACKOFF_S", 0.01)
 
 
 class Host:
@@ -158,13 +162,11 @@ def provide(
     fetcher = Fetcher(
         secrets=credentials.secrets if credentials else (),
         patience=Patience(attempts=attempts, backoff_s=0.01, read_s=5.0),
-        show=False,
     )
     problems = download_scenes(
         lines,
         folder,
-        fetcher=fetcher,
-        services=here.services,
+        Web(fetcher, here.services),
         credentials=credentials,
         disk_reserve_bytes=reserve,
     )
@@ -288,8 +290,7 @@ def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_pa
         problems = download_scenes(
             here.lines,
             tmp_path,
-            fetcher=Fetcher(offline=True),
-            services=here.services,
+            Web(Fetcher(offline=True), here.services),
             credentials=None,
             disk_reserve_bytes=0,
         )
@@ -368,7 +369,7 @@ def test_licence_not_accepted(scenes: tuple[ArchivedScene, ...], tmp_path: Path,
 
 def test_bare_refusal_is_most_likely_the_licence() -> None:
     def answer(status: int, text: str) -> Answer:
-        return Answer(status=status, url="https://archive/x", headers={}, body=text.encode())
+        return Answer(status=status, headers={}, body=text.encode())
 
     bare = explain_refusal(answer(403, "Forbidden"))
     assert bare is not None
@@ -387,26 +388,6 @@ def test_revoked_token(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> Non
     assert "Generate Token" in problem.hint
     assert "last-year" not in str(problem)
     assert here.archive.asked == []
-
-
-def web_token(expiry: datetime) -> str:
-    claims = {"type": "User", "uid": "jane", "exp": int(expiry.timestamp())}
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims)]
-    return ".".join([*parts, "c2lnbmF0dXJl"])
-
-
-def test_token_that_says_it_has_expired(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    token = web_token(datetime(2024, 5, 1, 12, tzinfo=timezone.utc))
-    with world(scenes) as here:
-        problem = refused(here, tmp_path, Credentials(origin="test", token=token))
-    assert problem.message == "EARTHDATA_TOKEN expired on 2024-05-01"
-    assert here.login.asked == []  # its own words were enough
-
-
-def test_token_that_is_still_valid_by_its_own_words(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    token = web_token(datetime.now(timezone.utc) + timedelta(days=20))
-    with world(scenes, replace(JANE, token=token)) as here:
-        assert len(provide(here, tmp_path, Credentials(origin="test", token=token)).downloaded) == 2
 
 
 def test_expired_token_gives_way_to_the_password(
@@ -669,8 +650,7 @@ def test_name_that_the_catalogue_does_not_know(scenes: tuple[ArchivedScene, ...]
         supply = provide(here, tmp_path, lines=lines)
         first, second = find_pairs(lines, tmp_path, supply.problems)
     assert set(supply.problems) == {misspelt, UNKNOWN}
-    assert supply.problems[misspelt].hint == f"did you mean {scenes[0].name}?"
-    assert supply.problems[UNKNOWN].hint == "look it up at https://search.asf.alaska.edu"
+    assert {problem.hint for problem in supply.problems.values()} == {"look it up at https://search.asf.alaska.edu"}
     assert all("catalogue does not know it" in problem.message for problem in supply.problems.values())
     assert first.problem is not None
     assert misspelt in first.problem.message
@@ -682,17 +662,6 @@ def test_no_account_is_needed_to_learn_that_a_name_is_wrong(scenes: tuple[Archiv
     lines = (PairLine(line=1, reference=(UNKNOWN,), secondary=(UNKNOWN,)),)
     with world(scenes) as here:
         assert set(provide(here, tmp_path, None, lines=lines).problems) == {UNKNOWN}
-
-
-def test_find_near_names_are_of_the_same_day_and_satellite(scenes: tuple[ArchivedScene, ...]) -> None:
-    name = scenes[0].name
-    parts = name.split("_")
-    later = name.replace(parts[5][9:], "160225").replace(parts[6][9:], "160252")  # next slice of the data take
-    with world([*scenes, replace(scenes[0], name=later)]) as here:
-        wrong_time = name.replace(parts[5][9:], "160301").replace(parts[6][9:], "160328")
-        near = find_near_names([wrong_time, UNKNOWN], here.services)
-    assert set(near[wrong_time]) == {name, later}
-    assert near[UNKNOWN] == ()
 
 
 def made_up(count: int) -> list[ArchivedScene]:
@@ -787,7 +756,7 @@ def failing(*replies: Reply) -> Handler:
 )
 def test_catalogue_that_fails_for_a_while(reply: Reply) -> None:
     with Loopback(failing(reply), catalogue(made_up(3))) as server:
-        assert len(search_granules(Services(asf_search=server.url), box=BOX, backoff_s=0.01)) == 3
+        assert len(search_granules(Services(asf_search=server.url), box=BOX)) == 3
     assert len(server.asked) == 2
 
 
@@ -795,7 +764,7 @@ def test_catalogue_asks_for_patience() -> None:
     reply = Reply(status=429, headers={"Retry-After": "1"})
     with Loopback(failing(reply), catalogue(made_up(3))) as server:
         begun = time.monotonic()
-        search_granules(Services(asf_search=server.url), box=BOX, backoff_s=0.01)
+        search_granules(Services(asf_search=server.url), box=BOX)
     assert time.monotonic() - begun >= 1
 
 
@@ -811,9 +780,13 @@ def test_catalogue_asks_for_patience() -> None:
 )
 def test_catalogue_that_is_of_no_use(reply: Reply, tmp_path: Path) -> None:
     with Loopback(lambda _: reply) as server, pytest.raises(ProvisionError) as caught:
-        search_granules(Services(asf_search=server.url), box=BOX, backoff_s=0.01)
+        search_granules(Services(asf_search=server.url), box=BOX)
     assert caught.value.retryable
-    said = "did not answer with JSON" if b"<html>Welcome" in reply.body else "did not answer the search"
+    said = (
+        "did not answer the search: what came is not JSON"
+        if b"<html>Welcome" in reply.body
+        else "did not answer the search"
+    )
     assert caught.value.message.startswith(f"the catalogue at {server.url} {said}")
     assert "\n" not in caught.value.message
     assert "Expecting value" not in caught.value.message
@@ -834,7 +807,7 @@ def test_proxy_that_cannot_be_parsed_is_not_shown(monkeypatch: pytest.MonkeyPatc
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, proxy)
     with pytest.raises(ProvisionError) as caught:
-        search_granules(Services(asf_search="https://catalogue.invalid"), box=BOX, backoff_s=0.001)
+        search_granules(Services(asf_search="https://catalogue.invalid"), box=BOX)
     shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
     for part in ("jane", "hid", "den@", "8080"):
         assert part not in shown
@@ -856,7 +829,7 @@ def test_catalogue_that_is_not_there() -> None:
     with Loopback() as server:
         gone = server.url
     with pytest.raises(ProvisionError) as caught:
-        search_granules(Services(asf_search=gone), box=BOX, backoff_s=0.001)
+        search_granules(Services(asf_search=gone), box=BOX)
     assert caught.value.retryable
     assert "ConnectionError" in caught.value.message
 

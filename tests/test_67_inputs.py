@@ -29,8 +29,6 @@ from topsar.provision import (
     find_dem,
     find_scenes,
     needs_box,
-    provide_dem,
-    provide_scenes,
 )
 from topsar.raster import read_geotiff
 from topsar.sentinel1.container import MANIFEST, Container
@@ -117,8 +115,8 @@ def box_for(found: Found, settings: Settings) -> BBox | None:
 
 def provide(lines: Sequence[PairLine], settings: Settings, services: Services) -> tuple[Found, Dem]:
     """Scenes and orbits first, then the box, then the DEM: as a run does."""
-    found = provide_scenes(lines, settings, services)
-    return found, provide_dem(settings, box_for(found, settings), services)
+    found = find_scenes(lines, settings, services)
+    return found, find_dem(settings, box_for(found, settings), services)
 
 
 def find(lines: Sequence[PairLine], settings: Settings) -> tuple[Found, Dem]:
@@ -471,7 +469,7 @@ def test_a_raster_of_the_users_comes_first_and_needs_no_box(source: Path, data: 
     shutil.copy(source / "dem" / "dem.tif", data / "dem" / "mine.tif")
     assert not needs_box(settings)
     with world.silence():
-        provided, found = provide_dem(settings, None, world.services), find_dem(settings)
+        provided, found = find_dem(settings, None, world.services), find_dem(settings)
     assert provided == found
     assert found.path == data / "dem" / "mine.tif"
 

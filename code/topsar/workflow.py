@@ -91,7 +91,7 @@ def prepare(
     if provision.needs_box(settings):  # the user's own raster is taken as it is
         found.require_pairs()
         box = survey.footprint(whole=engine.whole_bursts)
-    dem = provision.find_dem(settings, box) if services is None else provision.provide_dem(settings, box, services)
+    dem = provision.find_dem(settings, box, services)
     _warn(one for one in found.listed if one.problem)
     mask = provision.find_water_mask(settings)
     aux_cal = provision.provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None
@@ -154,9 +154,7 @@ def find_scenes(settings: Settings, pairs: Sequence[PairLine] | None = None, ser
     from topsar import provision
 
     lines = pairs or read_pairs(settings.pairs)
-    if services is None:
-        return provision.find_scenes(lines, settings)
-    return provision.provide_scenes(lines, settings, services)
+    return provision.find_scenes(lines, settings, services)
 
 
 def describe_missing(

@@ -9,8 +9,6 @@ from topsar.provision.inputs import (
     find_scenes,
     needs_box,
     provide_calibration,
-    provide_dem,
-    provide_scenes,
     search_slices,
 )
 from topsar.provision.orbits import find_pass_orbits
@@ -33,7 +31,5 @@ __all__ = [
     "find_water_mask",
     "needs_box",
     "provide_calibration",
-    "provide_dem",
-    "provide_scenes",
     "search_slices",
 ]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
-import shutil
 import stat
 import zipfile
 import zlib
@@ -17,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from topsar.errors import ProvisionError
+from topsar.errors import ProductError, ProvisionError
+from topsar.files import replaced_folder
 from topsar.model import UNCALIBRATED_IPF
 from topsar.provision.web.transfer import Wanted
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from topsar.model import Scene
-    from topsar.provision.endpoints import Services
-    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.client import Web
 
 log = logging.getLogger(__name__)
 
@@ -38,32 +36,28 @@ MOST_BYTES = 1 << 28
 _NAME = re.compile(r"(?P<mission>S1[AB])_AUX_CAL_V(?P<valid>\d{8}T\d{6})_G(?P<generated>\d{8}T\d{6})\.SAFE", re.ASCII)
 _HINT = "remove it, and it is fetched again"
 _Members = dict[str, list[tuple[zipfile.ZipInfo, PurePosixPath]]]
-_DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+_DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
-def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, services: Services) -> Path | None:
+def provide_aux_cal(scenes: Iterable[Scene], folder: Path, web: Web) -> Path | None:
     """Provide the folder with the calibration files of all scenes that need one; fetch where they are missing.
+
+    None where no scene needs one, or none can be had; a warning says the latter.
 
     Parameters
     ----------
     scenes : iterable of Scene
     folder : Path
         ``data/aux_cal``: archives are kept in it, and what is valid for the scenes is unpacked beside them.
-    fetcher : Fetcher
-    services : Services
-        ``aux_cal`` is tried in order.
-
-    Returns
-    -------
-    Path or None
-        None where no scene needs one, or none can be had; a warning says the latter.
+    web : Web
+        The places in ``services.aux_cal`` are tried in order.
     """
     wanted = [scene for scene in scenes if scene.ipf == UNCALIBRATED_IPF]
     found = False
     for mission in sorted({scene.mission for scene in wanted}):
         times = sorted({scene.start for scene in wanted if scene.mission == mission})
         try:
-            _provide(mission, times, folder, fetcher, services)
+            _provide(mission, times, folder, web)
         except ProvisionError as exc:
             log.warning(
                 "%s products of IPF %s: %s; without a calibration file phase may jump between swaths",
@@ -76,11 +70,11 @@ def provide_aux_cal(scenes: Iterable[Scene], folder: Path, *, fetcher: Fetcher, 
     return folder if found else None
 
 
-def _provide(mission: str, times: list[datetime], folder: Path, fetcher: Fetcher, services: Services) -> None:
+def _provide(mission: str, times: list[datetime], folder: Path, web: Web) -> None:
     archive = folder / f"{mission}_AUX_CAL_{PUBLISHED}.zip"
     members: _Members
     try:
-        _fetch(archive, fetcher, services)
+        _fetch(archive, web)
     except ProvisionError:
         members = {path.name: [] for path in folder.glob(f"{mission}_AUX_CAL_*.SAFE") if _is_whole(path)}
         if not members:
@@ -94,13 +88,13 @@ def _provide(mission: str, times: list[datetime], folder: Path, fetcher: Fetcher
         log.info("%s %s: calibration file %s", mission, f"{time:%Y-%m-%d}", chosen)
 
 
-def _fetch(archive: Path, fetcher: Fetcher, services: Services) -> None:
+def _fetch(archive: Path, web: Web) -> None:
     """Fetch the archive of a mission from the first place that has it, unless it is there already."""
     reasons = []
-    for place in services.aux_cal:
+    for place in web.services.aux_cal:
         try:
             url = f"{place}/{archive.name}"
-            fetcher.download(Wanted(url=url, path=archive, what=archive.name, check=_check))
+            web.fetcher.download(Wanted(url=url, path=archive, what=archive.name, check=_check))
         except ProvisionError as exc:
             log.info("%s: %s", archive.name, exc.message)
             reasons.append(exc.message)
@@ -150,30 +144,24 @@ def _is_whole(safe: Path) -> bool:
 
 def _unpack(archive: Path, members: list[tuple[zipfile.ZipInfo, PurePosixPath]], target: Path) -> None:
     """Unpack one calibration file; refuse members that would be written elsewhere, and what is far too large."""
+    problem = "is larger than any calibration file" if sum(m.file_size for m, _ in members) > MOST_BYTES else ""
     if any(_is_unsafe(member, inside) for member, inside in members):
-        msg = f"{archive.name}: {target.name} holds a member that would be written elsewhere"
+        problem = "holds a member that would be written elsewhere"
+    if problem:
+        msg = f"{archive.name}: {target.name} {problem}"
         raise ProvisionError(msg, hint="do not use this archive")
-    if sum(member.file_size for member, _ in members) > MOST_BYTES:
-        msg = f"{archive.name}: {target.name} is larger than any calibration file"
-        raise ProvisionError(msg, hint="do not use this archive")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with replaced_folder(target) as part, zipfile.ZipFile(archive) as opened:
             for member, inside in members:
                 path = part.joinpath(*inside.parts)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(opened.read(member))
-        if not _is_whole(part):
-            msg = f"{archive.name}: {target.name} lacks its data"
-            raise ProvisionError(msg, hint=_HINT)
-        if target.exists():
-            shutil.rmtree(target)
-        part.replace(target)
-    except _DAMAGED as exc:
+            if not _is_whole(part):
+                msg = f"{archive.name}: {target.name} lacks its data"
+                raise ProvisionError(msg, hint=_HINT)
+    except (*_DAMAGED, ProductError) as exc:
         msg = f"{archive.name}: {target.name} cannot be unpacked ({exc})"
         raise ProvisionError(msg, hint=_HINT) from exc
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _is_unsafe(member: zipfile.ZipInfo, inside: PurePosixPath) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,8 @@ from topsar.errors import ProvisionError
 
 if TYPE_CHECKING:
     from topsar.provision.endpoints import Services
-    from topsar.provision.web.client import Answer, Fetcher
+    from topsar.provision.web.client import Web
+    from topsar.provision.web.failures import Answer
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Credentials:
 
 
 def find_credentials(
-    *, username: str = "", password: str = "", token: str = "", netrc_file: Path | None = None, host: str = HOST
+    *, username: str = "", password: str = "", token: str = "", netrc_file: Path | None = None
 ) -> Credentials | None:
     """Find the account that the settings name, else the one in ``~/.netrc``.
 
@@ -69,8 +68,6 @@ def find_credentials(
         ``EARTHDATA_USERNAME``, ``EARTHDATA_PASSWORD`` and ``EARTHDATA_TOKEN``.
     netrc_file : Path, optional
         Instead of ``~/.netrc``.
-    host : str
-        The machine that is looked for in it.
 
     Raises
     ------
@@ -84,21 +81,19 @@ def find_credentials(
     if token or username:
         names = ["EARTHDATA_TOKEN"] * bool(token) + ["EARTHDATA_USERNAME and EARTHDATA_PASSWORD"] * bool(username)
         return Credentials(origin=" or ".join(names), username=username, password=password, token=token)
-    return _read_netrc(netrc_file or Path.home() / ".netrc", host)
+    return _read_netrc(netrc_file or Path.home() / ".netrc")
 
 
-def _read_netrc(path: Path, host: str) -> Credentials | None:
+def _read_netrc(path: Path) -> Credentials | None:
     if not path.is_file():
         return None
     expected = f"expected lines such as '{_NETRC_LINE}'"
     try:
         mode = path.stat().st_mode & 0o777
-        found = netrc(path).hosts.get(host)
-    except NetrcParseError as exc:  # its message may quote the file
-        msg = f"{path}, line {exc.lineno}: not understood"
-        raise ProvisionError(msg, hint=expected) from None
-    except UnicodeDecodeError:
-        msg = f"{path} is not UTF-8 text"
+        found = netrc(path).hosts.get(HOST)
+    except (NetrcParseError, UnicodeDecodeError) as exc:  # its message may quote the file
+        what = f", line {exc.lineno}: not understood" if isinstance(exc, NetrcParseError) else " is not UTF-8 text"
+        msg = f"{path}{what}"
         raise ProvisionError(msg, hint=expected) from None
     except OSError as exc:
         msg = f"{path} cannot be read: {exc.strerror}"
@@ -109,7 +104,7 @@ def _read_netrc(path: Path, host: str) -> Credentials | None:
         log.warning("%s holds passwords and others can read it (mode %03o): run chmod 600 %s", path, mode, path)
     username, _, password = found
     if not username or not password:
-        msg = f"{path}: the entry for {host} has no {'password' if username else 'login'}"
+        msg = f"{path}: the entry for {HOST} has no {'password' if username else 'login'}"
         raise ProvisionError(msg, hint=expected)
     return Credentials(origin=str(path), username=username, password=password)
 
@@ -117,7 +112,7 @@ def _read_netrc(path: Path, host: str) -> Credentials | None:
 # --- logging in -------------------------------------------------------------------------------------------------
 
 
-def log_in(credentials: Credentials | None, *, fetcher: Fetcher, services: Services) -> str:
+def log_in(credentials: Credentials | None, web: Web) -> str:
     """Get a token that Earthdata Login has just called valid.
 
     The user's own token is checked; for name and password one is fetched. Name and password are sent to Earthdata
@@ -126,35 +121,26 @@ def log_in(credentials: Credentials | None, *, fetcher: Fetcher, services: Servi
     Parameters
     ----------
     credentials : Credentials or None
-    fetcher : Fetcher
-    services : Services
-
-    Raises
-    ------
-    ProvisionError
-        If there are no credentials, Earthdata Login refuses them, or it does not answer.
+    web : Web
     """
     if credentials is None:
         msg = "downloading scenes needs a NASA Earthdata login, and none is configured"
         raise ProvisionError(msg, hint=HOW_TO_LOG_IN)
     if credentials.token:
-        refusal = _check_token(credentials.token, fetcher, services)
+        refusal = _check_token(credentials.token, web)
         if refusal is None:
             return credentials.token
         if not credentials.password:
             raise refusal
         log.warning("%s; name and password are used", refusal.message)
-    return _fetch_token(credentials, fetcher, services)
+    return _fetch_token(credentials, web)
 
 
-def _check_token(token: str, fetcher: Fetcher, services: Services) -> ProvisionError | None:
+def _check_token(token: str, web: Web) -> ProvisionError | None:
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         return ProvisionError("EARTHDATA_TOKEN holds characters that no token has", hint=_NEW_TOKEN)
-    expiry = _read_expiry(token)
-    if expiry is not None and expiry <= datetime.now(timezone.utc):
-        return ProvisionError(f"EARTHDATA_TOKEN expired on {expiry:%Y-%m-%d}", hint=_NEW_TOKEN)
-    answer = fetcher.ask(
-        f"{services.earthdata}/oauth/tokens/user",
+    answer = web.fetcher.ask(
+        f"{web.services.earthdata}/oauth/tokens/user",
         what="whether the Earthdata token is valid",
         params={"client_id": CLIENT},
         form={"token": token},
@@ -167,20 +153,10 @@ def _check_token(token: str, fetcher: Fetcher, services: Services) -> ProvisionE
     )
 
 
-def _read_expiry(token: str) -> datetime | None:
-    """Read when a token expires, a JSON Web Token; None where it does not say."""
-    parts = token.split(".")
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return datetime.fromtimestamp(claims["exp"], timezone.utc)
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, binascii.Error):
-        return None
-
-
-def _fetch_token(credentials: Credentials, fetcher: Fetcher, services: Services) -> str:
+def _fetch_token(credentials: Credentials, web: Web) -> str:
     both = f"{credentials.username}:{credentials.password}".encode()
-    answer = fetcher.ask(
-        f"{services.earthdata}/api/users/find_or_create_token",
+    answer = web.fetcher.ask(
+        f"{web.services.earthdata}/api/users/find_or_create_token",
         what="a token of Earthdata Login",
         form={},
         headers={"Authorization": "Basic " + base64.b64encode(both).decode()},
@@ -195,7 +171,7 @@ def _fetch_token(credentials: Credentials, fetcher: Fetcher, services: Services)
     except (ValueError, KeyError, TypeError):
         token = None
     if not isinstance(token, str) or not token:
-        msg = f"{services.earthdata} answered the login without a token"
+        msg = f"{web.services.earthdata} answered the login without a token"
         hint = "try again later; behind a captive portal, log in to the network first"
         raise ProvisionError(msg, hint=hint, retryable=True)
     return token

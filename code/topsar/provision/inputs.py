@@ -16,7 +16,7 @@ from topsar.provision.orbits import find_pass_orbits, provide_orbits
 from topsar.provision.scene_download import download_scenes
 from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import ListedPair, find_missing_scenes, find_pairs
-from topsar.provision.web.client import Fetcher
+from topsar.provision.web.client import Fetcher, Web
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,29 +56,16 @@ class Found:
             raise ProvisionError("\n  ".join(["no pair can be processed:", *reasons]), hint=hint)
 
 
-def find_scenes(lines: Sequence[PairLine], settings: Settings) -> Found:
-    """Open the scenes of a list and find their orbits; nothing is fetched.
+def find_scenes(lines: Sequence[PairLine], settings: Settings, services: Services | None = None) -> Found:
+    """Open the scenes of a list and find their orbits.
 
     Parameters
     ----------
     lines : sequence of PairLine
     settings : Settings
         ``data`` holds ``raw`` and ``orbit_data``.
-    """
-    data = settings.data.resolve()
-    listed = find_pairs(lines, data / "raw")
-    return Found(listed=listed, orbits=find_pass_orbits(_select_readable(listed), data / "orbit_data"))
-
-
-def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Services) -> Found:
-    """Open the scenes of a list and find their orbits; what is missing is fetched first.
-
-    Parameters
-    ----------
-    lines : sequence of PairLine
-    settings : Settings
-    services : Services
-        Where to ask.
+    services : Services, optional
+        Where to ask for what is missing; without it nothing is fetched.
 
     Raises
     ------
@@ -86,22 +73,16 @@ def provide_scenes(lines: Sequence[PairLine], settings: Settings, services: Serv
         If something that all scenes need cannot be had: catalogue, account, space. What is wrong with one scene
         fails the pairs that list it.
     """
-    data, raw = settings.data.resolve(), settings.data.resolve() / "raw"
+    raw, orbit_folder = settings.data.resolve() / "raw", settings.data.resolve() / "orbit_data"
+    if services is None:
+        listed = find_pairs(lines, raw)
+        return Found(listed=listed, orbits=find_pass_orbits(_select_readable(listed), orbit_folder))
     needs_account = bool(find_missing_scenes(lines, raw)) and not settings.offline
     account = earthdata_account(settings) if needs_account else None
-    fetcher = make_fetcher(settings, account)
-    problems = download_scenes(
-        lines,
-        raw,
-        fetcher=fetcher,
-        services=services,
-        credentials=account,
-        disk_reserve_bytes=settings.disk_reserve_bytes,
-    )
+    web = Web(_make_fetcher(settings, account), services)
+    problems = download_scenes(lines, raw, web, credentials=account, disk_reserve_bytes=settings.disk_reserve_bytes)
     listed = find_pairs(lines, raw, problems)
-    now = datetime.now(timezone.utc)
-    pairs = _select_readable(listed)
-    orbits = provide_orbits(pairs, data / "orbit_data", fetcher=fetcher, services=services, now=now)
+    orbits = provide_orbits(_select_readable(listed), orbit_folder, web, now=datetime.now(timezone.utc))
     return Found(listed=listed, orbits=orbits)
 
 
@@ -114,49 +95,26 @@ def needs_box(settings: Settings) -> bool:
     return choice.is_global(settings.options, settings.data.resolve() / "dem")
 
 
-def find_dem(settings: Settings, box: BBox | None = None) -> Dem:
-    """Find the DEM that is there, or was fetched before for a box; nothing is fetched.
+def find_dem(settings: Settings, box: BBox | None = None, services: Services | None = None) -> Dem:
+    """Find the DEM that is there, or was fetched before for a box, or fetch it and its geoid.
 
     Parameters
     ----------
     settings : Settings
     box : BBox, optional
         What the DEM must cover, degrees; needed where `needs_box` says so.
+    services : Services, optional
+        Where to ask; without it nothing is fetched.
 
     Raises
     ------
     NotFetchedError
         If a run would have to fetch it.
     ProvisionError
-        If there is none that can be used.
-    """
-    return choice.find_dem(settings.options, settings.data.resolve() / "dem", box, _get_key(settings))
-
-
-def provide_dem(settings: Settings, box: BBox | None, services: Services) -> Dem:
-    """Find the DEM, or fetch it and its geoid.
-
-    Parameters
-    ----------
-    settings : Settings
-    box : BBox or None
-        What the DEM must cover, degrees; needed where `needs_box` says so.
-    services : Services
-        Where to ask.
-
-    Raises
-    ------
-    ProvisionError
         If there is none that can be used, and none can be had.
     """
-    return choice.provide_dem(
-        settings.options,
-        settings.data.resolve() / "dem",
-        box,
-        fetcher=make_fetcher(settings),
-        services=services,
-        api_key=_get_key(settings),
-    )
+    web = Web(_make_fetcher(settings), services) if services else None
+    return choice.find_dem(settings.options, settings.data.resolve() / "dem", box, api_key=_get_key(settings), web=web)
 
 
 def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Services | None) -> Path | None:
@@ -179,7 +137,7 @@ def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Ser
     if services is None:
         needed = any(scene.ipf == UNCALIBRATED_IPF for scene in scenes.values())
         return folder if needed and folder.is_dir() else None
-    return provide_aux_cal(scenes.values(), folder, fetcher=make_fetcher(settings), services=services)
+    return provide_aux_cal(scenes.values(), folder, Web(_make_fetcher(settings), services))
 
 
 def search_slices(settings: Settings, search: Search, services: Services) -> tuple[Slice, ...]:
@@ -253,18 +211,11 @@ def earthdata_account(settings: Settings) -> Credentials | None:
     )
 
 
-def make_fetcher(settings: Settings, account: Credentials | None = None) -> Fetcher:
-    """Make a fetcher that masks every secret of the settings.
-
-    Parameters
-    ----------
-    settings : Settings
-    account : Credentials, optional
-        Whose secrets are masked as well.
-    """
+def _make_fetcher(settings: Settings, account: Credentials | None = None) -> Fetcher:
+    """Make a fetcher that masks every secret of the settings and of the account."""
     secrets = [settings.opentopo_api_key, settings.earthdata_password, settings.earthdata_token]
     words = [*(secret.get_secret_value() for secret in secrets), *(account.secrets if account else ())]
-    return Fetcher(offline=settings.offline, secrets=[word for word in words if word])
+    return Fetcher(offline=settings.offline, secrets=words)
 
 
 def _get_key(settings: Settings) -> str:

@@ -1,9 +1,4 @@
-"""ASF's public bucket of orbit files, which needs no account.
-
-The packages ``s1-orbits`` and ``sentineleof`` speak the same contract and were read for it, but are not used: neither
-sets a time limit, tries again or looks at what it was given, and both write in place, so that a cut-off download stays
-under the file's own name.
-"""
+"""ASF's public bucket of orbit files, which needs no account."""
 
 from __future__ import annotations
 
@@ -25,7 +20,8 @@ from topsar.provision.web.transfer import Wanted
 from topsar.sentinel1 import parse_orbit_name, read_orbit
 
 if TYPE_CHECKING:
-    from topsar.provision.web.client import Answer, Fetcher
+    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.failures import Answer
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +69,6 @@ def prove_orbit(path: Path, name: str, flown: Pass) -> None:
     name : str
         Its own name, which says what it holds.
     flown : Pass
-
-    Raises
-    ------
-    ProvisionError
-        If it is not what its name says, or does not cover the pass.
     """
     with TemporaryDirectory(prefix="topsar-orbit-") as scratch:
         named = Path(scratch) / name
@@ -116,11 +107,6 @@ class Bucket:
         mission : str
             ``S1A`` and so on.
         kind : OrbitSource
-
-        Raises
-        ------
-        ProvisionError
-            If the bucket cannot be listed.
         """
         with self._lock:
             self._require_usable()
@@ -140,11 +126,6 @@ class Bucket:
         offer : Offer
         flown : Pass
             What the file must cover.
-
-        Raises
-        ------
-        ProvisionError
-            If the file cannot be had or is not sound.
         """
         self._require_usable()
         try:
@@ -174,46 +155,51 @@ class Bucket:
         log.info("%s is not asked any more: %s", self.name, exc.message)
 
     def _list(self, mission: str, kind: OrbitSource) -> list[Offer]:
-        pages = _read_pages(self._fetcher, self._url, f"AUX_{kind.value}/{mission}")
-        return [offer for page in pages for entry in page if (offer := self._make_offer(*entry, mission, kind))]
+        entries = _read_entries(self._fetcher, self._url, f"AUX_{kind.value}/{mission}")
+        return [offer for entry in entries if (offer := self._make_offer(entry, mission, kind))]
 
-    def _make_offer(self, name: str, size: int | None, md5: str, mission: str, kind: OrbitSource) -> Offer | None:
+    def _make_offer(self, entry: ET.Element, mission: str, kind: OrbitSource) -> Offer | None:
         """Offer a listed file; None where its name is not that of an orbit of this mission and kind."""
+        name = PurePosixPath(_read_text(entry, "Key")).name
         try:
-            file = parse_orbit_name(self._folder / name) if name.endswith(".EOF") and "/" not in name else None
+            file = parse_orbit_name(self._folder / name)
         except ProvisionError:
             return None
-        if file is None or (file.mission, file.source) != (mission, kind):
+        if not name.endswith(".EOF") or (file.mission, file.source) != (mission, kind):
             return None
+        size, md5 = _read_text(entry, "Size"), _read_text(entry, "ETag").strip('"').lower()
         return Offer(
             file=file,
             url=f"{self._url}/AUX_{kind.value}/{name}",
-            size=size or None,
+            size=int(size) or None if size.isdecimal() else None,
             md5=md5 if _MD5.fullmatch(md5) else None,
         )
 
 
-def _read_pages(fetcher: Fetcher, url: str, prefix: str) -> Iterator[list[tuple[str, int | None, str]]]:
-    """Read the pages of a listing: name, size and MD5 of each file."""
+def _read_entries(fetcher: Fetcher, url: str, prefix: str) -> Iterator[ET.Element]:
+    """Read the files in all pages of a listing."""
     params: dict[str, Any] = {"prefix": prefix}
     last = ""
     for _ in range(MOST_PAGES):
         page = _parse_page(fetcher.ask(f"{url}/", what=f"the listing of {prefix}", params=params), fetcher)
-        contents = page.findall("{*}Contents")
-        keys = [entry.findtext("{*}Key") or "" for entry in contents]
-        yield [(PurePosixPath(key).name, *_size_and_md5(entry)) for key, entry in zip(keys, contents, strict=True)]
-        if (page.findtext("{*}IsTruncated") or "").strip().lower() != "true":
+        entries = page.findall("{*}Contents")
+        yield from entries
+        if _read_text(page, "IsTruncated").lower() != "true":
             return
         # without a delimiter the first version of the protocol leaves NextMarker out: the last key stands for it
-        marker = page.findtext("{*}NextMarker") or (keys[-1] if keys else "")
-        token = page.findtext("{*}NextContinuationToken")
-        if not keys or keys[-1] <= last or not marker:
+        key = _read_text(entries[-1], "Key") if entries else ""
+        marker, token = _read_text(page, "NextMarker") or key, _read_text(page, "NextContinuationToken")
+        if key <= last:
             break
-        last = keys[-1]
+        last = key
         following = {"list-type": "2", "continuation-token": token} if token else {"marker": marker}
         params = {"prefix": prefix, **following}
     msg = f"its listing of {prefix} does not end"
     raise ProvisionError(msg, hint="try again later")
+
+
+def _read_text(element: ET.Element, tag: str) -> str:
+    return (element.findtext(f"{{*}}{tag}") or "").strip()
 
 
 def _parse_page(answer: Answer, fetcher: Fetcher) -> ET.Element:
@@ -226,8 +212,3 @@ def _parse_page(answer: Answer, fetcher: Fetcher) -> ET.Element:
         msg = f"expected an S3 listing, got {excerpt(answer.text, fetcher.mask, most=60)!r}"
         raise ProvisionError(msg, hint="try again later")
     return page
-
-
-def _size_and_md5(entry: ET.Element) -> tuple[int | None, str]:
-    size = (entry.findtext("{*}Size") or "").strip()
-    return int(size) if size.isdecimal() else None, (entry.findtext("{*}ETag") or "").strip().strip('"').lower()

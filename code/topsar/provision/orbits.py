@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.model import OrbitFile, Pair
-    from topsar.provision.endpoints import Services
-    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.client import Web
 
 log = logging.getLogger(__name__)
 
@@ -43,36 +42,29 @@ _GLANCE_BYTES = 4096
 
 
 def find_pass_orbits(pairs: Iterable[Pair], folder: Path) -> dict[str, OrbitFile | None]:
-    """Find the best orbit file for every scene's pass.
+    """Find the best orbit file for every scene's pass, by scene name.
 
-    Files that do not begin and end as orbit files do are passed over with a warning.
+    None where only the annotation's state vectors are left. Files that do not begin and end as orbit files do are
+    passed over with a warning.
 
     Parameters
     ----------
     pairs : iterable of Pair
     folder : Path
         ``data/orbit_data``.
-
-    Returns
-    -------
-    dict
-        By scene name; None where only the annotation's state vectors are left.
     """
     files = find_orbits(folder) if folder.is_dir() else ()
-    notes = _Notes(folder)
     chosen: dict[str, OrbitFile | None] = {}
     for flown in _group_passes(pairs):
-        best = _choose_sound(files, flown, notes.glance)
+        best = _choose_sound(files, flown, lambda file, _: _check_ends(file.path))
         if best is None:
             _warn_of_annotation(flown, f"no orbit file in {folder} covers it")
         chosen.update(dict.fromkeys(flown.scenes, best))
     return chosen
 
 
-def provide_orbits(
-    pairs: Iterable[Pair], folder: Path, *, fetcher: Fetcher, services: Services, now: datetime
-) -> dict[str, OrbitFile | None]:
-    """Find the best orbit file for every scene's pass, fetch what is missing, and prove that each covers its pass.
+def provide_orbits(pairs: Iterable[Pair], folder: Path, web: Web, *, now: datetime) -> dict[str, OrbitFile | None]:
+    """Find orbits as `find_pass_orbits` does, fetch what is missing, and prove that each covers its pass.
 
     A pass without an orbit in the folder gets a precise one of ASF's bucket, else a restituted one. A restituted orbit
     in the folder is replaced once the precise one can be had. Offline, nothing is fetched.
@@ -82,26 +74,19 @@ def provide_orbits(
     pairs : iterable of Pair
     folder : Path
         ``data/orbit_data``.
-    fetcher : Fetcher
-    services : Services
+    web : Web
     now : datetime
         The present time, UTC.
-
-    Returns
-    -------
-    dict
-        By scene name; None where only the annotation's state vectors are left, which a warning says, with the reason.
     """
-    bucket = None if fetcher.offline else Bucket(fetcher, services.s3_orbits, folder)
+    bucket = None if web.fetcher.offline else Bucket(web.fetcher, web.services.s3_orbits, folder)
     provider = _Provider(bucket, folder, now)
     chosen: dict[str, OrbitFile | None] = {}
 
-    def provide(flown: Pass) -> Path:
+    def provide(flown: Pass) -> None:
         chosen.update(dict.fromkeys(flown.scenes, provider.provide(flown)))
-        return folder
 
     try:
-        fetcher.download_all([partial(provide, flown) for flown in _group_passes(pairs)], at_once=AT_ONCE)
+        web.fetcher.download_all([partial(provide, flown) for flown in _group_passes(pairs)], at_once=AT_ONCE)
     finally:  # also of an interrupted run
         provider.notes.save()
     return chosen
@@ -207,18 +192,13 @@ class _Notes:
         with suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(self._path.read_text())
             self._proven, self._asked = dict(known["proven"]), dict(known["asked"])
-        self._before = self._as_text()
+        self._before = self._as_dict()
 
     def prove(self, file: OrbitFile, flown: Pass) -> None:
         """Read the pass's orbit, unless this file was proven to hold it before."""
-        if not self._is_proven(file, flown):
+        if self._proven.get(_make_key(file, flown)) != _read_stamp(file.path):
             prove_orbit(file.path, file.path.name, flown)
             self.remember_proven(file, flown)
-
-    def glance(self, file: OrbitFile, flown: Pass) -> None:
-        """Check both ends of the file, unless it was proven before."""
-        if not self._is_proven(file, flown):
-            check_ends(file.path)
 
     def remember_proven(self, file: OrbitFile, flown: Pass) -> None:
         self._proven[_make_key(file, flown)] = _read_stamp(file.path)
@@ -236,18 +216,12 @@ class _Notes:
 
     def save(self) -> None:
         """Write what is new; a folder that cannot be written costs no more than asking and reading again."""
-        if self._as_text() != self._before:
+        if (now := self._as_dict()) != self._before:
             with suppress(TopsarError):
-                write_json(self._path, self._as_dict())
-
-    def _is_proven(self, file: OrbitFile, flown: Pass) -> bool:
-        return bool(self._proven.get(_make_key(file, flown)) == _read_stamp(file.path))
+                write_json(self._path, now)
 
     def _as_dict(self) -> dict[str, Any]:
         return {"proven": dict(self._proven), "asked": dict(self._asked)}  # threads of an interrupted run may add more
-
-    def _as_text(self) -> str:
-        return json.dumps(self._as_dict(), sort_keys=True)
 
 
 def _make_key(file: OrbitFile, flown: Pass) -> str:
@@ -255,21 +229,14 @@ def _make_key(file: OrbitFile, flown: Pass) -> str:
 
 
 def _read_stamp(path: Path) -> list[int]:
-    try:
+    with suppress(OSError):
         about = path.stat()
-    except OSError as exc:
-        raise _explain_unreadable(path, exc) from exc
-    return [about.st_size, about.st_mtime_ns]
+        return [about.st_size, about.st_mtime_ns]
+    return []
 
 
-def check_ends(path: Path) -> None:
-    """Check that a file begins and ends as orbit files do; a day of state vectors is not read for it.
-
-    Raises
-    ------
-    ProvisionError
-        If it does not, or cannot be read.
-    """
+def _check_ends(path: Path) -> None:
+    """Check that a file begins and ends as orbit files do; a day of state vectors is not read for it."""
     try:
         if path.suffix == ".zip":
             is_whole = is_zipfile(path)  # its directory stands at the end
@@ -279,11 +246,8 @@ def check_ends(path: Path) -> None:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _GLANCE_BYTES))
                 is_whole = b"<Earth_Explorer_File" in first and b"</Earth_Explorer_File" in file.read()
     except OSError as exc:
-        raise _explain_unreadable(path, exc) from exc
+        msg = f"{path.name}: cannot be read ({exc.strerror})"
+        raise ProvisionError(msg, hint="make it readable, or remove it") from exc
     if not is_whole:
         msg = f"{path.name}: not an orbit file, or cut off"
         raise ProvisionError(msg, hint="download the orbit file again")
-
-
-def _explain_unreadable(path: Path, exc: OSError) -> ProvisionError:
-    return ProvisionError(f"{path.name}: cannot be read ({exc.strerror})", hint="make it readable, or remove it")

@@ -7,7 +7,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from topsar.errors import ProvisionError, TopsarError
 from topsar.provision.earthdata import Credentials, explain_refusal, list_trusted_hosts, log_in
-from topsar.provision.scene_search import Granule, find_granules, find_near_names
+from topsar.provision.scene_search import Granule, find_granules
 from topsar.provision.scenes import find_missing_scenes
 from topsar.provision.web.transfer import Wanted, name_part
 from topsar.sentinel1 import open_scene
@@ -24,7 +24,7 @@ from topsar.wording import bytes_text
 if TYPE_CHECKING:
     from topsar.pairs.listing import PairLine
     from topsar.provision.endpoints import Services
-    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.client import Web
 
 log = logging.getLogger(__name__)
 
@@ -38,76 +38,56 @@ _ARCHIVE = re.compile(r"https://[a-z0-9.-]+\.(?:asf\.alaska\.edu|earthdatacloud\
 def download_scenes(
     lines: Sequence[PairLine],
     folder: Path,
+    web: Web,
     *,
-    fetcher: Fetcher,
-    services: Services,
     credentials: Credentials | None,
     disk_reserve_bytes: int,
 ) -> dict[str, TopsarError]:
     """Download the scenes of a list of pairs that are not in a folder, to ``<folder>/<name>.zip``.
 
-    Where all are there, or offline, no service is asked.
+    Where all are there, or offline, no service is asked. What is wrong with one scene does not stop the others: it is
+    returned by name.
 
     Parameters
     ----------
     lines : sequence of PairLine
     folder : Path
         ``data/raw``.
-    fetcher : Fetcher
-    services : Services
+    web : Web
     credentials : Credentials or None
         Account of Earthdata Login; looked at only if something is to be downloaded.
     disk_reserve_bytes : int
         Space on the disk of ``folder`` that is left free.
-
-    Returns
-    -------
-    dict
-        By name, why a scene could not be had; it does not stop the others.
-
-    Raises
-    ------
-    ProvisionError
-        If no scene can be had: the catalogue does not answer, no account or a refused one, too little space.
     """
     missing = find_missing_scenes(lines, folder)
     if not missing:
         return {}
-    if fetcher.offline:
-        return {name: _refuse_offline(name, folder) for name in missing}
+    if web.fetcher.offline:
+        hint = "put it there, or set OFFLINE=0"
+        words = f"is not in {folder}, and OFFLINE forbids to download it"
+        return {name: ProvisionError(f"{name} {words}", hint=hint) for name in missing}
     log.info("%d scenes are not in %s: looking for them in the archive", len(missing), folder)
-    known = find_granules(missing, services)
+    known, services = find_granules(missing, web.services), web.services
+    words, hint = (
+        "is not in data/raw, and the archive's catalogue does not know it",
+        "look it up at https://search.asf.alaska.edu",
+    )
     unknown = [name for name in missing if name not in known]
-    problems: dict[str, TopsarError] = dict(_explain_unknown(unknown, services)) if unknown else {}
+    problems: dict[str, TopsarError] = {name: ProvisionError(f"{name} {words}", hint=hint) for name in unknown}
     if not known:
         return problems
     granules = [known[name] for name in missing if name in known]
     _require_space(granules, folder, disk_reserve_bytes)
-    token = log_in(credentials, fetcher=fetcher, services=services)
+    token = log_in(credentials, web)
 
-    def download(one: Granule) -> Path:
+    def download(one: Granule) -> None:
         try:
             _require_safe(one, services)
-            fetcher.download(_describe_zip(one, folder, token, services))
+            web.fetcher.download(_describe_zip(one, folder, token, services))
         except TopsarError as exc:
             problems[one.name] = exc
-        return folder
 
-    fetcher.download_all([partial(download, one) for one in granules], at_once=AT_ONCE)
-    return problems
-
-
-def _refuse_offline(name: str, folder: Path) -> ProvisionError:
-    msg = f"{name} is not in {folder}, and OFFLINE forbids to download it"
-    return ProvisionError(msg, hint="put it there, or set OFFLINE=0")
-
-
-def _explain_unknown(names: Sequence[str], services: Services) -> Mapping[str, ProvisionError]:
-    problems = {}
-    for name, near in find_near_names(names, services).items():
-        hint = f"did you mean {' or '.join(near)}?" if near else "look it up at https://search.asf.alaska.edu"
-        msg = f"{name} is not in data/raw, and the archive's catalogue does not know it"
-        problems[name] = ProvisionError(msg, hint=hint)
+    web.fetcher.download_all([partial(download, one) for one in granules], at_once=AT_ONCE)
     return problems
 
 
@@ -157,15 +137,12 @@ def _check_zip(part: Path, one: Granule) -> None:
     if scene.name != one.name:
         msg = f"the archive sent {scene.name} instead of {one.name}"
         raise ProvisionError(msg, hint="try again later, or download the scene yourself")
-    if one.md5 is None and (damaged := _find_damage(part)):
-        msg = f"{one.name}.zip: {damaged} is damaged"
-        raise ProvisionError(msg, hint="try again", retryable=True)
-
-
-def _find_damage(path: Path) -> str | None:
-    """Find the first damaged member of a zip."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip()
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
-        return f"a member ({exc})"
+    if one.md5 is None:
+        try:
+            with zipfile.ZipFile(part) as archive:
+                damaged = archive.testzip()
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
+            damaged = f"a member ({exc})"
+        if damaged:
+            msg = f"{one.name}.zip: {damaged} is damaged"
+            raise ProvisionError(msg, hint="try again", retryable=True)

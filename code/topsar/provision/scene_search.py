@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import re
@@ -36,8 +35,9 @@ CHANNELS = {"VV": ("VV", "VV+VH"), "VH": ("VH", "VV+VH"), "HH": ("HH", "HH+HV"),
 """What the catalogue calls products that hold a polarisation."""
 _PASSING = (429, 500, 502, 503, 504)
 _ATTEMPTS = 5
+BACKOFF_S = 1.0
+"""Pause before a second attempt, doubled for each further one."""
 _LONGEST_PAUSE_S = 60.0
-_NAMES_AT_ONCE = 100
 _NEEDED = ("sceneName", "url", "pathNumber", "flightDirection", "polarization")
 
 
@@ -56,59 +56,18 @@ class Granule:
         return self.slice.name
 
 
-def find_granules(names: Sequence[str], services: Services, *, backoff_s: float = 1.0) -> dict[str, Granule]:
-    """Look products up by name.
+def find_granules(names: Sequence[str], services: Services) -> dict[str, Granule]:
+    """Look products up by name; those that the catalogue does not know are missing.
 
     Parameters
     ----------
     names : sequence of str
         Without suffix.
     services : Services
-    backoff_s : float
-        Pause before a second attempt, doubled for each further one.
-
-    Returns
-    -------
-    dict
-        By name; names that the catalogue does not know are missing.
-
-    Raises
-    ------
-    ProvisionError
-        If the catalogue does not answer.
     """
-    found = _search(services, backoff_s, granule_list=list(names)) if names else ()
+    found = _search(services, granule_list=list(names)) if names else ()
     wanted = set(names)
     return {granule.name: granule for granule in found if granule.name in wanted}
-
-
-def find_near_names(names: Sequence[str], services: Services, *, backoff_s: float = 1.0) -> dict[str, tuple[str, ...]]:
-    """Find up to three names in the catalogue that may have been meant by each name that it does not know.
-
-    The catalogue is asked for products of the same satellite that began in the same minute, or on that day in the same
-    data take.
-
-    Parameters
-    ----------
-    names : sequence of str
-    services : Services
-    backoff_s : float
-        As `find_granules`.
-    """
-    near: dict[str, tuple[str, ...]] = {}
-    patterns = [pattern for name in names[:_NAMES_AT_ONCE] for pattern in _make_patterns(name)]
-    known = [granule.name for granule in _search(services, backoff_s, granule_list=patterns)] if patterns else []
-    for name in names:
-        same_day = [other for other in known if other[:4] == name[:4] and other[17:25] == name[17:25]]
-        near[name] = tuple(difflib.get_close_matches(name, same_day, n=3, cutoff=0.7))
-    return near
-
-
-def _make_patterns(name: str) -> tuple[str, str]:
-    """``S1A_IW_SLC__1S??_20230904T0637*`` and ``S1A_IW_SLC__1S??_20230904T*_050174_0609E3_*``."""
-    parts = name.split("_")
-    begins = f"{parts[0]}_IW_SLC__1S??_"
-    return f"{begins}{parts[5][:13]}*", f"{begins}{parts[5][:9]}*_{parts[7]}_{parts[8]}_*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +89,9 @@ class Search:
 
 
 def search_granules(
-    services: Services,
-    box: BBox,
-    search: Search | None = None,
-    polarisation: str | None = None,
-    *,
-    backoff_s: float = 1.0,
+    services: Services, box: BBox, search: Search | None = None, polarisation: str | None = None
 ) -> tuple[Granule, ...]:
-    """Search all IW SLC products over a box.
+    """Search all IW SLC products over a box, in time order.
 
     Parameters
     ----------
@@ -147,18 +101,6 @@ def search_granules(
     search : Search, optional
     polarisation : str, optional
         ``VV``, ``VH``, ``HH`` or ``HV``.
-    backoff_s : float
-        Pause before a second attempt, doubled for each further one.
-
-    Returns
-    -------
-    tuple of Granule
-        In time order.
-
-    Raises
-    ------
-    ProvisionError
-        If the catalogue does not answer, or knows no such product.
     """
     search = search or Search()
     options: dict[str, Any] = {
@@ -172,7 +114,7 @@ def search_granules(
         "flightDirection": None if search.direction is None else search.direction.name,
         "polarization": None if polarisation is None else list(CHANNELS[polarisation]),
     }
-    found = _search(services, backoff_s, **{key: value for key, value in options.items() if value is not None})
+    found = _search(services, **{key: value for key, value in options.items() if value is not None})
     if not found:
         raise _explain_empty(box, search, polarisation)
     return found
@@ -206,33 +148,31 @@ class _ToPlainHttp(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def _open_session(services: Services, backoff_s: float) -> ASFSession:
+def _open_session(services: Services) -> ASFSession:
     from asf_search import ASFSession
 
     session = ASFSession()
     session.auth = lambda request: request  # searching needs no account: nothing of ~/.netrc is sent
-    retries = _Retry(total=_ATTEMPTS - 1, status_forcelist=_PASSING, allowed_methods=None, backoff_factor=backoff_s)
+    retries = _Retry(total=_ATTEMPTS - 1, status_forcelist=_PASSING, allowed_methods=None, backoff_factor=BACKOFF_S)
     scheme, _, place = services.asf_search.partition("://")
     adapter = HTTPAdapter if scheme == "https" else _ToPlainHttp
     session.mount(f"https://{place}", adapter(max_retries=retries))
     return session
 
 
-def _search(services: Services, backoff_s: float, **options: Any) -> tuple[Granule, ...]:
+def _search(services: Services, **options: Any) -> tuple[Granule, ...]:
     import asf_search
 
     asf_search.REPORT_ERRORS = False  # else it reports every failure to its makers, over the network
     asf_search.ASF_LOGGER.setLevel(logging.CRITICAL)  # every failure is raised as well
     try:
-        granules = [granule for product in _insist(services, backoff_s, options) if (granule := _read_granule(product))]
+        granules = [granule for product in _insist(services, options) if (granule := _read_granule(product))]
     except asf_search.ASFSearch4xxError as exc:
         msg = f"the catalogue at {services.asf_search} refused the search: {_quote(exc)}"
         hint = "check the box and the dates; if they are right, asf_search may be too old"
         raise ProvisionError(msg, hint=hint) from exc
     except (json.JSONDecodeError, JSONDecodeError) as exc:
-        msg = f"the catalogue at {services.asf_search} did not answer with JSON"
-        hint = "try again later; behind a captive portal, log in to the network first"
-        raise ProvisionError(msg, hint=hint, retryable=True) from exc
+        raise _explain_silence(services, "what came is not JSON, as from a captive portal") from exc
     except asf_search.ASFSearchError as exc:
         raise _explain_silence(services, _quote(exc)) from exc
     except (RequestException, HTTPError, AttributeError, LookupError, TypeError, ValueError) as exc:
@@ -240,7 +180,7 @@ def _search(services: Services, backoff_s: float, **options: Any) -> tuple[Granu
     return tuple(sorted(granules, key=lambda granule: (granule.slice.start, granule.name)))
 
 
-def _insist(services: Services, backoff_s: float, options: Mapping[str, Any]) -> Sequence[ASFProduct]:
+def _insist(services: Services, options: Mapping[str, Any]) -> Sequence[ASFProduct]:
     """Ask again where the connection fails; the session asks again after error statuses."""
     from asf_search import ASFSearchOptions, search
 
@@ -248,14 +188,14 @@ def _insist(services: Services, backoff_s: float, options: Mapping[str, Any]) ->
     failures = 0
     while True:
         try:
-            results = search(opts=ASFSearchOptions(host=host, session=_open_session(services, backoff_s), **options))
+            results = search(opts=ASFSearchOptions(host=host, session=_open_session(services), **options))
             results.raise_if_incomplete()
             return list(results)
         except RequestException as exc:
             failures += 1
             if isinstance(exc, RetryError) or failures == _ATTEMPTS:
                 raise
-            time.sleep(backoff_s * 2 ** (failures - 1))
+            time.sleep(BACKOFF_S * 2 ** (failures - 1))
 
 
 def _explain_silence(services: Services, why: str) -> ProvisionError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from topsar.model import OrbitFile, Scene
+    from topsar.model import Orbit, OrbitFile, Scene
     from topsar.pairs.listing import PairLine
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class ListedPair:
 def find_pairs(
     lines: Sequence[PairLine], folder: Path, problems: Mapping[str, TopsarError] | None = None
 ) -> tuple[ListedPair, ...]:
-    """Open the scenes of every line, each scene once.
+    """Open the scenes of every line, each scene once; a line that cannot be used does not stop the others.
 
     Parameters
     ----------
@@ -46,11 +46,6 @@ def find_pairs(
         ``data/raw``.
     problems : mapping, optional
         By name, why a scene that is not in ``folder`` could not be brought there.
-
-    Returns
-    -------
-    tuple of ListedPair
-        One per line, in order. A line that cannot be used does not stop the others.
     """
     opened: dict[str, Scene | TopsarError] = dict(problems or {})
     return tuple(_find_pair(line, folder, opened) for line in lines)
@@ -81,18 +76,13 @@ def _open(folder: Path, name: str) -> Scene | TopsarError:
 
 
 def find_missing_scenes(lines: Iterable[PairLine], folder: Path) -> tuple[str, ...]:
-    """List the scenes that are not in a folder, or are there as a zip that is cut off.
+    """List the scenes, each once and in order, that are not in a folder, or are there as a zip that is cut off.
 
     Parameters
     ----------
     lines : iterable of PairLine
     folder : Path
         ``data/raw``.
-
-    Returns
-    -------
-    tuple of str
-        Each name once, in order.
     """
     names = dict.fromkeys(name for line in lines for name in (*line.reference, *line.secondary))
     return tuple(name for name in names if not _is_there(folder, name))
@@ -149,19 +139,20 @@ def _fit_arcs(scenes: Sequence[Scene], files: Sequence[OrbitFile]) -> dict[str, 
     for scene in scenes:
         chosen = choose_orbit(files, scene.mission, scene.start, scene.stop)
         by_file.setdefault(chosen.path if chosen else None, []).append(scene)
-    arcs: dict[str, OrbitArc | None] = {scene.name: _fit_annotation(scene) for scene in by_file.pop(None, [])}
+    arcs: dict[str, OrbitArc | None] = {}
     for path, group in by_file.items():
-        arcs.update(_fit_file(path, group) if path else {})
+        orbit = _read_orbit(path, group) if path else None
+        for scene in group:
+            arcs[scene.name] = fit_orbit(orbit, scene.start, scene.stop) if orbit else _fit_annotation(scene)
     return arcs
 
 
-def _fit_file(path: Path, scenes: Sequence[Scene]) -> dict[str, OrbitArc | None]:
+def _read_orbit(path: Path, scenes: Sequence[Scene]) -> Orbit | None:
     try:
-        orbit = read_orbit(path, min(scene.start for scene in scenes), max(scene.stop for scene in scenes))
+        return read_orbit(path, min(scene.start for scene in scenes), max(scene.stop for scene in scenes))
     except TopsarError as exc:
         log.warning("%s; the annotation's orbit is taken", exc.message)
-        return {scene.name: _fit_annotation(scene) for scene in scenes}
-    return {scene.name: fit_orbit(orbit, scene.start, scene.stop) for scene in scenes}
+        return None
 
 
 def _fit_annotation(scene: Scene) -> OrbitArc | None:

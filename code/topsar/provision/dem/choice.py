@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING
 from topsar.errors import NotFetchedError, ProvisionError
 from topsar.model import Dem, VerticalDatum
 from topsar.provision.dem.geoid import GRID_NAME, find_egm2008, provide_egm2008
-from topsar.provision.dem.kept import ModelRequest, find_global_dem, provide_global_dem
-from topsar.provision.dem.models import MODELS, REFUSED
+from topsar.provision.dem.kept import find_global_dem
+from topsar.provision.dem.models import MODELS
 from topsar.raster import declared_datum
 
 if TYPE_CHECKING:
     from topsar.model import BBox
-    from topsar.provision.endpoints import Services
-    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.client import Web
     from topsar.settings import Options
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".dem", ".wgs84", ".hgt", ".img"}
-GLOBAL_MODELS = frozenset({*MODELS, *REFUSED})
-"""Names that OpenTopography gives its global models."""
-
 GEOIDS = "geoid"
 """Folder in ``data/dem`` for grids that are fetched."""
 
@@ -31,30 +27,30 @@ _GEOID_NAMES = ("us_nga_egm*", "egm96_15*", "egm2008*")
 """Customary names of geoid grids, which are not DEMs."""
 
 
-def find_dem(options: Options, folder: Path, box: BBox | None = None, api_key: str = "") -> Dem:
-    """Find the DEM that the settings name, or the only raster in ``data/dem``; nothing is fetched.
+def find_dem(
+    options: Options, folder: Path, box: BBox | None = None, *, api_key: str = "", web: Web | None = None
+) -> Dem:
+    """Find the DEM that the settings name, the only raster in ``data/dem``, or a global model.
 
     Parameters
     ----------
     options : Options
         ``dem``, ``dem_datum`` and ``geoid``.
     folder : Path
-        ``data/dem``.
+        ``data/dem``; what is fetched is kept in ``provisioned`` and ``geoid`` under it.
     box : BBox, optional
-        What a global model must cover, degrees; without it only the user's own raster is found.
+        What a global model must cover, degrees; it may reach beyond the 180th meridian. Without it only the user's own
+        raster is found.
     api_key : str
         Of OpenTopography, or empty.
-
-    Raises
-    ------
-    NotFetchedError
-        If a run would have to fetch a global model or its geoid.
-    ProvisionError
-        If there is no DEM, more than one, or it is not known what its heights are measured from.
+    web : Web, optional
+        Fetches the global model and the geoid that are missing; without it nothing is fetched.
     """
     problem: ProvisionError
     if box is not None and is_global(options, folder):
-        dem = _add_own_geoid(find_global_dem(_request_model(options, folder, box, api_key)), options, folder)
+        dem = find_global_dem(options, folder, box, api_key, web)
+        if options.geoid and dem.datum is not VerticalDatum.ELLIPSOID:
+            dem = replace(dem, geoid=require_file(options.geoid, folder, "GEOID"))
         msg = f"the EGM2008 geoid grid {folder / GEOIDS / GRID_NAME} has not been fetched yet"
         problem = NotFetchedError(msg, hint="a run fetches it; or set GEOID to a grid of yours", retryable=True)
     else:
@@ -62,8 +58,10 @@ def find_dem(options: Options, folder: Path, box: BBox | None = None, api_key: s
         msg = f"the DEM {dem.path} has EGM2008 heights, and GEOID is not set"
         hint = "set GEOID to a raster of EGM2008 undulations in metres, or take a DEM with other heights"
         problem = ProvisionError(msg, hint=hint)
-    if not _lacks_geoid(dem):
+    if dem.datum is not VerticalDatum.EGM2008 or dem.geoid:
         return dem
+    if web is not None:
+        return replace(dem, geoid=provide_egm2008(folder / GEOIDS, web))
     if grid := find_egm2008(folder / GEOIDS):
         return replace(dem, geoid=grid)
     raise problem
@@ -80,59 +78,6 @@ def is_global(options: Options, folder: Path) -> bool:
         ``data/dem``.
     """
     return _names_model(options.dem, folder) or (options.dem == "auto" and not _list_rasters(folder, options.geoid))
-
-
-def provide_dem(
-    options: Options, folder: Path, box: BBox | None, *, fetcher: Fetcher, services: Services, api_key: str = ""
-) -> Dem:
-    """Find the DEM as `find_dem` does, and fetch the global model and the geoid that are missing.
-
-    Parameters
-    ----------
-    options : Options
-        ``dem``, ``dem_datum`` and ``geoid``.
-    folder : Path
-        ``data/dem``; what is fetched is kept in ``provisioned`` and ``geoid`` under it.
-    box : BBox or None
-        What a global model must cover, degrees; it may reach beyond the 180th meridian.
-    fetcher : Fetcher
-    services : Services
-    api_key : str
-        Of OpenTopography, or empty.
-
-    Returns
-    -------
-    Dem
-        Ready for `topsar.raster.open_dem`.
-
-    Raises
-    ------
-    ProvisionError
-        As `find_dem`; or if what is needed does not exist or cannot be had.
-    """
-    if box is not None and is_global(options, folder):
-        request = _request_model(options, folder, box, api_key)
-        dem = _add_own_geoid(provide_global_dem(request, fetcher, services), options, folder)
-    else:
-        dem = _find_own_dem(options, folder)
-    if _lacks_geoid(dem):
-        return replace(dem, geoid=provide_egm2008(folder / GEOIDS, fetcher=fetcher, base_url=services.egm2008))
-    return dem
-
-
-def _request_model(options: Options, folder: Path, box: BBox, api_key: str) -> ModelRequest:
-    return ModelRequest(choice=options.dem, box=box, folder=folder, api_key=api_key, datum=options.dem_datum)
-
-
-def _add_own_geoid(dem: Dem, options: Options, folder: Path) -> Dem:
-    """Give a global model the geoid that the user names, if its heights need one."""
-    if not options.geoid or dem.datum is VerticalDatum.ELLIPSOID:
-        return dem
-    return replace(dem, geoid=require_file(options.geoid, folder, "GEOID"))
-
-
-def _lacks_geoid(dem: Dem) -> bool:
-    return dem.datum is VerticalDatum.EGM2008 and dem.geoid is None
 
 
 def _find_own_dem(options: Options, folder: Path) -> Dem:
@@ -153,7 +98,7 @@ def _find_own_dem(options: Options, folder: Path) -> Dem:
 
 
 def _names_model(choice: str, folder: Path) -> bool:
-    return choice.upper() in GLOBAL_MODELS and not (folder / choice).exists()
+    return choice.upper() in MODELS and not (folder / choice).exists()
 
 
 def _list_rasters(folder: Path, geoid: str) -> list[Path]:
@@ -192,11 +137,6 @@ def require_file(text: str, folder: Path, key: str) -> Path:
         Where relative paths start; else where the program was started.
     key : str
         Name of the setting.
-
-    Raises
-    ------
-    ProvisionError
-        If there is no such file.
     """
     if path := _find_file(text, folder):
         return path

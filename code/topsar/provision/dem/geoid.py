@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.client import Web
 
 GRID_NAME = "us_nga_egm08_25.tif"
 """PROJ's file of the EGM2008 geoid on 2.5 minutes of arc, about 80 MB, in the public domain."""
@@ -32,25 +32,19 @@ _NEAR_EGM96_M = 1.5
 """The two geoids differ by about half a metre; a grid of something else by tens."""
 
 
-def provide_egm2008(folder: Path, *, fetcher: Fetcher, base_url: str) -> Path:
+def provide_egm2008(folder: Path, web: Web) -> Path:
     """Fetch the EGM2008 grid into a folder, unless it is there.
 
     Parameters
     ----------
     folder : Path
         ``data/dem/geoid``.
-    fetcher : Fetcher
-    base_url : str
-        `Services.egm2008`.
-
-    Raises
-    ------
-    ProvisionError
-        If it cannot be had, or is not that grid.
+    web : Web
     """
-    url, path = f"{base_url}/{GRID_NAME}", folder / GRID_NAME
+    url, path = f"{web.services.egm2008}/{GRID_NAME}", folder / GRID_NAME
+    wanted = Wanted(url=url, path=path, what="EGM2008 geoid grid (80 MB)", check=_check_egm2008)
     try:
-        return fetcher.download(Wanted(url=url, path=path, what="EGM2008 geoid grid (80 MB)", check=check_egm2008))
+        return web.fetcher.download(wanted)
     except ProvisionError as exc:
         msg = f"the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot be had: {exc.message}"
         hint = f"put {GRID_NAME} into {folder}, set GEOID to a grid of yours, or take an EGM96 model such as SRTMGL1"
@@ -61,20 +55,14 @@ def find_egm2008(folder: Path) -> Path | None:
     """Find the EGM2008 grid that was fetched into a folder before, if it is whole."""
     path = folder / GRID_NAME
     try:
-        check_egm2008(path)
+        _check_egm2008(path)
     except ProvisionError:
         return None
     return path
 
 
-def check_egm2008(path: Path) -> None:
-    """Check that a file is the whole EGM2008 grid: its place, its size, and heights near those of EGM96.
-
-    Raises
-    ------
-    ProvisionError
-        If it is anything else.
-    """
+def _check_egm2008(path: Path) -> None:
+    """Check that a file is the whole EGM2008 grid: its place, its size, and heights near those of EGM96."""
     try:
         with open_quietly(path) as dataset:
             _check_place(dataset, path)

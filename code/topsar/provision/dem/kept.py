@@ -13,25 +13,18 @@ from __future__ import annotations
 import logging
 import math
 import re
-import shutil
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from topsar.errors import NotFetchedError, ProvisionError, TopsarError
+from topsar.files import delete
 from topsar.model import BBox, Dem, VerticalDatum
 from topsar.provision.dem.merge import describe_box, merge, require_size
-from topsar.provision.dem.models import (
-    BY_KEY,
-    GlobalModel,
-    crosses_antimeridian,
-    has_square_postings,
-    is_from_bucket,
-    list_models,
-)
+from topsar.provision.dem.models import BY_KEY, KEYLESS, GlobalModel, crosses_antimeridian, list_models
 from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
 from topsar.provision.web.transfer import hold_part
@@ -46,8 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.model import GeoGrid
-    from topsar.provision.endpoints import Services
-    from topsar.provision.web.client import Fetcher
+    from topsar.provision.web.client import Web
+    from topsar.settings import Options
 
 log = logging.getLogger(__name__)
 
@@ -75,120 +68,70 @@ _CRS = {
 _NAME = re.compile(r"(\w+)_S(-?[\d.]+)_N(-?[\d.]+)_W(-?[\d.]+)_E(-?[\d.]+)\.tif")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRequest:
-    """What a global model is wanted for.
+def find_global_dem(options: Options, folder: Path, box: BBox, api_key: str, web: Web | None) -> Dem:
+    """Find a DEM of a global model that was fetched before and covers the box with `LEAST_MARGIN_DEG`, or fetch it.
 
-    Attributes
+    What is fetched has `MARGIN_DEG` around the box. The DEM comes without a geoid.
+
+    Parameters
     ----------
-    choice : str
-        ``auto`` (SRTMGL1 with a key, COP30 without one or beyond SRTM's reach), or the name of a model.
-    box : BBox
-        What must be covered, degrees.
+    options : Options
+        ``dem`` (``auto``: SRTMGL1 with a key, COP30 without one or beyond SRTM's reach) and ``dem_datum``, which must
+        not contradict the model.
     folder : Path
         ``data/dem``.
+    box : BBox
+        What must be covered, degrees.
     api_key : str
         Of OpenTopography, or empty.
-    datum : str
-        ``DEM_DATUM``, which must not contradict the model.
+    web : Web or None
+        Without it nothing is fetched.
     """
-
-    choice: str
-    box: BBox
-    folder: Path
-    api_key: str = ""
-    datum: str = "auto"
-
-
-def find_global_dem(request: ModelRequest, *, warn: bool = False) -> Dem:
-    """Find a DEM of a global model that was fetched before and covers the box with `LEAST_MARGIN_DEG`.
-
-    Parameters
-    ----------
-    request : ModelRequest
-    warn : bool
-        Whether DEMs that cover the box and are not sound are told.
-
-    Returns
-    -------
-    Dem
-        Without a geoid.
-
-    Raises
-    ------
-    NotFetchedError
-        If there is none yet.
-    ProvisionError
-        If no model covers the box.
-    """
-    box, places = _place_models(request)
+    turn = -360.0 * round(box.centre[0] / 360.0)
+    box = replace(box, west=box.west + turn, east=box.east + turn)  # centred within ±180 degrees
+    places = _place_models(options, folder / PROVISIONED, box, api_key)
     for model, path in places:
-        needed = _add_margin(box, LEAST_MARGIN_DEG, model)
-        if (found := _find_cached_dem(model, path, needed, warn=warn)) is not None:
+        needed = model.grow(box, LEAST_MARGIN_DEG)
+        if (found := _find_cached_dem(model, path, needed, warn=web is not None)) is not None:
             return Dem(path=found, datum=model.datum)
     model, path = places[0]
-    msg = f"the heights of {model.name} for {describe_box(_read_box(path))} have not been fetched yet"
-    raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
-
-
-def provide_global_dem(request: ModelRequest, fetcher: Fetcher, services: Services) -> Dem:
-    """Find a DEM as `find_global_dem` does, or fetch it with `MARGIN_DEG` around the box.
-
-    Parameters
-    ----------
-    request : ModelRequest
-    fetcher : Fetcher
-    services : Services
-
-    Returns
-    -------
-    Dem
-        Without a geoid.
-
-    Raises
-    ------
-    ProvisionError
-        If no model covers the box, or what is needed cannot be had.
-    """
-    with suppress(NotFetchedError):
-        return find_global_dem(request, warn=True)
-    box, ((model, path), *_) = _place_models(request)
     whole = _read_box(path)
-    if has_square_postings(model, whole):  # how many there are is known before they come
+    if web is None:
+        msg = f"the heights of {model.name} for {describe_box(whole)} have not been fetched yet"
+        raise NotFetchedError(msg, hint="a run fetches them; or set DEM to a file of yours", retryable=True)
+    if model.has_square_postings(whole):  # how many there are is known before they come
         rows = round((whole.north - whole.south) / model.posting_deg)
         require_size(rows, round((whole.east - whole.west) / model.posting_deg), whole)
-    if request.choice.lower() == "auto":
-        _log_choice(model, box, request.api_key)
+    if options.dem.lower() == "auto":
+        _log_choice(model, box, api_key)
     with _lock(path):
         found = _find_cached_dem(model, path, whole, warn=False)  # another process may have fetched it meanwhile
         if found is None:
-            _fetch(model, path, request.api_key, fetcher, services)
+            _fetch(model, path, api_key, web)
     return Dem(path=found or path, datum=model.datum)
 
 
-def _fetch(model: GlobalModel, path: Path, api_key: str, fetcher: Fetcher, services: Services) -> None:
+def _fetch(model: GlobalModel, path: Path, api_key: str, web: Web) -> None:
     box = _read_box(path)
-    if is_from_bucket(model, box, api_key):
-        tiles = fetch_tiles(box, path.parent / model.name, fetcher=fetcher, base_url=services.copernicus_dem)
+    if model.name == KEYLESS and (not api_key or crosses_antimeridian(box)):
+        tiles = fetch_tiles(box, path.parent / model.name, web)
         _write(path, model, *merge(tiles, box, model.posting_deg), source="Copernicus bucket")
     else:
-        folder, url = path.with_suffix(".parts"), services.opentopography
-        parts = fetch_parts(model, box, folder, fetcher=fetcher, base_url=url, api_key=api_key)
+        folder = path.with_suffix(".parts")
+        parts = fetch_parts(model, box, folder, web, api_key=api_key)
         _write(path, model, *merge(parts, box, model.posting_deg), source="OpenTopography")
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            delete(folder, within=path.parent)
 
 
-def _place_models(request: ModelRequest) -> tuple[BBox, list[tuple[GlobalModel, Path]]]:
-    """Centre the box within ±180 degrees; name the models that serve, the first to be fetched, each with its file."""
-    turn = -360.0 * round(request.box.centre[0] / 360.0)
-    box = replace(request.box, west=request.box.west + turn, east=request.box.east + turn)
-    models = list_models(request.choice, box, request.api_key)
-    fitting = [model for model in models if request.datum in ("auto", model.datum.value)]
+def _place_models(options: Options, folder: Path, box: BBox, api_key: str) -> list[tuple[GlobalModel, Path]]:
+    """Name the models that serve, the first to be fetched, each with its file."""
+    models = list_models(options.dem, box, api_key)
+    fitting = [model for model in models if options.dem_datum in ("auto", model.datum.value)]
     if not fitting:
-        msg = f"DEM_DATUM={request.datum}, and the heights of {models[0].name} are above {models[0].datum.value}"
+        msg = f"DEM_DATUM={options.dem_datum}, and the heights of {models[0].name} are above {models[0].datum.value}"
         raise ProvisionError(msg, hint="leave DEM_DATUM at auto for a global model")
-    folder = request.folder / PROVISIONED
-    return box, [(model, folder / _name_file(model, _box_to_fetch(box, model))) for model in fitting]
+    return [(model, folder / _name_file(model, _box_to_fetch(box, model))) for model in fitting]
 
 
 def _log_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
@@ -205,18 +148,9 @@ def _log_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
         )
 
 
-def _add_margin(box: BBox, margin_deg: float, model: GlobalModel) -> BBox:
-    """Grow a box, as far as the model and the world reach."""
-    west, east = box.west - margin_deg, box.east + margin_deg
-    if not crosses_antimeridian(box):
-        west, east = max(west, -180.0), min(east, 180.0)
-    south, north = max(box.south - margin_deg, model.south), min(box.north + margin_deg, model.north)
-    return BBox(west=west, south=south, east=east, north=north)
-
-
 def _box_to_fetch(box: BBox, model: GlobalModel) -> BBox:
     """Grow a box to what is fetched; `BOX_STEP_DEG` is a whole number of postings of every model."""
-    reached = _add_margin(box, MARGIN_DEG, model)
+    reached = model.grow(box, MARGIN_DEG)
     return BBox(
         west=_snap(reached.west, math.floor),
         south=_snap(reached.south, math.floor),

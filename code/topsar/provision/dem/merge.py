@@ -63,11 +63,6 @@ def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str],
         Between rows.
     mask : callable
         Replaces secrets in what a file of another kind says.
-
-    Raises
-    ------
-    ProvisionError
-        If it is anything else.
     """
     with path.open("rb") as stream:
         start = stream.read(_START_BYTES)
@@ -139,11 +134,6 @@ def merge(
     -------
     heights, sea, grid
         (rows, columns) float32 with NaN in voids, (rows, columns) bool where no piece has a file, and where it is.
-
-    Raises
-    ------
-    ProvisionError
-        If the pieces do not lie on one grid, or the result would be too large.
     """
     bands = [_Band.of(present, box, posting_deg) for row in rows if (present := [p for p in row if p.path.is_file()])]
     sample = min(bands, key=lambda band: band.dx, default=_Band((), posting_deg, posting_deg, box.west, box.north))
@@ -167,11 +157,6 @@ def require_size(rows: int, columns: int, box: BBox) -> None:
     rows, columns : int
     box : BBox
         For the message.
-
-    Raises
-    ------
-    ProvisionError
-        If it has more than `MAX_POSTINGS`.
     """
     if rows * columns > MAX_POSTINGS:
         msg = f"a DEM of {rows} by {columns} postings for {describe_box(box)} is too large: at most "
@@ -288,11 +273,5 @@ def _read_bounds(dataset: Any) -> BBox:
 
 
 def describe_box(box: BBox) -> str:
-    """Describe a box by its edges.
-
-    Examples
-    --------
-    >>> describe_box(BBox(west=14.5, south=37, east=15, north=38))
-    'south 37.00, north 38.00, west 14.50, east 15.00'
-    """
+    """Describe a box by its edges."""
     return f"south {box.south:.2f}, north {box.north:.2f}, west {box.west:.2f}, east {box.east:.2f}"

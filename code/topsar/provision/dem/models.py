@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from topsar.errors import ProvisionError
@@ -45,6 +45,23 @@ class GlobalModel:
         """Whether the model has heights for all latitudes of a box."""
         return self.south <= box.south and box.north <= self.north
 
+    def has_square_postings(self, box: BBox) -> bool:
+        """Whether columns lie as close as rows somewhere in a box: those of Copernicus models do up to 50 degrees."""
+        return not self.name.startswith("COP") or (box.south < 50 and box.north > -50)
+
+    def grow(self, box: BBox, margin_deg: float) -> BBox:
+        """Grow a box, as far as the model and the world reach.
+
+        Parameters
+        ----------
+        box : BBox
+            Degrees, centred within ±180.
+        margin_deg : float
+        """
+        wide = box.grown(margin_deg)
+        wide = replace(wide, south=max(wide.south, self.south), north=min(wide.north, self.north))
+        return wide if crosses_antimeridian(box) else replace(wide, west=max(wide.west, -180), east=min(wide.east, 180))
+
 
 def _model(name: str, arcsec: int, datum: VerticalDatum, south: float, north: float) -> GlobalModel:
     limit = 450_000.0 if arcsec == 1 else 4_050_000.0
@@ -66,11 +83,6 @@ MODELS = {
 }
 """By name."""
 
-REFUSED = {
-    "EU_DTM": "it comes in a map projection, and what its heights are measured from is described in two ways",
-}
-"""Models of OpenTopography that are refused, and why."""
-
 
 def list_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ...]:
     """List the models that serve a choice: the first one is to be fetched, a cached DEM of the others will do.
@@ -83,11 +95,6 @@ def list_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ...]
         What must be covered, degrees, centred within ±180.
     api_key : str
         Of OpenTopography, or empty.
-
-    Raises
-    ------
-    ProvisionError
-        If the model does not reach the box, or needs a key and there is none.
     """
     name = choice.upper()
     if name == "AUTO":
@@ -97,12 +104,6 @@ def list_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ...]
         if not best.reaches(box) or crosses_antimeridian(box):
             return (other,)
         return (best, other) if api_key else (other, best)
-    if name in REFUSED:
-        msg = f"DEM={name} is not downloaded: {REFUSED[name]}"
-        hint = (
-            f"set DEM={KEYLESS}, or download it yourself and set DEM to the file and DEM_DATUM to what its heights are"
-        )
-        raise ProvisionError(msg, hint=hint)
     model = MODELS[name]
     if not model.reaches(box):
         raise _refuse_reach(model, box)
@@ -116,45 +117,13 @@ def list_models(choice: str, box: BBox, api_key: str) -> tuple[GlobalModel, ...]
     return (model,)
 
 
-def is_from_bucket(model: GlobalModel, box: BBox, api_key: str) -> bool:
-    """Whether the model is fetched from its public bucket rather than from OpenTopography.
-
-    Parameters
-    ----------
-    model : GlobalModel
-    box : BBox
-        Degrees, centred within ±180.
-    api_key : str
-        Of OpenTopography, or empty.
-    """
-    return model.name == KEYLESS and (not api_key or crosses_antimeridian(box))
-
-
-def has_square_postings(model: GlobalModel, box: BBox) -> bool:
-    """Whether columns lie as close as rows somewhere in a box: those of the Copernicus model do up to 50 degrees.
-
-    Parameters
-    ----------
-    model : GlobalModel
-    box : BBox
-        Degrees.
-    """
-    return not model.name.startswith("COP") or (box.south < 50 and box.north > -50)
-
-
 def crosses_antimeridian(box: BBox) -> bool:
     """Whether a box that is centred within ±180 degrees reaches over the 180th meridian."""
     return box.west < -180 or box.east > 180
 
 
 def compute_area_km2(box: BBox) -> float:
-    """Compute the area of a box on the sphere.
-
-    Examples
-    --------
-    >>> round(compute_area_km2(BBox(west=15, south=0, east=16, north=1)))
-    12392
-    """
+    """Compute the area of a box on the sphere."""
     band = math.sin(math.radians(box.north)) - math.sin(math.radians(box.south))
     return math.degrees(band) * (box.east - box.west) * _KM_PER_DEGREE**2
 
@@ -172,11 +141,6 @@ def cut_box(box: BBox, limit_km2: float, limit_deg: float) -> tuple[tuple[BBox, 
         Largest area of a part.
     limit_deg : float
         Largest edge of a part.
-
-    Examples
-    --------
-    >>> [[part.west for part in row] for row in cut_box(BBox(west=14, south=37, east=17, north=38), 1e6, 2)]
-    [[14, 15.5]]
     """
     rows = max(math.ceil((box.north - box.south) / limit_deg), 1)
     columns = max(math.ceil((box.east - box.west) / limit_deg), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from topsar.provision.web.client import Answer, Fetcher
+    from topsar.provision.web.client import Web
+    from topsar.provision.web.failures import Answer
 
 TILES_AT_ONCE, PARTS_AT_ONCE = 4, 2
 
@@ -37,32 +39,21 @@ _QUOTA_WORDS = ("quota", "limit", "exceed", "too many")
 _MOST_WORDS = 160
 
 
-class NothingButSea(ProvisionError):
+class _NothingButSea(ProvisionError):
     """The service has no heights there, because all is sea."""
 
 
 # --- the Copernicus bucket --------------------------------------------------------------------------------------
 
 
-def name_tile(latitude: int, longitude: int) -> str:
-    """Name the tile with a south-western corner.
-
-    Parameters
-    ----------
-    latitude, longitude : int
-        Degrees; longitudes beyond ±180 are turned.
-
-    Examples
-    --------
-    >>> name_tile(37, 15), name_tile(-1, 180)
-    ('Copernicus_DSM_COG_10_N37_00_E015_00_DEM', 'Copernicus_DSM_COG_10_S01_00_W180_00_DEM')
-    """
+def _name_tile(latitude: int, longitude: int) -> str:
+    """Name the tile with a south-western corner, degrees; longitudes beyond ±180 are turned."""
     longitude = (longitude + 180) % 360 - 180
     north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
     return f"Copernicus_DSM_COG_10_{north}{abs(latitude):02d}_00_{east}{abs(longitude):03d}_00_DEM"
 
 
-def fetch_tiles(box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str) -> list[list[Piece]]:
+def fetch_tiles(box: BBox, folder: Path, web: Web) -> list[list[Piece]]:
     """Fetch the tiles under a box, rows from the north; a tile that does not exist is sea.
 
     Parameters
@@ -71,14 +62,7 @@ def fetch_tiles(box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str) -> 
         Degrees; it may reach over the 180th meridian.
     folder : Path
         Where the tiles are put, and stay for other boxes.
-    fetcher : Fetcher
-    base_url : str
-        `Services.copernicus_dem`.
-
-    Raises
-    ------
-    ProvisionError
-        If a tile cannot be had, or is missing where there is land.
+    web : Web
     """
     near = box.grown(_REACH_DEG)
     columns = range(math.floor(near.west), math.ceil(near.east))
@@ -86,36 +70,34 @@ def fetch_tiles(box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str) -> 
         [_make_tile(folder, latitude, longitude) for longitude in columns]
         for latitude in reversed(range(math.floor(near.south), math.ceil(near.north)))
     ]
-    get = partial(_fetch_tile, fetcher=fetcher, base_url=base_url)
-    fetcher.download_all([partial(get, piece) for row in rows for piece in row], at_once=TILES_AT_ONCE)
+    jobs = [partial(_fetch_tile, piece, web) for row in rows for piece in row]
+    web.fetcher.download_all(jobs, at_once=TILES_AT_ONCE)
     return rows
 
 
 def _make_tile(folder: Path, latitude: int, longitude: int) -> Piece:
     box = BBox(west=longitude, south=latitude, east=longitude + 1, north=latitude + 1)
-    return Piece(path=folder / f"{name_tile(latitude, longitude)}.tif", box=box)
+    return Piece(path=folder / f"{_name_tile(latitude, longitude)}.tif", box=box)
 
 
-def _fetch_tile(tile: Piece, *, fetcher: Fetcher, base_url: str) -> Path:
-    name = tile.path.stem
+def _fetch_tile(tile: Piece, web: Web) -> None:
+    name, mask = tile.path.stem, web.fetcher.mask
     turn = (tile.box.west + 180) % 360 - 180 - tile.box.west
     box = replace(tile.box, west=tile.box.west + turn, east=tile.box.east + turn)
 
     def explain(answer: Answer) -> Exception | None:
-        return _explain_missing(name, box, answer, fetcher.mask) if answer.status == 404 else None
+        return _explain_missing(name, box, answer, mask) if answer.status == 404 else None
 
-    try:
-        return fetcher.download(
+    with suppress(_NothingButSea):
+        web.fetcher.download(
             Wanted(
-                url=f"{base_url}/{name}/{name}.tif",
+                url=f"{web.services.copernicus_dem}/{name}/{name}.tif",
                 path=tile.path,
                 what=f"Copernicus tile {name}",
-                check=partial(check_piece, box=box, posting_deg=_POSTING_DEG, mask=fetcher.mask),
+                check=partial(check_piece, box=box, posting_deg=_POSTING_DEG, mask=mask),
                 explain=explain,
             )
         )
-    except NothingButSea:
-        return tile.path
 
 
 def _explain_missing(name: str, box: BBox, answer: Answer, mask: Callable[[str], str]) -> ProvisionError:
@@ -126,15 +108,13 @@ def _explain_missing(name: str, box: BBox, answer: Answer, mask: Callable[[str],
     if WITHHELD.intersects(box):
         msg = f"the Copernicus tile {name} is not public (Armenia and Azerbaijan), or is sea: which one is not known"
         return ProvisionError(msg, hint="set OPENTOPO_API_KEY and DEM=SRTMGL1, which covers it")
-    return NothingButSea(f"there is no tile {name}")
+    return _NothingButSea(f"there is no tile {name}")
 
 
 # --- OpenTopography ---------------------------------------------------------------------------------------------
 
 
-def fetch_parts(
-    model: GlobalModel, box: BBox, folder: Path, *, fetcher: Fetcher, base_url: str, api_key: str
-) -> list[list[Piece]]:
+def fetch_parts(model: GlobalModel, box: BBox, folder: Path, web: Web, *, api_key: str) -> list[list[Piece]]:
     """Fetch a model in parts that overlap by two postings; a part without a file is sea.
 
     Parameters
@@ -144,30 +124,22 @@ def fetch_parts(
         Edges on hundredths of a degree.
     folder : Path
         Where the parts are put; those that are there already are used.
-    fetcher : Fetcher
-    base_url : str
-        `Services.opentopography`.
+    web : Web
     api_key : str
-
-    Raises
-    ------
-    ProvisionError
-        If a part cannot be had.
     """
     boxes = cut_box(box, model.limit_km2 * _LIMIT_SHARE, model.posting_deg * PART_POSTINGS)
     rows = [
         [Piece(path=folder / f"{row}_{n}.tif", box=part) for n, part in enumerate(parts)]
         for row, parts in enumerate(boxes)
     ]
-    get = partial(_fetch_part, model, fetcher=fetcher, url=f"{base_url}/globaldem", api_key=api_key)
-    jobs = [partial(get, piece) for row in rows for piece in row]
+    jobs = [partial(_fetch_part, model, piece, web, api_key) for row in rows for piece in row]
     jobs[0]()  # alone: a key that is refused is refused once
-    fetcher.download_all(jobs[1:], at_once=PARTS_AT_ONCE)
+    web.fetcher.download_all(jobs[1:], at_once=PARTS_AT_ONCE)
     return rows
 
 
-def _fetch_part(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str, api_key: str) -> Path:
-    asked = _add_overlap(model, piece.box)
+def _fetch_part(model: GlobalModel, piece: Piece, web: Web, api_key: str) -> None:
+    asked, mask = model.grow(piece.box, _OVERLAP_POSTINGS * model.posting_deg), web.fetcher.mask
     params = {
         "demtype": model.name,
         **{side: f"{getattr(asked, side):.10g}" for side in ("south", "north", "west", "east")},
@@ -177,34 +149,21 @@ def _fetch_part(model: GlobalModel, piece: Piece, *, fetcher: Fetcher, url: str,
 
     def explain(answer: Answer) -> Exception | None:
         if answer.status == 204 or (answer.status == 200 and not answer.body):
-            return NothingButSea(f"{model.name} has no land in {describe_box(piece.box)}")
-        words = excerpt(answer.text, fetcher.mask, most=_MOST_WORDS)
+            return _NothingButSea(f"{model.name} has no land in {describe_box(piece.box)}")
+        words = excerpt(answer.text, mask, most=_MOST_WORDS)
         return _explain_refusal(model, piece.box, answer.status, words)
 
-    try:
-        return fetcher.download(
+    with suppress(_NothingButSea):
+        web.fetcher.download(
             Wanted(
-                url=url,
+                url=f"{web.services.opentopography}/globaldem",
                 path=piece.path,
                 what=f"{model.name} heights for {describe_box(piece.box)} from OpenTopography",
-                check=partial(check_piece, box=asked, posting_deg=model.posting_deg, mask=fetcher.mask),
+                check=partial(check_piece, box=asked, posting_deg=model.posting_deg, mask=mask),
                 params=params,
                 explain=explain,
             )
         )
-    except NothingButSea:
-        return piece.path
-
-
-def _add_overlap(model: GlobalModel, part: BBox) -> BBox:
-    """Grow a part by its overlap, as far as the model and the world reach."""
-    wide = part.grown(_OVERLAP_POSTINGS * model.posting_deg)
-    return BBox(
-        west=max(wide.west, -180),
-        south=max(wide.south, model.south),
-        east=min(wide.east, 180),
-        north=min(wide.north, model.north),
-    )
 
 
 def _explain_refusal(model: GlobalModel, box: BBox, status: int, words: str) -> ProvisionError | None:

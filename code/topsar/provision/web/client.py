@@ -6,7 +6,6 @@ import contextlib
 import logging
 import queue
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +17,12 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from topsar.errors import ProvisionError, TopsarError
+from topsar.provision.endpoints import Services
 from topsar.provision.web.failures import Answer, Failed, Kind
 from topsar.provision.web.secrets import Masker, find_secrets
-from topsar.provision.web.session import CHECK_ADDRESS, Request, Session, make_request
-from topsar.provision.web.transfer import Check, Explain, Transfer, Wanted, hold_part
+from topsar.provision.web.session import CHECK_ADDRESS, Request, Session
+from topsar.provision.web.transfer import Explain, Transfer, Wanted, hold_part
 from topsar.wording import bytes_text
-
-__all__ = ["Answer", "Check", "Explain", "Fetcher", "Patience", "Wanted"]
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +59,14 @@ class Patience:
     read_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Who asks, and where."""
+
+    fetcher: Fetcher
+    services: Services
+
+
 class Fetcher:
     """Asks services and fetches files.
 
@@ -71,23 +77,13 @@ class Fetcher:
     secrets : sequence of str
         Words that must not appear in any message, log, exception or file; masked everywhere.
     patience : Patience
-    show : bool, optional
-        Whether to draw bars of bytes; default: where standard error is a terminal.
     """
 
-    def __init__(
-        self,
-        *,
-        offline: bool = False,
-        secrets: Sequence[str] = (),
-        patience: Patience | None = None,
-        show: bool | None = None,
-    ) -> None:
+    def __init__(self, *, offline: bool = False, secrets: Sequence[str] = (), patience: Patience | None = None) -> None:
         self.offline, self._patience = offline, patience or Patience()
         self._masker = Masker(secrets)
         self.mask = self._masker.mask
         self._session = Session(self._patience.connect_s, self._patience.read_s, self.mask)
-        self._show = sys.stderr.isatty() if show is None else show
         self._here = threading.local()
 
     def ask(
@@ -118,7 +114,7 @@ class Fetcher:
         ProvisionError
             Offline; no answer in time; an error status after all attempts (401 and 403 are never tried again).
         """
-        request = self._make_request(url, what, params=params, form=form, headers=headers)
+        request = self._check_request(what, Request(url=url, params=params, form=form, headers=headers))
         if self.offline:
             raise self._error(what, Failed(OFFLINE, "connect this machine and set OFFLINE=0"))
         return self._insist(what, lambda: self._ask_once(request, accept))
@@ -136,8 +132,8 @@ class Fetcher:
         Exception
             What ``wanted.explain`` makes of an error answer.
         """
-        headers, trusted = wanted.headers, wanted.trusted
-        request = self._make_request(wanted.url, wanted.what, params=wanted.params, headers=headers, trusted=trusted)
+        request = Request(url=wanted.url, params=wanted.params, headers=wanted.headers, trusted=wanted.trusted)
+        request = self._check_request(wanted.what, request)
         seen = None
         while True:
             stamp = _read_stamp(wanted.path)
@@ -151,18 +147,18 @@ class Fetcher:
             if self._fetch_unless_changed(wanted, request, seen):
                 return wanted.path
 
-    def download_all(self, jobs: Sequence[Callable[[], Path]], *, at_once: int) -> list[Path]:
+    def download_all(self, jobs: Sequence[Callable[[], object]], *, at_once: int) -> None:
         """Run several downloads side by side; the first error is raised when all others have ended.
 
         Parameters
         ----------
         jobs : sequence of callable
-            Each downloads a file and returns its path.
+            Each downloads a file.
         at_once : int
             Threads.
         """
         stop, waiting = threading.Event(), queue.SimpleQueue[int]()
-        done: dict[int, Path | Exception] = {}
+        failed: dict[int, Exception] = {}
 
         def work() -> None:
             self._here.stop = stop
@@ -170,32 +166,32 @@ class Fetcher:
                 while not stop.is_set():
                     number = waiting.get_nowait()
                     try:
-                        done[number] = jobs[number]()
+                        jobs[number]()
                     except Exception as exc:  # noqa: BLE001 (raised below, in the thread of whoever called)
-                        done[number] = exc
+                        failed[number] = exc
 
         for number in range(len(jobs)):
             waiting.put(number)
         # daemons, so that one that waits for a silent server does not keep an interrupted program alive
         _run([threading.Thread(target=work, daemon=True) for _ in range(min(max(1, at_once), len(jobs)))], stop)
-        results = [done[number] for number in range(len(jobs))]
-        errors = [result for result in results if isinstance(result, Exception)]
+        errors = [failed[number] for number in sorted(failed)]
         for other in errors[1:]:
             log.warning("%s", self.mask(str(other)))
         if errors:
             raise errors[0]
-        return [result for result in results if isinstance(result, Path)]
 
     # --- one request ---------------------------------------------------------------------------------------------
 
-    def _make_request(self, url: str, what: str, **parts: Any) -> Request:
-        """Make a request, and learn the secrets in it."""
+    def _check_request(self, what: str, request: Request) -> Request:
+        """Check the address of a request, and learn the secrets in it."""
         try:
-            fields = {**(parts.get("params") or {}), **(parts.get("form") or {})}
-            self._masker.learn(find_secrets(url, fields, parts["headers"] or {}))
-            return make_request(url, **parts)
+            checked = request.with_user_in_header()
+            fields = {**(request.params or {}), **(request.form or {})}
+            self._masker.learn(find_secrets(request.url, fields, checked.headers or {}))
         except ValueError:
             pass  # its words may hold a part of a password
+        else:
+            return checked
         raise self._error(what, Failed("not an http(s) URL", CHECK_ADDRESS))
 
     def _ask_once(self, request: Request, accept: Sequence[int]) -> Answer:
@@ -209,7 +205,7 @@ class Fetcher:
                 if len(body) > LARGEST_ANSWER:
                     msg = f"{self._session.show_url(response.url)} answered with more than {bytes_text(LARGEST_ANSWER)}"
                     raise Failed(msg, CHECK_ADDRESS)
-            return self._session.make_answer(response, bytes(body))
+            return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
 
     def _insist(
         self,
@@ -255,10 +251,16 @@ class Fetcher:
             with hold_part(wanted.path, self._pause) as part:
                 if _read_stamp(wanted.path) != seen:
                     return False
-                with tqdm(
-                    desc=name, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=not self._show
-                ) as bar:
-                    transfer = Transfer(self._session, wanted, request, part, bar, tick=lambda: self._pause(0))
+                # None: only on a terminal
+                with tqdm(desc=name, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, disable=None) as bar:
+                    transfer = Transfer(
+                        session=self._session,
+                        wanted=wanted,
+                        request=request,
+                        part=part,
+                        bar=bar,
+                        tick=lambda: self._pause(0),
+                    )
                     self._insist(wanted.what, transfer.attempt, explain=wanted.explain, size=lambda: part.size)
                 return True
         except Failed as exc:

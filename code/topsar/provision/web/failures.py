@@ -37,10 +37,9 @@ HINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a service said: ``url`` is the last one after redirects, with secrets masked."""
+    """What a service said."""
 
     status: int
-    url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -95,11 +94,6 @@ def excerpt(text: str, mask: Callable[[str], str], *, most: int = 200) -> str:
         Replaces secrets, before the text is cut: half a secret would not be known for one.
     most : int
         Characters.
-
-    Examples
-    --------
-    >>> excerpt("<html><h1>No   such file</h1>", str)
-    'No such file'
     """
     page = mask(text[:LONGEST_PAGE])[: LONGEST_PAGE // 8]
     page = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<head\b.*?</head>|<[^>]*>", " ", page)
@@ -118,7 +112,7 @@ def explain_status(answer: Answer, place: str, reason: str, said: str) -> Failed
     reason, said : str
         What was said with the status, and in the body.
     """
-    status, wait_s = answer.status, read_pause(answer.headers.get("Retry-After", ""))
+    status, wait_s = answer.status, _read_pause(answer.headers.get("Retry-After", ""))
     told = f"{place} answered {status} {reason or http.client.responses.get(status, '')}".rstrip()
     told += f": {said}" if said else ""
     told += f" (asks to wait {wait_s:.0f} s)" if wait_s else ""
@@ -127,14 +121,8 @@ def explain_status(answer: Answer, place: str, reason: str, said: str) -> Failed
     return Failed(told, hint, kind, wait_s=wait_s, answer=answer)
 
 
-def read_pause(text: str) -> float:
-    """Read the seconds that ``Retry-After`` asks for, as a number or a date; 0 where it says neither.
-
-    Examples
-    --------
-    >>> read_pause("120"), read_pause("Wed, 21 Oct 2015 07:28:00 GMT"), read_pause("soon")
-    (120.0, 0.0, 0.0)
-    """
+def _read_pause(text: str) -> float:
+    """Read the seconds that ``Retry-After`` asks for, as a number or a date; 0 where it says neither."""
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         return float(text)
     try:

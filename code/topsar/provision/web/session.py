@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -42,47 +42,38 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of a service; see `make_request`."""
+    """What is asked of a service.
 
-    url: str
-    params: Mapping[str, Any] | None = None
-    form: Mapping[str, str] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    trusted: Sequence[str] = ()
-
-
-def make_request(
-    url: str,
-    *,
-    params: Mapping[str, Any] | None = None,
-    form: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
-    trusted: Sequence[str] = (),
-) -> Request:
-    """Make a request; user and password in the address become a header.
-
-    Parameters
+    Attributes
     ----------
-    url : str
-    params, headers : mapping, optional
     form : mapping, optional
         Posted.
     trusted : sequence of str
         Hosts, besides the first one, that are sent ``Authorization`` when a redirect leads there.
-
-    Raises
-    ------
-    ValueError
-        If ``url`` is not an http(s) URL.
     """
-    parts, sent = urlsplit(url), dict(headers or {})
-    if parts.username is not None and not any(name.lower() == "authorization" for name in sent):
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        sent["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        msg = "not an http(s) URL"
-        raise ValueError(msg)
-    return Request(url=_strip_user(url), params=params, form=form, headers=sent, trusted=tuple(trusted))
+
+    url: str
+    params: Mapping[str, Any] | None = None
+    form: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    trusted: Sequence[str] = ()
+
+    def with_user_in_header(self) -> Request:
+        """The same, user and password of the address in a header.
+
+        Raises
+        ------
+        ValueError
+            If ``url`` is not an http(s) URL.
+        """
+        parts, sent = urlsplit(self.url), dict(self.headers or {})
+        if parts.username is not None and not any(name.lower() == "authorization" for name in sent):
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            sent["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            msg = "not an http(s) URL"
+            raise ValueError(msg)
+        return replace(self, url=_strip_user(self.url), headers=sent)
 
 
 class _Connection(requests.Session):
@@ -98,7 +89,7 @@ class _Connection(requests.Session):
 
 
 class Session:
-    """Sends requests and follows redirects.
+    """Sends requests and follows redirects; raises `Failed`.
 
     Each thread has its own connections; cookies are shared. Proxies and certificates are those of the environment,
     as `requests` reads them; ``~/.netrc`` is not read.
@@ -126,11 +117,6 @@ class Session:
             Further headers.
         accept : sequence of int
             Redirects of these kinds are answers.
-
-        Raises
-        ------
-        Failed
-            No answer, or a redirect that must not be followed.
         """
         url, params, form = request.url, request.params, request.form
         for _ in range(MOST_REDIRECTS + 1):
@@ -150,13 +136,7 @@ class Session:
         raise Failed(msg, CHECK_ADDRESS)
 
     def read_pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """Yield the body, piece by piece as it comes.
-
-        Raises
-        ------
-        Failed
-            The connection breaks off, or hardly anything comes.
-        """
+        """Yield the body, piece by piece as it comes."""
         begun, got = time.monotonic(), 0
         while True:
             try:
@@ -173,18 +153,6 @@ class Session:
                     raise Failed(msg, ONLINE, Kind.PASSING)
                 begun, got = now, 0
 
-    def make_answer(self, response: requests.Response, body: bytes) -> Answer:
-        """Make the answer that callers see.
-
-        Parameters
-        ----------
-        response : requests.Response
-        body : bytes
-            What was read of it.
-        """
-        url = self.mask(response.url)
-        return Answer(status=response.status_code, url=url, headers=response.headers, body=body)
-
     def make_refusal(self, response: requests.Response) -> Failed:
         """Explain an error status; what answers a form is not quoted, as it may hold a token."""
         body = bytearray()
@@ -193,7 +161,8 @@ class Session:
                 body += piece
                 if len(body) >= LONGEST_PAGE:
                     break
-        answer = self.make_answer(response, bytes(body[:LONGEST_PAGE]))
+        page = bytes(body[:LONGEST_PAGE])
+        answer = Answer(status=response.status_code, headers=response.headers, body=page)
         said = "" if response.request.method == "POST" else excerpt(answer.text, self.mask)
         return explain_status(answer, self.show_url(response.url), response.reason or "", said)
 
@@ -234,16 +203,16 @@ class Session:
         """Select the headers that may go to this address."""
         known = {urlsplit(url).hostname, urlsplit(url).netloc}
         if _get_origin(url) == _get_origin(request.url) or not known.isdisjoint(request.trusted):
-            return dict(request.headers)
+            return dict(request.headers or {})
         return {
             name: value
-            for name, value in request.headers.items()
+            for name, value in (request.headers or {}).items()
             if name.lower() not in CONFIDENTIAL and self.mask(value) == value
         }
 
     def _follow(self, url: str, location: str) -> str:
         try:
-            return resolve_redirect(url, location)
+            return _resolve_redirect(url, location)
         except ValueError as exc:
             msg = f"{self.show_url(url)} redirects to {self.mask(location)[:200]}: {exc}"
             raise Failed(msg, CHECK_ADDRESS) from exc
@@ -253,29 +222,8 @@ class Session:
         return explain_exception(exc, self.show_url(url), host, self._connect_s, self._read_s)
 
 
-def resolve_redirect(url: str, location: str) -> str:
-    """Resolve the address that a redirect leads to.
-
-    Parameters
-    ----------
-    url : str
-        Where the redirect came from.
-    location : str
-        What it says.
-
-    Raises
-    ------
-    ValueError
-        If it leads away from http and https, from https to http, or nowhere.
-
-    Examples
-    --------
-    >>> resolve_redirect("https://a.org/x/y?z=1", "../w")
-    'https://a.org/w'
-    >>> resolve_redirect("https://a.org/x", "http://a.org/x")
-    Traceback (most recent call last):
-    ValueError: the redirect goes from https to http
-    """
+def _resolve_redirect(url: str, location: str) -> str:
+    """Resolve where a redirect leads to; ValueError if away from http and https, from https to http, or nowhere."""
     target = urlsplit(urljoin(url, location))
     if target.scheme not in ("http", "https") or not target.hostname:
         msg = "not an http(s) URL"

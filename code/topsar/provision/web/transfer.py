@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import io
@@ -21,6 +20,7 @@ import requests
 from tqdm import tqdm
 
 from topsar.errors import TopsarError
+from topsar.files import write_failed
 from topsar.provision.web.failures import WRONG, Answer, Failed, Kind
 from topsar.provision.web.session import Request, Session
 from topsar.wording import bytes_text
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 EMPTY = "the service has nothing for this, or trouble of its own: check what was asked for, and try again later"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 Check = Callable[[Path], None]
@@ -68,13 +67,7 @@ class Wanted:
     explain: Explain | None = None
 
     def verify(self, path: Path) -> None:
-        """Prove that a file is the one that is wanted.
-
-        Raises
-        ------
-        Failed
-            Wrong length, checksum or content.
-        """
+        """Prove that a file is the one that is wanted."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             reason = f"{self.path.name} has {size} bytes, {self.size} were expected"
@@ -91,35 +84,16 @@ class Wanted:
             raise Failed(reason, WRONG, Kind.SPOILED) from exc
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """Brings what is wanted into a part.
+    """Brings what is wanted into a part; ``tick`` is called with every piece, and raises to stop."""
 
-    Parameters
-    ----------
-    session : Session
-    wanted : Wanted
-    request : Request
-        That of ``wanted``.
-    part : Partial
-    bar : tqdm
-    tick : callable
-        Called with every piece; raises to stop.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        wanted: Wanted,
-        request: Request,
-        part: Partial,
-        bar: tqdm[Any],
-        *,
-        tick: Callable[[], None],
-    ) -> None:
-        self._session, self._wanted, self._request = session, wanted, request
-        self._part, self._bar, self._tick = part, bar, tick
-        address = session.mask(f"{request.url} {sorted((request.params or {}).items())}")
-        self._source = hashlib.sha256(address.encode()).hexdigest()
+    session: Session
+    wanted: Wanted
+    request: Request
+    part: Partial
+    bar: tqdm[Any]
+    tick: Callable[[], None]
 
     def attempt(self) -> None:
         """Fetch what is missing, prove the whole and give it its name.
@@ -129,7 +103,7 @@ class Transfer:
         Failed
             The part then holds what the next attempt can go on from.
         """
-        wanted, part = self._wanted, self._part
+        wanted, part = self.wanted, self.part
         try:
             start = part.size if part.note.source == self._source and self._can_continue else 0
             if not start or start != (wanted.size or part.note.total):  # else it ended just before its renaming
@@ -142,43 +116,48 @@ class Transfer:
             raise
 
     @property
+    def _source(self) -> str:
+        address = self.session.mask(f"{self.request.url} {sorted((self.request.params or {}).items())}")
+        return hashlib.sha256(address.encode()).hexdigest()
+
+    @property
     def _can_continue(self) -> bool:
         """Whether a part can be continued, because a mix of two versions would be noticed."""
-        return bool(self._part.note.validator or self._wanted.md5)
+        return bool(self.part.note.validator or self.wanted.md5)
 
     def _fetch(self, start: int) -> None:
-        note, more = self._part.note, {"Accept-Encoding": "identity"}
+        note, more = self.part.note, {"Accept-Encoding": "identity"}
         if start:
             more["Range"] = f"bytes={start}-"
             if note.validator:
                 more["If-Range"] = note.validator
-        with closing(self._session.open(self._request, more=more)) as response:
+        with closing(self.session.open(self.request, more=more)) as response:
             if start and response.status_code in (206, 416):
                 _check_continuation(response, note, start)
             elif response.status_code != 200:
-                raise self._session.make_refusal(response)
+                raise self.session.make_refusal(response)
             else:
                 validator = self._find_validator(response)
-                self._part.begin(Note(source=self._source, validator=validator, total=_read_length(response)))
+                self.part.begin(Note(source=self._source, validator=validator, total=_read_length(response)))
             self._receive(response)
 
     def _receive(self, response: requests.Response) -> None:
-        part, place, total = self._part, self._session.show_url(response.url), self._part.note.total
-        whole = total if self._wanted.size is None else self._wanted.size
+        part, place, total = self.part, self.session.show_url(response.url), self.part.note.total
+        whole = total if self.wanted.size is None else self.wanted.size
         if total not in (None, whole):
             reason = f"{place} offers {total} bytes, {whole} were expected"
             raise Failed(reason, WRONG, Kind.PASSING)
         part.require_space(whole or 0)
-        self._bar.total, self._bar.n = whole, part.size
-        for piece in self._session.read_pieces(response):
-            self._tick()
+        self.bar.total, self.bar.n = whole, part.size
+        for piece in self.session.read_pieces(response):
+            self.tick()
             part.write(piece)
-            self._bar.update(len(piece))
+            self.bar.update(len(piece))
             if whole is not None and part.size > whole:
                 reason = f"{place} sent more than the {whole} bytes that were expected"
                 raise Failed(reason, WRONG, Kind.SPOILED)
         if not part.size:
-            answer = self._session.make_answer(response, b"")
+            answer = Answer(status=response.status_code, headers=response.headers, body=b"")
             reason = f"{place} sent an empty file"
             raise Failed(reason, EMPTY, Kind.SPOILED, answer=answer)
         if whole is not None and part.size < whole:
@@ -189,7 +168,7 @@ class Transfer:
         """Read the tag or date of this version of the file; empty where a part of it could not be continued."""
         tag = response.headers.get("ETag", "")
         found = response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-        return "" if _is_packed(response) or self._session.mask(found) != found else found
+        return "" if _is_packed(response) or self.session.mask(found) != found else found
 
 
 def _is_packed(response: requests.Response) -> bool:
@@ -262,7 +241,7 @@ class Partial:
 
     def begin(self, note: Note) -> None:
         """Throw away what is kept and begin a new file."""
-        with _explain_disk(self.target, note.total):
+        with _explain_disk(self.target):
             self._file.truncate(0)
             self._note_path.write_text(json.dumps(asdict(note)), encoding="utf-8")
         self.note = note
@@ -277,28 +256,23 @@ class Partial:
         """Make sure that the disk has room for the rest."""
         free = shutil.disk_usage(self.path.parent).free
         if free < total - self.size:
-            raise _refuse_space(
-                self.target, f"{bytes_text(total - self.size)} more are needed, {bytes_text(free)} are free"
-            )
+            msg = f"no space is left in {self.target.parent} for {self.target.name}: "
+            msg += f"{bytes_text(total - self.size)} more are needed, {bytes_text(free)} are free"
+            raise Failed(msg, "free some, then run the same again")
 
     def write(self, data: bytes) -> None:
         """Append."""
         rest = memoryview(data)
-        with _explain_disk(self.target, self.note.total):
+        with _explain_disk(self.target):
             while rest:
                 rest = rest[self._file.write(rest) :]
 
     def finish(self) -> None:
         """Give the file its name."""
-        with _explain_disk(self.target, self.note.total):
+        with _explain_disk(self.target):
             os.fsync(self._file.fileno())
             self.path.replace(self.target)
             self._note_path.unlink(missing_ok=True)
-            folder = os.open(self.target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
     def remove_empty(self) -> None:
         """Remove a part that holds nothing."""
@@ -325,13 +299,8 @@ def hold_part(target: Path, pause: Callable[[float], None]) -> Iterator[Partial]
         Its folder is made.
     pause : callable
         Waits so many seconds, or raises to give up waiting.
-
-    Raises
-    ------
-    Failed
-        The folder cannot be written.
     """
-    with _explain_disk(target, None):
+    with _explain_disk(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     with closing(_lock(target, pause)) as file:
         partial = Partial(target, file)
@@ -353,7 +322,7 @@ def _lock(target: Path, pause: Callable[[float], None]) -> io.FileIO:
     """
     path, waits = name_part(target), False
     while True:
-        with _explain_disk(target, None):
+        with _explain_disk(target):
             file = path.open("ab", buffering=0)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -378,19 +347,9 @@ def _is_at(file: io.FileIO, path: Path) -> bool:
 
 
 @contextmanager
-def _explain_disk(target: Path, total: int | None) -> Iterator[None]:
+def _explain_disk(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        folder = target.parent
-        if exc.errno in _FULL:
-            free = shutil.disk_usage(folder).free
-            wanted = "" if total is None else f"{target.name} has {bytes_text(total)}, "
-            raise _refuse_space(target, f"{wanted}{bytes_text(free)} are free") from exc
-        msg = f"{target} cannot be written ({exc.strerror or type(exc).__name__})"
-        raise Failed(msg, f"make {folder} a folder that this user can write to, or choose another one") from exc
-
-
-def _refuse_space(target: Path, numbers: str) -> Failed:
-    msg = f"no space is left in {target.parent} for {target.name}: {numbers}"
-    return Failed(msg, "free some, then run the same again")
+        why = write_failed(target, exc)
+        raise Failed(why.message, why.hint) from exc
