@@ -59,17 +59,7 @@ class Kind(Enum):
 
 
 class Failed(Exception):
-    """An attempt that brought nothing.
-
-    Parameters
-    ----------
-    reason, hint : str
-    kind : Kind
-    wait_s : float
-        Pause that the service asked for.
-    answer : Answer, optional
-        What the service said.
-    """
+    """An attempt that brought nothing; ``wait_s`` is the pause that the service asked for, ``answer`` what it said."""
 
     def __init__(
         self, reason: str, hint: str, kind: Kind = Kind.FINAL, *, wait_s: float = 0.0, answer: Answer | None = None

@@ -28,12 +28,7 @@ _ANYONES = re.compile(
 
 
 class Masker:
-    """Replaces secrets in text: as they are, percent-encoded, or escaped.
-
-    Parameters
-    ----------
-    secrets : iterable of str
-    """
+    """Replaces secrets in text: as they are, percent-encoded, or escaped."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._changing = threading.Lock()

@@ -42,14 +42,9 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of a service.
+    """What is asked of a service; a form is posted.
 
-    Attributes
-    ----------
-    form : mapping, optional
-        Posted.
-    trusted : sequence of str
-        Hosts, besides the first one, that are sent ``Authorization`` when a redirect leads there.
+    ``trusted`` are hosts, besides the first one, that are sent ``Authorization`` when a redirect leads there.
     """
 
     url: str
@@ -59,13 +54,7 @@ class Request:
     trusted: Sequence[str] = ()
 
     def with_user_in_header(self) -> Request:
-        """The same, user and password of the address in a header.
-
-        Raises
-        ------
-        ValueError
-            If ``url`` is not an http(s) URL.
-        """
+        """The same, user and password of the address in a header; ValueError if ``url`` is not an http(s) URL."""
         parts, sent = urlsplit(self.url), dict(self.headers or {})
         if parts.username is not None and not any(name.lower() == "authorization" for name in sent):
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -96,13 +96,7 @@ class Transfer:
     tick: Callable[[], None]
 
     def attempt(self) -> None:
-        """Fetch what is missing, prove the whole and give it its name.
-
-        Raises
-        ------
-        Failed
-            The part then holds what the next attempt can go on from.
-        """
+        """Fetch what is missing, prove the whole and give it its name; if it fails, the next attempt can go on."""
         wanted, part = self.wanted, self.part
         try:
             start = part.size if part.note.source == self._source and self._can_continue else 0
@@ -208,17 +202,7 @@ def _compute_md5(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What a part belongs to.
-
-    Attributes
-    ----------
-    source : str
-        Digest of the address.
-    validator : str
-        ``ETag`` or ``Last-Modified`` of the whole, for ``If-Range``.
-    total : int, optional
-        Bytes of the whole.
-    """
+    """What a part belongs to: digest of the address; ``ETag`` or date of the whole, for ``If-Range``; its bytes."""
 
     source: str = ""
     validator: str = ""
