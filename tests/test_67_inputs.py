@@ -275,7 +275,7 @@ def examine(settings: Settings) -> None:
     """As `topsar doctor` does."""
     case = Case(settings, None, None)
     assert case.missing == ()
-    assert len(case.listed) == len(case.pairs) == 3
+    assert len(case.found.listed) == len(case.found.pairs) == 3
     assert not case.plan.refused
 
 
