@@ -414,7 +414,7 @@ def test_a_dem_to_be_fetched(data: Path, flags: dict[str, str], model: str) -> N
     [
         ({"DEM": "NASADEM"}, "OPENTOPO_API_KEY is not set"),
         ({"DEM": "COP30", "DEM_DATUM": "egm96"}, "^DEM_DATUM=egm96, and the heights of COP30"),
-        ({"DEM": "EU_DTM"}, "^DEM=EU_DTM is not downloaded"),
+        ({"DEM": "EU_DTM"}, "^DEM=EU_DTM: no such file"),
     ],
 )
 def test_a_dem_that_cannot_be_fetched(data: Path, flags: dict[str, str], problem: str) -> None:
