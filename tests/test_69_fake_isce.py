@@ -22,8 +22,8 @@ import pytest
 from dry_data import dry_data
 from fake_isce import fake_truth
 from fake_isce.use import ISCE_HOME, OBSERVED, environment, read_record, topsapp, write_options
-from topsar.engines.isce2.dem_file import write_isce_heights
-from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
+from topsar.engines.isce2.image_file import write_dem_image
+from topsar.raster import HeightField
 from topsar.simulate import recipe
 
 POSTING = 1 / 1200
@@ -37,11 +37,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The inputs that the real one was observed on, but for their pixels: products, orbits, DEM, settings."""
     folder = tmp_path_factory.mktemp("scene")
     data = dry_data(folder, replace(recipe("tiny"), dem_posting_arcsec=3))
-    grid = GeoGrid.covering(
-        BBox(west=28.3, south=36.86, east=28.6, north=37.33), crs="EPSG:4326", dx=POSTING, dy=POSTING
-    )
-    flat = Dem(path=folder / "made.dem", datum=VerticalDatum.ELLIPSOID)
-    write_isce_heights(np.full(grid.shape, 450.7, np.float32), grid, flat.path, flat)
+    centres = POSTING, 0.0, 28.3 + POSTING / 2, 0.0, -POSTING, 37.33 - POSTING / 2
+    flat = HeightField(heights_m=np.full((564, 360), 450.7, np.float32), crs="EPSG:4326", transform=centres)
+    write_dem_image(flat, folder / "made.dem")
     dates = "".join(
         f"""<component name="{date}">
               <property name="safe">['{scene}']</property>

@@ -29,8 +29,9 @@ from topsar.engines.isce2.installation import Installation
 from topsar.engines.isce2.plan import LEAST_LINES
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
-from topsar.engines.isce2.tasks import TopsAppTask, dump_task, load_task
+from topsar.engines.isce2.tasks import RUN, TopsAppTask
 from topsar.engines.isce2.topsapp import TopsAppRun
+from topsar.engines.step import dump_tasks
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, StepFailed, TopsarError
 from topsar.model import BBox, Looks, Pair
@@ -91,9 +92,13 @@ def job_folder(plan: Plan, runs: Path) -> Path:
     return runs / name
 
 
+def task_in(folder: Path) -> TopsAppTask:
+    return TopsAppRun.of(folder).task
+
+
 def execute_until(folder: Path, last: str) -> Path:
     """Execute all steps until one, in this process; the run folder of topsApp."""
-    for stage in list_stages(load_task(folder)):
+    for stage in list_stages(task_in(folder)):
         load_engine("isce2").execute(folder, stage.name)
         if stage.name == last:
             break
@@ -172,7 +177,7 @@ def test_what_topsapp_cannot_do_is_refused(data: Path) -> None:
 
 def test_too_few_lines_for_the_filter_are_refused(data: Path, tmp_path: Path) -> None:
     """topsApp would compute everything before it, and then leave an empty image."""
-    task = load_task(job_folder(planned(data, looks=Looks(east=9, north=3)), tmp_path))
+    task = task_in(job_folder(planned(data, looks=Looks(east=9, north=3)), tmp_path))
     assert task.merged_lines > 3 * LEAST_LINES
     most = task.merged_lines // LEAST_LINES
     assert not planned(data, looks=Looks(east=9, north=most)).refused
@@ -194,7 +199,7 @@ def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> Non
     plan = planned(
         data, looks=Looks(east=9, north=3), filter_strength=0.3, esd_coherence=0.7, roi=None, crs="EPSG:4326"
     )
-    said = properties(load_task(job_folder(plan, tmp_path)))
+    said = properties(task_in(job_folder(plan, tmp_path)))
     assert said["sensor name"] == "SENTINEL1"
     assert said["swaths"] == [1, 2]
     assert (said["range looks"], said["azimuth looks"]) == (9, 3)
@@ -221,7 +226,7 @@ def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
     footprint = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
     roi = BBox(west=footprint.west, south=footprint.centre[1], east=footprint.east, north=footprint.north)
     plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, unwrapper="none", esd="off")
-    said = properties(load_task(job_folder(plan, tmp_path)))
+    said = properties(task_in(job_folder(plan, tmp_path)))
     assert said["region of interest"] == [roi.south, roi.north, roi.west, roi.east]
     assert said["do ionosphere correction"] is True
     assert said["use GPU"] is True
@@ -232,7 +237,7 @@ def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
 
 
 def test_slices_and_calibration_files_are_listed_whatever_their_names(data: Path, tmp_path: Path) -> None:
-    task = load_task(job_folder(planned(data), tmp_path))
+    task = task_in(job_folder(planned(data), tmp_path))
     odd = Path("/data/it's <raw> & more, os.system('x')/S1A.SAFE")
     orbit = task.reference_orbit
     slices = tuple(replace(scene, path=odd) for scene in (*orbit.scenes, *orbit.scenes))
@@ -252,67 +257,23 @@ STAGES = [
     "coarseresamp", "overlapifg", "esd", "rangecoreg", "fineoffsets", "fineresamp", "ion", "burstifg", "mergebursts",
     "filter", "unwrap", "geocode",
 ]  # fmt: skip
-SETTINGS: dict[str, tuple[Any, str]] = {
-    "engine": ("isce2", ""),
-    "roi": ("north half", "dem, preprocess ..."),
-    "polarization": ("VV", ""),
-    "swaths": (("IW1",), "dem, preprocess ..."),
-    "posting_m": (60.0, "geocode"),
-    "crs": ("latlon", "geocode"),
-    "looks": (Looks(east=8, north=2), "burstifg ..."),
-    "filter_strength": (0.3, "filter ..."),
-    "esd": (0.002, "esd ..."),
-    "range_registration": ("auto", ""),
-    "topsapp_esd": ("own", "esd ..."),
-    "esd_coherence": (0.7, "esd ..."),
-    "ionosphere": (True, "fineresamp ..."),
-    "use_gpu": (True, "topo ..."),
-    "unwrapper": ("none", "unwrap ..."),
-    "dem": ("dem.tif", ""),
-    "dem_datum": ("egm96", "dem, verifyDEM ..."),
-    "geoid": ("", ""),
-    "water_mask": ("/water.tif", ""),
-    "slc_stack": (False, ""),
-}
-"""A value of each setting that is not the default where there is one, and the stages that it makes anew."""
-
-
-def named(text: str) -> set[str]:
-    """Stages named one by one, and all after the last one where dots follow."""
-    names = set(text.removesuffix(" ...").split(", ")) - {""}
-    last = max((STAGES.index(name) for name in names), default=0)
-    return names | set(STAGES[last:]) if text.endswith("...") else names
+HEIGHTS = {"dem", *STAGES[STAGES.index("verifyDEM") :]}
+"""The stages that depend on the DEM."""
 
 
 def keys(plan: Plan) -> dict[str, str]:
     return {node[1]: found.key for node, found in build_graph(plan.jobs).nodes.items()}
 
 
-def test_every_setting_has_its_row() -> None:
-    assert set(SETTINGS) == set(Options.model_fields)
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_a_setting_makes_those_stages_anew_that_use_it(data: Path, setting: str) -> None:
-    value, expected = SETTINGS[setting]
-    if setting == "roi":
-        box = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
-        value = replace(box, south=box.centre[1])
-    usual = {"looks": Looks(east=9, north=3)}
-    before, after = keys(planned(data, **usual)), keys(planned(data, **usual | {setting: value}))
-    anew = {name for name in after if after[name] != before.get(name)}
-    assert anew == named(expected) & set(after)
-
-
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("raw/*/measurement/*iw2*", "preprocess ..."),
-        ("orbit_data/*", "preprocess ..."),
-        ("dem/dem.tif", "dem, verifyDEM ..."),
+        ("raw/*/measurement/*iw2*", set(STAGES[STAGES.index("preprocess") :])),
+        ("orbit_data/*", set(STAGES[STAGES.index("preprocess") :])),
+        ("dem/dem.tif", HEIGHTS),
     ],
 )
-def test_another_input_of_the_same_name_makes_its_stages_anew(copied: Path, pattern: str, expected: str) -> None:
+def test_another_input_of_the_same_name_makes_its_stages_anew(copied: Path, pattern: str, expected: set[str]) -> None:
     before = keys(planned(copied))
     path = sorted(copied.glob(pattern))[0]
     content, stat = path.read_bytes(), path.stat()
@@ -320,12 +281,12 @@ def test_another_input_of_the_same_name_makes_its_stages_anew(copied: Path, patt
     path.write_bytes(content)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     after = keys(planned(copied))
-    assert {name for name in after if after[name] != before[name]} == named(expected) & set(after)
+    assert {name for name in after if after[name] != before[name]} == expected & set(after)
 
 
-def test_keys_hold_when_the_data_move(copied: Path, tmp_path: Path) -> None:
-    before = keys(planned(copied))
-    assert keys(planned(copied.rename(tmp_path / "moved"))) == before
+def test_heights_above_another_datum_make_the_stages_of_the_dem_anew(data: Path) -> None:
+    before, after = keys(planned(data)), keys(planned(data, dem_datum="egm96"))
+    assert {name for name in after if after[name] != before[name]} == HEIGHTS & set(after)
 
 
 # --- orbits -----------------------------------------------------------------------------------------------------
@@ -356,14 +317,14 @@ def test_an_orbit_file_in_a_zip_is_unpacked(copied: Path, tmp_path: Path) -> Non
 
 def test_a_swath_that_topsapp_leaves_out_is_an_error(data: Path, tmp_path: Path) -> None:
     folder = job_folder(planned(data), tmp_path)
-    task = load_task(folder)
+    task = task_in(folder)
     other = Path(task.secondary_orbit.path)
     assert task.reference_orbit.file
     wrong = replace(
         task, reference_orbit=replace(task.reference_orbit, file=replace(task.reference_orbit.file, path=other))
     )
 
-    (folder / "job.json").write_text(dump_task(wrong))
+    (folder / "job.json").write_text(dump_tasks({RUN: wrong}))
     execute_until(folder, "startup")
     with pytest.raises(StepFailed, match=r"IW1.*reference"):
         load_engine("isce2").execute(folder, "preprocess")
@@ -409,7 +370,7 @@ def test_single_bursts_are_processed_without_an_estimate(copied: Path, tmp_path:
     (outlook,) = plan.outlooks.values()
     assert any("no swath has two bursts" in remark.text for remark in outlook.remarks)
     folder = job_folder(plan, tmp_path)
-    names = [stage.name for stage in list_stages(load_task(folder))]
+    names = [stage.name for stage in list_stages(task_in(folder))]
     assert "coarseresamp" not in names
     execute_until(folder, "rangecoreg")
     assert esd_facts(folder)["pixels"] == 0.0
@@ -454,7 +415,7 @@ def test_bursts_are_those_that_topsapp_takes(data: Path, tmp_path: Path) -> None
     folder = job_folder(planned(data, roi=roi), tmp_path)
     place = execute_until(folder, "computeBaselines")
     counts = ast.literal_eval(TopsAppRun.of(place.parent).read_record("computeBaselines")["numberofcommonbursts"])
-    task = load_task(folder)
+    task = task_in(folder)
     assert [sum(both.reference.swath == f"IW{n}" for both in task.bursts) for n in (1, 2, 3)] == counts
     assert sum(counts) > 0
     with pytest.raises(StepFailed, match="bursts of IW"):
@@ -465,9 +426,9 @@ def test_heights_that_the_dem_does_not_have_are_found(data: Path, tmp_path: Path
     write_options(tmp_path)
     folder = job_folder(planned(data), tmp_path)
     place = execute_until(folder, "verifyDEM")
-    task = load_task(folder)
+    task = task_in(folder)
     small = replace(task, dem_box=replace(task.dem_box, north=task.dem_box.centre[1]))
-    (folder / "job.json").write_text(dump_task(small))
+    (folder / "job.json").write_text(dump_tasks({RUN: small}))
     for name in ("dem", "verifyDEM"):
         load_engine("isce2").execute(folder, name)
     with pytest.raises(StepFailed, match="-500 to"):

@@ -14,7 +14,7 @@ from topsar import workflow
 from topsar.engines import Engine, Inputs, choose_engine
 from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.stages import list_stages
-from topsar.engines.isce2.tasks import load_task
+from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError
 from topsar.pairs.listing import read_pairs
@@ -141,7 +141,7 @@ def test_topo_sees_the_ground_that_the_dem_shows(shared_data: Path, tmp_path: Pa
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "job.json").write_text(next(iter(plan.tasks.values())))
-    for stage in list_stages(load_task(folder)):
+    for stage in list_stages(TopsAppRun.of(folder).task):
         engine.execute(folder, stage.name)
         if stage.name == "topo":
             break

@@ -194,50 +194,6 @@ def as_step(kind: StepKind[T], task: T, *, key: str, dem_density: float = 0.0) -
     )
 
 
-def make_step(
-    name: str,
-    *,
-    key: str,
-    signature: str,
-    cost: Cost,
-    size: float,
-    writes: tuple[Artifact, ...],
-    reads: tuple[str, ...] = (),
-    extra_memory: float = 0.0,
-    kind: str = "",
-) -> Step:
-    """A step that takes what the table says.
-
-    Parameters
-    ----------
-    name : str
-    key : str
-        Engine and version; with the name, what steps that are alike have in common.
-    signature, writes, reads
-        As `Step` has them.
-    cost : Cost
-        The row of the table.
-    size : float
-        Of the step, in the unit of that row.
-    extra_memory : float
-        Bytes that do not follow from the size.
-    kind : str
-        What steps that are alike are called, if it is not their name.
-    """
-    return Step(
-        name=name,
-        argv=step_argv(name),
-        signature=signature,
-        reads=reads,
-        writes=writes,
-        needs=cost.needs(size, extra_memory),
-        seconds=cost.seconds(size),
-        kind=f"{key} {kind or name}",
-        size=size,
-        timeout_s=cost.timeout_s(size),
-    )
-
-
 # --- signatures -------------------------------------------------------------------------------------------------
 
 
@@ -316,35 +272,3 @@ def load_task(folder: Path, name: str, kind: type[T]) -> T:
         raise ProvisionError(msg, hint=_AGAIN) from exc
     msg = f"{path} has no step {name!r}"
     raise StepFailed(msg, hint=_AGAIN)
-
-
-def dump_job(kind: TypeAdapter[T], task: T) -> str:
-    """Write the only task of a job as the text of its ``job.json``.
-
-    Parameters
-    ----------
-    kind : TypeAdapter
-    task
-    """
-    return kind.dump_json(task, indent=1).decode()
-
-
-def load_job(kind: TypeAdapter[T], folder: Path) -> T:
-    """Read the only task of the job in ``folder``.
-
-    Parameters
-    ----------
-    kind : TypeAdapter
-    folder : Path
-
-    Raises
-    ------
-    ProvisionError
-        If it cannot be read.
-    """
-    path = folder / "job.json"
-    try:
-        return kind.validate_json(path.read_bytes())
-    except (OSError, ValueError) as exc:
-        msg = f"{path} cannot be read: {exc}"
-        raise ProvisionError(msg, hint=_AGAIN) from exc

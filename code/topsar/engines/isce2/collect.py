@@ -14,7 +14,7 @@ from topsar.engines.ground import dem_under, ground_points, to_lonlat
 from topsar.engines.isce2.config import IONOSPHERE, UNWRAPPED
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
-from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version, load_task
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
 from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import (
     compute_displacement,
@@ -23,6 +23,7 @@ from topsar.engines.layers import (
     index_bursts,
     mask_unseen,
 )
+from topsar.engines.step import load_task
 from topsar.engines.viewing import (
     MID_INCIDENCE_RAD,
     burst_arc,
@@ -46,9 +47,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.kernels.geometry import OrbitArc
-    from topsar.model import GeoGrid
 
-COHERENCE_SAMPLES = 25
+_STRIP_ROWS = 256
+_COHERENCE_SAMPLES = 25
 """topsApp estimates coherence over 5 by 5 single looks, and averages that."""
 
 
@@ -60,7 +61,7 @@ def collect(folder: Path) -> Interferogram:
     StepFailed
         If topsApp geocoded onto another grid than planned, or no pixel has data of both dates.
     """
-    task = load_task(folder)
+    task = load_task(folder, RUN, TopsAppTask)
     height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
     arcs = _load_arcs(task)
     measured = _describe_geometry(task, points, arcs)
@@ -153,7 +154,8 @@ def _read_arrays(task: TopsAppTask, run: Path, known: NDArray[np.bool_]) -> dict
     }
     if task.unwrapper != "none":
         strength, coarse = images.read_nearest(UNWRAPPED[0])
-        arrays["unwrapped_phase"] = mask_unseen(strength != 0, phase + _round_to_cycles(coarse - phase))
+        cycles = np.rint((coarse - phase) / (2 * np.pi))  # topsApp geocodes this phase by nearest neighbour
+        arrays["unwrapped_phase"] = mask_unseen(strength != 0, phase + 2 * np.pi * cycles)
         arrays["displacement"] = compute_displacement(arrays["unwrapped_phase"], task.bursts[0].reference.wavelength_m)
         (components,) = images.read_nearest(UNWRAPPED[1])
         arrays["components"] = np.where(np.isfinite(arrays["unwrapped_phase"]), components, 0)
@@ -161,14 +163,6 @@ def _read_arrays(task: TopsAppTask, run: Path, known: NDArray[np.bool_]) -> dict
         (ionosphere,) = images.read_nearest(IONOSPHERE)
         arrays["ionosphere"] = mask_unseen(seen & (ionosphere != 0), ionosphere)
     return arrays
-
-
-def _round_to_cycles(difference: NDArray[Any]) -> NDArray[Any]:
-    """The whole cycles nearest to a difference of phase, in radians.
-
-    topsApp geocodes the unwrapped phase by nearest neighbour, so that only the number of cycles is taken from it.
-    """
-    return 2 * np.pi * np.rint(difference / (2 * np.pi))
 
 
 def _convert_line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -210,7 +204,7 @@ def _describe_geometry(
     sample_m2 = along * grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
     middle, looks = points[task.grid.rows // 2, task.grid.columns // 2], task.looks.count
     found = describe_geometry(middle, arcs, burst, area_m2=looks * sample_m2, most_looks=looks)
-    window = found["independent_looks"] / looks * COHERENCE_SAMPLES
+    window = found["independent_looks"] / looks * _COHERENCE_SAMPLES
     return found | {"coherence_bias_at_zero": coherence_at_zero(max(window, 1.0))}
 
 
@@ -235,7 +229,8 @@ def _assign_bursts(
     for index, both in enumerate(task.bursts):
         burst = both.reference
         arc = burst_arc(burst, orbit)
-        for rows in _row_strips(task.grid):
+        for top in range(0, task.grid.rows, _STRIP_ROWS):
+            rows = slice(top, top + _STRIP_ROWS)
             margin = burst_margin(burst, *locate(points[rows], burst, arc), arc)
             better = margin > best[rows]
             best[rows] = np.where(better, margin, best[rows])
@@ -243,7 +238,3 @@ def _assign_bursts(
     nearest[~seen] = -1
     used, place = index_bursts(nearest)
     return [task.bursts[index].reference.label for index in used], place
-
-
-def _row_strips(grid: GeoGrid) -> list[slice]:
-    return [slice(top, top + 256) for top in range(0, grid.rows, 256)]

@@ -15,7 +15,7 @@ from topsar.errors import StepFailed
 if TYPE_CHECKING:
     from topsar.engines.isce2.tasks import TopsAppTask
     from topsar.engines.orbits import OrbitChoice
-    from topsar.model import BBox, GeoGrid, OrbitFile
+    from topsar.model import GeoGrid, OrbitFile
 
 DEM_NAME, GEOCODE_DEM_NAME = "dem/topo.dem.wgs84", "geocode_dem/geocode.dem.wgs84"
 """The heights for topsApp, in its run folder."""
@@ -65,13 +65,7 @@ def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, do_es
 
 
 def require_plain(path: Path) -> None:
-    """Refuse a path with ``&`` or ``<``: topsApp writes it into its headers unescaped, and then reads zeros.
-
-    Raises
-    ------
-    StepFailed
-        Naming the sign.
-    """
+    """Refuse a path with ``&`` or ``<``: topsApp writes it into its headers unescaped, and then reads zeros."""
     for sign in "&<":
         if sign in str(path):
             msg = f"{path}: topsApp reads zeros where a path holds {sign!r}"
@@ -103,11 +97,12 @@ def _add_date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: Top
 
 
 def _processing_values(task: TopsAppTask, run: Path, *, geocoding: bool) -> dict[str, object]:
+    roi = task.roi
     dem = str((run / DEM_NAME).absolute())
     geocode_dem = str((run / GEOCODE_DEM_NAME).absolute()) if geocoding else dem
     return {
         "swaths": list(task.swaths),
-        **({"region of interest": _box_values(task.roi)} if task.roi else {}),
+        **({"region of interest": [roi.south, roi.north, roi.west, roi.east]} if roi else {}),
         "demFilename": dem,
         "geocode demfilename": geocode_dem,
         "geocode bounding box": _node_box(task.geocoding),
@@ -130,11 +125,6 @@ def _processing_values(task: TopsAppTask, run: Path, *, geocoding: bool) -> dict
         "use virtual files": True,
         "use GPU": task.gpu,
     }
-
-
-def _box_values(box: BBox) -> list[float]:
-    """South, north, west, east."""
-    return [box.south, box.north, box.west, box.east]
 
 
 def _node_box(grid: GeoGrid) -> list[float]:

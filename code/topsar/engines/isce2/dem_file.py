@@ -21,7 +21,7 @@ from rasterio.warp import reproject
 
 from topsar.engines.ground import dem_under, ground_points
 from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME
-from topsar.engines.isce2.image_file import Axis, read_isce_header, read_isce_image, write_dem_image
+from topsar.engines.isce2.image_file import read_isce_header, read_isce_image, write_dem_image
 from topsar.errors import ProvisionError, StepFailed
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.dem import HeightField, open_dem
@@ -30,15 +30,13 @@ from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from topsar.engines.isce2.topsapp import TopsAppRun
 
 log = logging.getLogger(__name__)
 
 _WGS84 = "EPSG:4326"
 _STRIP_ROWS = 256
-DEM_MARGIN_DEG = 0.05
+_MARGIN_DEG = 0.05
 """Heights are written this far beyond the bursts, as far as the DEM reaches."""
 _TOLERANCE_M = 100.0
 
@@ -72,41 +70,14 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path, margin_deg: float = 0.0) -> 
         If a file cannot be written.
     """
     field = _turn_north_up(_warp_to_degrees(open_dem(dem, box, margin_deg), box, dem.path))
-    a, _, c, _, e, f = field.transform
-    rows, columns = field.shape
-    x, y = Axis(first=float(c), step=float(a), count=columns), Axis(first=float(f), step=float(e), count=rows)
-    _fill_voids(field.heights_m, x, y, dem)
-    return write_dem_image(field.heights_m, x, y, path)
+    _fill_voids(field, dem)
+    return write_dem_image(field, path)
 
 
-def write_isce_heights(heights_m: NDArray[np.float32], grid: GeoGrid, path: Path, dem: Dem) -> Path:
-    """Write heights of a DEM at the pixel centres of a grid in ISCE2's form, voids filled as `write_isce_dem` does.
-
-    Parameters
-    ----------
-    heights_m : (rows, columns) float32
-        Above the WGS84 ellipsoid; voids are filled in place.
-    grid : GeoGrid
-        In degrees.
-    path : Path
-        The raw file.
-    dem : Dem
-        Where the heights are from.
-
-    Returns
-    -------
-    Path
-        The ``.xml``.
-
-    Raises
-    ------
-    ProductError
-        If a file cannot be written.
-    """
-    x = Axis(first=grid.west + grid.dx / 2, step=grid.dx, count=grid.columns)
-    y = Axis(first=grid.north - grid.dy / 2, step=-grid.dy, count=grid.rows)
-    _fill_voids(heights_m, x, y, dem)
-    return write_dem_image(heights_m, x, y, path)
+def _place_heights(heights_m: NDArray[np.float32], grid: GeoGrid) -> HeightField:
+    """Heights at the pixel centres of a grid in degrees."""
+    centres = grid.dx, 0.0, grid.west + grid.dx / 2, 0.0, -grid.dy, grid.north - grid.dy / 2
+    return HeightField(heights_m=heights_m, crs=_WGS84, transform=centres)
 
 
 def _warp_to_degrees(field: HeightField, box: BBox, path: Path) -> HeightField:
@@ -135,8 +106,7 @@ def _warp_to_degrees(field: HeightField, box: BBox, path: Path) -> HeightField:
     except GDAL_ERRORS as exc:
         message = f"the DEM {path} cannot be warped to longitude and latitude: {exc}"
         raise ProvisionError(message, hint="warp it yourself, for example with gdalwarp -t_srs EPSG:4326") from exc
-    centres = dx, 0.0, grid.west + dx / 2, 0.0, -dy, grid.north - dy / 2
-    return HeightField(heights_m=heights, crs=_WGS84, transform=centres)
+    return _place_heights(heights, grid)
 
 
 def _turn_north_up(field: HeightField) -> HeightField:
@@ -148,11 +118,12 @@ def _turn_north_up(field: HeightField) -> HeightField:
     return replace(field, heights_m=np.ascontiguousarray(field.heights_m[::-1]), transform=(a, b, c, d, -e, last))
 
 
-def _fill_voids(heights_m: NDArray[np.float32], x: Axis, y: Axis, dem: Dem) -> None:
+def _fill_voids(field: HeightField, dem: Dem) -> None:
+    heights_m = field.heights_m
     voids = np.isnan(heights_m)
     if not voids.any():
         return
-    undulation = _read_undulation(x, y, dem)
+    undulation = _read_undulation(field, dem)
     sea = sea_among(voids, np.abs(heights_m - undulation) <= SHORE_M)
     heights_m[sea] = undulation[sea]
     if missing := int(np.isnan(heights_m).sum()):
@@ -160,31 +131,25 @@ def _fill_voids(heights_m: NDArray[np.float32], x: Axis, y: Axis, dem: Dem) -> N
         fill_nearest(heights_m)
 
 
-def _read_undulation(x: Axis, y: Axis, dem: Dem) -> NDArray[np.float32]:
+def _read_undulation(field: HeightField, dem: Dem) -> NDArray[np.float32]:
     """Height of the geoid at every pixel: the DEM's own geoid, or EGM96."""
     own = dem.geoid if dem.datum is not VerticalDatum.ELLIPSOID else None
-    south, north = sorted((y.first, y.end))
-    geoid = read_geoid(own or EGM96, BBox(west=x.first, south=south, east=x.end, north=north))
-    longitude, latitude = x.centres[np.newaxis, :], y.centres[:, np.newaxis]
-    strips = [geoid.at(longitude, latitude[row : row + _STRIP_ROWS]) for row in range(0, y.count, _STRIP_ROWS)]
+    (rows, columns), (dx, _, west, _, dy, north) = field.shape, field.transform
+    geoid = read_geoid(own or EGM96, BBox(west=west, south=north + dy * rows, east=west + dx * columns, north=north))
+    longitude = west + dx * np.arange(columns, dtype=np.float64)[np.newaxis, :]
+    latitude = north + dy * np.arange(rows, dtype=np.float64)[:, np.newaxis]
+    strips = [geoid.at(longitude, latitude[row : row + _STRIP_ROWS]) for row in range(0, rows, _STRIP_ROWS)]
     return np.concatenate(strips)
 
 
 # --- the heights of a pair --------------------------------------------------------------------------------------
 
 
-def write_topo_dem(run: TopsAppRun, _steps: Sequence[str]) -> None:
-    """Write the heights under the bursts.
-
-    Parameters
-    ----------
-    run : TopsAppRun
-    _steps : sequence of str
-        None: this stage does not start topsApp.
-    """
+def write_topo_dem(run: TopsAppRun) -> None:
+    """Write the heights under the bursts."""
     path = run.folder / DEM_NAME
     path.parent.mkdir(exist_ok=True)
-    write_isce_dem(run.task.dem, run.task.dem_box, path, DEM_MARGIN_DEG)
+    write_isce_dem(run.task.dem, run.task.dem_box, path, _MARGIN_DEG)
 
 
 def write_geocode_dem(run: TopsAppRun) -> None:
@@ -192,17 +157,13 @@ def write_geocode_dem(run: TopsAppRun) -> None:
     path, task = run.folder / GEOCODE_DEM_NAME, run.task
     path.parent.mkdir(exist_ok=True)
     heights, _ = ground_points(task.geocoding, dem_under(task.dem, task.geocoding))
-    write_isce_heights(heights, task.geocoding, path, task.dem)
+    field = _place_heights(heights, task.geocoding)
+    _fill_voids(field, task.dem)
+    write_dem_image(field, path)
 
 
 def check_heights(run: TopsAppRun) -> None:
-    """Refuse heights that the DEM does not have: topsApp takes -500 m where its DEM ends.
-
-    Raises
-    ------
-    StepFailed
-        Naming the image and both ranges.
-    """
+    """Refuse heights that the DEM does not have: topsApp takes -500 m where its DEM ends."""
     dem = read_isce_image(run.folder / DEM_NAME)
     low, high = min(float(dem.min()), 0.0) - _TOLERANCE_M, float(dem.max()) + _TOLERANCE_M
     for image in sorted((run.folder / "geom_reference").rglob("hgt_*.rdr")):

@@ -25,7 +25,6 @@ from topsar.files import read_json, write_json
 from topsar.kernels.tops import deramp_terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,16 +37,14 @@ log = logging.getLogger(__name__)
 
 FACTS = "ESD.json"
 """What was found of misregistration, in topsApp's run folder."""
-CORRECTION = "secondarytimingcorrection"
-"""The property of topsApp's record, seconds."""
-RANGE_SHIFT = "secondaryrangecorrection"
-"""Another, metres."""
-LEAST_POINTS = 10
+_CORRECTION, _RANGE_SHIFT = "secondarytimingcorrection", "secondaryrangecorrection"
+"""Properties of topsApp's record, seconds and metres."""
+_LEAST_POINTS = 10
 _TOO_STRICT = "No points left for reliable ESD estimate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misregistration:
+class _Misregistration:
     """Azimuth misregistration of the secondary: pixels, their standard error, and the number of points used."""
 
     pixels: float
@@ -55,59 +52,36 @@ class Misregistration:
     points: int
 
 
-def run_esd(run: TopsAppRun, steps: Sequence[str]) -> None:
+def run_esd(run: TopsAppRun) -> None:
     """Let topsApp measure burst overlaps, and correct what is there.
 
     topsApp stops where no overlap is coherent; then it is started again without spectral diversity.
-
-    Parameters
-    ----------
-    run : TopsAppRun
-    steps : sequence of str
-        Of topsApp; the last one is ``esd``.
-
-    Raises
-    ------
-    StepFailed
-        If topsApp fails.
     """
     estimated = run.task.estimates_esd
-    run.start(steps[:-1])
+    run.start(["prepesd"] if estimated else ["subsetoverlaps", "prepesd"])
     try:
-        run.start(steps[-1:])
+        run.start(["esd"])
     except StepFailed as exc:
         if not estimated or _TOO_STRICT not in exc.message:
             raise
         log.warning("no overlap is above a coherence of %g: misregistration is not corrected", run.task.esd_coherence)
-        run.start(steps[-1:], do_esd=False)
+        run.start(["esd"], do_esd=False)
         estimated = False
-    _correct(run, estimate(run) if estimated else None)
+    _correct(run, _estimate(run) if estimated else None)
 
 
-def run_range_coreg(run: TopsAppRun, steps: Sequence[str]) -> None:
-    """Let topsApp estimate the range shift, but only where burst overlaps are coherent; else it would be noise.
-
-    Parameters
-    ----------
-    run : TopsAppRun
-    steps : sequence of str
-        Of topsApp.
-
-    Raises
-    ------
-    StepFailed
-        If topsApp fails, or made a shift of no point at all.
-    """
-    run.start(steps, do_esd=bool(read_json(run.folder / FACTS)["estimated"]))
-    if not math.isfinite(run.read_number(steps[-1], RANGE_SHIFT)):
+def run_range_coreg(run: TopsAppRun) -> None:
+    """Let topsApp estimate the range shift, but only where burst overlaps are coherent; else it would be noise."""
+    run.start(["rangecoreg"], do_esd=bool(read_json(run.folder / FACTS)["estimated"]))
+    if not math.isfinite(run.read_number("rangecoreg", _RANGE_SHIFT)):
         msg = "topsApp's range shift is not a number: no point of the burst overlaps was good enough"
         raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
 
 
-def _correct(run: TopsAppRun, found: Misregistration | None) -> None:
+def _correct(run: TopsAppRun, found: _Misregistration | None) -> None:
     """Write the misregistration to correct into topsApp's record, and all that was found into `FACTS`."""
     task, interval = run.task, run.task.line_interval_s
-    own = run.read_number("esd", CORRECTION) / interval
+    own = run.read_number("esd", _CORRECTION) / interval
     if isinstance(task.esd, float):
         chosen, source = task.esd, "given"
     elif found is None:
@@ -117,7 +91,7 @@ def _correct(run: TopsAppRun, found: Misregistration | None) -> None:
         chosen, source = found.pixels, "enhanced spectral diversity"
     else:
         chosen, source = own, "topsApp's own, a third of what is there"
-    run.write_number("esd", CORRECTION, chosen * interval)
+    run.write_number("esd", _CORRECTION, chosen * interval)
     facts: dict[str, Any] = {"pixels": chosen, "source": source, "estimated": found is not None}
     if found:
         facts |= {
@@ -129,14 +103,8 @@ def _correct(run: TopsAppRun, found: Misregistration | None) -> None:
     write_json(run.folder / FACTS, facts)
 
 
-def estimate(run: TopsAppRun) -> Misregistration | None:
-    """Estimate misregistration from topsApp's double differences in ``ESD``; None where too few points are coherent.
-
-    Raises
-    ------
-    StepFailed
-        If an overlap is wider than its burst.
-    """
+def _estimate(run: TopsAppRun) -> _Misregistration | None:
+    """Estimate misregistration from topsApp's double differences in ``ESD``; None where too few points are coherent."""
     task = run.task
     first = task.bursts[0].reference
     orbit = task.reference_orbit.load(first.swath, first.polarisation)
@@ -146,23 +114,19 @@ def estimate(run: TopsAppRun) -> Misregistration | None:
         for swath in task.swaths
         for overlap, (upper, lower) in zip(
             sorted((run.folder / "ESD").glob(f"overlap_IW{swath}_*.{looks}.int")),
-            pairwise(_reference_bursts(task, swath)),
+            pairwise([both.reference for both in task.bursts if both.reference.swath == f"IW{swath}"]),
             strict=False,  # topsApp skips overlaps that it cannot use; from burst to burst little differs
         )
     ]
     points = np.concatenate([np.empty(0), *shifts])
-    if points.size < LEAST_POINTS:
+    if points.size < _LEAST_POINTS:
         return None
     spread = 1.4826 * float(np.median(np.abs(points - np.median(points))))
-    return Misregistration(
+    return _Misregistration(
         pixels=float(np.median(points)),
         standard_error_pixels=1.2533 * spread / float(np.sqrt(points.size)),  # of the median, if points are independent
         points=int(points.size),
     )
-
-
-def _reference_bursts(task: TopsAppTask, swath: int) -> list[Burst]:
-    return [both.reference for both in task.bursts if both.reference.swath == f"IW{swath}"]
 
 
 def _measure_shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst, orbit: Orbit) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_text
+from topsar.raster.dem import HeightField
 
 _TYPES = {
     "BYTE": "u1",
@@ -30,13 +31,7 @@ _HINT = "remove it and run again: it will be made anew"
 class IsceHeader:
     """How the values of an image lie in its file.
 
-    Attributes
-    ----------
-    width, length, bands : int
-    dtype : numpy.dtype
-        With its byte order.
-    scheme : {"BIP", "BIL", "BSQ"}
-        Bands by pixel, by line, or one after the other.
+    ``scheme`` is BIP, BIL or BSQ: bands by pixel, by line, or one after the other.
     """
 
     width: int
@@ -101,20 +96,10 @@ def check_isce_image(image: Path) -> IsceHeader:
 def read_isce_image(image: Path) -> NDArray[Any]:
     """Read all values of an image.
 
-    Parameters
-    ----------
-    image : Path
-        The raw file; its header lies beside it.
-
     Returns
     -------
     (bands, length, width) array
         Of the type in the header.
-
-    Raises
-    ------
-    ProductError
-        If the image is cut short, or its header missing.
     """
     header = check_isce_image(image)
     values = np.fromfile(image, header.dtype)
@@ -128,40 +113,13 @@ def read_isce_image(image: Path) -> NDArray[Any]:
 # --- a DEM ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """Centres of pixels along one direction, in degrees: the first, the step to the next, and their number."""
-
-    first: float
-    step: float
-    count: int
-
-    @property
-    def corner(self) -> float:
-        """Outer edge of the first pixel."""
-        return self.first - self.step / 2
-
-    @property
-    def end(self) -> float:
-        """One step after the last centre."""
-        return self.first + self.step * self.count
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """All centres."""
-        centres: NDArray[np.float64] = self.first + self.step * np.arange(self.count, dtype=np.float64)
-        return centres
-
-
-def write_dem_image(heights_m: NDArray[np.float32], x: Axis, y: Axis, path: Path) -> Path:
+def write_dem_image(field: HeightField, path: Path) -> Path:
     """Write heights as a raw image with both headers; the ``.xml`` is there only when all is.
 
     Parameters
     ----------
-    heights_m : (rows, columns) float32
-        Above the WGS84 ellipsoid.
-    x, y : Axis
-        Longitudes of the columns and latitudes of the rows.
+    field : HeightField
+        In degrees, without voids.
     path : Path
         The raw file; headers lie beside it.
 
@@ -169,32 +127,28 @@ def write_dem_image(heights_m: NDArray[np.float32], x: Axis, y: Axis, path: Path
     -------
     Path
         The ``.xml``.
-
-    Raises
-    ------
-    ProductError
-        If a file cannot be written.
     """
     header = path.with_name(path.name + ".xml")
     header.unlink(missing_ok=True)
     with atomic_path(path) as part:
-        heights_m.astype("<f4", copy=False).tofile(part)
-    write_text(path.with_name(path.name + ".vrt"), _gdal_header(path, x, y))
-    write_text(header, _isce_header(path.absolute(), x, y))
+        field.heights_m.astype("<f4", copy=False).tofile(part)
+    write_text(path.with_name(path.name + ".vrt"), _gdal_header(path, field))
+    write_text(header, _isce_header(path.absolute(), field))
     return header
 
 
-def _isce_header(path: Path, x: Axis, y: Axis) -> str:
-    """The ``.xml`` of a DEM."""
+def _isce_header(path: Path, field: HeightField) -> str:
+    """The ``.xml`` of a DEM, in which a coordinate starts at the centre of the first pixel."""
+    (rows, columns), (dx, _, west, _, dy, north) = field.shape, map(float, field.transform)
     root = ElementTree.Element("imageFile")
     _add_properties(root, access_mode="read", byte_order="l", data_type="FLOAT", family="demimage", file_name=path)
-    _add_properties(root, image_type="dem", length=y.count, name="demimage_name", number_bands=1, reference="WGS84")
-    _add_properties(root, scheme="BIP", width=x.count, xmax=x.end, xmin=x.first)
-    for name, axis in (("coordinate1", x), ("coordinate2", y)):
+    _add_properties(root, image_type="dem", length=rows, name="demimage_name", number_bands=1, reference="WGS84")
+    _add_properties(root, scheme="BIP", width=columns, xmax=west + dx * columns, xmin=west)
+    for name, first, step, count in (("coordinate1", west, dx, columns), ("coordinate2", north, dy, rows)):
         component = ElementTree.SubElement(root, "component", name=name)
         ElementTree.SubElement(component, "factorymodule").text = "isceobj.Image"
         ElementTree.SubElement(component, "factoryname").text = "createCoordinate"
-        _add_properties(component, delta=axis.step, endingvalue=axis.end, size=axis.count, startingvalue=axis.first)
+        _add_properties(component, delta=step, endingvalue=first + step * count, size=count, startingvalue=first)
         _add_properties(component, family="imagecoordinate", name="imagecoordinate_name")
     return _xml_text(root)
 
@@ -205,14 +159,16 @@ def _add_properties(parent: ElementTree.Element, **values: object) -> None:
         ElementTree.SubElement(element, "value").text = str(value)
 
 
-def _gdal_header(path: Path, x: Axis, y: Axis) -> str:
-    root = ElementTree.Element("VRTDataset", rasterXSize=str(x.count), rasterYSize=str(y.count))
+def _gdal_header(path: Path, field: HeightField) -> str:
+    """The ``.vrt`` of a DEM, in which the first pixel starts at its outer corner."""
+    (rows, columns), (dx, _, west, _, dy, north) = field.shape, map(float, field.transform)
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(columns), rasterYSize=str(rows))
     ElementTree.SubElement(root, "SRS").text = "EPSG:4326"
-    transform = x.corner, x.step, 0.0, y.corner, 0.0, y.step
+    transform = west - dx / 2, dx, 0.0, north - dy / 2, 0.0, dy
     ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in transform)
     band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Float32", band="1", subClass="VRTRawRasterBand")
     ElementTree.SubElement(band, "SourceFilename", relativeToVRT="1").text = path.name
-    layout = {"ByteOrder": "LSB", "ImageOffset": 0, "PixelOffset": 4, "LineOffset": 4 * x.count}
+    layout = {"ByteOrder": "LSB", "ImageOffset": 0, "PixelOffset": 4, "LineOffset": 4 * columns}
     for name, value in layout.items():
         ElementTree.SubElement(band, name).text = str(value)
     return _xml_text(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -19,14 +20,13 @@ from topsar.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ENV = "/usr/bin/env"
+_ENV = "/usr/bin/env"
 _PROBE = (
     "import isce, json, numpy; print(json.dumps([str(isce.__version__), list(isce.__path__)[0], numpy.__version__]))"
 )
 _PROBE_S = 120.0
-_MISSION = re.compile(r"['\"](S1[A-Z])['\"]")
-_READER = Path("components/isceobj/Sensor/TOPS/Sentinel1.py")
-_FIRST_MISSIONS = ("S1A", "S1B")
+_PROGRAM = "applications/topsApp.py"
+_READER = "components/isceobj/Sensor/TOPS/Sentinel1.py"
 _HINT = "install ISCE2 (conda install -c conda-forge isce2), set ISCE_HOME or ISCE_PYTHON, or set ENGINE=native"
 
 
@@ -34,16 +34,8 @@ _HINT = "install ISCE2 (conda install -c conda-forge isce2), set ISCE_HOME or IS
 class Installation:
     """An ISCE2 that starts.
 
-    Attributes
-    ----------
-    python : Path
-        The interpreter that imports it.
-    home : Path
-        Its package folder ``isce``, which holds ``applications/topsApp.py``.
-    version, numpy : str
-        As each reports it; ISCE2 2.6.4 reports 2.6.3.
-    missions : tuple of str
-        Satellites that its reader knows.
+    ``home`` is its package folder ``isce``; ``version`` is as it reports it (2.6.4 reports 2.6.3); ``missions`` are the
+    satellites that its reader knows.
     """
 
     python: Path
@@ -55,7 +47,7 @@ class Installation:
     @property
     def topsapp(self) -> Path:
         """The program."""
-        return self.home / "applications" / "topsApp.py"
+        return self.home / _PROGRAM
 
     def command(self, folder: Path, *arguments: str) -> tuple[str, ...]:
         """The command line that runs topsApp without the user's environment but PATH and the number of threads.
@@ -84,7 +76,7 @@ class Installation:
         stray = ("PYTHONHOME", "PYTHONWARNINGS", "VIRTUAL_ENV", "DEMDB", "NO_PROXY", *foreign)
         unset = (f"--unset={name}" for name in stray)
         settings = (f"{name}={value}" for name, value in variables.items())
-        return (ENV, *unset, *settings, str(self.python), str(self.topsapp), *arguments)
+        return (_ENV, *unset, *settings, str(self.python), str(self.topsapp), *arguments)
 
 
 def find_installation(home: str = "", python: str = "") -> Installation:
@@ -117,8 +109,8 @@ def _find_home(home: str) -> Path | None:
     """The package folder in the setting, or that of the ``topsApp.py`` in PATH."""
     if home:
         folder = Path(home).expanduser().absolute()
-        if not (folder / "applications" / "topsApp.py").is_file():
-            msg = f"ISCE_HOME={home}: there is no applications/topsApp.py in it"
+        if not (folder / _PROGRAM).is_file():
+            msg = f"ISCE_HOME={home}: there is no {_PROGRAM} in it"
             raise SettingsError(msg, hint="give the folder isce that holds the package, or leave it empty")
         return folder
     program = shutil.which("topsApp.py")
@@ -133,15 +125,10 @@ def _list_interpreters(python: str, home: Path | None) -> list[str]:
             msg = f"ISCE_PYTHON={python}: there is no such program"
             raise SettingsError(msg, hint="give the path of the Python that imports isce, or leave it empty")
         return [str(Path(found).absolute())]
-    beside = filter(None, [_prefix_python(home)] if home else [])
-    in_path = filter(None, map(shutil.which, ("python3", "python")))
-    return list(dict.fromkeys([*beside, sys.executable, *in_path]))
-
-
-def _prefix_python(home: Path) -> str | None:
-    """The interpreter of the environment that the package folder is installed in, ``<prefix>/lib/python3.x/...``."""
-    prefix = next((folder.parent for folder in home.parents if folder.name == "lib"), None)
-    return shutil.which(str(prefix / "bin" / "python3")) if prefix else None
+    # the package lies in <prefix>/lib/python3.x/... of the environment that it is installed in
+    beside = [folder.parent / "bin" / "python3" for folder in home.parents if folder.name == "lib"] if home else []
+    names = [*map(str, beside[:1]), sys.executable, "python3", "python"]
+    return list(dict.fromkeys(filter(None, map(shutil.which, names))))
 
 
 @functools.cache
@@ -149,22 +136,17 @@ def _probe(python: str, home: Path | None) -> Installation | str:
     """The installation that an interpreter imports, or the reason why it cannot, or cannot start topsApp."""
     set_path = [f"PYTHONPATH={home.parent}"] if home else []
     with tempfile.TemporaryDirectory() as folder:  # ISCE2 writes a log wherever it is imported
-        output, problem = _run([ENV, "MPLBACKEND=Agg", *set_path, python, "-c", _PROBE], folder)
+        output, problem = _run([_ENV, "MPLBACKEND=Agg", *set_path, python, "-c", _PROBE], folder)
         if problem:
             return problem
         try:
             version, package, numpy = json.loads(output[-1])  # ISCE2 may print before it
         except (IndexError, ValueError):
             return f"it printed {output[-1:]} instead of its version"
-        found = Installation(
-            python=Path(python),
-            home=Path(package),
-            version=version,
-            numpy=numpy,
-            missions=_read_missions(Path(package)),
-        )
+        own, missions = Path(package), _read_missions(Path(package))
+        found = Installation(python=Path(python), home=own, version=version, numpy=numpy, missions=missions)
         if not found.topsapp.is_file():
-            return f"{found.home} holds no applications/topsApp.py"
+            return f"{found.home} holds no {_PROGRAM}"
         _, problem = _run(found.command(Path(folder), "--help", "--steps"), folder)
         return problem or found
 
@@ -182,8 +164,7 @@ def _run(argv: Sequence[str], folder: str) -> tuple[list[str], str]:
 
 def _read_missions(home: Path) -> tuple[str, ...]:
     """The satellites in the code of ISCE2's Sentinel-1 reader: the version does not tell them reliably."""
-    try:
-        named = set(_MISSION.findall((home / _READER).read_text(errors="replace")))
-    except OSError:
-        named = set()
-    return tuple(sorted({*_FIRST_MISSIONS, *named}))
+    named: set[str] = set()
+    with contextlib.suppress(OSError):
+        named = set(re.findall(r"['\"](S1[A-Z])['\"]", (home / _READER).read_text(errors="replace")))
+    return tuple(sorted({"S1A", "S1B", *named}))

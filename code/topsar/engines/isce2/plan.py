@@ -12,10 +12,10 @@ from topsar.engines.facts import pair_facts
 from topsar.engines.ground import METRES_PER_DEGREE, lonlat_box
 from topsar.engines.isce2.selection import find_ground_box, require_fit, select_bursts
 from topsar.engines.isce2.stages import Stage, list_stages
-from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version, dump_task
+from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
 from topsar.engines.layout import lay_out
 from topsar.engines.protocol import Plan, Remark
-from topsar.engines.step import make_step, sign
+from topsar.engines.step import dump_tasks, sign, step_argv
 from topsar.engines.viewing import GROUND_SPEED, MID_INCIDENCE_RAD
 from topsar.errors import SettingsError, TopsarError
 from topsar.model import UNCALIBRATED_IPF, GeoGrid, Looks
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from topsar.model import Burst
     from topsar.settings import Options
 
-GEOCODED_FINER = 2
+_GEOCODED_FINER = 2
 """For a map in metres topsApp geocodes onto a grid in degrees finer by this factor, from which the map is drawn."""
 LEAST_LINES = 265
 """With fewer multilooked lines topsApp's filter leaves an empty ``phsig.cor``."""
@@ -64,7 +64,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
         except TopsarError as exc:
             refused[pair] = exc
             continue
-        tasks[pair] = dump_task(task)
+        tasks[pair] = dump_tasks({RUN: task})
         steps = tuple(_step(stage, task) for stage in list_stages(task))
         jobs.append(Job(id=pair, title=task.facts.title, steps=steps, is_pair=True))
         outlooks[pair] = _with_remarks(layout.outlooks[pair], task, installation)
@@ -100,8 +100,8 @@ def _task(
         dem=inputs.dem,
         dem_box=find_ground_box(matched, bursts, inputs.dem),
         grid=laid.grid,
-        geocoding=lay_geocoding_grid(laid.grid),
-        looks=choose_looks(options, bursts[0].reference),
+        geocoding=_lay_geocoding_grid(laid.grid),
+        looks=_choose_looks(options, bursts[0].reference),
         roi=options.roi,
         esd=esd,
         esd_full=options.topsapp_esd == "full",
@@ -115,31 +115,19 @@ def _task(
     )
 
 
-def lay_geocoding_grid(grid: GeoGrid) -> GeoGrid:
+def _lay_geocoding_grid(grid: GeoGrid) -> GeoGrid:
     """Lay the grid in degrees onto which topsApp geocodes: that of the products, or a finer one that covers it."""
     if grid.crs == "EPSG:4326":
         return grid
     box = lonlat_box(grid)
-    dy = 1 / round(GEOCODED_FINER * METRES_PER_DEGREE / grid.dy)
+    dy = 1 / round(_GEOCODED_FINER * METRES_PER_DEGREE / grid.dy)
     narrowing = math.cos(math.radians(max(abs(box.south), abs(box.north))))
-    dx = 1 / max(round(GEOCODED_FINER * METRES_PER_DEGREE * narrowing / grid.dx), 1)
+    dx = 1 / max(round(_GEOCODED_FINER * METRES_PER_DEGREE * narrowing / grid.dx), 1)
     return GeoGrid.covering(box.grown(2 * max(dx, dy)), crs="EPSG:4326", dx=dx, dy=dy)
 
 
-def choose_looks(options: Options, burst: Burst) -> Looks:
-    """Choose looks in range (east) and azimuth (north): as set, or for pixels about as large as the products'.
-
-    Parameters
-    ----------
-    options : Options
-    burst : Burst
-        For the size of its samples.
-
-    Raises
-    ------
-    SettingsError
-        If nothing would be averaged.
-    """
+def _choose_looks(options: Options, burst: Burst) -> Looks:
+    """Choose looks in range (east) and azimuth (north): as set, or for pixels about as large as the products'."""
     across = burst.grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
     along = burst.grid.line_interval_s * _ORBITAL_SPEED_M_S * GROUND_SPEED
     usual = Looks(east=max(round(options.posting_m / across), 1), north=max(round(options.posting_m / along), 1))
@@ -176,20 +164,18 @@ def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installatio
 def _step(stage: Stage, task: TopsAppTask) -> Step:
     folder, key = f"{task.facts.pair}/{RUN}", f"isce2 {describe_version(task.installation)}"
     used = {name: to_jsonable_python(getattr(task, name)) for name in stage.uses}
-    memory, counts_memory = stage.extra_memory
-    disk, counts_disk = stage.extra_disk
-    step = make_step(
-        stage.name,
-        key=key,
+    return Step(
+        name=stage.name,
+        argv=step_argv(stage.name),
         signature=sign(f"{key} {stage.name} {' '.join(stage.steps)}", used, stage.inputs),
-        cost=stage.cost,
-        size=float(stage.size(task)),
         reads=tuple(f"{folder}/{path}" for path in stage.reads),
         writes=(
             *(Artifact(path=f"{folder}/{path}", lifetime=Lifetime.SCRATCH) for path in stage.scratch),
             *(Artifact(path=f"{folder}/{path}", lifetime=Lifetime.RESTART) for path in stage.kept),
         ),
-        extra_memory=memory * counts_memory(task),
+        needs=stage.cost.needs(stage.size, stage.extra_memory, stage.extra_disk),
+        seconds=stage.cost.seconds(stage.size),
+        kind=f"{key} {stage.name}",
+        size=stage.size,
+        timeout_s=stage.cost.timeout_s(stage.size),
     )
-    extra_disk = int(disk * counts_disk(task))
-    return replace(step, needs=replace(step.needs, disk_bytes=step.needs.disk_bytes + extra_disk))

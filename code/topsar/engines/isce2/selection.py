@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from topsar.engines.survey import Matched, MatchedPair
     from topsar.model import Burst, Dem, Orbit
 
-HEIGHTS_M = (-500.0, 9000.0)
+_HEIGHTS_M = (-500.0, 9000.0)
 """topsApp looks for ground between these heights."""
-MOST_APART_S = 4.0
+_MOST_APART_S = 4.0
 """Bursts of a swath start 2.76 s apart."""
 
 
@@ -37,15 +37,9 @@ def select_bursts(matched: MatchedPair, roi: BBox | None) -> tuple[Matched, ...]
     matched : MatchedPair
     roi : BBox, optional
         Degrees.
-
-    Raises
-    ------
-    SceneError
-        If one is missing in between: topsApp would pair the bursts after the gap with the wrong ones.
     """
-    if roi is None:
-        taken = matched.shared
-    else:
+    taken = matched.shared
+    if roi is not None:
         orbits = [choice.load(matched.shared[0].reference.swath, matched.polarisation) for choice in matched.orbits]
         taken = tuple(
             both
@@ -62,18 +56,19 @@ def _find_box(burst: Burst, orbit: Orbit) -> BBox:
     arc, grid = burst_arc(burst, orbit), burst.grid
     times = np.array([arc.seconds(grid.first_line_time), arc.seconds(grid.stop_time)])
     time, range_m = (part.ravel() for part in np.meshgrid(times, [grid.near_range_m, grid.far_range_m]))
-    points = np.concatenate([rdr2geo(time, range_m, height, arc) for height in HEIGHTS_M])
+    points = np.concatenate([rdr2geo(time, range_m, height, arc) for height in _HEIGHTS_M])
     lat, lon, _ = ecef_to_geodetic(points)
     return not_across_180(box_of(np.degrees(lon), np.degrees(lat)), f"burst {burst.label} of {burst.scene}")
 
 
 def _require_unbroken(bursts: tuple[Matched, ...]) -> None:
+    """Refuse a gap: topsApp would pair the bursts after it with the wrong ones."""
     for one, other in pairwise(bursts):
         if one.reference.swath != other.reference.swath:
             continue
         for first, second in ((one.reference, other.reference), (one.secondary, other.secondary)):
             apart = (second.grid.first_line_time - first.grid.first_line_time).total_seconds()
-            if apart > MOST_APART_S:
+            if apart > _MOST_APART_S:
                 msg = f"{first.swath}: a burst is missing between two that both dates have; topsApp would mix them up"
                 raise SceneError(msg, hint="list the missing slice, or set ENGINE=native, which leaves a hole")
 
@@ -87,11 +82,7 @@ def find_ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem)
     bursts : tuple of Matched
         Those that topsApp processes.
     dem : Dem
-
-    Raises
-    ------
-    ProvisionError
-        If the DEM does not cover it.
+        It must cover the box.
     """
     drawn = {both: outlines for both, outlines in zip(matched.bursts, matched.outlines, strict=True) if both in bursts}
     outlines = [one for both in drawn.values() for one in both]
@@ -113,11 +104,6 @@ def require_fit(matched: MatchedPair, installation: Installation) -> None:
     matched : MatchedPair
     installation : Installation
         The ISCE2 that would read them.
-
-    Raises
-    ------
-    TopsarError
-        Naming the satellites, the processors or the path.
     """
     scenes = matched.pair.scenes
     missing = {scene.mission for scene in scenes} - set(installation.missions)

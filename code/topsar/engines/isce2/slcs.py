@@ -25,10 +25,7 @@ _ANNOTATION = "Annotation"
 def prepare_slcs(run: TopsAppRun) -> None:
     """Check the images before topsApp reads them, and unpack orbit files that lie in a zip.
 
-    Raises
-    ------
-    TopsarError
-        If an image is cut short or was never filled: topsApp would read zeros there.
+    topsApp would read zeros where an image is cut short or was never filled.
     """
     task = run.task
     for burst in {(burst.scene, burst.swath): burst for burst in all_bursts(task.bursts)}.values():  # the last of each
@@ -43,13 +40,7 @@ def prepare_slcs(run: TopsAppRun) -> None:
 
 
 def check_orbits(run: TopsAppRun) -> None:
-    """Refuse a swath that topsApp left out, and an orbit that it was not given: it reports neither.
-
-    Raises
-    ------
-    StepFailed
-        Naming the date, the swath, and the orbit in topsApp's record.
-    """
+    """Refuse a swath that topsApp left out, and an orbit that it was not given: it reports neither."""
     task = run.task
     for date, orbit in (("reference", task.reference_orbit), ("secondary", task.secondary_orbit)):
         for number in task.swaths:
@@ -72,13 +63,7 @@ def _check_orbit(path: Path, date: str, orbit: OrbitChoice) -> None:
 
 
 def check_bursts(run: TopsAppRun) -> None:
-    """Refuse other bursts than planned: heights, overlaps and what the pair takes all go by those.
-
-    Raises
-    ------
-    StepFailed
-        Naming the swath.
-    """
+    """Refuse other bursts than planned: heights, overlaps and what the pair takes all go by those."""
     counts = ast.literal_eval(run.read_record("computeBaselines")["numberofcommonbursts"])
     for number in run.task.swaths:
         planned = sum(both.reference.swath == f"IW{number}" for both in run.task.bursts)

@@ -12,7 +12,7 @@ multilooked pixels after it, the nodes of the geocoded grid at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,6 @@ from topsar.engines.step import Cost
 from topsar.engines.survey import all_bursts
 from topsar.errors import ProductError, StepFailed
 
-Size = Callable[[TopsAppTask], float]
-"""Counts what the work of a stage grows with."""
 Hook = Callable[[TopsAppRun], None]
 
 TOPO_DEM, GEOCODE_DEM = (name.partition("/")[0] for name in (DEM_NAME, GEOCODE_DEM_NAME))
@@ -46,30 +44,14 @@ _threaded = partial(_cost, pixels_per_thread=5e6)
 _IDLE = _cost(microseconds=0)
 
 
-def count_samples(task: TopsAppTask) -> float:
-    """SLC samples of all bursts."""
-    return sum(both.reference.grid.lines * both.reference.grid.samples for both in task.bursts)
+def _count_samples(task: TopsAppTask) -> list[int]:
+    """SLC samples of each burst."""
+    return [both.reference.grid.lines * both.reference.grid.samples for both in task.bursts]
 
 
-def count_burst_samples(task: TopsAppTask) -> float:
-    """SLC samples of the largest burst."""
-    return max(both.reference.grid.lines * both.reference.grid.samples for both in task.bursts)
-
-
-def count_multilooked(task: TopsAppTask) -> float:
+def _count_multilooked(task: TopsAppTask) -> float:
     """Multilooked pixels of all bursts."""
     return sum(b.reference.valid.rows * b.reference.valid.columns for b in task.bursts) / task.looks.count
-
-
-def count_nodes(task: TopsAppTask) -> float:
-    """Nodes of the grid onto which topsApp geocodes."""
-    return task.geocoding.rows * task.geocoding.columns
-
-
-def count_heights(task: TopsAppTask) -> float:
-    """Heights of the DEM under the bursts."""
-    box = task.dem_box
-    return (box.east - box.west) * (box.north - box.south) * dem_density(task.dem, box)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +70,10 @@ class Stage:
         Names of the fields of the task that decide the result, besides what is read: all of them are signed.
     inputs : tuple of Path
         Files of the user's that do so.
-    cost, size : Cost and callable
-        The cost is per unit of what ``size`` counts.
-    extra_memory, extra_disk : tuple of float and callable
-        Bytes for each of what the callable counts, besides ``cost``.
+    cost, size : Cost and float
+        The cost is for each unit of the size: SLC samples where `list_stages` fills it in.
+    extra_memory, extra_disk : float
+        Bytes besides ``cost``.
     prepare, run, check : callable
         Hooks before, instead of and after a plain run of topsApp's steps; images are checked after the run.
     """
@@ -105,30 +87,27 @@ class Stage:
     uses: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     cost: Cost = _IDLE
-    size: Size = count_samples
-    extra_memory: tuple[float, Size] = (0, count_burst_samples)
-    extra_disk: tuple[float, Size] = (0, count_multilooked)
+    size: float = 0.0
+    extra_memory: float = 0.0
+    extra_disk: float = 0.0
     prepare: Hook | None = None
-    run: Callable[[TopsAppRun, Sequence[str]], None] = TopsAppRun.start
+    run: Hook | None = None
     check: Hook | None = None
 
 
 def list_stages(task: TopsAppTask) -> tuple[Stage, ...]:
     """The stages of a pair, in order."""
     overlaps = _overlap_stages if task.estimates_esd else _skipped_overlap_stages
-    linked = _link([*_geometry_stages(task), *overlaps(task), *_burst_stages(task), *_merged_stages(task)])
-    return (_dem_stage(task), *linked)
-
-
-def _link(stages: Iterable[Stage]) -> Iterable[Stage]:
-    """Let each stage start from the record of the topsApp step before it."""
+    stages = [_dem_stage(task)]
     follows = ""
-    for stage in stages:
+    for stage in (*_geometry_stages(task), *overlaps(task), *_burst_stages(task), *_merged_stages(task)):
         steps = stage.steps or (stage.name,)
         written = {name for step in (steps[0], steps[-1]) for name in record_files(step)}
         reads = (*stage.reads, *record_files(follows)) if follows else stage.reads
-        yield replace(stage, steps=steps, follows=follows, reads=reads, kept=(*sorted(written), *stage.kept))
+        kept, size = (*sorted(written), *stage.kept), stage.size or float(sum(_count_samples(task)))
+        stages.append(replace(stage, steps=steps, follows=follows, reads=reads, kept=kept, size=size))
         follows = steps[-1]
+    return tuple(stages)
 
 
 def _swath_paths(task: TopsAppTask, folder: str, ending: str = "") -> tuple[str, ...]:
@@ -147,13 +126,14 @@ def _images(*names: str) -> tuple[str, ...]:
 
 def _dem_stage(task: TopsAppTask) -> Stage:
     """The one stage without topsApp."""
+    box = task.dem_box
     return Stage(
         name="dem",
         scratch=(TOPO_DEM,),
         uses=("dem", "dem_box"),
         inputs=task.dem.files,
         cost=_cost(memory=60, disk=4, microseconds=1),
-        size=count_heights,
+        size=(box.east - box.west) * (box.north - box.south) * dem_density(task.dem, box),
         run=write_topo_dem,
     )
 
@@ -196,6 +176,7 @@ def _overlap_stages(task: TopsAppTask) -> Iterable[Stage]:
     """What topsApp does with burst overlaps alone."""
     reference, secondary = _slcs(task, "reference"), _slcs(task, "secondary")
     geometry = _swath_paths(task, "geom_reference")
+    largest = max(_count_samples(task))
     geometry_overlaps, overlaps = "geom_reference/overlaps", "reference/overlaps"
     yield Stage(name="subsetoverlaps", reads=(*geometry, *reference), scratch=(geometry_overlaps, overlaps))
     yield Stage(
@@ -209,7 +190,7 @@ def _overlap_stages(task: TopsAppTask) -> Iterable[Stage]:
         reads=("coarse_offsets", overlaps, *reference, *secondary),
         scratch=("coarse_coreg",),
         cost=_threaded(disk=0.9, microseconds=0.23),
-        extra_memory=(10, count_burst_samples),
+        extra_memory=10 * largest,
     )
     yield Stage(
         name="overlapifg",
@@ -225,7 +206,7 @@ def _overlap_stages(task: TopsAppTask) -> Iterable[Stage]:
         kept=(FACTS,),
         uses=("esd", "esd_full", "esd_coherence"),
         cost=_cost(disk=0.7, microseconds=0.03),
-        extra_memory=(13, count_burst_samples),
+        extra_memory=13 * largest,
         run=run_esd,
     )
     yield Stage(
@@ -238,6 +219,7 @@ def _overlap_stages(task: TopsAppTask) -> Iterable[Stage]:
 
 def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
     reference, secondary = _slcs(task, "reference"), _slcs(task, "secondary")
+    largest = max(_count_samples(task))
     images, lists = _swath_paths(task, "fine_coreg"), _swath_paths(task, "fine_coreg", ".xml")
     yield Stage(
         name="fineoffsets",
@@ -245,7 +227,7 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
         scratch=("fine_offsets",),
         uses=("gpu",),
         cost=_threaded(disk=8, microseconds=1.05),
-        extra_memory=(22, count_burst_samples),
+        extra_memory=22 * largest,
     )
     yield Stage(
         name="fineresamp",
@@ -254,7 +236,7 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
         scratch=images,
         kept=lists,
         cost=_threaded(disk=8, microseconds=0.6),
-        extra_memory=(28, count_burst_samples),
+        extra_memory=28 * largest,
     )
     if task.ionosphere:
         yield Stage(
@@ -262,7 +244,7 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
             reads=("fine_offsets", *reference, *secondary),
             scratch=("ion",),
             cost=_cost(disk=40, microseconds=2),
-            extra_memory=(60, count_burst_samples),
+            extra_memory=60 * largest,
         )
     yield Stage(
         name="burstifg",
@@ -271,7 +253,7 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
         kept=_swath_paths(task, "fine_interferogram", ".xml"),
         uses=("looks",),
         cost=_cost(disk=16, microseconds=0.2),
-        extra_memory=(28, count_burst_samples),
+        extra_memory=28 * largest,
     )
 
 
@@ -285,7 +267,7 @@ def _merged_stages(task: TopsAppTask) -> Iterable[Stage]:
         kept=(*filtered, *sigma),
         uses=("filter_strength",),
         cost=_cost(memory=60, disk=12, microseconds=1),
-        size=count_multilooked,
+        size=_count_multilooked(task),
     )
     unwraps = task.unwrapper != "none"
     yield Stage(
@@ -295,7 +277,7 @@ def _merged_stages(task: TopsAppTask) -> Iterable[Stage]:
         kept=_images(*UNWRAPPED) if unwraps else (),
         uses=("unwrapper",),
         cost=_cost(memory=300, disk=9, microseconds=12) if unwraps else _IDLE,
-        size=count_multilooked,
+        size=_count_multilooked(task),
     )
     geocoded = list_geocoded(task)
     yield Stage(
@@ -306,8 +288,8 @@ def _merged_stages(task: TopsAppTask) -> Iterable[Stage]:
         uses=("dem", "geocoding"),
         inputs=task.dem.files,
         cost=_cost(memory=24, disk=41, microseconds=22, pixels_per_thread=2e5),
-        size=count_nodes,
-        extra_memory=(8, count_multilooked),
+        size=float(task.geocoding.rows * task.geocoding.columns),
+        extra_memory=8 * _count_multilooked(task),
         prepare=write_geocode_dem,
     )
 
@@ -330,8 +312,8 @@ def _merge_stage(task: TopsAppTask, lists: tuple[str, ...]) -> Stage:
         kept=_images("merged/topophase.flat", "merged/topophase.cor", "merged/los.rdr", *ionosphere),
         uses=("looks",),
         cost=_cost(microseconds=0.06),
-        extra_memory=(22, count_burst_samples),
-        extra_disk=(36, count_multilooked),
+        extra_memory=22 * max(_count_samples(task)),
+        extra_disk=36 * _count_multilooked(task),
     )
 
 
@@ -346,11 +328,6 @@ def execute(folder: Path, step: str) -> None:
     folder : Path
     step : str
         Name of the stage.
-
-    Raises
-    ------
-    TopsarError
-        If the job has no such step, or topsApp fails at it.
     """
     run = TopsAppRun.of(folder)
     stage = next((one for one in list_stages(run.task) if one.name == step), None)
@@ -364,7 +341,10 @@ def execute(folder: Path, step: str) -> None:
         run.read_record(stage.follows)
     if stage.prepare:
         stage.prepare(run)
-    stage.run(run, stage.steps)
+    if stage.run:
+        stage.run(run)
+    else:
+        run.start(stage.steps)
     _check_images(stage, run.folder)
     if stage.check:
         stage.check(run)

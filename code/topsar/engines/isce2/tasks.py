@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter
-
 from topsar.engines.facts import PairFacts
 from topsar.engines.isce2.installation import Installation
 from topsar.engines.orbits import OrbitChoice
-from topsar.engines.step import dump_job, load_job
 from topsar.engines.survey import Matched
 from topsar.model import BBox, Dem, GeoGrid, Looks
 
@@ -28,35 +25,22 @@ def describe_version(installation: Installation) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopsAppTask:
-    """One pair for topsApp.
+    """One pair for topsApp, with options as in the settings.
 
     Attributes
     ----------
-    installation : Installation
-    facts : PairFacts
     bursts : tuple of Matched
         The bursts that both dates have in the region of interest.
-    reference_orbit, secondary_orbit : OrbitChoice
-    dem : Dem
     dem_box : BBox
         Degrees; the ground for which topsApp needs heights.
-    grid : GeoGrid
-        Of the products.
-    geocoding : GeoGrid
-        In degrees: the grid on which topsApp geocodes, the products' own where that is in degrees.
+    grid, geocoding : GeoGrid
+        Of the products; in degrees, the grid on which topsApp geocodes, the products' own where that is in degrees.
     looks : Looks
         Range by azimuth.
-    roi : BBox, optional
-    esd, filter_strength, unwrapper, ionosphere, gpu
-        As in the settings.
     esd_full : bool
         Correct all of the misregistration that spectral diversity finds.
-    esd_coherence : float
-        Points of burst overlaps below it do not count.
     aux_cal : Path, optional
         Folder with calibration files, where a date needs one.
-    water_mask : Path, optional
-        The user's raster.
     """
 
     installation: Installation
@@ -112,16 +96,3 @@ class TopsAppTask:
     def line_interval_s(self) -> float:
         """Azimuth time between two lines."""
         return self.bursts[0].reference.grid.line_interval_s
-
-
-_TASK: TypeAdapter[TopsAppTask] = TypeAdapter(TopsAppTask)
-
-
-def dump_task(task: TopsAppTask) -> str:
-    """A task as JSON."""
-    return dump_job(_TASK, task)
-
-
-def load_task(folder: Path) -> TopsAppTask:
-    """The task of the job in ``folder``."""
-    return load_job(_TASK, folder)

@@ -19,7 +19,8 @@ from xml.etree import ElementTree
 
 from topsar.engines.isce2.config import write_config
 from topsar.engines.isce2.image_file import read_properties
-from topsar.engines.isce2.tasks import RUN, TopsAppTask, load_task
+from topsar.engines.isce2.tasks import RUN, TopsAppTask
+from topsar.engines.step import load_task
 from topsar.errors import StepFailed
 from topsar.files import write_text
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNTRIED = "is this a version of ISCE2 that topsar was tried with? docs/isce2-engine.md lists them"
-_HINT = "run again: the step that writes it will be run anew"
 _NUMPY_2 = re.compile(r"np\.\w+\((-?[\d.e+-]+)\)")
 _LAST_LINES = 400
 _GDAL_ERROR = re.compile(r"ERROR \d+: (?!PROJ)")
@@ -50,7 +50,7 @@ class TopsAppRun:
     @classmethod
     def of(cls, job: Path) -> TopsAppRun:
         """The run of the job whose ``job.json`` lies in the folder ``job``."""
-        return cls(task=load_task(job), folder=job / RUN)
+        return cls(task=load_task(job, RUN, TopsAppTask), folder=job / RUN)
 
     def start(self, steps: Sequence[str], *, do_esd: bool | None = None) -> None:
         """Run steps of topsApp, and check that it left a record of the last.
@@ -61,11 +61,6 @@ class TopsAppRun:
             Names of topsApp's steps; all from the first to the last are run.
         do_esd : bool, optional
             Whether topsApp estimates misregistration; by default as in the task.
-
-        Raises
-        ------
-        StepFailed
-            With topsApp's last words.
         """
         first, last, folder = steps[0], steps[-1], self.folder
         config = write_config(self.task, folder, geocoding=first == "geocode", do_esd=do_esd)
@@ -93,39 +88,25 @@ class TopsAppRun:
         self._repair_record(last)
 
     def read_record(self, step: str) -> dict[str, str]:
-        """Properties in the record of a topsApp step.
-
-        Raises
-        ------
-        StepFailed
-            If the record is missing, empty or cut short.
-        """
+        """Properties in the record of a topsApp step, which must not be missing, empty or cut short."""
         binary, text = (self.folder / name for name in record_files(step))
+        problem: object = f"{binary} is empty"
         try:
             root = ElementTree.parse(text).getroot()
-            size = binary.stat().st_size
+            if binary.stat().st_size:
+                return read_properties(root.findall("property"))
         except (OSError, ElementTree.ParseError) as exc:
-            msg = f"topsApp's record of the step {step} cannot be used: {exc}"
-            raise StepFailed(msg, hint=_HINT) from exc
-        if not size:
-            msg = f"topsApp's record of the step {step} is empty: {binary}"
-            raise StepFailed(msg, hint=_HINT)
-        return read_properties(root.findall("property"))
+            problem = exc
+        msg = f"topsApp's record of the step {step} cannot be used: {problem}"
+        raise StepFailed(msg, hint="run again: the step that writes it will be run anew")
 
     def read_number(self, step: str, name: str) -> float:
         """Read a number from the record of a topsApp step.
 
         Parameters
         ----------
-        step : str
-            Of topsApp.
-        name : str
-            Of the property.
-
-        Raises
-        ------
-        StepFailed
-            If the record cannot be used, or has no such number.
+        step, name : str
+            Of topsApp, and of the property.
         """
         try:
             return float(self.read_record(step)[name])
@@ -137,16 +118,9 @@ class TopsAppRun:
 
         Parameters
         ----------
-        step : str
-            Of topsApp.
-        name : str
-            Of the property.
+        step, name : str
+            Of topsApp, and of the property.
         value : float
-
-        Raises
-        ------
-        StepFailed
-            If the record has no such property.
         """
         path = self.folder / record_files(step)[1]
         root = ElementTree.parse(path).getroot()
