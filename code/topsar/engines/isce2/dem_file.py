@@ -45,7 +45,7 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path, margin_deg: float = 0.0) -> 
     """Write the part of a DEM around ``box`` in ISCE2's form: ``path`` (raw float32), ``.xml`` and ``.vrt`` beside it.
 
     ISCE2 knows no voids: sea gets the height of the geoid, other voids that of the nearest pixel with a height, and
-    the log counts those. A DEM in a map projection is warped to longitude and latitude.
+    the log counts those. A DEM in a map projection is warped to longitude and latitude. Returned is the ``.xml``.
 
     Parameters
     ----------
@@ -56,11 +56,6 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path, margin_deg: float = 0.0) -> 
         Customarily ``<name>.dem.wgs84``; files of these names are replaced.
     margin_deg : float
         Heights around the box are written too, as far as the DEM reaches; not where it is warped.
-
-    Returns
-    -------
-    Path
-        The ``.xml``.
 
     Raises
     ------

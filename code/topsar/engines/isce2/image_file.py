@@ -52,13 +52,7 @@ def read_properties(elements: Iterable[ElementTree.Element]) -> dict[str, str]:
 
 
 def read_isce_header(image: Path) -> IsceHeader:
-    """Read the header of an image, ``<image>.xml`` beside it.
-
-    Raises
-    ------
-    ProductError
-        If it is missing or lacks a property.
-    """
+    """Read the header of an image, ``<image>.xml`` beside it."""
     path = image.with_name(image.name + ".xml")
     try:
         properties = read_properties(ElementTree.parse(path).iter("property"))
@@ -82,7 +76,7 @@ def check_isce_image(image: Path) -> IsceHeader:
     Raises
     ------
     ProductError
-        If the image is cut short.
+        If the image is cut short, or its header is missing or lacks a property.
     """
     header = read_isce_header(image)
     size = image.stat().st_size if image.exists() else -1
@@ -114,7 +108,7 @@ def read_isce_image(image: Path) -> NDArray[Any]:
 
 
 def write_dem_image(field: HeightField, path: Path) -> Path:
-    """Write heights as a raw image with both headers; the ``.xml`` is there only when all is.
+    """Write heights as a raw image with both headers, and return the ``.xml``, which is there only when all is.
 
     Parameters
     ----------
@@ -122,11 +116,6 @@ def write_dem_image(field: HeightField, path: Path) -> Path:
         In degrees, without voids.
     path : Path
         The raw file; headers lie beside it.
-
-    Returns
-    -------
-    Path
-        The ``.xml``.
     """
     header = path.with_name(path.name + ".xml")
     header.unlink(missing_ok=True)

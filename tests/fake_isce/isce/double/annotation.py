@@ -30,34 +30,20 @@ class Source(NamedTuple):
     processor: bytes
 
 
-def _find_in_zip(path: str, swath: int, polarization: str) -> Source:
-    with zipfile.ZipFile(path) as archive:
-        found = []
-        for folder, suffix in (("annotation", "xml"), ("measurement", "tiff")):
-            names = fnmatch.filter(archive.namelist(), f"*SAFE/{folder}/s1?-iw{swath}-slc-{polarization}*.{suffix}")
-            if not names:
-                kind = {"xml": "annotation xml", "tiff": "tiff"}[suffix]
-                message = f"No {kind} file found in zip file: {path}"
-                raise RuntimeError(message)
-            found.append(names[0])
-        (manifest,) = fnmatch.filter(archive.namelist(), "*SAFE/manifest.safe")
-        texts = [archive.read(name) for name in (found[0], manifest)]
-    xml, tiff, manifest = (f"/vsizip/{path}/{name}" for name in (*found, manifest))
-    return Source(xml, tiff, manifest, *texts)
-
-
-def _find_in_folder(path: str, swath: int, polarization: str) -> Source:
+def _find_source(path: str, swath: int, polarization: str) -> Source:
+    is_zip = path.endswith(".zip")
+    root = next(item for item in zipfile.Path(path).iterdir() if item.name.endswith("SAFE")) if is_zip else Path(path)
     found = []
-    for folder, suffix in (("annotation", "xml"), ("measurement", "tiff")):
-        names = glob.glob(f"{path}/{folder}/s1?-iw{swath}-slc-{polarization}*.{suffix}")  # noqa: PTH207
+    for folder, suffix, kind in (("annotation", "xml", "annotation xml"), ("measurement", "tiff", "tiff")):
+        pattern = f"s1?-iw{swath}-slc-{polarization}*.{suffix}"
+        names = [item for item in (root / folder).iterdir() if fnmatch.fnmatch(item.name, pattern)]
         if not names:
-            where = {"xml": "annotation xml file found in", "tiff": "tiff file found in directory:"}[suffix]
-            message = f"No {where} {path}"
+            message = f"No {kind} file found in {'zip file:' if is_zip else 'directory:'} {path}"
             raise RuntimeError(message)
         found.append(names[0])
-    manifest = Path(path, "manifest.safe")
-    xml, tiff = found
-    return Source(xml, tiff, str(manifest), Path(xml).read_bytes(), manifest.read_bytes())
+    files = [*found, root / "manifest.safe"]
+    xml, tiff, manifest = (f"/vsizip/{item}" if is_zip else str(item) for item in files)
+    return Source(xml, tiff, manifest, files[0].read_bytes(), files[2].read_bytes())
 
 
 def _require_text(root: ElementTree.Element, path: str) -> str:
@@ -96,10 +82,8 @@ def _take_nearest(root: ElementTree.Element, path: str, polynomial: str, middle:
 
 def _read_common(root: ElementTree.Element) -> Tree:
     """What all bursts of a swath share."""
-    mission, track = (
-        _require_text(root, "adsHeader/missionId"),
-        int(_require_text(root, "adsHeader/absoluteOrbitNumber")),
-    )
+    mission = _require_text(root, "adsHeader/missionId")
+    track = int(_require_text(root, "adsHeader/absoluteOrbitNumber"))
     if mission not in TRACKS:
         message = f"Encountered unknown mission id {mission}"
         raise ValueError(message)
@@ -175,13 +159,7 @@ def find_orbit(folder: str, start: datetime, stop: datetime, mission: str) -> st
 
 
 def _make_vector(time: Any, position: list[float], velocity: list[float]) -> Tree:
-    return {
-        "family": "_family",
-        "name": "_family_name",
-        "time": time,
-        "position": position,
-        "velocity": velocity,
-    }
+    return {"family": "_family", "name": "_family_name", "time": time, "position": position, "velocity": velocity}
 
 
 def _read_orbit_file(path: str, start: datetime, stop: datetime) -> list[Tree]:
@@ -230,11 +208,8 @@ def read_slice(source: Source, orbit_file: str | None, orbit_folder: str | None)
     elements = root.findall("swathTiming/burstList/burst")
     processor, common = _read_processor(source.processor), _read_common(root)
     bursts = [_read_burst(root, element, common, number + 1) for number, element in enumerate(elements)]
-    start, stop, mission = (
-        bursts[0].tree["sensingstart"],
-        bursts[-1].tree["sensingstop"],
-        _require_text(root, "adsHeader/missionId"),
-    )
+    start, stop = bursts[0].tree["sensingstart"], bursts[-1].tree["sensingstop"]
+    mission = _require_text(root, "adsHeader/missionId")
     if orbit_file is None and orbit_folder is not None:
         orbit_file = find_orbit(orbit_folder, start, stop, mission)
     vectors = _read_orbit_file(orbit_file, start, stop) if orbit_file else _read_annotation_orbit(root)
@@ -253,9 +228,7 @@ def find_sources(safes: list[str], swath: int, polarization: str) -> list[Source
     if not safes:
         message = "SAFE directory is not provided"
         raise RuntimeError(message)
-    sources = [
-        (_find_in_zip if safe.endswith(".zip") else _find_in_folder)(safe, swath, polarization) for safe in safes
-    ]
+    sources = [_find_source(safe, swath, polarization) for safe in safes]
     say("Input XML files: ", [source.xml for source in sources])
     say("Input TIFF files: ", [source.tiff for source in sources])
     say("Manifest files: ", [source.manifest for source in sources])

@@ -16,7 +16,7 @@ from .options import count_attempt, load_options, record, record_start
 from .output import log, say
 from .run import Run
 from .settings import read_settings
-from .state import GEOCODE_LIST, State, load_state, save_state, write_document
+from .state import State, load_state, save_state, write_document
 
 STEPS: dict[str, Callable[[Run], None]] = {
     "startup": steps_start.startup,
@@ -51,17 +51,14 @@ USAGE = "\nUsages: \ntopsApp.py <input-file.xml>\ntopsApp.py --steps\ntopsApp.py
 
 def _choose_steps(arguments: list[str]) -> range | None:
     """The steps asked for; on a name that is none the real one prints and ends well."""
-    start, end = NAMES[0], NAMES[-1]
-    options, _ = getopt.getopt(arguments, "s:e:d:", ["start=", "end=", "dostep=", "steps", "next"])
-    for option, value in options:
-        if option in ("--start", "-s", "--dostep", "-d"):
-            start = value
-        if option in ("--end", "-e", "--dostep", "-d"):
-            end = value
-    for which, name in (("start", start), ("end", end)):
+    chosen = {"start": NAMES[0], "end": NAMES[-1]}
+    for option, value in getopt.getopt(arguments, "", ["start=", "end=", "dostep=", "steps", "next"])[0]:
+        chosen |= {which: value for which in chosen if option in (f"--{which}", "--dostep")}
+    for which, name in chosen.items():
         if name not in NAMES:
             say(f"ERROR: {which}={name} is not one of the named steps")
             return None
+    start, end = chosen.values()
     first, last = NAMES.index(start), NAMES.index(end)
     if first > last:
         say(f"ERROR: start={start}, step number {first} comes after end={end}, step number {last}")
@@ -89,16 +86,8 @@ def _print_version(run: Run) -> None:
     )
     log("insar", "INFO", message)
     say(message)
-    given = run.settings["geocodelist"]
-    if given is None:
-        return
-    run.state.values["geocodelist"] = given
-    if set(given) - set(GEOCODE_LIST):
-        say()
-        log("insar", "WARNING", "Some filenames in insarApp.geocode_list configuration are different from those in "
-            "InsarProc. Using names given to insarApp.")  # fmt: skip
-        say(f"insarApp.geocode_list = {given}")
-        say(f"InsarProc.geocode_list = {GEOCODE_LIST}")
+    if run.settings["geocodelist"] is not None:
+        run.state.values["geocodelist"] = run.settings["geocodelist"]
 
 
 def _run_steps(run: Run, steps: range) -> None:
@@ -128,9 +117,7 @@ def main(arguments: list[str]) -> None:
         say(USAGE if "--steps" not in arguments else f"The names of steps are: {', '.join(STEPS)}")
         sys.exit(0 if "--steps" in arguments else 1)
     run = Run(settings, State(), options)
-    run.state.document = {
-        "insarProc": {"ISCE_VERSION": f"Release: {isce.__version__}, svn-, {isce.release_date}. Current svn-"}
-    }
+    run.state.document = {"ISCE_VERSION": f"Release: {isce.__version__}, svn-, {isce.release_date}. Current svn-"}
     Path("topsinsar.log").write_text("")
     _print_version(run)
     if {word.split("=")[0] for word in arguments} & STEP_WORDS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .output import log, say
+from .output import log
 
 Fault = dict[str, Any]
 SERVER = "e4ftl01.cr.usgs.gov"
@@ -54,16 +53,6 @@ def _hang(fault: Fault) -> None:
     time.sleep(float(seconds))
 
 
-def _memory(fault: Fault) -> None:
-    """Grow by ``mb``, touching every page, at ``mb_per_s``; hold for ``seconds``, then give back."""
-    held: list[bytearray] = []
-    pause = 8 / float(fault.get("mb_per_s", 400))
-    for _ in range(int(fault.get("mb", 256)) // 8):
-        held.append(bytearray(os.urandom(4096)) * 2048)
-        time.sleep(pause)
-    time.sleep(float(fault.get("seconds", 0)))
-
-
 def _chatter(fault: Fault) -> None:
     """Many lines, then one that never ends, as the filter of the real one prints."""
     for number in range(int(fault.get("lines", 5000))):
@@ -72,22 +61,12 @@ def _chatter(fault: Fault) -> None:
     sys.stdout.flush()
 
 
-def fail_download(host: str) -> NoReturn:
+def fail_download() -> NoReturn:
     """What the real one says when it wants a DEM of its own and reaches nobody."""
-    tile = f"https://{host}/MEASURES/SRTMGL1.003/2000.02.11/N37E028.SRTMGL1.hgt.zip"
+    tile = f"https://{SERVER}/MEASURES/SRTMGL1.003/2000.02.11/N37E028.SRTMGL1.hgt.zip"
     hint = "Check the name of the server or try again later"
     log("iscesys.DataRetriever", "ERROR", f"There was a problem in retrieving the file  {tile}. {hint}")
     sys.exit(1)
-
-
-def _network(fault: Fault) -> None:
-    """Try to reach a host; without one, say what the real one says of its DEM server and stop."""
-    host, port = fault.get("host", SERVER), int(fault.get("port", 443))
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        fail_download(host)
-    say(f"reached {host}:{port}")
 
 
 ACTIONS: dict[str, Callable[[Fault], None]] = {
@@ -95,10 +74,7 @@ ACTIONS: dict[str, Callable[[Fault], None]] = {
     "nothing": _nothing,
     "kill": _kill,
     "hang": _hang,
-    "memory": _memory,
     "chatter": _chatter,
-    "network": _network,
-    "slow": lambda fault: time.sleep(float(fault.get("seconds", 1))),
 }
 """Faults before or after the work of a step (``when``)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,50 +27,25 @@ def parse_time(text: str | datetime) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f" if "." in text else "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
 
 
+def _take(name: str, kind: Callable[[Any], Any]) -> Any:
+    """A property: a value of the tree by its name."""
+    return property(lambda burst: kind(burst.tree[name]))
+
+
 @dataclass(frozen=True)
 class Burst:
     """What the steps need of a burst; ``tree`` is all of it, as in the file."""
 
     tree: Tree
 
-    def _number(self, name: str) -> float:
-        return float(self.tree[name])
-
-    @property
-    def start(self) -> datetime:
-        return parse_time(self.tree["sensingstart"])
-
-    @property
-    def stop(self) -> datetime:
-        return parse_time(self.tree["sensingstop"])
-
-    @property
-    def lines(self) -> int:
-        return int(self.tree["numberoflines"])
-
-    @property
-    def samples(self) -> int:
-        return int(self.tree["numberofsamples"])
-
-    @property
-    def interval(self) -> float:
-        return self._number("azimuthtimeinterval")
-
-    @property
-    def near(self) -> float:
-        return self._number("startingrange")
-
-    @property
-    def spacing(self) -> float:
-        return self._number("rangepixelsize")
+    start, stop = _take("sensingstart", parse_time), _take("sensingstop", parse_time)
+    lines, samples = _take("numberoflines", int), _take("numberofsamples", int)
+    interval, near = _take("azimuthtimeinterval", float), _take("startingrange", float)
+    spacing, wavelength = _take("rangepixelsize", float), _take("radarwavelength", float)
 
     @property
     def far(self) -> float:
         return self.near + (self.samples - 1) * self.spacing
-
-    @property
-    def wavelength(self) -> float:
-        return self._number("radarwavelength")
 
     @property
     def valid(self) -> tuple[int, int, int, int]:

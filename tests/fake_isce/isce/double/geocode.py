@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from .images import DEM_CROP, DOCS, TYPES, Axes, Kind, read_image, write_headers
+import numpy as np
+
+from .geometry import Array, find_box, fit_scene
+from .images import DEM_CROP, TYPES, Axes, Kind, read_image, write_headers
 from .markup import Tree, read_tree, write_tree
 from .output import log, say
 from .run import Run
 from .state import GEOCODE_LIST
 from .steps_merged import dense_offsets
 from .steps_start import find_dem
-
-if TYPE_CHECKING:
-    from .geometry import Array, Scene
 
 
 class Grid:
@@ -41,8 +40,6 @@ class Grid:
         return Axes((first[0], self.x[1]), (first[1], self.y[1]))
 
     def places(self) -> tuple[Array, Array]:
-        import numpy as np
-
         rows, columns = (np.arange(count) for count in self.shape)
         axes = self.axes
         lat, lon = axes.y[0] + rows * axes.y[1], axes.x[0] + columns * axes.x[1]
@@ -50,8 +47,6 @@ class Grid:
 
     def heights(self) -> tuple[Array, Array]:
         """Whole metres, and which rows the DEM has; beside it heights are zero."""
-        import numpy as np
-
         data = np.memmap(self.dem, self.type, "r", shape=self.size)
         rows, columns = (np.arange(n[0], n[1] + 1) for n in (self.rows, self.columns))
         there = (rows >= 0) & (rows < self.size[0])
@@ -61,8 +56,6 @@ class Grid:
 
 
 def _take_nearest(band: Array, row: Array, column: Array) -> Array:
-    import numpy as np
-
     inside = (row > -0.5) & (row < band.shape[0] - 0.5) & (column > -0.5) & (column < band.shape[1] - 0.5)
     r, c = (np.where(inside, np.rint(np.nan_to_num(axis)), 0).astype(int) for axis in (row, column))
     return band[r, c] * inside
@@ -70,8 +63,6 @@ def _take_nearest(band: Array, row: Array, column: Array) -> Array:
 
 def _interpolate(band: Array, row: Array, column: Array) -> Array:
     """Between four pixels, all of which must hold data (the real one takes a sinc over eight by eight)."""
-    import numpy as np
-
     inside = (row >= 0) & (row < band.shape[0] - 1) & (column >= 0) & (column < band.shape[1] - 1)
     row, column = (np.where(inside, np.nan_to_num(axis), 0) for axis in (row, column))
     r, c = np.floor(row).astype(int), np.floor(column).astype(int)
@@ -99,10 +90,10 @@ def _write_geocoded(run: Run, path: Path, bands: Array, source: Tree, axes: Axes
     xml = path.with_name(f"{path.name}.xml")
     tree: Tree = read_tree(xml)
     tree["xmax"] = tree["coordinate1"]["endingvalue"] = source["xmax"]
-    write_tree(xml, "imageFile", tree, DOCS)
+    write_tree(xml, "imageFile", tree, docs=True)
 
 
-def _geocode_one(run: Run, path: Path, grid: Grid, rows: Array, columns: Array) -> Tree:
+def _geocode_one(run: Run, path: Path, grid: Grid, rows: Array, columns: Array) -> None:
     data, tree = read_image(path)
     heights, there = grid.heights()
     take = _interpolate if _is_complex(tree) else _take_nearest
@@ -112,25 +103,12 @@ def _geocode_one(run: Run, path: Path, grid: Grid, rows: Array, columns: Array) 
     _write_geocoded(run, out, bands, tree, grid.axes)
     crop = run.folder("mergedproducts", run.state.values["demcropfilename"])
     heights.tofile(crop)
-    run.note_files([crop, *write_headers(crop, grid.shape[1], grid.shape[0], DEM_CROP)])
-    return tree
-
-
-def _find_pixels(run: Run, scene: Scene, grid: Grid) -> tuple[Array, Array]:
-    """Rows and columns of the merged image at the posts."""
-    rl, al = run.looks
-    lines, samples = scene.find(*grid.places())
-    return (lines - (al - 1) / 2) / al, (samples - (rl - 1) / 2) / rl
+    run.written += [crop, *write_headers(crop, grid.shape[1], grid.shape[0], DEM_CROP)]
 
 
 def geocode(run: Run) -> None:
-    from .geometry import find_box, fit_scene
-
     settings = run.settings
     log("topsinsar.runGeocode", "INFO", "Geocoding Image")
-    if not settings["dointerferogram"]:
-        say("Skipping geocoding as InSAR processing has not been requested ....")
-        return
     names = settings["geocodelist"] or [*GEOCODE_LIST, "topophase.ion"]
     paths = [Path(name) for name in names if Path(name).exists()]
     say("Number of products to geocode: ", len(paths))
@@ -141,19 +119,11 @@ def geocode(run: Run) -> None:
     scene = fit_scene(frames)
     dem = find_dem(settings["geocodedemfilename"] or settings["demfilename"])
     box = settings["geocodeboundingbox"]
-    if box is not None and len(box) != 4:
-        message = "Bounding box should be a list/tuple of length 4"
-        raise ValueError(message)
     grid = Grid(dem, [float(edge) for edge in box or find_box(frames)])
-    rows, columns = _find_pixels(run, scene, grid)
-    facts: dict[str, Any] = {"Dem Used": dem}
+    (rl, al), (lines, samples) = run.looks, scene.find(*grid.places())
+    rows, columns = (lines - (al - 1) / 2) / al, (samples - (rl - 1) / 2) / rl
     for path in paths:
-        tree = _geocode_one(run, path, grid, rows, columns)
-        facts |= {"Geocoding: ": path, "Output file: ": f"{path}.geo", "Width": tree["width"], "Length": tree["length"]}
-    (west, dlon), (north, dlat) = grid.axes.x, grid.axes.y
-    facts |= {"Range looks": run.looks[0], "Azimuth looks": run.looks[1], "North": north, "West": west,
-              "South": north + dlat * (grid.shape[0] - 1), "East": west + dlon * (grid.shape[1] - 1)}  # fmt: skip
-    run.report("topsinsar.runGeocode", "runGeocode", {"geocode": facts})
+        _geocode_one(run, path, grid, rows, columns)
 
 
 def geocode_offsets(run: Run) -> None:

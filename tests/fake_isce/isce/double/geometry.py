@@ -52,14 +52,6 @@ def fit_orbit(burst: Burst) -> Orbit:
     return Orbit(burst.start, scale, position, [np.polyder(p) / scale for p in position])
 
 
-def to_earth_fixed(lat: Array, lon: Array) -> Array:
-    """Earth-fixed place of a point of the ellipsoid, from degrees."""
-    lat, lon = np.radians(lat), np.radians(lon)
-    curve = MAJOR / np.sqrt(1 - SQUARE * np.sin(lat) ** 2)
-    flat = curve * np.cos(lat)
-    return np.stack([flat * np.cos(lon), flat * np.sin(lon), curve * (1 - SQUARE) * np.sin(lat)], -1)
-
-
 def find_ground(orbit: Orbit, times: Array, ranges: Array, height: float) -> tuple[Array, Array, Array, Array]:
     """Where a right-looking radar sees a height: latitude, longitude, incidence, azimuth (degrees).
 

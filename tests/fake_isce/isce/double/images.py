@@ -7,30 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .markup import Tree, read_tree, write_tree
 
 RELEASE = "Release: 2.6.5, svn-, 20260630. Current: svn-."
 EVERY = 16
 """Full-size images hold one line in so many; the rest are holes in the file, which read as zeros and cost no disk."""
-LOS = (
-    "Two channel Line-Of-Sight geometry image (all angles in degrees). "
-    "Represents vector drawn from target to platform. "
-    "\\n                Channel 1: Incidence angle measured from vertical at target (always +ve)."
-    "\\n                Channel 2: Azimuth angle measured from North in Anti-clockwise direction."
-)
-DOCS = {
-    "access_mode": "Image access mode.",
-    "byte_order": "Endianness of the image.",
-    "data_type": "Image data type.",
-    "description": "Image description",
-    "family": "Instance family name",
-    "file_name": "Name of the image file.",
-    "length": "Image length",
-    "name": "Instance name",
-    "number_bands": "Number of image bands.",
-    "scheme": "Interleaving scheme of the image.",
-    "width": "Image width",
-}
+LOS = "Two channel Line-Of-Sight geometry image (all angles in degrees)."
 TYPES = {
     "cfloat": ("<c8", "CFloat32"),
     "float": ("<f4", "Float32"),
@@ -63,7 +47,7 @@ class Kind:
     @property
     def bytes(self) -> int:
         """Bytes of one pixel of one band."""
-        return {"<c8": 8, "<f4": 4, "<f8": 8, "u1": 1, "<i2": 2}[self.dtype]
+        return np.dtype(self.dtype).itemsize
 
 
 SLC = Kind("cfloat", "slcimage", image_type="slc", description="['Single look complex image.']")
@@ -98,9 +82,9 @@ def multilooked_axes(range_looks: int, azimuth_looks: int) -> Axes:
     return Axes(((range_looks - 1) / 2, float(range_looks)), ((azimuth_looks - 1) / 2, float(azimuth_looks)))
 
 
-def _axis_properties(start: float, step: float, size: int, end: float | None = None) -> Tree:
+def _axis_properties(start: float, step: float, size: int) -> Tree:
     return {
-        "delta": step, "endingvalue": start + step * size if end is None else end, "family": "imagecoordinate",
+        "delta": step, "endingvalue": start + step * size, "family": "imagecoordinate",
         "name": "imagecoordinate_name", "size": size, "startingvalue": start,
     }  # fmt: skip
 
@@ -134,7 +118,7 @@ def _raw_band_xml(name: str, number: int, kind: Kind, width: int) -> str:
 def write_headers(path: Path, width: int, length: int, kind: Kind, axes: Axes | None = None) -> list[Path]:
     """Write the ``.xml`` and ``.vrt`` of an image; with axes the ``.vrt`` says where it lies, as by the real one."""
     xml, vrt = (path.with_name(path.name + suffix) for suffix in (".xml", ".vrt"))
-    write_tree(xml, "imageFile", make_header(path, width, length, kind, axes or Axes()), DOCS)
+    write_tree(xml, "imageFile", make_header(path, width, length, kind, axes or Axes()), docs=True)
     place = ""
     if axes is not None:
         numbers = f"{axes.x[0]}, {axes.x[1]}, 0.0, {axes.y[0]}, 0.0, {axes.y[1]}"
@@ -146,8 +130,6 @@ def write_headers(path: Path, width: int, length: int, kind: Kind, axes: Axes | 
 
 def write_image(path: Path, data: Any, kind: Kind, axes: Axes | None = None) -> list[Path]:
     """Write an image and its headers; ``data`` is (lines, samples), or (bands, lines, samples)."""
-    import numpy as np
-
     data = np.asarray(data)
     length, width = data.shape[-2:]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,8 +143,6 @@ def write_sparse(path: Path, shape: tuple[int, int], kind: Kind, lines: Callable
 
     ``lines`` gives the wanted lines, (lines, samples) or (bands, lines, samples), of the numbers it is called with.
     """
-    import numpy as np
-
     length, width = shape
     path.parent.mkdir(parents=True, exist_ok=True)
     wanted = np.arange(0, length, EVERY)
@@ -179,8 +159,6 @@ def write_sparse(path: Path, shape: tuple[int, int], kind: Kind, lines: Callable
 
 def read_image(path: Path) -> tuple[Any, Tree]:
     """An image by its header, (bands, lines, samples); what is missing at the end of the file reads as zeros."""
-    import numpy as np
-
     tree = read_tree(path.with_name(f"{path.name}.xml"))
     bands, length, width = (int(tree[name]) for name in ("number_bands", "length", "width"))
     flat = np.zeros(bands * length * width, TYPES[tree["data_type"].lower()][0])
@@ -218,7 +196,7 @@ def write_virtual(path: Path, shape: tuple[int, int], kind: Kind, views: list[Vi
     path.parent.mkdir(parents=True, exist_ok=True)
     length, width = shape
     xml, vrt = (path.with_name(path.name + suffix) for suffix in (".xml", ".vrt"))
-    write_tree(xml, "imageFile", make_header(path, width, length, kind, Axes()), DOCS)
+    write_tree(xml, "imageFile", make_header(path, width, length, kind, Axes()), docs=True)
     text = [f'<VRTDataset rasterXSize="{width}" rasterYSize="{length}">']
     for band in range(1, kind.bands + 1):
         text.append(f'    <VRTRasterBand dataType="{TYPES[kind.data_type.lower()][1]}" band="{band}">')

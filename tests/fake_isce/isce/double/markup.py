@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,48 +10,28 @@ from xml.etree import ElementTree
 Tree = dict[str, Any]
 """Names to values; a value that is itself such a tree is a component."""
 
-TRAITS = "iscesys.Component"
-FACTORIES: tuple[tuple[str, tuple[str, str, str]], ...] = (
-    (r"instance", ("isceobj.Sensor.TOPS.TOPSSwathSLCProduct", "TOPSSwathSLCProduct", "")),
-    (r"bursts", (TRAITS, "createTraitSeq", "('burst',)")),
-    (r"burst\d+", ("isceobj.Sensor.TOPS.BurstSLC", "BurstSLC", "")),
-    (r"azimuthfmrate", ("isceobj.Util.PolyFactory", "createPoly", "('1', 'd')")),
-    (r"doppler", ("isceobj.Util.PolyFactory", "createPoly", "('1d',)")),
-    (r"image", ("isceobj.Image", "createSlcImage", "")),
-    (r"coordinate\d", ("isceobj.Image", "createCoordinate", "")),
-    (r"orbit", ("isceobj.Orbit.Orbit", "createOrbit", "")),
-    (r"state_vectors", (TRAITS, "createTraitSeq", "('statevector',)")),
-    (r"statevector\d+", ("isceobj.Orbit.Orbit", "StateVector", "")),
-)
-"""Which factory the real one names for a component of which name: module, function, arguments."""
+FACTORY = ("<factorymodule>isceobj</factorymodule>", "<factoryname>create</factoryname>")
+"""Every component names what makes it: the real one's own, here always the same."""
 
 
-def _factory_tags(name: str, indent: str) -> list[str]:
-    for pattern, values in FACTORIES:
-        if re.fullmatch(pattern, name):
-            tags = ("factorymodule", "factoryname", "args")
-            return [f"{indent}<{tag}>{value}</{tag}>" for tag, value in zip(tags, values, strict=True) if value]
-    return []
-
-
-def _tree_lines(tree: Tree, docs: dict[str, str], depth: int) -> list[str]:
+def _tree_lines(tree: Tree, docs: bool, depth: int) -> list[str]:
     indent, inner = "    " * depth, "    " * (depth + 1)
     lines: list[str] = []
     for name in sorted(tree):
         value = tree[name]
         if isinstance(value, dict):
-            body = [*_factory_tags(name, inner), *_tree_lines(value, docs, depth + 1)]
+            body = [*(f"{inner}{tag}" for tag in FACTORY), *_tree_lines(value, docs, depth + 1)]
             lines += [f'{indent}<component name="{name}">', *body, f"{indent}</component>"]
             continue
         lines += [f'{indent}<property name="{name}">', f"{inner}<value>{escape(str(value), quote=False)}</value>"]
-        lines += [f"{inner}<doc>{escape(docs[name], quote=False)}</doc>"] if name in docs else []
+        lines += [f"{inner}<doc>What {name} is.</doc>"] if docs else []
         lines.append(f"{indent}</property>")
     return lines
 
 
-def write_tree(path: Path, root: str, tree: Tree, docs: dict[str, str] | None = None) -> None:
+def write_tree(path: Path, root: str, tree: Tree, *, docs: bool = False) -> None:
     """Write a tree as the real one does: in place, not by a second name."""
-    text = "\n".join([f"<{root}>", *_tree_lines(tree, docs or {}, 1), f"</{root}>", ""])
+    text = "\n".join([f"<{root}>", *_tree_lines(tree, docs, 1), f"</{root}>", ""])
     path.write_text(text)
 
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
-
-Catalogue = dict[str, dict[str, Any]]
-"""What a step reports: section to name to value."""
 
 
 def say(*words: object) -> None:
@@ -25,12 +21,3 @@ def log(name: str, level: str, message: str) -> None:
     sys.stdout.flush()
     with Path("isce.log").open("a") as stream:
         stream.write(line + "\n")
-
-
-def log_report(name: str, title: str, catalogue: Catalogue) -> None:
-    """The framed list that a step logs at its end."""
-    lines = sorted(
-        f"{section}.{key} = {value}" for section, values in catalogue.items() for key, value in values.items()
-    )
-    frame = "#" * 100
-    log(name, "INFO", "\n".join(["", frame, f"    {title}", "-" * 100, *lines, frame]))

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import images
 from .frame import Burst, Frame, read_frame
+from .images import Axes, Kind, View
 from .options import Options
-from .output import Catalogue, log_report
 from .state import State
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .geometry import Scene
-    from .images import Axes, Kind, View
 
 
 @dataclass
@@ -60,30 +55,18 @@ class Run:
         bursts = self.frame(self.state.values["referenceslcproduct"], swath).bursts
         return [(index, bursts[index]) for index in range(first, end)]
 
-    def burst_scene(self, burst: Burst) -> Scene:
-        from .geometry import fit_scene
-
-        return fit_scene([Frame((burst,), {})])
-
     def folder(self, name: str, *parts: str) -> Path:
         return Path(self.state.values[f"{name}directoryname"], *parts)
 
     def write_image(self, path: Path, data: Any, kind: Kind, axes: Axes | None = None) -> None:
-        self.note_files(images.write_image(path, data, kind, axes))
+        self.written += images.write_image(path, data, kind, axes)
 
     def write_sparse(self, path: Path, shape: tuple[int, int], kind: Kind, lines: Callable[[Any], Any]) -> None:
-        self.note_files(images.write_sparse(path, shape, kind, lines))
+        self.written += images.write_sparse(path, shape, kind, lines)
 
     def write_virtual(self, path: Path, shape: tuple[int, int], kind: Kind, views: list[View]) -> None:
-        self.note_files(images.write_virtual(path, shape, kind, views))
-
-    def note_files(self, paths: list[Path]) -> None:
-        self.written += paths
+        self.written += images.write_virtual(path, shape, kind, views)
 
     def write_frame(self, frame: Frame, path: Path) -> None:
         frame.write(path)
-        self.note_files([path])
-
-    def report(self, name: str, title: str, catalogue: Catalogue) -> None:
-        log_report(name, title, catalogue)
-        self.state.add(catalogue)
+        self.written.append(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .markup import read_tree, write_tree
-from .output import Catalogue, say
+from .output import say
 from .settings import refuse
 
 GEOCODE_LIST = [
@@ -56,16 +56,10 @@ class State:
             "geocodelist": list(GEOCODE_LIST),
             "offsetgeocodelist": [f"merged/{name}" for name in OFFSET_LIST],
         }
-        self.document: dict[str, dict[str, Any]] | None = {}
+        self.document: dict[str, str] | None = {}
 
     def get_list(self, name: str) -> list[int]:
         return list(self.values.get(name, []))
-
-    def add(self, catalogue: Catalogue) -> None:
-        """Add what a step reports to the processing document."""
-        if self.document is not None:
-            for section, values in catalogue.items():
-                self.document.setdefault(section, {}).update(values)
 
 
 def _parse_value(name: str, text: str) -> Any:
@@ -104,15 +98,8 @@ def save_state(folder: str, step: str, state: State) -> None:
 
 
 def write_document(state: State) -> None:
-    """Write ``topsProc.xml``; like the real one's it is not always well-formed."""
+    """Write ``topsProc.xml``."""
     if state.document is None:
         message = "'NoneType' object has no attribute 'renderXml'"
         raise AttributeError(message)
-    lines = ["<topsProc>"]
-    for section, values in state.document.items():
-        lines.append(f"    <{section}>")
-        for name, value in values.items():
-            tag = name.replace(" ", "_")
-            lines.append(f"        <{tag}>{value}</{tag}>")
-        lines.append(f"    </{section}>")
-    Path("topsProc.xml").write_text("\n".join([*lines, "</topsProc>", ""]))
+    write_tree(Path("topsProc.xml"), "topsProc", state.document)

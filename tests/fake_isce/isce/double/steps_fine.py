@@ -7,16 +7,16 @@ one of line 0: offsets in pixels in the ``.off`` files, then ``residual in micro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from .frame import Burst
+from .geometry import Array
 from .images import COR, INT, LOOKED, OFFSET, PLAIN, SLC, UNWRAPPED, multilooked_axes
 from .markup import read_tree
 from .output import say
 from .run import Run
-
-if TYPE_CHECKING:
-    from .geometry import Array
 
 INVALID = -999999.0
 MARGIN = 5
@@ -24,20 +24,12 @@ MARGIN = 5
 
 def middle_sample(path: Path, samples: int, dtype: str) -> Any:
     """The sample in the middle of a file's first line; zero where the file ends before it."""
-    import numpy as np
-
     row = np.fromfile(path, dtype, samples)
     return row[samples // 2] if row.size > samples // 2 else row.dtype.type(0)
 
 
 def fine_offsets(run: Run) -> None:
-    import numpy as np
-
     values, swaths = run.state.values, run.swaths()
-    facts = {
-        "Initial secondary azimuth timing correction": values["secondarytimingcorrection"],
-        "Initial secondary range timing correction": values["secondaryrangecorrection"],
-    }
     for swath in swaths:
         folder = run.folder("fineoffsets", f"IW{swath}")
         for index, burst in run.common(swath):
@@ -55,14 +47,10 @@ def fine_offsets(run: Run) -> None:
 
                 path = folder / f"{name}_{index + 1:02d}.off"
                 run.write_sparse(path, (burst.lines, burst.samples), OFFSET, lines)
-        facts[f"Number of bursts - IW{swath}"] = len(run.common(swath))
-    run.report("topsinsar.fineoffsets", "runFineOffsets", {"fineoff": facts})
 
 
 def _marked_lines(samples: int, value: complex, mark: complex) -> Any:
     def lines(numbers: Array) -> Array:
-        import numpy as np
-
         rows = np.full((len(numbers), samples), value, complex)
         rows[0, samples // 2] = mark
         return rows
@@ -103,8 +91,6 @@ def fine_resamp(run: Run) -> None:
 
 def ion(run: Run) -> None:
     """Two sub-bands and an ionosphere of zero between them; under NumPy 2 the real one stops here."""
-    import numpy as np
-
     settings, values = run.settings, run.state.values
     if not settings["doionospherecorrection"]:
         return
@@ -143,8 +129,6 @@ def _sub_bands(run: Run, swath: int) -> None:
 
 
 def burst_ifg(run: Run) -> None:
-    import numpy as np
-
     values, (rl, al) = run.state.values, run.looks
     for swath in run.swaths():
         coregistered = run.frame(run.folder("finecoreg"), swath).bursts

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .frame import Burst, Frame, seconds_between
+from .geometry import Array, Scene, fit_scene
 from .images import (
     COMPONENTS,
     COR,
@@ -34,9 +36,6 @@ from .run import Run
 from .steps_fine import middle_sample
 from .steps_overlap import separation
 
-if TYPE_CHECKING:
-    from .geometry import Array, Scene
-
 COHERENT = 0.3
 """Below this the double unwraps nothing."""
 FEW_LINES = 264
@@ -45,8 +44,6 @@ FEW_LINES = 264
 
 def look_centres(run: Run, scene: Scene) -> tuple[Array, Array]:
     """Full-resolution lines and samples at the centres of the multilooked pixels, to broadcast."""
-    import numpy as np
-
     rl, al = run.looks
     lines = np.arange(scene.lines // al) * al + (al - 1) / 2
     samples = np.arange(scene.samples // rl) * rl + (rl - 1) / 2
@@ -100,8 +97,6 @@ def _count_lines(path: Path, burst: Burst) -> int:
 
 def _phase_errors(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tuple[Array, Array]:
     """Where there is data, and the phase that residual misregistration and range shift leave there (radians)."""
-    import numpy as np
-
     lines, samples = look_centres(run, scene)
     valid, error = (np.zeros((lines.size, samples.size), kind) for kind in (bool, float))
     for swath, frame in frames:
@@ -124,12 +119,7 @@ def _phase_errors(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tu
 
 def merge_bursts(run: Run) -> None:
     import fake_truth
-    import numpy as np
 
-    from .geometry import fit_scene
-
-    if not run.settings["dointerferogram"]:
-        return
     frames = _frames(run, "fineinterferogram")
     scene, truth = fit_scene([frame for _, frame in frames]), run.options.truth
     _mosaics(run, scene, frames)
@@ -150,22 +140,16 @@ def merge_bursts(run: Run) -> None:
 
 
 def _add_ionosphere(run: Run, flat: Array) -> None:
-    """Write the ionosphere's phase, zero here, and keep the interferogram as it was before it was taken off."""
-    import numpy as np
-
+    """Write the ionosphere's phase, zero here."""
     if not run.settings["doionospherecorrection"]:
         return
     read_image(Path("ion", "ion_cal", "filt.ion"))
     merged = run.folder("mergedproducts")
     run.write_image(merged / "topophase.ion", np.zeros(flat.shape), PLAIN)
-    if run.settings["applyionospherecorrection"]:
-        run.write_image(merged / "topophase_ori.flat", flat, LOOKED, multilooked_axes(*run.looks))
 
 
 def filter_merged(run: Run) -> None:
     """The truth is smooth: filtering leaves it as it is."""
-    if not run.settings["dointerferogram"]:
-        return
     log("topsinsar.runFilter", "INFO", "Applying power-spectral filter")
     merged = run.folder("mergedproducts")
     flat, _ = read_image(merged / "topophase.flat")
@@ -175,15 +159,12 @@ def filter_merged(run: Run) -> None:
         run.write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG)
         return
     (merged / "phsig.cor").write_bytes(b"")
-    run.note_files([merged / "phsig.cor", *write_headers(merged / "phsig.cor", flat.shape[2], -1, PHSIG)])
+    run.written += [merged / "phsig.cor", *write_headers(merged / "phsig.cor", flat.shape[2], -1, PHSIG)]
 
 
 def _unwrap_phase(run: Run, flat: Array) -> Array:
     """The truth, moved to where its phase is that of the filtered interferogram."""
     import fake_truth
-    import numpy as np
-
-    from .geometry import fit_scene
 
     scene = fit_scene([frame for _, frame in _frames(run, "fineinterferogram")])
     lat, lon, *_ = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
@@ -192,11 +173,9 @@ def _unwrap_phase(run: Run, flat: Array) -> Array:
 
 
 def unwrap(run: Run) -> None:
-    import numpy as np
-
     if not run.settings["dounwrap"]:
         return
-    if run.settings["unwrappername"] not in {"snaphu_mcf", "snaphu", "downsample_snaphu", "icu", "grass"}:
+    if run.settings["unwrappername"] != "snaphu_mcf":  # the one that topsar asks for
         message = f"Unwrapper {run.settings['unwrappername']} not supported."
         raise RuntimeError(message)
     merged = run.folder("mergedproducts")
@@ -204,9 +183,6 @@ def unwrap(run: Run) -> None:
     (coherence,), _ = read_image(merged / "phsig.cor")
     phase, path = _unwrap_phase(run, flat), merged / "filt_topophase.unw"
     data = np.stack([np.abs(flat), phase])
-    if run.settings["unwrappername"] in {"icu", "grass"}:
-        run.write_image(path, data, UNWRAPPED)
-        return
     say("\nsnaphu v1.4.2\nReading wrapped phase from file merged/filt_topophase.flat")
     run.write_image(path, data, UNWRAPPED)
     components = ((coherence > COHERENT) & (np.abs(flat) > 0)).astype("u1")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from .frame import Burst, seconds_between
+from .geometry import Array, fit_orbit
 from .images import (
     HEIGHT,
     INT,
@@ -25,18 +28,12 @@ from .markup import read_tree
 from .output import say
 from .run import Run
 
-if TYPE_CHECKING:
-    from .geometry import Array
-
 FACTOR = 3.0
 """The spectral separation that the real one divides by is three times the true one."""
 
 
 def separation(first: Burst, second: Burst) -> Array:
     """True spectral separation of two bursts in their overlap in Hz, per sample."""
-    import numpy as np
-
-    from .geometry import fit_orbit
 
     _, velocity = fit_orbit(first).at(seconds_between(first.stop, first.start) / 2)
     sweep = 2 * np.linalg.norm(velocity) * float(first.tree["azimuthsteeringrate"]) / first.wavelength
@@ -93,7 +90,6 @@ def _write_products(run: Run, folder: Path) -> None:
 def subset_overlaps(run: Run) -> None:
     """Views of the overlaps; nothing is copied."""
     values = run.state.values
-    facts: dict[str, Any] = {}
     for swath, index, first, second in _list_overlaps(run, "subset overlap"):
         start, lines = overlap(first, second)
         name, shape = f"{index + 1:02d}_{index + 2:02d}", (lines, first.samples)
@@ -107,15 +103,8 @@ def subset_overlaps(run: Run) -> None:
             path = Path(values["referenceslcproduct"], "overlaps", f"IW{swath}", f"burst_{side}_{name}.slc")
             view = View(f"../../IW{swath}/burst_{number:02d}.slc.vrt", line, 0, lines, whole)
             run.write_virtual(path, shape, SLC, [view])
-        facts[f"Overlap {index} start time - IW-{swath}"] = second.start
-        facts[f"Overlap {index} stop time - IW-{swath}"] = first.stop
-        facts[f"Overlap {index} number of lines - IW-{swath}"] = (
-            round(seconds_between(first.stop, second.start) / first.interval) + 1
-        )
-        facts[f"Overlap {index} number of valid lines - IW-{swath}"] = lines
     if run.settings["doesd"]:
         _write_products(run, Path(values["referenceslcproduct"], "overlaps"))
-        run.report("topsinsar.overlaps", "runSubsetOverlaps", {"subset": facts})
 
 
 def _list_overlap_files(run: Run, folder: str, names: tuple[str, ...]) -> list[tuple[Path, tuple[int, int]]]:
@@ -139,8 +128,6 @@ def coarse_offsets(run: Run) -> None:
 
 def _constant_lines(shape: tuple[int, int], value: complex) -> Callable[[Any], Any]:
     def lines(numbers: Array) -> Array:
-        import numpy as np
-
         return np.full((len(numbers), shape[1]), value)
 
     return lines
@@ -157,8 +144,6 @@ def coarse_resamp(run: Run) -> None:
 
 
 def overlap_ifg(run: Run) -> None:
-    import numpy as np
-
     rl, al = run.looks
     _list_overlaps(run, "overlap ifg")
     for path, _ in _list_overlap_files(run, run.folder("coarsecoreg"), ("burst",)):
@@ -176,8 +161,6 @@ def _take_looks(values: Array, looks: int) -> Array:
 
 def prep_esd(run: Run) -> None:
     """Double differences whose phase is that of the injected misregistration, and the real one's divisor."""
-    import numpy as np
-
     settings, esd = run.settings, run.options.esd
     al, rl = int(settings["esdazimuthlooks"]), int(settings["esdrangelooks"])
     for path, _ in _list_overlap_files(run, run.folder("coarseinterferogram"), ("burst",)):
@@ -200,8 +183,6 @@ def prep_esd(run: Run) -> None:
 
 def esd(run: Run) -> None:
     """Estimate the misregistration from the files of prepesd, as the real one does."""
-    import numpy as np
-
     settings, values = run.settings, run.state.values
     if not settings["doesd"]:
         return
@@ -232,12 +213,7 @@ def esd(run: Run) -> None:
         message = "Coherence threshold too strict. No points left for reliable ESD estimate"
         raise RuntimeError(message)
     say("Matplotlib could not be imported. Skipping debug plot...")
-    median = float(np.median(found))
-    run.report("topsinsar.esd", "runESD", {"esd": {
-        "Median": median, "Mean": float(found.mean()), "Std": float(found.std()),
-        "coherence threshold": settings["esdcoherencethreshold"], "number of coherent points": found.size,
-    }})  # fmt: skip
-    values["secondarytimingcorrection"] = median * interval
+    values["secondarytimingcorrection"] = float(np.median(found)) * interval
 
 
 def range_coreg(run: Run) -> None:
@@ -247,9 +223,4 @@ def range_coreg(run: Run) -> None:
     bursts = [first for _, _, first, _ in _list_overlaps(run, "range coreg")]
     for path, _ in _list_overlap_files(run, run.folder("coarsecoreg"), ("burst",)):
         read_tree(f"{path}.slc.xml")
-    shift = run.options.esd["range_shift_px"]
-    run.report("topsinsar.rangecoreg", "runRangeCoreg", {"esd": {
-        "Median": 0.0, "Mean": shift, "Std": 0.013, "snr threshold": settings["offsetsnrthreshold"],
-        "number of coherent points": 800 * len(bursts),
-    }})  # fmt: skip
-    run.state.values["secondaryrangecorrection"] = shift * bursts[0].spacing
+    run.state.values["secondaryrangecorrection"] = run.options.esd["range_shift_px"] * bursts[0].spacing

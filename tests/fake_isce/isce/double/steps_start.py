@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from .annotation import find_sources, read_slice
-from .faults import SERVER, fail_download
+from .faults import fail_download
 from .frame import Burst, Frame, seconds_between
-from .images import HEIGHT, LATITUDE, LONGITUDE, SIGHT, SLC, View, write_headers
-from .markup import read_tree, write_tree
-from .output import Catalogue, say
+from .geometry import Array, find_box, fit_orbit, fit_scene
+from .images import HEIGHT, LATITUDE, LONGITUDE, SIGHT, SLC, TYPES, View
+from .markup import read_tree
+from .output import log, say
 from .run import Run
-
-if TYPE_CHECKING:
-    from .geometry import Array
 
 INTERVAL = 2.7585
 """Seconds from burst to burst of a swath."""
@@ -30,8 +29,6 @@ def startup(_run: Run) -> None:
 
 def _crop(frame: Frame, box: list[float]) -> Frame:
     """The bursts that meet a box (south, north, west, east)."""
-    from .geometry import find_box
-
     say("Number of Bursts before cropping: ", len(frame.bursts))
     kept = []
     for burst in frame.bursts:
@@ -85,11 +82,7 @@ def _read_swath(sensor: dict[str, Any], swath: int, box: list[float]) -> tuple[F
     return frame, [tiff] * len(frame.bursts)
 
 
-def _constant_lines(samples: int) -> Callable[[Any], Any]:
-    return lambda lines: [[1.0] * samples] * len(lines)
-
-
-def _extract(run: Run, sensor: dict[str, Any], swath: int) -> Frame:
+def _extract(run: Run, sensor: dict[str, Any], swath: int) -> None:
     frame, tiffs = _read_swath(sensor, swath, run.settings["regionofinterest"])
     folder = Path(sensor["outputdirectory"], f"IW{swath}")
     bursts = []
@@ -100,57 +93,35 @@ def _extract(run: Run, sensor: dict[str, Any], swath: int) -> Frame:
         name = tiff if tiff.startswith("/vsizip") else os.path.relpath(tiff, folder)
         view = View(name, (number - 1) * burst.lines + burst.valid[0], burst.valid[0], burst.valid[1], shape)
         run.write_virtual(path, shape, SLC, [view])
-        if not run.settings["usevirtualfiles"]:
-            run.write_sparse(path, shape, SLC, _constant_lines(burst.samples))
         whole = read_tree(path.with_name(f"{path.name}.xml"))
         image = {name: whole[name] for name in whole if name not in ("ISCE_VERSION", "extra_file_name")}
         bursts.append(Burst({**burst.tree, "burstnumber": index + 1, "image": image}))
-    extracted = Frame(tuple(bursts), frame.common)
-    run.write_frame(extracted, folder.with_name(f"{folder.name}.xml"))
-    return extracted
-
-
-def _describe_frame(frame: Frame) -> dict[str, Any]:
-    kept = ("ascendingnodetime", "family", "imagingmode", "mission", "name", "spacecraftname", "processingfacility",
-            "processingsystem", "processingsoftwareversion")  # fmt: skip
-    return {**{name: frame.common.get(name) for name in kept}, "folder": None, "numberofbursts": len(frame.bursts)}
+    run.write_frame(Frame(tuple(bursts), frame.common), folder.with_name(f"{folder.name}.xml"))
 
 
 def preprocess(run: Run) -> None:
     """Read both dates; a swath that cannot be read is told of, and nothing else."""
     state, settings = run.state, run.settings
     state.values["numberofswaths"] = 3
-    swaths = run.wanted_swaths()
-    catalogue: Catalogue = {"common": {"Input list of swaths to process: ": swaths}}
-    for swath in swaths:
+    for swath in run.wanted_swaths():
         for date in ("reference", "secondary"):
             sensor = settings[date]
             try:
-                frame = _extract(run, sensor, swath)
+                _extract(run, sensor, swath)
             except Exception as problem:  # noqa: BLE001
                 say(f"Could not extract swath {swath} from {sensor['safe']}")
                 say("Generated error: ", problem)
-                continue
-            burst, there = frame.bursts[0], catalogue.setdefault(date, {})
-            there.update({f"sensor.{name}": value for name, value in _describe_frame(frame).items()})
-            there[f"burstWidth_{swath}"], there[f"burstLength_{swath}"] = burst.samples, burst.lines
-            there[f"numberOfBursts_{swath}"] = len(frame.bursts)
     state.values["referenceslcproduct"] = settings["reference"]["outputdirectory"]
     state.values["secondaryslcproduct"] = settings["secondary"]["outputdirectory"]
-    run.report("topsinsar.runPreprocessor", "runPreprocessor", catalogue)
 
 
 def _locate_middle(burst: Burst) -> tuple[Array, Array]:
     """Where a satellite is at the middle of a burst, and how fast it goes."""
-    from .geometry import fit_orbit
-
     return fit_orbit(burst).at(seconds_between(burst.stop, burst.start) / 2)
 
 
 def _find_shift(reference: Frame, secondary: Frame) -> int:
     """By how many bursts the secondary is shifted: whose satellite was nearest to that of one middle burst."""
-    import numpy as np
-
     if len(secondary.bursts) < len(reference.bursts):
         return -_find_shift(secondary, reference)
     places = np.stack([_locate_middle(burst)[0] for burst in secondary.bursts])
@@ -167,27 +138,7 @@ def _find_shift(reference: Frame, secondary: Frame) -> int:
     raise RuntimeError(message)
 
 
-def _find_baselines(reference: Burst, secondary: Burst) -> tuple[float, float]:
-    """Parallel and perpendicular baselines at the middle of a burst, in metres."""
-    import numpy as np
-
-    from .geometry import find_ground, fit_orbit, to_earth_fixed
-
-    middle = seconds_between(reference.stop, reference.start) / 2
-    first, second = fit_orbit(reference), fit_orbit(secondary)
-    lat, lon, *_ = find_ground(first, np.array(middle), np.array((reference.near + reference.far) / 2), 0.0)
-    point, time = to_earth_fixed(lat, lon), middle
-    for _ in range(5):
-        position, velocity = second.at(time)
-        time += float(np.dot(point - position, velocity) / np.dot(velocity, velocity))
-    position, velocity = first.at(middle)
-    apart = second.at(time)[0] - position
-    sight = (point - position) / np.linalg.norm(point - position)
-    across = np.cross(sight, velocity / np.linalg.norm(velocity))
-    return float(np.dot(apart, sight)), float(np.dot(apart, -across))
-
-
-def _match_swath(run: Run, swath: int, catalogue: Catalogue) -> tuple[int, int, int]:
+def _match_swath(run: Run, swath: int) -> tuple[int, int, int]:
     """First common burst of both dates, and the number of common ones."""
     reference, secondary = (
         run.frame(run.state.values[f"{date}slcproduct"], swath) for date in ("reference", "secondary")
@@ -198,28 +149,16 @@ def _match_swath(run: Run, swath: int, catalogue: Catalogue) -> tuple[int, int, 
     if end <= first:
         say(f"No common bursts found for swath {swath}")
         return -1, -1, 0
-    facts: dict[str, float] = {
-        "Number of bursts in reference": len(reference.bursts), "First common burst in reference": first,
-        "Last common burst in reference": end, "Number of bursts in secondary": len(secondary.bursts),
-        "First common burst in secondary": first + shift, "Last common burst in secondary": end + shift,
-        "Number of common bursts": end - first,
-    }  # fmt: skip
-    for which, index in (("first", first), ("last", end - 1)):
-        parallel, perpendicular = _find_baselines(reference.bursts[index], secondary.bursts[index + shift])
-        facts[f"Bpar at midrange for {which} common burst"] = parallel
-        facts[f"Bperp at midrange for {which} common burst"] = perpendicular
-    catalogue["baseline"].update({f"IW-{swath} {name}": value for name, value in facts.items()})
     return first, first + shift, end - first
 
 
 def compute_baselines(run: Run) -> None:
     values, count = run.state.values, int(run.state.values["numberofswaths"])
     found = [(-1, -1, 0)] * count
-    catalogue: Catalogue = {"baseline": {}}
     for swath in run.wanted_swaths():
         folders = [values[f"{date}slcproduct"] for date in ("reference", "secondary")]
         if all(Path(folder, f"IW{swath}.xml").exists() for folder in folders):
-            found[swath - 1] = _match_swath(run, swath, catalogue)
+            found[swath - 1] = _match_swath(run, swath)
         else:
             say(f"Skipping processing for swath number IW-{swath}")
     values["commonburststartreferenceindex"] = [item[0] for item in found]
@@ -227,35 +166,17 @@ def compute_baselines(run: Run) -> None:
     values["numberofcommonbursts"] = [item[2] for item in found]
     if not any(number >= 2 for number in values["numberofcommonbursts"]):
         say("No swaths contain any burst overlaps ... cannot continue for interferometry applications")
-    run.report("topsinsar.runPreprocessor", "runComputeBaseline", catalogue)
     if run.options.numpy2:
         shown = ", ".join(f"np.int64({n})" if n >= 0 else str(n) for n in values["commonburststartsecondaryindex"])
         values["commonburststartsecondaryindex"] = f"[{shown}]"
 
 
-def _convert_dem(dem: Path) -> str:
-    """Write the DEM over the ellipsoid beside the run, as the real one does."""
-    made = Path(f"{dem.name}.wgs84")
-    shutil.copyfile(dem, made)
-    tree = read_tree(f"{dem}.xml")
-    write_tree(Path(f"{made}.xml"), "imageFile", {**tree, "reference": "WGS84", "file_name": made})
-    shutil.copyfile(f"{dem}.vrt", f"{made}.vrt")
-    return str(made)
-
-
 def find_dem(name: str) -> str:
-    """The DEM to use: it must have a header; without a DEM the real one would reach for the network."""
+    """The DEM to use: it must have headers and be above WGS84; without one the real one would reach for the network."""
     if name in ("", "None"):
-        fail_download(SERVER)
+        fail_download()
     tree = read_tree(f"{name}.xml")
-    if not Path(f"{name}.vrt").exists():
-        from .images import DEM_CROP
-
-        write_headers(Path(name), int(tree["width"]), int(tree["length"]), DEM_CROP)
-    reference = tree["reference"].upper()
-    if reference == "EGM96":
-        return _convert_dem(Path(name))
-    if reference != "WGS84":
+    if tree["reference"].upper() != "WGS84":
         message = f"Unknown reference system for DEM: {tree['reference']}"
         raise RuntimeError(message)
     return name
@@ -267,9 +188,6 @@ def verify_dem(run: Run) -> None:
 
 def sample_dem(name: str, lat: Array, lon: Array) -> Array:
     """Heights of the nearest posts; -500 m where there are none."""
-    import numpy as np
-
-    from .images import TYPES
 
     tree = read_tree(f"{name}.xml")
     x, y = tree["coordinate1"], tree["coordinate2"]
@@ -284,9 +202,7 @@ def sample_dem(name: str, lat: Array, lon: Array) -> Array:
 
 def _write_geometry(run: Run, swath: int, index: int, burst: Burst, dem: str) -> list[float]:
     """Write one burst's latitudes, longitudes, heights and lines of sight; its bounding box."""
-    import numpy as np
-
-    scene, shape = run.burst_scene(burst), (burst.lines, burst.samples)
+    scene, shape = fit_scene([Frame((burst,), {})]), (burst.lines, burst.samples)
     folder = run.folder("geometry", f"IW{swath}")
 
     def look(lines: Array) -> Array:
@@ -308,22 +224,7 @@ def _write_geometry(run: Run, swath: int, index: int, burst: Burst, dem: str) ->
 
 
 def topo(run: Run) -> None:
-    import numpy as np
-
-    swaths = run.swaths()
-    dem = find_dem(run.settings["demfilename"])
-    facts: dict[str, Any] = {"Dem Used": dem}
-    boxes = []
-    for swath in swaths:
-        bursts = run.common(swath)
-        facts[f"Number of common bursts IW-{swath}"] = len(bursts)
-        for number, (index, burst) in enumerate(bursts):
-            boxes.append(_write_geometry(run, swath, index, burst, dem))
-            facts[f"Number of lines for burst {number} - IW-{swath}"] = burst.lines
-            facts[f"Number of pixels for bursts {number} - IW-{swath}"] = burst.samples
-            facts[f"Bounding box for burst {number} - IW-{swath}"] = boxes[-1]
-    table = np.array(boxes)
-    facts["Overall bounding box"] = [
-        float(extreme) for extreme in (table[:, 0].min(), table[:, 1].max(), table[:, 2].min(), table[:, 3].max())
-    ]
-    run.report("topsinsar.topo", "runTopo", {"topo": facts})
+    swaths, dem = run.swaths(), find_dem(run.settings["demfilename"])
+    boxes = np.array([_write_geometry(run, n, *found, dem) for n in swaths for found in run.common(n)])
+    south, west = boxes[:, 0].min(), boxes[:, 2].min()
+    log("topsinsar.topo", "INFO", f"The bursts begin at {south} north, {west} east, on {dem}")
