@@ -188,8 +188,7 @@ def _fill_line_of_sight(arrays: dict[str, NDArray[Any]], los: NDArray[np.float32
 def _remove_bias(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:
     """Coherence without the bias of its estimate, to first order: topsApp averages estimates of few looks."""
     square = (coherence**2 - at_zero**2) / (1 - at_zero**2)
-    unbiased: NDArray[np.float32] = np.sqrt(np.clip(square, 0, 1)).astype(np.float32)
-    return unbiased
+    return np.asarray(np.sqrt(np.clip(square, 0, 1)), np.float32)
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------

@@ -40,7 +40,6 @@ FACTS = "ESD.json"
 _CORRECTION, _RANGE_SHIFT = "secondarytimingcorrection", "secondaryrangecorrection"
 """Properties of topsApp's record, seconds and metres."""
 _LEAST_POINTS = 10
-_TOO_STRICT = "No points left for reliable ESD estimate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ def run_esd(run: TopsAppRun) -> None:
     try:
         run.start(["esd"])
     except StepFailed as exc:
-        if not estimated or _TOO_STRICT not in exc.message:
+        if not estimated or "No points left for reliable ESD estimate" not in exc.message:
             raise
         log.warning("no overlap is above a coherence of %g: misregistration is not corrected", run.task.esd_coherence)
         run.start(["esd"], do_esd=False)
@@ -147,5 +146,4 @@ def _separation_hz(upper: Burst, lower: Burst, orbit: Orbit, columns: int) -> ND
         msg = f"topsApp's overlap has {columns} columns of {looks} looks, the burst {rate.size} samples"
         raise StepFailed(msg, hint=UNTRIED)
     apart = (lower.grid.first_line_time - upper.grid.first_line_time).total_seconds()
-    averaged: NDArray[np.float64] = rate[: columns * looks].reshape(columns, looks).mean(axis=1) * apart
-    return averaged
+    return np.asarray(rate[: columns * looks].reshape(columns, looks).mean(axis=1) * apart)

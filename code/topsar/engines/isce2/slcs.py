@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from topsar.engines.isce2.topsapp import TopsAppRun
     from topsar.engines.orbits import OrbitChoice
 
-_ANNOTATION = "Annotation"
-
 
 def prepare_slcs(run: TopsAppRun) -> None:
     """Check the images before topsApp reads them, and unpack orbit files that lie in a zip.
@@ -54,7 +52,7 @@ def _check_orbit(path: Path, date: str, orbit: OrbitChoice) -> None:
         scenes = ", ".join(scene.name for scene in orbit.scenes)
         msg = f"topsApp could not read {path.stem} of the {date} ({scenes}): {exc}"
         raise StepFailed(msg, hint='preprocess.log has the reason after "Generated error"') from exc
-    wanted = orbit.file.path.name.removesuffix(".zip") if orbit.file else _ANNOTATION
+    wanted = orbit.file.path.name.removesuffix(".zip") if orbit.file else "Annotation"
     used = {found.text for found in root.findall(".//property[@name='orbit_source']/value")}
     if used != {wanted}:
         names = ", ".join(map(str, used)) or "none"

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 UNTRIED = "is this a version of ISCE2 that topsar was tried with? docs/isce2-engine.md lists them"
 _NUMPY_2 = re.compile(r"np\.\w+\((-?[\d.e+-]+)\)")
-_LAST_LINES = 400
 _GDAL_ERROR = re.compile(r"ERROR \d+: (?!PROJ)")
 _STOPPED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 _CRASHED = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
@@ -66,7 +65,7 @@ class TopsAppRun:
         config = write_config(self.task, folder, geocoding=first == "geocode", do_esd=do_esd)
         write_text(folder / "topsApp.xml", config)
         argv = self.task.installation.command(folder, "topsApp.xml", f"--start={first}", f"--end={last}")
-        output: deque[str] = deque(maxlen=_LAST_LINES)
+        output: deque[str] = deque(maxlen=400)
         gdal_errors: list[str] = []
         with subprocess.Popen(
             argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
