@@ -120,6 +120,13 @@ def size_of(path: Path) -> int:
 def delete(path: Path, *, within: Path) -> None:
     """Delete a file, a link or a folder, if it is there; never what a link leads to.
 
+    Parameters
+    ----------
+    path : Path
+        What to delete.
+    within : Path
+        The folder below which it must lie.
+
     Raises
     ------
     ProductError
@@ -135,14 +142,30 @@ def delete(path: Path, *, within: Path) -> None:
 
 
 def require_below(path: Path, folder: Path) -> None:
-    """Raise `ProductError` where a path does not lie strictly below a folder once the links above it are followed."""
+    """Raise `ProductError` where a path does not lie strictly below a folder once the links above it are followed.
+
+    Parameters
+    ----------
+    path : Path
+        It need not exist; where it is a link itself, the link counts, not what it leads to.
+    folder : Path
+        The folder below which it must lie.
+    """
     if path.name in ("", "..") or folder.resolve() not in (path.parent.resolve() / path.name).parents:
         msg = f"{path} does not lie below {folder}"
         raise ProductError(msg, hint="nothing outside that folder is removed; look for links and '..' in the path")
 
 
 def write_failed(path: Path, exc: BaseException) -> ProductError:
-    """The error for a failed write of ``path``, by `OSError` or what a library made of it; its hint says what to do."""
+    """The error for a failed write of ``path``, by `OSError` or what a library made of it; its hint says what to do.
+
+    Parameters
+    ----------
+    path : Path
+        The file that was to be written.
+    exc : BaseException
+        Why it was not.
+    """
     code = exc.errno if isinstance(exc, OSError) else None  # GDAL's errors number something else
     with suppress(OSError):
         if code is None and shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES:
@@ -171,7 +194,15 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 ``text`` to ``path``, whole or not at all."""
+    """Write UTF-8 ``text`` to ``path``, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it appears when it is whole.
+    text : str
+        Its content.
+    """
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -187,6 +218,13 @@ def write_json(path: Path, obj: object) -> None:
 
     Dataclasses become objects, enums their values, dates ISO 8601, paths strings, arrays lists; what JSON lacks
     (NaN, infinity) becomes null.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it appears when it is whole.
+    obj : object
+        Its content.
 
     Raises
     ------

@@ -40,7 +40,17 @@ def rate_text(rate: float) -> str:
 
 
 def count_text(count: int, noun: str, plural: str = "") -> str:
-    """``1 pair``, ``3 pairs``; the plural is the noun with an s, or as given."""
+    """``1 pair``, ``3 pairs``; the plural is the noun with an s, or as given.
+
+    Parameters
+    ----------
+    count : int
+        How many there are.
+    noun : str
+        The singular.
+    plural : str
+        Where it is not the noun with an s.
+    """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 

@@ -255,6 +255,13 @@ def export(settings: Settings, name: str, to: Path | None = None) -> Iterator[Ex
 def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
     """Remove, or only find, what no run of the listed pairs will need; of other pairs, whatever is no result.
 
+    Parameters
+    ----------
+    settings : Settings
+        They name the data folder, the pairs and the way of cleaning up.
+    dry_run : bool
+        Whether to only find it.
+
     Raises
     ------
     TopsarError

@@ -39,7 +39,15 @@ class GeoTiff(Format):
     cost = Cost(base_memory=250_000_000, memory=120, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Write the layers of one pair, and its facts last."""
+        """Write the layers of one pair, and its facts last.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+            The one pair.
+        folder : Path
+            The empty folder to write into.
+        """
         return tuple(path for ifg in ifgs for path in _write_pair(ifg, folder))
 
 

@@ -187,7 +187,13 @@ def is_unrotated(transform: Affine) -> bool:
 
 
 def format_degrees(west: float, south: float, east: float, north: float) -> str:
-    """Edges of a box (``west``, ``south``, ``east``, ``north``) for a message."""
+    """Edges of a box (``west``, ``south``, ``east``, ``north``) for a message.
+
+    Parameters
+    ----------
+    west, south, east, north : float
+        The edges, in degrees.
+    """
     return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 

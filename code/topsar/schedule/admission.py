@@ -141,7 +141,15 @@ def choose(
 
 
 def find_lack(candidate: Candidate, capacity: Resources) -> str:
-    """Name the resource of which a step needs more than a whole capacity; empty where it fits."""
+    """Name the resource of which a step needs more than a whole capacity; empty where it fits.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The step, and what it needs.
+    capacity : Resources
+        What all steps together may use.
+    """
     return _Room(capacity, ()).find_lack(candidate)
 
 

@@ -82,7 +82,17 @@ class Capacities:
         return f"{bytes_text(self.find_free_disk() + self._reserve_bytes)} are free at {self._store.runs}{kept}"
 
     def take_pulse(self, running: Collection[Grant], waiting_for: str, at_s: float) -> Pulse:
-        """What is in use now, ``at_s`` seconds after the run began, and what the run waits for, if it does."""
+        """What is in use now, ``at_s`` seconds after the run began, and what the run waits for, if it does.
+
+        Parameters
+        ----------
+        running : collection of Grant
+            Steps that run, and what was set aside for them.
+        waiting_for : str
+            What the run waits for; empty where it waits for nothing.
+        at_s : float
+            Seconds since the run began.
+        """
         return Pulse(
             at_s=at_s,
             running=len(running),

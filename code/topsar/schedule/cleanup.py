@@ -67,6 +67,13 @@ class Remover:
     def remove(self, path: Path, freed: Callable[[int], None]) -> None:
         """Let a path be gone when this returns, and call ``freed`` with its bytes, in another thread, once they are.
 
+        Parameters
+        ----------
+        path : Path
+            A file or a folder, which may be gone already.
+        freed : callable
+            Takes the bytes that this freed; it may run in another thread.
+
         Raises
         ------
         OSError
@@ -181,6 +188,13 @@ def find_removable(
 
 def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
     """Remove what was found in a runs folder, and nothing outside it; return the bytes freed.
+
+    Parameters
+    ----------
+    found : iterable of Removable
+        What to remove.
+    runs : Path
+        The runs folder.
 
     Raises
     ------

@@ -155,7 +155,15 @@ def _select_lines(lines: list[str]) -> list[str]:
 
 
 def report_unstarted(reason: Reason, message: str) -> Ended:
-    """Return the end of a command that was not even started (exit code 127, as a shell says it)."""
+    """Return the end of a command that was not even started (exit code 127, as a shell says it).
+
+    Parameters
+    ----------
+    reason : Reason
+        What kind of failure it was.
+    message : str
+        Why it was not started, for the user.
+    """
     return Ended(reason=reason, exit_code=127, seconds=0.0, cpu_s=0.0, peak_memory_bytes=0, message=message)
 
 

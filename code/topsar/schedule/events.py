@@ -46,7 +46,19 @@ class Chronicle:
         self.events: dict[str, list[Event]] = {job.id: [] for job in jobs}
 
     def begin(self, mark: str, workers: int | None, decisions: Mapping[NodeId, Decision], ledger: Ledger) -> None:
-        """Begin the record of the run."""
+        """Begin the record of the run.
+
+        Parameters
+        ----------
+        mark : str
+            What `hold_runs` gave for the runs folder.
+        workers : int or None
+            Most pairs under way at once; None where the user set no bound.
+        decisions : mapping
+            What is to be done with each step.
+        ledger : Ledger
+            Predicts what each step will take.
+        """
         beginning = Beginning(
             started=datetime.now(timezone.utc),
             pid=os.getpid(),
@@ -96,7 +108,17 @@ class Chronicle:
 
 
 def describe_jobs(jobs: Sequence[Job], decisions: Mapping[NodeId, Decision], ledger: Ledger) -> tuple[PlannedJob, ...]:
-    """The jobs with what is to be done and what it is predicted to take."""
+    """The jobs with what is to be done and what it is predicted to take.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        The jobs of the run.
+    decisions : mapping
+        What is to be done with each of their steps.
+    ledger : Ledger
+        Predicts what each step will take.
+    """
 
     def describe(job: Job) -> PlannedJob:
         steps = (_describe_step(step, decisions[job.id, step.name], ledger) for step in job.steps)

@@ -91,7 +91,15 @@ class Store:
         return json.loads(json.dumps(self._inspect(path)))
 
     def fault(self, artifact: str, evidence: dict[str, Any]) -> str:
-        """Say what is wrong with an artifact for which `gather` once collected evidence, or return an empty string."""
+        """Say what is wrong with an artifact for which `gather` once collected evidence, or return an empty string.
+
+        Parameters
+        ----------
+        artifact : str
+            Its path, relative to the runs folder.
+        evidence : dict
+            What `gather` returned for the step that wrote it.
+        """
         if artifact not in evidence:
             return f"{artifact} was not written then"
         try:

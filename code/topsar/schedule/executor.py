@@ -60,7 +60,15 @@ class Executor(Protocol):
         ...
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread."""
+        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread.
+
+        Parameters
+        ----------
+        command : Command
+            What to run.
+        needs : Resources
+            What was set aside for it.
+        """
         ...
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -86,7 +94,15 @@ class LocalExecutor:
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> LocalExecutor:  # noqa: ARG003 - protocol
-        """Use this machine; only the budget matters."""
+        """Use this machine; only the budget matters.
+
+        Parameters
+        ----------
+        address, runs, mark : str, Path, str
+            Unused: this machine needs none of them.
+        budget : Budget
+            The user's upper bounds.
+        """
         return cls(budget)
 
     def limits(self) -> Resources:
@@ -114,7 +130,15 @@ class LocalExecutor:
         return Resources(memory_bytes=max(0, memory), threads=self._budget.threads or count_cores())
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command under a thread of its own."""
+        """Start a command under a thread of its own.
+
+        Parameters
+        ----------
+        command : Command
+            What to run.
+        needs : Resources
+            What was set aside for it.
+        """
         handle = Handle()
         with self._lock:
             self._running[handle] = needs.memory_bytes

@@ -102,6 +102,15 @@ class Ledger:
         """Learn from an attempt that ended, on the threads that it was granted.
 
         One that failed for another reason than memory tells nothing.
+
+        Parameters
+        ----------
+        step : Step
+            The step that was attempted.
+        threads : int
+            Threads that it was granted.
+        ended : Ended
+            How the attempt ended, and what it used.
         """
         if not step.kind or ended.reason not in _TELLING:
             return

@@ -43,7 +43,15 @@ def find_marked(mark: str) -> list[int]:
 
 
 def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
-    """Send a signal to every process whose mark starts with ``mark``; return how many there were."""
+    """Send a signal to every process whose mark starts with ``mark``; return how many there were.
+
+    Parameters
+    ----------
+    mark : str
+        What the marks must start with.
+    number : int
+        The signal.
+    """
     found = find_marked(mark)
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -56,6 +64,13 @@ def end_all(mark: str, timeout_s: float = 10.0) -> None:
 
     While a process is between fork and the end of exec its environment cannot be read; so nobody must be found several
     times in a row.
+
+    Parameters
+    ----------
+    mark : str
+        What the marks must start with.
+    timeout_s : float
+        Seconds.
     """
     quiet, until = 0, time.monotonic() + timeout_s
     while quiet < _QUIET_PASSES and time.monotonic() < until:

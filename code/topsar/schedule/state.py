@@ -148,6 +148,15 @@ class Board:
         """By pair, the bytes that waiting steps have still to write for it; empty where ``free`` is enough for all.
 
         What several pairs share counts for the first of the pairs ``under_way``; ``disk`` says what a step will write.
+
+        Parameters
+        ----------
+        under_way : collection of int
+            Numbers of the pairs that are under way.
+        free : int
+            Bytes that are free on the disk.
+        disk : callable
+            Predicts the bytes that a step will write.
         """
         owed: Counter[int] = Counter()
         if self._most_disk is None:  # twice: predictions may grow
@@ -168,7 +177,17 @@ class Board:
         return state
 
     def settle(self, node_id: NodeId, status: Status, cause: str = "") -> list[State]:
-        """Settle a step; return the steps that this settles too: blocked by its failure, or needed by nobody now."""
+        """Settle a step; return the steps that this settles too: blocked by its failure, or needed by nobody now.
+
+        Parameters
+        ----------
+        node_id : NodeId
+            The step.
+        status : Status
+            How it ended.
+        cause : str
+            Why it ended so, for the user; it may be empty.
+        """
         state = self.states[node_id]
         self._close(state, status, cause)
         if status in _SETTLED_WELL:
@@ -180,13 +199,29 @@ class Board:
         return blocked + self._prune([state, *blocked])
 
     def find_spent(self, node_id: NodeId, lifetimes: Container[Lifetime]) -> list[tuple[NodeId, str]]:
-        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path)."""
+        """What of these lifetimes nobody needs any more now that a step has settled: (its writer, its path).
+
+        Parameters
+        ----------
+        node_id : NodeId
+            The step that has settled.
+        lifetimes : container of Lifetime
+            Only artifacts with one of these count.
+        """
         step = self.states[node_id].node.step
         paths = dict.fromkeys([*step.reads, *(artifact.path for artifact in step.writes)])
         return [(self._graph.writers[path], path) for path in paths if self._is_spent(path, lifetimes)]
 
     def make_outcome(self, job: Job, events: Iterable[Event]) -> Outcome:
-        """Say what became of a job, given all its events."""
+        """Say what became of a job, given all its events.
+
+        Parameters
+        ----------
+        job : Job
+            The job.
+        events : iterable of Event
+            All its events in this run.
+        """
         states = [self.states[job.id, step.name] for step in job.steps]
         status = find_worst(state.status for state in states)
         all_events = tuple(events)

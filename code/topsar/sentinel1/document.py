@@ -100,7 +100,15 @@ class Node:
         return self.integers(path, count=1)[0]
 
     def integers(self, path: str, *, count: int) -> tuple[int, ...]:
-        """Whole numbers at ``path``, separated by blanks, ``count`` of them."""
+        """Whole numbers at ``path``, separated by blanks, ``count`` of them.
+
+        Parameters
+        ----------
+        path : str
+            Place of the element (ElementTree syntax).
+        count : int
+            How many there must be.
+        """
         return self._parse_words(path, int, count, "a whole number" if count == 1 else f"{count} whole numbers")
 
     def time(self, path: str) -> datetime:

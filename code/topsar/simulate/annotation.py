@@ -161,7 +161,15 @@ def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[Gri
 
 
 def render_noise(product: ProductPlan, swath: SwathPlan) -> str:
-    """Write noise vectors of a ``swath`` of a ``product``: a constant power over the swath and along the burst."""
+    """Write noise vectors of a ``swath`` of a ``product``: a constant power over the swath and along the burst.
+
+    Parameters
+    ----------
+    product : ProductPlan
+        The product, for its recipe.
+    swath : SwathPlan
+        The swath that the file describes.
+    """
     return render_document(
         "noise.xml",
         product=product,

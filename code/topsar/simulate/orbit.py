@@ -82,7 +82,13 @@ class Pass:
         return self.epoch - timedelta(seconds=(anomaly - at_node) / _MOTION)
 
     def vectors(self, start: datetime, stop: datetime) -> Orbit:
-        """State vectors every ten seconds from ``start`` (UTC) until past ``stop``, rounded as in orbit files."""
+        """State vectors every ten seconds from ``start`` (UTC) until past ``stop``, rounded as in orbit files.
+
+        Parameters
+        ----------
+        start, stop : datetime
+            UTC; the first vector lies at ``start``.
+        """
         count = math.ceil((stop - start).total_seconds() / _VECTOR_STEP_S) + 1
         times = np.arange(count, dtype=np.float64) * _VECTOR_STEP_S
         position, velocity = self.state(times + (start - self.epoch).total_seconds())
@@ -96,7 +102,13 @@ class Pass:
         )
 
     def arc(self, start: datetime, stop: datetime) -> OrbitArc:
-        """Fit the orbit over [``start``, ``stop``] (UTC) as a reader of the orbit file does."""
+        """Fit the orbit over [``start``, ``stop``] (UTC) as a reader of the orbit file does.
+
+        Parameters
+        ----------
+        start, stop : datetime
+            UTC.
+        """
         first = (start - timedelta(seconds=60)).replace(microsecond=0)
         return fit_orbit(self.vectors(first, stop + timedelta(seconds=60)), start, stop)
 
@@ -177,5 +189,13 @@ def displace_pass(nominal: Pass, epoch: datetime, baseline_m: float, range_m: fl
 
 
 def find_incidence_rad(nominal: Pass, range_m: float) -> float:
-    """Incidence angle of a pass (``nominal``) on the ellipsoid at slant range ``range_m``."""
+    """Incidence angle of a pass (``nominal``) on the ellipsoid at slant range ``range_m``.
+
+    Parameters
+    ----------
+    nominal : Pass
+        The pass; its position at its epoch counts.
+    range_m : float
+        One-way slant range, metres.
+    """
     return math.acos(float(line_of_sight(_find_ground(nominal, range_m), nominal.state(np.zeros(1))[0])[0, 2]))

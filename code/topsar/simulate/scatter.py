@@ -71,7 +71,15 @@ def choose_kernel_shape(taps: int, occupied: float) -> float:
 
 
 def tabulate_kernel(taps: int, occupied: float) -> NDArray[np.float32]:
-    """Weights (fractions, ``taps``) of a Kaiser-Bessel kernel between two samples; see `choose_kernel_shape`."""
+    """Weights (fractions, ``taps``) of a Kaiser-Bessel kernel between two samples; see `choose_kernel_shape`.
+
+    Parameters
+    ----------
+    taps : int
+        Samples that the kernel covers.
+    occupied : float
+        Share of the band that the signal fills.
+    """
     beta = choose_kernel_shape(taps, occupied)
     fraction = (np.arange(_TABLE) + 0.5) / _TABLE
     x = (np.arange(taps) - (taps / 2 - 1)) - fraction[:, None]
@@ -79,7 +87,17 @@ def tabulate_kernel(taps: int, occupied: float) -> NDArray[np.float32]:
 
 
 def transform_kernel(size: int, taps: int, occupied: float) -> NDArray[np.float64]:
-    """Fourier transform (size,) of the Kaiser-Bessel kernel inside the occupied band; one outside."""
+    """Fourier transform (size,) of the Kaiser-Bessel kernel inside the occupied band; one outside.
+
+    Parameters
+    ----------
+    size : int
+        Number of frequencies.
+    taps : int
+        Samples that the kernel covers.
+    occupied : float
+        Share of the band that the signal fills.
+    """
     f = fft.fftfreq(size)
     beta = choose_kernel_shape(taps, occupied)
     root = np.sqrt(np.clip(beta**2 - (np.pi * taps * f) ** 2, 1e-12, None))
@@ -87,7 +105,15 @@ def transform_kernel(size: int, taps: int, occupied: float) -> NDArray[np.float6
 
 
 def weight_band(size: int, occupied: float) -> NDArray[np.float64]:
-    """The processor's Hamming-weighted band (size,), of unit mean power."""
+    """The processor's Hamming-weighted band (size,), of unit mean power.
+
+    Parameters
+    ----------
+    size : int
+        Number of frequencies.
+    occupied : float
+        Share of the band that the signal fills.
+    """
     f = fft.fftfreq(size)
     window = np.where(np.abs(f) <= occupied / 2, WINDOW + (1 - WINDOW) * np.cos(_TWO_PI * f / occupied), 0.0)
     return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float64)

@@ -48,7 +48,15 @@ class MeasurementFile:
             file.truncate(self.data_offset + lines * samples * _BYTES_PER_SAMPLE)
 
     def write(self, first_line: int, block: NDArray[np.int16]) -> None:
-        """Write lines (lines, samples, 2) from ``first_line`` on; safe from several threads for different lines."""
+        """Write lines (lines, samples, 2) from ``first_line`` on; safe from several threads for different lines.
+
+        Parameters
+        ----------
+        first_line : int
+            Line of the file, from 0, at which the block begins.
+        block : (lines, samples, 2) int16
+            Real and imaginary parts of whole lines.
+        """
         with self.path.open("r+b") as file:
             file.seek(self.data_offset + first_line * self.samples * _BYTES_PER_SAMPLE)
             file.write(np.ascontiguousarray(block, dtype="<i2").data)

@@ -27,13 +27,29 @@ class NativeEngine:
     whole_bursts = False
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
-        """Turn pairs into jobs; see `Engine`."""
+        """Turn pairs into jobs; see `Engine`.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            The survey, and what lies on disk for it.
+        options : Options
+            Those of the survey.
+        """
         from topsar.engines.native.plan import plan
 
         return plan(inputs, options)
 
     def execute(self, folder: Path, step: str) -> None:
-        """Run one step of the job in ``folder``; see `Engine`."""
+        """Run one step of the job in ``folder``; see `Engine`.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the job: its ``job.json`` lies there.
+        step : str
+            Its name in the job.
+        """
         from topsar.engines.native.steps import execute
 
         execute(folder, step)

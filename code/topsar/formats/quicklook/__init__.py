@@ -21,7 +21,15 @@ class Quicklook(Format):
     cost = Cost(base_memory=450_000_000, memory=55, disk=12, start_s=4.5, microseconds=0.8)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Draw the pictures of one pair."""
+        """Draw the pictures of one pair.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+            The one pair.
+        folder : Path
+            The empty folder to write into.
+        """
         from topsar.formats.quicklook.pictures import draw_pictures
 
         return tuple(path for ifg in ifgs for path in draw_pictures(ifg, folder))

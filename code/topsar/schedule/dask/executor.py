@@ -111,7 +111,19 @@ class DaskExecutor:
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> DaskExecutor:
-        """Connect to a Dask cluster."""
+        """Connect to a Dask cluster.
+
+        Parameters
+        ----------
+        address : str
+            Value of ``DASK_SCHEDULER``: a scheduler's address, or ``slurm``.
+        runs : Path
+            The runs folder, which the workers see too.
+        mark : str
+            What `hold_runs` gave for it.
+        budget : Budget
+            The user's upper bounds.
+        """
         if not address:
             msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
             raise SettingsError(msg, hint="DASK_SCHEDULER=tcp://host:8786, or DASK_SCHEDULER=slurm")
@@ -138,6 +150,13 @@ class DaskExecutor:
 
     def submit(self, command: Command, needs: Resources) -> Future[Ended]:
         """Run a command on a worker as soon as one has room for it.
+
+        Parameters
+        ----------
+        command : Command
+            What to run.
+        needs : Resources
+            What was set aside for it; a worker must have that much left.
 
         Raises
         ------

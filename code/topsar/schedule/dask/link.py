@@ -89,6 +89,15 @@ class DaskLink:
     def ask(self, function: Callable[..., Any], *args: Any, timeout_s: float = _ANSWER_S, **rest: Any) -> Any:
         """Call a method of the client, but wait no longer than ``timeout_s`` for its answer.
 
+        Parameters
+        ----------
+        function : callable
+            The method; what it returns can be awaited.
+        *args, **rest : Any
+            What it is called with.
+        timeout_s : float
+            Seconds.
+
         Raises
         ------
         TopsarError

@@ -54,7 +54,15 @@ def name_session(mark: str) -> str:
 
 
 def claim(path: Path, who: str) -> bool:
-    """Claim a command for good for a session; False where it is claimed already, or the run is over."""
+    """Claim a command for good for a session; False where it is claimed already, or the run is over.
+
+    Parameters
+    ----------
+    path : Path
+        The command's claim, a link in a folder that all workers see.
+    who : str
+        Who claims it, as the link will say: a worker, or nobody.
+    """
     try:
         path.symlink_to(who)
     except OSError:
@@ -88,13 +96,34 @@ def execute(name: str, serial: str, command: Command, reserved_bytes: int) -> En
     """Run command number ``serial`` of session ``name`` as a Dask task.
 
     Returns None where it ran before, or this worker does not run it to its end.
+
+    Parameters
+    ----------
+    name : str
+        The session's name, under which the worker knows its plugin.
+    serial : str
+        The command's number.
+    command : Command
+        What to run.
+    reserved_bytes : int
+        Memory that was set aside for it.
     """
     session = get_worker().plugins.get(name)
     return session.commands.run(serial, command, reserved_bytes) if isinstance(session, Session) else None
 
 
 def stop(name: str, grace_s: float, dask_worker: Worker) -> None:
-    """End the commands of session ``name`` on this worker, which Dask gives, because the user wants it."""
+    """End the commands of session ``name`` on this worker, which Dask gives, because the user wants it.
+
+    Parameters
+    ----------
+    name : str
+        The session's name, under which the worker knows its plugin.
+    grace_s : float
+        Seconds between SIGTERM and SIGKILL.
+    dask_worker : Worker
+        This worker.
+    """
     session = dask_worker.plugins.get(name)
     if isinstance(session, Session):
         session.commands.stop(grace_s)
@@ -129,7 +158,17 @@ class Session(WorkerPlugin):
             await asyncio.to_thread(self.commands.close)
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        """End a command whose task was cancelled: nobody waits for it any more."""
+        """End a command whose task was cancelled: nobody waits for it any more.
+
+        Parameters
+        ----------
+        key : Any
+            The task's key: session and number of the command, joined by a hyphen.
+        start, finish : str
+            States of the task before and after.
+        **_ : Any
+            Whatever else Dask tells.
+        """
         if start == "executing" and finish == "released" and str(key).startswith(f"{self.name}-"):
             self.commands.give_up(str(key).rpartition("-")[2])
 
