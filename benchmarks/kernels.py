@@ -188,7 +188,7 @@ def _scene() -> Scene:
     product = products[0][0]
     burst = product.swaths[0].bursts[0]
     start, stop = burst.grid.first_line_time - _SECOND, burst.grid.stop_time + _SECOND
-    arc = product.track.arc(start, stop).narrowed(start, stop)
+    arc = product.track.fit_arc(start, stop).narrowed(start, stop)
     terrain = build_terrain(chosen, products)
     posting = terrain.posting_deg
     place = posting, 0.0, terrain.longitude_deg[0], 0.0, -posting, terrain.latitude_deg[0]

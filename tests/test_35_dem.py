@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum
-from topsar.raster import HeightField, declared_datum, open_dem, read_geoid
+from topsar.raster import HeightField, open_dem, read_datum, read_geoid
 from topsar.raster import dem as dem_module
 from topsar.raster.geoid import EGM96
 
@@ -103,7 +103,7 @@ class TestPlace:
 
     def test_isce_header_starts_at_the_centre_and_its_vrt_at_the_corner(self, tmp_path: Path) -> None:
         path = write_isce(tmp_path, west=-8.2, north=31.6, reference="EGM96")
-        assert declared_datum(path) is VerticalDatum.EGM96
+        assert read_datum(path) is VerticalDatum.EGM96
         geoid = read_geoid(EGM96, BOX)
         field = open_dem(Dem(path=path, datum=VerticalDatum.EGM96), BOX)
         x, y = centres(field)
@@ -113,7 +113,7 @@ class TestPlace:
         copy_raster(str(path), str(virtual), driver="VRT")
         from_virtual = open_dem(Dem(path=virtual, datum=VerticalDatum.EGM96), BOX)
         assert (from_virtual.transform[2] - field.transform[2]) % POSTING == pytest.approx(POSTING / 2, rel=1e-3)
-        assert declared_datum(virtual) is VerticalDatum.EGM96
+        assert read_datum(virtual) is VerticalDatum.EGM96
 
     def test_raw_dem_with_only_a_vrt(self, tmp_path: Path) -> None:
         path = write_isce(tmp_path, west=-8.2, north=31.6, reference="WGS84")
@@ -290,7 +290,7 @@ class TestDatum:
         if crs == "EPSG:4979" and version == "1.0":
             pytest.skip("GeoTIFF 1.0 has no three-dimensional coordinate systems")
         path = write_dem(tmp_path / "a.tif", crs=crs, geotiff_version=version)
-        assert declared_datum(path) is datum
+        assert read_datum(path) is datum
 
     def test_compound_crs_is_used_by_its_horizontal_part(self, tmp_path: Path) -> None:
         path = write_dem(tmp_path / "a.tif", crs="EPSG:4326+5773", geotiff_version="1.1")
@@ -313,7 +313,7 @@ class TestDatum:
         path = write_dem(tmp_path / "a.tif")
         path.with_name("a.tif.xml").write_text("<imageFile>")
         with pytest.raises(ProvisionError, match="does not parse"):
-            declared_datum(path)
+            read_datum(path)
 
 
 class TestRefusals:

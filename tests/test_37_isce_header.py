@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 from topsar.engines.isce2.dem_file import write_isce_dem
 from topsar.errors import ProductError, ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum
-from topsar.raster import declared_datum, open_dem, read_geoid
+from topsar.raster import open_dem, read_datum, read_geoid
 from topsar.raster.geoid import EGM96
 
 POSTING = 1 / 3600
@@ -98,7 +98,7 @@ def test_every_reader_sees_the_same_ridge(tmp_path: Path) -> None:
 
     for name in ("region.dem.wgs84", "region.dem.wgs84.vrt"):
         path = header.parent / name
-        assert declared_datum(path) is ELLIPSOID
+        assert read_datum(path) is ELLIPSOID
         field = open_dem(Dem(path=path, datum=ELLIPSOID), BOX)
         a, _, c, _, e, f = field.transform
         x, y = c + a * np.arange(field.shape[1])[None, :], f + e * np.arange(field.shape[0])[:, None]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from topsar.schedule import command as command_module
-from topsar.schedule.command import Handle, read_last_words, run_command
+from topsar.schedule.command import Handle, _read_last_words, run_command
 from topsar.schedule.guard import MARK, find_marked
 from topsar.schedule.jobs import Command, Ended, Reason
 
@@ -144,4 +144,4 @@ def test_cpu_time(tmp_path: Path) -> None:
 def test_last_words(tmp_path: Path, log: str, words: str) -> None:
     path = tmp_path / "log"
     path.write_text(log)
-    assert read_last_words(path) == words
+    assert _read_last_words(path) == words

@@ -25,7 +25,7 @@ from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Artifact, Ended, Job, Lifetime, Reason, Resources, Status, Step
-from topsar.schedule.rehearsal import Script, find_order, rehearse
+from topsar.schedule.rehearsal import Script, _rehearse, find_order
 
 MB = 1_000_000
 KIND = "demo 1 filter"
@@ -201,33 +201,33 @@ def script_of(
 
 def test_peaks_of_memory_and_disk() -> None:
     jobs = [pair_of(name, ((4, 1), (2, 1), (3, 1)), disk=10) for name in "ab"]
-    both = rehearse(script_of(jobs, memory=8))
+    both = _rehearse(script_of(jobs, memory=8))
     assert (both.seconds, both.peak_memory_bytes) == (3, 8)
     # At the end of the second steps the first scratch goes; results stay.
     assert both.peak_disk_bytes == 40
-    one = rehearse(script_of(jobs, memory=4))
+    one = _rehearse(script_of(jobs, memory=4))
     assert one.peak_memory_bytes <= 4
     assert one.seconds == 6
 
 
 def test_disk_holds_pairs_back_until_older_ones_have_room_to_finish() -> None:
     jobs = [pair_of(name, ((1, 1), (1, 1)), disk=10) for name in "abc"]
-    tight = rehearse(script_of(jobs, memory=100, disk=45))
+    tight = _rehearse(script_of(jobs, memory=100, disk=45))
     assert tight.unfitting == ()
     assert tight.peak_disk_bytes <= 45
-    assert tight.seconds > rehearse(script_of(jobs, memory=100)).seconds
+    assert tight.seconds > _rehearse(script_of(jobs, memory=100)).seconds
 
 
 def test_what_never_fits_is_named_and_the_rest_goes_on() -> None:
     jobs = [pair_of("a", ((4, 1), (9, 1), (1, 1))), pair_of("b", ((4, 2),))]
-    found = rehearse(script_of(jobs, memory=8))
+    found = _rehearse(script_of(jobs, memory=8))
     assert found.unfitting == (("a", "s1"),)
     assert (found.seconds, ("a", "s2") in found.starts) == (2, False)
 
 
 def test_workers_bound_the_rehearsal_too() -> None:
     jobs = [pair_of(name, ((1, 1), (1, 1))) for name in "abcd"]
-    assert [rehearse(script_of(jobs, memory=8, workers=n)).seconds for n in (1, 2, 4, None)] == [8, 4, 2, 2]
+    assert [_rehearse(script_of(jobs, memory=8, workers=n)).seconds for n in (1, 2, 4, None)] == [8, 4, 2, 2]
 
 
 def test_without_times_the_order_is_oldest_first() -> None:
@@ -293,7 +293,7 @@ def test_the_search_for_the_best_possible_time() -> None:
 def test_the_order_that_is_found_is_near_the_best_possible(seed: int) -> None:
     pairs = small_mix(seed)
     script = script_of([pair_of(f"p{n}", pair) for n, pair in enumerate(pairs)], memory=10)
-    seconds = rehearse(script, find_order(script)).seconds
+    seconds = _rehearse(script, find_order(script)).seconds
     assert seconds <= 1.10 * shortest(pairs, 10, 8, seconds)
 
 
@@ -464,7 +464,7 @@ def test_memory_is_never_overbooked(scheduling: ModuleType, tmp_path: Path) -> N
     assert 0 < watch.peak_reserved <= budget
     assert 0 < peak.bytes <= 1.01 * budget  # what an interpreter takes is known to a percent
     script = script_of(jobs, memory=budget, threads=16)
-    rehearsed = rehearse(script, find_order(script)).seconds
+    rehearsed = _rehearse(script, find_order(script)).seconds
     print(f"took {seconds:.2f} s, rehearsed {rehearsed:.2f} s, {peak.bytes / MB:.0f} MB at most")  # noqa: T201
 
 

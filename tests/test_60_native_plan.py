@@ -34,8 +34,8 @@ from topsar.engines.layout import (
     SNAP_PIXELS,
     choose_crs,
     choose_looks,
+    convert_posting,
     group_connected,
-    posting_in,
     stack_together,
 )
 from topsar.engines.native.steps.burst_window import BurstWindow
@@ -637,7 +637,7 @@ def test_looks(options: dict[str, object], looks: Looks) -> None:
     box = BBox(west=28, south=59.5, east=29, north=60.5)
     chosen = Options(**options)  # type: ignore[arg-type]
     crs = choose_crs(chosen, box)
-    assert choose_looks(chosen, crs, posting_in(crs, chosen.posting_m), box) == looks
+    assert choose_looks(chosen, crs, convert_posting(crs, chosen.posting_m), box) == looks
 
 
 def test_posting_and_looks_reach_the_tasks(make: Make, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from topsar.kernels.geometry import (
 from topsar.kernels.resample import sample_heights
 from topsar.kernels.tops import deramp_terms
 from topsar.model import Burst, Direction, VerticalDatum, Window
-from topsar.raster import declared_datum, read_geotiff
+from topsar.raster import read_datum, read_geotiff
 from topsar.sentinel1 import (
     choose_orbit,
     find_orbits,
@@ -46,7 +46,7 @@ from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, SWATHS
 from topsar.simulate.motion import mogi, screw_dislocation, temporal_coherence
 from topsar.simulate.plan import ProductPlan, plan_products
-from topsar.simulate.scatter import choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
+from topsar.simulate.scatter import _choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
 from topsar.simulate.terrain import Terrain, build_terrain, power_law_field
 
 SMALL = replace(recipe("tiny"), cuts=(SwathCut(swath="IW2", first_sample=12000, samples=900),))
@@ -358,7 +358,7 @@ def test_the_filter_undoes_the_gridding_kernel() -> None:
     wanted = np.where(inside, 0.75 + 0.25 * np.cos(2 * np.pi * f / occupied), 0)
     wanted = wanted / np.sqrt((wanted**2).mean()) * np.exp(-2j * np.pi * f * position)
     assert np.abs(spectrum - wanted).max() < 4e-3
-    assert choose_kernel_shape(6, occupied) > 10
+    assert _choose_kernel_shape(6, occupied) > 10
 
 
 def test_finish_twin() -> None:
@@ -531,7 +531,7 @@ def test_the_geolocation_grid_is_true(small: Dataset) -> None:
 
 
 def test_the_dem_declares_its_datum(small: Dataset) -> None:
-    assert declared_datum(small.dem) is VerticalDatum.ELLIPSOID
+    assert read_datum(small.dem) is VerticalDatum.ELLIPSOID
 
 
 def test_gdal_reads_the_product(small: Dataset) -> None:

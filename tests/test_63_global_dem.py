@@ -37,7 +37,7 @@ from topsar.provision.dem.choice import find_dem, is_global
 from topsar.provision.dem.models import MODELS, compute_area_km2, cut_box
 from topsar.provision.endpoints import Services
 from topsar.provision.web.client import Fetcher, Patience, Web
-from topsar.raster import declared_datum, dem_voids, open_dem, read_geoid, read_geotiff, write_geotiff
+from topsar.raster import dem_voids, open_dem, read_datum, read_geoid, read_geotiff, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import Options
 
@@ -167,7 +167,7 @@ def test_auto_with_a_key_fetches_srtm_once(serve: Callable[..., Loopback], tmp_p
     server = serve(opentopography(hills, key=KEY))
     dem = provide(server, tmp_path)
     assert (dem.datum, dem.geoid) == (VerticalDatum.EGM96, None)
-    assert declared_datum(dem.path) is VerticalDatum.EGM96
+    assert read_datum(dem.path) is VerticalDatum.EGM96
     assert_is_ground(dem, BOX.grown(MARGIN), hills)
     (asked,) = globaldem_requests(server)
     assert asked.query["demtype"] == "SRTMGL1"
@@ -384,7 +384,7 @@ def test_mislabelled_dem_is_not_used(serve: Callable[..., Loopback], tmp_path: P
     path = provide(server, tmp_path).path
     values, grid, _ = read_geotiff(path)
     write_geotiff(path, values, replace(grid, crs="EPSG:4979"), nodata=np.nan)
-    assert declared_datum(provide(server, tmp_path).path) is VerticalDatum.EGM96
+    assert read_datum(provide(server, tmp_path).path) is VerticalDatum.EGM96
 
 
 def test_two_at_once_fetch_once(serve: Callable[..., Loopback], tmp_path: Path) -> None:
@@ -703,7 +703,7 @@ def test_without_a_key_copernicus_comes_from_its_bucket(
     server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
     dem = provide(server, tmp_path, box=NORTH_BOX, api_key="")
     assert "no OPENTOPO_API_KEY, so the DEM is Copernicus GLO-30" in caplog.text
-    assert dem.datum is declared_datum(dem.path) is VerticalDatum.EGM2008
+    assert dem.datum is read_datum(dem.path) is VerticalDatum.EGM2008
     assert_is_ground(dem, NORTH_BOX.grown(MARGIN / 2), slope)
     _, grid, tags = read_geotiff(dem.path)
     assert grid.dx == pytest.approx(3 / 3600)

@@ -80,7 +80,7 @@ def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
     TopsarError
         If nothing can be processed.
     """
-    settings, lines = settings or Settings(), _as_lines(pairs)
+    settings, lines = settings or Settings(), _load_lines(pairs)
     found = workflow.find_scenes(settings, lines)
     missing = workflow.describe_missing(settings, found, lines)
     try:
@@ -121,7 +121,7 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
         If nothing can start: pairs, DEM or data folder cannot be used.
     """
     settings = settings or Settings()
-    outcomes = workflow.run(settings, Services(), pairs=_as_lines(pairs), observe=on_event)
+    outcomes = workflow.run(settings, Services(), pairs=_load_lines(pairs), observe=on_event)
     runs = settings.data.resolve() / "runs"
     results = (PairResult(outcome=one, folder=runs / one.job) for one in outcomes if one.is_pair)
     return Results(results, runs / "report.html")
@@ -236,7 +236,7 @@ def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
-def _as_lines(pairs: Pairs) -> tuple[PairLine, ...]:
+def _load_lines(pairs: Pairs) -> tuple[PairLine, ...]:
     return read_pairs(Path(pairs).expanduser()) if isinstance(pairs, Path | str) else check_pairs(pairs)
 
 

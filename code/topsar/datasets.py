@@ -43,7 +43,7 @@ def open_pair(folder: Path | str) -> xr.Dataset:
     if not (products / FACTS).is_file():
         products /= "products"
     pair = _read_facts(products)
-    return _open_layers([(products, pair)], _grid_of(pair)).isel(pair=0, drop=True).assign_attrs(_as_attributes(pair))
+    return _open_layers([(products, pair)], _grid_of(pair)).isel(pair=0, drop=True).assign_attrs(_make_attributes(pair))
 
 
 def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None) -> xr.Dataset:
@@ -85,7 +85,7 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
         raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
     chosen.sort(key=lambda one: (one[1]["reference_date"], one[1]["secondary_date"], one[1]["pair"]))
     stack = _open_layers(chosen, _join_grids([pair for _, pair in chosen]))
-    attributes = [_as_attributes(pair) for _, pair in chosen]
+    attributes = [_make_attributes(pair) for _, pair in chosen]
     shared = {key: value for key, value in attributes[0].items() if all(one.get(key) == value for one in attributes)}
     dates = {key: ("pair", np.array([pair[key] for _, pair in chosen], "M8[ns]")) for key in OF_PAIRS[1:3]}
     baselines = [float(pair.get(OF_PAIRS[3], np.nan)) for _, pair in chosen]
@@ -155,7 +155,7 @@ def _layer_attributes(name: str, described: Mapping[str, str]) -> dict[str, str]
     return {key: value for key, value in attributes.items() if value}
 
 
-def _as_attributes(pair: Mapping[str, Any]) -> dict[str, str | int | float]:
+def _make_attributes(pair: Mapping[str, Any]) -> dict[str, str | int | float]:
     """Facts as netCDF and Zarr keep them: texts and numbers; what is nested becomes JSON text."""
     attributes: dict[str, str | int | float] = {}
     for key, value in pair.items():

@@ -70,7 +70,7 @@ class Outlines:
         return not self._over_voids.isdisjoint(bursts)
 
     def _find(self, burst: Burst, orbit: Orbit) -> Outline | None:
-        box = not_across_180(box_of(*outline(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
+        box = require_one_side(box_of(*outline(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
         near = box if self.roi is None else box.grown(_SEARCH_MARGIN_DEG).intersection(self.roi)
         if near is None:
             return None
@@ -129,7 +129,7 @@ def _touch(points: Outline, box: BBox) -> bool:
     return not outside.all(axis=0).any()
 
 
-def not_across_180(box: BBox, name: str) -> BBox:
+def require_one_side(box: BBox, name: str) -> BBox:
     """Refuse what lies on both sides of the 180th meridian: the box around it would go around the Earth.
 
     Parameters

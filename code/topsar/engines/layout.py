@@ -119,7 +119,7 @@ def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     """Lay one grid under the pairs of a group."""
     everything = union([one.box for one in group])
     crs = choose_crs(options, everything)
-    posting = posting_in(crs, options.posting_m)
+    posting = convert_posting(crs, options.posting_m)
     looks = choose_looks(options, crs, posting, everything)
     region = _find_region(options.roi, crs, posting) if options.roi else None
 
@@ -159,7 +159,7 @@ def choose_crs(options: Options, box: BBox) -> str:
     return f"EPSG:{32600 + zone if lat >= 0 else 32700 + zone}"
 
 
-def posting_in(crs: str, posting_m: float) -> float:
+def convert_posting(crs: str, posting_m: float) -> float:
     """The posting in units of ``crs``; in degrees a whole fraction of one, so that grids snap to whole degrees.
 
     Parameters

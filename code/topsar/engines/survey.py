@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.footprint import ALL_HEIGHTS_M, not_across_180, outline, union
+from topsar.engines.footprint import ALL_HEIGHTS_M, outline, require_one_side, union
 from topsar.engines.ground import box_of
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.viewing import burst_arc
@@ -47,7 +47,7 @@ class Matched:
     secondary: Burst
 
 
-def all_bursts(matches: Iterable[Matched]) -> list[Burst]:
+def list_bursts(matches: Iterable[Matched]) -> list[Burst]:
     """The bursts of both dates, each reference before its secondary."""
     return [burst for both in matches for burst in (both.reference, both.secondary)]
 
@@ -107,7 +107,7 @@ class Survey:
             try:
                 polarisation = self._check(pair)
                 for scene in {scene.name: scene for scene in pair.scenes}.values():
-                    found = [not_across_180(box, pair.id) for box in self._all_ground(scene, polarisation)]
+                    found = [require_one_side(box, pair.id) for box in self._all_ground(scene, polarisation)]
                     inside = [roi.intersection(box) if roi else box for box in found]
                     boxes += [box if whole else part for box, part in zip(found, inside, strict=True) if part]
                     if not any(inside):
@@ -141,7 +141,7 @@ class Survey:
                 lines.append((near, far))
         if not bursts:
             raise _explain_nothing_seen(pair, outlines, shared)
-        whole = not_across_180(union([box_of(*one) for both in lines for one in both]), pair.id)
+        whole = require_one_side(union([box_of(*one) for both in lines for one in both]), pair.id)
         box = whole if outlines.roi is None else whole.intersection(outlines.roi) or whole
         require_cover(outlines.dem, box)
         return MatchedPair(
@@ -244,7 +244,7 @@ class Survey:
 
 def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Matched]) -> TopsarError:
     """Why no burst that both dates have shows ground of the region of interest."""
-    if outlines.lie_over_voids(all_bursts(shared)):
+    if outlines.lie_over_voids(list_bursts(shared)):
         msg = f"the DEM {outlines.dem.path} holds nothing but voids under the bursts of the pair"
         return ProvisionError(msg, hint="check its nodata value, or take another DEM")
     msg = f"no burst of {pair.id} lies in the region of interest"

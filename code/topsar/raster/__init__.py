@@ -1,6 +1,6 @@
 """Rasters: heights above the ellipsoid, cloud-optimised GeoTIFFs, and the evidence that files are whole."""
 
-from topsar.raster.dem import HeightField, declared_datum, open_dem, open_levels, require_cover
+from topsar.raster.dem import HeightField, open_dem, open_levels, read_datum, require_cover
 from topsar.raster.geoid import read_geoid
 from topsar.raster.geotiff import Labels, open_geotiff, pixel_centres, read_geotiff, read_reduced, write_geotiff
 from topsar.raster.inspection import inspect
@@ -8,12 +8,12 @@ from topsar.raster.inspection import inspect
 __all__ = [
     "HeightField",
     "Labels",
-    "declared_datum",
     "inspect",
     "open_dem",
     "open_geotiff",
     "open_levels",
     "pixel_centres",
+    "read_datum",
     "read_geoid",
     "read_geotiff",
     "read_reduced",

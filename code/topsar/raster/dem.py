@@ -31,7 +31,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum, Window
 from topsar.raster.geoid import EGM96, read_geoid
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, format_degrees, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, fill_masked, format_degrees, is_unrotated
 
 WGS84 = CRS.from_epsg(4326)
 LOWEST_M, HIGHEST_M = -1000.0, 9500.0
@@ -118,7 +118,7 @@ def open_levels(dem: Dem, box: BBox, margin_deg: float = 0.0) -> HeightField:
 
 def _crop(dem: Dem, box: BBox, margin_deg: float, *, covering: bool) -> HeightField:
     """Heights as they stand in the file."""
-    if (declared := declared_datum(dem.path)) not in (None, dem.datum):
+    if (declared := read_datum(dem.path)) not in (None, dem.datum):
         message = f"the DEM {dem.path} is given as {dem.datum.value}, but declares {declared.value} heights itself"
         hint = f"set DEM_DATUM={declared.value}, or correct its header (gdal_edit.py -a_srs) if that is wrong"
         raise ProvisionError(message, hint=hint)
@@ -155,7 +155,7 @@ def require_cover(dem: Dem, box: BBox) -> None:
         _find_window(dataset, dem.path, box, 0.0, covering=True)
 
 
-def declared_datum(path: Path) -> VerticalDatum | None:
+def read_datum(path: Path) -> VerticalDatum | None:
     """The vertical datum that a DEM itself declares, in its CRS or in an ISCE ``.xml`` beside it, or None.
 
     Raises
@@ -318,6 +318,6 @@ def _read_heights(dataset: Any, window: Window, factor: int) -> NDArray[np.float
         strip = heights[start : start + STRIP_ROWS]
         source = RasterWindow(window.column, window.row + start * factor, columns * factor, strip.shape[0] * factor)
         read = dataset.read(1, window=source, out_shape=strip.shape, masked=True, resampling=Resampling.average)
-        strip[:] = as_float32(read) * scale + offset
+        strip[:] = fill_masked(read) * scale + offset
         strip[~((strip > LOWEST_M) & (strip < HIGHEST_M))] = np.nan
     return heights

@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, format_degrees, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, fill_masked, format_degrees, is_unrotated
 
 EGM96 = Path(__file__).parent / "egm96" / "egm96_15.tif"
 """The EGM96 15-minute grid that comes with the package."""
@@ -137,6 +137,6 @@ def _read_columns(dataset: Any, columns: NDArray[np.int64], row: int, rows: int)
     wrapped = columns % turn if dataset.width >= turn else columns
     runs = np.split(wrapped, np.flatnonzero(np.diff(wrapped) != 1) + 1)
     parts = [
-        as_float32(dataset.read(1, window=RasterWindow(int(run[0]), row, run.size, rows), masked=True)) for run in runs
+        fill_masked(dataset.read(1, window=RasterWindow(int(run[0]), row, run.size, rows), masked=True)) for run in runs
     ]
     return np.concatenate(parts, axis=1)

@@ -197,6 +197,6 @@ def format_degrees(west: float, south: float, east: float, north: float) -> str:
     return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
 
 
-def as_float32(values: Any) -> NDArray[np.float32]:
+def fill_masked(values: Any) -> NDArray[np.float32]:
     """A masked read as float32 with NaN in its holes."""
     return np.ma.filled(values.astype(np.float32), np.nan)

@@ -110,7 +110,7 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
     cut_short, peak = _watch(process.pid, started, command, handle)
     code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
-    message = read_last_words(command.log, offset)
+    message = _read_last_words(command.log, offset)
     over = count_oom_kills() > kills or 0 < reserved_bytes < peak
     reason = cut_short or _find_reason(code, message, is_over=over, is_disk_full=_is_disk_full(command.cwd))
     return Ended(
@@ -123,7 +123,7 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
     )
 
 
-def read_last_words(log: Path, offset: int = 0) -> str:
+def _read_last_words(log: Path, offset: int = 0) -> str:
     r"""Return what a log's end says about a failure; the command's own output begins at byte ``offset``.
 
     That is everything from the last line beginning with ``error:``; without one, a Python traceback's own last lines;

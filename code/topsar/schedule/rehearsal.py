@@ -147,14 +147,14 @@ def preview_jobs(
     script = Script(graph=graph, decisions=decisions, predict=ledger.predict, capacity=capacity, policy=policy)
     return Preview(
         jobs=describe_jobs(jobs, decisions, ledger),
-        rehearsal=rehearse(script, find_order(script)),
+        rehearsal=_rehearse(script, find_order(script)),
         is_timed=script.is_timed,
         capacity=capacity,
         needed=frozenset(path for node in script.waiting for path in node.step.reads),
     )
 
 
-def rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Rehearsal:
+def _rehearse(script: Script, order: Mapping[NodeId, int] = _OLDEST_FIRST) -> Rehearsal:
     """Go through a run as the scheduler would, with the waiting steps in an order; default: oldest first."""
     stage = _Stage(script, order)
     stage.play()
@@ -172,7 +172,7 @@ def find_order(script: Script) -> Mapping[NodeId, int]:
     waiting = script.waiting
     if not 1 < len(waiting) <= _MOST_STEPS or not script.is_timed:
         return _OLDEST_FIRST
-    started, plain = time.monotonic(), rehearse(script)
+    started, plain = time.monotonic(), _rehearse(script)
     until = started + min(_SEARCH_S, _SEARCH_SHARE * plain.seconds)
     best, order = plain.seconds * _WORTH, _OLDEST_FIRST
     chance = random.Random(0)
@@ -183,7 +183,7 @@ def find_order(script: Script) -> Mapping[NodeId, int]:
         spread = _VARIATION if trial else 0.0
         varied = {node: weight * (1 + spread * (chance.random() - 0.5)) for node, weight in weights.items()}
         tried = {node: place for place, node in enumerate(sorted(varied, key=varied.__getitem__, reverse=True))}
-        found = rehearse(script, tried)
+        found = _rehearse(script, tried)
         if found.seconds < best and len(found.unfitting) <= len(plain.unfitting):
             best, order = found.seconds, tried
     return order

@@ -204,8 +204,8 @@ def _read_burst(node: Node, index: int, common: _Swath, scene: Scene, files: Swa
 
 def _find_valid_window(node: Node, grid: RadarGrid) -> Window:
     """The rectangle that is valid on every line that has valid samples at all."""
-    first = np.array(node.integers("firstValidSample", count=grid.lines))
-    last = np.array(node.integers("lastValidSample", count=grid.lines))
+    first = np.array(node.read_integers("firstValidSample", count=grid.lines))
+    last = np.array(node.read_integers("lastValidSample", count=grid.lines))
     lines = np.flatnonzero(first >= 0)
     if not lines.size:
         return Window(row=0, column=0, rows=0, columns=0)

@@ -97,9 +97,9 @@ class Node:
 
     def integer(self, path: str) -> int:
         """Whole number at ``path``."""
-        return self.integers(path, count=1)[0]
+        return self.read_integers(path, count=1)[0]
 
-    def integers(self, path: str, *, count: int) -> tuple[int, ...]:
+    def read_integers(self, path: str, *, count: int) -> tuple[int, ...]:
         """Whole numbers at ``path``, separated by blanks, ``count`` of them.
 
         Parameters

@@ -106,7 +106,7 @@ def render_annotation(
     """
     grid = swath.bursts[0].grid
     first = (product.middle - timedelta(seconds=_VECTOR_STEP_S * (_VECTORS // 2))).replace(microsecond=0)
-    orbit = product.track.vectors(first, first + timedelta(seconds=_VECTOR_STEP_S * (_VECTORS - 1)))
+    orbit = product.track.make_orbit(first, first + timedelta(seconds=_VECTOR_STEP_S * (_VECTORS - 1)))
     return render_document(
         "annotation.xml",
         iw=mode,

@@ -140,7 +140,7 @@ def _write_orbit_file(folder: Path, product: ProductPlan) -> Path:
         start=start,
         stop=stop,
         created=created,
-        vectors=list_vectors(product.track.vectors(start, stop)),
+        vectors=list_vectors(product.track.make_orbit(start, stop)),
         leap=_TAI_MINUS_UTC,
     )
     path = folder / f"{name}.EOF"

@@ -81,7 +81,7 @@ class Pass:
         at_node = brentq(lambda v: v + _LIBRATION[0] * math.cos(v) + _LIBRATION[1] * math.sin(2 * v), -0.1, 0.1)
         return self.epoch - timedelta(seconds=(anomaly - at_node) / _MOTION)
 
-    def vectors(self, start: datetime, stop: datetime) -> Orbit:
+    def make_orbit(self, start: datetime, stop: datetime) -> Orbit:
         """State vectors every ten seconds from ``start`` (UTC) until past ``stop``, rounded as in orbit files.
 
         Parameters
@@ -101,7 +101,7 @@ class Pass:
             velocities_m_s=np.round(velocity, 6),
         )
 
-    def arc(self, start: datetime, stop: datetime) -> OrbitArc:
+    def fit_arc(self, start: datetime, stop: datetime) -> OrbitArc:
         """Fit the orbit over [``start``, ``stop``] (UTC) as a reader of the orbit file does.
 
         Parameters
@@ -110,7 +110,7 @@ class Pass:
             UTC.
         """
         first = (start - timedelta(seconds=60)).replace(microsecond=0)
-        return fit_orbit(self.vectors(first, stop + timedelta(seconds=60)), start, stop)
+        return fit_orbit(self.make_orbit(first, stop + timedelta(seconds=60)), start, stop)
 
 
 def _turn_plane(plane: NDArray[np.float64], node: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,7 +124,7 @@ def _turn_plane(plane: NDArray[np.float64], node: NDArray[np.float64]) -> NDArra
 
 def _find_ground(track: Pass, range_m: float) -> NDArray[np.float64]:
     """The point (1, 3) of the ellipsoid at a slant range, seen at the epoch."""
-    return rdr2geo(np.zeros(1), np.array([range_m]), 0.0, track.arc(track.epoch, track.epoch))
+    return rdr2geo(np.zeros(1), np.array([range_m]), 0.0, track.fit_arc(track.epoch, track.epoch))
 
 
 def list_vectors(orbit: Orbit) -> list[tuple[datetime, list[float], list[float]]]:

@@ -122,7 +122,7 @@ class ProductPlan(Flight):
     @property
     def arc(self) -> OrbitArc:
         """Orbit over the product as read from the orbit file."""
-        return self.track.arc(self.start, self.stop)
+        return self.track.fit_arc(self.start, self.stop)
 
 
 def plan_products(recipe: Recipe) -> tuple[tuple[ProductPlan, ...], ...]:
@@ -182,7 +182,7 @@ def _plan_swath(flight: Flight, cut: SwathCut, numbers: range) -> SwathPlan:
     mode = iw.SWATHS[cut.swath]
     starts = [_find_burst_start(flight, mode, number) for number in numbers]
     stop = starts[-1] + timedelta(seconds=(mode.lines - 1) * iw.LINE_INTERVAL_S)
-    arc = track.arc(starts[0], stop)
+    arc = track.fit_arc(starts[0], stop)
     stem = (
         f"{acquisition.mission.lower()}-{mode.name.lower()}-slc-{recipe.polarisation.lower()}"
         f"-{starts[0]:%Y%m%dt%H%M%S}-{stop:%Y%m%dt%H%M%S}-{flight.absolute_orbit:06d}-{flight.datatake:06x}-00{mode.name[-1]}"

@@ -61,7 +61,7 @@ class Canvas(NamedTuple):
     brightness: float
 
 
-def choose_kernel_shape(taps: int, occupied: float) -> float:
+def _choose_kernel_shape(taps: int, occupied: float) -> float:
     """Kaiser-Bessel β of a kernel of ``taps`` samples for a signal that fills the share ``occupied`` of the band.
 
     Beatty, Nishimura and Pauly (2005), IEEE Transactions on Medical Imaging 24, equation 5.
@@ -71,7 +71,7 @@ def choose_kernel_shape(taps: int, occupied: float) -> float:
 
 
 def tabulate_kernel(taps: int, occupied: float) -> NDArray[np.float32]:
-    """Weights (fractions, ``taps``) of a Kaiser-Bessel kernel between two samples; see `choose_kernel_shape`.
+    """Weights (fractions, ``taps``) of a Kaiser-Bessel kernel between two samples; see `_choose_kernel_shape`.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def tabulate_kernel(taps: int, occupied: float) -> NDArray[np.float32]:
     occupied : float
         Share of the band that the signal fills.
     """
-    beta = choose_kernel_shape(taps, occupied)
+    beta = _choose_kernel_shape(taps, occupied)
     fraction = (np.arange(_TABLE) + 0.5) / _TABLE
     x = (np.arange(taps) - (taps / 2 - 1)) - fraction[:, None]
     return special.i0(beta * np.sqrt(np.clip(1 - (2 * x / taps) ** 2, 0, None))).astype(np.float32)
@@ -99,7 +99,7 @@ def transform_kernel(size: int, taps: int, occupied: float) -> NDArray[np.float6
         Share of the band that the signal fills.
     """
     f = fft.fftfreq(size)
-    beta = choose_kernel_shape(taps, occupied)
+    beta = _choose_kernel_shape(taps, occupied)
     root = np.sqrt(np.clip(beta**2 - (np.pi * taps * f) ** 2, 1e-12, None))
     return np.where(np.abs(f) <= occupied / 2, taps * np.sinh(root) / root, 1.0)
 

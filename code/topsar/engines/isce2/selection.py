@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.footprint import not_across_180, outline, union
+from topsar.engines.footprint import outline, require_one_side, union
 from topsar.engines.ground import box_of
 from topsar.engines.isce2.config import require_plain
 from topsar.engines.viewing import burst_arc
@@ -58,7 +58,7 @@ def _find_box(burst: Burst, orbit: Orbit) -> BBox:
     time, range_m = (part.ravel() for part in np.meshgrid(times, [grid.near_range_m, grid.far_range_m]))
     points = np.concatenate([rdr2geo(time, range_m, height, arc) for height in _HEIGHTS_M])
     lat, lon, _ = ecef_to_geodetic(points)
-    return not_across_180(box_of(np.degrees(lon), np.degrees(lat)), f"burst {burst.label} of {burst.scene}")
+    return require_one_side(box_of(np.degrees(lon), np.degrees(lat)), f"burst {burst.label} of {burst.scene}")
 
 
 def _require_unbroken(bursts: tuple[Matched, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from topsar.engines.isce2.config import orbit_file
-from topsar.engines.survey import all_bursts
+from topsar.engines.survey import list_bursts
 from topsar.errors import StepFailed
 from topsar.files import atomic_path
 from topsar.model import Window
@@ -26,7 +26,7 @@ def prepare_slcs(run: TopsAppRun) -> None:
     topsApp would read zeros where an image is cut short or was never filled.
     """
     task = run.task
-    for burst in {(burst.scene, burst.swath): burst for burst in all_bursts(task.bursts)}.values():  # the last of each
+    for burst in {(burst.scene, burst.swath): burst for burst in list_bursts(task.bursts)}.values():  # the last of each
         check_archived(burst)
         valid = burst.valid
         read_samples(burst, Window(row=valid.row_stop - 1, column=valid.column, rows=1, columns=valid.columns))

@@ -33,7 +33,7 @@ from topsar.engines.isce2.slcs import check_bursts, check_orbits, prepare_slcs
 from topsar.engines.isce2.tasks import TopsAppTask
 from topsar.engines.isce2.topsapp import TopsAppRun, record_files
 from topsar.engines.step import Cost
-from topsar.engines.survey import all_bursts
+from topsar.engines.survey import list_bursts
 from topsar.errors import ProductError, StepFailed
 
 Hook = Callable[[TopsAppRun], None]
@@ -146,7 +146,7 @@ def _geometry_stages(task: TopsAppTask) -> Iterable[Stage]:
         scratch=slcs,
         uses=("polarisation", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated"),
         inputs=(
-            *(Path(burst.measurement) for burst in all_bursts(task.bursts)),
+            *(Path(burst.measurement) for burst in list_bursts(task.bursts)),
             task.reference_orbit.path,
             task.secondary_orbit.path,
         ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from topsar.engines.native.links import choose_name, name_passes
 from topsar.engines.native.steps.dispersion import LEAST_DATES, DispersionTask
 from topsar.engines.native.steps.slc import STACKS, SlcTask, StackBurst
-from topsar.engines.survey import all_bursts
+from topsar.engines.survey import list_bursts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ def _group_by_date(pairs: Sequence[LaidPair]) -> dict[str, list[_Place]]:
     """Group bursts by date, the day on which their pass began."""
     passes = name_passes({scene.name: scene for one in pairs for scene in one.matched.pair.scenes}.values())
     dates: dict[str, set[_Place]] = {}
-    for burst in (burst for one in pairs for burst in all_bursts(one.matched.bursts)):
+    for burst in (burst for one in pairs for burst in list_bursts(one.matched.bursts)):
         dates.setdefault(passes[burst.scene][:8], set()).add(_place(burst))
     return {date: sorted(places) for date, places in sorted(dates.items())}
 

@@ -12,7 +12,7 @@ from topsar.model import Dem, VerticalDatum
 from topsar.provision.dem.geoid import GRID_NAME, find_egm2008, provide_egm2008
 from topsar.provision.dem.kept import find_global_dem
 from topsar.provision.dem.models import MODELS
-from topsar.raster import declared_datum
+from topsar.raster import read_datum
 
 if TYPE_CHECKING:
     from topsar.model import BBox
@@ -89,7 +89,7 @@ def _find_own_dem(options: Options, folder: Path) -> Dem:
         raise ProvisionError(msg, hint=f"download it from opentopography.org, put it in {folder} and set DEM=auto")
     else:
         path = require_file(options.dem, folder, "DEM")
-    datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else declared_datum(path)
+    datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else read_datum(path)
     if datum is None:
         msg = f"the DEM {path} does not say what its heights are measured from"
         hint = "set DEM_DATUM: ellipsoid for WGS84 heights, egm96 for SRTM and NASADEM, egm2008 for Copernicus"

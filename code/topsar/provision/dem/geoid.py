@@ -13,7 +13,7 @@ from topsar.provision.dem.merge import open_quietly
 from topsar.provision.web.transfer import Wanted
 from topsar.raster import read_geoid
 from topsar.raster.geoid import EGM96
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32
+from topsar.raster.geotiff import GDAL_ERRORS, fill_masked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def _check_place(dataset: Any, path: Path) -> None:
 
 
 def _read_row(dataset: Any, row: int) -> NDArray[np.float32]:
-    values = as_float32(dataset.read(1, window=RasterWindow(0, row, _COLUMNS, 1), masked=True))
+    values = fill_masked(dataset.read(1, window=RasterWindow(0, row, _COLUMNS, 1), masked=True))
     scaled: NDArray[np.float32] = values[0] * np.float32(dataset.scales[0]) + np.float32(dataset.offsets[0])
     return scaled
 

@@ -28,7 +28,7 @@ from topsar.provision.dem.models import BY_KEY, KEYLESS, GlobalModel, crosses_an
 from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
 from topsar.provision.web.transfer import hold_part
-from topsar.raster import Labels, declared_datum, inspect, pixel_centres, read_geoid, require_cover, write_geotiff
+from topsar.raster import Labels, inspect, pixel_centres, read_datum, read_geoid, require_cover, write_geotiff
 from topsar.raster.dem_voids import SHORE_M, sea_among
 from topsar.raster.geoid import EGM96
 
@@ -189,7 +189,7 @@ def _is_sound(path: Path, model: GlobalModel, *, warn: bool) -> bool:
     try:
         inspect(path)
         require_cover(Dem(path=path, datum=model.datum), _read_box(path))
-        is_labelled = declared_datum(path) is model.datum
+        is_labelled = read_datum(path) is model.datum
         problem = "" if is_labelled else f"it does not say that its heights are above {model.datum.value}"
     except TopsarError as exc:
         problem = exc.message

@@ -17,7 +17,7 @@ from topsar.errors import ProvisionError
 from topsar.model import BBox, GeoGrid, Window
 from topsar.provision.web.failures import excerpt
 from topsar.raster.dem import HIGHEST_M, LOWEST_M
-from topsar.raster.geotiff import GDAL_ERRORS, as_float32, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, fill_masked, is_unrotated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,7 +217,7 @@ class _Canvas:
             if (part := window.intersection(whole)) is None:
                 return
             source = RasterWindow(part.column - window.column, part.row - window.row, part.columns, part.rows)
-            values = as_float32(dataset.read(1, window=source, masked=True))
+            values = fill_masked(dataset.read(1, window=source, masked=True))
         values[~((values > LOWEST_M) & (values < HIGHEST_M))] = np.nan
         self._put(part, values, np.zeros(values.shape, bool))
 
