@@ -12,6 +12,7 @@ import numpy as np
 from topsar.corrections import Cost, Estimate
 from topsar.errors import ProductError
 from topsar.files import write_json, write_text
+from topsar.formats import Format
 from topsar.interferogram import Drawing, LayerKind
 
 COST = Cost(base_memory=100_000_000, memory=20, disk=1, start_s=1, microseconds=1)
@@ -55,6 +56,12 @@ class Torn(Half):
     name, scope = "torn", "stack"
 
 
+class Silent(Format):
+    """States everything but how it writes."""
+
+    name, version, cost = "silent", "1", COST
+
+
 class Tide:
     name, version, cost = "tide", "1", COST
     layer = LayerKind(name="tide", long_name="Tide", unit="rad", description="Tide of the solid earth",
@@ -80,6 +87,7 @@ half = topsar_plug_in:Half
 torn = topsar_plug_in:Torn
 broken = topsar_plug_in.missing:Nothing
 misfit = topsar_plug_in:ProductError
+silent = topsar_plug_in:Silent
 
 [topsar.corrections]
 tide = topsar_plug_in:Tide

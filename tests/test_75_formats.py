@@ -185,7 +185,7 @@ def test_names_are_checked_when_settings_are_read(tmp_path: Path) -> None:
     assert "did you mean tide?" in message
 
 
-@pytest.mark.parametrize("name", ["broken", "misfit"])
+@pytest.mark.parametrize("name", ["broken", "misfit", "silent"])
 def test_a_package_that_does_not_fit_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name) as caught:
         open_format(name, OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from topsar.engines.step import Cost
@@ -43,6 +44,7 @@ class Format(Protocol):
     scope: Literal["pair", "stack"] = "pair"
     options: tuple[str, ...] = ()
 
+    @abstractmethod
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write files into an empty folder, which appears under its own name afterwards; return what was written.
 
@@ -68,7 +70,7 @@ def open_format(name: str, options: Mapping[str, Any]) -> Format:
     Raises
     ------
     SettingsError
-        If there is no such format, or it is none.
+        If there is no such format, or it is none: it lacks a part, or inherits the empty `write`.
     """
     opened: Format = open_named("formats", name, ("version", "scope", "cost", "options", "write"), options)
     return opened
