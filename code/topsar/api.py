@@ -118,7 +118,7 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
     Raises
     ------
     TopsarError
-        If nothing can start: pairs, DEM or data folder cannot be used.
+        If nothing can start: settings, pairs, the DEM or the runs folder cannot be used.
     """
     settings = settings or Settings()
     outcomes = workflow.run(settings, Services(), pairs=_load_lines(pairs), observe=on_event)
@@ -206,8 +206,7 @@ class PlannedRun:
         return "\n".join([*lines, *(f"{key}: {value}" for key, value in self.totals.items())])
 
     def _repr_html_(self) -> str:
-        jobs = self.preview.jobs if self.preview else ()
-        rows = [_plan_cells(job) for job in jobs]
+        rows = [_plan_cells(job) for job in (self.preview.jobs if self.preview else ())]
         rows += [[title, f"cannot be processed: {problem}", "", ""] for title, problem in self.refused]
         rows += [[text, "to be fetched", "", ""] for text in self.missing]
         table = _html_table(["pair or shared work", "steps to run", "memory", "time"], rows)
@@ -225,8 +224,7 @@ def _plan_cells(job: PlannedJob) -> list[str]:
 
 
 def _tabulate_results(results: Sequence[PairResult]) -> str:
-    told = [(one.outcome, one.folder) for one in results]
-    rows = [[one.title, one.status.value, one.message or str(folder)] for one, folder in told]
+    rows = [[one.outcome.title, one.outcome.status.value, one.outcome.message or str(one.folder)] for one in results]
     return _html_table(["pair", "status", ""], rows)
 
 

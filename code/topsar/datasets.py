@@ -32,12 +32,8 @@ def open_pair(folder: Path | str) -> xr.Dataset:
     """Open the products of a pair.
 
     Every layer is a variable (y, x); holes are NaN. Facts are attributes, nested ones as JSON text. Each access reads
-    the pixels that it needs; ``load`` keeps them.
-
-    Parameters
-    ----------
-    folder : Path or str
-        The folder of a pair in ``data/runs``, or its ``products``; a ProductError says what is wrong with it.
+    the pixels that it needs; ``load`` keeps them. ``folder`` is that of a pair in ``data/runs``, or its ``products``;
+    a ProductError says what is wrong with it.
     """
     products = Path(folder).expanduser()
     if not (products / FACTS).is_file():

@@ -59,7 +59,6 @@ def run_demo(folder: Path, *, size: str, flags: Mapping[str, str]) -> Demonstrat
     ----------
     folder : Path
     size : str
-        How much is simulated.
     flags : mapping
         Settings; the native engine is taken unless they say otherwise.
     """

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-NAN = float("nan")
 UNKNOWN = 255
 """In masks, where nobody can tell."""
 
@@ -84,7 +83,7 @@ class LayerKind:
     convention: str = ""
     standard_name: str = ""
     dtype: type[np.generic] = np.float32
-    nodata: float = NAN
+    nodata: float = np.nan
     cyclic: bool = False
     drawing: Drawing | None = None
 
@@ -257,8 +256,6 @@ def make_layers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Layer]:
     }
 
 
-# --- in a folder of products ------------------------------------------------------------------------------------
-
 PRODUCTS = "products"
 """Folder of a pair's canonical products: a GeoTIFF per layer and ``facts.json``."""
 _AGAIN = "run again: the products will be made anew"
@@ -267,10 +264,8 @@ _AGAIN = "run again: the products will be made anew"
 def read_pair(folder: Path) -> Interferogram:
     """Open a pair's folder of products; a layer is read when it is first asked for.
 
-    Raises
-    ------
-    ProductError
-        If ``facts.json`` cannot be read; on access to a layer, if its file cannot be read or has another grid.
+    A ProductError says that ``facts.json`` cannot be read; on access to a layer, that its file cannot be read or has
+    another grid.
     """
     try:
         facts = read_json(folder / "facts.json")
@@ -282,7 +277,7 @@ def read_pair(folder: Path) -> Interferogram:
 
 
 class _LayerFiles(Mapping[str, Layer]):
-    """The layers in a folder of products, each read once, when it is first asked for."""
+    """The layers of `read_pair`, each read once."""
 
     def __init__(self, folder: Path, grid: GeoGrid, described: Mapping[str, Mapping[str, Any]]) -> None:
         self._folder, self._grid, self._described = folder, grid, described

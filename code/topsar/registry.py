@@ -38,17 +38,12 @@ def list_names(group: Group) -> tuple[str, ...]:
 
 
 def require_names(group: Group, names: Iterable[str]) -> None:
-    """Refuse a name that nobody offers; nothing is imported.
+    """Refuse a name that nobody offers, with a SettingsError that tells the nearest; nothing is imported.
 
     Parameters
     ----------
     group : {"engines", "executors", "formats", "corrections"}
     names : iterable of str
-
-    Raises
-    ------
-    SettingsError
-        With the nearest name.
     """
     for name in names:
         if name not in BUILT_IN[group] and name not in (known := list_names(group)):

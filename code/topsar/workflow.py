@@ -75,11 +75,6 @@ def prepare(
         What `find_scenes` found, so that no scene is opened twice.
     pairs : sequence of PairLine, optional
         The pairs, where they are not to be read from ``settings.pairs``.
-
-    Raises
-    ------
-    TopsarError
-        If nothing can be processed: settings, pairs.txt or the DEM cannot be used.
     """
     from topsar import provision
 
@@ -124,11 +119,6 @@ def run(
     -------
     tuple of Outcome
         One per job and per pair that could not be planned.
-
-    Raises
-    ------
-    TopsarError
-        If nothing can start: settings, pairs.txt, the DEM or the runs folder cannot be used.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
     runs = settings.data.resolve() / "runs"
@@ -153,8 +143,7 @@ def find_scenes(settings: Settings, pairs: Sequence[PairLine] | None = None, ser
     """
     from topsar import provision
 
-    lines = pairs or read_pairs(settings.pairs)
-    return provision.find_scenes(lines, settings, services)
+    return provision.find_scenes(pairs or read_pairs(settings.pairs), settings, services)
 
 
 def describe_missing(
@@ -244,7 +233,7 @@ def export(settings: Settings, name: str, to: Path | None = None) -> Iterator[Ex
     Raises
     ------
     SettingsError
-        If there is no such format, or no pair is finished.
+        If there is no such format, no pair has products, or ``to`` lies in the runs folder.
     """
     from topsar.formats.export import export_format
 

@@ -56,7 +56,6 @@ def plan_step(name: str, version: str, cost: Cost, size: float, reads: tuple[str
     size : float
         In the unit of the cost.
     reads : tuple of str
-        Artifacts of other steps.
     writes : Artifact
     """
     key = f"{name} {version}"

@@ -175,8 +175,7 @@ def _find_means(
 ) -> NDArray[np.float64]:
     """Weighted mean of each pixel's group, (n,)."""
     sums, weights = (np.bincount(group, weights=x) for x in (weight * values, weight))
-    means: NDArray[np.float64] = (sums / weights)[group]
-    return means
+    return np.asarray((sums / weights)[group])
 
 
 def _find_deviation(samples: _Samples, slope: float) -> float:

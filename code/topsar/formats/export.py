@@ -42,11 +42,6 @@ def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -
     ------
     Exported
         One for each pair that was written or cannot be; for a stack format also one for each track.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such format, no pair has products, or ``to`` lies in the runs folder.
     """
     form = open_format(name, options)
     if to.resolve().is_relative_to(runs.resolve()):

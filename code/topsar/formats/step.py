@@ -45,11 +45,6 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
         Its fields ``formats``, ``corrections`` and ``apply_corrections``, and those that a format uses.
     inputs : sequence of Path
         Files that the engine reads when it collects a pair, and in none of its steps.
-
-    Raises
-    ------
-    SettingsError
-        If a format or a correction cannot be used.
     """
     known = options.model_dump(mode="json")
     formats = {name: open_format(name, known) for name in dict.fromkeys((CANONICAL, *options.formats))}
@@ -102,11 +97,6 @@ def run_format(folder: Path, step: str) -> None:
     folder : Path
     step : str
         ``format_<name>``.
-
-    Raises
-    ------
-    TopsarError
-        If what it reads cannot be read, or a file cannot be written.
     """
     known, name = read_json(folder / "run.json"), step.removeprefix(PREFIX)
     form = open_format(name, known["options"])

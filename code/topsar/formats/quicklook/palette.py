@@ -18,12 +18,7 @@ MAX_CHROMA, SMOOTHING = 0.16, 41
 def _oklch_to_rgb(
     lightness: NDArray[np.float64], chroma: NDArray[np.float64], hue_rad: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Oklab in polar form to linear-light sRGB, (n, 3).
-
-    References
-    ----------
-    B. Ottosson, "A perceptual color space for image processing", 2020.
-    """
+    """Oklab (B. Ottosson, "A perceptual color space for image processing", 2020) to linear-light sRGB, (n, 3)."""
     lab = np.stack([lightness, chroma * np.cos(hue_rad), chroma * np.sin(hue_rad)], axis=-1)
     cone = lab @ np.array(
         [[1.0, 1.0, 1.0], [0.3963377774, -0.1055613458, -0.0894841775], [0.2158037573, -0.0638541728, -1.2914855480]]

@@ -99,9 +99,6 @@ def _encode_png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-# --- styles -----------------------------------------------------------------------------------------------------
-
-
 def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
     phase = view.phase(name)
     colour = palette.make_cyclic()((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
@@ -125,14 +122,16 @@ def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
 
 
 def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: Any, drawing: Drawing) -> Picture:
-    """Colours of a scale over the relief, where unwrapping can be trusted."""
-    low, high = limits
+    """Colours of a scale over the relief, bare where the radar saw the ground but unwrapping cannot be trusted."""
+    (low, high), shade = limits, view.shade()
     inside = np.isfinite(values)
     if "components" in view.ifg.layers:
         inside &= np.nan_to_num(view.labels("components")) > 0
-    rgba = _drape(cmap((values - low) / (high - low))[..., :3], view.shade(), inside)
+    rgba = _drape(cmap((values - low) / (high - low))[..., :3], shade, inside)
+    bare = _find_covered(view) & ~inside
+    rgba[bare] = np.concatenate([_make_ground(shade), np.ones((*shade.shape, 1), np.float32)], axis=2)[bare]
     bar = ColourBar(cmap=cmap, low=low, high=high, label=drawing.label, extend="both", ends=drawing.ends)
-    return _fill_with_ground(view, rgba), bar, drawing.note
+    return rgba, bar, drawing.note
 
 
 def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
@@ -202,9 +201,6 @@ def _paint_masks(view: View, masks: Sequence[LayerKind]) -> Picture | None:
     return rgba, Key(entries=tuple(entries), label="Mask"), "Over the amplitude"
 
 
-# --- paint ------------------------------------------------------------------------------------------------------
-
-
 def _find_decibel_grey(amplitude: Real) -> tuple[NDArray[Any], tuple[float, float]]:
     """Grey of an amplitude in decibels, NaN where there is none, and the decibels that are black and white."""
     decibel = 20 * np.log10(np.where(amplitude > 0, amplitude, np.nan))
@@ -218,8 +214,7 @@ def _find_clarity(view: View) -> Real:
     if "coherence" not in view.ifg.layers:
         return np.ones(view.grid.shape, np.float32)
     x = np.clip((np.nan_to_num(view.mean("coherence")) - FADED) / (CLEAR - FADED), 0.0, 1.0)
-    clarity: Real = x * x * (3 - 2 * x)
-    return clarity
+    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _find_covered(view: View) -> NDArray[np.bool_]:
@@ -239,14 +234,6 @@ def _make_ground(shade: Real) -> Real:
 def _drape(colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Lay colour over relief."""
     return _add_alpha(colour * (1 + RELIEF * (shade[..., np.newaxis] - 0.5)), inside)
-
-
-def _fill_with_ground(view: View, rgba: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Show bare relief where the radar saw the ground but the layer has no value."""
-    shade = view.shade()
-    bare = _find_covered(view) & (rgba[..., 3] == 0)
-    rgba[bare] = np.concatenate([_make_ground(shade), np.ones((*shade.shape, 1), np.float32)], axis=2)[bare]
-    return rgba
 
 
 def _add_alpha(rgb: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -274,9 +261,6 @@ def _find_look_azimuth_deg(view: View) -> float | None:
     e, n, u = (float(np.nanmean(x)) for x in components)
     sign = 1.0 if u >= 0 else -1.0
     return math.degrees(math.atan2(-sign * e, -sign * n))
-
-
-# --- words ------------------------------------------------------------------------------------------------------
 
 
 def _make_lettering(ifg: Interferogram, title: str, note: str) -> Lettering:

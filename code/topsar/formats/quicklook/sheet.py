@@ -138,9 +138,6 @@ def _find_emptier_corner(alpha: NDArray[np.float32], *, lower: bool) -> str:
     return f"{'lower' if lower else 'upper'} {'left' if left <= right else 'right'}"
 
 
-# --- graticule --------------------------------------------------------------------------------------------------
-
-
 def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
     """Ticks and thin lines at round longitudes and latitudes, whatever the map's own coordinates are."""
     box, transformer = grid.bbox, make_transformer(grid)
@@ -201,9 +198,6 @@ def format_degrees(values: NDArray[np.float64], hemispheres: str) -> list[str]:
     decimals = next(n for n in range(11) if np.allclose(np.round(wrapped, n), wrapped, atol=1e-9))
     sides = (hemispheres[0] if value > 0 else hemispheres[1] if value < 0 else "" for value in wrapped)
     return [f"{abs(value):.{decimals}f}°{side}" for value, side in zip(wrapped, sides, strict=True)]
-
-
-# --- furniture --------------------------------------------------------------------------------------------------
 
 
 def _draw_scale_bar(axes: Axes, grid: GeoGrid, corner: str) -> None:

@@ -55,8 +55,7 @@ class View:
 
     def labels(self, name: str) -> Real:
         """Pick one pixel of a layer of labels per block, NaN in holes."""
-        middle = self.factor // 2
-        return self._reduce(name, lambda blocks: blocks[:, middle, :, middle])
+        return self._reduce(name, lambda blocks: blocks[:, self.factor // 2, :, self.factor // 2])
 
     def _reduce(self, name: str, reduce: Reduction) -> Real:
         layer, grid, factor = self.ifg.layers[name], self.grid, self.factor
