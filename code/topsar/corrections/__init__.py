@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -58,6 +59,7 @@ class Correction(Protocol):
     layer: LayerKind
     cost: Cost
 
+    @abstractmethod
     def compute(self, ifg: Interferogram) -> Estimate:
         """Estimate the phase of one pair, as its engine left it: no other correction is taken off."""
         ...
