@@ -20,12 +20,6 @@ def choose_engine(name: str, isce_home: str = "", isce_python: str = "") -> tupl
     isce_home, isce_python : str
         Where ISCE2 is; empty where it is to be looked for.
 
-    Returns
-    -------
-    engine : Engine
-    why : str
-        For the user.
-
     Raises
     ------
     SettingsError

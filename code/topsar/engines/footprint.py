@@ -51,15 +51,12 @@ class Outlines:
     def find(self, burst: Burst, orbit: Orbit) -> Outline | None:
         """Outline a burst on the lowest and on the highest ground near it.
 
+        None outside the region of interest, and where the DEM is all void, as over the open sea.
+
         Parameters
         ----------
         burst : Burst
         orbit : Orbit
-
-        Returns
-        -------
-        Outline or None
-            None outside the region of interest, and where the DEM is all void, as over the open sea.
         """
         if burst not in self._outlines:
             self._outlines[burst] = self._find(burst, orbit)
@@ -100,10 +97,6 @@ def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline
     orbit : Orbit
     heights_m : tuple of float
         Above the ellipsoid.
-
-    Returns
-    -------
-    longitude, latitude : (n,) float64
     """
     arc = burst_arc(burst, orbit)
     grid, valid = burst.grid, burst.valid
@@ -138,11 +131,6 @@ def require_one_side(box: BBox, name: str) -> BBox:
         Degrees.
     name : str
         Whose box it is.
-
-    Raises
-    ------
-    SceneError
-        If the box is wider than half the Earth.
     """
     if box.east - box.west > 180.0:
         msg = f"{name} crosses the 180th meridian, which is not supported"

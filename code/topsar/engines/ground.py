@@ -39,11 +39,6 @@ def check_projection(crs: str, box: BBox | None = None) -> None:
     crs : str
     box : BBox, optional
         Where it is to be used, degrees.
-
-    Raises
-    ------
-    SettingsError
-        Naming the setting ``CRS``.
     """
     try:
         known = CRS.from_user_input(crs)
@@ -173,7 +168,7 @@ def dem_bytes(grid: GeoGrid, dem_density: float) -> int:
 
 
 def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> NDArray[np.float64]:
-    """Nodes of a grid, see `topsar.kernels.resample`.
+    """Nodes of a grid, (r, c, 8), from the centre of pixel (0, 0) until beyond the last; see `topsar.kernels.resample`.
 
     Parameters
     ----------
@@ -182,11 +177,6 @@ def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> ND
         The DEM under it.
     step : int
         Pixels from node to node.
-
-    Returns
-    -------
-    (r, c, 8) float64
-        A node every ``step`` pixels from the centre of pixel (0, 0) until beyond the last.
     """
     columns = (np.arange(-(-grid.columns // step) + 1) * step + 0.5) * grid.dx + grid.west
     rows = grid.north - (np.arange(-(-grid.rows // step) + 1) * step + 0.5) * grid.dy
@@ -201,7 +191,7 @@ def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> ND
 
 
 def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple[int, int]]:
-    """Extend a grid up and left to whole tiles, of ``step`` pixels, of the global grid.
+    """Extend a grid up and left to whole tiles of the global grid; row and column of its own first pixel therein.
 
     So a pixel has the same nodes around it, and the same small interpolation error, in whatever grid it lies.
 
@@ -209,12 +199,7 @@ def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple
     ----------
     grid : GeoGrid
     step : int
-
-    Returns
-    -------
-    aligned : GeoGrid
-    offset : (int, int)
-        Row and column of the given grid's first pixel in it.
+        Pixels of a tile, both ways.
     """
     row, column = round(-grid.north / grid.dy) % step, round(grid.west / grid.dx) % step
     before = Window(row=-row, column=-column, rows=grid.rows + row, columns=grid.columns + column)
@@ -222,20 +207,15 @@ def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple
 
 
 def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Height and ECEF of every pixel centre of an output grid.
+    """Height and ECEF of every pixel centre of an output grid; over voids of the DEM NaN, and the place at height zero.
+
+    Between nodes the points lie on chords of the ellipsoid, 2 cm deep at most.
 
     Parameters
     ----------
     grid : GeoGrid
     field : HeightField
         The DEM under it.
-
-    Returns
-    -------
-    height_m : (rows, columns) float32
-        NaN where the DEM is void.
-    points_m : (rows, columns, 3) float64
-        ECEF; over voids at height zero. Between nodes they lie on chords of the ellipsoid, 2 cm deep at most.
     """
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)

@@ -19,29 +19,12 @@ def mask_unseen(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.flo
     ----------
     seen : (rows, columns) bool
     values : (rows, columns) real
-
-    Returns
-    -------
-    (rows, columns) float32
     """
     return np.where(seen, values, np.float32(np.nan)).astype(np.float32)
 
 
 def index_bursts(chosen: NDArray[np.integer[Any]]) -> tuple[list[int], NDArray[np.int16]]:
-    """List the bursts that pixels come from, and find each pixel's burst in that list.
-
-    Parameters
-    ----------
-    chosen : (rows, columns) int
-        The burst that each pixel comes from, negative outside.
-
-    Returns
-    -------
-    used : list of int
-        In ascending order.
-    place : (rows, columns) int16
-        Place in ``used``; -1 outside.
-    """
+    """List the bursts that pixels come from in ascending order, and find each pixel's in that list, -1 outside."""
     used = [int(index) for index in np.unique(chosen) if index >= 0]
     place = np.searchsorted(used, chosen).astype(np.int16)
     return used, np.where(chosen >= 0, place, np.int16(-1))

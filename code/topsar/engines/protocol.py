@@ -19,18 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a batch works on.
-
-    Attributes
-    ----------
-    survey : Survey
-        The pairs, their orbits and bursts.
-    dem : Dem
-    aux_cal : Path, optional
-        Folder with calibration files, where an engine that wants them needs one.
-    water_mask : Path, optional
-        The user's raster of water.
-    """
+    """What a batch works on; ``aux_cal`` is a folder with calibration files, ``water_mask`` the user's raster."""
 
     survey: Survey
     dem: Dem
@@ -50,17 +39,8 @@ class Remark:
 class Outlook:
     """What a pair will be made from.
 
-    Attributes
-    ----------
-    days : int
-        From reference to secondary.
-    bursts, reference_bursts, secondary_bursts : int
-        Bursts that both dates have and that are processed; those that each date has.
-    covered : float, optional
-        Share of the region of interest that these bursts show; None without one.
-    orbits, ipf : tuple of str
-        Kind of orbit of each date; versions of the processor.
-    remarks : tuple of Remark
+    ``bursts`` counts those that both dates have and that are processed; ``covered`` is the share of the region of
+    interest that these show, None without one; ``orbits`` is the kind of orbit of each date.
     """
 
     days: int

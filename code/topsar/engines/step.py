@@ -34,27 +34,13 @@ def step_argv(step: str) -> tuple[str, ...]:
     return sys.executable, "-m", "topsar", "step", "job.json", step
 
 
-# --- what a step takes ------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """How what a step takes grows with its size: a row of the table that predictions start from.
 
-    Attributes
-    ----------
-    base_memory : int
-        Bytes of a step without work: an interpreter with its packages.
-    memory : float
-        Bytes per pixel, beyond those.
-    disk : float
-        Bytes per pixel.
-    start_s : float
-        Seconds of a step without work: start of the interpreter, loading of compiled code.
-    microseconds : float
-        Of one core, per pixel.
-    pixels_per_thread : float
-        Pixels that are worth a thread of their own; infinite for a step that has one thread.
+    ``base_memory``, bytes, and ``start_s`` are those of a step without work: an interpreter with its packages and
+    compiled code. ``memory`` beyond it and ``disk`` are bytes per pixel, ``microseconds`` are of one core, per pixel;
+    ``pixels_per_thread`` are worth a thread of their own, infinite for a step that has one thread.
     """
 
     base_memory: int
@@ -89,23 +75,13 @@ class Cost:
         return 3600.0 + 200 * self.seconds(pixels)
 
 
-# --- what a step is ---------------------------------------------------------------------------------------------
-
-
 class StepKind(Protocol[T]):
     """A kind of step: everything that the planner and the process of the step must know of it.
 
     Subclass it and state ``name``, ``task``, ``cost``, `size` and `run`; the rest has defaults.
 
-    Attributes
-    ----------
-    name : str
-    task : type
-        A frozen dataclass that JSON can hold. All of it is signed: it has a field for each option that decides the
-        result, and none for anything else.
-    cost : Cost
-    lifetime : Lifetime
-        Of the folder in its job that is named like the step, unless `writes` says something else.
+    The task is a frozen dataclass that JSON can hold. All of it is signed: it has a field for each option that decides
+    the result, and none for anything else. ``lifetime`` is that of the folder in its job that is named like the step.
     """
 
     name: str
@@ -194,9 +170,6 @@ def as_step(kind: StepKind[T], task: T, *, key: str, dem_density: float = 0.0) -
     )
 
 
-# --- signatures -------------------------------------------------------------------------------------------------
-
-
 def sign(key: str, known: Any, files: Iterable[Path]) -> str:
     """Write down what decides a step's result, as text that is the same wherever the inputs lie.
 
@@ -236,9 +209,6 @@ def identity(path: Path) -> str:
     return f"{outer.name} {stat.st_size} {stat.st_mtime_ns}"
 
 
-# --- job.json ---------------------------------------------------------------------------------------------------
-
-
 def dump_tasks(tasks: Mapping[str, Any]) -> str:
     """Write the tasks of a job, by name, as the text of its ``job.json``."""
     return json.dumps(to_jsonable_python(tasks), indent=1)
@@ -254,13 +224,6 @@ def load_task(folder: Path, name: str, kind: type[T]) -> T:
         Under which `dump_tasks` wrote it.
     kind : type
         The dataclass that it is.
-
-    Raises
-    ------
-    ProvisionError
-        If the file cannot be read.
-    StepFailed
-        If the job has no such task.
     """
     path = folder / "job.json"
     try:

@@ -90,10 +90,7 @@ class Survey:
     def footprint(self, *, whole: bool = False) -> BBox:
         """Find the box around all ground that bursts may show within the region of interest, whatever its height.
 
-        Parameters
-        ----------
-        whole : bool
-            Count bursts that reach into the region of interest whole.
+        With ``whole``, bursts that reach into the region of interest count whole.
 
         Raises
         ------

@@ -50,11 +50,6 @@ def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") 
     start, stop : datetime
     whose : str
         Begins the message where the orbit does not cover the period.
-
-    Raises
-    ------
-    ProvisionError
-        If the state vectors do not cover it.
     """
     try:
         return fit_orbit(orbit, start, stop)
@@ -129,7 +124,7 @@ def burst_margin(
 def view(
     points_m: NDArray[np.float64], height_m: NDArray[np.float32], arc: OrbitArc
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Find how the ground of a map grid is seen.
+    """Unit vectors to the satellite (east, north, up) from the ground of a map grid, and its layover and shadow.
 
     Parameters
     ----------
@@ -138,13 +133,6 @@ def view(
     height_m : (rows, columns) float32
         NaN where it is not known.
     arc : OrbitArc
-
-    Returns
-    -------
-    los : (3, rows, columns) float32
-        East, north, up components of the unit vector to the satellite.
-    layover_shadow : (rows, columns) uint8
-        See `topsar.kernels.visibility.layover_shadow`.
     """
     time, range_m, off_nadir, los = sight(points_m, arc)
     return los, layover_shadow(time, range_m, off_nadir, height_m)

@@ -38,18 +38,14 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
 
     Models are edited so that lakes, wide rivers and the sea are level. A posting is level if it and its eight
     neighbours, or it and those of one of them, have one height above the geoid. Heights above the ellipsoid are made
-    ones above EGM96 first, which finds water only where they were made from such.
+    ones above EGM96 first, which finds water only where they were made from such. The result is 1 in water, 0 on land,
+    255 where the DEM does not reach.
 
     Parameters
     ----------
     dem : Dem
     grid : GeoGrid
         Of the products.
-
-    Returns
-    -------
-    (rows, columns) uint8
-        1 water, 0 land, 255 where the DEM does not reach.
     """
     field = open_levels(dem, lonlat_box(grid), DEM_MARGIN_DEG)
     level = ELLIPSOIDAL_LEVEL_M if dem.datum is VerticalDatum.ELLIPSOID else LEVEL_M
@@ -97,7 +93,7 @@ def _remove_puddles(water: NDArray[np.uint8], grid: GeoGrid) -> NDArray[np.uint8
 
 
 def warp_water(path: Path, grid: GeoGrid) -> NDArray[np.uint8]:
-    """Water of a raster in any coordinate system: where the nearest pixel is neither 0 nor a hole.
+    """Water (1) of a raster in any coordinate system: where the nearest pixel is neither 0 nor a hole; else 0.
 
     Parameters
     ----------
@@ -105,16 +101,6 @@ def warp_water(path: Path, grid: GeoGrid) -> NDArray[np.uint8]:
         Of the raster.
     grid : GeoGrid
         Of the products.
-
-    Returns
-    -------
-    (rows, columns) uint8
-        1 water, 0 land and wherever the raster does not reach.
-
-    Raises
-    ------
-    ProductError
-        If the raster cannot be read.
     """
     try:
         with rasterio.open(path) as source:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from topsar.model import Burst, Dem, GeoGrid, Pair, Scene
 
 
-# --- geocoded swaths and views -----------------------------------------------------------------------------------
-
-
 def _find_scene(pair: Pair, burst: Burst) -> Scene:
     return next(scene for scene in pair.scenes if scene.name == burst.scene)
 
@@ -107,9 +104,6 @@ def find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, ViewTask]:
     return found
 
 
-# --- passes -----------------------------------------------------------------------------------------------------
-
-
 def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
     """Group pairs that share passes, directly or through other pairs.
 
@@ -138,9 +132,6 @@ def name_passes(scenes: Iterable[Scene]) -> dict[str, str]:
             first = scene
         names[scene.name] = f"{first.start:%Y%m%dT%H%M%S}"
     return names
-
-
-# --- range delays -----------------------------------------------------------------------------------------------
 
 
 def find_delays(geocodings: Mapping[str, GeocodeTask], grids: Mapping[str, GeoGrid]) -> dict[str, DelayTask]:

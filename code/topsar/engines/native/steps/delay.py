@@ -153,9 +153,6 @@ def _find_objection(shift: Shift) -> str:
     return ""
 
 
-# --- patches of ground ------------------------------------------------------------------------------------------
-
-
 def _cut_all_patches(task: DelayTask) -> Iterable[_Patch]:
     first = task.bursts[0][0].burst
     orbits = tuple(choice.load(first.swath, first.polarisation) for choice in (task.reference_orbit, task.orbit))

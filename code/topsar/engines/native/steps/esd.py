@@ -29,7 +29,7 @@ _FILE = "registration.json"
 
 
 def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, folder: Path) -> float:
-    """Measure the misregistration of a pair and write ``registration.json``: all in azimuth lines, by swath too.
+    """Measure a pair's misregistration, s, zero without estimate; write ``registration.json``, all in azimuth lines.
 
     Parameters
     ----------
@@ -38,11 +38,6 @@ def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, f
     interval_s : float
         Seconds from line to line.
     folder : Path
-
-    Returns
-    -------
-    float
-        Seconds; zero where there is no estimate.
     """
     bias = spectral_diversity([overlap for swath in overlaps.values() for overlap in swath])
     voting = bias.pixels if bias else 0
@@ -77,9 +72,6 @@ def read_estimate(folder: Path) -> dict[str, Any] | None:
     """Read what `measure_bias` found for the pair in ``folder``, in azimuth lines; None where there is no estimate."""
     estimate: dict[str, Any] | None = read_json(folder / "mosaic" / _FILE)["estimate"]
     return estimate
-
-
-# --- what is removed --------------------------------------------------------------------------------------------
 
 
 def choose_correction(esd: str | float, folder: Path, network: Path | None) -> None:

@@ -234,10 +234,6 @@ def load_deramped(
     image : DatasetReader, optional
     memory : _Memory, optional
         Where to put the planes.
-
-    Returns
-    -------
-    real, imag : (window.rows, window.columns) float32
     """
     memory = memory or _Memory()
     real, imag = (memory.array(part, (window.rows, window.columns), np.float32) for part in ("real", "imag"))

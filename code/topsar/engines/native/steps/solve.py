@@ -79,7 +79,7 @@ class _Solve(StepKind[SolveTask]):
                     standard_error_pixels=solution.deviation,
                 ),
                 "pairs": _tabulate(
-                    [pair.pair for pair in task.pairs],
+                    names,
                     pixels=solution.pair_value,
                     standard_error_pixels=solution.pair_deviation,
                     residual_pixels=solution.residual,

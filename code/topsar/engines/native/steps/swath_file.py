@@ -41,16 +41,7 @@ def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[O
 
 
 def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
-    """Load what `save_swath` left; arrays are read when they are used.
-
-    Returns
-    -------
-    burst : (rows, columns) int16
-        Numbered from zero in each swath.
-    part : Part
-        In the pair's grid.
-    overlaps : list of Overlap
-    """
+    """Load burst numbers, part of the pair's grid and overlaps that `save_swath` left; arrays are read when used."""
     sums = LookSums(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in LookSums._fields))
     doppler, burst, margin = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("doppler", "burst", "margin"))
     where = Window(**read_json(folder / "window.json"))
