@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from topsar.engines.ground import box_of, from_lonlat, ground_nodes
 from topsar.engines.native.steps.geocode import radar_image
-from topsar.kernels.filter import goldstein
+from topsar.kernels.filter import filter_goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
 from topsar.kernels.half import narrow
 from topsar.kernels.interferogram import cross_multiply
@@ -146,7 +146,7 @@ def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
     )  # fmt: skip
     phase, coherence = _interferogram(generator, (400, 400))
     work = phase.size / 1e6
-    yield Kernel("goldstein", "px", work, lambda: goldstein(phase, 0.5), repeats=3, parallel=False)
+    yield Kernel("goldstein", "px", work, lambda: filter_goldstein(phase, 0.5), repeats=3, parallel=False)
     with tempfile.TemporaryDirectory() as scratch:
         for method in filter(find_spec, ("snaphu", "whirlwind")):
 
@@ -188,7 +188,7 @@ def _scene() -> Scene:
     product = products[0][0]
     burst = product.swaths[0].bursts[0]
     start, stop = burst.grid.first_line_time - _SECOND, burst.grid.stop_time + _SECOND
-    arc = product.track.fit_arc(start, stop).narrowed(start, stop)
+    arc = product.track.fit_arc(start, stop).narrow(start, stop)
     terrain = build_terrain(chosen, products)
     posting = terrain.posting_deg
     place = posting, 0.0, terrain.longitude_deg[0], 0.0, -posting, terrain.latitude_deg[0]
@@ -207,7 +207,7 @@ def _grid(terrain: Terrain) -> GeoGrid:
     """Pixels of 5 m east by 10 m north over the ground that was made for the burst."""
     lat, lon = terrain.latitude_deg[[0, -1, -1, 0]], terrain.longitude_deg[[0, 0, -1, -1]]
     zone = f"EPSG:{32601 + int((lon.mean() + 180) // 6)}"
-    return GeoGrid.covering(box_of(*from_lonlat(zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
+    return GeoGrid.cover(box_of(*from_lonlat(zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
 
 
 def _noise(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:

@@ -204,7 +204,7 @@ def _lay_bursts(planned: Planned, folder: Path, data: Path) -> list[str]:
 
 def _fine(planned: Planned) -> GeoGrid:
     task = planned.dates[0]
-    return task.grid.refined(task.looks)
+    return task.grid.refine(task.looks)
 
 
 def _laid(array: Path, fine: GeoGrid) -> NDArray[np.complex64]:

@@ -16,13 +16,13 @@ import twins
 from topsar.kernels.geometry import (
     OrbitArc,
     ecef_to_geodetic,
+    find_viewing_geometry,
     fit_orbit,
     geo2rdr,
     geodetic_to_ecef,
     line_of_sight,
     perpendicular_baseline,
     rdr2geo,
-    sight,
     up_vector,
 )
 from topsar.model import Orbit
@@ -110,7 +110,7 @@ def test_too_few_vectors_are_refused() -> None:
 
 
 def test_narrowing_keeps_the_orbit() -> None:
-    narrow = ARC.narrowed(twins.EPOCH, twins.EPOCH + timedelta(seconds=4))
+    narrow = ARC.narrow(twins.EPOCH, twins.EPOCH + timedelta(seconds=4))
     t = np.linspace(0, 4, 41)
     assert narrow.coefficients.shape == (3, 6)
     assert np.abs(narrow.position(t) - ARC.position(t)).max() < 1e-7
@@ -205,7 +205,7 @@ def test_the_line_of_sight_is_a_unit_vector_at_the_incidence_angle() -> None:
 def test_a_whole_map_is_seen_as_its_points_are() -> None:
     time, range_m = np.meshgrid(np.linspace(0, 4, 30), np.linspace(8e5, 9.5e5, 40))
     points = rdr2geo(time, range_m, 500.0, ARC)
-    found_time, found_range, off_nadir, los = sight(points, ARC)
+    found_time, found_range, off_nadir, los = find_viewing_geometry(points, ARC)
     np.testing.assert_allclose(found_time, time, atol=1e-11)
     np.testing.assert_allclose(found_range, range_m, atol=1e-6, rtol=0)
     np.testing.assert_allclose(np.moveaxis(los, 0, -1), line_of_sight(points, ARC.position(time)), atol=1e-7)

@@ -23,12 +23,12 @@ from topsar.kernels.resample import (
     NODE_STEP,
     TAPS,
     RadarImage,
+    design_interpolator,
     geocode,
-    interpolator,
+    interpolate_nodes,
     place_ground,
     place_nodes,
     sample_heights,
-    spread,
 )
 from topsar.kernels.tops import deramp_terms
 
@@ -63,7 +63,7 @@ def interpolated(signal: NDArray[np.complex128], table: NDArray[np.float32], fra
 def test_a_band_limited_signal_is_reproduced_without_phase_bias(name: str) -> None:
     band, design, allowed = BANDS[name]
     signal, spectrum = random_signal(band)
-    table = interpolator(design)
+    table = design_interpolator(design)
     frequency = np.fft.fftfreq(len(signal))
     power, worst_bias = [], 0.0
     for fraction in range(0, FRACTIONS + 1, 32):
@@ -77,7 +77,7 @@ def test_a_band_limited_signal_is_reproduced_without_phase_bias(name: str) -> No
 
 @pytest.mark.parametrize("band", [0.72, 0.76, 0.88])
 def test_at_a_sample_the_interpolator_is_that_sample(band: float) -> None:
-    table = interpolator(band)
+    table = design_interpolator(band)
     assert table.shape == (FRACTIONS + 1, TAPS)
     assert table.dtype == np.float32
     np.testing.assert_allclose(table[0], np.eye(TAPS)[3], atol=1e-3)
@@ -100,7 +100,7 @@ def test_pixels_between_nodes_are_interpolated_linearly_from_any_offset() -> Non
     step, offset, shape = 5, (3, 7), (9, 11)
     nodes = np.random.default_rng(4).normal(size=(4, 5, 3))
     places = np.empty((*shape, 3))
-    spread(nodes, step, offset, places)
+    interpolate_nodes(nodes, step, offset, places)
     row, column = (np.add(first, np.arange(n)) / step for first, n in zip(offset, shape, strict=True))
     expected = RegularGridInterpolator((np.arange(4), np.arange(5)), nodes)(
         np.stack(np.meshgrid(row, column, indexing="ij"), axis=-1)
@@ -118,7 +118,7 @@ def test_ground_lies_at_its_height_along_the_normal_and_at_zero_over_voids() -> 
     nodes[..., 7] = np.arange(4) * step + 3.5
     height, points, ground = np.empty(shape, np.float32), np.empty((*shape, 3)), np.empty((*shape, 8))
     place_ground(nodes, step, offset, dem, height, points)
-    spread(nodes, step, offset, ground)
+    interpolate_nodes(nodes, step, offset, ground)
     expected = [[twins.cubic(dem, i + 3.25, j + 3.5) for j in column] for i in row]
     np.testing.assert_allclose(height, expected, rtol=1e-5)
     assert np.isnan(height).any()
@@ -155,7 +155,7 @@ def test_voids_and_places_that_are_not_numbers_have_no_height() -> None:
 # --- geocoding --------------------------------------------------------------------------------------------------
 
 BURST = twins.small_burst()
-ARC = twins.arc_of(twins.circular_orbit()).narrowed(twins.EPOCH, twins.EPOCH + timedelta(seconds=4))
+ARC = twins.arc_of(twins.circular_orbit()).narrow(twins.EPOCH, twins.EPOCH + timedelta(seconds=4))
 TERMS = deramp_terms(BURST, ARC)
 LINE, SAMPLE, LINES, SAMPLES = 180, 600, 130, 400  # the part of the burst that the planes hold
 SHAPE = (44, 83)  # not whole tiles
@@ -181,8 +181,8 @@ def image_of(planes: NDArray[np.complex64], arc: OrbitArc = ARC) -> RadarImage:
         origin_s=arc.origin_s,
         scale_s=arc.scale_s,
         orbit=arc.coefficients,
-        azimuth_table=interpolator(0.75),
-        range_table=interpolator(0.878),
+        azimuth_table=design_interpolator(0.75),
+        range_table=design_interpolator(0.878),
     )
 
 
@@ -295,7 +295,7 @@ def scatterer(line: float, sample: float, range_m: float, amplitude: complex) ->
 def test_a_scatterer_keeps_its_phase_on_every_orbit(pixel: tuple[int, int], offset_m: tuple[float, float]) -> None:
     """Flat earth, topography and the TOPS ramp are gone: what is left is the scatterer's own amplitude."""
     stop = twins.EPOCH + timedelta(seconds=4)
-    arc = twins.arc_of(twins.circular_orbit(offset_m=offset_m)).narrowed(twins.EPOCH, stop)
+    arc = twins.arc_of(twins.circular_orbit(offset_m=offset_m)).narrow(twins.EPOCH, stop)
     nodes, dem = ground()
     image = image_of(scatterer(*place_seen(pixel, nodes, dem, arc), 3 - 4j), arc)
     assert geocoded(nodes, dem, image)[pixel] == pytest.approx(3 - 4j, abs=0.01)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from topsar.kernels.filter import PATCH, STRIDE, goldstein
+from topsar.kernels.filter import PATCH, STRIDE, filter_goldstein
 
 SHAPE = (120, 150)
 ROW, COLUMN = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
@@ -40,7 +40,7 @@ def phase_error(values: NDArray[np.complex64], name: str) -> NDArray[np.float32]
 
 def test_strength_zero_changes_nothing() -> None:
     values = noisy("ramp", 0.4)
-    filtered = goldstein(values, 0.0)
+    filtered = filter_goldstein(values, 0.0)
     np.testing.assert_array_equal(filtered, values)
     assert filtered is not values
 
@@ -51,15 +51,15 @@ def test_zero_stays_zero_and_nothing_else_becomes_zero(strength: float) -> None:
     values[:, :40] = 0
     values[50:53, 60:90] = 0
     values[0, 149] = 0
-    np.testing.assert_array_equal(goldstein(values, strength) == 0, values == 0)
-    assert not goldstein(np.zeros(SHAPE, np.complex64), strength).any()
+    np.testing.assert_array_equal(filter_goldstein(values, strength) == 0, values == 0)
+    assert not filter_goldstein(np.zeros(SHAPE, np.complex64), strength).any()
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("name", FRINGES)
 def test_a_clean_fringe_passes(name: str, strength: float) -> None:
     """Without bias to either side; only a bend, which is no single frequency, is smoothed a little."""
-    filtered = goldstein(fringe(name), strength)
+    filtered = filter_goldstein(fringe(name), strength)
     error = phase_error(filtered, name)
     assert abs(error.mean()) < (0.01 if name == "bowl" else 0.001)
     assert np.abs(error).max() < (0.15 if name == "bowl" else 0.04)
@@ -69,39 +69,39 @@ def test_a_clean_fringe_passes(name: str, strength: float) -> None:
 @pytest.mark.parametrize("name", FRINGES)
 def test_noise_is_lowered_more_with_more_strength_and_without_bias(name: str) -> None:
     values = noisy(name, 0.4)
-    spread = [phase_error(goldstein(values, s), name).std() for s in (0.0, *STRENGTHS)]
+    spread = [phase_error(filter_goldstein(values, s), name).std() for s in (0.0, *STRENGTHS)]
     assert all(after < before for before, after in pairwise(spread))
     assert spread[2] < 0.55 * spread[0]
-    assert abs(np.angle(np.exp(1j * phase_error(goldstein(values, 0.5), name)).mean())) < 0.02
+    assert abs(np.angle(np.exp(1j * phase_error(filter_goldstein(values, 0.5), name)).mean())) < 0.02
 
 
 def test_noise_alone_is_not_made_into_a_fringe() -> None:
     rng = np.random.default_rng(1)
     values = np.exp(1j * rng.uniform(-np.pi, np.pi, SHAPE)).astype(np.complex64)
-    assert abs(goldstein(values, 0.5).mean()) < 0.02
+    assert abs(filter_goldstein(values, 0.5).mean()) < 0.02
 
 
 def test_the_filter_does_not_care_where_the_array_begins() -> None:
     """The same pixels come out of a larger array, up to the reach of a patch from the cut; no seam, no edge."""
     values = noisy("ramp", 0.5)
-    whole = goldstein(values, 0.5)
-    part = goldstein(values[2 * STRIDE :, STRIDE:], 0.5)
+    whole = filter_goldstein(values, 0.5)
+    part = filter_goldstein(values[2 * STRIDE :, STRIDE:], 0.5)
     far = np.s_[PATCH:, PATCH:]
     np.testing.assert_allclose(part[far], whole[2 * STRIDE :, STRIDE:][far], atol=1e-5)
-    odd = goldstein(values[3:, 5:], 0.5)
+    odd = filter_goldstein(values[3:, 5:], 0.5)
     assert np.angle(odd * np.conj(whole[3:, 5:]))[far].std() < 0.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 40), (PATCH, PATCH), (33, 1)])
 def test_small_arrays_are_filtered_too(shape: tuple[int, int]) -> None:
-    filtered = goldstein(np.full(shape, 1j, np.complex64), 0.5)
+    filtered = filter_goldstein(np.full(shape, 1j, np.complex64), 0.5)
     assert filtered.shape == shape
     np.testing.assert_allclose(np.angle(filtered), np.pi / 2, atol=1e-3)
 
 
 def test_edges_are_filtered_as_well_as_the_middle() -> None:
     values = noisy("flat", 0.5)
-    error = phase_error(goldstein(values, 0.8), "flat")
+    error = phase_error(filter_goldstein(values, 0.8), "flat")
     inner, rim = error[30:-30, 30:-30].std(), np.concatenate([error[0], error[-1], error[:, 0], error[:, -1]]).std()
     assert rim < 2.5 * inner
     assert rim < 0.6 * phase_error(values, "flat").std()

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from topsar.kernels import unwrap as kernel
-from topsar.kernels.unwrap import tiles, unwrap
+from topsar.kernels.unwrap import count_tiles, unwrap
 
 SHAPE = (100, 128)
 ROW, COLUMN = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
@@ -102,9 +102,9 @@ def test_an_interferogram_without_any_signal_is_all_holes(method: str, tmp_path:
 
 
 def test_tiles_stay_below_their_size() -> None:
-    assert tiles((2500, 4000)) == (1, 1)
+    assert count_tiles((2500, 4000)) == (1, 1)
     for shape in ((2501, 4000), (9000, 7000), (100, 500_000)):
-        rows, columns = tiles(shape)
+        rows, columns = count_tiles(shape)
         assert shape[0] / rows * (shape[1] / columns) <= kernel.TILE_PIXELS
 
 
@@ -112,7 +112,7 @@ def test_tiles_stay_below_their_size() -> None:
 def twelve_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "TILE_PIXELS", SHAPE[0] * SHAPE[1] // 9)
     monkeypatch.setattr(kernel, "_TILE_OVERLAP", 20)
-    assert tiles(SHAPE) == (3, 4)
+    assert count_tiles(SHAPE) == (3, 4)
 
 
 @pytest.mark.usefixtures("twelve_tiles")

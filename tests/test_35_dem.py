@@ -86,7 +86,7 @@ class TestPlace:
 
     def test_margin(self, tmp_path: Path) -> None:
         dem = Dem(path=write_dem(tmp_path / "a.tif"), datum=ELLIPSOID)
-        assert_covers(open_dem(dem, BOX, 0.02), BOX.grown(0.02))
+        assert_covers(open_dem(dem, BOX, 0.02), BOX.grow(0.02))
         whole = open_dem(dem, BOX, 5.0)
         assert whole.shape == (360, 400)
         assert_is_surface(whole)
@@ -133,7 +133,7 @@ class TestPlace:
         field = open_dem(Dem(path=tmp_path / "a.tif", datum=VerticalDatum.EGM96), BOX)
         assert field.crs == "EPSG:32629"
         longitude, latitude = to_degrees.transform(*np.broadcast_arrays(*centres(field)))
-        expected = surface(longitude, latitude) + read_geoid(EGM96, BOX.grown(0.3)).at(longitude, latitude)
+        expected = surface(longitude, latitude) + read_geoid(EGM96, BOX.grow(0.3)).at(longitude, latitude)
         np.testing.assert_allclose(field.heights_m, expected, atol=2e-3)
         assert longitude.min() < BOX.west
         assert longitude.max() > BOX.east

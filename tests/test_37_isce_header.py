@@ -116,7 +116,7 @@ def test_header_that_gdal_opens_by_itself_is_half_a_posting_off(tmp_path: Path) 
 def test_heights_become_ellipsoidal(tmp_path: Path) -> None:
     dem = Dem(path=write_dem(tmp_path / "a.tif", crs="EPSG:9707"), datum=ABOVE_EGM96)
     x, y, heights, _ = read_as_isce(write_isce_dem(dem, BOX, tmp_path / "region.dem.wgs84"))
-    np.testing.assert_allclose(heights, ridges(x, y) + read_geoid(EGM96, BOX.grown(0.1)).at(x, y), atol=2e-3)
+    np.testing.assert_allclose(heights, ridges(x, y) + read_geoid(EGM96, BOX.grow(0.1)).at(x, y), atol=2e-3)
 
 
 @pytest.mark.parametrize(("crs", "datum"), [("EPSG:9707", ABOVE_EGM96), ("EPSG:4979", ELLIPSOID)])
@@ -125,7 +125,7 @@ def test_sea_gets_the_height_of_the_geoid(
 ) -> None:
     """The hole comes to heights near the geoid: only then is it sea."""
     path = write_dem(tmp_path / "a.tif", crs=crs, rows=slice(60, 180), columns=slice(0, 40))
-    undulation = read_geoid(EGM96, BOX.grown(0.1))
+    undulation = read_geoid(EGM96, BOX.grow(0.1))
     with rasterio.open(path, "r+") as dataset:
         values = dataset.read(1)
         shore = float(undulation.at(np.array([15.02]), np.array([37.63]))[0]) if datum is ELLIPSOID else 0.0
@@ -209,7 +209,7 @@ def test_header_is_there_only_when_all_is(tmp_path: Path) -> None:
 def test_box_beyond_the_dem_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     dem = Dem(path=write_dem(tmp_path / "a.tif"), datum=ELLIPSOID)
     with pytest.raises(ProvisionError, match="leaves a part of"):
-        write_isce_dem(dem, BOX.grown(0.1), tmp_path / "isce" / "r.dem.wgs84")
+        write_isce_dem(dem, BOX.grow(0.1), tmp_path / "isce" / "r.dem.wgs84")
     assert not (tmp_path / "isce").exists()
 
 

@@ -177,7 +177,7 @@ def referee_bursts(referee: Path, name: str) -> tuple[list[Burst], list[OrbitArc
         (burst,) = [b for b in read_bursts(scene, "IW2", "VV") if b.burst_id and b.burst_id.number == int(name)]
         start, stop = burst.grid.first_line_time - timedelta(seconds=1), burst.grid.stop_time + timedelta(seconds=1)
         bursts.append(burst)
-        arcs.append(fit_orbit(best_orbit(referee, scene), start, stop).narrowed(start, stop))
+        arcs.append(fit_orbit(best_orbit(referee, scene), start, stop).narrow(start, stop))
     return bursts, arcs
 
 

@@ -88,7 +88,7 @@ def put_dem(data: Path, heights: Callable[[np.ndarray, np.ndarray], np.ndarray],
     """Replace the DEM by a function of longitude and latitude, on a box or on where the DEM was."""
     path = data / "dem" / "dem.tif"
     box = box or read_geotiff(path)[1].bbox
-    grid = GeoGrid.covering(box, crs="EPSG:4979", dx=1 / 1200, dy=1 / 1200)
+    grid = GeoGrid.cover(box, crs="EPSG:4979", dx=1 / 1200, dy=1 / 1200)
     x = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
     y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
     path.unlink()
@@ -422,10 +422,10 @@ def test_region_cuts_bursts_and_grid(make: Make, tmp_path: Path) -> None:
     assert whole.labels()[4] in planned.labels()
     assert len(planned.labels()) < 6
     (task,) = planned.pairs
-    assert task.grid.bbox.contains(region.grown(-1e-9))
-    assert region.grown(2 * task.grid.dx).contains(task.grid.bbox)
+    assert task.grid.bbox.contains(region.grow(-1e-9))
+    assert region.grow(2 * task.grid.dx).contains(task.grid.bbox)
     for both in task.bursts:
-        assert region.grown(2 * task.grid.dx).contains(both.reference.grid.bbox)
+        assert region.grow(2 * task.grid.dx).contains(both.reference.grid.bbox)
 
 
 @pytest.mark.parametrize("roi", ["10,11,28,29", "37,37.1,20,21"])
@@ -453,7 +453,7 @@ def test_region_beside_the_slanted_bursts_is_refused(make: Make, tmp_path: Path)
 
 def test_region_that_only_high_ground_brings_into_view(make: Make, tmp_path: Path) -> None:
     data = make()
-    put_dem(data, lambda *at: np.full(at[0].shape, 3000), read_geotiff(data / "dem" / "dem.tif")[1].bbox.grown(0.2))
+    put_dem(data, lambda *at: np.full(at[0].shape, 3000), read_geotiff(data / "dem" / "dem.tif")[1].bbox.grow(0.2))
     whole = matched(Planned(data, tmp_path, SWATHS="2"))
     burst, (lon, lat) = whole.bursts[1].reference, whole.outlines[1][0]
     sea_level = box_of(*outline(burst, whole.orbits[0].load("IW2", "VV"), (0.0,)))
@@ -663,9 +663,9 @@ def test_dem_must_cover_the_whole_grid_before_anything_starts(make: Make, tmp_pa
     (task,) = Planned(data, tmp_path, CRS="latlon").pairs
     needed = union([window.grid.bbox for both in task.bursts for window in (both.reference, both.secondary)])
     assert task.grid.bbox.contains(needed)
-    put_dem(data, flat, needed.grown(-6 * task.grid.dx))
+    put_dem(data, flat, needed.grow(-6 * task.grid.dx))
     assert "without heights" in Planned(data, tmp_path, CRS="latlon").problem
-    put_dem(data, flat, needed.grown(0.001))
+    put_dem(data, flat, needed.grow(0.001))
     assert not Planned(data, tmp_path, CRS="latlon").plan.refused
 
 
@@ -683,7 +683,7 @@ def test_a_burst_that_pairs_share_is_geocoded_once(make: Make, tmp_path: Path) -
 @pytest.mark.parametrize("posting", ["10", "11"])
 def test_pairs_read_shared_bursts_where_they_were_written(make: Make, tmp_path: Path, posting: str) -> None:
     data = make(acquisitions=DAYS)
-    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.grown(0.3)
+    box = read_geotiff(data / "dem" / "dem.tif")[1].bbox.grow(0.3)
     put_dem(data, lambda x, y: 8000 * (x - x.min()) + 3000 * (y - y.min()), box)  # other heights in every box
     planned = Planned(data, tmp_path, POSTING=posting)
     files = written(planned)
@@ -732,7 +732,7 @@ def test_memory_for_the_crop_of_a_fine_dem(make: Make, tmp_path: Path) -> None:
     values, grid, _ = read_geotiff(data / "dem" / "dem.tif")
     (data / "dem" / "dem.tif").unlink()
     fine = np.repeat(np.repeat(values, 4, axis=0), 4, axis=1)
-    write_geotiff(data / "dem" / "dem.tif", fine, grid.refined(Looks(east=4, north=4)), nodata=math.nan)
+    write_geotiff(data / "dem" / "dem.tif", fine, grid.refine(Looks(east=4, north=4)), nodata=math.nan)
     after = Planned(data, tmp_path)
     for old, new in zip(before.plan.jobs, after.plan.jobs, strict=True):
         assert new.steps[0].needs.memory_bytes - old.steps[0].needs.memory_bytes > 0.9 * smallest_crop(before) * 15 * 4

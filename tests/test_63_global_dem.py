@@ -43,7 +43,7 @@ from topsar.settings import Options
 
 KEY = "0123456789abcdef-key"
 BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)
-AROUND = BOX.grown(0.03)
+AROUND = BOX.grow(0.03)
 MARGIN = 0.01
 COAST = 15.05
 NORTH_BOX = BBox(west=15.2, south=79.98, east=15.3, north=80.02)
@@ -168,7 +168,7 @@ def test_auto_with_a_key_fetches_srtm_once(serve: Callable[..., Loopback], tmp_p
     dem = provide(server, tmp_path)
     assert (dem.datum, dem.geoid) == (VerticalDatum.EGM96, None)
     assert read_datum(dem.path) is VerticalDatum.EGM96
-    assert_is_ground(dem, BOX.grown(MARGIN), hills)
+    assert_is_ground(dem, BOX.grow(MARGIN), hills)
     (asked,) = globaldem_requests(server)
     assert asked.query["demtype"] == "SRTMGL1"
     assert asked.query["outputFormat"] == "GTiff"
@@ -417,7 +417,7 @@ def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: P
         assert dem.geoid == tmp_path / "geoid" / "us_nga_egm08_25.tif"
         assert find_dem(Options(dem=choice), tmp_path) == dem, "with the grid that was fetched before"
     assert len(server.asked) == 1
-    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grown(0.1)).at(x, y) - 0.5)
+    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).at(x, y) - 0.5)
     own = provide(server, tmp_path, dem_datum="egm2008", geoid=str(EGM96))
     assert own.geoid == EGM96.resolve()
 
@@ -444,7 +444,7 @@ def test_sea_is_at_the_geoid(
     assert {200, 204} == set(answers)
 
     def expected(longitude: Any, latitude: Any) -> Any:
-        return read_geoid(EGM96, box.grown(0.1)).at(longitude, latitude) + 20000 * np.maximum(COAST - longitude, 0)
+        return read_geoid(EGM96, box.grow(0.1)).at(longitude, latitude) + 20000 * np.maximum(COAST - longitude, 0)
 
     assert_is_ground(dem, box, expected)
     heights, _, _ = read_geotiff(dem.path)
@@ -457,7 +457,7 @@ def test_nothing_but_sea_is_said(
     serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture, reply: Reply
 ) -> None:
     dem = provide(serve(always(reply)), tmp_path)
-    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grown(0.1)).at(x, y))
+    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).at(x, y))
     assert "SRTMGL1 has no land at all in south 37.60" in caplog.text
 
 
@@ -496,8 +496,8 @@ def test_hole_is_sea_where_half_of_its_rim_is_shore(monkeypatch: pytest.MonkeyPa
     voids, shore = np.zeros((22, 9), bool), np.zeros((22, 9), bool)
     voids[1:21, 4] = True
     shore[: round(share * 22), :] = True
-    assert dem_voids.sea_among(voids, shore)[voids].all() == (share > 0.5)
-    assert not dem_voids.sea_among(voids, shore)[~voids].any()
+    assert dem_voids.find_sea(voids, shore)[voids].all() == (share > 0.5)
+    assert not dem_voids.find_sea(voids, shore)[~voids].any()
 
 
 def test_sea_that_goes_on_where_the_service_has_nothing_is_sea() -> None:
@@ -570,7 +570,7 @@ FAULTS = {
     "elsewhere": (Reply(body=tiff(box=BBox(west=15, south=36, east=15.3, north=36.3))), "covers only south 36", True),
     "too small": (Reply(body=tiff(box=BOX)), "covers only south 37.61, north 37.64, west 15.02", True),
     "too coarse": (Reply(body=tiff(posting=3 / 3600)), "has a posting of 3.000 by 3.000 seconds of arc", True),
-    "too large": (Reply(body=tiff(box=BOX.grown(0.1))), "postings, many more than asked for", True),
+    "too large": (Reply(body=tiff(box=BOX.grow(0.1))), "postings, many more than asked for", True),
     "cut in the key": (said(401, f"{'x' * 140} {KEY}"), "refuses the API key (it says: Error: xxx", False),
     "page cut in the key": (Reply(body=f"<p>{'x' * 147} {KEY}</p>".encode()), "is not a GeoTIFF, but says 'xxx", True),
     "cut in the key again": (
@@ -704,7 +704,7 @@ def test_without_a_key_copernicus_comes_from_its_bucket(
     dem = provide(server, tmp_path, box=NORTH_BOX, api_key="")
     assert "no OPENTOPO_API_KEY, so the DEM is Copernicus GLO-30" in caplog.text
     assert dem.datum is read_datum(dem.path) is VerticalDatum.EGM2008
-    assert_is_ground(dem, NORTH_BOX.grown(MARGIN / 2), slope)
+    assert_is_ground(dem, NORTH_BOX.grow(MARGIN / 2), slope)
     _, grid, tags = read_geotiff(dem.path)
     assert grid.dx == pytest.approx(3 / 3600)
     assert tags["SOURCE"] == "Copernicus bucket"
@@ -740,7 +740,7 @@ def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geo
     dem = provide(server, tmp_path, box=box, api_key="")
 
     def expected(longitude: Any, latitude: Any) -> Any:
-        level = read_geoid(EGM96, box.grown(0.1)).at(longitude, latitude) - EGM2008_BELOW_EGM96_M
+        level = read_geoid(EGM96, box.grow(0.1)).at(longitude, latitude) - EGM2008_BELOW_EGM96_M
         return np.where(longitude < 16 - 1e-6, slope(longitude, latitude), level)
 
     assert_is_ground(dem, box, expected)

@@ -70,7 +70,7 @@ def test_neither_puddles_nor_slopes_are(tmp_path: Path) -> None:
 
 def test_the_undulation_is_taken_off_heights_above_the_ellipsoid(tmp_path: Path) -> None:
     above_geoid = lake(hills() + np.float32(0.3) * np.random.default_rng(1).random(DEM_GRID.shape), 37, *LAKE)
-    geoid = read_geoid(EGM96, DEM_GRID.bbox.grown(0.01)).at(*pixel_centres(DEM_GRID))
+    geoid = read_geoid(EGM96, DEM_GRID.bbox.grow(0.01)).at(*pixel_centres(DEM_GRID))
     assert np.ptp(geoid) > 0.1
     water = find_water(put_dem(tmp_path, above_geoid + geoid, VerticalDatum.ELLIPSOID), GRID)
     np.testing.assert_array_equal(water == 1, on_grid(*LAKE))

@@ -161,7 +161,7 @@ def test_a_file_says_what_it_holds(made: tuple[Planned, Path]) -> None:
     assert tags["ORBIT"] == task.orbit.name
     assert "topography removed" in tags["PHASE"]
     assert "azimuth misregistration" in tags["NOT_REMOVED"]
-    assert inspect(runs / task.file)["shape"] == list(task.grid.refined(task.looks).shape)
+    assert inspect(runs / task.file)["shape"] == list(task.grid.refine(task.looks).shape)
 
 
 def test_equal_dates_have_no_dispersion(made: tuple[Planned, Path]) -> None:
@@ -176,7 +176,7 @@ def test_equal_dates_have_no_dispersion(made: tuple[Planned, Path]) -> None:
 
 def put_dates(runs: Path, slcs: list[np.ndarray]) -> DispersionTask:
     files = tuple(f"slc_stack/T131_VV/{20250303 + number}.tif" for number in range(len(slcs)))
-    fine = GRID.refined(LOOKS)
+    fine = GRID.refine(LOOKS)
     for file, values in zip(files, slcs, strict=True):
         with open_geotiff(
             runs / file,
@@ -196,7 +196,7 @@ def write_dispersion(task: DispersionTask, runs: Path) -> None:
 
 def dates(count: int, seed: int = 0) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    shape = GRID.refined(LOOKS).shape
+    shape = GRID.refine(LOOKS).shape
     return [50 * np.exp(rng.normal(0, 0.2, shape) + 1j * rng.uniform(-3, 3, shape)) for _ in range(count)]
 
 

@@ -498,7 +498,7 @@ def test_the_doctor_makes_no_folder_for_a_height_model(data: Path) -> None:
 def test_dem_that_does_not_cover(data: Path) -> None:
     path = data / "dem" / "dem.tif"
     path.unlink()
-    grid = GeoGrid.covering(BBox(west=1, south=1, east=1.1, north=1.1), crs="EPSG:4979", dx=0.01, dy=0.01)
+    grid = GeoGrid.cover(BBox(west=1, south=1, east=1.1, north=1.1), crs="EPSG:4979", dx=0.01, dy=0.01)
     write_geotiff(
         path, np.zeros(grid.shape, np.float32), grid, nodata=math.nan, labels=Labels(unit="m", description="height")
     )

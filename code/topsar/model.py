@@ -64,7 +64,7 @@ class BBox:
         east, north = max(self.east, other.east), max(self.north, other.north)
         return BBox(west=west, south=south, east=east, north=north)
 
-    def rounded(self, step: float) -> BBox:
+    def round_out(self, step: float) -> BBox:
         """The smallest box around this one whose edges are whole multiples of ``step``."""
         west, south = (math.floor(edge / step) * step for edge in (self.west, self.south))
         east, north = (math.ceil(edge / step) * step for edge in (self.east, self.north))
@@ -76,7 +76,7 @@ class BBox:
         east, north = min(self.east, other.east), min(self.north, other.north)
         return BBox(west=west, south=south, east=east, north=north) if west < east and south < north else None
 
-    def grown(self, margin: float) -> BBox:
+    def grow(self, margin: float) -> BBox:
         """The box with ``margin`` added on every side."""
         return BBox(
             west=self.west - margin, south=self.south - margin, east=self.east + margin, north=self.north + margin
@@ -131,7 +131,7 @@ class GeoGrid:
     columns: int
 
     @classmethod
-    def covering(cls, box: BBox, *, crs: str, dx: float, dy: float) -> GeoGrid:
+    def cover(cls, box: BBox, *, crs: str, dx: float, dy: float) -> GeoGrid:
         """Make the smallest snapped grid that covers a box.
 
         Parameters
@@ -174,7 +174,7 @@ class GeoGrid:
         west, north = self.west + window.column * self.dx, self.north - window.row * self.dy
         return replace(self, west=west, north=north, rows=window.rows, columns=window.columns)
 
-    def refined(self, looks: Looks) -> GeoGrid:
+    def refine(self, looks: Looks) -> GeoGrid:
         """The same ground with ``looks`` pixels per pixel."""
         rows, columns = self.rows * looks.north, self.columns * looks.east
         return replace(self, dx=self.dx / looks.east, dy=self.dy / looks.north, rows=rows, columns=columns)

@@ -68,21 +68,21 @@ class Outlines:
 
     def _find(self, burst: Burst, orbit: Orbit) -> Outline | None:
         box = require_one_side(box_of(*outline(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
-        near = box if self.roi is None else box.grown(_SEARCH_MARGIN_DEG).intersection(self.roi)
+        near = box if self.roi is None else box.grow(_SEARCH_MARGIN_DEG).intersection(self.roi)
         if near is None:
             return None
-        heights = self._height_range(near.rounded(_ROUND_DEG))  # all dates of a burst ask for the same box
+        heights = self._height_range(near.round_out(_ROUND_DEG))  # all dates of a burst ask for the same box
         if heights is None:
             self._over_voids.add(burst)
             return None
         found = outline(burst, orbit, heights)
-        return found if self.roi is None or _touch(found, self.roi.grown(_ROI_MARGIN_DEG)) else None
+        return found if self.roi is None or _touch(found, self.roi.grow(_ROI_MARGIN_DEG)) else None
 
     def _find_height_range(self, box: BBox) -> tuple[float, float] | None:
         """Lowest and highest ground near a box drawn at height zero, the edges of which may show other ground."""
         narrowed = min(_SEARCH_MARGIN_DEG, 0.4 * min(box.east - box.west, box.north - box.south))
         margin = narrowed + _SEARCH_MARGIN_DEG
-        heights = open_dem(self.dem, box.grown(-narrowed), margin, covering=False).heights_m
+        heights = open_dem(self.dem, box.grow(-narrowed), margin, covering=False).heights_m
         if not np.isfinite(heights).any():
             return None
         return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0

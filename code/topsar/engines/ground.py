@@ -10,7 +10,7 @@ from pyproj.exceptions import CRSError
 
 from topsar.errors import SettingsError
 from topsar.kernels.geometry import geodetic_to_ecef, up_vector
-from topsar.kernels.resample import NODE_STEP, place_ground, spread
+from topsar.kernels.resample import NODE_STEP, interpolate_nodes, place_ground
 from topsar.model import BBox, Window
 from topsar.raster import HeightField, open_dem
 
@@ -52,7 +52,7 @@ def check_projection(crs: str, box: BBox | None = None) -> None:
     if box is None or area is None or area.west >= area.east:
         return
     made_for = BBox(west=area.west, south=area.south, east=area.east, north=area.north)
-    if not made_for.grown(BEYOND_AREA_DEG).intersects(box):
+    if not made_for.grow(BEYOND_AREA_DEG).intersects(box):
         lon, lat = box.centre
         msg = (
             f"CRS={crs} ({known.name}) is made for latitudes {area.south:g} to {area.north:g}, longitudes "
@@ -163,7 +163,7 @@ def dem_bytes(grid: GeoGrid, dem_density: float) -> int:
     dem_density : float
         Postings per square degree.
     """
-    box = lonlat_box(grid).grown(DEM_MARGIN_DEG)
+    box = lonlat_box(grid).grow(DEM_MARGIN_DEG)
     return int((box.east - box.west) * (box.north - box.south) * dem_density) * _DEM_BYTES
 
 
@@ -236,7 +236,7 @@ def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDA
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
     places = np.empty((*grid.shape, 2))
-    spread(np.ascontiguousarray(ground_nodes(aligned, field, step)[..., 6:]), step, offset, places)
+    interpolate_nodes(np.ascontiguousarray(ground_nodes(aligned, field, step)[..., 6:]), step, offset, places)
     row, column = np.moveaxis(np.rint(places).astype(np.intp), -1, 0)
     return row, column
 

@@ -124,10 +124,10 @@ def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     region = _find_region(options.roi, crs, posting) if options.roi else None
 
     def find_window(lonlat: Outline) -> GeoGrid:
-        box = box_of(*from_lonlat(crs, *lonlat)).grown(posting)
+        box = box_of(*from_lonlat(crs, *lonlat)).grow(posting)
         if region is not None:
             box = box.intersection(region.bbox) or region.bbox
-        return GeoGrid.covering(box, crs=crs, dx=posting, dy=posting)
+        return GeoGrid.cover(box, crs=crs, dx=posting, dy=posting)
 
     windows = [tuple((find_window(near), find_window(far)) for near, far in one.outlines) for one in group]
     whole = union([grid.bbox for part in windows for both in part for grid in both])
@@ -202,13 +202,13 @@ def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks
 def _find_region(roi: BBox, crs: str, posting: float) -> GeoGrid:
     """The region of interest (degrees) on the map."""
     lon, lat = np.meshgrid(np.linspace(roi.west, roi.east, 21), np.linspace(roi.south, roi.north, 21))
-    return GeoGrid.covering(box_of(*from_lonlat(crs, lon, lat)), crs=crs, dx=posting, dy=posting)
+    return GeoGrid.cover(box_of(*from_lonlat(crs, lon, lat)), crs=crs, dx=posting, dy=posting)
 
 
 def _snap_grid(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
     """The grid around ``box`` that ends at whole multiples of `SNAP_PIXELS`, or where the region of interest does."""
-    coarse = GeoGrid.covering(box, crs=crs, dx=posting * SNAP_PIXELS, dy=posting * SNAP_PIXELS)
-    snapped = coarse.refined(Looks(east=SNAP_PIXELS, north=SNAP_PIXELS))
+    coarse = GeoGrid.cover(box, crs=crs, dx=posting * SNAP_PIXELS, dy=posting * SNAP_PIXELS)
+    snapped = coarse.refine(Looks(east=SNAP_PIXELS, north=SNAP_PIXELS))
     if region is None:
         return snapped
     whole = Window(row=0, column=0, rows=snapped.rows, columns=snapped.columns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.errors import ProvisionError
-from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline, sight
+from topsar.kernels.geometry import find_viewing_geometry, fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
 from topsar.kernels.statistics import independent_looks
 from topsar.kernels.visibility import layover_shadow
 
@@ -38,7 +38,7 @@ def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
     orbit : Orbit
     """
     start, stop = burst.grid.first_line_time - _MARGIN, burst.grid.stop_time + _MARGIN
-    return arc_between(orbit, start, stop, f"burst {burst.label} of {burst.scene}: ").narrowed(start, stop)
+    return arc_between(orbit, start, stop, f"burst {burst.label} of {burst.scene}: ").narrow(start, stop)
 
 
 def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") -> OrbitArc:
@@ -134,7 +134,7 @@ def view(
         NaN where it is not known.
     arc : OrbitArc
     """
-    time, range_m, off_nadir, los = sight(points_m, arc)
+    time, range_m, off_nadir, los = find_viewing_geometry(points_m, arc)
     return los, layover_shadow(time, range_m, off_nadir, height_m)
 
 

@@ -15,7 +15,7 @@ from topsar.errors import ProductError
 from topsar.interferogram import UNKNOWN
 from topsar.model import VerticalDatum, Window
 from topsar.raster import open_levels
-from topsar.raster.dem_voids import SHORE_M, sea_among
+from topsar.raster.dem_voids import SHORE_M, find_sea
 from topsar.raster.geotiff import GDAL_ERRORS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
     flat = _find_flat(field.heights_m, level)
     voids = np.isnan(field.heights_m)
     if voids.any():
-        flat |= sea_among(voids, np.abs(field.heights_m) <= SHORE_M)
+        flat |= find_sea(voids, np.abs(field.heights_m) <= SHORE_M)
     water = np.full(grid.shape, UNKNOWN, np.uint8)
     for top in range(0, grid.rows, _BLOCK_ROWS):
         rows = Window(row=top, column=0, rows=min(_BLOCK_ROWS, grid.rows - top), columns=grid.columns)

@@ -18,7 +18,7 @@ STRIDE = 8
 _SMOOTHING = 3
 
 
-def goldstein(interferogram: NDArray[np.complex64], strength: float) -> NDArray[np.complex64]:
+def filter_goldstein(interferogram: NDArray[np.complex64], strength: float) -> NDArray[np.complex64]:
     """Adaptive spectral filter.
 
     Each patch's spectrum is multiplied by its own smoothed modulus to the power ``strength`` (Goldstein and Werner,

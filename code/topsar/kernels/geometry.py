@@ -74,7 +74,7 @@ class OrbitArc:
         value = np.polynomial.polynomial.polyval(x, coefficients.T)
         return np.moveaxis(np.asarray(value, dtype=np.float64), 0, -1)
 
-    def narrowed(self, start: datetime, stop: datetime, *, degree: int = 5) -> OrbitArc:
+    def narrow(self, start: datetime, stop: datetime, *, degree: int = 5) -> OrbitArc:
         """Fit a series of lower degree, fast to evaluate and exact to a nanometre over a few seconds.
 
         Parameters
@@ -329,7 +329,7 @@ def _sight(points, origin, scale, coefficients, time, range_m, off_nadir, los): 
             los[2, i, j] = cos_lat * aside + sin_lat * uz
 
 
-def sight(
+def find_viewing_geometry(
     points_m: NDArray[np.float64], arc: OrbitArc
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
     """Find how the satellite sees a map of ground points: `geo2rdr` and `line_of_sight` in one pass.

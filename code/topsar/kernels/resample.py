@@ -83,7 +83,7 @@ class RadarImage(NamedTuple):
         return self._replace(near_range_m=self.near_range_m - delay_px * self.range_spacing_m)
 
 
-def interpolator(band: float) -> NDArray[np.float32]:
+def design_interpolator(band: float) -> NDArray[np.float32]:
     """Least-squares interpolator for a signal that fills a part of its sampling band.
 
     For each fraction d the eight weights minimise ∫|exp(jωd) - Σ w_k exp(jωk)|² over the occupied band
@@ -148,7 +148,7 @@ def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def spread(nodes, step, offset, out):  # type: ignore[no-untyped-def]
+def interpolate_nodes(nodes, step, offset, out):  # type: ignore[no-untyped-def]
     """Interpolate between nodes that lie ``step`` pixels apart, linearly.
 
     Parameters

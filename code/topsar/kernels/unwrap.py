@@ -17,7 +17,7 @@ TILE_PIXELS = 10_000_000
 _TILE_OVERLAP = 200
 
 
-def tiles(shape: tuple[int, int]) -> tuple[int, int]:
+def count_tiles(shape: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of SNAPHU tiles so that none has more than about `TILE_PIXELS`."""
     rows, columns = shape
     count = math.ceil(rows * columns / TILE_PIXELS)
@@ -62,7 +62,7 @@ def unwrap(
     if method == "snaphu":
         import snaphu
 
-        grid = tiles(phase.shape)
+        grid = count_tiles(phase.shape)
         unwrapped, components = snaphu.unwrap(
             phase,
             coherence,

@@ -280,7 +280,7 @@ def _find_window(
         needed = _find_pixels(transform, crs, box, turn, slack=-1)
         inside = needed.intersection(whole)
         if inside == needed or (inside is not None and not covering):
-            wanted = _find_pixels(transform, crs, box.grown(margin_deg) if margin_deg else box, turn, slack=1)
+            wanted = _find_pixels(transform, crs, box.grow(margin_deg) if margin_deg else box, turn, slack=1)
             window = wanted.intersection(whole)
             if window is not None:
                 return crs, transform, window, turn

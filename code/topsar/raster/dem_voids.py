@@ -17,7 +17,7 @@ _NEIGHBOURS = np.ones((3, 3), bool)
 _STRIP_ROWS = 256
 
 
-def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def find_sea(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Find the voids that are sea: connected holes most of whose rim is a shore, and one that fills the whole raster.
 
     The edge of the raster does not count as rim.
@@ -32,7 +32,7 @@ def sea_among(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.
     Examples
     --------
     >>> heights = np.array([[900, 900, 900, 3, 0], [900, 0, 900, 2, 0]], np.float32)
-    >>> sea_among(heights == 0, heights <= SHORE_M).astype(int)
+    >>> find_sea(heights == 0, heights <= SHORE_M).astype(int)
     array([[0, 0, 0, 0, 1],
            [0, 0, 0, 0, 1]])
     """

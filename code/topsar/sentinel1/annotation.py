@@ -23,7 +23,7 @@ from topsar.model import (
     Window,
 )
 from topsar.sentinel1.container import DOWNLOAD_AGAIN, Container, open_container
-from topsar.sentinel1.document import Node
+from topsar.sentinel1.document import Element
 from topsar.sentinel1.orbit import build_orbit
 from topsar.sentinel1.safe import read_xml
 
@@ -109,7 +109,7 @@ def annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
     )
 
 
-def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Container, SwathFiles, Node]:
+def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Container, SwathFiles, Element]:
     files = next((f for f in scene.files if (f.swath, f.polarisation) == (swath, polarisation)), None)
     if files is None:
         present = ", ".join(f"{f.swath} {f.polarisation}" for f in scene.files)
@@ -123,7 +123,7 @@ def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Conta
     return container, files, root
 
 
-def _read_swath(root: Node, swath: str) -> _Swath:
+def _read_swath(root: Element, swath: str) -> _Swath:
     product = root.child("generalAnnotation/productInformation")
     image = root.child("imageAnnotation/imageInformation")
     processing = root.child("imageAnnotation/processingInformation")
@@ -154,18 +154,18 @@ def _read_swath(root: Node, swath: str) -> _Swath:
     )
 
 
-def _read_fm_rates(root: Node) -> tuple[_Estimate, ...]:
+def _read_fm_rates(root: Element) -> tuple[_Estimate, ...]:
     """Azimuth FM rates: one polynomial element in newer products, c0, c1 and c2 in the oldest."""
     path, tag = "generalAnnotation/azimuthFmRateList", "azimuthFmRatePolynomial"
 
-    def read_coefficients(node: Node) -> tuple[float, ...]:
+    def read_coefficients(node: Element) -> tuple[float, ...]:
         return node.numbers(tag) if node.has(tag) else tuple(node.number(c) for c in ("c0", "c1", "c2"))
 
     return _read_estimates(root, path, "azimuthFmRate", read_coefficients)
 
 
 def _read_estimates(
-    root: Node, path: str, tag: str, read_coefficients: Callable[[Node], tuple[float, ...]]
+    root: Element, path: str, tag: str, read_coefficients: Callable[[Element], tuple[float, ...]]
 ) -> tuple[_Estimate, ...]:
     nodes = root.children(f"{path}/{tag}")
     if not nodes:
@@ -176,7 +176,7 @@ def _read_estimates(
     )
 
 
-def _read_burst(node: Node, index: int, common: _Swath, scene: Scene, files: SwathFiles, measurement: str) -> Burst:
+def _read_burst(node: Element, index: int, common: _Swath, scene: Scene, files: SwathFiles, measurement: str) -> Burst:
     grid = replace(common.grid, first_line_time=node.time("azimuthTime"))
     fm_rate, doppler = (
         min(estimates, key=lambda estimate: abs(estimate[0] - grid.mid_time))[1]
@@ -202,7 +202,7 @@ def _read_burst(node: Node, index: int, common: _Swath, scene: Scene, files: Swa
     )
 
 
-def _find_valid_window(node: Node, grid: RadarGrid) -> Window:
+def _find_valid_window(node: Element, grid: RadarGrid) -> Window:
     """The rectangle that is valid on every line that has valid samples at all."""
     first = np.array(node.read_integers("firstValidSample", count=grid.lines))
     last = np.array(node.read_integers("lastValidSample", count=grid.lines))

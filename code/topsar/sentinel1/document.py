@@ -38,7 +38,7 @@ def parse_time(text: str) -> datetime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Element:
     """An XML element that knows which file it came from and which error its readers raise."""
 
     element: ET.Element
@@ -46,14 +46,14 @@ class Node:
     error: type[TopsarError]
     hint: str
 
-    def child(self, path: str) -> Node:
+    def child(self, path: str) -> Element:
         """The first element at ``path`` (ElementTree syntax)."""
         found = self.element.find(path)
         if found is None:
             self._refuse_value(path, "an element")
         return self._at(found)
 
-    def children(self, path: str) -> list[Node]:
+    def children(self, path: str) -> list[Element]:
         """All elements at ``path``, perhaps none."""
         return [self._at(found) for found in self.element.findall(path)]
 
@@ -140,11 +140,11 @@ class Node:
         held = repr(text if len(text) <= 40 else text[:40] + "...")
         self.refuse(f"element {path} holds {held} ({len(text.split())} values), expected {kind}")
 
-    def _at(self, element: ET.Element) -> Node:
-        return Node(element=element, where=self.where, error=self.error, hint=self.hint)
+    def _at(self, element: ET.Element) -> Element:
+        return Element(element=element, where=self.where, error=self.error, hint=self.hint)
 
 
-def parse_xml(data: bytes, *, where: str, error: type[TopsarError], hint: str) -> Node:
+def parse_xml(data: bytes, *, where: str, error: type[TopsarError], hint: str) -> Element:
     """Parse an XML document; its root element.
 
     Parameters
@@ -163,4 +163,4 @@ def parse_xml(data: bytes, *, where: str, error: type[TopsarError], hint: str) -
     except (ET.ParseError, ValueError, LookupError) as exc:
         msg = f"{where}: not well-formed XML ({exc})" if data.strip() else f"{where}: the file is empty"
         raise error(msg, hint=hint) from exc
-    return Node(element=root, where=where, error=error, hint=hint)
+    return Element(element=root, where=where, error=error, hint=hint)

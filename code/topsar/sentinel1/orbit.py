@@ -14,7 +14,7 @@ import numpy as np
 
 from topsar.errors import ProvisionError
 from topsar.model import Orbit, OrbitFile, OrbitSource
-from topsar.sentinel1.document import Node, parse_xml
+from topsar.sentinel1.document import Element, parse_xml
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
 
 
 def build_orbit(
-    document: Node,
+    document: Element,
     *,
     source: OrbitSource,
     name: str,
@@ -215,7 +215,7 @@ def _drop_far_vectors(content: bytes, start: datetime, stop: datetime) -> bytes:
     return _VECTOR.sub(keep_near, content)
 
 
-def _check_header(root: Node, file: OrbitFile) -> None:
+def _check_header(root: Element, file: OrbitFile) -> None:
     """Refuse a file whose header contradicts its name, or vectors in another frame or time scale."""
     expected = {
         "Fixed_Header/Mission": f"Sentinel-1{file.mission[-1]}",
@@ -230,7 +230,7 @@ def _check_header(root: Node, file: OrbitFile) -> None:
             raise ProvisionError(msg, hint="use the file as published: Earth-fixed, UTC, under its own name")
 
 
-def _find_vectors(root: Node, start: datetime, stop: datetime) -> list[Node]:
+def _find_vectors(root: Element, start: datetime, stop: datetime) -> list[Element]:
     """Find the state vectors of a period; ISO times compare as text, without conversion."""
     first, last = (f"UTC={time:%Y-%m-%dT%H:%M:%S.%f}" for time in (start, stop))
     return [osv for osv in root.children("Data_Block/List_of_OSVs/OSV") if first <= osv.text("UTC") <= last]

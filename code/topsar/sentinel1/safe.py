@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from topsar.errors import SceneError
 from topsar.model import Direction, Scene, SwathFiles
 from topsar.sentinel1.container import DOWNLOAD_AGAIN, MANIFEST, Container, bare_name, open_container
-from topsar.sentinel1.document import Node, parse_xml
+from topsar.sentinel1.document import Element, parse_xml
 
 _ANNOTATION = re.compile(
     r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
@@ -85,7 +85,7 @@ def open_scene(path: Path) -> Scene:
     )
 
 
-def read_xml(container: Container, name: str) -> Node:
+def read_xml(container: Container, name: str) -> Element:
     """Parse an XML file of a product.
 
     Parameters
@@ -105,7 +105,7 @@ def read_xml(container: Container, name: str) -> Node:
     )
 
 
-def _check_kind(manifest: Node, product: str) -> None:
+def _check_kind(manifest: Element, product: str) -> None:
     """Refuse what is not an IW SLC."""
     kind = (manifest.element.findtext(".//{*}productType") or "unknown").strip()
     mode = (manifest.element.findtext(".//{*}instrumentMode/{*}mode") or "unknown").strip()
@@ -140,13 +140,13 @@ def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
 
 
-def _read_orbit_number(orbit: Node, tag: str) -> int:
+def _read_orbit_number(orbit: Element, tag: str) -> int:
     """An orbit number at the start of the product (it changes at the ascending node)."""
     typed = f"{{*}}{tag}[@type='start']"
     return orbit.integer(typed if orbit.has(typed) else f"{{*}}{tag}")
 
 
-def _read_direction(orbit: Node) -> Direction:
+def _read_direction(orbit: Element) -> Direction:
     text = orbit.text(".//{*}pass")
     try:
         return Direction(text.lower())
@@ -154,7 +154,7 @@ def _read_direction(orbit: Node) -> Direction:
         orbit.refuse(f"pass {text!r}, expected ASCENDING or DESCENDING")
 
 
-def _find_ipf(manifest: Node) -> str:
+def _find_ipf(manifest: Element) -> str:
     """Version of ESA's processor, of the last processing where several are nested; ``unknown`` if not stated."""
     software = manifest.element.findall(".//{*}processing/{*}facility/{*}software")
     return next((s.get("version", "unknown") for s in software if "IPF" in s.get("name", "")), "unknown")

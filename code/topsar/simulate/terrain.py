@@ -100,7 +100,7 @@ def build_terrain(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...])
     products : by pass, then by slice
     """
     posting = recipe.dem_posting_arcsec / 3600
-    box = _find_footprint(recipe, products).grown(recipe.dem_margin_deg)
+    box = _find_footprint(recipe, products).grow(recipe.dem_margin_deg)
     step = recipe.truth_step  # so that decimated rasters are snapped too
     first_row, stop_row = (round((90 - lat) / posting / step) * step for lat in (box.north, box.south))
     first_column, stop_column = (round(lon / posting / step) * step for lon in (box.west, box.east))

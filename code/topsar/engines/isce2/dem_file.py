@@ -25,7 +25,7 @@ from topsar.engines.isce2.image_file import read_isce_header, read_isce_image, w
 from topsar.errors import ProvisionError, StepFailed
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.dem import HeightField, open_dem
-from topsar.raster.dem_voids import SHORE_M, fill_nearest, sea_among
+from topsar.raster.dem_voids import SHORE_M, fill_nearest, find_sea
 from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS
 
@@ -84,7 +84,7 @@ def _warp_to_degrees(field: HeightField, box: BBox, path: Path) -> HeightField:
     west, south, east, north = to_map.transform_bounds(box.west, box.south, box.east, box.north, densify_pts=21)
     dx = (box.east - box.west) / (east - west) * abs(a)
     dy = (box.north - box.south) / (north - south) * abs(e)
-    grid = GeoGrid.covering(box, crs=_WGS84, dx=dx, dy=dy)
+    grid = GeoGrid.cover(box, crs=_WGS84, dx=dx, dy=dy)
     heights = np.full(grid.shape, np.nan, np.float32)
     try:
         reproject(
@@ -119,7 +119,7 @@ def _fill_voids(field: HeightField, dem: Dem) -> None:
     if not voids.any():
         return
     undulation = _read_undulation(field, dem)
-    sea = sea_among(voids, np.abs(heights_m - undulation) <= SHORE_M)
+    sea = find_sea(voids, np.abs(heights_m - undulation) <= SHORE_M)
     heights_m[sea] = undulation[sea]
     if missing := int(np.isnan(heights_m).sum()):
         log.warning("%s: %d voids on land were given the height of the nearest pixel that has one", dem.path, missing)

@@ -123,7 +123,7 @@ def _lay_geocoding_grid(grid: GeoGrid) -> GeoGrid:
     dy = 1 / round(_GEOCODED_FINER * METRES_PER_DEGREE / grid.dy)
     narrowing = math.cos(math.radians(max(abs(box.south), abs(box.north))))
     dx = 1 / max(round(_GEOCODED_FINER * METRES_PER_DEGREE * narrowing / grid.dx), 1)
-    return GeoGrid.covering(box.grown(2 * max(dx, dy)), crs="EPSG:4326", dx=dx, dy=dy)
+    return GeoGrid.cover(box.grow(2 * max(dx, dy)), crs="EPSG:4326", dx=dx, dy=dy)
 
 
 def _choose_looks(options: Options, burst: Burst) -> Looks:

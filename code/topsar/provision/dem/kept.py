@@ -29,7 +29,7 @@ from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
 from topsar.provision.web.transfer import hold_part
 from topsar.raster import Labels, inspect, pixel_centres, read_datum, read_geoid, require_cover, write_geotiff
-from topsar.raster.dem_voids import SHORE_M, sea_among
+from topsar.raster.dem_voids import SHORE_M, find_sea
 from topsar.raster.geoid import EGM96
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _level_sea(heights: NDArray[np.float32], sea: NDArray[np.bool_], grid: GeoGr
     voids = np.isnan(heights)
     if not voids.any():
         return
-    found = sea_among(voids, shore)
+    found = find_sea(voids, shore)
     sea |= found
     for rows, level in _iterate_geoid(grid, model):
         np.copyto(heights[rows], level, where=found[rows])

@@ -58,7 +58,7 @@ class GlobalModel:
             Degrees, centred within ±180.
         margin_deg : float
         """
-        wide = box.grown(margin_deg)
+        wide = box.grow(margin_deg)
         wide = replace(wide, south=max(wide.south, self.south), north=min(wide.north, self.north))
         return wide if crosses_antimeridian(box) else replace(wide, west=max(wide.west, -180), east=min(wide.east, 180))
 

@@ -64,7 +64,7 @@ def fetch_tiles(box: BBox, folder: Path, web: Web) -> list[list[Piece]]:
         Where the tiles are put, and stay for other boxes.
     web : Web
     """
-    near = box.grown(_REACH_DEG)
+    near = box.grow(_REACH_DEG)
     columns = range(math.floor(near.west), math.ceil(near.east))
     rows = [
         [_make_tile(folder, latitude, longitude) for longitude in columns]

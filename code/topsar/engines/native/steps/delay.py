@@ -207,7 +207,7 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
     lat, lon, _ = ecef_to_geodetic(middle.reshape(-1, 3))
     x, y = from_lonlat(common.crs, np.degrees(lon), np.degrees(lat))
     return [
-        common.crop(window).refined(looks)
+        common.crop(window).refine(looks)
         for column, row in zip((x - common.west) / common.dx, (common.north - y) / common.dy, strict=True)
         if (window := _window_around(common, row, column, size)) is not None
     ]

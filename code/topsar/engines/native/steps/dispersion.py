@@ -83,7 +83,7 @@ class _Dispersion(StepKind[DispersionTask]):
         """Write the file."""
         with ExitStack() as opened:
             dates = [opened.enter_context(rasterio.open(runs / file)) for file in task.files]
-            height, fine = tile_rows(task.looks), task.grid.refined(task.looks)
+            height, fine = tile_rows(task.looks), task.grid.refine(task.looks)
             strips = [
                 RasterWindow(0, top, fine.columns, min(height, fine.rows - top)) for top in range(0, fine.rows, height)
             ]

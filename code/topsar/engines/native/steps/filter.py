@@ -45,13 +45,13 @@ class _Filter(StepKind[FilterTask]):
 
     def run(self, task: FilterTask, runs: Path, folder: Path) -> None:
         """Write ``filtered.npy`` and what is removed of misregistration."""
-        from topsar.kernels.filter import goldstein
+        from topsar.kernels.filter import filter_goldstein
 
         (folder / "filter").mkdir(exist_ok=True)
         choose_correction(task.esd, folder, runs / task.network if task.network else None)
         cross, coherence = read_cross(folder), np.load(folder / "mosaic" / "coherence.npy")
         weighted = coherence * np.exp(1j * np.angle(cross)).astype(np.complex64)
-        save_array(folder / "filter" / "filtered.npy", goldstein(weighted, task.filter_strength))
+        save_array(folder / "filter" / "filtered.npy", filter_goldstein(weighted, task.filter_strength))
 
 
 STEP = _Filter()

@@ -23,7 +23,7 @@ from topsar.engines.viewing import burst_arc
 from topsar.files import atomic_path, read_json
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow
-from topsar.kernels.resample import NODE_STEP, RadarImage, geocode, interpolator, place_nodes
+from topsar.kernels.resample import NODE_STEP, RadarImage, design_interpolator, geocode, place_nodes
 from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
 from topsar.model import SPEED_OF_LIGHT, Burst, Dem, Looks, Orbit, Window
 from topsar.raster import HeightField
@@ -122,7 +122,7 @@ class _Geocode(StepKind[GeocodeTask]):
             check_archived(windows[0].burst)
             with open_image(windows[0].burst) as image:
                 for window in sorted(windows, key=lambda one: one.burst.first_line):
-                    fine = replace(window, grid=window.grid.refined(task.looks))
+                    fine = replace(window, grid=window.grid.refine(task.looks))
                     field = dem_under(task.dem, window.grid)
                     log.info("%s: %d by %d pixels", window.burst.label, fine.grid.rows, fine.grid.columns)
                     with atomic_path(runs / window.file) as path:
@@ -192,8 +192,8 @@ def radar_image(
         origin_s=arc.origin_s,
         scale_s=arc.scale_s,
         orbit=arc.coefficients,
-        azimuth_table=interpolator(azimuth_band),
-        range_table=interpolator(range_band),
+        azimuth_table=design_interpolator(azimuth_band),
+        range_table=design_interpolator(range_band),
     )
 
 

@@ -99,7 +99,7 @@ class _Slc(StepKind[SlcTask]):
 
     def run(self, task: SlcTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
         """Write the file."""
-        looks, fine = task.looks, task.grid.refined(task.looks)
+        looks, fine = task.looks, task.grid.refine(task.looks)
         chosen = choose_bursts(task)
         height = tile_rows(looks)
         files = [np.load(runs / burst.window.file, mmap_mode="r") for burst in task.bursts]

@@ -79,9 +79,9 @@ def _scratch_folder(folder: Path) -> Iterator[Path]:
 
 def _count_threads(shape: tuple[int, int]) -> int:
     """Count the threads that the step was granted, if so large an interferogram has a use for them."""
-    from topsar.kernels.unwrap import tiles
+    from topsar.kernels.unwrap import count_tiles
 
-    if tiles(shape) == (1, 1):
+    if count_tiles(shape) == (1, 1):
         return 1
     import numba
 
