@@ -19,6 +19,7 @@ usage: ./run_docker.sh [--memory SIZE] [--cpus N] [--image NAME] VERB [ARGUMENTS
   run        fetch what is missing and process the pairs in pairs.txt
   status     show how the run is getting on (--watch), or how it ended
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
+  export     write a format of finished pairs, without computing anything else (FORMAT, --to DIR)
   settings   show every setting, its value, where it comes from and what it means
   simulate   write simulated Sentinel-1 products
   build      build the image and do nothing else
@@ -171,6 +172,7 @@ arguments=()
 rasters=() # DEM, GEOID and WATER_MASK
 data='' pairs='' env_file='' topsar_engine=''
 folder='' # of demo and simulate
+to=''     # of export
 
 is_secret() { case $1 in *USERNAME | *PASSWORD | *TOKEN | *KEY) ;; *) return 1 ;; esac; }
 
@@ -194,6 +196,7 @@ take() { # in: flag, value, the arguments that say so
     --data) data=$(absolute "$2") ;;
     --pairs) pairs=$(absolute "$2") ;;
     --env) env_file=$(absolute "$2") ;;
+    --to) if [[ $verb == export ]]; then to=$(absolute "$2"); else arguments+=("${@:3}"); fi ;; # of pairs: a date
     --engine) set_key ENGINE "$2" "${@:3}" ;;
     --dem) set_key DEM "$2" ;;
     --geoid) set_key GEOID "$2" ;;
@@ -286,6 +289,11 @@ show_places() {
     show "$pairs" readonly
   fi
   arguments+=("--pairs=$pairs")
+  if [[ -n $to ]]; then
+    mkdir -p -- "$to"
+    show "$to"
+    arguments+=("--to=$to")
+  fi
   [[ -n $env_file ]] || return 0
   [[ ! -f $env_file ]] || show "$env_file" readonly
   arguments+=("--env=$env_file")
@@ -366,7 +374,7 @@ verb=${1-}
 case $verb in
   "") usage >&2; exit 2 ;;
   help | -h | --help) usage; exit ;;
-  build | clean | demo | doctor | pairs | plan | run | settings | simulate | status) ;;
+  build | clean | demo | doctor | export | pairs | plan | run | settings | simulate | status) ;;
   *) misused "there is no verb $verb" ;;
 esac
 choose_engine

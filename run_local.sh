@@ -19,6 +19,7 @@ usage: ./run_local.sh VERB [ARGUMENTS]
   run        fetch what is missing and process the pairs in pairs.txt
   status     show how the run is getting on (--watch), or how it ended
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
+  export     write a format of finished pairs, without computing anything else (FORMAT, --to DIR)
   settings   show every setting, its value, where it comes from and what it means
   simulate   write simulated Sentinel-1 products
   test       run the tests (arguments go to pytest)

@@ -380,13 +380,20 @@ def test_every_verb_passes_through_with_the_places_that_it_knows(project: Projec
     (project.root / ".env").touch()
     (project.root / "data").mkdir()
     for name, verb in _verbs().items():
-        arguments = [name, "somewhere"] if name == "simulate" else [name]
+        arguments = [name, *{"simulate": ["somewhere"], "export": ["quicklook"]}.get(name, [])]
         started = project.run(*arguments)
         parsed = build_parser().parse_args(started.command)
         assert parsed.verb == name
         known = {option for action in verb._actions for option in action.option_strings}
         given = {text.partition("=")[0] for text in started.command[1:] if text.startswith("--")}
         assert given == known & {"--data", "--pairs", "--env"}
+
+
+def test_an_export_can_write_where_it_is_told_to(project: Project) -> None:
+    (project.root / "data").mkdir()
+    started = project.run("export", "quicklook", "--to", str(project.root / "for colleagues"))
+    assert f"--to={project.root}/for colleagues" in started.command
+    assert (project.root / "for colleagues").is_dir()
 
 
 def test_the_first_run_makes_what_is_to_be_filled_in_and_stops_there(project: Project) -> None:
