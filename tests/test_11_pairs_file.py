@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topsar.errors import SettingsError
-from topsar.pairs.listing import PairLine, parse_line, product_name, read_pairs
+from topsar.pairs.listing import PairLine, parse_line, parse_product_name, read_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -126,7 +126,7 @@ def test_files_of_all_systems(tmp_path: Path, content: bytes) -> None:
 )
 def test_near_misses_say_what_is_wrong(name: str, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
-        product_name(name + ".SAFE")
+        parse_product_name(name + ".SAFE")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from topsar.errors import SceneError
 from topsar.model import Direction
 from topsar.sentinel1 import find_scene, open_scene, read_bursts
-from topsar.sentinel1.container import bare_name
+from topsar.sentinel1.container import strip_endings
 from topsar.sentinel1.document import parse_time
 
 START = datetime(2023, 9, 4, 6, 37, 30, 500000, tzinfo=timezone.utc)
@@ -324,8 +324,8 @@ def test_a_name_not_found_lists_near_names(tmp_path: Path) -> None:
 
 @given(st.text("S1A_IW0-", min_size=1), st.lists(st.sampled_from([".SAFE", ".zip", ".safe", ".ZIP"]), max_size=3))
 def test_bare_name_drops_endings_and_is_idempotent(stem: str, endings: list[str]) -> None:
-    assert bare_name(stem + "".join(endings)) == stem
-    assert bare_name(bare_name(stem)) == stem
+    assert strip_endings(stem + "".join(endings)) == stem
+    assert strip_endings(strip_endings(stem)) == stem
 
 
 @given(
@@ -379,7 +379,7 @@ def test_every_real_product_opens(shared_data: Path) -> None:
         scene = open_scene(path)
         ipf, track, bursts, polarisations = REAL[f"{scene.start:%Y%m%dT%H%M%S}"]
         assert (scene.ipf, scene.track, scene.polarisations) == (ipf, track, polarisations)
-        assert scene.name == bare_name(path.name)
+        assert scene.name == strip_endings(path.name)
         assert scene.name.split("_")[-3] == f"{scene.absolute_orbit:06d}"
         assert 0 < (scene.stop - scene.start).total_seconds() < 35
         found = {f.swath: len(read_bursts(scene, f.swath, f.polarisation)) for f in scene.files}

@@ -22,10 +22,10 @@ from topsar.kernels.geometry import (
 )
 from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, OrbitFile, Scene
 from topsar.sentinel1 import (
-    annotation_orbit,
     choose_orbit,
     find_orbits,
     open_scene,
+    read_annotation_orbit,
     read_bursts,
     read_orbit,
 )
@@ -70,7 +70,7 @@ def test_the_annotated_orbit_sees_the_tie_points_where_they_are(shared_data: Pat
     for file in scene.files:
         grid = read_tie_points(scene, file.swath, file.polarisation)
         burst = read_bursts(scene, file.swath, file.polarisation)[0]
-        line, sample = misfit(annotation_orbit(scene, file.swath, file.polarisation), grid, burst)
+        line, sample = misfit(read_annotation_orbit(scene, file.swath, file.polarisation), grid, burst)
         assert line.size > 150
         assert np.abs(line).max() < (0.1 if start in OLD else 0.002)
         assert np.abs(sample).max() < (0.05 if start in OLD else 0.0005)
@@ -99,7 +99,7 @@ def test_every_burst_can_be_processed_with_the_annotated_orbit(shared_data: Path
     """Even where the vectors end before the scene does, as those of IPF 2.36 do."""
     scene = product(shared_data, start)
     for file in scene.files:
-        orbit = annotation_orbit(scene, file.swath, file.polarisation)
+        orbit = read_annotation_orbit(scene, file.swath, file.polarisation)
         for burst in read_bursts(scene, file.swath, file.polarisation):
             margin = timedelta(seconds=1)
             arc = fit_orbit(orbit, burst.grid.first_line_time - margin, burst.grid.stop_time + margin)

@@ -32,7 +32,7 @@ from topsar.model import (
     SwathFiles,
     Window,
 )
-from topsar.sentinel1 import annotation_orbit, find_orbits, read_bursts, read_orbit
+from topsar.sentinel1 import find_orbits, read_annotation_orbit, read_bursts, read_orbit
 
 pytestmark = pytest.mark.real
 
@@ -96,7 +96,7 @@ def test_the_pixels_of_the_azores_are_deramped(shared_data: Path, tmp_path: Path
     if source == "RESORB":
         orbit = read_orbit(find_orbits(folder)[0].path, scene.start, scene.stop)
     else:
-        orbit = annotation_orbit(scene, "IW3", "VV")
+        orbit = read_annotation_orbit(scene, "IW3", "VV")
     (image,) = folder.glob("*.tiff")
     with rasterio.open(image) as dataset:
         slc = dataset.read(1).astype(np.complex64)

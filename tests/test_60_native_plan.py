@@ -27,7 +27,7 @@ from dry_data import (
     dry_recipe,
     rewrite,
 )
-from topsar.engines.footprint import Outlines, outline, union
+from topsar.engines.footprint import Outlines, outline_burst, unite_boxes
 from topsar.engines.ground import box_of, dem_density, to_lonlat
 from topsar.engines.layout import (
     METRES_PER_DEGREE,
@@ -128,7 +128,7 @@ def test_annotations_and_orbits_are_read_once(make: Make, tmp_path: Path, monkey
 
     monkeypatch.setattr("topsar.engines.survey.read_bursts", counted(read_bursts))
     monkeypatch.setattr("topsar.sentinel1.read_orbit", counted(read_orbit))
-    planned = Planned(data, tmp_path, before=lambda survey: survey.footprint())
+    planned = Planned(data, tmp_path, before=lambda survey: survey.find_footprint())
     assert not planned.plan.refused
     assert len(read) == 2 * (2 + 1)  # two scenes, each with two swaths and an orbit
     assert set(read.values()) == {1}
@@ -384,10 +384,10 @@ def test_a_pair_across_the_180th_meridian_is_refused_alone(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def across(burst: Burst, *others: Any) -> tuple[np.ndarray, np.ndarray]:
-        lon, lat = outline(burst, *others)
+        lon, lat = outline_burst(burst, *others)
         return (lon - lon.mean() + 360) % 360 - 180 if "_20250327" in burst.scene else lon, lat
 
-    monkeypatch.setattr("topsar.engines.footprint.outline", across)
+    monkeypatch.setattr("topsar.engines.footprint.outline_burst", across)
     planned = Planned(make(acquisitions=DAYS), tmp_path)
     assert len(planned.pairs) == 1
     for problem in planned.plan.refused.values():
@@ -456,7 +456,7 @@ def test_region_that_only_high_ground_brings_into_view(make: Make, tmp_path: Pat
     put_dem(data, lambda *at: np.full(at[0].shape, 3000), read_geotiff(data / "dem" / "dem.tif")[1].bbox.grow(0.2))
     whole = matched(Planned(data, tmp_path, SWATHS="2"))
     burst, (lon, lat) = whole.bursts[1].reference, whole.outlines[1][0]
-    sea_level = box_of(*outline(burst, whole.orbits[0].load("IW2", "VV"), (0.0,)))
+    sea_level = box_of(*outline_burst(burst, whole.orbits[0].load("IW2", "VV"), (0.0,)))
     tip = int(lon.argmax())
     region = BBox(west=lon[tip] - 0.02, south=lat[tip] - 0.01, east=lon[tip], north=lat[tip] + 0.01)
     assert not region.intersects(sea_level)
@@ -661,7 +661,7 @@ def test_dem_that_ends_inside_the_bursts_is_refused(make: Make, tmp_path: Path) 
 def test_dem_must_cover_the_whole_grid_before_anything_starts(make: Make, tmp_path: Path) -> None:
     data = make()
     (task,) = Planned(data, tmp_path, CRS="latlon").pairs
-    needed = union([window.grid.bbox for both in task.bursts for window in (both.reference, both.secondary)])
+    needed = unite_boxes([window.grid.bbox for both in task.bursts for window in (both.reference, both.secondary)])
     assert task.grid.bbox.contains(needed)
     put_dem(data, flat, needed.grow(-6 * task.grid.dx))
     assert "without heights" in Planned(data, tmp_path, CRS="latlon").problem

@@ -170,7 +170,7 @@ def before(engine: Engine, data: Path) -> Keys:
 
 def middle_of(data: Path) -> str:
     """A region of interest that cuts bursts."""
-    box = plan_inputs(data).survey.footprint()
+    box = plan_inputs(data).survey.find_footprint()
     lon, _ = box.centre
     return f"{box.south},{box.north},{box.west},{lon}"
 

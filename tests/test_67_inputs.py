@@ -103,7 +103,7 @@ def settings_of(data: Path, **flags: str) -> Settings:
 
 def footprint(found: Found, settings: Settings) -> BBox:
     engine, _ = choose_engine(*settings.engine_wanted)
-    return Survey(found.pairs, found.orbits, settings.options).footprint(whole=engine.whole_bursts)
+    return Survey(found.pairs, found.orbits, settings.options).find_footprint(whole=engine.whole_bursts)
 
 
 def box_for(found: Found, settings: Settings) -> BBox | None:

@@ -223,7 +223,7 @@ def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> Non
 
 
 def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
-    footprint = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
+    footprint = inputs_of(data).survey.find_footprint(whole=Isce2Engine.whole_bursts)
     roi = BBox(west=footprint.west, south=footprint.centre[1], east=footprint.east, north=footprint.north)
     plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, unwrapper="none", esd="off")
     said = properties(task_in(job_folder(plan, tmp_path)))
@@ -409,7 +409,7 @@ def test_calibration_files_concern_only_pairs_that_need_them(data: Path) -> None
 
 
 def test_bursts_are_those_that_topsapp_takes(data: Path, tmp_path: Path) -> None:
-    whole = inputs_of(data).survey.footprint(whole=Isce2Engine.whole_bursts)
+    whole = inputs_of(data).survey.find_footprint(whole=Isce2Engine.whole_bursts)
     roi = replace(whole, south=whole.centre[1] - 0.01, north=whole.centre[1] + 0.01)
     write_options(tmp_path)
     folder = job_folder(planned(data, roi=roi), tmp_path)

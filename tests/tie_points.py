@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from topsar.model import Scene
 from topsar.sentinel1.container import open_container
-from topsar.sentinel1.safe import read_xml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,15 +40,17 @@ class TiePoints:
 def read_tie_points(scene: Scene, swath: str, polarisation: str) -> TiePoints:
     """Read the tie points of a swath; some real products have none, which gives empty arrays."""
     (files,) = (f for f in scene.files if (f.swath, f.polarisation) == (swath, polarisation))
-    root = read_xml(open_container(scene.path), files.annotation)
-    points = root.children("geolocationGrid/geolocationGridPointList/geolocationGridPoint")
+    root = open_container(scene.path).read_xml(files.annotation)
+    points = root.find_children("geolocationGrid/geolocationGridPointList/geolocationGridPoint")
 
     def read_column(tag: str) -> NDArray[np.float64]:
-        return np.array([point.number(tag) for point in points], dtype=np.float64)
+        return np.array([point.read_number(tag) for point in points], dtype=np.float64)
 
     return TiePoints(
         epoch=scene.start,
-        azimuth_time_s=np.array([(p.time("azimuthTime") - scene.start).total_seconds() for p in points], np.float64),
+        azimuth_time_s=np.array(
+            [(p.read_time("azimuthTime") - scene.start).total_seconds() for p in points], np.float64
+        ),
         slant_range_time_s=read_column("slantRangeTime"),
         line=read_column("line"),
         sample=read_column("pixel"),

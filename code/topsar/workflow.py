@@ -85,7 +85,7 @@ def prepare(
     box = None
     if provision.needs_box(settings):  # the user's own raster is taken as it is
         found.require_pairs()
-        box = survey.footprint(whole=engine.whole_bursts)
+        box = survey.find_footprint(whole=engine.whole_bursts)
     dem = provision.find_dem(settings, box, services)
     _warn(one for one in found.listed if one.problem)
     mask = provision.find_water_mask(settings)
@@ -162,7 +162,7 @@ def describe_missing(
     engine, _ = choose_engine(*settings.engine_wanted)
     found, lines = found or find_scenes(settings, pairs), pairs or read_pairs(settings.pairs)
     survey = Survey(found.pairs, found.orbits, settings.options)
-    return provision.describe_missing(lines, settings, found, partial(survey.footprint, whole=engine.whole_bursts))
+    return provision.describe_missing(lines, settings, found, partial(survey.find_footprint, whole=engine.whole_bursts))
 
 
 def preview(settings: Settings, found: Found | None = None) -> tuple[Batch, Preview]:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, urlencode
 from services.loopback import Asked, Handler, Reply
 from tie_points import read_tie_points
 from topsar.model import BBox
-from topsar.sentinel1 import annotation_orbit, open_scene
+from topsar.sentinel1 import open_scene, read_annotation_orbit
 
 _SEARCH = "/search/granules.umm_json"
 _STORE = "/asf-s1-slc/"
@@ -85,7 +85,7 @@ def archived(path: Path) -> ArchivedScene:
 
 def _vectors(path: Path) -> dict[str, str]:
     scene = open_scene(path)
-    orbit = annotation_orbit(scene, scene.files[0].swath, scene.files[0].polarisation)
+    orbit = read_annotation_orbit(scene, scene.files[0].swath, scene.files[0].polarisation)
     middle = ((scene.start + (scene.stop - scene.start) / 2) - orbit.epoch).total_seconds()
     before = max(int((orbit.times_s <= middle).sum()) - 1, 0)
     told = {}

@@ -64,7 +64,7 @@ class Case:
 
         if self.settings.offline or not self.settings.pairs.is_file():
             return ()
-        return describe_missing(self.lines, self.settings, self.found, self.footprint)
+        return describe_missing(self.lines, self.settings, self.found, self.find_footprint)
 
     @cached_property
     def engine(self) -> tuple[Engine, str]:
@@ -73,9 +73,9 @@ class Case:
 
         return choose_engine(*self.settings.engine_wanted)
 
-    def footprint(self) -> BBox:
+    def find_footprint(self) -> BBox:
         """The box that a DEM must cover."""
-        return self.survey.footprint(whole=self.engine[0].whole_bursts)
+        return self.survey.find_footprint(whole=self.engine[0].whole_bursts)
 
     @cached_property
     def survey(self) -> Survey:
@@ -89,7 +89,7 @@ class Case:
         """The height model."""
         from topsar.provision import find_dem, needs_box
 
-        return find_dem(self.settings, self.footprint() if needs_box(self.settings) else None)
+        return find_dem(self.settings, self.find_footprint() if needs_box(self.settings) else None)
 
     @cached_property
     def plan(self) -> Plan:

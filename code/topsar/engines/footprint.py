@@ -67,7 +67,7 @@ class Outlines:
         return not self._over_voids.isdisjoint(bursts)
 
     def _find(self, burst: Burst, orbit: Orbit) -> Outline | None:
-        box = require_one_side(box_of(*outline(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
+        box = require_one_side(box_of(*outline_burst(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
         near = box if self.roi is None else box.grow(_SEARCH_MARGIN_DEG).intersection(self.roi)
         if near is None:
             return None
@@ -75,7 +75,7 @@ class Outlines:
         if heights is None:
             self._over_voids.add(burst)
             return None
-        found = outline(burst, orbit, heights)
+        found = outline_burst(burst, orbit, heights)
         return found if self.roi is None or _touch(found, self.roi.grow(_ROI_MARGIN_DEG)) else None
 
     def _find_height_range(self, box: BBox) -> tuple[float, float] | None:
@@ -88,7 +88,7 @@ class Outlines:
         return float(np.nanmin(heights)), float(np.nanmax(heights)) + 1.0
 
 
-def outline(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline:
+def outline_burst(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> Outline:
     """Longitude and latitude in degrees around the valid part of a burst, at several heights.
 
     Parameters
@@ -138,6 +138,6 @@ def require_one_side(box: BBox, name: str) -> BBox:
     return box
 
 
-def union(boxes: list[BBox]) -> BBox:
+def unite_boxes(boxes: list[BBox]) -> BBox:
     """The smallest box around all boxes."""
     return functools.reduce(BBox.union, boxes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from topsar.engines.footprint import Outlines, union
+from topsar.engines.footprint import Outlines, unite_boxes
 from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat
 from topsar.engines.outlook import describe_outlook
 from topsar.engines.survey import share_track
@@ -117,7 +117,7 @@ def stack_together(one: MatchedPair, other: MatchedPair) -> bool:
 
 def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     """Lay one grid under the pairs of a group."""
-    everything = union([one.box for one in group])
+    everything = unite_boxes([one.box for one in group])
     crs = choose_crs(options, everything)
     posting = convert_posting(crs, options.posting_m)
     looks = choose_looks(options, crs, posting, everything)
@@ -130,7 +130,7 @@ def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
         return GeoGrid.cover(box, crs=crs, dx=posting, dy=posting)
 
     windows = [tuple((find_window(near), find_window(far)) for near, far in one.outlines) for one in group]
-    whole = union([grid.bbox for part in windows for both in part for grid in both])
+    whole = unite_boxes([grid.bbox for part in windows for both in part for grid in both])
     grid = _snap_grid(whole, crs, posting, region)
     return [
         LaidPair(matched=one, windows=part, grid=grid, looks=looks) for one, part in zip(group, windows, strict=True)

@@ -53,12 +53,12 @@ class OrbitChoice:
         swath, polarisation : str
             Whose annotation is read where there is no orbit file.
         """
-        from topsar.sentinel1 import annotation_orbit, read_orbit
+        from topsar.sentinel1 import read_annotation_orbit, read_orbit
 
         if self.file:
             return read_orbit(self.file.path, self.start, self.stop)
         having = [scene for scene in self.scenes if swath in scene.swaths]
-        orbits = [annotation_orbit(scene, swath, polarisation) for scene in having]
+        orbits = [read_annotation_orbit(scene, swath, polarisation) for scene in having]
         first = orbits[0]  # several annotations share vectors: each time counts once
         times = np.concatenate([orbit.times_s + (orbit.epoch - first.epoch).total_seconds() for orbit in orbits])
         times_s, index = np.unique(times.round(_MICROSECOND), return_index=True)

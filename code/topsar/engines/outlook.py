@@ -34,7 +34,7 @@ def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
     """
     pair, options, kinds = matched.pair, survey.options, tuple(choice.source.value for choice in matched.orbits)
     counts = [
-        sum(len(survey.pass_bursts(scenes, swath, matched.polarisation)) for swath in options.swaths)
+        sum(len(survey.collect_bursts(scenes, swath, matched.polarisation)) for swath in options.swaths)
         for scenes in (pair.reference, pair.secondary)
     ]
     covered = _measure_cover(matched, options.roi) if options.roi else None

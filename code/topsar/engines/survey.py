@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.footprint import ALL_HEIGHTS_M, outline, require_one_side, union
+from topsar.engines.footprint import ALL_HEIGHTS_M, outline_burst, require_one_side, unite_boxes
 from topsar.engines.ground import box_of
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.viewing import burst_arc
@@ -87,15 +87,11 @@ class Survey:
         self._vectors: dict[tuple[str, str], Orbit] = {}
         self._all_ground = functools.cache(self._outline_all)
 
-    def footprint(self, *, whole: bool = False) -> BBox:
+    def find_footprint(self, *, whole: bool = False) -> BBox:
         """Find the box around all ground that bursts may show within the region of interest, whatever its height.
 
-        With ``whole``, bursts that reach into the region of interest count whole.
-
-        Raises
-        ------
-        ProvisionError
-            If no pair can be run, with the reason of each.
+        With ``whole``, bursts that reach into the region of interest count whole. If no pair can be run, a
+        ProvisionError gives the reason of each.
         """
         boxes: list[BBox] = []
         reasons: dict[str, None] = {}
@@ -113,7 +109,7 @@ class Survey:
             except TopsarError as exc:
                 reasons[exc.message] = None
         if boxes:
-            return union(boxes)
+            return unite_boxes(boxes)
         msg = "\n  ".join(["no pair can be processed:", *reasons])
         raise ProvisionError(msg, hint="check ROI, SWATHS and POLARIZATION, and the lines of pairs.txt")
 
@@ -132,13 +128,13 @@ class Survey:
         shared = self._match_bursts(pair, polarisation)
         bursts, lines = [], []
         for both in shared:
-            near, far = (outlines.find(burst, self._orbit(burst)) for burst in (both.reference, both.secondary))
+            near, far = (outlines.find(burst, self._get_orbit(burst)) for burst in (both.reference, both.secondary))
             if near is not None and far is not None:
                 bursts.append(both)
                 lines.append((near, far))
         if not bursts:
             raise _explain_nothing_seen(pair, outlines, shared)
-        whole = require_one_side(union([box_of(*one) for both in lines for one in both]), pair.id)
+        whole = require_one_side(unite_boxes([box_of(*one) for both in lines for one in both]), pair.id)
         box = whole if outlines.roi is None else whole.intersection(outlines.roi) or whole
         require_cover(outlines.dem, box)
         return MatchedPair(
@@ -158,7 +154,7 @@ class Survey:
             self._bursts[place] = read_bursts(scene, swath, polarisation)
         return self._bursts[place]
 
-    def pass_bursts(self, scenes: Iterable[Scene], swath: str, polarisation: str) -> list[Burst]:
+    def collect_bursts(self, scenes: Iterable[Scene], swath: str, polarisation: str) -> list[Burst]:
         """Collect the bursts of all slices of a pass in time order; one that two slices repeat counts once.
 
         Parameters
@@ -168,10 +164,10 @@ class Survey:
         """
         having = [scene for scene in scenes if swath in scene.swaths]
         found = [burst for scene in having for burst in self._read(scene, swath, polarisation) if burst.valid.rows > 0]
-        found.sort(key=_start)
+        found.sort(key=_get_start)
         unique = found[:1]
         for burst in found[1:]:
-            if (_start(burst) - _start(unique[-1])).total_seconds() > _SAME_TIME_S:
+            if (_get_start(burst) - _get_start(unique[-1])).total_seconds() > _SAME_TIME_S:
                 unique.append(burst)
         return unique
 
@@ -180,8 +176,8 @@ class Survey:
         matched: list[Matched] = []
         for swath in self.options.swaths:
             if all(swath in _list_swaths(scenes) for scenes in (pair.reference, pair.secondary)):
-                reference = self.pass_bursts(pair.reference, swath, polarisation)
-                matched += self._match_swath(reference, self.pass_bursts(pair.secondary, swath, polarisation))
+                reference = self.collect_bursts(pair.reference, swath, polarisation)
+                matched += self._match_swath(reference, self.collect_bursts(pair.secondary, swath, polarisation))
         if not matched:
             have = "; ".join(
                 f"{scenes[0].name}: {', '.join(sorted(_list_swaths(scenes)))}"
@@ -194,11 +190,12 @@ class Survey:
     def _match_swath(self, reference: list[Burst], secondary: list[Burst]) -> Iterable[Matched]:
         """Match by ESA's burst id where both dates carry it, else by place."""
         if all(burst.burst_id for burst in (*reference, *secondary)):
-            by_number = {_burst_number(burst): burst for burst in secondary}
-            shared = [burst for burst in reference if _burst_number(burst) in by_number]
-            return [Matched(reference=burst, secondary=by_number[_burst_number(burst)]) for burst in shared]
+            by_number = {_get_number(burst): burst for burst in secondary}
+            shared = [burst for burst in reference if _get_number(burst) in by_number]
+            return [Matched(reference=burst, secondary=by_number[_get_number(burst)]) for burst in shared]
         centres = [
-            np.array([self._centre(burst) for burst in bursts]).reshape(-1, 3) for bursts in (reference, secondary)
+            np.array([self._locate_centre(burst) for burst in bursts]).reshape(-1, 3)
+            for bursts in (reference, secondary)
         ]
         distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1)
         return [
@@ -222,12 +219,12 @@ class Survey:
             self._vectors[key] = self._choose_orbit(scene).load(scene.swaths[0], polarisation)
         return self._vectors[key]
 
-    def _orbit(self, burst: Burst) -> Orbit:
+    def _get_orbit(self, burst: Burst) -> Orbit:
         return self._vectors[burst.scene, burst.polarisation]
 
-    def _centre(self, burst: Burst) -> NDArray[np.float64]:
+    def _locate_centre(self, burst: Burst) -> NDArray[np.float64]:
         """ECEF of the middle of a burst at height zero."""
-        arc, grid = burst_arc(burst, self._orbit(burst)), burst.grid
+        arc, grid = burst_arc(burst, self._get_orbit(burst)), burst.grid
         time = np.array(arc.seconds(grid.mid_time))
         middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
         return rdr2geo(time, middle, 0.0, arc)
@@ -235,8 +232,8 @@ class Survey:
     def _outline_all(self, scene: Scene, polarisation: str) -> list[BBox]:
         """A box around whatever each burst of a scene may show."""
         orbit, swaths = self._read_orbit(scene, polarisation), self.options.swaths
-        bursts = [burst for swath in swaths for burst in self.pass_bursts((scene,), swath, polarisation)]
-        return [box_of(*outline(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
+        bursts = [burst for swath in swaths for burst in self.collect_bursts((scene,), swath, polarisation)]
+        return [box_of(*outline_burst(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
 
 
 def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Matched]) -> TopsarError:
@@ -293,10 +290,10 @@ def _list_swaths(scenes: tuple[Scene, ...]) -> set[str]:
     return {swath for scene in scenes for swath in scene.swaths}
 
 
-def _start(burst: Burst) -> datetime:
+def _get_start(burst: Burst) -> datetime:
     return burst.grid.first_line_time
 
 
-def _burst_number(burst: Burst) -> int | None:
+def _get_number(burst: Burst) -> int | None:
     """ESA's number, unique in a swath: it counts on from track to track."""
     return burst.burst_id.number if burst.burst_id else None

@@ -152,7 +152,7 @@ def _order_slices(item: str | Nested) -> tuple[str, ...]:
     while stack:
         part = stack.pop()
         if isinstance(part, str):
-            names.append(product_name(part))
+            names.append(parse_product_name(part))
         else:
             stack.extend(reversed(part))
     if not names:
@@ -172,7 +172,7 @@ def _order_slices(item: str | Nested) -> tuple[str, ...]:
     return tuple(names)
 
 
-def product_name(text: str) -> str:
+def parse_product_name(text: str) -> str:
     """The product that ``text`` names, without folders and suffix; ValueError says how it differs from an IW SLC's."""
     base = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
     name = re.sub(r"(\.SAFE|\.zip)+$", "", base, flags=re.IGNORECASE)

@@ -21,7 +21,7 @@ from urllib3.util.retry import Retry
 from topsar.errors import ProvisionError
 from topsar.kernels.geometry import OrbitArc
 from topsar.model import BBox, Direction
-from topsar.pairs.listing import product_name
+from topsar.pairs.listing import parse_product_name
 from topsar.pairs.network import Slice
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _read_granule(product: ASFProduct) -> Granule | None:
     if told["processingLevel"] != "SLC" or not all(told[key] for key in _NEEDED):
         return None
     try:
-        name = product_name(str(told["sceneName"]))
+        name = parse_product_name(str(told["sceneName"]))
     except ValueError:
         return None
     start, stop = (_parse_time(text) for text in name.split("_")[5:7])

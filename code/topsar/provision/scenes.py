@@ -12,7 +12,7 @@ from topsar.errors import SceneError, TopsarError
 from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.model import Pair
 from topsar.pairs.network import Slice
-from topsar.sentinel1 import annotation_orbit, choose_orbit, find_orbits, find_scene, open_scene, read_orbit
+from topsar.sentinel1 import choose_orbit, find_orbits, find_scene, open_scene, read_annotation_orbit, read_orbit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,7 @@ def _read_orbit(path: Path, scenes: Sequence[Scene]) -> Orbit | None:
 def _fit_annotation(scene: Scene) -> OrbitArc | None:
     files = scene.files[0]
     try:
-        return fit_orbit(annotation_orbit(scene, files.swath, files.polarisation), scene.start, scene.stop)
+        return fit_orbit(read_annotation_orbit(scene, files.swath, files.polarisation), scene.start, scene.stop)
     except (TopsarError, ValueError) as exc:
         log.warning("%s: no orbit: %s", scene.name, exc)
         return None

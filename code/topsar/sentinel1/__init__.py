@@ -1,12 +1,11 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
-from topsar.sentinel1.annotation import annotation_orbit, read_bursts
+from topsar.sentinel1.annotation import read_annotation_orbit, read_bursts
 from topsar.sentinel1.measurement import check_archived, iter_samples, open_image, read_samples
-from topsar.sentinel1.orbit import choose_orbit, find_orbits, orbit_bytes, parse_orbit_name, read_orbit
+from topsar.sentinel1.orbit import choose_orbit, find_orbits, parse_orbit_name, read_orbit, read_orbit_bytes
 from topsar.sentinel1.safe import find_scene, open_scene
 
 __all__ = [
-    "annotation_orbit",
     "check_archived",
     "choose_orbit",
     "find_orbits",
@@ -14,9 +13,10 @@ __all__ = [
     "iter_samples",
     "open_image",
     "open_scene",
-    "orbit_bytes",
     "parse_orbit_name",
+    "read_annotation_orbit",
     "read_bursts",
     "read_orbit",
+    "read_orbit_bytes",
     "read_samples",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,11 +24,6 @@ from topsar.model import (
 from topsar.sentinel1.container import DOWNLOAD_AGAIN, Container, open_container
 from topsar.sentinel1.document import Element
 from topsar.sentinel1.orbit import build_orbit
-from topsar.sentinel1.safe import read_xml
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 _Estimate = tuple[datetime, RangePolynomial]
 """Azimuth time of an estimate, and what was estimated."""
@@ -58,7 +52,6 @@ def read_bursts(scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...
     Parameters
     ----------
     scene : Scene
-        The product.
     swath, polarisation : str
         ``IW1`` to ``IW3``; ``VV``, ``VH``, ``HH`` or ``HV``.
 
@@ -68,15 +61,15 @@ def read_bursts(scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...
         Where the swath or polarisation is absent, or the annotation is damaged.
     """
     container, files, root = _open_annotation(scene, swath, polarisation)
-    bursts = root.children("swathTiming/burstList/burst")
+    bursts = root.find_children("swathTiming/burstList/burst")
     if not bursts:
         root.refuse("no burst in swathTiming/burstList")
     common = _read_swath(root, swath)
-    measurement = container.gdal_path(files.measurement)
+    measurement = container.name_for_gdal(files.measurement)
     return tuple(_read_burst(b, i, common, scene, files, measurement) for i, b in enumerate(bursts))
 
 
-def annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
+def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
     """Read the state vectors of the annotation.
 
     They are less accurate than an orbit file (up to a metre) and reach only a little beyond the product; those of
@@ -86,26 +79,21 @@ def annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
     ----------
     scene, swath, polarisation
         As for `read_bursts`.
-
-    Raises
-    ------
-    SceneError
-        Where there are none, or they are not in time order or not Earth-fixed.
     """
     _, _, root = _open_annotation(scene, swath, polarisation)
-    orbits = root.children("generalAnnotation/orbitList/orbit")
+    orbits = root.find_children("generalAnnotation/orbitList/orbit")
     if len(orbits) < 2:
         root.refuse(f"{len(orbits)} state vectors in generalAnnotation/orbitList, expected at least 2")
-    frames = sorted({orbit.text("frame") for orbit in orbits} - {"Earth Fixed"})
+    frames = sorted({orbit.read_text("frame") for orbit in orbits} - {"Earth Fixed"})
     if frames:
         root.refuse(f"state vectors in frame {', '.join(frames)}, expected Earth Fixed")
     return build_orbit(
         root,
         source=OrbitSource.ANNOTATION,
         name=f"annotation of {scene.name}",
-        times=[orbit.time("time") for orbit in orbits],
-        positions=[[orbit.number(f"position/{axis}") for axis in "xyz"] for orbit in orbits],
-        velocities=[[orbit.number(f"velocity/{axis}") for axis in "xyz"] for orbit in orbits],
+        times=[orbit.read_time("time") for orbit in orbits],
+        positions=[[orbit.read_number(f"position/{axis}") for axis in "xyz"] for orbit in orbits],
+        velocities=[[orbit.read_number(f"velocity/{axis}") for axis in "xyz"] for orbit in orbits],
     )
 
 
@@ -116,73 +104,62 @@ def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Conta
         msg = f"{scene.name}: no annotation of {swath} {polarisation}, the product holds {present}"
         raise SceneError(msg, hint="choose a swath and polarisation that is there, or " + DOWNLOAD_AGAIN)
     container = open_container(scene.path)
-    root = read_xml(container, files.annotation)
-    stated = root.text("adsHeader/swath"), root.text("adsHeader/polarisation")
+    root = container.read_xml(files.annotation)
+    stated = root.read_text("adsHeader/swath"), root.read_text("adsHeader/polarisation")
     if stated != (swath, polarisation):
         root.refuse(f"the file's name says {swath} {polarisation}, its header {' '.join(stated)}")
     return container, files, root
 
 
 def _read_swath(root: Element, swath: str) -> _Swath:
-    product = root.child("generalAnnotation/productInformation")
-    image = root.child("imageAnnotation/imageInformation")
-    processing = root.child("imageAnnotation/processingInformation")
-    parameters = processing.children("swathProcParamsList/swathProcParams")
-    params = next((p for p in parameters if p.text("swath") == swath), None)
+    product = root.find_child("generalAnnotation/productInformation")
+    image = root.find_child("imageAnnotation/imageInformation")
+    processing = root.find_child("imageAnnotation/processingInformation")
+    parameters = processing.find_children("swathProcParamsList/swathProcParams")
+    params = next((p for p in parameters if p.read_text("swath") == swath), None)
     if params is None:
         root.refuse(f"no swathProcParams of {swath} in imageAnnotation/processingInformation")
-    from_data = processing.text("dcMethod") == "Data Analysis"  # else from orbit and attitude
+    from_data = processing.read_text("dcMethod") == "Data Analysis"  # else from orbit and attitude
     doppler = "dataDcPolynomial" if from_data else "geometryDcPolynomial"
     grid = RadarGrid(
-        first_line_time=root.time("swathTiming/burstList/burst/azimuthTime"),
-        line_interval_s=image.positive("azimuthTimeInterval"),
-        near_range_m=image.positive("slantRangeTime") * SPEED_OF_LIGHT / 2,
-        range_spacing_m=SPEED_OF_LIGHT / (2 * product.positive("rangeSamplingRate")),
-        lines=int(root.positive("swathTiming/linesPerBurst")),
-        samples=int(root.positive("swathTiming/samplesPerBurst")),
+        first_line_time=root.read_time("swathTiming/burstList/burst/azimuthTime"),
+        line_interval_s=image.read_positive("azimuthTimeInterval"),
+        near_range_m=image.read_positive("slantRangeTime") * SPEED_OF_LIGHT / 2,
+        range_spacing_m=SPEED_OF_LIGHT / (2 * product.read_positive("rangeSamplingRate")),
+        lines=int(root.read_positive("swathTiming/linesPerBurst")),
+        samples=int(root.read_positive("swathTiming/samplesPerBurst")),
     )
     return _Swath(
         grid=grid,
-        radar_frequency_hz=product.positive("radarFrequency"),
-        steering_rate_rad_s=math.radians(product.number("azimuthSteeringRate")),
-        azimuth_bandwidth_hz=params.positive("azimuthProcessing/processingBandwidth"),
-        range_bandwidth_hz=params.positive("rangeProcessing/processingBandwidth"),
-        fm_rates=_read_fm_rates(root),
-        dopplers=_read_estimates(
-            root, "dopplerCentroid/dcEstimateList", "dcEstimate", lambda node: node.numbers(doppler)
-        ),
+        radar_frequency_hz=product.read_positive("radarFrequency"),
+        steering_rate_rad_s=math.radians(product.read_number("azimuthSteeringRate")),
+        azimuth_bandwidth_hz=params.read_positive("azimuthProcessing/processingBandwidth"),
+        range_bandwidth_hz=params.read_positive("rangeProcessing/processingBandwidth"),
+        fm_rates=_read_estimates(root, "generalAnnotation/azimuthFmRateList/azimuthFmRate", "azimuthFmRatePolynomial"),
+        dopplers=_read_estimates(root, "dopplerCentroid/dcEstimateList/dcEstimate", doppler),
     )
 
 
-def _read_fm_rates(root: Element) -> tuple[_Estimate, ...]:
-    """Azimuth FM rates: one polynomial element in newer products, c0, c1 and c2 in the oldest."""
-    path, tag = "generalAnnotation/azimuthFmRateList", "azimuthFmRatePolynomial"
-
-    def read_coefficients(node: Element) -> tuple[float, ...]:
-        return node.numbers(tag) if node.has(tag) else tuple(node.number(c) for c in ("c0", "c1", "c2"))
-
-    return _read_estimates(root, path, "azimuthFmRate", read_coefficients)
-
-
-def _read_estimates(
-    root: Element, path: str, tag: str, read_coefficients: Callable[[Element], tuple[float, ...]]
-) -> tuple[_Estimate, ...]:
-    nodes = root.children(f"{path}/{tag}")
-    if not nodes:
-        root.refuse(f"{path} is missing or empty")
-    return tuple(
-        (node.time("azimuthTime"), RangePolynomial(t0_s=node.number("t0"), coefficients=read_coefficients(node)))
-        for node in nodes
-    )
+def _read_estimates(root: Element, path: str, polynomial: str) -> tuple[_Estimate, ...]:
+    """Polynomials over azimuth time, each one element; FM rates of the oldest products are three: c0, c1 and c2."""
+    found = []
+    for node in root.find_children(path):
+        parts = ("c0", "c1", "c2") if node.has("c0") else (polynomial,)
+        coefficients = tuple(number for part in parts for number in node.read_numbers(part))
+        polynomial_of_range = RangePolynomial(t0_s=node.read_number("t0"), coefficients=coefficients)
+        found.append((node.read_time("azimuthTime"), polynomial_of_range))
+    if not found:
+        root.refuse(f"{path} is missing")
+    return tuple(found)
 
 
 def _read_burst(node: Element, index: int, common: _Swath, scene: Scene, files: SwathFiles, measurement: str) -> Burst:
-    grid = replace(common.grid, first_line_time=node.time("azimuthTime"))
+    grid = replace(common.grid, first_line_time=node.read_time("azimuthTime"))
     fm_rate, doppler = (
         min(estimates, key=lambda estimate: abs(estimate[0] - grid.mid_time))[1]
         for estimates in (common.fm_rates, common.dopplers)
     )
-    number = node.integer("burstId") if node.has("burstId") else None
+    number = node.read_integer("burstId") if node.has("burstId") else None
     return Burst(
         scene=scene.name,
         swath=files.swath,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from topsar.errors import SceneError
+from topsar.sentinel1.document import Element, parse_xml
 
 DOWNLOAD_AGAIN = "download the scene again, then compare its size and checksum with the archive's"
 MANIFEST = "manifest.safe"
 _FOLDERS = ("annotation", "measurement")
 
 
-def bare_name(name: str) -> str:
+def strip_endings(name: str) -> str:
     """Name of a product without folders, ``.SAFE`` and ``.zip`` (any case, any number of them)."""
     stem = PurePosixPath(name.strip()).name
     while stem.lower().endswith((".safe", ".zip")):
@@ -38,16 +39,10 @@ class Container:
     @property
     def product(self) -> str:
         """Name of the product: that of its SAFE folder, or of the zip where it has none."""
-        return bare_name(self.root or self.path.name)
+        return strip_endings(self.root or self.path.name)
 
     def read(self, name: str) -> bytes:
-        """Bytes of a file of the SAFE.
-
-        Raises
-        ------
-        SceneError
-            Where it is missing or cannot be read.
-        """
+        """Bytes of a file of the SAFE; a SceneError where it is missing or cannot be read."""
         try:
             if not self.is_zip:
                 return (self.path / name).read_bytes()
@@ -60,7 +55,11 @@ class Container:
             msg = f"{self.path.name}: {name} cannot be read ({exc})"
             raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
 
-    def gdal_path(self, name: str) -> str:
+    def read_xml(self, name: str) -> Element:
+        """Parse an XML file of the SAFE; a SceneError where it is missing or malformed."""
+        return parse_xml(self.read(name), where=f"{self.path.name}: {name}", error=SceneError, hint=DOWNLOAD_AGAIN)
+
+    def name_for_gdal(self, name: str) -> str:
         """What GDAL opens for a file of the SAFE."""
         if not self.is_zip:
             return str(self.path / name)
@@ -70,10 +69,7 @@ class Container:
 def open_container(path: Path) -> Container:
     """Look into a directory with ``manifest.safe``, or a zip that holds one such directory at any depth.
 
-    Raises
-    ------
-    SceneError
-        Where there is no SAFE, more than one, or the zip is truncated or damaged.
+    A SceneError tells that there is no SAFE, more than one, or that the zip is truncated or damaged.
     """
     path = path.absolute()
     if path.is_dir():

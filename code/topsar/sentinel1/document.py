@@ -20,14 +20,9 @@ _TIME = re.compile(
 
 
 def parse_time(text: str) -> datetime:
-    """Read a UTC time such as ``2023-09-04T06:37:30.123456``, as products and orbit files write it.
+    """Read a UTC time such as ``2023-09-04T06:37:30.123456``, as products and orbit files write it, or ValueError.
 
     The fraction, a leading ``UTC=`` and a trailing ``Z`` are optional. Digits beyond the microsecond are dropped.
-
-    Raises
-    ------
-    ValueError
-        Where ``text`` is not such a time.
     """
     match = _TIME.fullmatch(text.strip())
     if not match:
@@ -39,21 +34,21 @@ def parse_time(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Element:
-    """An XML element that knows which file it came from and which error its readers raise."""
+    """An XML element that knows its file and the error of its readers; a ``path`` below it is in ElementTree syntax."""
 
     element: ET.Element
     where: str
     error: type[TopsarError]
     hint: str
 
-    def child(self, path: str) -> Element:
-        """The first element at ``path`` (ElementTree syntax)."""
+    def find_child(self, path: str) -> Element:
+        """The first element at ``path``."""
         found = self.element.find(path)
         if found is None:
             self._refuse_value(path, "an element")
         return self._at(found)
 
-    def children(self, path: str) -> list[Element]:
+    def find_children(self, path: str) -> list[Element]:
         """All elements at ``path``, perhaps none."""
         return [self._at(found) for found in self.element.findall(path)]
 
@@ -61,31 +56,30 @@ class Element:
         """Whether ``path`` exists and holds text."""
         return bool((self.element.findtext(path) or "").strip())
 
-    def text(self, path: str) -> str:
+    def read_text(self, path: str) -> str:
         """Text at ``path``, stripped; empty text counts as missing."""
         text = (self.element.findtext(path) or "").strip()
         if not text:
             self._refuse_value(path, "text")
         return text
 
-    def number(self, path: str) -> float:
+    def read_number(self, path: str) -> float:
         """Finite number at ``path``."""
-        return self.numbers(path, count=1)[0]
+        return self.read_numbers(path, count=1)[0]
 
-    def positive(self, path: str) -> float:
+    def read_positive(self, path: str) -> float:
         """Number above zero at ``path``."""
-        value = self.number(path)
+        value = self.read_number(path)
         if value <= 0:
             self._refuse_value(path, "a number above zero")
         return value
 
-    def numbers(self, path: str, *, count: int | None = None) -> tuple[float, ...]:
+    def read_numbers(self, path: str, *, count: int | None = None) -> tuple[float, ...]:
         """Finite numbers at a path, separated by blanks.
 
         Parameters
         ----------
         path : str
-            Place of the element (ElementTree syntax).
         count : int, optional
             How many there must be.
         """
@@ -95,7 +89,7 @@ class Element:
             self._refuse_value(path, kind)
         return values
 
-    def integer(self, path: str) -> int:
+    def read_integer(self, path: str) -> int:
         """Whole number at ``path``."""
         return self.read_integers(path, count=1)[0]
 
@@ -105,16 +99,15 @@ class Element:
         Parameters
         ----------
         path : str
-            Place of the element (ElementTree syntax).
         count : int
             How many there must be.
         """
         return self._parse_words(path, int, count, "a whole number" if count == 1 else f"{count} whole numbers")
 
-    def time(self, path: str) -> datetime:
+    def read_time(self, path: str) -> datetime:
         """UTC time at ``path``."""
         try:
-            return parse_time(self.text(path))
+            return parse_time(self.read_text(path))
         except ValueError:
             self._refuse_value(path, "a UTC time")
 
@@ -124,7 +117,7 @@ class Element:
         raise self.error(message, hint=self.hint)
 
     def _parse_words(self, path: str, parse: Callable[[str], T], count: int | None, kind: str) -> tuple[T, ...]:
-        words = self.text(path).split()
+        words = self.read_text(path).split()
         try:
             values = tuple(parse(word) for word in words)
         except ValueError:

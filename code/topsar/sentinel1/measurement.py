@@ -37,9 +37,8 @@ def read_samples(burst: Burst, window: Window) -> NDArray[np.complex64]:
     Parameters
     ----------
     burst : Burst
-        The burst.
     window : Window
-        Lines and samples of the burst, wholly inside it.
+        Lines and samples of the burst; a ValueError where it leaves the burst.
 
     Returns
     -------
@@ -50,8 +49,6 @@ def read_samples(burst: Burst, window: Window) -> NDArray[np.complex64]:
     ------
     SceneError
         Where the image is missing, empty, truncated, never filled, or not of the size the annotation says.
-    ValueError
-        Where the window leaves the burst.
     """
     return next(iter_samples(burst, window, window.rows))
 
@@ -61,11 +58,6 @@ def open_image(burst: Burst) -> Iterator[DatasetReader]:
     """Open the image of a burst's swath, to read several bursts of it in order.
 
     A deflated zip member can only be read forward: it is inflated once this way, and anew each time it is opened.
-
-    Raises
-    ------
-    SceneError
-        Where the image is missing, empty, or cannot be opened.
     """
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE_MB):
         with _explain_failures(burst), warnings.catch_warnings():
@@ -93,11 +85,6 @@ def iter_samples(
     ------
     (lines, window.columns) complex64
         The same memory each time; NaN and infinity become zero.
-
-    Raises
-    ------
-    SceneError, ValueError
-        As `read_samples`.
     """
     whole = Window(row=0, column=0, rows=burst.grid.lines, columns=burst.grid.samples)
     if whole.intersection(window) != window:
@@ -133,11 +120,6 @@ def check_archived(burst: Burst) -> None:
     """Check the image of a burst, if it lies in a zip, against the checksum kept there; GDAL does not.
 
     Reads the whole image: once per swath is enough.
-
-    Raises
-    ------
-    SceneError
-        Where the image or its zip is damaged.
     """
     match = _IN_ZIP.fullmatch(burst.measurement)
     if not match:

@@ -7,7 +7,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -33,26 +33,18 @@ _UTC = re.compile(rb"<UTC>UTC=([^<]*)</UTC>")
 
 
 def parse_orbit_name(path: Path) -> OrbitFile:
-    """Describe an orbit file by its name, which may end in ``.zip``.
-
-    Raises
-    ------
-    ProvisionError
-        Where it is not the name of an orbit file.
-    """
-    expected = "expected S1?_OPER_AUX_(POEORB|RESORB)_OPOD_<created>_V<start>_<stop>.EOF"
-    match = _NAME.fullmatch(path.name)
-    if not match:
-        msg = f"{path.name}: not the name of an orbit file, {expected}"
-        raise ProvisionError(msg, hint="keep the name the file was downloaded with")
+    """Describe an orbit file by its name, which may end in ``.zip``; a ProvisionError where it is no such name."""
+    form = "expected S1?_OPER_AUX_(POEORB|RESORB)_OPOD_<created>_V<start>_<stop>.EOF"
+    hint = "keep the name the file was downloaded with"
+    if not (match := _NAME.fullmatch(path.name)):
+        msg = f"{path.name}: not the name of an orbit file, {form}"
+        raise ProvisionError(msg, hint=hint)
+    times = match.group("created", "start", "stop")
     try:
-        created, start, stop = (
-            datetime.strptime(match[key], "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
-            for key in ("created", "start", "stop")
-        )
+        created, start, stop = (datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%S%z") for text in times)
     except ValueError as exc:
-        msg = f"{path.name}: a date that does not exist, {expected}"
-        raise ProvisionError(msg, hint="keep the name the file was downloaded with") from exc
+        msg = f"{path.name}: a date that does not exist, {form}"
+        raise ProvisionError(msg, hint=hint) from exc
     return OrbitFile(
         path=path,
         mission=match["mission"],
@@ -86,7 +78,6 @@ def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop
     Parameters
     ----------
     files : iterable of OrbitFile
-        What there is.
     mission : str
         ``S1A`` to ``S1D``.
     start, stop : datetime
@@ -116,7 +107,7 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
         Where the file is damaged, not what its name says, not Earth-fixed UTC, or does not cover the pass.
     """
     file = parse_orbit_name(path)
-    content = _drop_far_vectors(orbit_bytes(path), start - _AROUND, stop + _AROUND)
+    content = _drop_far_vectors(read_orbit_bytes(path), start - _AROUND, stop + _AROUND)
     root = parse_xml(content, where=path.name, error=ProvisionError, hint=_HINT)
     _check_header(root, file)
     vectors = _find_vectors(root, start - _AROUND, stop + _AROUND)
@@ -126,9 +117,9 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
         root,
         source=file.source,
         name=path.name.removesuffix(".zip"),
-        times=[v.time("UTC") for v in vectors],
-        positions=[[v.number(tag) for tag in ("X", "Y", "Z")] for v in vectors],
-        velocities=[[v.number(tag) for tag in ("VX", "VY", "VZ")] for v in vectors],
+        times=[v.read_time("UTC") for v in vectors],
+        positions=[[v.read_number(tag) for tag in ("X", "Y", "Z")] for v in vectors],
+        velocities=[[v.read_number(tag) for tag in ("VX", "VY", "VZ")] for v in vectors],
     )
     _check_coverage(orbit, path, start, stop)
     return orbit
@@ -147,19 +138,14 @@ def build_orbit(
 
     Parameters
     ----------
-    document : Node
-        The document they come from: it names the file and the error to raise.
+    document : Element
+        The document they come from; it refuses times that do not increase.
     source, name : OrbitSource, str
         Where they come from, and its name.
     times : sequence of n datetimes
-        UTC, strictly increasing.
+        UTC.
     positions, velocities : sequences of n triples
         Earth-fixed, m and m/s.
-
-    Raises
-    ------
-    TopsarError
-        ``document.error``, where times do not increase.
     """
     epoch = times[0]
     times_s = np.array([(time - epoch).total_seconds() for time in times], dtype=np.float64)
@@ -181,14 +167,8 @@ def _covers(file: OrbitFile, start: datetime, stop: datetime, margin: timedelta)
     return file.start <= start - margin and stop + margin <= file.stop
 
 
-def orbit_bytes(path: Path) -> bytes:
-    """The content of an orbit file, unpacked where it is a zip.
-
-    Raises
-    ------
-    ProvisionError
-        Where it cannot be read.
-    """
+def read_orbit_bytes(path: Path) -> bytes:
+    """The content of an orbit file, unpacked where it is a zip."""
     try:
         if path.suffix != ".zip":
             return path.read_bytes()
@@ -223,9 +203,9 @@ def _check_header(root: Element, file: OrbitFile) -> None:
         "Variable_Header/Ref_Frame": "EARTH_FIXED",
         "Variable_Header/Time_Reference": "UTC",
     }
-    header = root.child("Earth_Explorer_Header")
+    header = root.find_child("Earth_Explorer_Header")
     for element, value in expected.items():
-        if (stated := header.text(element)) != value:
+        if (stated := header.read_text(element)) != value:
             msg = f"{root.where}: {element} is {stated}, expected {value}"
             raise ProvisionError(msg, hint="use the file as published: Earth-fixed, UTC, under its own name")
 
@@ -233,7 +213,7 @@ def _check_header(root: Element, file: OrbitFile) -> None:
 def _find_vectors(root: Element, start: datetime, stop: datetime) -> list[Element]:
     """Find the state vectors of a period; ISO times compare as text, without conversion."""
     first, last = (f"UTC={time:%Y-%m-%dT%H:%M:%S.%f}" for time in (start, stop))
-    return [osv for osv in root.children("Data_Block/List_of_OSVs/OSV") if first <= osv.text("UTC") <= last]
+    return [osv for osv in root.find_children("Data_Block/List_of_OSVs/OSV") if first <= osv.read_text("UTC") <= last]
 
 
 def _check_coverage(orbit: Orbit, path: Path, start: datetime, stop: datetime) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from topsar.errors import SceneError
 from topsar.model import Direction, Scene, SwathFiles
-from topsar.sentinel1.container import DOWNLOAD_AGAIN, MANIFEST, Container, bare_name, open_container
-from topsar.sentinel1.document import Element, parse_xml
+from topsar.sentinel1.container import DOWNLOAD_AGAIN, MANIFEST, Container, open_container, strip_endings
+from topsar.sentinel1.document import Element
 
 _ANNOTATION = re.compile(
     r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
@@ -20,31 +20,24 @@ _IMAGE = re.compile(r"measurement/s1[a-d]-iw[123]-slc-(?:hh|hv|vh|vv)-[^/]+\.tif
 def find_scene(folder: Path, name: str) -> Path:
     """Find a product in a folder by its name.
 
+    The SAFE folder if it holds a manifest, else the zip, else the folder that ought to hold one. Where there is none,
+    a SceneError lists the nearest names.
+
     Parameters
     ----------
     folder : Path
         Where the SAFE folders and zips lie.
     name : str
-        Name of the product with or without ``.SAFE`` or ``.zip``.
-
-    Returns
-    -------
-    Path
-        The SAFE folder if it holds a manifest, else the zip, else the folder that ought to hold one.
-
-    Raises
-    ------
-    SceneError
-        Where there is none; the hint lists the nearest names.
+        With or without ``.SAFE`` or ``.zip``.
     """
-    wanted = bare_name(name)
+    wanted = strip_endings(name)
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     products = [e for e in entries if (e / MANIFEST).is_file() or (e.suffix.lower() == ".zip" and e.is_file())]
-    matches = [entry for entry in products if bare_name(entry.name) == wanted]
-    matches = matches or [entry for entry in entries if entry.is_dir() and bare_name(entry.name) == wanted]
+    matches = [entry for entry in products if strip_endings(entry.name) == wanted]
+    matches = matches or [entry for entry in entries if entry.is_dir() and strip_endings(entry.name) == wanted]
     if matches:
         return min(matches, key=lambda entry: not entry.is_dir())
-    near = difflib.get_close_matches(wanted, sorted({bare_name(entry.name) for entry in products}), n=3)
+    near = difflib.get_close_matches(wanted, sorted({strip_endings(entry.name) for entry in products}), n=3)
     msg = f"{wanted}: neither a .SAFE folder with a {MANIFEST} nor a .zip of this name in {folder}"
     hint = f"put the product there; the folder holds {len(products)} products now"
     if near:
@@ -53,55 +46,27 @@ def find_scene(folder: Path, name: str) -> Path:
 
 
 def open_scene(path: Path) -> Scene:
-    """Describe an IW SLC product, a SAFE directory or a zip of one, from its manifest and annotation files.
+    """Describe an IW SLC product, a SAFE directory or a zip of one, from its manifest and the names of its files.
 
-    Returns
-    -------
-    Scene
-        ``files`` lists the swaths and polarisations whose annotation is present; pixels are checked when read.
-
-    Raises
-    ------
-    SceneError
-        Where the product is unreadable, incomplete or not an IW SLC.
+    A SceneError tells what is unreadable, incomplete or no IW SLC; pixels are checked when read.
     """
     container = open_container(path)
-    manifest = read_xml(container, MANIFEST)
+    manifest = container.read_xml(MANIFEST)
     _check_kind(manifest, container.product)
     files = _list_swath_files(container)
     _check_files(container, files)
-    period, orbit = manifest.child(".//{*}acquisitionPeriod"), manifest.child(".//{*}orbitReference")
+    period, orbit = manifest.find_child(".//{*}acquisitionPeriod"), manifest.find_child(".//{*}orbitReference")
     return Scene(
         name=container.product,
         path=container.path,
-        mission="S1" + manifest.text(".//{*}platform/{*}number").upper(),
-        start=period.time("{*}startTime"),
-        stop=period.time("{*}stopTime"),
+        mission="S1" + manifest.read_text(".//{*}platform/{*}number").upper(),
+        start=period.read_time("{*}startTime"),
+        stop=period.read_time("{*}stopTime"),
         track=_read_orbit_number(orbit, "relativeOrbitNumber"),
         absolute_orbit=_read_orbit_number(orbit, "orbitNumber"),
         direction=_read_direction(orbit),
         ipf=_find_ipf(manifest),
         files=files,
-    )
-
-
-def read_xml(container: Container, name: str) -> Element:
-    """Parse an XML file of a product.
-
-    Parameters
-    ----------
-    container : Container
-        The product.
-    name : str
-        Place of the file in it.
-
-    Raises
-    ------
-    SceneError
-        Where it is missing or malformed.
-    """
-    return parse_xml(
-        container.read(name), where=f"{container.path.name}: {name}", error=SceneError, hint=DOWNLOAD_AGAIN
     )
 
 
@@ -143,11 +108,11 @@ def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
 def _read_orbit_number(orbit: Element, tag: str) -> int:
     """An orbit number at the start of the product (it changes at the ascending node)."""
     typed = f"{{*}}{tag}[@type='start']"
-    return orbit.integer(typed if orbit.has(typed) else f"{{*}}{tag}")
+    return orbit.read_integer(typed if orbit.has(typed) else f"{{*}}{tag}")
 
 
 def _read_direction(orbit: Element) -> Direction:
-    text = orbit.text(".//{*}pass")
+    text = orbit.read_text(".//{*}pass")
     try:
         return Direction(text.lower())
     except ValueError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.footprint import outline, require_one_side, union
+from topsar.engines.footprint import outline_burst, require_one_side, unite_boxes
 from topsar.engines.ground import box_of
 from topsar.engines.isce2.config import require_plain
 from topsar.engines.viewing import burst_arc
@@ -90,8 +90,8 @@ def find_ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem)
     if rest:
         for index, choice in enumerate(matched.orbits):
             orbit = choice.load(rest[0].reference.swath, matched.polarisation)
-            outlines += [outline((both.reference, both.secondary)[index], orbit, (0.0,)) for both in rest]
-    box = union([box_of(*one) for one in outlines])
+            outlines += [outline_burst((both.reference, both.secondary)[index], orbit, (0.0,)) for both in rest]
+    box = unite_boxes([box_of(*one) for one in outlines])
     require_cover(dem, box)
     return box
 

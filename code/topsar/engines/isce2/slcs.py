@@ -11,7 +11,7 @@ from topsar.engines.survey import list_bursts
 from topsar.errors import StepFailed
 from topsar.files import atomic_path
 from topsar.model import Window
-from topsar.sentinel1 import check_archived, orbit_bytes, read_samples
+from topsar.sentinel1 import check_archived, read_orbit_bytes, read_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def prepare_slcs(run: TopsAppRun) -> None:
         if orbit and (path := orbit_file(orbit, run.folder)) != orbit.path.absolute():
             path.parent.mkdir(exist_ok=True)
             with atomic_path(path) as part:
-                part.write_bytes(orbit_bytes(orbit.path))
+                part.write_bytes(read_orbit_bytes(orbit.path))
 
 
 def check_orbits(run: TopsAppRun) -> None:
