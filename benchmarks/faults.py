@@ -42,8 +42,10 @@ from fault_jobs import (
     nodes,
     step_of,
 )
-from topsar.schedule import Budget, Policy, Store, read_record, run_jobs
-from topsar.schedule.jobs import Event, Job, Lifetime, Outcome, Reason, Resources, Status
+from topsar.schedule.evidence import Store
+from topsar.schedule.jobs import Budget, Event, Job, Lifetime, Outcome, Policy, Reason, Resources, Status
+from topsar.schedule.record import read_record
+from topsar.schedule.run import run_jobs
 
 MB = 1_000_000
 PATIENCE_S = 60.0

@@ -30,8 +30,9 @@ from run import RESULTS
 
 from topsar.raster import read_geotiff
 from topsar.report.closure import COHERENT, Closure, close_triplets
-from topsar.schedule import find_holder, read_journal
 from topsar.schedule.jobs import Event, Status
+from topsar.schedule.journal import read_journal
+from topsar.schedule.lock import find_holder
 from topsar.simulate import Acquisition, Recipe, recipe
 from topsar.simulate.compare import compare_pair
 from topsar.simulate.recipe import SwathCut

@@ -21,7 +21,7 @@ import psutil
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup
-from topsar.schedule import read_journal
+from topsar.schedule.journal import read_journal
 from topsar.simulate import Recipe, recipe, simulate
 from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut

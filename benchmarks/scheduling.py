@@ -24,9 +24,13 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from fault_jobs import Cgroup, NoCgroupError
 from topsar.report.snapshot import take_snapshot
 from topsar.report.terminal_status import format_status
-from topsar.schedule import Budget, Policy, Store, find_holder, plan_graph, read_record, run_jobs
+from topsar.schedule.evidence import Store
 from topsar.schedule.graph import build_graph
-from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Resources, Status, Step
+from topsar.schedule.jobs import Artifact, Budget, Event, Job, Lifetime, Policy, Resources, Status, Step
+from topsar.schedule.lock import find_holder
+from topsar.schedule.record import read_record
+from topsar.schedule.run import run_jobs
+from topsar.schedule.stale import plan_graph
 
 MB = 1_000_000
 BUDGET = 4_000 * MB

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError
-from topsar.schedule import Budget, Policy, Store, run_jobs
-from topsar.schedule.jobs import Artifact, Event, Job, Lifetime, Outcome, Resources, Status, Step
+from topsar.schedule.evidence import Store
+from topsar.schedule.jobs import Artifact, Budget, Event, Job, Lifetime, Outcome, Policy, Resources, Status, Step
+from topsar.schedule.run import run_jobs
 
 EXECUTED = ".executed"
 

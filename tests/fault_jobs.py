@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from topsar.errors import ProductError, TopsarError
-from topsar.schedule import Budget, Policy, Store, run_jobs
-from topsar.schedule.jobs import Artifact, Job, Lifetime, Outcome, Resources, Step
+from topsar.schedule.evidence import Store
+from topsar.schedule.jobs import Artifact, Budget, Job, Lifetime, Outcome, Policy, Resources, Step
+from topsar.schedule.run import run_jobs
 
 MARKER = "FAULT_TRIAL"
 """Variable in the environment of a trial's scheduler and of everything below it."""

@@ -14,8 +14,8 @@ import pytest
 from fake_steps import Bench, chain, inspect
 from topsar.errors import ProductError, TopsarError
 from topsar.files import atomic_path, delete, find_leftovers, replaced_folder, size_of
-from topsar.schedule import Store, find_removable, read_artifacts, remove_all
-from topsar.schedule.cleanup import Remover
+from topsar.schedule.cleanup import Remover, find_removable, read_artifacts, remove_all
+from topsar.schedule.evidence import Store
 from topsar.schedule.jobs import Lifetime, Status
 
 OLD, NEW = {"a": "old", "b": "old"}, {"a": "new", "c": "new"}

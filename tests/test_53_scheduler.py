@@ -20,10 +20,27 @@ import pytest
 from fake_steps import Bench, chain, inspect, make_step
 from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.schedule import Budget, LocalExecutor, Policy, Progress, Store, plan_graph, run_jobs
 from topsar.schedule.command import report_unstarted
+from topsar.schedule.evidence import Store
+from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.graph import build_graph
-from topsar.schedule.jobs import Artifact, Command, Ended, Event, Job, Lifetime, Reason, Resources, Status, Step
+from topsar.schedule.jobs import (
+    Artifact,
+    Budget,
+    Command,
+    Ended,
+    Event,
+    Job,
+    Lifetime,
+    Policy,
+    Reason,
+    Resources,
+    Status,
+    Step,
+)
+from topsar.schedule.progress import Progress
+from topsar.schedule.run import run_jobs
+from topsar.schedule.stale import plan_graph
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
-from topsar.schedule import Store, plan_graph, read_journal
+from topsar.schedule.evidence import Store
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Job, Status
+from topsar.schedule.journal import read_journal
+from topsar.schedule.stale import plan_graph
 
 ALL = ["a/read", "a/form", "a/filter", "a/unwrap"]
 
@@ -116,7 +118,9 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_steps import inspect, make_step
 from topsar.schedule.jobs import Job
-from topsar.schedule import Budget, Policy, Store, run_jobs
+from topsar.schedule.evidence import Store
+from topsar.schedule.jobs import Budget, Policy
+from topsar.schedule.run import run_jobs
 os.environ["TEST_RUN"] = sys.argv[1]
 slow = "trap '' HUP; (setsid sleep 60) & sleep 60 & [ -e ../go ] || { touch started; sleep 60; }"
 jobs = [

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from fake_steps import Bench, chain
-from topsar.schedule import Progress
+from topsar.schedule.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -20,11 +20,13 @@ pytest.importorskip("distributed")
 
 from fake_steps import Bench, chain, inspect, make_step, wait_for
 from topsar.errors import TopsarError
-from topsar.schedule import Budget, Store, hold_runs, read_journal, run_jobs
 from topsar.schedule.dask.executor import DaskExecutor
+from topsar.schedule.evidence import Store
 from topsar.schedule.guard import find_marked
-from topsar.schedule.jobs import Command, Ended, Job, Outcome, Reason, Resources, Status
-from topsar.schedule.lock import LOCK
+from topsar.schedule.jobs import Budget, Command, Ended, Job, Outcome, Reason, Resources, Status
+from topsar.schedule.journal import read_journal
+from topsar.schedule.lock import LOCK, hold_runs
+from topsar.schedule.run import run_jobs
 
 WORKER_BYTES = 1_000_000_000
 WORKER_CORES = 2
@@ -286,7 +288,10 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fake_steps import inspect, make_step
 from topsar.schedule.jobs import Job
-from topsar.schedule import Policy, Store, hold_runs, run_jobs
+from topsar.schedule.evidence import Store
+from topsar.schedule.jobs import Policy
+from topsar.schedule.lock import hold_runs
+from topsar.schedule.run import run_jobs
 from topsar.schedule.dask.executor import DaskExecutor
 runs = Path(sys.argv[1])
 waits = 'touch started; if [ ! -e ../go ]; then setsid sleep 60 & sleep 60; fi'

@@ -12,15 +12,16 @@ import pytest
 from fake_steps import Bench, chain, make_step, wait_for
 from topsar.errors import SettingsError
 from topsar.registry import list_names, load_named
-from topsar.schedule import Budget, Executor, hold_runs
+from topsar.schedule.executor import Executor
 from topsar.schedule.guard import MARK, find_marked
-from topsar.schedule.jobs import Command, Job, Reason, Resources, Status
+from topsar.schedule.jobs import Budget, Command, Job, Reason, Resources, Status
+from topsar.schedule.lock import hold_runs
 
 BUDGET = Budget(workers=2, memory_bytes=500_000_000, threads=2)
 OPEN = [name for name in vars(Executor) if not name.startswith("_")]
 
 PLUGIN = """
-from topsar.schedule import LocalExecutor
+from topsar.schedule.executor import LocalExecutor
 
 class Elsewhere:
     def __init__(self, budget):

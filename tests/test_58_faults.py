@@ -12,9 +12,11 @@ import pytest
 
 from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, step_of
 from topsar.errors import ProductError
-from topsar.schedule import Store, read_record, run_jobs
 from topsar.schedule import executor as executor_module
+from topsar.schedule.evidence import Store
 from topsar.schedule.jobs import Event, Job, Lifetime, Reason, Resources, Status
+from topsar.schedule.record import read_record
+from topsar.schedule.run import run_jobs
 
 MB = 1_000_000
 SHARES = {

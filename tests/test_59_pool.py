@@ -19,13 +19,17 @@ import psutil
 import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
-from topsar.schedule import Budget, LocalExecutor, Policy, Store, plan_graph, read_journal, run_jobs
 from topsar.schedule.admission import Candidate, Grant, PairWindow, choose, find_lack
 from topsar.schedule.cleanup import TRASH, Remover
+from topsar.schedule.evidence import Store
+from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import USAGE, Forecast, Ledger
 from topsar.schedule.graph import build_graph
-from topsar.schedule.jobs import Artifact, Ended, Job, Lifetime, Reason, Resources, Status, Step
+from topsar.schedule.jobs import Artifact, Budget, Ended, Job, Lifetime, Policy, Reason, Resources, Status, Step
+from topsar.schedule.journal import read_journal
 from topsar.schedule.rehearsal import Script, _rehearse, find_order
+from topsar.schedule.run import run_jobs
+from topsar.schedule.stale import plan_graph
 
 MB = 1_000_000
 KIND = "demo 1 filter"

@@ -21,9 +21,8 @@ from topsar.report.page import write_report
 from topsar.report.pair import read_pairs
 from topsar.report.snapshot import Attempt, summarise_steps
 from topsar.report.timeline import COLOURS, Timeline, draw_timeline
-from topsar.schedule import RunRecord
 from topsar.schedule.jobs import Ended, Event, Outcome, Reason, Status
-from topsar.schedule.record import Beginning, End, PlannedJob, PlannedStep, Pulse, Recorder
+from topsar.schedule.record import Beginning, End, PlannedJob, PlannedStep, Pulse, Recorder, RunRecord
 from topsar.settings import load_settings
 from topsar.wording import bytes_text, rate_text, round_step, seconds_text
 

@@ -15,9 +15,19 @@ import pytest
 from topsar.report.snapshot import take_snapshot
 from topsar.report.terminal_plan import format_plan
 from topsar.report.terminal_status import dump_status, format_status
-from topsar.schedule import Holder, RunRecord, read_record
 from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
-from topsar.schedule.record import Beginning, End, Moment, PlannedJob, PlannedStep, Pulse, Recorder
+from topsar.schedule.lock import Holder
+from topsar.schedule.record import (
+    Beginning,
+    End,
+    Moment,
+    PlannedJob,
+    PlannedStep,
+    Pulse,
+    Recorder,
+    RunRecord,
+    read_record,
+)
 
 BEGAN = datetime(2025, 4, 6, 9, 30, tzinfo=timezone.utc)
 GB = 1_000_000_000

@@ -16,8 +16,8 @@ from topsar.errors import TopsarError
 from topsar.files import find_leftovers, size_of
 from topsar.raster import inspect, read_geotiff
 from topsar.report.closure import close_triplets
-from topsar.schedule import hold_runs
 from topsar.schedule.jobs import Event, Outcome, Status
+from topsar.schedule.lock import hold_runs
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.compare import compare_pair

@@ -26,9 +26,9 @@ from fake_steps import wait_for
 from topsar.doctor import CHECKS, Finding, Grade, dump_findings, examine, find_worst, finding, format_findings
 from topsar.model import BBox, GeoGrid
 from topsar.raster import Labels, write_geotiff
-from topsar.schedule import hold_runs
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.jobs import Ended, Reason
+from topsar.schedule.lock import hold_runs
 from topsar.settings import KEYS
 
 PROBLEM, WARNING, NOTE, OK = Grade.PROBLEM, Grade.WARNING, Grade.NOTE, Grade.OK

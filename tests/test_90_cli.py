@@ -22,10 +22,10 @@ from topsar.model import Direction
 from topsar.pairs.listing import read_pairs
 from topsar.pairs.network import Rules
 from topsar.provision import Search, Services
-from topsar.schedule import Preview, Removable
+from topsar.schedule.cleanup import Removable
 from topsar.schedule.jobs import Event, Outcome, Resources, Status
 from topsar.schedule.record import Beginning, PlannedJob, PlannedStep, Recorder
-from topsar.schedule.rehearsal import Rehearsal
+from topsar.schedule.rehearsal import Preview, Rehearsal
 from topsar.settings import KEYS, Settings
 from topsar.simulate.compare import Comparison
 from topsar.simulate.recipe import SwathCut

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from topsar.engines import Outlook
-    from topsar.schedule import Preview
     from topsar.schedule.jobs import Event, Outcome
     from topsar.schedule.record import PlannedJob
+    from topsar.schedule.rehearsal import Preview
 
 Pairs: TypeAlias = "Path | str | Iterable[tuple[Names, Names]]"
 

@@ -18,20 +18,13 @@ from topsar.formats.step import finish_jobs
 from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
 from topsar.registry import load_named
-from topsar.schedule import (
-    Budget,
-    Policy,
-    Progress,
-    Store,
-    find_removable,
-    hold_runs,
-    preview_jobs,
-    read_all_artifacts,
-    read_artifacts,
-    remove_all,
-    run_jobs,
-)
-from topsar.schedule.jobs import Job, Outcome, Status
+from topsar.schedule.cleanup import find_removable, read_all_artifacts, read_artifacts, remove_all
+from topsar.schedule.evidence import Store
+from topsar.schedule.jobs import Budget, Job, Outcome, Policy, Status
+from topsar.schedule.lock import hold_runs
+from topsar.schedule.progress import Progress
+from topsar.schedule.rehearsal import preview_jobs
+from topsar.schedule.run import run_jobs
 from topsar.settings import describe_settings
 
 if TYPE_CHECKING:
@@ -41,8 +34,9 @@ if TYPE_CHECKING:
     from topsar.pairs.listing import PairLine
     from topsar.pairs.network import Network, Rules
     from topsar.provision import Found, ListedPair, Search, Services
-    from topsar.schedule import Preview, Removable
+    from topsar.schedule.cleanup import Removable
     from topsar.schedule.jobs import Event
+    from topsar.schedule.rehearsal import Preview
     from topsar.settings import Settings
 
 log = logging.getLogger(__name__)

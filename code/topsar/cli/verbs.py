@@ -88,7 +88,8 @@ def status(args: argparse.Namespace) -> int:
     """Show how the newest run is getting on, or how it ended."""
     from topsar.report.snapshot import take_snapshot
     from topsar.report.terminal_status import dump_status, format_status
-    from topsar.schedule import find_holder, read_record
+    from topsar.schedule.lock import find_holder
+    from topsar.schedule.record import read_record
 
     runs = args.data / "runs"
     while True:

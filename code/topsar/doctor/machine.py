@@ -139,7 +139,7 @@ def check_executor(case: Case) -> Iterator[Finding]:
 
 def check_memory(case: Case) -> Iterator[Finding]:
     """How much memory there is, and whether the largest step fits; on a cluster its workers decide that."""
-    from topsar.schedule import LocalExecutor
+    from topsar.schedule.executor import LocalExecutor
 
     with contextlib.closing(LocalExecutor()) as here:
         limit, free = here.limits().memory_bytes, here.capacity().memory_bytes
@@ -172,7 +172,7 @@ def _judge_largest_step(case: Case, limit: int, free: int) -> Finding:
 
 def check_runs_folder(case: Case) -> Iterator[Finding]:
     """Whether the runs folder can be written and locked."""
-    from topsar.schedule import hold_runs
+    from topsar.schedule.lock import hold_runs
 
     try:
         with tempfile.TemporaryDirectory(dir=case.place, prefix=".topsar-doctor.") as probe, hold_runs(Path(probe)):
@@ -234,7 +234,7 @@ def check_temporary_folder(case: Case) -> Iterator[Finding]:
 
 def check_holder(case: Case) -> Iterator[Finding]:
     """Whether another run is working."""
-    from topsar.schedule import find_holder
+    from topsar.schedule.lock import find_holder
 
     holder = find_holder(case.runs)
     if holder and holder.is_alive is not False:

@@ -18,8 +18,8 @@ from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
 from topsar.registry import CANONICAL
-from topsar.schedule import read_journal
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Status, Step
+from topsar.schedule.journal import read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -30,8 +30,8 @@ from topsar.report import network, timeline
 from topsar.report.closure import close_triplets
 from topsar.report.pair import PairReport, read_log, read_pairs
 from topsar.report.snapshot import find_attempts, summarise_steps
-from topsar.schedule import read_record
 from topsar.schedule.jobs import Outcome, Status
+from topsar.schedule.record import read_record
 from topsar.settings import KEYS, describe_settings
 from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from topsar.schedule import RunRecord
+    from topsar.schedule.record import RunRecord
     from topsar.settings import Settings
 
 _PLACES = {kind.drawing.thumbnail: name for name, kind in LAYERS.items() if kind.drawing and kind.drawing.thumbnail}

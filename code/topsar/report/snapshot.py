@@ -13,9 +13,9 @@ from topsar.wording import plain, seconds_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from topsar.schedule import Holder, RunRecord
     from topsar.schedule.jobs import Event
-    from topsar.schedule.record import Moment, PlannedJob, PlannedStep, Pulse, StepNow
+    from topsar.schedule.lock import Holder
+    from topsar.schedule.record import Moment, PlannedJob, PlannedStep, Pulse, RunRecord, StepNow
 
 ALIVE_S = 120.0
 """A run on another host, whose process cannot be seen, counts as alive while its record is younger than this."""

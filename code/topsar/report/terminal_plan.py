@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from topsar.engines import Outlook
-    from topsar.schedule import Preview, Removable
+    from topsar.schedule.cleanup import Removable
     from topsar.schedule.record import PlannedJob, PlannedStep
+    from topsar.schedule.rehearsal import Preview
 
 _MOST_NAMED = 5
 _WORDS = {Status.CACHED: "done", Status.WAITING: "to do", Status.UNNEEDED: "not needed"}

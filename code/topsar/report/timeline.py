@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from topsar.report.snapshot import Attempt
-    from topsar.schedule import RunRecord
-    from topsar.schedule.record import Pulse
+    from topsar.schedule.record import Pulse, RunRecord
 
 WIDTH, LEFT, RIGHT, TOP = 1080, 64, 16, 6
 LANES_HEIGHT, THINNEST, THICKEST = 360.0, 2.0, 18.0
