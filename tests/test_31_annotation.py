@@ -222,7 +222,7 @@ def test_annotation_orbits_differ_from_orbit_files_as_others_measured(shared_dat
     for scene in map(open_scene, real_products(shared_data)):
         if (chosen := choose_orbit(files, scene.mission, scene.start, scene.stop)) is None:
             continue
-        truth = read_orbit(chosen.path, scene.start, scene.stop)
+        truth = read_orbit(chosen, scene.start, scene.stop)
         orbit = read_annotation_orbit(scene, "IW2", "VV")
         spline = CubicHermiteSpline(truth.times_s, truth.positions_m, truth.velocities_m_s)
         difference = spline(orbit.times_s + (orbit.epoch - truth.epoch).total_seconds()) - orbit.positions_m

@@ -321,8 +321,8 @@ class TestRefusals:
         dem = Dem(path=write_dem(tmp_path / "a.tif"), datum=ELLIPSOID)
         with pytest.raises(ProvisionError) as caught:
             open_dem(dem, BBox(west=-8.1, south=31.4, east=-7.5, north=31.5))
-        assert "west -8.2000, south 31.3000, east -7.8667, north 31.6000" in caught.value.message
-        assert "west -8.1000, south 31.4000, east -7.5000, north 31.5000" in caught.value.message
+        assert "south 31.3000, north 31.6000, west -8.2000, east -7.8667" in caught.value.message
+        assert "south 31.4000, north 31.5000, west -8.1000, east -7.5000" in caught.value.message
 
     def test_nothing_but_voids(self, tmp_path: Path) -> None:
         path = write_dem(tmp_path / "a.tif", nodata=-9999)

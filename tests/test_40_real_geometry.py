@@ -91,7 +91,7 @@ def test_the_orbit_file_sees_the_tie_points_where_they_are(shared_data: Path, st
 def best_orbit(folder: Path, scene: Scene) -> Orbit:
     file = choose_orbit(find_orbits(folder), scene.mission, scene.start, scene.stop)
     assert file is not None
-    return read_orbit(file.path, scene.start, scene.stop)
+    return read_orbit(file, scene.start, scene.stop)
 
 
 @pytest.mark.parametrize("start", OLD + NEW)
@@ -126,7 +126,7 @@ def whole_day(shared_data: Path) -> list[OrbitFile]:
 
 def test_left_out_vectors_of_real_orbits_are_predicted_below_a_millimetre(shared_data: Path) -> None:
     for file in whole_day(shared_data):
-        orbit = read_orbit(file.path, file.start + timedelta(seconds=130), file.stop - timedelta(seconds=130))
+        orbit = read_orbit(file, file.start + timedelta(seconds=130), file.stop - timedelta(seconds=130))
         for index in np.random.default_rng(0).choice(np.arange(10, len(orbit.times_s) - 10), 60, replace=False):
             moment = orbit.epoch + timedelta(seconds=float(orbit.times_s[index]))
             around = timedelta(seconds=2), timedelta(seconds=13)
@@ -139,7 +139,7 @@ def test_precise_and_restituted_orbits_of_the_same_hours_agree(shared_data: Path
     files = {f.source.value: f for f in find_orbits(shared_data / "orbits") if f"{f.created:%Y%m%d}" > "20231001"}
     start = files["RESORB"].start + timedelta(hours=1)
     stop = start + timedelta(seconds=27)
-    arcs = [fit_orbit(read_orbit(f.path, start, stop), start, stop) for f in files.values()]
+    arcs = [fit_orbit(read_orbit(f, start, stop), start, stop) for f in files.values()]
     t = np.linspace(0, 27, 28)
     assert len(arcs) == 2
     assert np.linalg.norm(arcs[0].position(t) - arcs[1].position(t), axis=-1).max() < 0.1

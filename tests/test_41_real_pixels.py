@@ -94,7 +94,7 @@ def test_the_pixels_of_the_azores_are_deramped(shared_data: Path, tmp_path: Path
     scene = azores_scene(folder, tmp_path)
     burst = read_bursts(scene, "IW3", "VV")[AZORES_BURST]
     if source == "RESORB":
-        orbit = read_orbit(find_orbits(folder)[0].path, scene.start, scene.stop)
+        orbit = read_orbit(find_orbits(folder)[0], scene.start, scene.stop)
     else:
         orbit = read_annotation_orbit(scene, "IW3", "VV")
     (image,) = folder.glob("*.tiff")

@@ -242,7 +242,7 @@ def read_dated(dataset: Dataset, k: int, index: int) -> tuple[Burst, OrbitArc, N
     burst = read_bursts(scene, "IW2", "VV")[index]
     file = choose_orbit(find_orbits(dataset.folder / "orbit_data"), "S1A", scene.start, scene.stop)
     assert file is not None
-    arc = fit_orbit(read_orbit(file.path, scene.start, scene.stop), scene.start, scene.stop)
+    arc = fit_orbit(read_orbit(file, scene.start, scene.stop), scene.start, scene.stop)
     samples = read_samples(burst, Window(row=0, column=0, rows=burst.grid.lines, columns=burst.grid.samples))
     return burst, arc, samples.astype(np.complex128)
 

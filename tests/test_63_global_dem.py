@@ -559,7 +559,7 @@ FAULTS = {
     "quota as 429": (Reply(status=429), "gives no more data to this API key for now", True),
     "area": (said(400, TOO_LARGE), "as too large for SRTMGL1 (it says: Error: The maximum area", False),
     "bad request": (said(400, "Unknown parameter"), "answered 400 Bad Request: ", False),
-    "gateway": (Reply(status=504, body=PAGE), "did not get SRTMGL1 for south 37.60, north 37.65", True),
+    "gateway": (Reply(status=504, body=PAGE), "did not get SRTMGL1 for south 37.6000, north 37.6500", True),
     "bad gateway": (Reply(status=502), "ready in time (HTTP 502)", True),
     "server error": (Reply(status=500), "answered 500 Internal Server Error", True),
     "page": (Reply(body=PAGE), "is not a GeoTIFF, but says 'Down for maintenance'", True),
@@ -568,7 +568,7 @@ FAULTS = {
     "header only": (Reply(body=tiff()[:300]), "has no position, or is cut short", True),
     "truncated": (Reply(body=tiff()[:-5000]), "is damaged or cut short", True),
     "elsewhere": (Reply(body=tiff(box=BBox(west=15, south=36, east=15.3, north=36.3))), "covers only south 36", True),
-    "too small": (Reply(body=tiff(box=BOX)), "covers only south 37.61, north 37.64, west 15.02", True),
+    "too small": (Reply(body=tiff(box=BOX)), "covers only south 37.6100, north 37.6400, west 15.0200", True),
     "too coarse": (Reply(body=tiff(posting=3 / 3600)), "has a posting of 3.000 by 3.000 seconds of arc", True),
     "too large": (Reply(body=tiff(box=BOX.grow(0.1))), "postings, many more than asked for", True),
     "cut in the key": (said(401, f"{'x' * 140} {KEY}"), "refuses the API key (it says: Error: xxx", False),
@@ -688,7 +688,7 @@ def test_datum_of_the_user_must_not_contradict_the_model(serve: Callable[..., Lo
 def test_offline_names_what_is_missing(serve: Callable[..., Loopback], tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     problem = refusal(server, tmp_path, fetcher=quick(offline=True))
-    assert problem.message.startswith("SRTMGL1 heights for south 37.60, north 37.65, west 15.01, east 15.07")
+    assert problem.message.startswith("SRTMGL1 heights for south 37.6000, north 37.6500, west 15.0100, east 15.0700")
     assert "OFFLINE" in problem.message
     assert server.asked == []
 

@@ -28,7 +28,7 @@ from topsar.provision.endpoints import Services
 from topsar.provision.orbit_bucket import Bucket
 from topsar.provision.orbits import provide_orbits
 from topsar.provision.web.client import Fetcher, Patience, Web
-from topsar.sentinel1 import open_scene, read_orbit
+from topsar.sentinel1 import open_scene, parse_orbit_name, read_orbit
 
 START = datetime(2025, 3, 3, 16, 4, 1, tzinfo=timezone.utc)
 LENGTH, HOUR, DAY = timedelta(seconds=27), timedelta(hours=1), timedelta(days=1)
@@ -176,7 +176,7 @@ def test_bucket_is_enough(world: World, caplog: pytest.LogCaptureFixture) -> Non
     assert found == find_pass_orbits([PAIR], world.near)
     assert world.visible == [name]
     assert [asked.path for asked in world.server.asked] == ["/s3_orbits/", f"/s3_orbits/AUX_POEORB/{name}"]
-    read_orbit(world.near / name, ONE.start, ONE.stop)
+    read_orbit(parse_orbit_name(world.near / name), ONE.start, ONE.stop)
 
 
 def test_file_in_the_folder_is_enough(world: World) -> None:
@@ -188,7 +188,7 @@ def test_file_in_the_folder_is_enough(world: World) -> None:
 def test_a_file_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     put(world.near, orbit_name())
     read: list[str] = []
-    monkeypatch.setattr("topsar.provision.orbit_bucket.read_orbit", lambda path, *_: read.append(path.name))
+    monkeypatch.setattr("topsar.provision.orbits.read_orbit", lambda file, *_: read.append(file.path.name))
     assert [world.one(), world.one()] == [orbit_name(), orbit_name()]
     assert read == [orbit_name()]
     put(world.near, orbit_name(), "changed since")
@@ -466,7 +466,7 @@ def test_damaged_file_in_the_folder_is_replaced(world: World, caplog: pytest.Log
     with warnings_of(caplog) as said:
         assert world.one() == orbit_name()
     assert said[0].startswith(f"S1A 2025-03-03 16:04:01: the file is passed over: {orbit_name()}: not well-formed XML")
-    read_orbit(world.near / orbit_name(), ONE.start, ONE.stop)
+    read_orbit(parse_orbit_name(world.near / orbit_name()), ONE.start, ONE.stop)
 
 
 def test_damaged_file_in_the_folder_offline(world: World) -> None:
@@ -482,7 +482,7 @@ def test_plan_takes_no_file_that_a_run_passes_over(
     """Whole days are not read for that."""
     put(world.near, orbit_name(created=40 * DAY), SPOILED[fault])
     sound = put(world.near, orbit_name("RESORB"))
-    monkeypatch.setattr("topsar.provision.orbit_bucket.read_orbit", lambda *_: pytest.fail("read in full"))
+    monkeypatch.setattr("topsar.provision.orbits.read_orbit", lambda *_: pytest.fail("read in full"))
     with warnings_of(caplog) as said:
         found = find_pass_orbits([PAIR], world.near)[ONE.name]
     assert found is not None

@@ -56,7 +56,7 @@ class OrbitChoice:
         from topsar.sentinel1 import read_annotation_orbit, read_orbit
 
         if self.file:
-            return read_orbit(self.file.path, self.start, self.stop)
+            return read_orbit(self.file, self.start, self.stop)
         having = [scene for scene in self.scenes if swath in scene.swaths]
         orbits = [read_annotation_orbit(scene, swath, polarisation) for scene in having]
         first = orbits[0]  # several annotations share vectors: each time counts once

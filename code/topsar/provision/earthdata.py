@@ -68,11 +68,6 @@ def find_credentials(
         ``EARTHDATA_USERNAME``, ``EARTHDATA_PASSWORD`` and ``EARTHDATA_TOKEN``.
     netrc_file : Path, optional
         Instead of ``~/.netrc``.
-
-    Raises
-    ------
-    ProvisionError
-        If the settings name half an account, or the file cannot be read or understood.
     """
     if bool(username) != bool(password):
         absent, present = ("PASSWORD", "USERNAME") if username else ("USERNAME", "PASSWORD")
@@ -107,9 +102,6 @@ def _read_netrc(path: Path) -> Credentials | None:
         msg = f"{path}: the entry for {HOST} has no {'password' if username else 'login'}"
         raise ProvisionError(msg, hint=expected)
     return Credentials(origin=str(path), username=username, password=password)
-
-
-# --- logging in -------------------------------------------------------------------------------------------------
 
 
 def log_in(credentials: Credentials | None, web: Web) -> str:
@@ -175,9 +167,6 @@ def _fetch_token(credentials: Credentials, web: Web) -> str:
         hint = "try again later; behind a captive portal, log in to the network first"
         raise ProvisionError(msg, hint=hint, retryable=True)
     return token
-
-
-# --- downloading ------------------------------------------------------------------------------------------------
 
 
 def list_trusted_hosts(url: str, services: Services) -> tuple[str, ...]:

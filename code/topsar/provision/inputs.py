@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -42,13 +43,7 @@ class Found:
         return _select_readable(self.listed)
 
     def require_pairs(self) -> None:
-        """Refuse a list without a single pair whose scenes can be read.
-
-        Raises
-        ------
-        ProvisionError
-            With what is wrong with each scene.
-        """
+        """Refuse a list without a single pair whose scenes can be read, and say what is wrong with each scene."""
         if not self.pairs:
             problems = [one.problem for one in self.listed if one.problem]
             reasons = dict.fromkeys(text for problem in problems for text in problem.message.split("; "))
@@ -118,7 +113,7 @@ def find_dem(settings: Settings, box: BBox | None = None, services: Services | N
 
 
 def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Services | None) -> Path | None:
-    """Provide the folder with the calibration files that scenes of the first processor need.
+    """Provide the folder with the calibration files that scenes of the first processor need; None without either.
 
     Parameters
     ----------
@@ -126,11 +121,6 @@ def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Ser
     settings : Settings
     services : Services or None
         Where to ask; without it nothing is fetched, nor unpacked.
-
-    Returns
-    -------
-    Path or None
-        None where no scene needs one, or none can be had.
     """
     scenes = {scene.name: scene for pair in pairs for scene in pair.scenes}
     folder = settings.data.resolve() / "aux_cal"
@@ -193,12 +183,11 @@ def describe_missing(
 
 def _must_fetch_dem(settings: Settings, find_box: Callable[[], BBox]) -> bool:
     """Whether a run fetches heights; not where they are here, nor where none can be fetched."""
-    try:
-        find_dem(settings, find_box())
-    except NotFetchedError:
-        return True
-    except ProvisionError:
-        return False
+    with suppress(ProvisionError):
+        try:
+            find_dem(settings, find_box())
+        except NotFetchedError:
+            return True
     return False
 
 

@@ -7,10 +7,9 @@ import re
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import ProvisionError
@@ -57,23 +56,6 @@ class Offer:
     def name(self) -> str:
         """Name of the file."""
         return self.file.path.name
-
-
-def prove_orbit(path: Path, name: str, flown: Pass) -> None:
-    """Read the orbit of a pass from a file.
-
-    Parameters
-    ----------
-    path : Path
-        Where the file lies now.
-    name : str
-        Its own name, which says what it holds.
-    flown : Pass
-    """
-    with TemporaryDirectory(prefix="topsar-orbit-") as scratch:
-        named = Path(scratch) / name
-        named.symlink_to(path.absolute())
-        read_orbit(named, flown.start, flown.stop)
 
 
 class Bucket:
@@ -128,13 +110,17 @@ class Bucket:
             What the file must cover.
         """
         self._require_usable()
+
+        def check(path: Path) -> None:
+            read_orbit(replace(offer.file, path=path), flown.start, flown.stop)
+
         try:
             self._fetcher.download(
                 Wanted(
                     url=offer.url,
                     path=offer.file.path,
                     what="orbit file",
-                    check=lambda path: prove_orbit(path, offer.name, flown),
+                    check=check,
                     size=offer.size,
                     md5=offer.md5,
                 )

@@ -14,8 +14,8 @@ from zipfile import is_zipfile
 from topsar.errors import ProvisionError, TopsarError
 from topsar.files import write_json
 from topsar.model import OrbitSource
-from topsar.provision.orbit_bucket import Bucket, Pass, prove_orbit
-from topsar.sentinel1 import choose_orbit, find_orbits
+from topsar.provision.orbit_bucket import Bucket, Pass
+from topsar.sentinel1 import choose_orbit, find_orbits, read_orbit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -160,7 +160,7 @@ class _Provider:
                 problem = exc.message
                 break
             if kind is OrbitSource.PRECISE and not offers:
-                self.notes.remember_none(flown, self._now)
+                self.notes.asked[str(flown)] = self._now.isoformat()
             ranked = sorted(offers, key=lambda o: (_reaches(o.file, flown, GOOD_MARGIN), o.file.created), reverse=True)
             for offer in ranked:
                 try:
@@ -188,29 +188,25 @@ class _Notes:
     def __init__(self, folder: Path) -> None:
         self._path = folder / NOTES
         self._proven: dict[str, Any] = {}
-        self._asked: dict[str, Any] = {}
+        self.asked: dict[str, Any] = {}
         with suppress(OSError, ValueError, KeyError, TypeError):
             known = json.loads(self._path.read_text())
-            self._proven, self._asked = dict(known["proven"]), dict(known["asked"])
+            self._proven, self.asked = dict(known["proven"]), dict(known["asked"])
         self._before = self._as_dict()
 
     def prove(self, file: OrbitFile, flown: Pass) -> None:
         """Read the pass's orbit, unless this file was proven to hold it before."""
         if self._proven.get(_make_key(file, flown)) != _read_stamp(file.path):
-            prove_orbit(file.path, file.path.name, flown)
+            read_orbit(file, flown.start, flown.stop)
             self.remember_proven(file, flown)
 
     def remember_proven(self, file: OrbitFile, flown: Pass) -> None:
         self._proven[_make_key(file, flown)] = _read_stamp(file.path)
 
-    def remember_none(self, flown: Pass, now: datetime) -> None:
-        """Remember that the bucket had no precise orbit."""
-        self._asked[str(flown)] = now.isoformat()
-
     def had_none_lately(self, flown: Pass, now: datetime) -> bool:
         """Whether the bucket had no precise orbit when it was asked within the last day."""
         try:
-            return timedelta(0) <= now - datetime.fromisoformat(self._asked[str(flown)]) < ASK_AGAIN_AFTER
+            return timedelta(0) <= now - datetime.fromisoformat(self.asked[str(flown)]) < ASK_AGAIN_AFTER
         except (KeyError, TypeError, ValueError):
             return False
 
@@ -221,7 +217,7 @@ class _Notes:
                 write_json(self._path, now)
 
     def _as_dict(self) -> dict[str, Any]:
-        return {"proven": dict(self._proven), "asked": dict(self._asked)}  # threads of an interrupted run may add more
+        return {"proven": dict(self._proven), "asked": dict(self.asked)}  # threads of an interrupted run may add more
 
 
 def _make_key(file: OrbitFile, flown: Pass) -> str:

@@ -72,8 +72,9 @@ def download_scenes(
         "is not in data/raw, and the archive's catalogue does not know it",
         "look it up at https://search.asf.alaska.edu",
     )
-    unknown = [name for name in missing if name not in known]
-    problems: dict[str, TopsarError] = {name: ProvisionError(f"{name} {words}", hint=hint) for name in unknown}
+    problems: dict[str, TopsarError] = {
+        name: ProvisionError(f"{name} {words}", hint=hint) for name in missing if name not in known
+    }
     if not known:
         return problems
     granules = [known[name] for name in missing if name in known]
@@ -83,7 +84,19 @@ def download_scenes(
     def download(one: Granule) -> None:
         try:
             _require_safe(one, services)
-            web.fetcher.download(_describe_zip(one, folder, token, services))
+            web.fetcher.download(
+                Wanted(
+                    url=one.url,
+                    path=folder / f"{one.name}.zip",
+                    what=f"scene {one.name}",
+                    check=lambda part: _check_zip(part, one),
+                    headers={"Authorization": f"Bearer {token}"},
+                    size=one.size,
+                    md5=one.md5,
+                    trusted=list_trusted_hosts(one.url, services),
+                    explain=explain_refusal,
+                )
+            )
         except TopsarError as exc:
             problems[one.name] = exc
 
@@ -93,31 +106,16 @@ def download_scenes(
 
 def _require_space(granules: Sequence[Granule], folder: Path, reserve_bytes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(max((one.size or USUAL_BYTES) - _count_kept(folder, one), 0) for one in granules)
+    needed = 0
+    for one in granules:
+        part = name_part(folder / f"{one.name}.zip")
+        kept = part.stat().st_size if part.is_file() else 0
+        needed += max((one.size or USUAL_BYTES) - kept, 0)
     free = shutil.disk_usage(folder).free
     if needed > free - reserve_bytes:
         msg = f"{len(granules)} scenes to download need {bytes_text(needed)}; the disk of {folder} has "
         msg += f"{bytes_text(free)} free, of which {bytes_text(reserve_bytes)} are to stay free"
         raise ProvisionError(msg, hint="free some space, take fewer pairs, lower DISK_RESERVE_GB, or use another disk")
-
-
-def _count_kept(folder: Path, one: Granule) -> int:
-    part = name_part(folder / f"{one.name}.zip")
-    return part.stat().st_size if part.is_file() else 0
-
-
-def _describe_zip(one: Granule, folder: Path, token: str, services: Services) -> Wanted:
-    return Wanted(
-        url=one.url,
-        path=folder / f"{one.name}.zip",
-        what=f"scene {one.name}",
-        check=lambda part: _check_zip(part, one),
-        headers={"Authorization": f"Bearer {token}"},
-        size=one.size,
-        md5=one.md5,
-        trusted=list_trusted_hosts(one.url, services),
-        explain=explain_refusal,
-    )
 
 
 def _require_safe(one: Granule, services: Services) -> None:

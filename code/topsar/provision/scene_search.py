@@ -129,9 +129,6 @@ def _explain_empty(box: BBox, search: Search, polarisation: str | None) -> Provi
     return ProvisionError(msg, hint="widen the box or the period, or leave out track, direction or polarisation")
 
 
-# --- asking -----------------------------------------------------------------------------------------------------
-
-
 class _Retry(Retry):
     """Waits as long as the catalogue asks for, up to a minute."""
 
@@ -206,9 +203,6 @@ def _explain_silence(services: Services, why: str) -> ProvisionError:
 def _quote(exc: Exception) -> str:
     """Quote what the catalogue said, as far as `asf_search` repeats it."""
     return str(exc).splitlines()[0][:200] if str(exc) else type(exc).__name__
-
-
-# --- reading the answer -----------------------------------------------------------------------------------------
 
 
 def _read_granule(product: ASFProduct) -> Granule | None:

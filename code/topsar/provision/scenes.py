@@ -96,9 +96,6 @@ def _is_there(folder: Path, name: str) -> bool:
     return path.is_dir() or path != folder / f"{name}.zip" or zipfile.is_zipfile(path)
 
 
-# --- what may be paired -----------------------------------------------------------------------------------------
-
-
 def find_local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
     """List the products of a folder, with the best orbit at hand: a file, else the annotation's.
 
@@ -135,21 +132,20 @@ def find_local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
 
 def _fit_arcs(scenes: Sequence[Scene], files: Sequence[OrbitFile]) -> dict[str, OrbitArc | None]:
     """Fit an arc for every scene; an orbit file is read once for all its scenes, which takes half a second."""
-    by_file: dict[Path | None, list[Scene]] = {}
+    by_file: dict[OrbitFile | None, list[Scene]] = {}
     for scene in scenes:
-        chosen = choose_orbit(files, scene.mission, scene.start, scene.stop)
-        by_file.setdefault(chosen.path if chosen else None, []).append(scene)
+        by_file.setdefault(choose_orbit(files, scene.mission, scene.start, scene.stop), []).append(scene)
     arcs: dict[str, OrbitArc | None] = {}
-    for path, group in by_file.items():
-        orbit = _read_orbit(path, group) if path else None
+    for file, group in by_file.items():
+        orbit = _read_orbit(file, group) if file else None
         for scene in group:
             arcs[scene.name] = fit_orbit(orbit, scene.start, scene.stop) if orbit else _fit_annotation(scene)
     return arcs
 
 
-def _read_orbit(path: Path, scenes: Sequence[Scene]) -> Orbit | None:
+def _read_orbit(file: OrbitFile, scenes: Sequence[Scene]) -> Orbit | None:
     try:
-        return read_orbit(path, min(scene.start for scene in scenes), max(scene.stop for scene in scenes))
+        return read_orbit(file, min(scene.start for scene in scenes), max(scene.stop for scene in scenes))
     except TopsarError as exc:
         log.warning("%s; the annotation's orbit is taken", exc.message)
         return None

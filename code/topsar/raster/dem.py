@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,7 +31,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum, Window
 from topsar.raster.geoid import EGM96, read_geoid
-from topsar.raster.geotiff import GDAL_ERRORS, fill_masked, format_degrees, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, describe_box, fill_masked, is_unrotated
 
 WGS84 = CRS.from_epsg(4326)
 LOWEST_M, HIGHEST_M = -1000.0, 9500.0
@@ -93,7 +93,7 @@ def open_dem(dem: Dem, box: BBox, margin_deg: float = 0.0, *, covering: bool = T
     geoid_path = _choose_geoid(dem)
     field = _crop(dem, box, margin_deg, covering=covering)
     if covering and not np.isfinite(field.heights_m).any():
-        message = f"the DEM {dem.path} holds nothing but voids in {format_degrees(*astuple(box))}"
+        message = f"the DEM {dem.path} holds nothing but voids in {describe_box(box)}"
         raise ProvisionError(message, hint="check its nodata value, or take another DEM")
     if geoid_path is not None:
         _add_undulation(field, geoid_path)
@@ -142,33 +142,18 @@ def require_cover(dem: Dem, box: BBox) -> None:
     Parameters
     ----------
     dem : Dem
-        The raster.
     box : BBox
         Degrees.
-
-    Raises
-    ------
-    ProvisionError
-        If it does not, or cannot be opened.
     """
     with _open_raster(dem.path) as dataset:
         _find_window(dataset, dem.path, box, 0.0, covering=True)
 
 
 def read_datum(path: Path) -> VerticalDatum | None:
-    """The vertical datum that a DEM itself declares, in its CRS or in an ISCE ``.xml`` beside it, or None.
-
-    Raises
-    ------
-    ProvisionError
-        If the DEM cannot be opened or the ISCE header does not parse.
-    """
+    """Read the vertical datum that a DEM itself declares, in its CRS or in an ISCE ``.xml`` beside it, or None."""
     with _open_raster(path) as dataset:
         wkt = dataset.crs.to_wkt() if dataset.crs else ""
     return _find_crs_datum(wkt) or _find_isce_datum(path)
-
-
-# --- datum ------------------------------------------------------------------------------------------------------
 
 
 def _choose_geoid(dem: Dem) -> Path | None:
@@ -224,9 +209,6 @@ def _add_undulation(field: HeightField, geoid_path: Path, sign: int = 1) -> None
         strip = field.heights_m[start : start + STRIP_ROWS]
         y = (f + e * np.arange(start, start + strip.shape[0]))[:, np.newaxis]
         strip += sign * geoid.at(*(to_degrees.transform(x + 0 * y, y + 0 * x) if projected else (x, y)))
-
-
-# --- window -----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -287,8 +269,8 @@ def _find_window(
     x = sorted((transform.c, transform.c + transform.a * dataset.width))
     y = sorted((transform.f, transform.f + transform.e * dataset.height))
     edges = Transformer.from_crs(crs, WGS84, always_xy=True).transform_bounds(x[0], y[0], x[1], y[1])
-    asked = format_degrees(*astuple(box))
-    message = f"the DEM {path} covers {format_degrees(*edges)}, which leaves a part of {asked} without heights"
+    extent = describe_box(BBox(west=edges[0], south=edges[1], east=edges[2], north=edges[3]))
+    message = f"the DEM {path} covers {extent}, which leaves a part of {describe_box(box)} without heights"
     raise ProvisionError(message, hint="take a larger DEM, or a smaller region of interest")
 
 

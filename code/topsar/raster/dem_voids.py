@@ -28,13 +28,6 @@ def find_sea(voids: NDArray[np.bool_], shore: NDArray[np.bool_]) -> NDArray[np.b
         Where there is no height.
     shore : (rows, columns) bool
         Heights within `SHORE_M` of the geoid; values in the voids do not matter.
-
-    Examples
-    --------
-    >>> heights = np.array([[900, 900, 900, 3, 0], [900, 0, 900, 2, 0]], np.float32)
-    >>> find_sea(heights == 0, heights <= SHORE_M).astype(int)
-    array([[0, 0, 0, 0, 1],
-           [0, 0, 0, 0, 1]])
     """
     from scipy import ndimage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.raster.geotiff import GDAL_ERRORS, fill_masked, format_degrees, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, describe_box, fill_masked, is_unrotated, read_bounds
 
 EGM96 = Path(__file__).parent / "egm96" / "egm96_15.tif"
 """The EGM96 15-minute grid that comes with the package."""
@@ -45,11 +45,6 @@ class Geoid:
         ----------
         longitude_deg, latitude_deg : (...) float64
             Points, broadcast against each other; longitudes in any convention.
-
-        Raises
-        ------
-        ProvisionError
-            Where the grid has no value.
         """
         from scipy.ndimage import map_coordinates
 
@@ -103,10 +98,8 @@ def _crop(dataset: Any, path: Path, box: BBox) -> Geoid:
     last_row = min(int(np.ceil(max(row_edges))) + 1, dataset.height - 1)
     columns = _find_columns(dataset, west, box)
     if first_row > last_row or columns.size == 0:
-        extent = format_degrees(*dataset.bounds)
-        message = (
-            f"the geoid grid {path} covers {extent}, which does not meet the DEM's {format_degrees(*astuple(box))}"
-        )
+        extent = describe_box(read_bounds(dataset))
+        message = f"the geoid grid {path} covers {extent}, which does not meet the DEM's {describe_box(box)}"
         raise ProvisionError(message, hint="give a geoid grid of the same area as the DEM")
     values = _read_columns(dataset, columns, first_row, last_row - first_row + 1)
     return Geoid(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_failed
-from topsar.model import GeoGrid
+from topsar.model import BBox, GeoGrid
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when GDAL fails."""
@@ -25,6 +27,8 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 BLOCK = 512
 ROTATION_SHARE = 1e-9
 """Rotation terms below this share of the posting are rounding."""
+_OPENING = Lock()
+"""Filters of warnings are the process's: two threads must not change them at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +149,8 @@ def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
     Parameters
     ----------
     path : Path
-        The raster.
     most_pixels : int
-        Pixels that the result may have.
-
-    Raises
-    ------
-    ProductError
-        If it cannot be read.
+        Of the result.
     """
     with open_to_read(path) as dataset:
         step = 1
@@ -186,15 +184,22 @@ def is_unrotated(transform: Affine) -> bool:
     return bool(max(abs(transform.b), abs(transform.d)) <= ROTATION_SHARE * min(abs(transform.a), abs(transform.e)))
 
 
-def format_degrees(west: float, south: float, east: float, north: float) -> str:
-    """Edges of a box (``west``, ``south``, ``east``, ``north``) for a message.
+def read_bounds(dataset: Any) -> BBox:
+    """Read the edges of an open raster, in its own coordinates."""
+    x, y = sorted(dataset.bounds[::2]), sorted(dataset.bounds[1::2])
+    return BBox(west=x[0], south=y[0], east=x[1], north=y[1])
 
-    Parameters
-    ----------
-    west, south, east, north : float
-        The edges, in degrees.
-    """
-    return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f}"
+
+def describe_box(box: BBox) -> str:
+    """Describe a box by its edges in degrees."""
+    return f"south {box.south:.4f}, north {box.north:.4f}, west {box.west:.4f}, east {box.east:.4f}"
+
+
+def open_quietly(path: Path) -> Any:
+    """Open a raster without the warning that it lacks a position, which the caller checks."""
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
 
 
 def fill_masked(values: Any) -> NDArray[np.float32]:

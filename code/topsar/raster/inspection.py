@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
 
 from topsar.errors import ProductError
-from topsar.raster.geotiff import GDAL_ERRORS
+from topsar.raster.geotiff import GDAL_ERRORS, open_quietly
 
 CHUNK_BYTES = 1 << 22
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
-_OPENING = Lock()
-"""Filters of warnings are the process's: two threads must not change them at once."""
 _HALF_EXPONENT = np.uint16(0x7C00)
 Evidence = dict[str, object]
 
@@ -90,10 +84,7 @@ def _sum_crc32(stream: BinaryIO) -> str:
 
 
 def _parse_tiff(path: Path) -> Evidence:
-    with _OPENING, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        opened = rasterio.open(path)
-    with opened as dataset:
+    with open_quietly(path) as dataset:
         finite = sum(_count_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
         size = dataset.count * dataset.height * dataset.width
         shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]

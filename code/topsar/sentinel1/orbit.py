@@ -91,13 +91,13 @@ def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop
     )
 
 
-def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
+def read_orbit(file: OrbitFile, start: datetime, stop: datetime) -> Orbit:
     """Read the state vectors around a pass: from 120 s before ``start`` to 120 s after ``stop``, as far as given.
 
     Parameters
     ----------
-    path : Path
-        An EOF file, or a zip of one, read in place.
+    file : OrbitFile
+        What its name says; what lies at its path is an EOF file, or a zip of one, read in place.
     start, stop : datetime
         The pass; the vectors themselves must reach 5 s beyond it without a gap over 30 s.
 
@@ -106,7 +106,7 @@ def read_orbit(path: Path, start: datetime, stop: datetime) -> Orbit:
     ProvisionError
         Where the file is damaged, not what its name says, not Earth-fixed UTC, or does not cover the pass.
     """
-    file = parse_orbit_name(path)
+    path = file.path
     content = _drop_far_vectors(read_orbit_bytes(path), start - _AROUND, stop + _AROUND)
     root = parse_xml(content, where=path.name, error=ProvisionError, hint=_HINT)
     _check_header(root, file)

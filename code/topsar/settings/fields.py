@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -31,10 +32,9 @@ from topsar.settings.text import (
     format_value,
     join_choices,
     lower,
-    parse_corrections,
     parse_crs,
-    parse_formats,
     parse_looks,
+    parse_names,
     parse_polarisation,
     parse_roi,
     parse_swaths,
@@ -179,13 +179,13 @@ class Options(BaseModel):
         "water of the DEM",
         "a path, or empty",
     )
-    formats: Annotated[tuple[str, ...], BeforeValidator(parse_formats)] = _key(
+    formats: Annotated[tuple[str, ...], BeforeValidator(partial(parse_names, "formats"))] = _key(
         "FORMATS",
         (CANONICAL, "quicklook"),
         "What is written of each pair or track; geotiff is always written, and all others are made from it",
         "names with commas such as geotiff,quicklook",
     )
-    corrections: Annotated[tuple[str, ...], BeforeValidator(parse_corrections)] = _key(
+    corrections: Annotated[tuple[str, ...], BeforeValidator(partial(parse_names, "corrections"))] = _key(
         "CORRECTIONS",
         (),
         "Phases that are not ground motion, each estimated and added to the products as a layer",

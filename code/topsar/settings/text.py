@@ -92,24 +92,20 @@ def parse_polarisation(value: object) -> object:
     return "auto" if lower(value) == "auto" else value.upper() if isinstance(value, str) else value
 
 
-def parse_formats(value: object) -> object:
-    """Names of formats, the canonical one always the first."""
-    names = _split_names("formats", value)
-    return (CANONICAL, *(name for name in names if name != CANONICAL)) if isinstance(names, tuple) else names
+def parse_names(group: Literal["formats", "corrections"], value: object) -> object:
+    """Names, each once, from several or from text with commas or blanks between them; the canonical format leads.
 
-
-def parse_corrections(value: object) -> object:
-    """Names of corrections."""
-    return _split_names("corrections", value)
-
-
-def _split_names(group: Literal["formats", "corrections"], value: object) -> object:
-    """Names, each once, from several or from text with commas or blanks between them."""
+    Parameters
+    ----------
+    group : str
+    value : object
+    """
     if isinstance(value, str):
         value = re.findall(r"[^\s,;]+", value)
     if not isinstance(value, list | tuple):
         return value
-    names = tuple(dict.fromkeys(str(name) for name in value))
+    always = [CANONICAL] if group == "formats" else []
+    names = tuple(dict.fromkeys([*always, *map(str, value)]))
     try:
         require_names(group, names)
     except SettingsError as exc:

@@ -23,14 +23,22 @@ import numpy as np
 from topsar.errors import NotFetchedError, ProvisionError, TopsarError
 from topsar.files import delete
 from topsar.model import BBox, Dem, VerticalDatum
-from topsar.provision.dem.merge import describe_box, merge, require_size
-from topsar.provision.dem.models import BY_KEY, KEYLESS, GlobalModel, crosses_antimeridian, list_models
+from topsar.provision.dem.merge import merge, require_size
+from topsar.provision.dem.models import (
+    BY_KEY,
+    KEYLESS,
+    GlobalModel,
+    compute_area_km2,
+    crosses_antimeridian,
+    list_models,
+)
 from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
 from topsar.provision.web.transfer import hold_part
 from topsar.raster import Labels, inspect, pixel_centres, read_datum, read_geoid, require_cover, write_geotiff
 from topsar.raster.dem_voids import SHORE_M, find_sea
 from topsar.raster.geoid import EGM96
+from topsar.raster.geotiff import describe_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,11 +185,10 @@ def _read_box(path: Path) -> BBox:
 
 def _find_cached_dem(model: GlobalModel, path: Path, box: BBox, *, warn: bool) -> Path | None:
     """Find the sound DEM of the model that covers a box: the one at ``path``, else the smallest."""
-    covering = []
-    for other in path.parent.glob(f"{model.name}_*.tif"):
-        if _NAME.fullmatch(other.name) and (extent := _read_box(other)).contains(box):
-            area = (extent.east - extent.west) * (extent.north - extent.south)
-            covering.append((other != path, area, other.name, other))
+    kept = [other for other in path.parent.glob(f"{model.name}_*.tif") if _NAME.fullmatch(other.name)]
+    covering = [
+        (other != path, compute_area_km2(extent), other) for other in kept if (extent := _read_box(other)).contains(box)
+    ]
     return next((found for *_, found in sorted(covering) if _is_sound(found, model, warn=warn)), None)
 
 

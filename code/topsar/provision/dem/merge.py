@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import threading
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox, GeoGrid, Window
 from topsar.provision.web.failures import excerpt
 from topsar.raster.dem import HIGHEST_M, LOWEST_M
-from topsar.raster.geotiff import GDAL_ERRORS, fill_masked, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, describe_box, fill_masked, is_unrotated, open_quietly, read_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,8 +35,6 @@ _SPACINGS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Distance of columns over distance of rows: the Copernicus model widens its columns toward the poles."""
 _SPACING_SHARE = 0.01
 _SLACK = 1.01
-_OPENING = threading.Lock()
-"""Held while the filters of warnings change, which all threads share."""
 _OFF_GRID = 0.05
 
 
@@ -73,27 +68,16 @@ def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str],
         raise ProvisionError(msg, hint="try again later", retryable=True)
     try:
         with open_quietly(path) as dataset:
-            _check_place(dataset, box, posting_deg)
+            problem, may_pass = _find_misplacement(dataset, box, posting_deg)
+            if problem:
+                msg = f"the GeoTIFF for {describe_box(box)} {problem}"
+                hint = "try again, or take another DEM" if may_pass else "take another DEM"
+                raise ProvisionError(msg, hint=hint, retryable=may_pass)
             for _, window in dataset.block_windows(1):
                 dataset.read(1, window=window)
     except GDAL_ERRORS as exc:
         msg = f"the GeoTIFF for {describe_box(box)} is damaged or cut short: {exc.__cause__ or exc}"
         raise ProvisionError(msg, hint="try again", retryable=True) from exc
-
-
-def open_quietly(path: Path) -> Any:
-    """Open a dataset without the warning that it lacks a position, which the caller checks."""
-    with _OPENING, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
-
-
-def _check_place(dataset: Any, box: BBox, posting_deg: float) -> None:
-    problem, may_pass = _find_misplacement(dataset, box, posting_deg)
-    if problem:
-        msg = f"the GeoTIFF for {describe_box(box)} {problem}"
-        hint = "try again, or take another DEM" if may_pass else "take another DEM"
-        raise ProvisionError(msg, hint=hint, retryable=may_pass)
 
 
 def _find_misplacement(dataset: Any, box: BBox, posting_deg: float) -> tuple[str, bool]:
@@ -106,7 +90,7 @@ def _find_misplacement(dataset: Any, box: BBox, posting_deg: float) -> tuple[str
     if abs(-transform.e / posting_deg - 1) > _SPACING_SHARE or _match_spacing(transform.a / posting_deg) is None:
         posting = f"a posting of {transform.a * 3600:.3f} by {-transform.e * 3600:.3f} seconds of arc"
         return f"has {posting}, where {posting_deg * 3600:.3f} were expected", False
-    got = _read_bounds(dataset)
+    got = read_bounds(dataset)
     x, y = _SLACK * transform.a, -_SLACK * transform.e
     reached = BBox(west=got.west - x, south=got.south - y, east=got.east + x, north=got.north + y)
     if not reached.contains(box):
@@ -264,14 +248,4 @@ def _match_spacing(ratio: float) -> float | None:
 
 def _find_turn(dataset: Any, box: BBox) -> float:
     """Find the degrees that bring a file's longitudes to those of a box."""
-    return 360.0 * round((box.centre[0] - _read_bounds(dataset).centre[0]) / 360.0)
-
-
-def _read_bounds(dataset: Any) -> BBox:
-    west, south, east, north = dataset.bounds
-    return BBox(west=west, south=south, east=east, north=north)
-
-
-def describe_box(box: BBox) -> str:
-    """Describe a box by its edges."""
-    return f"south {box.south:.2f}, north {box.north:.2f}, west {box.west:.2f}, east {box.east:.2f}"
+    return 360.0 * round((box.centre[0] - read_bounds(dataset).centre[0]) / 360.0)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox, VerticalDatum
-from topsar.provision.dem.merge import describe_box
+from topsar.raster.geotiff import describe_box
 
 KEYLESS = "COP30"
 """The model that needs no key: Copernicus GLO-30 has a public bucket."""

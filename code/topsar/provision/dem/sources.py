@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.provision.dem.merge import Piece, check_piece, describe_box
+from topsar.provision.dem.merge import Piece, check_piece
 from topsar.provision.dem.models import KEYLESS, MODELS, GlobalModel, cut_box
 from topsar.provision.web.failures import excerpt
 from topsar.provision.web.transfer import Wanted
+from topsar.raster.geotiff import describe_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable

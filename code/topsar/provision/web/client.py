@@ -180,8 +180,6 @@ class Fetcher:
         if errors:
             raise errors[0]
 
-    # --- one request ---------------------------------------------------------------------------------------------
-
     def _check_request(self, what: str, request: Request) -> Request:
         """Check the address of a request, and learn the secrets in it."""
         try:
@@ -234,8 +232,6 @@ class Fetcher:
             raise self._mask_error(own)
         raise self._error(what, failed, f" ({failures} attempts)" if failures > 1 else "")
 
-    # --- one file ------------------------------------------------------------------------------------------------
-
     def _is_good(self, wanted: Wanted) -> bool:
         try:
             wanted.verify(wanted.path)
@@ -266,8 +262,6 @@ class Fetcher:
         except Failed as exc:
             failed = exc
         raise self._error(wanted.what, failed)
-
-    # --- around --------------------------------------------------------------------------------------------------
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless the batch that this thread works for has been interrupted."""

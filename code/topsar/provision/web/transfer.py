@@ -197,9 +197,6 @@ def _compute_md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-# --- the part ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """What a part belongs to: digest of the address; ``ETag`` or date of the whole, for ``If-Range``; its bytes."""
