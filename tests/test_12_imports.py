@@ -28,6 +28,7 @@ FLOORS = (
     {"corrections"},
     {"formats"},
     {"datasets", "report"},
+    {"batch"},
     {"doctor"},
     {"workflow", "step"},
     {"api", "demo"},

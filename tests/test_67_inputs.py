@@ -16,6 +16,7 @@ from dry_data import DAYS, dry_data, dry_recipe
 from services.loopback import Loopback
 from services.world import KEY, USER, serve, services_at
 from topsar import workflow
+from topsar.batch import Batch
 from topsar.doctor.case import Case
 from topsar.engines import choose_engine
 from topsar.engines.survey import Survey
@@ -34,7 +35,6 @@ from topsar.raster import read_geotiff
 from topsar.sentinel1.container import MANIFEST, Container
 from topsar.settings import KEYS, Settings, load_settings
 from topsar.simulate.recipe import SwathCut
-from topsar.workflow import prepare
 
 ACCOUNT = {
     "EARTHDATA_USERNAME": USER.name,
@@ -265,25 +265,28 @@ def test_a_manifest_is_opened_once_per_start(
     monkeypatch.setattr(Container, "read", note)
     settings = settings_of(data, ENGINE="native")
     with world.silence():
-        for start in (prepare, lambda settings: prepare(settings, world.services), plan, examine):
+        for start, batch in (
+            (workflow.prepare, Batch(settings=settings)),
+            (workflow.prepare, Batch(settings=settings, services=world.services)),
+            (plan, Batch(settings=settings)),
+            (examine, Case(settings=settings)),
+        ):
             opened.clear()
-            start(settings)
+            start(batch)
             assert sorted(opened) == sorted(world.scenes)
 
 
-def examine(settings: Settings) -> None:
+def examine(case: Case) -> None:
     """As `topsar doctor` does."""
-    case = Case(settings, None, None)
     assert case.missing == ()
     assert len(case.found.listed) == len(case.found.pairs) == 3
     assert not case.plan.refused
 
 
-def plan(settings: Settings) -> None:
+def plan(batch: Batch) -> None:
     """As `topsar plan` does."""
-    found = workflow.find_scenes(settings)
-    assert workflow.describe_missing(settings, found) == ()
-    workflow.preview(settings, found)
+    assert batch.missing == ()
+    workflow.preview(batch)
 
 
 # --- what is missing --------------------------------------------------------------------------------------------

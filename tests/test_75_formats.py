@@ -17,6 +17,7 @@ from dry_data import DAYS, dry_data, dry_recipe
 from plug_in import install_plug_in
 from sample_layers import DEGREES, FACTS, UTM, same_layers, sample, with_only
 from topsar import workflow
+from topsar.batch import Batch
 from topsar.cli import main
 from topsar.corrections import open_correction
 from topsar.errors import ProductError, SettingsError
@@ -218,7 +219,7 @@ def process(data: Path, **flags: str) -> tuple[tuple[Outcome, ...], set[tuple[st
 
 def waiting(data: Path, **flags: str) -> set[str]:
     """The steps that a run would start, by name."""
-    _, shown = workflow.preview(settings_of(data, **FLAGS | CHOSEN | flags))
+    shown = workflow.preview(Batch(settings=settings_of(data, **FLAGS | CHOSEN | flags)))
     return {step.name for job in shown.jobs for step in job.steps if step.status is Status.WAITING}
 
 
@@ -279,7 +280,7 @@ def test_a_track_is_written_again_when_its_pairs_change(runs: Path, data: Path, 
     fewer = tmp_path / "pairs.txt"
     fewer.write_text("".join((data / "pairs.txt").read_text().splitlines(keepends=True)[:-1]))
     settings = load_settings(env_file=None, data=data, pairs=fewer, flags=FLAGS | CHOSEN)
-    _, shown = workflow.preview(settings)
+    shown = workflow.preview(Batch(settings=settings))
     steps = {step.name for job in shown.jobs for step in job.steps if step.status is Status.WAITING}
     assert steps == {"format_dates"}
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from topsar import workflow
+from topsar.batch import Batch
 from topsar.errors import TopsarError
 from topsar.files import find_leftovers, size_of
 from topsar.raster import inspect, read_geotiff
@@ -189,7 +190,8 @@ def settings_of(data: Path, **flags: str) -> Settings:
 
 
 def test_a_plan_writes_nothing_and_foresees_the_run(fresh: Path) -> None:
-    batch, preview = workflow.preview(settings_of(fresh))
+    batch = Batch(settings=settings_of(fresh))
+    preview = workflow.preview(batch)
     assert not (fresh / "runs").exists()
     assert not batch.refused
     assert {step.status for job in preview.jobs for step in job.steps} == {Status.WAITING}

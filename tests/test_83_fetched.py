@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from services.loopback import Asked
 from services.world import KEY, USER, serve, services_at
+from topsar.batch import Batch
 from topsar.pairs.listing import read_pairs
 from topsar.pairs.network import Rules
 from topsar.provision import Search
@@ -18,7 +19,7 @@ from topsar.schedule.jobs import Outcome, Status
 from topsar.settings import KEYS, Settings, load_settings
 from topsar.simulate import recipe, simulate
 from topsar.simulate.compare import compare_pair
-from topsar.workflow import describe_missing, list_pairs, preview, run
+from topsar.workflow import list_pairs, preview, run
 
 QUICK = {"UNWRAPPER": "none", "ENGINE": "native"}
 
@@ -117,9 +118,9 @@ def test_a_second_time_nobody_is_asked_and_nothing_is_done(shown: Shown) -> None
 
 def test_what_was_fetched_can_be_planned_offline(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket", None)
-    settings = settings_of(shown.folder, OFFLINE="1")
-    assert describe_missing(settings) == ()
-    batch, planned = preview(settings)
+    assert Batch(settings=settings_of(shown.folder)).missing == ()
+    batch = Batch(settings=settings_of(shown.folder, OFFLINE="1"))
+    planned = preview(batch)
     assert not batch.refused
     (steps,) = (job.steps for job in planned.jobs if job.is_pair)
     assert steps[-1].status is Status.CACHED

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from topsar import workflow
+from topsar.batch import Batch
 from topsar.errors import NotFetchedError, ProductError, ProvisionError
 from topsar.pairs.listing import Names, PairLine, check_pairs, read_pairs
 from topsar.pairs.network import Pass, Rules, build_network, group_passes
@@ -80,13 +81,12 @@ def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
     TopsarError
         If nothing can be processed.
     """
-    settings, lines = settings or Settings(), _load_lines(pairs)
-    found = workflow.find_scenes(settings, lines)
-    missing = workflow.describe_missing(settings, found, lines)
+    batch = Batch(settings=settings or Settings(), pairs=_load_lines(pairs))
+    missing = batch.missing
     try:
-        batch, preview = workflow.preview(settings, found)
+        preview = workflow.preview(batch)
     except ProvisionError as exc:
-        if settings.offline or not (missing or isinstance(exc, NotFetchedError)):
+        if batch.settings.offline or not (missing or isinstance(exc, NotFetchedError)):
             raise
         return PlannedRun(missing=missing)
     titles = {job.id: job.title for job in batch.jobs}

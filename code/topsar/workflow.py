@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.engines import Engine, Inputs, Plan, choose_engine
-from topsar.engines.survey import Survey
+from topsar.batch import Batch
 from topsar.files import write_json, write_text
-from topsar.formats.step import finish_jobs
-from topsar.pairs.listing import read_pairs
 from topsar.raster import inspect
 from topsar.registry import load_named
 from topsar.schedule.cleanup import find_removable, read_all_artifacts, read_artifacts, remove_all
 from topsar.schedule.evidence import Store
-from topsar.schedule.jobs import Budget, Job, Outcome, Policy, Status
+from topsar.schedule.jobs import Budget, Outcome, Policy, Status
 from topsar.schedule.lock import hold_runs
 from topsar.schedule.progress import Progress
 from topsar.schedule.rehearsal import preview_jobs
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     from topsar.formats.export import Exported
     from topsar.pairs.listing import PairLine
     from topsar.pairs.network import Network, Rules
-    from topsar.provision import Found, ListedPair, Search, Services
+    from topsar.provision import ListedPair, Search, Services
     from topsar.schedule.cleanup import Removable
     from topsar.schedule.jobs import Event
     from topsar.schedule.rehearsal import Preview
@@ -42,54 +37,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What a list of pairs comes to: jobs, the text that their steps read, and pairs that cannot be processed."""
+def prepare(batch: Batch) -> None:
+    """Plan a batch, and log the engine and what cannot be processed."""
+    from topsar.provision import needs_box
 
-    engine: Engine
-    plan: Plan
-    jobs: tuple[Job, ...]
-    refused: tuple[ListedPair, ...]
-
-
-def prepare(
-    settings: Settings,
-    services: Services | None = None,
-    found: Found | None = None,
-    pairs: Sequence[PairLine] | None = None,
-) -> Batch:
-    """Turn the listed pairs into jobs.
-
-    Parameters
-    ----------
-    settings : Settings
-    services : Services, optional
-        Where to fetch what is missing; without it nothing is fetched.
-    found : Found, optional
-        What `find_scenes` found, so that no scene is opened twice.
-    pairs : sequence of PairLine, optional
-        The pairs, where they are not to be read from ``settings.pairs``.
-    """
-    from topsar import provision
-
-    engine, why = choose_engine(*settings.engine_wanted)
+    engine, why = batch.engine
     log.info("engine: %s (%s)", engine.name, why)
-    found = found or find_scenes(settings, pairs, services)
-    survey = Survey(found.pairs, found.orbits, settings.options)
-    box = None
-    if provision.needs_box(settings):  # the user's own raster is taken as it is
-        found.require_pairs()
-        box = survey.find_footprint(whole=engine.whole_bursts)
-    dem = provision.find_dem(settings, box, services)
-    _warn(one for one in found.listed if one.problem)
-    mask = provision.find_water_mask(settings)
-    aux_cal = provision.provide_calibration(found.pairs, settings, services) if engine.wants_aux_cal else None
-    inputs = Inputs(survey=survey, dem=dem, water_mask=mask, aux_cal=aux_cal)
-    plan = engine.plan(inputs, settings.options)
-    refused = [replace(one, problem=plan.refused.get(one.pair.id)) if one.pair else one for one in found.listed]
-    _warn(one for one in refused if one.pair and one.problem)
-    jobs = finish_jobs(plan.jobs, engine, settings.options, (mask,) if mask else ())
-    return Batch(engine=engine, plan=plan, jobs=jobs, refused=tuple(one for one in refused if one.problem))
+    if needs_box(batch.settings):
+        batch.found.require_pairs()
+    _ = batch.dem
+    _warn(one for one in batch.found.listed if one.problem)
+    _warn(one for one in batch.refused if one.pair)
 
 
 def run(
@@ -105,7 +63,7 @@ def run(
     ----------
     settings : Settings
     services, pairs : optional
-        As in `prepare`.
+        As in `Batch`.
     observe : callable, optional
         Is given every event, besides the progress display.
 
@@ -115,61 +73,22 @@ def run(
         One per job and per pair that could not be planned.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    runs = settings.data.resolve() / "runs"
-    batch = prepare(settings, services, pairs=pairs)
+    batch = Batch(settings=settings, services=services, pairs=pairs)
+    prepare(batch)
+    runs = batch.runs
     with hold_runs(runs) as mark:
-        _write_plan(runs, batch, settings)
-        outcomes = _list_failures(batch.refused) + _schedule(batch.jobs, runs, settings, observe, mark)
+        _write_plan(batch)
+        outcomes = _list_failures(batch.refused) + _schedule(batch, observe, mark)
         from topsar.report.page import write_report  # only now: it brings matplotlib, and steps need the memory
 
         write_report(runs, outcomes, settings, started, time.monotonic() - clock)
     return outcomes
 
 
-def find_scenes(settings: Settings, pairs: Sequence[PairLine] | None = None, services: Services | None = None) -> Found:
-    """Open the scenes of the listed pairs and find their orbits.
-
-    Parameters
-    ----------
-    settings : Settings
-    pairs, services : optional
-        As in `prepare`.
-    """
-    from topsar import provision
-
-    return provision.find_scenes(pairs or read_pairs(settings.pairs), settings, services)
-
-
-def describe_missing(
-    settings: Settings, found: Found | None = None, pairs: Sequence[PairLine] | None = None
-) -> tuple[str, ...]:
-    """Name what `run` would have to fetch first; with OFFLINE=1 it would fail instead.
-
-    Parameters
-    ----------
-    settings : Settings
-    found, pairs : optional
-        As in `prepare`.
-    """
-    from topsar import provision
-
-    engine, _ = choose_engine(*settings.engine_wanted)
-    found, lines = found or find_scenes(settings, pairs), pairs or read_pairs(settings.pairs)
-    survey = Survey(found.pairs, found.orbits, settings.options)
-    return provision.describe_missing(lines, settings, found, partial(survey.find_footprint, whole=engine.whole_bursts))
-
-
-def preview(settings: Settings, found: Found | None = None) -> tuple[Batch, Preview]:
-    """Say what `run` would do, and what it would take; writes nothing.
-
-    Parameters
-    ----------
-    settings : Settings
-    found : Found, optional
-        As in `prepare`.
-    """
-    batch, runs = prepare(settings, found=found), settings.data.resolve() / "runs"
-    return batch, preview_jobs(batch.jobs, Store(runs, inspect), _make_policy(settings))
+def preview(batch: Batch) -> Preview:
+    """Say what `run` would do, and what it would take; writes nothing."""
+    prepare(batch)
+    return preview_jobs(batch.jobs, Store(batch.runs, inspect), _make_policy(batch.settings))
 
 
 def list_pairs(
@@ -250,9 +169,10 @@ def clean(settings: Settings, *, dry_run: bool) -> tuple[Removable, ...]:
     TopsarError
         If another run holds the runs folder, or something cannot be removed.
     """
-    runs = settings.data.resolve() / "runs"
+    batch = Batch(settings=settings)
+    runs = batch.runs
     with nullcontext() if dry_run or not runs.exists() else hold_runs(runs):
-        batch, shown = preview(settings)
+        shown = preview(batch)
         artifacts = read_all_artifacts(runs) | {
             artifact.path: artifact.lifetime for job in batch.jobs for step in job.steps for artifact in step.writes
         }
@@ -276,15 +196,16 @@ def _list_failures(refused: Sequence[ListedPair]) -> tuple[Outcome, ...]:
     )
 
 
-def _write_plan(runs: Path, batch: Batch, settings: Settings) -> None:
+def _write_plan(batch: Batch) -> None:
     """Write what steps read: ``job.json`` for the engine, ``run.json`` for the others; and the settings of the run."""
+    runs, options = batch.runs, batch.settings.options.model_dump(mode="json")
     writers = {artifact.path: job.id for job in batch.jobs for step in job.steps for artifact in step.writes}
-    write_json(runs / "settings.json", describe_settings(settings))
+    write_json(runs / "settings.json", describe_settings(batch.settings))
     for job in batch.jobs:
         known = {
-            "engine": batch.engine.name,
+            "engine": batch.engine[0].name,
             "jobs": sorted({writers[path] for step in job.steps for path in step.reads} | {job.id}),
-            "options": settings.options.model_dump(mode="json"),
+            "options": options,
             "artifacts": read_artifacts(runs / job.id / "run.json")
             | {artifact.path: artifact.lifetime for step in job.steps for artifact in step.writes},
         }
@@ -301,13 +222,12 @@ def _make_policy(settings: Settings) -> Policy:
     return Policy(budget=budget, cleanup=settings.cleanup, retries=settings.retries)
 
 
-def _schedule(
-    jobs: Sequence[Job], runs: Path, settings: Settings, observe: Callable[[Event], None] | None, mark: str
-) -> tuple[Outcome, ...]:
-    if not jobs:
+def _schedule(batch: Batch, observe: Callable[[Event], None] | None, mark: str) -> tuple[Outcome, ...]:
+    if not batch.jobs:
         return ()
+    settings, runs = batch.settings, batch.runs
     policy, kind = _make_policy(settings), load_named("executors", settings.executor)
-    with Progress(jobs) as progress:
+    with Progress(batch.jobs) as progress:
 
         def watch(event: Event) -> None:
             progress(event)
@@ -315,4 +235,4 @@ def _schedule(
                 observe(event)
 
         executor = kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=policy.budget)
-        return run_jobs(jobs, Store(runs, inspect), policy, observe=watch, executor=executor, mark=mark)
+        return run_jobs(batch.jobs, Store(runs, inspect), policy, observe=watch, executor=executor, mark=mark)

@@ -70,9 +70,10 @@ def examine(
         In the order of the checks. Only the first of several checks reports what prevents them all.
     """
     try:
-        case = Case(load_settings(env_file=env_file, data=data, pairs=pairs, flags=flags), None, env_file)
+        settings = load_settings(env_file=env_file, data=data, pairs=pairs, flags=flags)
+        case = Case(settings=settings, env_file=env_file)
     except SettingsError as exc:
-        case = Case(Settings(data=data, pairs=pairs), exc, env_file)
+        case = Case(settings=Settings(data=data, pairs=pairs), broken=exc, env_file=env_file)
     provision = logging.getLogger("topsar.provision")
     level = provision.level
     provision.setLevel(logging.ERROR)  # its warnings are findings here

@@ -106,8 +106,8 @@ def check_engine(case: Case) -> Iterator[Finding]:
     for pair, outlook in case.plan.outlooks.items():
         for remark in outlook.remarks:
             yield Finding(Grade.NOTE, f"{pair}: {remark.text}", remark.remedy)
-    if able := sum(job.is_pair for job in case.plan.jobs):
-        steps = count_text(sum(len(job.steps) for job in case.plan.jobs), "step")
+    if able := sum(job.is_pair for job in case.jobs):
+        steps = count_text(sum(len(job.steps) for job in case.jobs), "step")
         yield Finding(Grade.OK, f"{count_text(able, 'pair')} can be processed, in {steps}")
 
 

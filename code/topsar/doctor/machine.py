@@ -219,7 +219,7 @@ def _sum_largest_pair(case: Case) -> int:
 
     before: dict[NodeId, set[NodeId]] = {}
     needed: defaultdict[str, set[NodeId]] = defaultdict(set)
-    for node in build_graph(case.plan.jobs).nodes.values():
+    for node in build_graph(case.jobs).nodes.values():
         before[node.id] = {node.id}.union(*(before[parent] for parent in node.parents))
         needed[node.job.id] |= before[node.id]
     return max(sum(case.forecasts[node].needs.disk_bytes for node in nodes) for nodes in needed.values())
