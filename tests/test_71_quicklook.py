@@ -17,7 +17,7 @@ from sample_layers import DEGREES, UTM, sample, with_only
 from topsar.errors import ProductError
 from topsar.formats.quicklook import palette, view
 from topsar.formats.quicklook.pictures import draw_pictures
-from topsar.formats.quicklook.sheet import find_round_values, format_degrees, round_down
+from topsar.formats.quicklook.sheet import _find_round_values, _format_degrees, _round_down
 from topsar.formats.quicklook.view import cut_view, measure_ground_m, shade_relief
 from topsar.interferogram import LAYERS, Drawing, Layer, LayerKind
 from topsar.model import GeoGrid
@@ -182,19 +182,19 @@ class TestSheet:
         ],
     )
     def test_ticks_are_round(self, low: float, high: float, expected: list[float]) -> None:
-        np.testing.assert_allclose(find_round_values(low, high, 3), expected)
+        np.testing.assert_allclose(_find_round_values(low, high, 3), expected)
 
     @pytest.mark.parametrize(("value", "expected"), [(7.3, 5), (4.9, 2), (2, 2), (0.19, 0.1), (1e-9, 1e-9), (99, 50)])
     def test_round_down(self, value: float, expected: float) -> None:
-        assert round_down(value) == pytest.approx(expected)
+        assert _round_down(value) == pytest.approx(expected)
 
     def test_degree_labels(self) -> None:
-        assert format_degrees(np.array([-0.5, 0.0, 0.5]), "EW") == ["0.5°W", "0.0°", "0.5°E"]
-        assert format_degrees(np.array([-8.25, -8.0]), "NS") == ["8.25°S", "8.00°S"]
-        assert format_degrees(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
+        assert _format_degrees(np.array([-0.5, 0.0, 0.5]), "EW") == ["0.5°W", "0.0°", "0.5°E"]
+        assert _format_degrees(np.array([-8.25, -8.0]), "NS") == ["8.25°S", "8.00°S"]
+        assert _format_degrees(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
 
     def test_phase_colours_close_and_have_even_steps(self) -> None:
-        colours = palette.make_cyclic()(np.arange(256))[:, :3]
+        colours = palette.PHASE(np.arange(256))[:, :3]
         steps = np.linalg.norm(np.diff(colours, axis=0, append=colours[:1]), axis=1)
         assert steps.max() < 2 * steps.mean()
         assert np.linalg.norm(colours - np.roll(colours, 128, axis=0), axis=1).min() > 0.3

@@ -230,5 +230,5 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"displacement\.tif"):
         ifg.displacement.load()
     (folder / "products" / "facts.json").write_text("{}")
-    with pytest.raises(ProductError, match="grid"):
+    with pytest.raises(ProductError, match=r"facts\.json"):
         open_pair(folder)

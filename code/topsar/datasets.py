@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from topsar.errors import ProductError, SettingsError
-from topsar.files import read_json
-from topsar.interferogram import find_kind
+from topsar.interferogram import PRODUCTS, Interferogram, find_kind, read_pair
 from topsar.model import GeoGrid, Window
 from topsar.raster.geotiff import open_to_read
 
@@ -35,11 +34,8 @@ def open_pair(folder: Path | str) -> xr.Dataset:
     the pixels that it needs; ``load`` keeps them. ``folder`` is that of a pair in ``data/runs``, or its ``products``;
     a ProductError says what is wrong with it.
     """
-    products = Path(folder).expanduser()
-    if not (products / FACTS).is_file():
-        products /= "products"
-    pair = _read_facts(products)
-    return _open_layers([(products, pair)], _grid_of(pair)).isel(pair=0, drop=True).assign_attrs(_make_attributes(pair))
+    products, pair = _open_products(folder)
+    return _open_layers([(products, pair)], pair.grid).isel(pair=0, drop=True).assign_attrs(_make_attributes(pair))
 
 
 def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None) -> xr.Dataset:
@@ -64,13 +60,12 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
         If there are pairs of several tracks and none is chosen.
     """
     if isinstance(runs, Path | str):
-        folders = sorted(file.parent for file in Path(runs).expanduser().glob(f"*/products/{FACTS}"))
+        folders: Iterable[Path | str] = (file.parent for file in Path(runs).expanduser().glob(f"*/{PRODUCTS}/{FACTS}"))
     else:
-        folders = [Path(one).expanduser() for one in runs]
-        folders = [one if (one / FACTS).is_file() else one / "products" for one in folders]
-    pairs = [(folder, _read_facts(folder)) for folder in folders]
-    chosen = [(folder, pair) for folder, pair in pairs if track in (None, pair["track"])]
-    tracks = sorted({pair["track"] for _, pair in pairs})
+        folders = runs
+    pairs = [_open_products(folder) for folder in folders]
+    chosen = [(folder, pair) for folder, pair in pairs if track in (None, pair.facts["track"])]
+    tracks = sorted({pair.facts["track"] for _, pair in pairs})
     listed = ", ".join(map(str, tracks))
     if not chosen:
         where = runs if isinstance(runs, Path | str) else "the folders given"
@@ -79,56 +74,49 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
     if track is None and len(tracks) > 1:
         msg = f"the pairs are of tracks {listed}, and a stack holds one"
         raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
-    chosen.sort(key=lambda one: (one[1]["reference_date"], one[1]["secondary_date"], one[1]["pair"]))
+    chosen.sort(key=lambda one: [one[1].facts[key] for key in ("reference_date", "secondary_date", "pair")])
     stack = _open_layers(chosen, _join_grids([pair for _, pair in chosen]))
     attributes = [_make_attributes(pair) for _, pair in chosen]
     shared = {key: value for key, value in attributes[0].items() if all(one.get(key) == value for one in attributes)}
-    dates = {key: ("pair", np.array([pair[key] for _, pair in chosen], "M8[ns]")) for key in OF_PAIRS[1:3]}
-    baselines = [float(pair.get(OF_PAIRS[3], np.nan)) for _, pair in chosen]
+    dates = {key: ("pair", np.array([pair.facts[key] for _, pair in chosen], "M8[ns]")) for key in OF_PAIRS[1:3]}
+    baselines = [float(pair.facts.get(OF_PAIRS[3], np.nan)) for _, pair in chosen]
     known = {"units": "m", "long_name": "Perpendicular baseline"}
-    coordinates = {"pair": [pair["pair"] for _, pair in chosen], OF_PAIRS[3]: ("pair", baselines, known), **dates}
+    coordinates = {"pair": [pair.pair_id for _, pair in chosen], OF_PAIRS[3]: ("pair", baselines, known), **dates}
     return stack.assign_coords(coordinates).assign_attrs({k: v for k, v in shared.items() if k not in OF_PAIRS})
 
 
-def _read_facts(products: Path) -> dict[str, Any]:
-    try:
-        pair = read_json(products / FACTS)
-        _grid_of(pair)
-    except (OSError, ValueError, TypeError, KeyError) as exc:
-        msg = f"{products} holds no products that can be read: {exc}"
-        raise ProductError(msg, hint="give the folder of a finished pair, such as data/runs/T131_...") from exc
-    return pair
+def _open_products(folder: Path | str) -> tuple[Path, Interferogram]:
+    """Find the products of a pair: in the folder, or in the one of that name in it."""
+    products = Path(folder).expanduser()
+    if not (products / FACTS).is_file():
+        products /= PRODUCTS
+    return products, read_pair(products)
 
 
-def _grid_of(pair: Mapping[str, Any]) -> GeoGrid:
-    return GeoGrid(**pair["grid"])
-
-
-def _join_grids(pairs: Sequence[Mapping[str, Any]]) -> GeoGrid:
+def _join_grids(pairs: Sequence[Interferogram]) -> GeoGrid:
     """The smallest grid that covers all pairs; they are snapped, so it has their pixels."""
-    first, grids = _grid_of(pairs[0]), [_grid_of(pair) for pair in pairs]
-    for pair, grid in zip(pairs, grids, strict=True):
+    first = pairs[0].grid
+    for pair in pairs:
+        grid = pair.grid
         if grid.crs != first.crs or not np.allclose((grid.dx, grid.dy), (first.dx, first.dy), rtol=1e-9, atol=0):
             ours, theirs = (f"{one.crs} with {one.dx:.9g} x {one.dy:.9g}" for one in (first, grid))
-            msg = f"pixels differ: {pairs[0]['pair']} has {ours}, {pair['pair']} {theirs}"
+            msg = f"pixels differ: {pairs[0].pair_id} has {ours}, {pair.pair_id} {theirs}"
             raise ProductError(msg, hint="process all pairs with the same CRS and POSTING")
-    windows = [first.window_of(grid) for grid in grids]
+    windows = [first.window_of(pair.grid) for pair in pairs]
     row, column = min(one.row for one in windows), min(one.column for one in windows)
     rows, columns = max(one.row_stop for one in windows) - row, max(one.column_stop for one in windows) - column
     return first.crop(Window(row=row, column=column, rows=rows, columns=columns))
 
 
-def _open_layers(pairs: Sequence[tuple[Path, Mapping[str, Any]]], grid: GeoGrid) -> xr.Dataset:
+def _open_layers(pairs: Sequence[tuple[Path, Interferogram]], grid: GeoGrid) -> xr.Dataset:
     """The layers of all pairs, (pair, y, x), with their grid."""
-    windows = tuple(grid.window_of(_grid_of(pair)) for _, pair in pairs)
-    names = dict.fromkeys(name for _, pair in pairs for name in pair["layers"])
+    windows = tuple(grid.window_of(pair.grid) for _, pair in pairs)
     layers = {}
-    for name in names:
-        files = tuple(folder / f"{name}.tif" if name in pair["layers"] else None for folder, pair in pairs)
-        array = _LayerFiles(files, windows, grid)
-        described = next(pair["layers"][name] for _, pair in pairs if name in pair["layers"])
+    for name in dict.fromkeys(name for _, pair in pairs for name in pair.layers):
+        files = tuple(folder / f"{name}.tif" if name in pair.layers else None for folder, pair in pairs)
+        array = _LayersOnGrid(files, windows, grid)
         encoding = {"_FillValue": array.nodata, "dtype": array.stored, "grid_mapping": "spatial_ref"}
-        attributes = _layer_attributes(name, described)
+        attributes = _layer_attributes(name, array.unit, array.description)
         layers[name] = xr.Variable(("pair", "y", "x"), indexing.LazilyIndexedArray(array), attributes, encoding)
     x = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
     y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
@@ -139,29 +127,29 @@ def _open_layers(pairs: Sequence[tuple[Path, Mapping[str, Any]]], grid: GeoGrid)
     return stack
 
 
-def _layer_attributes(name: str, described: Mapping[str, str]) -> dict[str, str]:
+def _layer_attributes(name: str, unit: str, description: str) -> dict[str, str]:
     kind = find_kind(name)
     attributes = {
-        "long_name": getattr(kind, "long_name", described["description"]),
-        "units": described["unit"],
+        "long_name": getattr(kind, "long_name", description),
+        "units": unit,
         "standard_name": getattr(kind, "standard_name", ""),
-        "description": described["description"],
+        "description": description,
         "comment": getattr(kind, "convention", ""),
     }
     return {key: value for key, value in attributes.items() if value}
 
 
-def _make_attributes(pair: Mapping[str, Any]) -> dict[str, str | int | float]:
+def _make_attributes(pair: Interferogram) -> dict[str, str | int | float]:
     """Facts as netCDF and Zarr keep them: texts and numbers; what is nested becomes JSON text."""
     attributes: dict[str, str | int | float] = {}
-    for key, value in pair.items():
-        if key not in {"grid", "layers"} and value is not None:
+    for key, value in pair.facts.items():
+        if value is not None:
             known = int(value) if isinstance(value, bool) else value
             attributes[key] = known if isinstance(known, str | int | float) else json.dumps(known, ensure_ascii=False)
     return attributes
 
 
-class _LayerFiles(BackendArray):
+class _LayersOnGrid(BackendArray):
     """A layer of several pairs on a common grid, (pair, row, column), float; reads the windows that are asked for."""
 
     def __init__(self, files: Sequence[Path | None], windows: Sequence[Window], grid: GeoGrid) -> None:
@@ -170,6 +158,7 @@ class _LayerFiles(BackendArray):
         first = next(file for file in files if file)
         with open_to_read(first) as raster:
             self.stored, self.nodata = np.dtype(raster.dtypes[0]), raster.nodata
+            self.unit, self.description = raster.units[0], raster.descriptions[0]
         self.dtype = self.stored if self.stored.kind == "f" else np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> NDArray[Any]:

@@ -269,11 +269,13 @@ def read_pair(folder: Path) -> Interferogram:
     """
     try:
         facts = read_json(folder / "facts.json")
-        pair_id, grid, described = facts["pair"], GeoGrid(**facts.pop("grid")), facts.pop("layers")
+        pair_id, grid, layers = facts["pair"], GeoGrid(**facts.pop("grid")), facts.pop("layers")
     except (OSError, ValueError, TypeError, KeyError) as exc:
         msg = f"cannot read {folder / 'facts.json'}: {exc}"
-        raise ProductError(msg, hint=_AGAIN) from exc
-    return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, described), facts=facts)
+        raise ProductError(
+            msg, hint=f"is it the folder of a finished pair, data/runs/T131_...? If so, {_AGAIN}"
+        ) from exc
+    return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, layers), facts=facts)
 
 
 class _LayerFiles(Mapping[str, Layer]):

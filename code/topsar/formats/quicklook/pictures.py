@@ -101,12 +101,12 @@ def _encode_png(image: Image.Image) -> bytes:
 
 def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
     phase = view.phase(name)
-    colour = palette.make_cyclic()((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
+    colour = palette.PHASE((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
     shade, keep = view.shade(), _find_clarity(view)[..., np.newaxis]
     lit = colour * (1 + 0.16 * (shade[..., np.newaxis] - 0.5))
     rgba = _add_alpha(lit * keep + _make_ground(shade) * (1 - keep), np.isfinite(phase))
     ticks = ((-math.pi, "−π"), (-math.pi / 2, "−π/2"), (0.0, "0"), (math.pi / 2, "π/2"), (math.pi, "π"))
-    bar = ColourBar(cmap=palette.make_cyclic(), low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
+    bar = ColourBar(cmap=palette.PHASE, low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
     return rgba, bar, "Colour fades where coherence is low" if "coherence" in view.ifg.layers else ""
 
 
@@ -118,7 +118,7 @@ def _paint_range(view: View, name: str, drawing: Drawing) -> Picture:
 def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
     values = view.mean(name) * drawing.scale
     limit = max(abs(x) for x in _find_robust_range(values))
-    return _drape_scale(view, values, (-limit, limit), palette.make_diverging(), drawing)
+    return _drape_scale(view, values, (-limit, limit), palette.DISPLACEMENT, drawing)
 
 
 def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: Any, drawing: Drawing) -> Picture:

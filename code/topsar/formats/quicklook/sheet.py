@@ -145,10 +145,10 @@ def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
     longitude = np.unwrap(transformer.transform(x, np.full_like(x, box.south))[0], period=360)
     latitude = transformer.transform(np.full_like(y, box.west), y)[1]
     wanted_x, wanted_y = (max(min(round(n / DPI / TICK_EVERY_IN), 5), 1) for n in (axes.bbox.width, axes.bbox.height))
-    meridians = find_round_values(longitude.min(), longitude.max(), wanted_x)
-    parallels = find_round_values(latitude.min(), latitude.max(), wanted_y)
-    axes.set_xticks(np.interp(meridians, longitude, x), format_degrees(meridians, "EW"))
-    axes.set_yticks(np.interp(parallels, latitude, y), format_degrees(parallels, "NS"))
+    meridians = _find_round_values(longitude.min(), longitude.max(), wanted_x)
+    parallels = _find_round_values(latitude.min(), latitude.max(), wanted_y)
+    axes.set_xticks(np.interp(meridians, longitude, x), _format_degrees(meridians, "EW"))
+    axes.set_yticks(np.interp(parallels, latitude, y), _format_degrees(parallels, "NS"))
     axes.tick_params(labelsize=8, length=3, width=0.7, color=FRAME, labelcolor=INK)
     axes.tick_params(axis="y", labelrotation=90)
     for label in axes.get_yticklabels():
@@ -163,37 +163,22 @@ def _draw_graticule(axes: Axes, grid: GeoGrid) -> None:
     axes.set_ylim(box.south, box.north)
 
 
-def find_round_values(low: float, high: float, wanted: int) -> NDArray[np.float64]:
-    """Find round numbers (steps of 1, 2 or 5) inside an interval.
-
-    Parameters
-    ----------
-    low, high : float
-    wanted : int
-        About how many.
-    """
-    step = round_down((high - low) / wanted)
-    clearance = TICK_CLEARANCE * (high - low)
-    first, last = math.ceil((low + clearance) / step), math.floor((high - clearance) / step)
-    return np.round(np.arange(first, last + 1) * step, 10)
+def _find_round_values(low: float, high: float, wanted: int) -> NDArray[np.float64]:
+    """About ``wanted`` round numbers (steps of 1, 2 or 5), none of them close to an end of the interval."""
+    step, clearance = _round_down((high - low) / wanted), TICK_CLEARANCE * (high - low)
+    return np.round(
+        np.arange(math.ceil((low + clearance) / step), math.floor((high - clearance) / step) + 1) * step, 10
+    )
 
 
-def round_down(value: float) -> float:
+def _round_down(value: float) -> float:
     """The largest 1, 2 or 5 times a power of ten that is not above ``value``."""
     power = 10.0 ** math.floor(math.log10(value))
     return power * max(m for m in (1, 2, 5) if m * power <= value * (1 + 1e-9))
 
 
-def format_degrees(values: NDArray[np.float64], hemispheres: str) -> list[str]:
-    """Write values as ``8.2°W`` and the like, with the fewest decimals that tell all of them apart.
-
-    Parameters
-    ----------
-    values : (n,) float64
-        Degrees.
-    hemispheres : {"EW", "NS"}
-        Letters of positive and negative values.
-    """
+def _format_degrees(values: NDArray[np.float64], hemispheres: str) -> list[str]:
+    """Write values as ``8.2°W`` and the like, with the fewest decimals that tell all of them apart."""
     wrapped = (values + 180.0) % 360.0 - 180.0 if hemispheres == "EW" else values
     decimals = next(n for n in range(11) if np.allclose(np.round(wrapped, n), wrapped, atol=1e-9))
     sides = (hemispheres[0] if value > 0 else hemispheres[1] if value < 0 else "" for value in wrapped)
@@ -202,7 +187,7 @@ def format_degrees(values: NDArray[np.float64], hemispheres: str) -> list[str]:
 
 def _draw_scale_bar(axes: Axes, grid: GeoGrid, corner: str) -> None:
     ground_width, _ = measure_ground_m(grid)
-    length_m = round_down(0.24 * ground_width)
+    length_m = _round_down(0.24 * ground_width)
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     box = grid.bbox
     bar = AnchoredSizeBar(
