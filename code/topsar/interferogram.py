@@ -27,22 +27,12 @@ UNKNOWN = 255
 class Drawing:
     """How a layer is drawn.
 
-    Attributes
-    ----------
-    style : str
-        cyclic: hue goes round once from -π to π and fades over low coherence. symmetric: two colours around zero.
-        range: from the lowest to the highest value but for outliers. unit: grey from 0 to 1. grey: decibels. classes:
-        a colour per label. mask: ``classes`` over the amplitude, all masks in one picture.
-    label, note : str
-        Of the colour bar or the key; beneath the map. In a ``unit`` note ``{mean}`` stands for the mean.
-    scale : float
-        Shown value over the layer's.
-    ends : tuple of str
-        Words below and above the colour bar.
-    classes : tuple of (str, str)
-        Colour and name of the values 1, 2, ... of a mask.
-    thumbnail : int
-        Place among the small pictures of the report, from 1; 0 is none.
+    Styles: cyclic, hue goes round once from -π to π and fades over low coherence; symmetric, two colours around zero;
+    range, from the lowest to the highest value but for outliers; unit, grey from 0 to 1; grey, decibels; classes, a
+    colour per label; mask, ``classes`` (colour and name of the values 1, 2, ...) over the amplitude, all masks in one
+    picture. ``label`` is that of the colour bar or the key, with the words ``ends`` below and above the bar; ``note``
+    stands beneath the map, with the mean for ``{mean}``; ``scale`` is the shown value over the layer's; ``thumbnail``
+    is the place among the small pictures of the report, from 1.
     """
 
     style: Literal["cyclic", "symmetric", "range", "unit", "grey", "classes", "mask"]
@@ -58,22 +48,9 @@ class Drawing:
 class LayerKind:
     """What the values of a layer are: everything that engines, files, pictures and documentation say of it.
 
-    Attributes
-    ----------
-    name, long_name : str
-        Of the file, and as a title.
-    unit, description : str
-    convention : str
-        Sign or direction, where there is one to know.
-    standard_name : str
-        Of the CF conventions, where they have one.
-    dtype : type
-    nodata : float
-        The value of holes.
-    cyclic : bool
-        Whether values are angles that wrap around: never average them.
-    drawing : Drawing, optional
-        None where there is no picture.
+    ``name`` is that of the file, ``long_name`` a title, ``convention`` the sign or direction where there is one to
+    know, ``standard_name`` that of the CF conventions where they have one, ``nodata`` the value of holes. Values that
+    are ``cyclic`` are angles that wrap around: never average them. Without a ``drawing`` there is no picture.
     """
 
     name: str

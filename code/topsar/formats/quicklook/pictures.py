@@ -100,7 +100,7 @@ def _encode_png(image: Image.Image) -> bytes:
 
 
 def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
-    phase = view.phase(name)
+    phase = view.average_phase(name)
     colour = palette.PHASE((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
     shade, keep = view.shade(), _find_clarity(view)[..., np.newaxis]
     lit = colour * (1 + 0.16 * (shade[..., np.newaxis] - 0.5))
@@ -111,12 +111,12 @@ def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
 
 
 def _paint_range(view: View, name: str, drawing: Drawing) -> Picture:
-    values = view.mean(name) * drawing.scale
+    values = view.average(name) * drawing.scale
     return _drape_scale(view, values, _find_robust_range(values), matplotlib.colormaps["viridis"], drawing)
 
 
 def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
-    values = view.mean(name) * drawing.scale
+    values = view.average(name) * drawing.scale
     limit = max(abs(x) for x in _find_robust_range(values))
     return _drape_scale(view, values, (-limit, limit), palette.DISPLACEMENT, drawing)
 
@@ -126,7 +126,7 @@ def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: An
     (low, high), shade = limits, view.shade()
     inside = np.isfinite(values)
     if "components" in view.ifg.layers:
-        inside &= np.nan_to_num(view.labels("components")) > 0
+        inside &= np.nan_to_num(view.pick_labels("components")) > 0
     rgba = _drape(cmap((values - low) / (high - low))[..., :3], shade, inside)
     bare = _find_covered(view) & ~inside
     rgba[bare] = np.concatenate([_make_ground(shade), np.ones((*shade.shape, 1), np.float32)], axis=2)[bare]
@@ -135,20 +135,20 @@ def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: An
 
 
 def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
-    values, cmap = view.mean(name), matplotlib.colormaps["gray"]
+    values, cmap = view.average(name), matplotlib.colormaps["gray"]
     bar = ColourBar(cmap=cmap, low=0.0, high=1.0, label=drawing.label)
     mean = float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
     return _add_alpha(cmap(np.nan_to_num(values))[..., :3], np.isfinite(values)), bar, drawing.note.format(mean=mean)
 
 
 def _paint_grey(view: View, name: str, drawing: Drawing) -> Picture:
-    grey, (low, high) = _find_decibel_grey(view.mean(name))
+    grey, (low, high) = _find_decibel_grey(view.average(name))
     bar = ColourBar(cmap=matplotlib.colormaps["gray"], low=low, high=high, label=drawing.label, extend="both")
     return _add_alpha(grey, np.isfinite(grey).all(axis=2)), bar, drawing.note
 
 
 def _paint_classes(view: View, name: str, drawing: Drawing) -> Picture:
-    labels = view.labels(name)
+    labels = view.pick_labels(name)
     inside = np.isfinite(labels) | _find_covered(view)
     numbers = np.nan_to_num(labels).astype(np.int64)
     colours = np.array([(0.86, 0.86, 0.86), *map(to_rgb, palette.COMPONENTS)], np.float32)
@@ -181,11 +181,11 @@ _STYLES: dict[str, Callable[[View, str, Drawing], Picture]] = {
 
 def _paint_masks(view: View, masks: Sequence[LayerKind]) -> Picture | None:
     """All masks over the amplitude, the first on top; None where nothing is masked."""
-    amplitude = view.mean("amplitude")
+    amplitude = view.average("amplitude")
     seen, index = np.isfinite(amplitude), np.zeros(amplitude.shape, np.int64)
     classes: list[tuple[str, str]] = []
     for kind in reversed(masks):
-        values = np.nan_to_num(view.labels(kind.name)).astype(np.int64)
+        values = np.nan_to_num(view.pick_labels(kind.name)).astype(np.int64)
         index = np.where(values > 0, values + len(classes), index)
         classes += kind.drawing.classes if kind.drawing else ()
     if not index[seen].any():
@@ -213,7 +213,7 @@ def _find_clarity(view: View) -> Real:
     """How much of its colour a pixel keeps, 0 to 1, by its coherence."""
     if "coherence" not in view.ifg.layers:
         return np.ones(view.grid.shape, np.float32)
-    x = np.clip((np.nan_to_num(view.mean("coherence")) - FADED) / (CLEAR - FADED), 0.0, 1.0)
+    x = np.clip((np.nan_to_num(view.average("coherence")) - FADED) / (CLEAR - FADED), 0.0, 1.0)
     return np.asarray(x * x * (3 - 2 * x))
 
 
@@ -222,7 +222,7 @@ def _find_covered(view: View) -> NDArray[np.bool_]:
     seen = np.zeros(view.grid.shape, bool)
     for name in ("coherence", "amplitude", "wrapped_phase"):
         if name in view.ifg.layers:
-            seen |= np.isfinite(view.mean(name))
+            seen |= np.isfinite(view.average(name))
     return seen
 
 
@@ -255,7 +255,7 @@ def _find_look_azimuth_deg(view: View) -> float | None:
     names = ("los_east", "los_north", "los_up")
     if not set(names) <= set(view.ifg.layers):
         return None
-    components = [view.mean(name) for name in names]
+    components = [view.average(name) for name in names]
     if not np.isfinite(sum(components)).any():
         return None
     e, n, u = (float(np.nanmean(x)) for x in components)

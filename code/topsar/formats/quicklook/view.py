@@ -37,7 +37,7 @@ class View:
         rows, columns = crop.rows // factor, crop.columns // factor
         return replace(crop, dx=crop.dx * factor, dy=crop.dy * factor, rows=rows, columns=columns)
 
-    def mean(self, name: str) -> Real:
+    def average(self, name: str) -> Real:
         """Average a layer to the picture's pixels, NaN in holes."""
         if name not in self._means:
             self._means[name] = self._reduce(name, lambda blocks: _nanmean(blocks).astype(np.float32))
@@ -47,13 +47,13 @@ class View:
         """Light the relief from the north-west, 0 to 1; 0.5 everywhere without heights."""
         if "height" not in self.ifg.layers:
             return np.full(self.grid.shape, 0.5, np.float32)
-        return shade_relief(self.mean("height"), self.grid)
+        return shade_relief(self.average("height"), self.grid)
 
-    def phase(self, name: str) -> Real:
+    def average_phase(self, name: str) -> Real:
         """Average wrapped phase as complex numbers."""
         return self._reduce(name, lambda blocks: np.angle(_nanmean(np.exp(1j * blocks))).astype(np.float32))
 
-    def labels(self, name: str) -> Real:
+    def pick_labels(self, name: str) -> Real:
         """Pick one pixel of a layer of labels per block, NaN in holes."""
         return self._reduce(name, lambda blocks: blocks[:, self.factor // 2, :, self.factor // 2])
 
