@@ -50,7 +50,7 @@ def test_resources_keep_their_names_in_the_journal(tmp_path: Path) -> None:
     assert json.loads(journal.path.read_text())["granted"] == granted
 
 
-def test_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
+def test_a_torn_tail_costs_no_other_line(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for name in ("one", "two"):
         journal.append(event(name, key=name, ended=ENDED))
@@ -61,7 +61,7 @@ def test_torn_tail_is_cut_at_every_byte(tmp_path: Path) -> None:
         is_whole = length >= len(whole) - 1  # nothing but the newline is missing
         assert [e.step for e in read_journal(journal.path)] == ["one", "two"][: 2 if is_whole else 1]
         Journal(tmp_path).append(event("three"))
-        steps = [json.loads(line)["step"] for line in journal.path.read_text().splitlines()]
+        steps = [e.step for e in read_journal(journal.path)]
         assert steps == (["one", "two", "three"] if is_whole else ["one", "three"])
 
 

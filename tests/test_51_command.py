@@ -7,6 +7,7 @@ import sys
 import threading
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,16 +15,15 @@ import pytest
 from topsar.schedule import command as command_module
 from topsar.schedule.command import Handle, _read_last_words, run_command
 from topsar.schedule.guard import MARK, find_marked
-from topsar.schedule.jobs import Command, Ended, Reason
+from topsar.schedule.jobs import Command, Ended, Reason, Resources
 
 RUN = f"{uuid.uuid4().hex}."
 
 
-def run(tmp_path: Path, script: str, *, timeout_s: float | None = None, **rest: object) -> Ended:
-    command = Command(
-        argv=("sh", "-c", script), cwd=tmp_path, log=tmp_path / "log", env={MARK: RUN, "X": "1"}, timeout_s=timeout_s
-    )
-    return run_command(command, **rest)
+def run(tmp_path: Path, script: str, handle: Handle | None = None, **rest: Any) -> Ended:
+    env = {MARK: RUN, "X": "1"}
+    command = Command(argv=("sh", "-c", script), cwd=tmp_path, log=tmp_path / "log", env=env, **rest)
+    return run_command(command, handle)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_sigkill_with_more_memory_than_reserved_is_out_of_memory(tmp_path: Path)
     script = (
         f"exec {sys.executable} -c \"x = b'1' * 80_000_000; import os, time; time.sleep(0.3); os.kill(os.getpid(), 9)\""
     )
-    ended = run(tmp_path, script, reserved_bytes=50_000_000)
+    ended = run(tmp_path, script, needs=Resources(memory_bytes=50_000_000))
     assert ended.reason is Reason.OUT_OF_MEMORY
     assert "0.05 GB reserved" in ended.message
     assert "SIGKILL" in ended.message

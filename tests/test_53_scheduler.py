@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import io
 import json
-import pkgutil
 import shutil
 import signal
 import subprocess
@@ -18,9 +15,7 @@ from pathlib import Path
 import pytest
 
 from fake_steps import Bench, chain, inspect, make_step
-from topsar import schedule
 from topsar.errors import TopsarError
-from topsar.schedule.command import report_unstarted
 from topsar.schedule.evidence import Store
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.graph import build_graph
@@ -38,6 +33,7 @@ from topsar.schedule.jobs import (
     Status,
     Step,
 )
+from topsar.schedule.journal import read_journal
 from topsar.schedule.progress import Progress
 from topsar.schedule.run import run_jobs
 from topsar.schedule.stale import plan_graph
@@ -113,7 +109,7 @@ def test_happy_path(bench: Bench) -> None:
     assert done[2].evidence == {
         "a/out/filtered": {"bytes": 17, "crc32": done[2].evidence["a/out/filtered"]["crc32"], "shape": [17]}
     }
-    assert schedule.read_journal(bench.runs / "a" / "journal.jsonl") == outcomes[0].events
+    assert read_journal(bench.runs / "a" / "journal.jsonl") == outcomes[0].events
 
 
 def test_a_job_waits_for_the_jobs_it_reads_from(bench: Bench) -> None:
@@ -248,13 +244,13 @@ class OnceKilled(LocalExecutor):
         super().__init__()
         self.reserved: list[int] = []
 
-    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        self.reserved.append(needs.memory_bytes)
+    def submit(self, command: Command) -> Future[Ended]:
+        self.reserved.append(command.needs.memory_bytes)
         if len(self.reserved) > 1:
-            return super().submit(command, needs)
-        killed = report_unstarted(Reason.OUT_OF_MEMORY, "killed")
+            return super().submit(command)
+        peak = 10 * command.needs.memory_bytes
         future: Future[Ended] = Future()
-        future.set_result(replace(killed, exit_code=-9, peak_memory_bytes=10 * needs.memory_bytes))
+        future.set_result(Ended(reason=Reason.OUT_OF_MEMORY, exit_code=-9, peak_memory_bytes=peak, message="killed"))
         return future
 
 
@@ -445,11 +441,6 @@ def test_folder_artifacts(bench: Bench) -> None:
     outcome = run_jobs([job("a", step)], store)[0]
     assert outcome.freed_bytes == 2
     assert not (bench.runs / "a" / "folder").exists()
-
-
-@pytest.mark.parametrize("name", [info.name for info in pkgutil.iter_modules(schedule.__path__)])
-def test_examples_in_docstrings(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"topsar.schedule.{name}")).failed == 0
 
 
 # --- what odd input and odd surroundings must not do ------------------------------------------------------------------

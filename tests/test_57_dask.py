@@ -92,14 +92,15 @@ def bench(tmp_path: Path) -> DaskBench:
     return DaskBench(tmp_path / "runs")
 
 
-def sleeper(folder: Path, name: str = "sleep") -> Command:
+def sleeper(folder: Path, name: str = "sleep", memory: int = 0) -> Command:
     """Sleeps, and has a grandchild in a session of its own that does."""
     script = f"setsid sleep 60 & sleep 60 & touch {folder}/{name}; wait"
-    return Command(argv=("sh", "-c", script), cwd=folder, log=folder / "log", env={"TOPSAR_MARK": ""})
+    needs = Resources(memory_bytes=memory)
+    return Command(argv=("sh", "-c", script), cwd=folder, log=folder / "log", needs=needs, env={"TOPSAR_MARK": ""})
 
 
 def submit_sleeper(executor: DaskExecutor, folder: Path, name: str = "sleep", memory: int = 0) -> Future[Ended]:
-    future = executor.submit(sleeper(folder, name), Resources(memory_bytes=memory))
+    future = executor.submit(sleeper(folder, name, memory))
     assert wait_for((folder / name).exists)
     return future
 
@@ -205,11 +206,11 @@ def test_a_worker_that_comes_later_is_used_and_what_fits_none_is_not_waited_for(
         hold_runs(tmp_path) as mark,
         closing(DaskExecutor(cluster.scale(1), runs=tmp_path, mark=mark, patience_s=1.0)) as executor,
     ):
-        ended = executor.submit(sleeper(tmp_path), Resources(memory_bytes=2 * WORKER_BYTES)).result(20)
+        ended = executor.submit(sleeper(tmp_path, memory=2 * WORKER_BYTES)).result(20)
         assert ended.reason is Reason.RETRYABLE
         assert "no Dask worker with 2.0 GB" in ended.message
         first = submit_sleeper(executor, tmp_path, "one", WORKER_BYTES)
-        second = executor.submit(sleeper(tmp_path, "two"), Resources(memory_bytes=WORKER_BYTES))
+        second = executor.submit(sleeper(tmp_path, "two", WORKER_BYTES))
         cluster.scale(2)
         assert wait_for((tmp_path / "two").exists, 20)
     assert [future.result(0).reason for future in (first, second)] == [Reason.INTERRUPTED] * 2
@@ -277,7 +278,7 @@ def test_a_new_run_ends_what_an_older_one_left_before_it_starts(cluster: Cluster
         stack.enter_context(closing(DaskExecutor(address, runs=tmp_path, mark=new)))
         assert find_marked(f"{old}.") == []
         assert not [path for path in (tmp_path / ".dask").iterdir() if path.name.startswith(old)]
-        late = executor.submit(sleeper(tmp_path, "late"), Resources())
+        late = executor.submit(sleeper(tmp_path, "late"))
         assert late.result(20).reason is Reason.RETRYABLE
         assert not (tmp_path / "late").exists()
 

@@ -86,7 +86,8 @@ def open_executor(kind: tuple[str, str], runs: Path, mark: str) -> Executor:
 
 def command(folder: Path, script: str) -> Command:
     log = folder / f"log{zlib.crc32(script.encode())}"
-    return Command(argv=("sh", "-c", script), cwd=folder, log=log, env={MARK: "", "OMP_NUM_THREADS": "1"})
+    env, needs = {MARK: "", "OMP_NUM_THREADS": "1"}, Resources(memory_bytes=10**6)
+    return Command(argv=("sh", "-c", script), cwd=folder, log=log, needs=needs, env=env)
 
 
 def test_all_are_known_by_name(plugin: None) -> None:
@@ -112,8 +113,7 @@ def test_commands_run_once_and_say_how_they_ended(kind: tuple[str, str], tmp_pat
     scripts = {"exit 0": Reason.DONE, "exit 65": Reason.BAD_INPUT, "exit 75": Reason.RETRYABLE, "exit 3": Reason.ERROR}
     with hold_runs(tmp_path) as mark, closing(open_executor(kind, tmp_path, mark)) as executor:
         note = f"echo $PWD $OMP_NUM_THREADS >> {tmp_path}/notes; echo 'error: why' >&2;"
-        needs = Resources(memory_bytes=10**6)
-        futures = [executor.submit(command(tmp_path, f"{note} {script}"), needs) for script in scripts]
+        futures = [executor.submit(command(tmp_path, f"{note} {script}")) for script in scripts]
         ended = [future.result(60) for future in futures]
         assert [one.reason for one in ended] == list(scripts.values())
         assert [one.exit_code for one in ended] == [0, 65, 75, 3]
@@ -134,7 +134,7 @@ def test_what_is_stopped_says_so_and_nothing_outlives_the_end(kind: tuple[str, s
         with closing(open_executor(kind, tmp_path, mark)) as executor:
             sleeping = command(tmp_path, f"setsid sleep 60 & touch {tmp_path}/started; sleep 60")
             sleeping.env[MARK] = f"{mark}.1."
-            future = executor.submit(sleeping, Resources(memory_bytes=10**6))
+            future = executor.submit(sleeping)
             assert wait_for((tmp_path / "started").exists, 30)
             assert find_marked(mark)
             executor.stop(0.5)

@@ -162,9 +162,7 @@ def write_failed(path: Path, exc: BaseException) -> ProductError:
     Parameters
     ----------
     path : Path
-        The file that was to be written.
     exc : BaseException
-        Why it was not.
     """
     code = exc.errno if isinstance(exc, OSError) else None  # GDAL's errors number something else
     with suppress(OSError):
@@ -199,9 +197,7 @@ def write_text(path: Path, text: str) -> None:
     Parameters
     ----------
     path : Path
-        The file; it appears when it is whole.
     text : str
-        Its content.
     """
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
@@ -222,9 +218,7 @@ def write_json(path: Path, obj: object) -> None:
     Parameters
     ----------
     path : Path
-        The file; it appears when it is whole.
     obj : object
-        Its content.
 
     Raises
     ------

@@ -58,19 +58,9 @@ def plan_step(name: str, version: str, cost: Cost, size: float, reads: tuple[str
     reads : tuple of str
     writes : Artifact
     """
-    key = f"{name} {version}"
-    return Step(
-        name=name,
-        argv=step_argv(name),
-        signature=sign(key, None, ()),
-        reads=reads,
-        writes=(writes,),
-        needs=cost.needs(size),
-        seconds=cost.seconds(size),
-        kind=key,
-        size=size,
-        timeout_s=cost.timeout_s(size),
-    )
+    key, argv = f"{name} {version}", step_argv(name)
+    step = Step(name=name, argv=argv, signature=sign(key, None, ()), reads=reads, writes=(writes,), kind=key)
+    return cost.predict(step, size)
 
 
 def run_correction(folder: Path, step: str) -> None:

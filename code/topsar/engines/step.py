@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -56,7 +56,6 @@ class Cost:
         Parameters
         ----------
         pixels : float
-            Size of the step.
         extra_memory, extra_disk : float
             Bytes that do not follow from the size.
         """
@@ -70,9 +69,18 @@ class Cost:
         """Predict how long a step takes on the threads that it can use."""
         return round(self.start_s + self.microseconds * 1e-6 * pixels / self.needs(pixels).threads, 1)
 
-    def timeout_s(self, pixels: float) -> float:
-        """Return when a step is given up: long after the slowest machine is done."""
-        return 3600.0 + 200 * self.seconds(pixels)
+    def predict(self, step: Step, pixels: float, extra_memory: float = 0.0, extra_disk: float = 0.0) -> Step:
+        """State in a step what it takes, and when it is given up: long after the slowest machine is done.
+
+        Parameters
+        ----------
+        step : Step
+        pixels, extra_memory, extra_disk : float
+            As `needs` has them.
+        """
+        seconds = self.seconds(pixels)
+        needs = self.needs(pixels, extra_memory, extra_disk)
+        return replace(step, needs=needs, seconds=seconds, size=pixels, timeout_s=3600.0 + 200 * seconds)
 
 
 class StepKind(Protocol[T]):
@@ -155,19 +163,16 @@ def as_step(kind: StepKind[T], task: T, *, key: str, dem_density: float = 0.0) -
     dem_density : float
         Postings of the DEM per square degree.
     """
-    name, size = kind.step_name(task), kind.size(task)
-    return Step(
+    name = kind.step_name(task)
+    step = Step(
         name=name,
         argv=step_argv(name),
         signature=sign(key, to_jsonable_python(task), kind.inputs(task)),
         reads=kind.reads(task),
         writes=kind.writes(task),
-        needs=kind.cost.needs(size, kind.extra_memory(task, dem_density), kind.extra_disk(task)),
-        seconds=kind.cost.seconds(size),
         kind=f"{key} {kind.alike(task)}",
-        size=size,
-        timeout_s=kind.cost.timeout_s(size),
     )
+    return kind.cost.predict(step, kind.size(task), kind.extra_memory(task, dem_density), kind.extra_disk(task))
 
 
 def sign(key: str, known: Any, files: Iterable[Path]) -> str:

@@ -146,9 +146,7 @@ def find_lack(candidate: Candidate, capacity: Resources) -> str:
     Parameters
     ----------
     candidate : Candidate
-        The step, and what it needs.
     capacity : Resources
-        What all steps together may use.
     """
     return _Room(capacity, ()).find_lack(candidate)
 

@@ -87,11 +87,8 @@ class Capacities:
         Parameters
         ----------
         running : collection of Grant
-            Steps that run, and what was set aside for them.
         waiting_for : str
-            What the run waits for; empty where it waits for nothing.
         at_s : float
-            Seconds since the run began.
         """
         return Pulse(
             at_s=at_s,

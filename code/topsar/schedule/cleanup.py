@@ -72,7 +72,6 @@ class Remover:
         path : Path
             A file or a folder, which may be gone already.
         freed : callable
-            Takes the bytes that this freed; it may run in another thread.
 
         Raises
         ------
@@ -165,7 +164,7 @@ def find_removable(
     ----------
     store : Store
     artifacts : mapping
-        Lifetime of every artifact that is known, of these jobs and of earlier ones.
+        Lifetime of every artifact of these jobs and of earlier ones.
     cleanup : {"scratch", "nuclear", "none"}
         Which lifetimes may go.
     needed : container of str
@@ -192,9 +191,7 @@ def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
     Parameters
     ----------
     found : iterable of Removable
-        What to remove.
     runs : Path
-        The runs folder.
 
     Raises
     ------

@@ -86,32 +86,30 @@ class Handle:
         self.is_stopping.set()
 
 
-def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | None = None) -> Ended:
+def run_command(command: Command, handle: Handle | None = None) -> Ended:
     """Run a command to its end and return how it ended; never raises for what the command does.
 
     Parameters
     ----------
     command : Command
-        What to run. Its output is appended to ``command.log``.
-    reserved_bytes : int
-        Memory set aside for it; 0 if unknown.
+        Its output is appended to ``command.log``.
     handle : Handle, optional
         By which another thread may end it.
     """
     handle = handle or Handle()
     if handle.is_stopping.is_set():
-        return report_unstarted(Reason.INTERRUPTED, "")
+        return Ended(reason=Reason.INTERRUPTED)
     started, kills = time.monotonic(), count_oom_kills()
     try:
         process, offset = _start(command)
     except (OSError, ValueError, IndexError) as exc:
         reason = _START_REASONS.get(getattr(exc, "errno", None) or 0, Reason.ERROR)
-        return report_unstarted(reason, f"cannot start {command.argv[:1]}: {exc}")
+        return Ended(reason=reason, message=f"cannot start {command.argv[:1]}: {exc}")
     cut_short, peak = _watch(process.pid, started, command, handle)
     code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
     message = _read_last_words(command.log, offset)
-    over = count_oom_kills() > kills or 0 < reserved_bytes < peak
+    over = count_oom_kills() > kills or 0 < command.needs.memory_bytes < peak
     reason = cut_short or _find_reason(code, message, is_over=over, is_disk_full=_is_disk_full(command.cwd))
     return Ended(
         reason=reason,
@@ -119,7 +117,7 @@ def run_command(command: Command, *, reserved_bytes: int = 0, handle: Handle | N
         seconds=time.monotonic() - started,
         cpu_s=cpu_s,
         peak_memory_bytes=peak,
-        message=_explain(reason, code, message, command, peak, reserved_bytes),
+        message=_explain(reason, code, message, command, peak),
     )
 
 
@@ -152,19 +150,6 @@ def _select_lines(lines: list[str]) -> list[str]:
         outer = next((index for index, line in enumerate(inside) if not line.startswith(" ")), len(inside))
         return inside[outer:]
     return lines[-3:]
-
-
-def report_unstarted(reason: Reason, message: str) -> Ended:
-    """Return the end of a command that was not even started (exit code 127, as a shell says it).
-
-    Parameters
-    ----------
-    reason : Reason
-        What kind of failure it was.
-    message : str
-        Why it was not started, for the user.
-    """
-    return Ended(reason=reason, exit_code=127, seconds=0.0, cpu_s=0.0, peak_memory_bytes=0, message=message)
 
 
 def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
@@ -261,7 +246,7 @@ def _find_reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) 
     return Reason.ERROR
 
 
-def _explain(reason: Reason, code: int, message: str, command: Command, peak: int, reserved: int) -> str:
+def _explain(reason: Reason, code: int, message: str, command: Command, peak: int) -> str:
     if reason in (Reason.DONE, Reason.INTERRUPTED):
         return ""
     last_words = f"; its last words: {message}" if message else ""
@@ -271,7 +256,8 @@ def _explain(reason: Reason, code: int, message: str, command: Command, peak: in
     if reason is Reason.TIMED_OUT:
         return f"timed out after {command.timeout_s:g} s{last_words}"
     if reason is Reason.OUT_OF_MEMORY:
-        return f"out of memory at {peak / 1e9:.2f} GB ({reserved / 1e9:.2f} GB reserved): {said}"
+        reserved = command.needs.memory_bytes / 1e9
+        return f"out of memory at {peak / 1e9:.2f} GB ({reserved:.2f} GB reserved): {said}"
     if reason is Reason.DISK_FULL:
         return f"{said} ({shutil.disk_usage(command.cwd).free / 1e9:.2f} GB free at {command.cwd})"
     return said

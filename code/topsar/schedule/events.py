@@ -51,13 +51,10 @@ class Chronicle:
         Parameters
         ----------
         mark : str
-            What `hold_runs` gave for the runs folder.
         workers : int or None
             Most pairs under way at once; None where the user set no bound.
         decisions : mapping
-            What is to be done with each step.
         ledger : Ledger
-            Predicts what each step will take.
         """
         beginning = Beginning(
             started=datetime.now(timezone.utc),
@@ -113,11 +110,8 @@ def describe_jobs(jobs: Sequence[Job], decisions: Mapping[NodeId, Decision], led
     Parameters
     ----------
     jobs : sequence of Job
-        The jobs of the run.
     decisions : mapping
-        What is to be done with each of their steps.
     ledger : Ledger
-        Predicts what each step will take.
     """
 
     def describe(job: Job) -> PlannedJob:

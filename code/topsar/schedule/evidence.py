@@ -96,7 +96,6 @@ class Store:
         Parameters
         ----------
         artifact : str
-            Its path, relative to the runs folder.
         evidence : dict
             What `gather` returned for the step that wrote it.
         """

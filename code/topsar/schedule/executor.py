@@ -59,16 +59,8 @@ class Executor(Protocol):
         """Resident bytes of all its commands' processes; None where it cannot tell."""
         ...
 
-    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command for which ``needs`` was set aside; the future's callbacks may run in any thread.
-
-        Parameters
-        ----------
-        command : Command
-            What to run.
-        needs : Resources
-            What was set aside for it.
-        """
+    def submit(self, command: Command) -> Future[Ended]:
+        """Start a command; the future's callbacks may run in any thread."""
         ...
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -99,9 +91,8 @@ class LocalExecutor:
         Parameters
         ----------
         address, runs, mark : str, Path, str
-            Unused: this machine needs none of them.
+            This machine needs none of them.
         budget : Budget
-            The user's upper bounds.
         """
         return cls(budget)
 
@@ -129,20 +120,12 @@ class LocalExecutor:
             memory = min(memory, self._budget.memory_bytes - sum(max(0, used - reserved) for used, reserved in use))
         return Resources(memory_bytes=max(0, memory), threads=self._budget.threads or count_cores())
 
-    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
-        """Start a command under a thread of its own.
-
-        Parameters
-        ----------
-        command : Command
-            What to run.
-        needs : Resources
-            What was set aside for it.
-        """
+    def submit(self, command: Command) -> Future[Ended]:
+        """Start a command under a thread of its own."""
         handle = Handle()
         with self._lock:
-            self._running[handle] = needs.memory_bytes
-        return self._threads.submit(self._supervise, command, needs, handle)
+            self._running[handle] = command.needs.memory_bytes
+        return self._threads.submit(self._supervise, command, handle)
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End all commands: SIGTERM to every process group, SIGKILL after ``grace_s`` seconds."""
@@ -155,9 +138,9 @@ class LocalExecutor:
         self.stop()
         self._threads.shutdown(wait=True)
 
-    def _supervise(self, command: Command, needs: Resources, handle: Handle) -> Ended:
+    def _supervise(self, command: Command, handle: Handle) -> Ended:
         try:
-            return run_command(command, reserved_bytes=needs.memory_bytes, handle=handle)
+            return run_command(command, handle)
         finally:
             with self._lock:
                 del self._running[handle]

@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path
 from topsar.schedule.jobs import Ended, Reason, Resources, Step
+from topsar.schedule.lines import append_line, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,11 +93,10 @@ class Ledger:
         self._path = runs / USAGE
         self._known: dict[str, deque[Usage]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
         self._forecasts: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
-        self._is_torn = False
-        usages = self._read()
-        for usage in usages:
+        self._lines = 0
+        for usage in read_lines(self._path, _USAGE):
             self._known[usage.kind].append(usage)
-        self._lines = len(usages)
+            self._lines += 1
 
     def add(self, step: Step, threads: int, ended: Ended) -> None:
         """Learn from an attempt that ended, on the threads that it was granted.
@@ -106,11 +106,8 @@ class Ledger:
         Parameters
         ----------
         step : Step
-            The step that was attempted.
         threads : int
-            Threads that it was granted.
         ended : Ended
-            How the attempt ended, and what it used.
         """
         if not step.kind or ended.reason not in _TELLING:
             return
@@ -135,9 +132,8 @@ class Ledger:
             with contextlib.suppress(ProductError), atomic_path(self._path) as part:
                 part.write_bytes(b"".join(_USAGE.dump_json(one) + b"\n" for one in kept))
             return
-        with contextlib.suppress(OSError), self._path.open("ab") as file:  # losing it costs a lesson
-            file.write(b"\n" * self._is_torn + _USAGE.dump_json(usage) + b"\n")
-            self._is_torn = False
+        with contextlib.suppress(OSError):  # losing it costs a lesson
+            append_line(self._path, _USAGE.dump_json(usage))
 
     def predict(self, step: Step) -> Forecast:
         """Say what a step will take."""
@@ -147,16 +143,6 @@ class Ledger:
         if place not in told:
             told[place] = _predict(step, tuple(self._known[step.kind]))
         return told[place]
-
-    def _read(self) -> list[Usage]:
-        usages = []
-        with contextlib.suppress(OSError):
-            content = self._path.read_bytes()
-            self._is_torn = bool(content) and not content.endswith(b"\n")
-            for line in content.split(b"\n"):
-                with contextlib.suppress(ValidationError):
-                    usages.append(_USAGE.validate_json(line))
-        return usages
 
 
 def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:

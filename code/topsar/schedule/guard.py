@@ -28,6 +28,7 @@ MARK = "TOPSAR_MARK"
 """The variable that carries the mark."""
 
 _QUIET_PASSES = 3
+_TIMEOUT_S = 10.0
 
 
 def find_marked(mark: str) -> list[int]:
@@ -48,7 +49,6 @@ def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
     Parameters
     ----------
     mark : str
-        What the marks must start with.
     number : int
         The signal.
     """
@@ -59,20 +59,13 @@ def end_marked(mark: str, number: int = signal.SIGKILL) -> int:
     return len(found)
 
 
-def end_all(mark: str, timeout_s: float = 10.0) -> None:
-    """End every process whose mark starts with ``mark``, also one that is just being started; give up at a timeout.
+def end_all(mark: str) -> None:
+    """End every process whose mark starts with ``mark``, also one that is just being started; give up after 10 s.
 
     While a process is between fork and the end of exec its environment cannot be read; so nobody must be found several
     times in a row.
-
-    Parameters
-    ----------
-    mark : str
-        What the marks must start with.
-    timeout_s : float
-        Seconds.
     """
-    quiet, until = 0, time.monotonic() + timeout_s
+    quiet, until = 0, time.monotonic() + _TIMEOUT_S
     while quiet < _QUIET_PASSES and time.monotonic() < until:
         quiet = 0 if end_marked(mark) else quiet + 1
         time.sleep(0.03)

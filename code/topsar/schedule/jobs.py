@@ -53,7 +53,6 @@ class Budget:
 
 
 UNBOUNDED = Budget()
-"""The budget of a user who sets no bounds."""
 
 Cleanup = Literal["none", "scratch", "nuclear"]
 
@@ -89,11 +88,12 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A subprocess; ``env`` is added to the caller's environment."""
+    """A subprocess, and what was set aside for it; ``env`` is added to the caller's environment."""
 
     argv: tuple[str, ...]
     cwd: Path
     log: Path
+    needs: Resources = Resources()
     env: dict[str, str] = field(default_factory=dict)
     timeout_s: float | None = None
 
@@ -200,13 +200,16 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a subprocess ended and what its process tree used; ``written_bytes`` is the size of its outputs."""
+    """How a subprocess ended and what its process tree used; ``written_bytes`` is the size of its outputs.
+
+    One that was not even started has used nothing; its exit code is 127, as a shell says it.
+    """
 
     reason: Reason
-    exit_code: int
-    seconds: float
-    cpu_s: float
-    peak_memory_bytes: int
+    exit_code: int = 127
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
     written_bytes: int = 0
     message: str = ""
 

@@ -22,7 +22,7 @@ from topsar.files import size_of
 from topsar.schedule.admission import Grant, PairWindow, choose, find_lack
 from topsar.schedule.capacity import Capacities
 from topsar.schedule.cleanup import GOING, Remover
-from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, report_unstarted
+from topsar.schedule.command import GRACE_S, THREAD_VARIABLES
 from topsar.schedule.events import Chronicle
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.guard import MARK
@@ -143,7 +143,7 @@ class Run:
             if lack := find_lack(candidate, most):
                 there = f"the budget is {bytes_text(most.memory_bytes)}" if lack == MEMORY else None
                 words = self._explain_lack(candidate, lack, most, there)
-                self._settle(state.node, Status.FAILED, report_unstarted(_REASONS.get(lack, Reason.ERROR), words))
+                self._settle(state.node, Status.FAILED, Ended(reason=_REASONS.get(lack, Reason.ERROR), message=words))
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Run:
             return ()
         if lack == MEMORY:
             return choose([oldest], (), enough, self._window)
-        ended = report_unstarted(_REASONS.get(lack, Reason.ERROR), f"{words}; waited in vain")
+        ended = Ended(reason=_REASONS.get(lack, Reason.ERROR), message=f"{words}; waited in vain")
         self._settle(state.node, Status.FAILED, ended)
         return ()
 
@@ -251,25 +251,26 @@ class Run:
             self._chronicle.tell(replace(event, attempt=state.attempt, granted=granted))
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node)
-            future = self._executor.submit(self._make_command(node, grant.threads), granted)
+            future = self._executor.submit(self._make_command(node, granted))
             future.add_done_callback(functools.partial(self._gather_evidence, node))
         except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
             reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
-            self._finish(_Finished(node, report_unstarted(reason, f"cannot start: {exc}"), {}))
+            self._finish(_Finished(node, Ended(reason=reason, message=f"cannot start: {exc}"), {}))
 
     def _discard(self, node: Node) -> None:
         """Let nothing be there of what a step is to write."""
         for artifact in node.step.writes:
             self._remover.remove(self._store.locate(artifact.path), lambda _: None)
 
-    def _make_command(self, node: Node, threads: int) -> Command:
+    def _make_command(self, node: Node, needs: Resources) -> Command:
         self._serial += 1
         folder = self._store.runs / node.job.id
         return Command(
             argv=node.step.argv,
             cwd=folder,
             log=folder / f"{node.step.name}.log",
-            env={MARK: f"{self._mark}.{self._serial}."} | dict.fromkeys(THREAD_VARIABLES, str(threads)),
+            needs=needs,
+            env={MARK: f"{self._mark}.{self._serial}."} | dict.fromkeys(THREAD_VARIABLES, str(needs.threads)),
             timeout_s=node.step.timeout_s,
         )
 

@@ -16,15 +16,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path
 from topsar.schedule.jobs import Event, Status
+from topsar.schedule.lines import append_line, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from io import RawIOBase
     from pathlib import Path
 
 RECORD = "record.jsonl"
@@ -153,14 +152,12 @@ class Recorder:
     """Writes the record of a run into its runs folder."""
 
     def __init__(self, runs: Path, beginning: Beginning) -> None:
-        path = runs / RECORD
         self._zero = time.monotonic()
-        self._is_torn = False
-        self._file: RawIOBase | None = None
-        with contextlib.suppress(OSError, ProductError):
-            with atomic_path(path) as part:
+        self._path: Path | None = None
+        with contextlib.suppress(ProductError):
+            with atomic_path(runs / RECORD) as part:
                 part.write_bytes(_dump(beginning) + b"\n")
-            self._file = path.open("ab", buffering=0)
+            self._path = runs / RECORD
 
     @property
     def now_s(self) -> float:
@@ -174,22 +171,13 @@ class Recorder:
     def end(self, how: str) -> None:
         """Note that the run is over."""
         self.append(End(at_s=self.now_s, how=how))
-        self.close()
-
-    def close(self) -> None:
-        """Write no more."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._path = None
 
     def append(self, line: Line) -> None:
         """Write a line."""
-        if self._file is None:
-            return
-        text = (b"\n" if self._is_torn else b"") + _dump(line) + b"\n"
-        self._is_torn = True  # by a full disk; it must not swallow the next line
-        with contextlib.suppress(OSError):
-            self._is_torn = self._file.write(text) != len(text)
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                append_line(self._path, _dump(line))
 
 
 def _dump(line: Line) -> bytes:
@@ -200,11 +188,10 @@ def _dump(line: Line) -> bytes:
 def read_record(runs: Path) -> RunRecord | None:
     """Read the record of the newest run; None where there is none. A torn line is skipped."""
     try:
-        content = (runs / RECORD).read_bytes()
         written = (runs / RECORD).stat().st_mtime
     except OSError:
         return None
-    lines = tuple(_parse_lines(content.split(b"\n")))
+    lines = tuple(read_lines(runs / RECORD, _LINE))
     begun = next((line for line in lines if isinstance(line, Beginning)), None)
     if begun is None:
         return None
@@ -215,10 +202,3 @@ def read_record(runs: Path) -> RunRecord | None:
         end=next((line for line in lines if isinstance(line, End)), None),
         written=written,
     )
-
-
-def _parse_lines(texts: Iterable[bytes]) -> Iterable[Line]:
-    for text in texts:
-        if text:
-            with contextlib.suppress(ValidationError, ValueError, RecursionError):
-                yield _LINE.validate_python(json.loads(text))

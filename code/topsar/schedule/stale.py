@@ -39,9 +39,8 @@ def plan_graph(
     Parameters
     ----------
     graph : Graph
-        All steps.
     store : Store
-        The runs folder, which need not exist, and the validator of artifacts.
+        Its folder need not exist.
     done : mapping, optional
         job id -> step name -> event of its last success, where the journals have been read.
 

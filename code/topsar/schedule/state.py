@@ -152,11 +152,9 @@ class Board:
         Parameters
         ----------
         under_way : collection of int
-            Numbers of the pairs that are under way.
         free : int
-            Bytes that are free on the disk.
+            Bytes on the disk.
         disk : callable
-            Predicts the bytes that a step will write.
         """
         owed: Counter[int] = Counter()
         if self._most_disk is None:  # twice: predictions may grow
@@ -182,11 +180,9 @@ class Board:
         Parameters
         ----------
         node_id : NodeId
-            The step.
         status : Status
-            How it ended.
         cause : str
-            Why it ended so, for the user; it may be empty.
+            For the user.
         """
         state = self.states[node_id]
         self._close(state, status, cause)
@@ -204,9 +200,7 @@ class Board:
         Parameters
         ----------
         node_id : NodeId
-            The step that has settled.
         lifetimes : container of Lifetime
-            Only artifacts with one of these count.
         """
         step = self.states[node_id].node.step
         paths = dict.fromkeys([*step.reads, *(artifact.path for artifact in step.writes)])
@@ -218,9 +212,7 @@ class Board:
         Parameters
         ----------
         job : Job
-            The job.
         events : iterable of Event
-            All its events in this run.
         """
         states = [self.states[job.id, step.name] for step in job.steps]
         status = find_worst(state.status for state in states)

@@ -164,7 +164,7 @@ def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installatio
 def _step(stage: Stage, task: TopsAppTask) -> Step:
     folder, key = f"{task.facts.pair}/{RUN}", f"isce2 {describe_version(task.installation)}"
     used = {name: to_jsonable_python(getattr(task, name)) for name in stage.uses}
-    return Step(
+    step = Step(
         name=stage.name,
         argv=step_argv(stage.name),
         signature=sign(f"{key} {stage.name} {' '.join(stage.steps)}", used, stage.inputs),
@@ -173,9 +173,6 @@ def _step(stage: Stage, task: TopsAppTask) -> Step:
             *(Artifact(path=f"{folder}/{path}", lifetime=Lifetime.SCRATCH) for path in stage.scratch),
             *(Artifact(path=f"{folder}/{path}", lifetime=Lifetime.RESTART) for path in stage.kept),
         ),
-        needs=stage.cost.needs(stage.size, stage.extra_memory, stage.extra_disk),
-        seconds=stage.cost.seconds(stage.size),
         kind=f"{key} {stage.name}",
-        size=stage.size,
-        timeout_s=stage.cost.timeout_s(stage.size),
     )
+    return stage.cost.predict(step, stage.size, stage.extra_memory, stage.extra_disk)

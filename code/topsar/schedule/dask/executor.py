@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from topsar import __version__
 from topsar.errors import SettingsError, TopsarError
-from topsar.schedule.command import GRACE_S, THREAD_VARIABLES, report_unstarted
+from topsar.schedule.command import GRACE_S, THREAD_VARIABLES
 from topsar.schedule.dask.link import SLURM, DaskLink
 from topsar.schedule.jobs import UNBOUNDED, Ended, Reason, Resources
 from topsar.wording import bytes_text
@@ -51,7 +51,6 @@ class _Submission:
 
     serial: str
     command: Command
-    needs: Resources
     worker: DaskWorker | None = None
     cores: int = 0
     placed: threading.Event = field(default_factory=threading.Event)
@@ -117,12 +116,8 @@ class DaskExecutor:
         ----------
         address : str
             Value of ``DASK_SCHEDULER``: a scheduler's address, or ``slurm``.
-        runs : Path
-            The runs folder, which the workers see too.
-        mark : str
-            What `hold_runs` gave for it.
-        budget : Budget
-            The user's upper bounds.
+        runs, mark, budget
+            As `Executor.open` has them; the workers see the folder too.
         """
         if not address:
             msg = "EXECUTOR=dask, but DASK_SCHEDULER is empty"
@@ -148,15 +143,8 @@ class DaskExecutor:
             is_known = bool(self._workers) and time.monotonic() - self._heard_at < 10 * _LOOK_S
             return sum(worker.used_bytes for worker in self._workers.values()) if is_known else None
 
-    def submit(self, command: Command, needs: Resources) -> Future[Ended]:
+    def submit(self, command: Command) -> Future[Ended]:
         """Run a command on a worker as soon as one has room for it.
-
-        Parameters
-        ----------
-        command : Command
-            What to run.
-        needs : Resources
-            What was set aside for it; a worker must have that much left.
 
         Raises
         ------
@@ -169,7 +157,7 @@ class DaskExecutor:
                     self._no_answer, hint="start it and its workers, then start again: it resumes", retryable=True
                 )
             self._serial += 1
-            submission = _Submission(str(self._serial), command, needs)
+            submission = _Submission(str(self._serial), command)
             self._waiting.append(submission)
             if self._is_stopping:
                 submission.placed.set()
@@ -215,7 +203,7 @@ class DaskExecutor:
 
     def _await_place(self, submission: _Submission, since: float) -> None:
         while not submission.placed.wait(_LOOK_S):
-            if any(size.memory_bytes >= submission.needs.memory_bytes for size in self._list_sizes()):
+            if any(size.memory_bytes >= submission.command.needs.memory_bytes for size in self._list_sizes()):
                 since = time.monotonic()
             elif time.monotonic() - since > self._patience_s or self._is_cut_off():
                 break
@@ -225,12 +213,12 @@ class DaskExecutor:
 
     def _end_unplaced(self, submission: _Submission) -> Ended:
         if self._is_stopping:
-            return report_unstarted(Reason.INTERRUPTED, "")
+            return Ended(reason=Reason.INTERRUPTED)
         if self._is_cut_off():
-            return report_unstarted(Reason.RETRYABLE, self._no_answer)
-        size = bytes_text(submission.needs.memory_bytes)
+            return Ended(reason=Reason.RETRYABLE, message=self._no_answer)
+        size = bytes_text(submission.command.needs.memory_bytes)
         words = f"no Dask worker with {size} of memory was there for {self._patience_s:g} s"
-        return report_unstarted(Reason.RETRYABLE, words)
+        return Ended(reason=Reason.RETRYABLE, message=words)
 
     def _run(self, submission: _Submission, worker: DaskWorker) -> Ended | None:
         """Run a command as a Dask task; None where its worker was lost."""
@@ -244,14 +232,13 @@ class DaskExecutor:
         from distributed import CancelledError as Dropped
         from distributed import KilledWorker
 
-        command, cores, memory = submission.command, submission.cores, submission.needs.memory_bytes
+        command, cores, memory = submission.command, submission.cores, submission.command.needs.memory_bytes
         threads = {name: str(cores) for name in THREAD_VARIABLES if name in command.env}
         future = self._link.client.submit(
             self._remote.execute,
             self._name,
             submission.serial,
             replace(command, env=command.env | threads),
-            memory,
             key=f"{self._name}-{submission.serial}",
             workers=[worker.address],
             resources={self._remote.MEMORY: memory, self._remote.CORES: cores},
@@ -263,7 +250,7 @@ class DaskExecutor:
         except (KilledWorker, Dropped):
             return None
         except Exception as exc:  # noqa: BLE001 - what a foreign program says; this one goes on
-            return report_unstarted(Reason.ERROR, f"the Dask worker {worker.address} cannot run it: {exc!r}")
+            return Ended(reason=Reason.ERROR, message=f"the Dask worker {worker.address} cannot run it: {exc!r}")
         finally:
             future.release()
         return ended
@@ -279,10 +266,9 @@ class DaskExecutor:
         else:
             has_ended = self._has_ended(path)
             message += " while it ran the command" if has_ended else f"; its host was silent for {_SILENCE_S:g} s"
-        ended = report_unstarted(Reason.RETRYABLE, message)
-        if self._is_stopping:
-            ended = replace(ended, reason=Reason.INTERRUPTED, message="")
-        return replace(ended, exit_code=-signal.SIGKILL, seconds=time.monotonic() - started)
+        reason, message = (Reason.INTERRUPTED, "") if self._is_stopping else (Reason.RETRYABLE, message)
+        seconds = time.monotonic() - started
+        return Ended(reason=reason, exit_code=-signal.SIGKILL, seconds=seconds, message=message)
 
     def _has_ended(self, path: Path) -> bool:
         """Wait until a claimed command has ended by itself or by its guard, or its host is taken for dead."""
@@ -302,7 +288,7 @@ class DaskExecutor:
         """
         room = self._measure_room() if self._waiting and not self._is_stopping else {}
         for submission in tuple(self._waiting):
-            memory, wish = submission.needs.memory_bytes, max(1, submission.needs.threads)
+            memory, wish = submission.command.needs.memory_bytes, max(1, submission.command.needs.threads)
             fitting = [address for address, (free, cores) in room.items() if free >= memory and cores >= 1]
             large = [address for address in room if self._workers[address].memory_bytes >= memory]
             if fitting:
@@ -321,7 +307,8 @@ class DaskExecutor:
         for submission in self._placed:
             if submission.worker and submission.worker.address in room:
                 free, cores = room[submission.worker.address]
-                room[submission.worker.address] = (free - submission.needs.memory_bytes, cores - submission.cores)
+                free -= submission.command.needs.memory_bytes
+                room[submission.worker.address] = (free, cores - submission.cores)
         return room
 
     def _list_sizes(self) -> list[Resources]:

@@ -92,11 +92,9 @@ class DaskLink:
         Parameters
         ----------
         function : callable
-            The method; what it returns can be awaited.
+            What it returns can be awaited.
         *args, **rest : Any
-            What it is called with.
         timeout_s : float
-            Seconds.
 
         Raises
         ------

@@ -59,9 +59,9 @@ def claim(path: Path, who: str) -> bool:
     Parameters
     ----------
     path : Path
-        The command's claim, a link in a folder that all workers see.
+        A link in a folder that all workers see.
     who : str
-        Who claims it, as the link will say: a worker, or nobody.
+        A worker's token, or ``nobody``.
     """
     try:
         path.symlink_to(who)
@@ -92,7 +92,7 @@ def identify(runs: Path) -> tuple[str, str]:
     return __version__, holder.mark if holder else ""
 
 
-def execute(name: str, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
+def execute(name: str, serial: str, command: Command) -> Ended | None:
     """Run command number ``serial`` of session ``name`` as a Dask task.
 
     Returns None where it ran before, or this worker does not run it to its end.
@@ -100,16 +100,12 @@ def execute(name: str, serial: str, command: Command, reserved_bytes: int) -> En
     Parameters
     ----------
     name : str
-        The session's name, under which the worker knows its plugin.
+        Under which the worker knows the session, its plugin.
     serial : str
-        The command's number.
     command : Command
-        What to run.
-    reserved_bytes : int
-        Memory that was set aside for it.
     """
     session = get_worker().plugins.get(name)
-    return session.commands.run(serial, command, reserved_bytes) if isinstance(session, Session) else None
+    return session.commands.run(serial, command) if isinstance(session, Session) else None
 
 
 def stop(name: str, grace_s: float, dask_worker: Worker) -> None:
@@ -118,11 +114,9 @@ def stop(name: str, grace_s: float, dask_worker: Worker) -> None:
     Parameters
     ----------
     name : str
-        The session's name, under which the worker knows its plugin.
     grace_s : float
         Seconds between SIGTERM and SIGKILL.
     dask_worker : Worker
-        This worker.
     """
     session = dask_worker.plugins.get(name)
     if isinstance(session, Session):
@@ -163,11 +157,9 @@ class Session(WorkerPlugin):
         Parameters
         ----------
         key : Any
-            The task's key: session and number of the command, joined by a hyphen.
+            Of the task: session and number of the command, joined by a hyphen.
         start, finish : str
             States of the task before and after.
-        **_ : Any
-            Whatever else Dask tells.
         """
         if start == "executing" and finish == "released" and str(key).startswith(f"{self.name}-"):
             self.commands.give_up(str(key).rpartition("-")[2])
@@ -194,7 +186,7 @@ class _Commands:
         with self._lock:
             return sum(handle.memory_bytes for handle in self._running.values())
 
-    def run(self, serial: str, command: Command, reserved_bytes: int) -> Ended | None:
+    def run(self, serial: str, command: Command) -> Ended | None:
         """Run a command, unless it was claimed before; None where it was, or was ended by the end of this worker."""
         handle = Handle()
         with self._lock:
@@ -208,7 +200,7 @@ class _Commands:
                 return None
             ours = replace(command, env={**command.env, guard.MARK: f"{self._mark}.{serial}."})
             try:
-                ended = run_command(ours, reserved_bytes=reserved_bytes, handle=handle)
+                ended = run_command(ours, handle)
             finally:
                 release(self._claims / serial)
         finally:
