@@ -17,7 +17,7 @@ import numpy as np
 from machine import TAPS, interpolate, time_call, timed
 from numpy.typing import NDArray
 
-from topsar.engines.ground import box_of, from_lonlat, ground_nodes
+from topsar.engines.ground import LONLAT, box_of, change_crs, ground_nodes
 from topsar.engines.native.steps.geocode import radar_image
 from topsar.kernels.filter import filter_goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
@@ -207,7 +207,7 @@ def _grid(terrain: Terrain) -> GeoGrid:
     """Pixels of 5 m east by 10 m north over the ground that was made for the burst."""
     lat, lon = terrain.latitude_deg[[0, -1, -1, 0]], terrain.longitude_deg[[0, 0, -1, -1]]
     zone = f"EPSG:{32601 + int((lon.mean() + 180) // 6)}"
-    return GeoGrid.cover(box_of(*from_lonlat(zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
+    return GeoGrid.cover(box_of(*change_crs(LONLAT, zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
 
 
 def _noise(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:

@@ -28,7 +28,7 @@ from dry_data import (
     rewrite,
 )
 from topsar.engines.footprint import Outlines, outline_burst, unite_boxes
-from topsar.engines.ground import box_of, dem_density, to_lonlat
+from topsar.engines.ground import LONLAT, box_of, change_crs, dem_density
 from topsar.engines.layout import (
     METRES_PER_DEGREE,
     SNAP_PIXELS,
@@ -747,7 +747,7 @@ def smallest_crop(planned: Planned) -> float:
 def test_density_of_a_projected_dem(tmp_path: Path) -> None:
     grid = GeoGrid(crs="EPSG:32735", west=500_000, north=9_990_000, dx=100, dy=50, rows=200, columns=100)
     write_geotiff(tmp_path / "dem.tif", np.zeros(grid.shape, np.float32), grid, nodata=math.nan)
-    lon, lat = to_lonlat(grid.crs, np.array(505_000.0), np.array(9_985_000.0))
+    lon, lat = change_crs(grid.crs, LONLAT, np.array(505_000.0), np.array(9_985_000.0))
     spot = BBox(west=float(lon) - 0.01, south=float(lat) - 0.01, east=float(lon) + 0.01, north=float(lat) + 0.01)
     density = dem_density(Dem(path=tmp_path / "dem.tif", datum=VerticalDatum.ELLIPSOID), spot)
     assert density == pytest.approx(111_320 / 100 * 110_574 / 50, rel=2e-3)

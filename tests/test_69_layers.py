@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from topsar.engines.ground import pixel_sides, to_lonlat
+from topsar.engines.ground import LONLAT, change_crs, pixel_sides
 from topsar.engines.layers import estimate_phase_noise
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
@@ -46,7 +46,7 @@ def put_dem(folder: Path, heights: np.ndarray, datum: VerticalDatum = VerticalDa
 
 def on_grid(rows: slice, columns: slice) -> np.ndarray:
     """Which pixels of the grid have their nearest posting in a block of the DEM."""
-    lon, lat = to_lonlat(GRID.crs, *pixel_centres(GRID))
+    lon, lat = change_crs(GRID.crs, LONLAT, *pixel_centres(GRID))
     i, j = (DEM_GRID.north - lat) / DEM_GRID.dy, (lon - DEM_GRID.west) / DEM_GRID.dx
     return (i > rows.start) & (i < rows.stop) & (j > columns.start) & (j < columns.stop)
 
@@ -86,7 +86,7 @@ def test_voids_at_the_shore_are_sea_and_others_are_not(tmp_path: Path) -> None:
 def test_beyond_the_dem_nobody_can_tell(tmp_path: Path) -> None:
     east = replace(GRID, west=GRID.west + 6_000)
     water = find_water(put_dem(tmp_path, hills()), east)
-    lon, _ = to_lonlat(east.crs, *pixel_centres(east))
+    lon, _ = change_crs(east.crs, LONLAT, *pixel_centres(east))
     beyond = lon > DEM_GRID.west + DEM_GRID.columns * DEM_GRID.dx
     assert 0.1 < beyond.mean() < 0.9
     np.testing.assert_array_equal(water == UNKNOWN, beyond)

@@ -13,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from scipy.ndimage import map_coordinates
 
 from topsar import workflow
-from topsar.engines.ground import from_lonlat, to_lonlat
+from topsar.engines.ground import LONLAT, change_crs
 from topsar.kernels.statistics import phase_deviation
 from topsar.kernels.visibility import LAYOVER
 from topsar.raster import read_geotiff
@@ -58,7 +58,7 @@ def residual(products: Path, truth: Path, above: float) -> tuple[np.ndarray, np.
     x, y = np.meshgrid(
         grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
     )
-    lon, lat = to_lonlat(grid.crs, x, y)
+    lon, lat = change_crs(grid.crs, LONLAT, x, y)
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     difference = np.angle(np.exp(1j * (phase - map_coordinates(expected, place, order=1, cval=np.nan))))
     seen = (coherence > above) & np.isfinite(difference)
@@ -89,7 +89,7 @@ def test_layover_is_where_the_simulation_has_it(laid_out: Path, shared_data: Pat
         lon, lat, crossings = (
             rasterio.open(f"HDF5:{source}://IW2/burst_230135/{name}").read(1) for name in ("lon", "lat", "crossings")
         )
-    x, y = from_lonlat(grid.crs, lon, lat)
+    x, y = change_crs(LONLAT, grid.crs, lon, lat)
     row, column = ((grid.north - y) / grid.dy).astype(int), ((x - grid.west) / grid.dx).astype(int)
     inside = (row >= 0) & (column >= 0) & (row < grid.rows) & (column < grid.columns)
     folded = mask[row[inside], column[inside]] == LAYOVER

@@ -169,6 +169,10 @@ class GeoGrid:
         row, column = round((self.north - other.north) / self.dy), round((other.west - self.west) / self.dx)
         return Window(row=row, column=column, rows=other.rows, columns=other.columns)
 
+    def find_shared(self, other: GeoGrid) -> Window | None:
+        """Find the window of this grid that ``other``, of the same posting, covers; None where they do not meet."""
+        return self.window_of(other).intersection(Window(row=0, column=0, rows=self.rows, columns=self.columns))
+
     def crop(self, window: Window) -> GeoGrid:
         """The part of the grid inside ``window``."""
         west, north = self.west + window.column * self.dx, self.north - window.row * self.dy

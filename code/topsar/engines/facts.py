@@ -58,7 +58,6 @@ def describe(facts: PairFacts, orbits: tuple[OrbitChoice, OrbitChoice], dem: Dem
         Of reference and secondary.
     dem : Dem
     grid : GeoGrid
-        Of the products.
     """
     return {
         "pair": facts.pair,

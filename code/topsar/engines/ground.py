@@ -23,6 +23,7 @@ DEM_MARGIN_DEG = 0.01
 """The DEM is read this far beyond a window, for its interpolator."""
 BEYOND_AREA_DEG = 6.0
 """A projection may be used this far beyond the area that it was made for, such as the next UTM zone."""
+LONLAT = "EPSG:4326"
 METRES_PER_DEGREE = 111_319.49
 NODE_SPACING_M = 640.0
 """Of the nodes between which an output grid is interpolated; a grid that is coarser has a node at each pixel."""
@@ -61,35 +62,17 @@ def check_projection(crs: str, box: BBox | None = None) -> None:
         raise SettingsError(msg, hint=_PROJECTION_HINT)
 
 
-def to_lonlat(
-    crs: str, x: NDArray[np.float64], y: NDArray[np.float64]
+def change_crs(
+    source: str, target: str, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Map coordinates to longitude and latitude, degrees.
+    """Transform map coordinates (longitude before latitude, in degrees).
 
     Parameters
     ----------
-    crs : str
+    source, target : str
     x, y : float64
-        Of any one shape.
     """
-    transformer = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    lon, lat = transformer.transform(x, y)
-    return np.asarray(lon), np.asarray(lat)
-
-
-def from_lonlat(
-    crs: str, lon: NDArray[np.float64], lat: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Longitude and latitude in degrees to map coordinates.
-
-    Parameters
-    ----------
-    crs : str
-    lon, lat : float64
-        Of any one shape.
-    """
-    transformer = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    x, y = transformer.transform(lon, lat)
+    x, y = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
     return np.asarray(x), np.asarray(y)
 
 
@@ -99,7 +82,6 @@ def box_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> BBox:
     Parameters
     ----------
     x, y : float64
-        Of any one shape.
     """
     return BBox(west=float(x.min()), south=float(y.min()), east=float(x.max()), north=float(y.max()))
 
@@ -112,13 +94,13 @@ def lonlat_box(grid: GeoGrid) -> BBox:
     y = box.south + steps * (box.north - box.south)
     edge_x = np.concatenate([x, x, np.full_like(y, box.west), np.full_like(y, box.east)])
     edge_y = np.concatenate([np.full_like(x, box.south), np.full_like(x, box.north), y, y])
-    return box_of(*to_lonlat(grid.crs, edge_x, edge_y))
+    return box_of(*change_crs(grid.crs, LONLAT, edge_x, edge_y))
 
 
 def pixel_sides(grid: GeoGrid) -> tuple[float, float]:
     """Sides of the middle pixel on the ellipsoid, east and north, metres."""
     x, y = grid.bbox.centre
-    lon, lat = to_lonlat(grid.crs, x + np.array([0, grid.dx, 0]), y + np.array([0, 0, grid.dy]))
+    lon, lat = change_crs(grid.crs, LONLAT, x + np.array([0, grid.dx, 0]), y + np.array([0, 0, grid.dy]))
     corner, east, north = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
     return float(np.linalg.norm(east - corner)), float(np.linalg.norm(north - corner))
 
@@ -149,7 +131,7 @@ def dem_density(dem: Dem, box: BBox) -> float:
     a, _, _, _, e, _ = field.transform
     if CRS.from_user_input(field.crs).is_geographic:
         return 1 / abs(a * e)
-    x, y = from_lonlat(field.crs, np.array([lon, lon + _STEP_DEG, lon]), np.array([lat, lat, lat + _STEP_DEG]))
+    x, y = change_crs(LONLAT, field.crs, np.array([lon, lon + _STEP_DEG, lon]), np.array([lat, lat, lat + _STEP_DEG]))
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     return abs(float(area) / (a * e)) / _STEP_DEG**2
 
@@ -174,18 +156,17 @@ def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> ND
     ----------
     grid : GeoGrid
     field : HeightField
-        The DEM under it.
     step : int
         Pixels from node to node.
     """
     columns = (np.arange(-(-grid.columns // step) + 1) * step + 0.5) * grid.dx + grid.west
     rows = grid.north - (np.arange(-(-grid.rows // step) + 1) * step + 0.5) * grid.dy
     x, y = np.meshgrid(columns, rows)
-    lon, lat = to_lonlat(grid.crs, x, y)
+    lon, lat = change_crs(grid.crs, LONLAT, x, y)
     ecef = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
     up = up_vector(np.radians(lat), np.radians(lon))
     a, _, c, _, e, f = field.transform
-    x, y = from_lonlat(field.crs, lon, lat)
+    x, y = change_crs(LONLAT, field.crs, lon, lat)
     row, column = (y - f) / e, (x - c) / a
     return np.concatenate([ecef, up, row[..., None], column[..., None]], axis=-1)
 
@@ -215,7 +196,6 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
     ----------
     grid : GeoGrid
     field : HeightField
-        The DEM under it.
     """
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
@@ -231,7 +211,6 @@ def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDA
     ----------
     grid : GeoGrid
     field : HeightField
-        The DEM.
     """
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)

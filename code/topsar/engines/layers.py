@@ -57,7 +57,6 @@ def estimate_phase_noise(coherence: NDArray[np.float32], looks: float) -> NDArra
     coherence : (rows, columns) float32
         NaN where there is no signal; the result is NaN there.
     looks : float
-        Independent looks of a pixel.
     """
     deviation: NDArray[np.float64] = np.minimum(phase_deviation(coherence, looks), np.pi / np.sqrt(3))
     return deviation.astype(np.float32)

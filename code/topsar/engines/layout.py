@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from topsar.engines.footprint import Outlines, unite_boxes
-from topsar.engines.ground import METRES_PER_DEGREE, box_of, check_projection, from_lonlat
+from topsar.engines.ground import LONLAT, METRES_PER_DEGREE, box_of, change_crs, check_projection
 from topsar.engines.outlook import describe_outlook
 from topsar.engines.survey import share_track
 from topsar.errors import ProvisionError, SettingsError, TopsarError
-from topsar.model import GeoGrid, Looks, Window
+from topsar.model import GeoGrid, Looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,7 +124,7 @@ def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     region = _find_region(options.roi, crs, posting) if options.roi else None
 
     def find_window(lonlat: Outline) -> GeoGrid:
-        box = box_of(*from_lonlat(crs, *lonlat)).grow(posting)
+        box = box_of(*change_crs(LONLAT, crs, *lonlat)).grow(posting)
         if region is not None:
             box = box.intersection(region.bbox) or region.bbox
         return GeoGrid.cover(box, crs=crs, dx=posting, dy=posting)
@@ -202,7 +202,7 @@ def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks
 def _find_region(roi: BBox, crs: str, posting: float) -> GeoGrid:
     """The region of interest (degrees) on the map."""
     lon, lat = np.meshgrid(np.linspace(roi.west, roi.east, 21), np.linspace(roi.south, roi.north, 21))
-    return GeoGrid.cover(box_of(*from_lonlat(crs, lon, lat)), crs=crs, dx=posting, dy=posting)
+    return GeoGrid.cover(box_of(*change_crs(LONLAT, crs, lon, lat)), crs=crs, dx=posting, dy=posting)
 
 
 def _snap_grid(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:
@@ -211,6 +211,5 @@ def _snap_grid(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> G
     snapped = coarse.refine(Looks(east=SNAP_PIXELS, north=SNAP_PIXELS))
     if region is None:
         return snapped
-    whole = Window(row=0, column=0, rows=snapped.rows, columns=snapped.columns)
-    inside = snapped.window_of(region).intersection(whole)
+    inside = snapped.find_shared(region)
     return snapped.crop(inside) if inside else snapped

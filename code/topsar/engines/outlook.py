@@ -30,7 +30,6 @@ def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
     ----------
     matched : MatchedPair
     survey : Survey
-        Of the batch.
     """
     pair, options, kinds = matched.pair, survey.options, tuple(choice.source.value for choice in matched.orbits)
     counts = [

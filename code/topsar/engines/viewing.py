@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.errors import ProvisionError
-from topsar.kernels.geometry import find_viewing_geometry, fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
+from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
 from topsar.kernels.statistics import independent_looks
-from topsar.kernels.visibility import layover_shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,23 +118,6 @@ def burst_margin(
     azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
     slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
     return np.floor(np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD))).astype(np.float32)
-
-
-def view(
-    points_m: NDArray[np.float64], height_m: NDArray[np.float32], arc: OrbitArc
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Unit vectors to the satellite (east, north, up) from the ground of a map grid, and its layover and shadow.
-
-    Parameters
-    ----------
-    points_m : (rows, columns, 3) float64
-        ECEF of the pixel centres at their height.
-    height_m : (rows, columns) float32
-        NaN where it is not known.
-    arc : OrbitArc
-    """
-    time, range_m, off_nadir, los = find_viewing_geometry(points_m, arc)
-    return los, layover_shadow(time, range_m, off_nadir, height_m)
 
 
 def describe_geometry(

@@ -34,9 +34,6 @@ _MIN_VECTORS = 5
 _ORBIT_REACH_S = 2.0  # up to here beyond the last vector, the series stays within a millimetre of real orbits
 
 
-# --- orbits -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OrbitArc:
     """A short piece of an orbit as a power series.
@@ -82,7 +79,6 @@ class OrbitArc:
         start, stop : datetime
             Interval that the series serves, UTC.
         degree : int
-            Highest power.
         """
         first, last = self.seconds(start), self.seconds(stop)
         origin, scale = (first + last) / 2, max((last - first) / 2, 1e-3)
@@ -134,9 +130,6 @@ def fit_orbit(orbit: Orbit, start: datetime, stop: datetime) -> OrbitArc:
     return OrbitArc(epoch=start, origin_s=origin, scale_s=scale, coefficients=np.ascontiguousarray(fit.T))
 
 
-# --- ellipsoid --------------------------------------------------------------------------------------------------
-
-
 def geodetic_to_ecef(
     lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64], height_m: NDArray[np.float64] | float
 ) -> NDArray[np.float64]:
@@ -145,7 +138,6 @@ def geodetic_to_ecef(
     Parameters
     ----------
     lat_rad, lon_rad : (...) float64
-        Latitude and longitude, rad.
     height_m : (...) float64 or float
         Metres above the ellipsoid.
     """
@@ -187,7 +179,6 @@ def up_vector(lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64]) -> NDA
     Parameters
     ----------
     lat_rad, lon_rad : (...) float64
-        Geodetic latitude and longitude, rad.
     """
     cos_lat = np.cos(lat_rad)
     return np.stack([cos_lat * np.cos(lon_rad), cos_lat * np.sin(lon_rad), np.sin(lat_rad)], axis=-1)
@@ -215,9 +206,6 @@ def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64
     north = -sin_lat * cos_lon * x - sin_lat * sin_lon * y + cos_lat * z
     up = cos_lat * cos_lon * x + cos_lat * sin_lon * y + sin_lat * z
     return np.stack([east, north, up], axis=-1)
-
-
-# --- radar and ground -------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -339,7 +327,6 @@ def find_viewing_geometry(
     points_m : (rows, columns, 3) float64
         ECEF, metres; neighbours on the ground beside each other, none on the Earth's axis.
     arc : OrbitArc
-        Orbit around the time of closest approach.
 
     Returns
     -------
@@ -371,7 +358,6 @@ def rdr2geo(
     height_m : (...) float64 or float
         Metres above WGS84.
     arc : OrbitArc
-        Orbit around these times.
     """
     time_s, range_m, height = np.broadcast_arrays(time_s, range_m, height_m)
     satellite, velocity = arc.position(time_s), arc.velocity(time_s)
@@ -417,7 +403,6 @@ def perpendicular_baseline(
     points_m : (..., 3) float64
         ECEF, metres.
     reference, secondary : OrbitArc
-        Both passes.
     """
     time_ref, range_ref = geo2rdr(points_m, reference)
     time_sec, _ = geo2rdr(points_m, secondary)

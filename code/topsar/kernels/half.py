@@ -20,22 +20,15 @@ _FRACTION_SHIFT = 13  # bits that the fraction of a single has more
 _BIAS = 112  # difference of the exponents' biases
 
 
-def _cast_to_float(_context, _bits):  # type: ignore[no-untyped-def]
+def _make_cast(signature: Any, kind: Any) -> Any:
     def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
-        return builder.bitcast(arguments[0], ir.FloatType())
+        return builder.bitcast(arguments[0], kind)
 
-    return types.float32(types.uint32), generate
-
-
-def _cast_to_bits(_context, _value):  # type: ignore[no-untyped-def]
-    def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
+    return intrinsic(lambda _context, _value: (signature, generate))
 
 
-_as_float: Any = intrinsic(_cast_to_float)
-_as_bits: Any = intrinsic(_cast_to_bits)
+_as_float = _make_cast(types.float32(types.uint32), ir.FloatType())
+_as_bits = _make_cast(types.uint32(types.float32), ir.IntType(32))
 
 
 @njit(cache=True, nogil=True, inline="always")

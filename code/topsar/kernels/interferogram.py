@@ -59,7 +59,6 @@ def cross_multiply(
     reference, secondary : (rows · looks.north, columns · looks.east, 2) float16
         Real and imaginary parts; zero where there is no signal.
     looks : Looks
-        Fine pixels per output pixel.
     sums : LookSums
         Arrays of (rows, columns), overwritten.
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from topsar.kernels.statistics import coherence
 from topsar.model import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from topsar.kernels.mosaic import Part
     from topsar.model import Looks
+
+T = TypeVar("T", int, str)
 
 ESD_COHERENCE = 0.4
 """Overlap pixels below this coherence do not vote on the misregistration."""
@@ -136,9 +139,6 @@ def spectral_diversity(overlaps: Sequence[Overlap]) -> TimingBias | None:
     return TimingBias(shift, float(np.sqrt(spread) / information), len(phase))
 
 
-# --- the network of dates ---------------------------------------------------------------------------------------
-
-
 class NetworkSolution(NamedTuple):
     """One timing per date.
 
@@ -212,7 +212,13 @@ def solve_network(
     )
 
 
-# --- range ------------------------------------------------------------------------------------------------------
+def find_triangles(edges: Iterable[tuple[T, T]]) -> list[tuple[T, T, T]]:
+    """Find dates (a, b, c), in order of time, whose three pairs are among ``edges``, (earlier, later) each."""
+    known = set(edges)
+    later: dict[T, list[T]] = {}
+    for first, second in sorted(known):
+        later.setdefault(first, []).append(second)
+    return [(a, b, c) for a, after in later.items() for b, c in combinations(after, 2) if (b, c) in known]
 
 
 class Shift(NamedTuple):

@@ -50,7 +50,6 @@ class RadarImage(NamedTuple):
     mid_line : float
         Burst line at η = 0.
     wavelength_m : float
-        Radar wavelength.
     k_t, f_dc, eta_ref : (burst samples,) float64
         See `topsar.kernels.tops.DerampTerms`.
     origin_s, scale_s, orbit : float, float, (3, n) float64
@@ -186,7 +185,6 @@ def place_ground(nodes, step, offset, dem, height, points):  # type: ignore[no-u
     Parameters
     ----------
     nodes : (r, c, 8) float64
-        Ground nodes.
     step : int
         Pixels between nodes.
     offset : (int, int)
@@ -234,7 +232,6 @@ def place_nodes(nodes: NDArray[np.float64], dem: NDArray[np.float32], image: Rad
     Parameters
     ----------
     nodes : (r, c, 8) float64
-        Ground nodes.
     dem : (rows, columns) float32
         Ellipsoidal heights, m; zero is taken over voids.
     image : RadarImage
@@ -298,7 +295,6 @@ def geocode(
     dem : (rows, columns) float32
         Ellipsoidal heights, m.
     image : RadarImage
-        Deramped signal.
     out : (rows, columns) complex64
         Zeros on entry; zero stays where there is no signal.
     """

@@ -118,34 +118,27 @@ def _find_places(image, start, time, range_m, line, sample, index):  # type: ign
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
+def _weigh_lines(values, line, c, azimuth):  # type: ignore[no-untyped-def]
+    return (
+        azimuth[0] * values[line, c]
+        + azimuth[1] * values[line + 1, c]
+        + azimuth[2] * values[line + 2, c]
+        + azimuth[3] * values[line + 3, c]
+        + azimuth[4] * values[line + 4, c]
+        + azimuth[5] * values[line + 5, c]
+        + azimuth[6] * values[line + 6, c]
+        + azimuth[7] * values[line + 7, c]
+    )
+
+
+@njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
 def _interpolate(real, imag, line, sample, azimuth, range_):  # type: ignore[no-untyped-def]
     """Eight by eight taps from (line, sample) on; the sum over lines stays in vectors."""
     re = np.float32(0.0)
     im = np.float32(0.0)
     for k in range(8):
-        c = sample + k
-        column_re = (
-            azimuth[0] * real[line, c]
-            + azimuth[1] * real[line + 1, c]
-            + azimuth[2] * real[line + 2, c]
-            + azimuth[3] * real[line + 3, c]
-            + azimuth[4] * real[line + 4, c]
-            + azimuth[5] * real[line + 5, c]
-            + azimuth[6] * real[line + 6, c]
-            + azimuth[7] * real[line + 7, c]
-        )
-        column_im = (
-            azimuth[0] * imag[line, c]
-            + azimuth[1] * imag[line + 1, c]
-            + azimuth[2] * imag[line + 2, c]
-            + azimuth[3] * imag[line + 3, c]
-            + azimuth[4] * imag[line + 4, c]
-            + azimuth[5] * imag[line + 5, c]
-            + azimuth[6] * imag[line + 6, c]
-            + azimuth[7] * imag[line + 7, c]
-        )
-        re += range_[k] * column_re
-        im += range_[k] * column_im
+        re += range_[k] * _weigh_lines(real, line, sample + k, azimuth)
+        im += range_[k] * _weigh_lines(imag, line, sample + k, azimuth)
     return re, im
 
 

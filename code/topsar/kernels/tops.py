@@ -85,9 +85,7 @@ def deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
     Parameters
     ----------
     burst : Burst
-        The burst with its annotated polynomials.
     arc : OrbitArc
-        Orbit over the burst.
     """
     grid = burst.grid
     speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time))))

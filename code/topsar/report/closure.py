@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from topsar.files import read_json
+from topsar.kernels.registration import find_triangles
 from topsar.kernels.statistics import phase_deviation
 from topsar.raster import read_reduced
 
@@ -77,7 +77,11 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
         edge = _Edge(folder, facts, 1 if first < second else -1)
         stack = json.dumps([facts.get("track"), facts.get("polarisation"), facts["grid"]])
         stacks.setdefault(stack, {})[min(first, second), max(first, second)] = edge
-    triangles = [triangle for edges in stacks.values() for triangle in _find_triangles(edges)]
+    triangles: list[_Triangle] = [
+        ((a, b, c), (edges[a, b], edges[b, c], edges[a, c]))
+        for edges in stacks.values()
+        for a, b, c in find_triangles(edges)
+    ]
     chosen = sorted(sorted(triangles, key=_count_days)[:MOST_TRIPLETS], key=lambda triangle: triangle[0])
     read = lru_cache(_PAIRS_IN_MEMORY)(_read_layers)
     closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
@@ -85,18 +89,6 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
 
 
 _Triangle = tuple[tuple[str, str, str], tuple[_Edge, _Edge, _Edge]]
-
-
-def _find_triangles(edges: Mapping[tuple[str, str], _Edge]) -> list[_Triangle]:
-    later: dict[str, list[str]] = {}
-    for first, second in sorted(edges):
-        later.setdefault(first, []).append(second)
-    return [
-        ((a, b, c), (edges[a, b], edges[b, c], edges[a, c]))
-        for a, after in later.items()
-        for b, c in combinations(after, 2)
-        if (b, c) in edges
-    ]
 
 
 def _count_days(triangle: _Triangle) -> int:
@@ -113,13 +105,10 @@ class _Layers(NamedTuple):
 
 
 def _read_layers(folder: Path) -> _Layers:
-    phase, coherence = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in ("wrapped_phase", "coherence"))
-    if not (folder / "unwrapped_phase.tif").is_file():
-        return _Layers(phase, coherence, None)
-    unwrapped, components = (
-        read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in ("unwrapped_phase", "components")
-    )
-    return _Layers(phase, coherence, np.where(components > 0, unwrapped, np.float32(np.nan)))
+    names = ["wrapped_phase", "coherence", "unwrapped_phase", "components"]
+    known = names if (folder / "unwrapped_phase.tif").is_file() else names[:2]
+    phase, coherence, *more = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in known)
+    return _Layers(phase, coherence, np.where(more[1] > 0, more[0], np.float32(np.nan)) if more else None)
 
 
 def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layers: list[_Layers]) -> Closure | None:

@@ -55,7 +55,6 @@ def find_grid_points(product: ProductPlan, swath: SwathPlan, height_m: float) ->
     Parameters
     ----------
     product, swath : ProductPlan, SwathPlan
-        The swath and the product it belongs to.
     height_m : float
         Ellipsoidal height of the surface.
     """
@@ -96,9 +95,7 @@ def render_annotation(
     Parameters
     ----------
     product, swath : ProductPlan, SwathPlan
-        The swath and the product it belongs to.
     points : tuple of GridPoint
-        The geolocation grid.
     data_offset : int
         Byte of the measurement at which line 0 begins.
     spread : float
@@ -138,9 +135,7 @@ def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[Gri
     Parameters
     ----------
     product, swath : ProductPlan, SwathPlan
-        The swath and the product it belongs to.
     points : tuple of GridPoint
-        The geolocation grid.
     """
     pixels = _list_pixels(swath)
     row = points[:GRID_COLUMNS]
@@ -161,14 +156,11 @@ def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[Gri
 
 
 def render_noise(product: ProductPlan, swath: SwathPlan) -> str:
-    """Write noise vectors of a ``swath`` of a ``product``: a constant power over the swath and along the burst.
+    """Write noise vectors of a swath: a constant power over the swath and along the burst.
 
     Parameters
     ----------
-    product : ProductPlan
-        The product, for its recipe.
-    swath : SwathPlan
-        The swath that the file describes.
+    product, swath : ProductPlan, SwathPlan
     """
     return render_document(
         "noise.xml",

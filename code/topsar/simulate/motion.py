@@ -73,7 +73,6 @@ def deformation_los(recipe: Recipe, terrain: Terrain, product: ProductPlan) -> N
     Parameters
     ----------
     recipe, terrain : Recipe, Terrain
-        What moves, and the ground.
     product : ProductPlan
         Its pass gives the line of sight, at the mean height of the terrain.
 
@@ -146,9 +145,7 @@ def range_change(
     Parameters
     ----------
     recipe, terrain : Recipe, Terrain
-        Amplitudes, and the ground.
     product : ProductPlan
-        A product of the pass.
     deformation : (rows, columns) float32
         Between the first and the last day, as `deformation_los` gives it.
 

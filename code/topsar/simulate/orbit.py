@@ -107,10 +107,13 @@ class Pass:
         Parameters
         ----------
         start, stop : datetime
-            UTC.
         """
         first = (start - timedelta(seconds=60)).replace(microsecond=0)
         return fit_orbit(self.make_orbit(first, stop + timedelta(seconds=60)), start, stop)
+
+    def find_incidence_rad(self, range_m: float) -> float:
+        """Find the incidence angle on the ellipsoid at a slant range, as seen at ``epoch``."""
+        return math.acos(float(line_of_sight(_find_ground(self, range_m), self.state(np.zeros(1))[0])[0, 2]))
 
 
 def _turn_plane(plane: NDArray[np.float64], node: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,7 +146,6 @@ def find_pass(centre: tuple[float, float], range_m: float, direction: Direction,
     range_m : float
         Its slant range.
     direction : Direction
-        Of the flight.
     day : datetime
         Midnight; the time of day is that of a dusk-dawn orbit.
     """
@@ -186,16 +188,3 @@ def displace_pass(nominal: Pass, epoch: datetime, baseline_m: float, range_m: fl
     length = math.hypot(down, left)
     # along (outward, normal) the look is (-down, left), and (left, down) lies at right angles to it
     return replace(nominal, epoch=epoch, radial_m=baseline_m * left / length, normal_m=baseline_m * down / length)
-
-
-def find_incidence_rad(nominal: Pass, range_m: float) -> float:
-    """Incidence angle of a pass (``nominal``) on the ellipsoid at slant range ``range_m``.
-
-    Parameters
-    ----------
-    nominal : Pass
-        The pass; its position at its epoch counts.
-    range_m : float
-        One-way slant range, metres.
-    """
-    return math.acos(float(line_of_sight(_find_ground(nominal, range_m), nominal.state(np.zeros(1))[0])[0, 2]))

@@ -18,7 +18,6 @@ from topsar.simulate.orbit import (
     ORBIT_PERIOD_S,
     Pass,
     displace_pass,
-    find_incidence_rad,
     find_pass,
 )
 from topsar.simulate.recipe import Acquisition, Recipe, SwathCut
@@ -194,7 +193,7 @@ def _plan_swath(flight: Flight, cut: SwathCut, numbers: range) -> SwathPlan:
     sensing = tuple(burst.grid.mid_time - timedelta(seconds=mode.sensing_lead_s) for burst in bursts)
     mid_range = (bursts[0].grid.near_range_m + bursts[0].grid.far_range_m) / 2
     return SwathPlan(
-        mode=mode, bursts=bursts, sensing=sensing, incidence_rad=find_incidence_rad(track, mid_range), stem=stem
+        mode=mode, bursts=bursts, sensing=sensing, incidence_rad=track.find_incidence_rad(mid_range), stem=stem
     )
 
 

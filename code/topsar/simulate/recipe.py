@@ -147,13 +147,7 @@ _PRESETS = {
 
 
 def recipe(name: str) -> Recipe:
-    """A preset: ``tiny`` (seconds), ``demo`` (a minute), ``swath`` or ``frame`` (full width, for benchmarks).
-
-    Raises
-    ------
-    ValueError
-        If there is no such preset.
-    """
+    """A preset: ``tiny`` (seconds), ``demo`` (a minute), ``swath`` or ``frame`` (full width, for benchmarks)."""
     if name not in _PRESETS:
         msg = f"no recipe {name!r}; there are {', '.join(_PRESETS)}"
         raise ValueError(msg)

@@ -65,7 +65,6 @@ def write_product(
     folder : Path
     product : ProductPlan
     surface : Surface
-        The ground on that pass.
     threads : int
         Bursts focused at a time.
     watch : callable

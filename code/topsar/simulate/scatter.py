@@ -94,9 +94,7 @@ def transform_kernel(size: int, taps: int, occupied: float) -> NDArray[np.float6
     size : int
         Number of frequencies.
     taps : int
-        Samples that the kernel covers.
     occupied : float
-        Share of the band that the signal fills.
     """
     f = fft.fftfreq(size)
     beta = _choose_kernel_shape(taps, occupied)
@@ -110,9 +108,7 @@ def weight_band(size: int, occupied: float) -> NDArray[np.float64]:
     Parameters
     ----------
     size : int
-        Number of frequencies.
     occupied : float
-        Share of the band that the signal fills.
     """
     f = fft.fftfreq(size)
     window = np.where(np.abs(f) <= occupied / 2, WINDOW + (1 - WINDOW) * np.cos(_TWO_PI * f / occupied), 0.0)
@@ -289,20 +285,18 @@ def _find_normal(ground, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _bend(h, i, j, south, east):  # type: ignore[no-untyped-def]
+    """Second difference of heights."""
+    return h[i - south, j - east] - 2 * h[i, j] + h[i + south, j + east]
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _add_relief(h, i, j, v, u):  # type: ignore[no-untyped-def]
     """What Catmull-Rom interpolation of heights adds to bilinear (mixed fourth differences left out)."""
-    east0 = (1 - v) * (h[i, j - 1] - 2 * h[i, j] + h[i, j + 1]) + v * (
-        h[i + 1, j - 1] - 2 * h[i + 1, j] + h[i + 1, j + 1]
-    )
-    east1 = (1 - v) * (h[i, j] - 2 * h[i, j + 1] + h[i, j + 2]) + v * (
-        h[i + 1, j] - 2 * h[i + 1, j + 1] + h[i + 1, j + 2]
-    )
-    south0 = (1 - u) * (h[i - 1, j] - 2 * h[i, j] + h[i + 1, j]) + u * (
-        h[i - 1, j + 1] - 2 * h[i, j + 1] + h[i + 1, j + 1]
-    )
-    south1 = (1 - u) * (h[i, j] - 2 * h[i + 1, j] + h[i + 2, j]) + u * (
-        h[i, j + 1] - 2 * h[i + 1, j + 1] + h[i + 2, j + 1]
-    )
+    east0 = (1 - v) * _bend(h, i, j, 0, 1) + v * _bend(h, i + 1, j, 0, 1)
+    east1 = (1 - v) * _bend(h, i, j + 1, 0, 1) + v * _bend(h, i + 1, j + 1, 0, 1)
+    south0 = (1 - u) * _bend(h, i, j, 1, 0) + u * _bend(h, i, j + 1, 1, 0)
+    south1 = (1 - u) * _bend(h, i + 1, j, 1, 0) + u * _bend(h, i + 1, j + 1, 1, 0)
     return -0.5 * (u * (1 - u) * ((1 - u) * east0 + u * east1) + v * (1 - v) * ((1 - v) * south0 + v * south1))
 
 

@@ -28,13 +28,10 @@ class MeasurementFile:
     Parameters
     ----------
     path : Path
-        The file.
     lines, samples : int
-        Its size.
     points : sequence of GridPoint
         They become ground control points.
     description, time : str, datetime
-        Of the image.
     """
 
     def __init__(

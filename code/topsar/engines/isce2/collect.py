@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from topsar.engines.facts import describe
-from topsar.engines.ground import dem_under, ground_points, to_lonlat
+from topsar.engines.ground import LONLAT, change_crs, dem_under, ground_points
 from topsar.engines.isce2.config import IONOSPHERE, UNWRAPPED
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
@@ -32,13 +32,14 @@ from topsar.engines.viewing import (
     ground_speed,
     locate,
     pass_arc,
-    view,
 )
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
 from topsar.files import read_json
 from topsar.interferogram import Interferogram, make_layers
+from topsar.kernels.geometry import find_viewing_geometry
 from topsar.kernels.statistics import coherence_at_zero
+from topsar.kernels.visibility import layover_shadow
 from topsar.raster import pixel_centres
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def collect(folder: Path) -> Interferogram:
     measured = _describe_geometry(task, points, arcs)
     arrays = _read_arrays(task, folder / RUN, np.isfinite(height))
     arrays["height"] = height
-    los, arrays["layover_shadow"] = view(points, height, arcs[0])
+    time, range_m, off_nadir, los = find_viewing_geometry(points, arcs[0])
+    arrays["layover_shadow"] = layover_shadow(time, range_m, off_nadir, height)
     _fill_line_of_sight(arrays, los)
     arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
     arrays["phase_noise"] = estimate_phase_noise(
@@ -103,7 +105,7 @@ class _GeocodedImages:
 
     @classmethod
     def of(cls, task: TopsAppTask, run: Path) -> _GeocodedImages:
-        lon, lat = to_lonlat(task.grid.crs, *pixel_centres(task.grid))
+        lon, lat = change_crs(task.grid.crs, LONLAT, *pixel_centres(task.grid))
         grid = task.geocoding
         return cls(
             run=run, row=(grid.north - lat) / grid.dy - 0.5, column=(lon - grid.west) / grid.dx - 0.5, shape=grid.shape

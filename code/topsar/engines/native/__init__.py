@@ -32,9 +32,7 @@ class NativeEngine:
         Parameters
         ----------
         inputs : Inputs
-            The survey, and what lies on disk for it.
         options : Options
-            Those of the survey.
         """
         from topsar.engines.native.plan import plan
 
@@ -46,9 +44,7 @@ class NativeEngine:
         Parameters
         ----------
         folder : Path
-            Of the job: its ``job.json`` lies there.
         step : str
-            Its name in the job.
         """
         from topsar.engines.native.steps import execute
 

@@ -12,7 +12,6 @@ from topsar.engines.native.steps.solve import NetworkPair, SolveTask
 from topsar.engines.native.steps.view import ViewTask
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.survey import LONGEST_PASS
-from topsar.model import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -142,7 +141,6 @@ def find_delays(geocodings: Mapping[str, GeocodeTask], grids: Mapping[str, GeoGr
     Parameters
     ----------
     geocodings : mapping
-        By name.
     grids : mapping
         The output grid of each.
     """
@@ -190,9 +188,8 @@ def _join_swaths(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask
 def _find_same_place(window: BurstWindow, references: Sequence[GeocodeTask]) -> BurstWindow | None:
     """Find the burst of the references that shares more than half of the window's ground."""
     burst, best, most = window.burst, None, window.grid.rows * window.grid.columns / 2
-    whole = Window(row=0, column=0, rows=window.grid.rows, columns=window.grid.columns)
     for other in (other for task in references for other in task.windows):
-        shared = whole.intersection(window.grid.window_of(other.grid))
+        shared = window.grid.find_shared(other.grid)
         if (other.burst.swath, other.burst.polarisation) != (burst.swath, burst.polarisation) or shared is None:
             continue
         if shared.rows * shared.columns > most:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from topsar.model import Burst, GeoGrid
 
@@ -25,8 +24,3 @@ class BurstWindow:
     def file(self) -> str:
         """The geocoded burst, relative to the runs folder."""
         return f"{self.folder}/{self.burst.label}.npy"
-
-    @property
-    def measurement(self) -> Path:
-        """The image that the burst is read from."""
-        return Path(self.burst.measurement)

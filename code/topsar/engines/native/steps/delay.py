@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import dem_bytes, dem_under, from_lonlat, ground_nodes, ground_points, pixel_sides
+from topsar.engines.ground import (
+    LONLAT,
+    change_crs,
+    dem_bytes,
+    dem_under,
+    ground_nodes,
+    ground_points,
+    pixel_sides,
+)
 from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
 from topsar.engines.native.steps.burst_window import BurstWindow
-from topsar.engines.native.steps.geocode import load_deramped, radar_image
+from topsar.engines.native.steps.geocode import load_deramped, radar_image, surround
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import MID_INCIDENCE_RAD, burst_arc, locate
@@ -54,7 +62,7 @@ LEAST_PX = 0.01
 """A smaller delay (2 cm) is not applied: it costs less than 0.02 % of the coherence."""
 LEAST_ERRORS = 3.0
 """Nor is one below this many standard errors."""
-_LINE_MARGIN, _SAMPLE_MARGIN = 16, 64
+_MARGIN = 16, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +102,7 @@ class _Delay(StepKind[DelayTask]):
         return 2 * strip * self.sample_bytes + max(dem_bytes(window.grid, dem_density) for window in task.windows)
 
     def inputs(self, task: DelayTask) -> tuple[Path, ...]:
-        images = (window.measurement for window in task.windows)
+        images = (Path(window.burst.measurement) for window in task.windows)
         return (*images, task.orbit.path, task.reference_orbit.path, *task.dem.files)
 
     def run(self, task: DelayTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
@@ -162,8 +170,7 @@ def _cut_all_patches(task: DelayTask) -> Iterable[_Patch]:
 
 def _cut_patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit, ...], dem: Dem) -> Iterable[_Patch]:
     """Patches of one burst, both of its images loaded for them."""
-    whole = Window(row=0, column=0, rows=reference.grid.rows, columns=reference.grid.columns)
-    shared = reference.grid.window_of(date.grid).intersection(whole)
+    shared = reference.grid.find_shared(date.grid)
     if shared is None:
         return
     common = reference.grid.crop(shared)
@@ -205,7 +212,7 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
     t = arc.seconds(grid.first_line_time) + at_line[:, None] * grid.line_interval_s + 0 * at_sample
     middle = rdr2geo(t, grid.near_range_m + at_sample * grid.range_spacing_m, float(np.nanmean(field.heights_m)), arc)
     lat, lon, _ = ecef_to_geodetic(middle.reshape(-1, 3))
-    x, y = from_lonlat(common.crs, np.degrees(lon), np.degrees(lat))
+    x, y = change_crs(LONLAT, common.crs, np.degrees(lon), np.degrees(lat))
     return [
         common.crop(window).refine(looks)
         for column, row in zip((x - common.west) / common.dx, (common.north - y) / common.dy, strict=True)
@@ -232,12 +239,7 @@ def _read_image(
     if not placed:
         return None
     line, sample = (np.concatenate([getattr(one, name).ravel() for one in placed]) for name in ("line", "sample"))
-    window = Window(
-        row=int(line.min()) - _LINE_MARGIN,
-        column=int(sample.min()) - _SAMPLE_MARGIN,
-        rows=int(np.ptp(line)) + 2 * _LINE_MARGIN,
-        columns=int(np.ptp(sample)) + 2 * _SAMPLE_MARGIN,
-    ).intersection(burst.valid)
+    window = surround(line, sample, _MARGIN).intersection(burst.valid)
     if window is None:
         return None
     return radar_image(burst, arc, terms, window, *load_deramped(burst, terms, window))

@@ -34,7 +34,6 @@ def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, f
     Parameters
     ----------
     overlaps : mapping
-        The overlaps of each swath.
     interval_s : float
         Seconds from line to line.
     folder : Path
@@ -80,7 +79,6 @@ def choose_correction(esd: str | float, folder: Path, network: Path | None) -> N
     Parameters
     ----------
     esd : {"auto", "network", "off"} or float
-        The setting ``ESD``.
     folder : Path
         Of the pair.
     network : Path, optional

@@ -43,8 +43,8 @@ BLOCK_ROWS = 16 * NODE_STEP
 """Fine rows geocoded at once."""
 READ_LINES = 256
 """Burst lines read and deramped at once."""
-LINE_MARGIN, SAMPLE_MARGIN = 64, 512
-"""Read around the radar window of the nodes, because relief between them shifts it."""
+MARGIN = 64, 512
+"""Lines and samples read around the radar window of the nodes, because relief between them shifts it."""
 _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at worst
 
 
@@ -106,7 +106,7 @@ class _Geocode(StepKind[GeocodeTask]):
         return (Artifact(path=f"{task.job}/slc", lifetime=Lifetime.SCRATCH),)
 
     def inputs(self, task: GeocodeTask) -> tuple[Path, ...]:
-        return (*(window.measurement for window in task.windows), task.orbit.path, *task.dem.files)
+        return (*(Path(window.burst.measurement) for window in task.windows), task.orbit.path, *task.dem.files)
 
     def run(self, task: GeocodeTask, runs: Path, folder: Path) -> None:
         """Write one file per burst into ``slc``."""
@@ -207,14 +207,24 @@ def _find_seen_window(
         return None
     rows, columns = np.flatnonzero(placed.active.any(axis=1)), np.flatnonzero(placed.active.any(axis=0))
     corners = slice(rows[0], rows[-1] + 2), slice(columns[0], columns[-1] + 2)
-    line, sample = placed.line[corners], placed.sample[corners]
-    looked_at = Window(
-        row=int(line.min() - LINE_MARGIN),
-        column=int(sample.min() - SAMPLE_MARGIN),
-        rows=int(np.ptp(line) + 2 * LINE_MARGIN),
-        columns=int(np.ptp(sample) + 2 * SAMPLE_MARGIN),
+    return surround(placed.line[corners], placed.sample[corners], MARGIN).intersection(burst.valid)
+
+
+def surround(line: NDArray[np.float64], sample: NDArray[np.float64], margin: tuple[int, int]) -> Window:
+    """Surround places in an image.
+
+    Parameters
+    ----------
+    line, sample : float64
+    margin : (int, int)
+        Lines and samples on all sides.
+    """
+    return Window(
+        row=int(line.min() - margin[0]),
+        column=int(sample.min() - margin[1]),
+        rows=int(np.ptp(line) + 2 * margin[0]),
+        columns=int(np.ptp(sample) + 2 * margin[1]),
     )
-    return looked_at.intersection(burst.valid)
 
 
 def load_deramped(

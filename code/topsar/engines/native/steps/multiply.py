@@ -127,9 +127,8 @@ class _Multiply(StepKind[MultiplyTask]):
 
 def _find_common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
     """The part of the grid that both dates of a burst cover."""
-    whole = Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
-    both = grid.window_of(pair.reference.grid).intersection(grid.window_of(pair.secondary.grid))
-    return both.intersection(whole) if both else None
+    reference = grid.find_shared(pair.reference.grid)
+    return reference.intersection(grid.window_of(pair.secondary.grid)) if reference else None
 
 
 def _surround(windows: list[Window]) -> Window:

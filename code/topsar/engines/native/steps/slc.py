@@ -127,10 +127,9 @@ def choose_bursts(task: SlcTask) -> NDArray[np.int16]:
     _, points = ground_points(task.grid, dem_under(task.dem, task.grid))
     chosen = np.full(task.grid.shape, -1, np.int16)
     best = np.zeros(task.grid.shape, np.float32)
-    whole = Window(row=0, column=0, rows=task.grid.rows, columns=task.grid.columns)
     orbits: dict[tuple[str, str], Orbit] = {}
     for index, burst in enumerate(task.bursts):
-        where = task.grid.window_of(burst.window.grid).intersection(whole)
+        where = task.grid.find_shared(burst.window.grid)
         if where is None:
             continue
         seam, key = burst.seam, (burst.seam_orbit.name, burst.seam.swath)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.esd import NETWORK_FILE, read_estimate
 from topsar.engines.step import Cost, StepKind
 from topsar.files import write_json
-from topsar.kernels.registration import solve_network
+from topsar.kernels.registration import find_triangles, solve_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,14 +107,9 @@ def _close_triangles(names: Sequence[str], ends: NDArray[np.int64], value: NDArr
         if np.isfinite(shift):
             sign = 1 if reference < secondary else -1
             known[min(reference, secondary), max(reference, secondary)] = sign * shift, name
-    after: dict[int, list[int]] = {}
-    for a, b in sorted(known):
-        after.setdefault(a, []).append(b)
     found = [
         (known[a, b][0] + known[b, c][0] - known[a, c][0], [known[a, b][1], known[b, c][1], known[a, c][1]])
-        for a, later in after.items()
-        for b, c in combinations(later, 2)
-        if (b, c) in known
+        for a, b, c in find_triangles(known)
     ]
     found.sort(key=lambda triangle: -abs(triangle[0]))
     return {

@@ -9,9 +9,11 @@ from topsar.engines.ground import dem_bytes, dem_under, ground_points
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import arc_between, view
+from topsar.engines.viewing import arc_between
 from topsar.engines.water import find_water
 from topsar.files import save_array
+from topsar.kernels.geometry import find_viewing_geometry
+from topsar.kernels.visibility import layover_shadow
 from topsar.model import Dem, GeoGrid
 
 if TYPE_CHECKING:
@@ -50,10 +52,10 @@ class _View(StepKind[ViewTask]):
         out.mkdir(parents=True, exist_ok=True)
         orbit = choice.load(choice.scenes[0].swaths[0], task.polarisation)
         height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
-        los, folded = view(points, height, arc_between(orbit, choice.start, choice.stop))
+        time, range_m, off_nadir, los = find_viewing_geometry(points, arc_between(orbit, choice.start, choice.stop))
         save_array(out / "height.npy", height)
         save_array(out / "los.npy", los)
-        save_array(out / "layover_shadow.npy", folded)
+        save_array(out / "layover_shadow.npy", layover_shadow(time, range_m, off_nadir, height))
         save_array(out / "water.npy", find_water(task.dem, task.grid))
 
 
