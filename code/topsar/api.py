@@ -103,10 +103,8 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
 
     Parameters
     ----------
-    pairs : Path, str or iterable of (reference, secondary)
-        A list of pairs in a file, or product names; a date of several slices is a sequence of names.
-    settings : Settings, optional
-        The defaults where absent.
+    pairs, settings
+        As `plan` takes them.
     on_event : callable, optional
         Is given every event of every step: started, done, failed.
 
@@ -217,9 +215,9 @@ def _plan_cells(job: PlannedJob) -> list[str]:
     steps = [step for step in job.steps if step.status is Status.WAITING]
     if not steps:
         return [job.title, "none", "", ""]
-    seconds = [step.seconds for step in steps if step.seconds is not None]
+    seconds = [step.seconds for step in steps]
+    time = None if None in seconds else sum(filter(None, seconds))
     memory = max(step.memory_bytes for step in steps)
-    time = sum(seconds) if len(seconds) == len(steps) else None
     return [job.title, ", ".join(step.name for step in steps), bytes_text(memory), seconds_text(time)]
 
 
@@ -229,9 +227,8 @@ def _tabulate_results(results: Sequence[PairResult]) -> str:
 
 
 def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["".join(f"<th>{escape(head)}</th>" for head in heads)]
-    lines += ["".join(f"<td>{escape(plain(cell))}</td>" for cell in row) for row in rows]
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(plain(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>{lines}</table>"
 
 
 def _load_lines(pairs: Pairs) -> tuple[PairLine, ...]:

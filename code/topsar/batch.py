@@ -89,31 +89,25 @@ class Batch:
         return find_dem(self.settings, box, self.services)
 
     @cached_property
-    def water_mask(self) -> Path | None:
-        """The user's raster of water."""
-        from topsar.provision import find_water_mask
-
-        return find_water_mask(self.settings)
-
-    @cached_property
     def plan(self) -> Plan:
         """What the engine would do."""
         from topsar.engines import Inputs
-        from topsar.provision import provide_calibration
+        from topsar.provision import find_water_mask, provide_calibration
 
-        engine, dem, aux_cal = self.engine[0], self.dem, None
+        engine, dem, mask, aux_cal = self.engine[0], self.dem, find_water_mask(self.settings), None
         if engine.wants_aux_cal:
             aux_cal = provide_calibration(self.found.pairs, self.settings, self.services)
-        inputs = Inputs(survey=self.survey, dem=dem, water_mask=self.water_mask, aux_cal=aux_cal)
+        inputs = Inputs(survey=self.survey, dem=dem, water_mask=mask, aux_cal=aux_cal)
         return engine.plan(inputs, self.settings.options)
 
     @cached_property
     def jobs(self) -> tuple[Job, ...]:
         """Everything that is to be done."""
         from topsar.formats.step import finish_jobs
+        from topsar.provision import find_water_mask
 
-        masks = (self.water_mask,) if self.water_mask else ()
-        return finish_jobs(self.plan.jobs, self.engine[0], self.settings.options, masks)
+        mask = find_water_mask(self.settings)
+        return finish_jobs(self.plan.jobs, self.engine[0], self.settings.options, (mask,) if mask else ())
 
     @cached_property
     def refused(self) -> tuple[ListedPair, ...]:

@@ -78,7 +78,7 @@ def run(
     runs = batch.runs
     with hold_runs(runs) as mark:
         _write_plan(batch)
-        outcomes = _list_failures(batch.refused) + _schedule(batch, observe, mark)
+        outcomes = (*map(_make_failure, batch.refused), *_schedule(batch, observe, mark))
         from topsar.report.page import write_report  # only now: it brings matplotlib, and steps need the memory
 
         write_report(runs, outcomes, settings, started, time.monotonic() - clock)
@@ -187,13 +187,10 @@ def _warn(listed: Iterable[ListedPair]) -> None:
         log.warning("%s cannot be processed: %s", one.title, one.problem)
 
 
-def _list_failures(refused: Sequence[ListedPair]) -> tuple[Outcome, ...]:
-    """Pairs that cannot even start, as outcomes."""
-    names = [one.pair.id if one.pair else f"line {one.line}" for one in refused]
-    return tuple(
-        Outcome(job=name, title=one.title, status=Status.FAILED, is_pair=True, message=str(one.problem))
-        for name, one in zip(names, refused, strict=True)
-    )
+def _make_failure(one: ListedPair) -> Outcome:
+    """The outcome of a pair that cannot even start."""
+    name = one.pair.id if one.pair else f"line {one.line}"
+    return Outcome(job=name, title=one.title, status=Status.FAILED, is_pair=True, message=str(one.problem))
 
 
 def _write_plan(batch: Batch) -> None:

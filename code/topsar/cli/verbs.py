@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from topsar.demo import Demonstration
     from topsar.schedule.jobs import Outcome
     from topsar.settings import Settings
 
@@ -63,9 +65,8 @@ def pairs(args: argparse.Namespace) -> int:
     from topsar.provision import Search, Services
 
     settings = _load(args)
-    neighbours = args.neighbours
-    if neighbours is None and not args.all and args.days is None and args.baseline is None:
-        neighbours = NEIGHBOURS
+    has_rule = args.all or (args.neighbours, args.days, args.baseline) != (None, None, None)
+    neighbours = args.neighbours if has_rule else NEIGHBOURS
     rules = Rules(neighbours=neighbours, max_days=args.days, max_baseline_m=args.baseline)
     direction = Direction(args.direction) if args.direction else None
     search = Search(start=args.start, stop=args.stop, track=args.track, direction=direction)
@@ -135,24 +136,19 @@ def export(args: argparse.Namespace) -> int:
     """Write one format of all finished pairs, without computing anything else."""
     from topsar import workflow
 
-    written, problems = 0, 0
+    are_good = []
     for one in workflow.export(_load(args), args.format, args.to):
-        if one.problem is None:
-            written += 1
-            print(f"{one.name}: {one.folder}")
-        else:
-            problems += 1
-            print(f"{one.name}: {one.problem}", file=sys.stderr)
-    return 0 if written and not problems else EXIT_FAILED
+        are_good.append(one.problem is None)
+        print(f"{one.name}: {one.problem or one.folder}", file=sys.stderr if one.problem else sys.stdout)
+    return 0 if are_good and all(are_good) else EXIT_FAILED
 
 
 def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
-    from topsar.cli.text import format_demo
     from topsar.demo import run_demo
 
     shown = run_demo(args.folder, size=args.size, flags=dict(args.flags))
-    print(format_demo(shown))
+    print(_format_demo(shown))
     return _print_outcomes(shown.outcomes, args.folder / "runs")
 
 
@@ -167,9 +163,7 @@ def simulate(args: argparse.Namespace) -> int:
 
 def settings(args: argparse.Namespace) -> int:
     """Show every setting."""
-    from topsar.cli.text import format_settings
-
-    print(format_settings(_load(args)))
+    print(_format_settings(_load(args)))
     return 0
 
 
@@ -210,3 +204,35 @@ def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
     if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
         return EXIT_INTERRUPTED
     return 0 if pairs and done == len(pairs) and not failed else EXIT_FAILED
+
+
+def _format_demo(shown: Demonstration) -> str:
+    """How far the demo's interferograms are from the truth, and from closing."""
+    lines = [
+        "\nUnfiltered phase minus truth where coherence is above 0.5, in radians:",
+        f"{'pair':<38} {'pixels':>8} {'mean':>8} {'std':>7} {'expected':>9} {'tilt':>7} {'seams':>7}",
+    ]
+    for pair in shown.comparisons:
+        lines.append(
+            f"{pair.pair:<38} {pair.pixels:>8} {pair.mean_rad:>8.4f} {pair.deviation_rad:>7.4f} "
+            f"{pair.expected_rad:>9.4f} {pair.tilt_rad:>7.4f} {pair.seam_rad:>7.4f}"
+        )
+    for loop in shown.closures:
+        lines.append(
+            f"closure of three pairs: mean {loop.mean_rad:.4f}, std {loop.deviation_rad:.4f} "
+            f"(independent noise would give {loop.expected_rad:.4f})"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _format_settings(settings: Settings) -> str:
+    """Every setting with value, origin, meaning and allowed values."""
+    from topsar.settings import KEYS, format_value
+
+    lines = [f"data folder   {settings.data}\nlist of pairs {settings.pairs}\n"]
+    origins = settings.origins
+    for key in KEYS:
+        lines.append(f"{key.name + ' = ' + format_value(getattr(settings, key.field)):<40} ({origins[key.name]})")
+        text = f"{key.meaning}. Value: {key.allowed}."
+        lines.append(textwrap.fill(text, width=110, initial_indent="    ", subsequent_indent="    "))
+    return "\n".join(lines)

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -158,19 +159,14 @@ def _describe_machine() -> dict[str, str]:
 
 def _find_failures(runs: Path, outcomes: Sequence[Outcome], pairs: Sequence[PairReport]) -> list[Failure]:
     failures = [one for one in outcomes if not one.is_pair and one.status is Status.FAILED]
-    needed = {pair.number: _read_needed(runs, pair.outcome.job) for pair in pairs} if failures else {}
+    needed: dict[int, list[str]] = {}
+    for pair in pairs if failures else ():
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+            needed[pair.number] = list(json.loads((pair.folder / "run.json").read_text())["jobs"])
     return [
-        Failure(one, read_log(runs, one), [pair for pair in pairs if one.job in needed[pair.number]])
+        Failure(one, read_log(runs, one), [pair for pair in pairs if one.job in needed.get(pair.number, ())])
         for one in failures
     ]
-
-
-def _read_needed(runs: Path, job: str) -> set[str]:
-    """The jobs whose artifacts a job reads."""
-    try:
-        return set(json.loads((runs / job / "run.json").read_text())["jobs"])
-    except (OSError, ValueError, KeyError):
-        return set()
 
 
 def _describe_run(record: RunRecord) -> Mapping[str, Any]:
