@@ -17,7 +17,7 @@ import numpy as np
 from machine import TAPS, interpolate, time_call, timed
 from numpy.typing import NDArray
 
-from topsar.engines.ground import LONLAT, box_of, change_crs, ground_nodes
+from topsar.engines.ground import LONLAT, change_crs, find_box, lay_nodes
 from topsar.engines.native.steps.geocode import radar_image
 from topsar.kernels.filter import filter_goldstein
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
@@ -25,14 +25,14 @@ from topsar.kernels.half import narrow
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums
 from topsar.kernels.resample import RadarImage, geocode, place_nodes
-from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
+from topsar.kernels.tops import DerampTerms, deramp, find_deramp_terms
 from topsar.kernels.unwrap import unwrap
 from topsar.model import Burst, GeoGrid, Looks
 from topsar.raster import HeightField
 from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import SwathCut, recipe
-from topsar.simulate.terrain import Terrain, build_terrain, power_law_field
+from topsar.simulate.terrain import Terrain, build_terrain, draw_field
 
 LOOKS = Looks(east=16, north=8)
 _SECOND = timedelta(seconds=1)
@@ -118,7 +118,7 @@ def _radar_kernels(scene: Scene, generator: np.random.Generator) -> Iterator[Ker
     )  # fmt: skip
     planes = (np.ascontiguousarray(plane[burst.valid.slices]) for plane in (real, imag))
     image: RadarImage = radar_image(burst, scene.arc, terms, burst.valid, *planes)
-    nodes = ground_nodes(scene.grid, scene.field)
+    nodes = lay_nodes(scene.grid, scene.field)
     yield Kernel("place_nodes", "nodes", nodes.shape[0] * nodes.shape[1] / 1e6, lambda: place_nodes(nodes, dem, image))
     placed = place_nodes(nodes, dem, image)
     out = np.zeros(scene.grid.shape, np.complex64)
@@ -196,7 +196,7 @@ def _scene() -> Scene:
         product=product,
         burst=burst,
         arc=arc,
-        terms=deramp_terms(burst, arc),
+        terms=find_deramp_terms(burst, arc),
         terrain=terrain,
         field=HeightField(heights_m=terrain.height, crs="EPSG:4326", transform=place),
         grid=_grid(terrain),
@@ -207,7 +207,7 @@ def _grid(terrain: Terrain) -> GeoGrid:
     """Pixels of 5 m east by 10 m north over the ground that was made for the burst."""
     lat, lon = terrain.latitude_deg[[0, -1, -1, 0]], terrain.longitude_deg[[0, 0, -1, -1]]
     zone = f"EPSG:{32601 + int((lon.mean() + 180) // 6)}"
-    return GeoGrid.cover(box_of(*change_crs(LONLAT, zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
+    return GeoGrid.cover(find_box(*change_crs(LONLAT, zone, lon, lat)), crs=zone, dx=5.0, dy=10.0)
 
 
 def _noise(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
@@ -220,8 +220,8 @@ def _interferogram(
 ) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
     """Fringes over coherent and incoherent ground."""
     spacing = 80.0, 80.0
-    signal = 8 * power_law_field(shape, spacing, exponent=3.6, band_m=(800.0, 40_000.0), seed=2)
-    cover = power_law_field(shape, spacing, exponent=2.6, band_m=(800.0, 10_000.0), seed=3)
+    signal = 8 * draw_field(shape, spacing, exponent=3.6, band_m=(800.0, 40_000.0), seed=2)
+    cover = draw_field(shape, spacing, exponent=2.6, band_m=(800.0, 10_000.0), seed=3)
     coherence = np.clip(0.6 + 0.2 * cover, 0.05, 0.98).astype(np.float32)
     spread = np.sqrt((1 - coherence**2) / (2 * 20.0)) / coherence
     phase = signal + spread * generator.standard_normal(shape, dtype=np.float32)

@@ -21,7 +21,7 @@ from topsar.kernels.geometry import (
     geo2rdr,
     geodetic_to_ecef,
     line_of_sight,
-    perpendicular_baseline,
+    measure_baseline,
     rdr2geo,
     up_vector,
 )
@@ -234,7 +234,7 @@ def test_the_perpendicular_baseline_is_the_shift_across_the_line_of_sight(baseli
         assert np.dot(np.cross(look, across), velocity) > 0
         along = look / np.linalg.norm(look)
         secondary = shifted(ARC, baseline_m * across + 30 * along)
-        assert perpendicular_baseline(point[None], ARC, secondary)[0] == pytest.approx(baseline_m, abs=1e-6)
+        assert measure_baseline(point[None], ARC, secondary)[0] == pytest.approx(baseline_m, abs=1e-6)
 
 
 @pytest.mark.parametrize("offset_m", [(0.0, 100.0), (0.0, -60.0), (70.0, 0.0), (-40.0, 90.0)])
@@ -248,6 +248,6 @@ def test_the_baseline_says_how_phase_grows_with_height(offset_m: tuple[float, fl
 
     point = rdr2geo(time, range_m, 0.0, ARC)
     incidence = np.arccos(line_of_sight(point, ARC.position(time))[2])
-    baseline = perpendicular_baseline(point[None], ARC, secondary)[0]
+    baseline = measure_baseline(point[None], ARC, secondary)[0]
     expected = 4 * np.pi * baseline / (WAVELENGTH_M * range_m * np.sin(incidence))
     assert (phase(50.0) - phase(-50.0)) / 100 == pytest.approx(expected, rel=2e-3)

@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 import twins
-from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
+from topsar.kernels.tops import DerampTerms, deramp, find_deramp_terms
 from topsar.model import SPEED_OF_LIGHT, RangePolynomial
 
 BURST = twins.small_burst()
 ARC = twins.arc_of(twins.circular_orbit())
-TERMS = deramp_terms(BURST, ARC)
+TERMS = find_deramp_terms(BURST, ARC)
 ETA_S = (np.arange(BURST.grid.lines) - BURST.grid.lines / 2) * BURST.grid.line_interval_s
 
 
@@ -24,7 +24,7 @@ def test_the_published_doppler_rate_is_reproduced() -> None:
     steering = 7600.724 * SPEED_OF_LIGHT / (2 * speed * BURST.radar_frequency_hz)
     tau = 2 * BURST.grid.near_range_m / SPEED_OF_LIGHT
     burst = replace(BURST, steering_rate_rad_s=steering, fm_rate=RangePolynomial(t0_s=tau, coefficients=(-2326.3644,)))
-    assert deramp_terms(burst, ARC).k_t[0] == pytest.approx(1781.1924, abs=1e-4)
+    assert find_deramp_terms(burst, ARC).k_t[0] == pytest.approx(1781.1924, abs=1e-4)
 
 
 def test_the_terms_follow_their_definitions() -> None:

@@ -30,7 +30,7 @@ from topsar.kernels.resample import (
     place_nodes,
     sample_heights,
 )
-from topsar.kernels.tops import deramp_terms
+from topsar.kernels.tops import find_deramp_terms
 
 # --- interpolator -----------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ def test_voids_and_places_that_are_not_numbers_have_no_height() -> None:
 
 BURST = twins.small_burst()
 ARC = twins.arc_of(twins.circular_orbit()).narrow(twins.EPOCH, twins.EPOCH + timedelta(seconds=4))
-TERMS = deramp_terms(BURST, ARC)
+TERMS = find_deramp_terms(BURST, ARC)
 LINE, SAMPLE, LINES, SAMPLES = 180, 600, 130, 400  # the part of the burst that the planes hold
 SHAPE = (44, 83)  # not whole tiles
 DEM_POSTING_DEG = 3e-4

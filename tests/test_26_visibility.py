@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from topsar.kernels.visibility import LAYOVER, SHADOW, UNKNOWN, _interpolate, layover_shadow
+from topsar.kernels.visibility import LAYOVER, SHADOW, UNKNOWN, _interpolate, find_layover_shadow
 
 LOOK_RAD = math.radians(35)
 ALTITUDE_M = 700e3
@@ -46,7 +46,7 @@ def by_definition(height_m: np.ndarray) -> np.ndarray:
 
 def test_the_kernel_agrees_with_the_definition() -> None:
     height = rough()
-    found = layover_shadow(*view(height), height)[:-1, :-1]  # interpolation needs a neighbour
+    found = find_layover_shadow(*view(height), height)[:-1, :-1]  # interpolation needs a neighbour
     expected = by_definition(height[:-1, :-1])
     assert set(np.unique(expected)) == {0, LAYOVER, SHADOW, LAYOVER + SHADOW}
     np.testing.assert_array_equal(found, expected)
@@ -56,8 +56,10 @@ def test_the_kernel_agrees_with_the_definition() -> None:
 def test_the_direction_of_the_look_does_not_matter(turns: int) -> None:
     height = rough()
     time, range_m, angle = view(height)
-    plain = layover_shadow(time, range_m, angle, height)
-    turned = layover_shadow(*(np.ascontiguousarray(np.rot90(one, turns)) for one in (time, range_m, angle, height)))
+    plain = find_layover_shadow(time, range_m, angle, height)
+    turned = find_layover_shadow(
+        *(np.ascontiguousarray(np.rot90(one, turns)) for one in (time, range_m, angle, height))
+    )
     differ = np.rot90(turned, -turns) != plain
     assert differ[2:-2, 2:-2].mean() < 0.002
 
@@ -66,7 +68,7 @@ def test_oblique_profiles_find_the_same_ground() -> None:
     height = np.zeros((120, 120), np.float32)
     height[40:80, 40:80] = 900
     for turn in np.radians([-12, 12, 40]):
-        mask = layover_shadow(*view(height, float(turn)), height)
+        mask = find_layover_shadow(*view(height, float(turn)), height)
         rows, columns = np.nonzero(mask & SHADOW)
         shift = np.array([rows.mean() - 59.5, columns.mean() - 59.5])
         outward = np.array([math.sin(turn), math.cos(turn)])
@@ -77,7 +79,7 @@ def test_oblique_profiles_find_the_same_ground() -> None:
 def test_a_tower_folds_and_hides_as_far_as_its_height_says(top_m: float) -> None:
     height = np.zeros((9, 200), np.float32)
     height[:, 100:104] = top_m
-    mask = layover_shadow(*view(height), height)[4]
+    mask = find_layover_shadow(*view(height), height)[4]
     layover, shadow = np.flatnonzero(mask & LAYOVER), np.flatnonzero(mask & SHADOW)
     assert (100 - layover.min()) * PIXEL_M == pytest.approx(top_m / math.tan(LOOK_RAD), abs=2 * PIXEL_M)
     assert (shadow.max() - 103) * PIXEL_M == pytest.approx(top_m * math.tan(LOOK_RAD), abs=2 * PIXEL_M)
@@ -87,16 +89,16 @@ def test_a_tower_folds_and_hides_as_far_as_its_height_says(top_m: float) -> None
 def test_gentle_ground_is_seen_everywhere() -> None:
     slope = np.tile(np.arange(60) * PIXEL_M * math.tan(math.radians(25)), (40, 1)).astype(np.float32)
     for height in (np.zeros((40, 60), np.float32), slope, np.ascontiguousarray(slope[:, ::-1])):
-        assert not layover_shadow(*view(height), height).any()
+        assert not find_layover_shadow(*view(height), height).any()
 
 
 def test_profiles_end_at_voids() -> None:
     height = np.zeros((20, 60), np.float32)
     height[:, 30] = 900
-    open_ground = layover_shadow(*view(height), height)
+    open_ground = find_layover_shadow(*view(height), height)
     height[:, 31:33] = np.nan
     time, range_m, angle = view(np.nan_to_num(height))
-    mask = layover_shadow(time, range_m, angle, height)
+    mask = find_layover_shadow(time, range_m, angle, height)
     assert (mask[:, 31:33] == UNKNOWN).all()
     assert (open_ground[:-1, 35] == SHADOW).all()
     assert not mask[:, 35:].any()
@@ -104,7 +106,7 @@ def test_profiles_end_at_voids() -> None:
 
 def test_a_grid_too_small_for_profiles() -> None:
     height = np.array([[1, np.nan, 3]], np.float32)
-    assert layover_shadow(*view(height), height).tolist() == [[0, UNKNOWN, 0]]
+    assert find_layover_shadow(*view(height), height).tolist() == [[0, UNKNOWN, 0]]
 
 
 def test_profiles_end_at_the_edge_of_the_map_and_beside_voids() -> None:

@@ -18,7 +18,7 @@ from topsar.kernels.geometry import (
     geo2rdr,
     geodetic_to_ecef,
     line_of_sight,
-    perpendicular_baseline,
+    measure_baseline,
 )
 from topsar.model import SPEED_OF_LIGHT, Burst, Orbit, OrbitFile, Scene
 from topsar.sentinel1 import (
@@ -167,7 +167,7 @@ def test_the_independent_geometry_is_reproduced(shared_data: Path, name: str) ->
     time, _ = geo2rdr(points, arcs[0])
     up = line_of_sight(points, arcs[0].position(time))[..., 2]
     np.testing.assert_allclose(np.degrees(np.arccos(up)), truth["incidence"], atol=1e-5)
-    np.testing.assert_allclose(perpendicular_baseline(points, *arcs), truth["date_1/bperp_m"], atol=0.01)
+    np.testing.assert_allclose(measure_baseline(points, *arcs), truth["date_1/bperp_m"], atol=0.01)
 
 
 def referee_bursts(referee: Path, name: str) -> tuple[list[Burst], list[OrbitArc]]:

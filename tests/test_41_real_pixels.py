@@ -14,11 +14,11 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from topsar.kernels.geometry import OrbitArc, fit_orbit, geo2rdr, geodetic_to_ecef, perpendicular_baseline
+from topsar.kernels.geometry import OrbitArc, fit_orbit, geo2rdr, geodetic_to_ecef, measure_baseline
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums
 from topsar.kernels.statistics import coherence
-from topsar.kernels.tops import deramp, deramp_terms
+from topsar.kernels.tops import deramp, find_deramp_terms
 from topsar.model import (
     SPEED_OF_LIGHT,
     Burst,
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.real
 
 def deramped(slc: NDArray[np.complex64], burst: Burst, arc: OrbitArc, line: int, sample: int) -> NDArray[np.complex64]:
     """A crop of a burst that begins at ``line``, ``sample``, through the kernel."""
-    terms = deramp_terms(burst, arc)
+    terms = find_deramp_terms(burst, arc)
     eta = (line + np.arange(slc.shape[0]) - burst.grid.lines / 2) * burst.grid.line_interval_s
     columns = slice(sample, sample + slc.shape[1])
     real, imag = np.empty((2, *slc.shape), np.float32)
@@ -282,7 +282,7 @@ def test_the_baseline_of_amsterdam_is_the_stated_one(
     for orbit in (precise_orbit(metadata / "Abstracted_Metadata"), precise_orbit(other)):
         start = orbit.epoch + timedelta(seconds=8)
         arcs.append(fit_orbit(orbit, start, start + timedelta(seconds=6)))
-    baseline = perpendicular_baseline(points, *arcs)
+    baseline = measure_baseline(points, *arcs)
     np.testing.assert_allclose(baseline, -33.9, atol=0.3)
 
 

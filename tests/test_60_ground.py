@@ -9,7 +9,7 @@ import pytest
 from pyproj import Transformer
 
 import twins
-from topsar.engines.ground import dem_pixels, ground_points
+from topsar.engines.ground import find_dem_pixels, find_ground_points
 from topsar.model import GeoGrid, Window
 from topsar.raster import HeightField, pixel_centres
 
@@ -37,7 +37,7 @@ def lonlat(grid: GeoGrid) -> tuple[np.ndarray, np.ndarray]:
 
 @GRIDS
 def test_points_are_where_proj_has_them(grid: GeoGrid) -> None:
-    height, points = ground_points(grid, hills())
+    height, points = find_ground_points(grid, hills())
     lon, lat = lonlat(grid)
     to_ecef = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
     expected = np.stack(to_ecef.transform(lon, lat, np.nan_to_num(height)), axis=-1)
@@ -48,7 +48,7 @@ def test_points_are_where_proj_has_them(grid: GeoGrid) -> None:
 @GRIDS
 def test_heights_are_those_of_the_dem(grid: GeoGrid) -> None:
     field = hills()
-    height, _ = ground_points(grid, field)
+    height, _ = find_ground_points(grid, field)
     lon, lat = lonlat(grid)
     rows, columns = (field.transform[5] - lat) / POSTING, (lon - field.transform[2]) / POSTING
     for i, j in np.ndindex(7, 9):
@@ -60,8 +60,8 @@ def test_heights_are_those_of_the_dem(grid: GeoGrid) -> None:
 @GRIDS
 def test_a_window_has_the_ground_of_the_whole(grid: GeoGrid) -> None:
     window = Window(row=2, column=3, rows=grid.rows - 3, columns=grid.columns - 5)
-    height, points = ground_points(grid, hills())
-    inside, points_inside = ground_points(grid.crop(window), hills())
+    height, points = find_ground_points(grid, hills())
+    inside, points_inside = find_ground_points(grid.crop(window), hills())
     np.testing.assert_allclose(inside, height[window.slices], atol=1e-4)
     np.testing.assert_allclose(points_inside, points[window.slices], atol=1e-6, rtol=0)
 
@@ -69,7 +69,7 @@ def test_a_window_has_the_ground_of_the_whole(grid: GeoGrid) -> None:
 @GRIDS
 def test_the_nearest_posting(grid: GeoGrid) -> None:
     field = hills()
-    row, column = dem_pixels(grid, field)
+    row, column = find_dem_pixels(grid, field)
     lon, lat = lonlat(grid)
     assert np.abs(row - (field.transform[5] - lat) / POSTING).max() < 0.501
     assert np.abs(column - (lon - field.transform[2]) / POSTING).max() < 0.501
@@ -78,7 +78,7 @@ def test_the_nearest_posting(grid: GeoGrid) -> None:
 def test_over_a_void_the_ground_is_at_height_zero() -> None:
     field = hills()
     void = replace(field, heights_m=np.full_like(field.heights_m, np.nan))
-    height, points = ground_points(UTM, void)
+    height, points = find_ground_points(UTM, void)
     assert np.isnan(height).all()
     lon, lat = lonlat(UTM)
     to_ecef = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)

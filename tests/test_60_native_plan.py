@@ -28,15 +28,15 @@ from dry_data import (
     rewrite,
 )
 from topsar.engines.footprint import Outlines, outline_burst, unite_boxes
-from topsar.engines.ground import LONLAT, box_of, change_crs, dem_density
+from topsar.engines.ground import LONLAT, change_crs, find_box, measure_dem_density
 from topsar.engines.layout import (
     METRES_PER_DEGREE,
     SNAP_PIXELS,
+    can_stack,
     choose_crs,
     choose_looks,
     convert_posting,
     group_connected,
-    stack_together,
 )
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.survey import MatchedPair, check_pair
@@ -445,7 +445,7 @@ def roi(box: BBox) -> str:
 
 def test_region_beside_the_slanted_bursts_is_refused(make: Make, tmp_path: Path) -> None:
     data = make()
-    box = box_of(*matched(Planned(data, tmp_path, SWATHS="2")).outlines[1][0])
+    box = find_box(*matched(Planned(data, tmp_path, SWATHS="2")).outlines[1][0])
     for west, south in ((box.west, box.south), (box.east - 0.004, box.north - 0.004)):
         corner = BBox(west=west, south=south, east=west + 0.004, north=south + 0.004)
         assert "hint: ROI" in Planned(data, tmp_path, SWATHS="2", ROI=roi(corner)).problem
@@ -456,7 +456,7 @@ def test_region_that_only_high_ground_brings_into_view(make: Make, tmp_path: Pat
     put_dem(data, lambda *at: np.full(at[0].shape, 3000), read_geotiff(data / "dem" / "dem.tif")[1].bbox.grow(0.2))
     whole = matched(Planned(data, tmp_path, SWATHS="2"))
     burst, (lon, lat) = whole.bursts[1].reference, whole.outlines[1][0]
-    sea_level = box_of(*outline_burst(burst, whole.orbits[0].load("IW2", "VV"), (0.0,)))
+    sea_level = find_box(*outline_burst(burst, whole.orbits[0].load("IW2", "VV"), (0.0,)))
     tip = int(lon.argmax())
     region = BBox(west=lon[tip] - 0.02, south=lat[tip] - 0.01, east=lon[tip], north=lat[tip] + 0.01)
     assert not region.intersects(sea_level)
@@ -565,10 +565,10 @@ def test_groups_do_not_depend_on_the_order_of_pairs(make: Make, tmp_path: Path) 
 
     chain = [at(0, 2), at(1, 4), at(3, 6), at(5, 8), at(9, 10)]
     for order in permutations(chain):
-        groups = sorted(sorted(pair.box.west for pair in group) for group in group_connected(order, stack_together))
+        groups = sorted(sorted(pair.box.west for pair in group) for group in group_connected(order, can_stack))
         assert groups == [[0, 1, 3, 5], [9]]
     shared = [replace(one, box=pair.box) for pair in (chain[0], chain[4])]
-    assert len(group_connected(shared, stack_together)) == 1
+    assert len(group_connected(shared, can_stack)) == 1
 
 
 @pytest.mark.parametrize(
@@ -727,7 +727,7 @@ def test_memory_for_the_crop_of_a_fine_dem(make: Make, tmp_path: Path) -> None:
     data = make()
     before = Planned(data, tmp_path)
     box = read_geotiff(data / "dem" / "dem.tif")[1].bbox
-    density = dem_density(before.inputs.dem, box)
+    density = measure_dem_density(before.inputs.dem, box)
     assert density == pytest.approx(1200**2)
     values, grid, _ = read_geotiff(data / "dem" / "dem.tif")
     (data / "dem" / "dem.tif").unlink()
@@ -749,7 +749,7 @@ def test_density_of_a_projected_dem(tmp_path: Path) -> None:
     write_geotiff(tmp_path / "dem.tif", np.zeros(grid.shape, np.float32), grid, nodata=math.nan)
     lon, lat = change_crs(grid.crs, LONLAT, np.array(505_000.0), np.array(9_985_000.0))
     spot = BBox(west=float(lon) - 0.01, south=float(lat) - 0.01, east=float(lon) + 0.01, north=float(lat) + 0.01)
-    density = dem_density(Dem(path=tmp_path / "dem.tif", datum=VerticalDatum.ELLIPSOID), spot)
+    density = measure_dem_density(Dem(path=tmp_path / "dem.tif", datum=VerticalDatum.ELLIPSOID), spot)
     assert density == pytest.approx(111_320 / 100 * 110_574 / 50, rel=2e-3)
 
 

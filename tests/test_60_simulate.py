@@ -26,11 +26,11 @@ from topsar.kernels.geometry import (
     fit_orbit,
     geo2rdr,
     geodetic_to_ecef,
-    perpendicular_baseline,
+    measure_baseline,
     rdr2geo,
 )
 from topsar.kernels.resample import sample_heights
-from topsar.kernels.tops import deramp_terms
+from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Burst, Direction, VerticalDatum, Window
 from topsar.raster import read_datum, read_geotiff
 from topsar.sentinel1 import (
@@ -44,10 +44,10 @@ from topsar.sentinel1 import (
 from topsar.simulate import Acquisition, Dataset, Recipe, SwathCut, recipe, simulate
 from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, SWATHS
-from topsar.simulate.motion import mogi, screw_dislocation, temporal_coherence
+from topsar.simulate.motion import compute_coherence, displace_fault, displace_mogi
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.scatter import _choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
-from topsar.simulate.terrain import Terrain, build_terrain, power_law_field
+from topsar.simulate.terrain import Terrain, build_terrain, draw_field
 
 SMALL = replace(recipe("tiny"), cuts=(SwathCut(swath="IW2", first_sample=12000, samples=900),))
 STILL = replace(
@@ -75,12 +75,12 @@ def complex_samples(block: NDArray[np.int16]) -> NDArray[np.complex128]:
 
 def deramped(burst: Burst, arc: OrbitArc, samples: NDArray[np.complex128]) -> NDArray[np.complex128]:
     eta = (np.arange(burst.grid.lines) - burst.grid.lines / 2) * burst.grid.line_interval_s
-    return np.asarray(samples * np.exp(1j * deramp_terms(burst, arc).phase(eta)))
+    return np.asarray(samples * np.exp(1j * find_deramp_terms(burst, arc).phase(eta)))
 
 
 def ramp(burst: Burst, arc: OrbitArc, line: NDArray[np.float64], sample: NDArray[np.float64]) -> NDArray[np.float64]:
     """M(η) of the signal model at fractional positions."""
-    terms, at = deramp_terms(burst, arc), np.arange(burst.grid.samples)
+    terms, at = find_deramp_terms(burst, arc), np.arange(burst.grid.samples)
     k_t, f_dc, eta_ref = (np.interp(sample, at, v) for v in (terms.k_t, terms.f_dc, terms.eta_ref))
     eta = (line - burst.grid.lines / 2) * burst.grid.line_interval_s - eta_ref
     return np.asarray(np.pi * k_t * eta**2 + 2 * np.pi * f_dc * eta)
@@ -313,7 +313,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Dataset, tmp_path: Path) -> N
 
 
 def test_another_seed_gives_other_ground() -> None:
-    fields = [power_law_field((40, 50), (30, 30), exponent=3.0, band_m=(90, 900), seed=seed) for seed in (1, 2, 1)]
+    fields = [draw_field((40, 50), (30, 30), exponent=3.0, band_m=(90, 900), seed=seed) for seed in (1, 2, 1)]
     assert not np.allclose(fields[0], fields[1])
     assert np.array_equal(fields[0], fields[2])
 
@@ -380,11 +380,11 @@ def test_finish_twin() -> None:
 
 
 def test_mogi_and_fault() -> None:
-    east, north, up = mogi(np.array([0.0, 3000.0]), np.zeros(2), volume_m3=1e6, depth_m=3000.0)
+    east, north, up = displace_mogi(np.array([0.0, 3000.0]), np.zeros(2), volume_m3=1e6, depth_m=3000.0)
     assert up[0] == pytest.approx(0.75 / np.pi * 1e6 / 3000**2)
     assert east[1] == pytest.approx(up[1])
     assert not north.any()
-    slip = screw_dislocation(np.array([-900.0, 0.0, 900.0]), np.zeros(3), slip_m=0.1, depth_m=900.0, length_m=2e4)
+    slip = displace_fault(np.array([-900.0, 0.0, 900.0]), np.zeros(3), slip_m=0.1, depth_m=900.0, length_m=2e4)
     assert slip[1] == 0
     assert slip[2] == -slip[0] == pytest.approx(0.1 / 4, rel=0.1)
 
@@ -398,7 +398,7 @@ def test_temporal_coherence_falls_with_time() -> None:
     )
     terrain = build_terrain(three, plan_products(three))
     land = terrain.stable >= 0
-    near, far = (temporal_coherence(three, terrain, 0, k) for k in (1, 2))
+    near, far = (compute_coherence(three, terrain, 0, k) for k in (1, 2))
     assert near[land] == pytest.approx(0.4 + 0.6 * np.exp(-12 / 24))
     assert far[land] == pytest.approx(0.4 + 0.6 * np.exp(-1))
     assert not near[~land].any()
@@ -458,7 +458,7 @@ def test_tracks_see_the_centre_at_the_asked_baseline(direction: Direction, basel
     lat, lon, _ = np.degrees(ecef_to_geodetic(point))
     assert abs(lat[0] + 33) < 0.25
     assert abs(lon[0] - 151) < 0.1
-    assert perpendicular_baseline(point, arc, b.arc)[0] == pytest.approx(baseline, rel=0.01)
+    assert measure_baseline(point, arc, b.arc)[0] == pytest.approx(baseline, rel=0.01)
     climbing = arc.velocity(0.0)[2] > 0
     assert climbing == (direction is Direction.ASCENDING)
     hour = (a.start.hour + a.start.minute / 60 + 151 / 15) % 24

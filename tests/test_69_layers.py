@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from topsar.engines.ground import LONLAT, change_crs, pixel_sides
+from topsar.engines.ground import LONLAT, change_crs, measure_pixel
 from topsar.engines.layers import estimate_phase_noise
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
@@ -93,8 +93,8 @@ def test_beyond_the_dem_nobody_can_tell(tmp_path: Path) -> None:
 
 
 def test_sides_of_a_pixel() -> None:
-    assert pixel_sides(GRID) == pytest.approx((80, 80), rel=1e-3)
-    east, north = pixel_sides(DEM_GRID)
+    assert measure_pixel(GRID) == pytest.approx((80, 80), rel=1e-3)
+    east, north = measure_pixel(DEM_GRID)
     assert east == pytest.approx(111_320 / 3600 * math.cos(math.radians(37.73)), rel=3e-3)
     assert north == pytest.approx(111_000 / 3600, rel=2e-3)
 

@@ -90,7 +90,7 @@ class _Samples:
 
 
 def _take_samples(ifg: Interferogram) -> _Samples:
-    from topsar.engines.ground import pixel_sides
+    from topsar.engines.ground import measure_pixel
 
     step = max(math.ceil(math.sqrt(ifg.grid.rows * ifg.grid.columns / MOST_PIXELS)), 1)
     phase, height, noise, component = (
@@ -98,7 +98,7 @@ def _take_samples(ifg: Interferogram) -> _Samples:
     )
     reliable = (component > 0) & np.isfinite(phase) & np.isfinite(height) & (noise > 0)
     row, column = np.nonzero(reliable)
-    east, north = (step * side for side in pixel_sides(ifg.grid))
+    east, north = (step * side for side in measure_pixel(ifg.grid))
     labels = component[reliable].astype(np.intp)
     return _Samples(
         phase=phase[reliable].astype(np.float64),

@@ -32,7 +32,7 @@ class PairFacts:
         return f"{self.reference_date:%Y-%m-%d} to {self.secondary_date:%Y-%m-%d} T{self.track:03d}"
 
 
-def pair_facts(matched: MatchedPair) -> PairFacts:
+def collect_facts(matched: MatchedPair) -> PairFacts:
     """What is known of a pair before it is processed."""
     pair = matched.pair
     return PairFacts(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topsar.engines.ground import box_of
-from topsar.engines.viewing import burst_arc
+from topsar.engines.ground import find_box
+from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox, Burst
@@ -67,7 +67,7 @@ class Outlines:
         return not self._over_voids.isdisjoint(bursts)
 
     def _find(self, burst: Burst, orbit: Orbit) -> Outline | None:
-        box = require_one_side(box_of(*outline_burst(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
+        box = require_one_side(find_box(*outline_burst(burst, orbit, (0.0,))), f"burst {burst.label} of {burst.scene}")
         near = box if self.roi is None else box.grow(_SEARCH_MARGIN_DEG).intersection(self.roi)
         if near is None:
             return None
@@ -98,7 +98,7 @@ def outline_burst(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> O
     heights_m : tuple of float
         Above the ellipsoid.
     """
-    arc = burst_arc(burst, orbit)
+    arc = fit_burst_arc(burst, orbit)
     grid, valid = burst.grid, burst.valid
     steps = np.linspace(0, 1, _OUTLINE_POINTS)
     line = np.concatenate([steps * 0, steps * 0 + 1, steps, steps]) * (valid.rows - 1) + valid.row
@@ -112,7 +112,7 @@ def outline_burst(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> O
 
 def _touch(points: Outline, box: BBox) -> bool:
     """Whether the convex hull of points shares area with a box: no side of either separates them."""
-    if not box_of(*points).intersects(box):
+    if not find_box(*points).intersects(box):
         return False
     corners = np.array([(x, y) for x in (box.west, box.east) for y in (box.south, box.north)])
     from scipy.spatial import ConvexHull

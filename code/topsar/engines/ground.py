@@ -76,7 +76,7 @@ def change_crs(
     return np.asarray(x), np.asarray(y)
 
 
-def box_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> BBox:
+def find_box(x: NDArray[np.float64], y: NDArray[np.float64]) -> BBox:
     """Box around points.
 
     Parameters
@@ -86,7 +86,7 @@ def box_of(x: NDArray[np.float64], y: NDArray[np.float64]) -> BBox:
     return BBox(west=float(x.min()), south=float(y.min()), east=float(x.max()), north=float(y.max()))
 
 
-def lonlat_box(grid: GeoGrid) -> BBox:
+def find_lonlat_box(grid: GeoGrid) -> BBox:
     """Box in degrees around a grid, its edges followed."""
     steps = np.linspace(0, 1, 21)
     box = grid.bbox
@@ -94,10 +94,10 @@ def lonlat_box(grid: GeoGrid) -> BBox:
     y = box.south + steps * (box.north - box.south)
     edge_x = np.concatenate([x, x, np.full_like(y, box.west), np.full_like(y, box.east)])
     edge_y = np.concatenate([np.full_like(x, box.south), np.full_like(x, box.north), y, y])
-    return box_of(*change_crs(grid.crs, LONLAT, edge_x, edge_y))
+    return find_box(*change_crs(grid.crs, LONLAT, edge_x, edge_y))
 
 
-def pixel_sides(grid: GeoGrid) -> tuple[float, float]:
+def measure_pixel(grid: GeoGrid) -> tuple[float, float]:
     """Sides of the middle pixel on the ellipsoid, east and north, metres."""
     x, y = grid.bbox.centre
     lon, lat = change_crs(grid.crs, LONLAT, x + np.array([0, grid.dx, 0]), y + np.array([0, 0, grid.dy]))
@@ -105,7 +105,7 @@ def pixel_sides(grid: GeoGrid) -> tuple[float, float]:
     return float(np.linalg.norm(east - corner)), float(np.linalg.norm(north - corner))
 
 
-def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
+def open_dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
     """The part of the DEM under a grid, whose outermost pixels it need not reach.
 
     Parameters
@@ -113,10 +113,10 @@ def dem_under(dem: Dem, grid: GeoGrid) -> HeightField:
     dem : Dem
     grid : GeoGrid
     """
-    return open_dem(dem, lonlat_box(grid), DEM_MARGIN_DEG, covering=False)
+    return open_dem(dem, find_lonlat_box(grid), DEM_MARGIN_DEG, covering=False)
 
 
-def dem_density(dem: Dem, box: BBox) -> float:
+def measure_dem_density(dem: Dem, box: BBox) -> float:
     """Postings of a DEM per square degree in the middle of a box.
 
     Parameters
@@ -136,7 +136,7 @@ def dem_density(dem: Dem, box: BBox) -> float:
     return abs(float(area) / (a * e)) / _STEP_DEG**2
 
 
-def dem_bytes(grid: GeoGrid, dem_density: float) -> int:
+def predict_dem(grid: GeoGrid, dem_density: float) -> int:
     """Predict the memory of the DEM under a grid.
 
     Parameters
@@ -145,11 +145,11 @@ def dem_bytes(grid: GeoGrid, dem_density: float) -> int:
     dem_density : float
         Postings per square degree.
     """
-    box = lonlat_box(grid).grow(DEM_MARGIN_DEG)
+    box = find_lonlat_box(grid).grow(DEM_MARGIN_DEG)
     return int((box.east - box.west) * (box.north - box.south) * dem_density) * _DEM_BYTES
 
 
-def ground_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> NDArray[np.float64]:
+def lay_nodes(grid: GeoGrid, field: HeightField, step: int = NODE_STEP) -> NDArray[np.float64]:
     """Nodes of a grid, (r, c, 8), from the centre of pixel (0, 0) until beyond the last; see `topsar.kernels.resample`.
 
     Parameters
@@ -187,7 +187,7 @@ def align_to_nodes(grid: GeoGrid, step: int = NODE_STEP) -> tuple[GeoGrid, tuple
     return grid.crop(before), (row, column)
 
 
-def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def find_ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Height and ECEF of every pixel centre of an output grid; over voids of the DEM NaN, and the place at height zero.
 
     Between nodes the points lie on chords of the ellipsoid, 2 cm deep at most.
@@ -200,11 +200,11 @@ def ground_points(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.float32
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
     height, points = np.empty(grid.shape, np.float32), np.empty((*grid.shape, 3))
-    place_ground(ground_nodes(aligned, field, step), step, offset, field.heights_m, height, points)
+    place_ground(lay_nodes(aligned, field, step), step, offset, field.heights_m, height, points)
     return height, points
 
 
-def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def find_dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Row and column of the DEM's posting nearest to each pixel centre of a grid, also where the DEM does not reach.
 
     Parameters
@@ -215,7 +215,7 @@ def dem_pixels(grid: GeoGrid, field: HeightField) -> tuple[NDArray[np.intp], NDA
     step = _choose_node_step(grid)
     aligned, offset = align_to_nodes(grid, step)
     places = np.empty((*grid.shape, 2))
-    interpolate_nodes(np.ascontiguousarray(ground_nodes(aligned, field, step)[..., 6:]), step, offset, places)
+    interpolate_nodes(np.ascontiguousarray(lay_nodes(aligned, field, step)[..., 6:]), step, offset, places)
     row, column = np.moveaxis(np.rint(places).astype(np.intp), -1, 0)
     return row, column
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from topsar.engines.footprint import Outlines, unite_boxes
-from topsar.engines.ground import LONLAT, METRES_PER_DEGREE, box_of, change_crs, check_projection
+from topsar.engines.ground import LONLAT, METRES_PER_DEGREE, change_crs, check_projection, find_box
 from topsar.engines.outlook import describe_outlook
 from topsar.engines.survey import share_track
 from topsar.errors import ProvisionError, SettingsError, TopsarError
@@ -73,7 +73,7 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
         except TopsarError as exc:
             refused[pair.id] = exc
     laid: dict[str, LaidPair] = {}
-    for group in group_connected(found, stack_together):
+    for group in group_connected(found, can_stack):
         try:
             laid.update({one.matched.pair.id: one for one in _lay_grid(group, options)})
         except TopsarError as exc:
@@ -102,7 +102,7 @@ def group_connected(items: Iterable[T], touch: Callable[[T, T], bool]) -> list[l
     return groups
 
 
-def stack_together(one: MatchedPair, other: MatchedPair) -> bool:
+def can_stack(one: MatchedPair, other: MatchedPair) -> bool:
     """Whether two pairs stack: they are of one track and touch each other, or share a scene.
 
     Parameters
@@ -124,7 +124,7 @@ def _lay_grid(group: list[MatchedPair], options: Options) -> list[LaidPair]:
     region = _find_region(options.roi, crs, posting) if options.roi else None
 
     def find_window(lonlat: Outline) -> GeoGrid:
-        box = box_of(*change_crs(LONLAT, crs, *lonlat)).grow(posting)
+        box = find_box(*change_crs(LONLAT, crs, *lonlat)).grow(posting)
         if region is not None:
             box = box.intersection(region.bbox) or region.bbox
         return GeoGrid.cover(box, crs=crs, dx=posting, dy=posting)
@@ -202,7 +202,7 @@ def choose_looks(options: Options, crs: str, posting: float, box: BBox) -> Looks
 def _find_region(roi: BBox, crs: str, posting: float) -> GeoGrid:
     """The region of interest (degrees) on the map."""
     lon, lat = np.meshgrid(np.linspace(roi.west, roi.east, 21), np.linspace(roi.south, roi.north, 21))
-    return GeoGrid.cover(box_of(*change_crs(LONLAT, crs, lon, lat)), crs=crs, dx=posting, dy=posting)
+    return GeoGrid.cover(find_box(*change_crs(LONLAT, crs, lon, lat)), crs=crs, dx=posting, dy=posting)
 
 
 def _snap_grid(box: BBox, crs: str, posting: float, region: GeoGrid | None) -> GeoGrid:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.footprint import ALL_HEIGHTS_M, outline_burst, require_one_side, unite_boxes
-from topsar.engines.ground import box_of
+from topsar.engines.ground import find_box
 from topsar.engines.orbits import OrbitChoice
-from topsar.engines.viewing import burst_arc
+from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import rdr2geo
 from topsar.model import Burst
@@ -134,7 +134,7 @@ class Survey:
                 lines.append((near, far))
         if not bursts:
             raise _explain_nothing_seen(pair, outlines, shared)
-        whole = require_one_side(unite_boxes([box_of(*one) for both in lines for one in both]), pair.id)
+        whole = require_one_side(unite_boxes([find_box(*one) for both in lines for one in both]), pair.id)
         box = whole if outlines.roi is None else whole.intersection(outlines.roi) or whole
         require_cover(outlines.dem, box)
         return MatchedPair(
@@ -224,7 +224,7 @@ class Survey:
 
     def _locate_centre(self, burst: Burst) -> NDArray[np.float64]:
         """ECEF of the middle of a burst at height zero."""
-        arc, grid = burst_arc(burst, self._get_orbit(burst)), burst.grid
+        arc, grid = fit_burst_arc(burst, self._get_orbit(burst)), burst.grid
         time = np.array(arc.seconds(grid.mid_time))
         middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
         return rdr2geo(time, middle, 0.0, arc)
@@ -233,7 +233,7 @@ class Survey:
         """A box around whatever each burst of a scene may show."""
         orbit, swaths = self._read_orbit(scene, polarisation), self.options.swaths
         bursts = [burst for swath in swaths for burst in self.collect_bursts((scene,), swath, polarisation)]
-        return [box_of(*outline_burst(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
+        return [find_box(*outline_burst(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
 
 
 def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Matched]) -> TopsarError:

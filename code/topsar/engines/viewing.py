@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.errors import ProvisionError
-from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, perpendicular_baseline
+from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, measure_baseline
 from topsar.kernels.statistics import independent_looks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ GROUND_SPEED = 0.907
 _MARGIN = timedelta(seconds=1)
 
 
-def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
+def fit_burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
     """The orbit during a burst; times count from a second before its first line.
 
     Parameters
@@ -37,10 +37,10 @@ def burst_arc(burst: Burst, orbit: Orbit) -> OrbitArc:
     orbit : Orbit
     """
     start, stop = burst.grid.first_line_time - _MARGIN, burst.grid.stop_time + _MARGIN
-    return arc_between(orbit, start, stop, f"burst {burst.label} of {burst.scene}: ").narrow(start, stop)
+    return fit_arc_between(orbit, start, stop, f"burst {burst.label} of {burst.scene}: ").narrow(start, stop)
 
 
-def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") -> OrbitArc:
+def fit_arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") -> OrbitArc:
     """The orbit around a period.
 
     Parameters
@@ -57,7 +57,7 @@ def arc_between(orbit: Orbit, start: datetime, stop: datetime, whose: str = "") 
         raise ProvisionError(msg, hint="put the orbit file (POEORB or RESORB) of this pass into orbit_data") from exc
 
 
-def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
+def fit_pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
     """The orbit while some bursts of a pass were taken.
 
     Parameters
@@ -69,7 +69,7 @@ def pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
     return fit_orbit(orbit, min(grid.first_line_time for grid in grids), max(grid.stop_time for grid in grids))
 
 
-def ground_speed(arc: OrbitArc, time_s: float) -> float:
+def measure_ground_speed(arc: OrbitArc, time_s: float) -> float:
     """Speed of the beam on the ground, m/s.
 
     Parameters
@@ -99,7 +99,7 @@ def locate(
     return line, (range_m - grid.near_range_m) / grid.range_spacing_m
 
 
-def burst_margin(
+def measure_margin(
     burst: Burst, line: NDArray[np.float64], sample: NDArray[np.float64], arc: OrbitArc
 ) -> NDArray[np.float32]:
     """Distance to the nearest edge of a burst's valid window on the ground, whole metres; negative outside.
@@ -114,7 +114,7 @@ def burst_margin(
     arc : OrbitArc
     """
     valid, grid = burst.valid, burst.grid
-    speed = ground_speed(arc, float(arc.seconds(grid.mid_time)))
+    speed = measure_ground_speed(arc, float(arc.seconds(grid.mid_time)))
     azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
     slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
     return np.floor(np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD))).astype(np.float32)
@@ -142,9 +142,9 @@ def describe_geometry(
     place = place_m[None]
     time, _ = geo2rdr(place, reference)
     up = line_of_sight(place, reference.position(time))[0, 2]
-    looks = independent_looks(burst, math.acos(up), ground_speed(reference, float(time[0])), area_m2)
+    looks = independent_looks(burst, math.acos(up), measure_ground_speed(reference, float(time[0])), area_m2)
     return {
         "wavelength_m": burst.wavelength_m,
-        "perpendicular_baseline_m": float(perpendicular_baseline(place, reference, secondary)[0]),
+        "perpendicular_baseline_m": float(measure_baseline(place, reference, secondary)[0]),
         "independent_looks": min(looks, most_looks),
     }

@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
-from topsar.engines.ground import DEM_MARGIN_DEG, dem_pixels, lonlat_box, pixel_sides
+from topsar.engines.ground import DEM_MARGIN_DEG, find_dem_pixels, find_lonlat_box, measure_pixel
 from topsar.errors import ProductError
 from topsar.interferogram import UNKNOWN
 from topsar.model import VerticalDatum, Window
@@ -47,7 +47,7 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
     grid : GeoGrid
         Of the products.
     """
-    field = open_levels(dem, lonlat_box(grid), DEM_MARGIN_DEG)
+    field = open_levels(dem, find_lonlat_box(grid), DEM_MARGIN_DEG)
     level = ELLIPSOIDAL_LEVEL_M if dem.datum is VerticalDatum.ELLIPSOID else LEVEL_M
     flat = _find_flat(field.heights_m, level)
     voids = np.isnan(field.heights_m)
@@ -56,7 +56,7 @@ def find_water(dem: Dem, grid: GeoGrid) -> NDArray[np.uint8]:
     water = np.full(grid.shape, UNKNOWN, np.uint8)
     for top in range(0, grid.rows, _BLOCK_ROWS):
         rows = Window(row=top, column=0, rows=min(_BLOCK_ROWS, grid.rows - top), columns=grid.columns)
-        i, j = dem_pixels(grid.crop(rows), field)
+        i, j = find_dem_pixels(grid.crop(rows), field)
         inside = (i >= 0) & (j >= 0) & (i < flat.shape[0]) & (j < flat.shape[1])
         water[rows.slices][inside] = flat[i[inside], j[inside]]
     return _remove_puddles(water, grid)
@@ -83,7 +83,7 @@ def _remove_puddles(water: NDArray[np.uint8], grid: GeoGrid) -> NDArray[np.uint8
         return water
     from scipy import ndimage
 
-    east, north = pixel_sides(grid)
+    east, north = measure_pixel(grid)
     labels = np.empty(grid.shape, np.int32)
     count = ndimage.label(water == 1, structure=_NEIGHBOURS, output=labels)
     small = np.bincount(labels.ravel(), minlength=count + 1) * (east * north) < LEAST_WATER_M2

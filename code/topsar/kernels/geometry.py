@@ -88,7 +88,7 @@ class OrbitArc:
 
 
 def fit_orbit(orbit: Orbit, start: datetime, stop: datetime) -> OrbitArc:
-    """Fit positions and velocities around [start, stop] by one power series.
+    """Fit positions and velocities around [start, stop] by one power series, with ``epoch`` = ``start``.
 
     A low Earth orbit turns by 0.001 rad/s: over ±50 s a series of degree 9 follows it to well below a millimetre.
 
@@ -99,11 +99,6 @@ def fit_orbit(orbit: Orbit, start: datetime, stop: datetime) -> OrbitArc:
         the oldest products does.
     start, stop : datetime
         Interval of interest, UTC.
-
-    Returns
-    -------
-    OrbitArc
-        With ``epoch`` = ``start``.
 
     Raises
     ------
@@ -185,17 +180,12 @@ def up_vector(lat_rad: NDArray[np.float64], lon_rad: NDArray[np.float64]) -> NDA
 
 
 def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit vector from the ground to the satellite in local east, north, up.
+    """Unit vector (..., 3) from the ground to the satellite in local east, north, up (the cosine of the incidence).
 
     Parameters
     ----------
     points_m, satellite_m : (..., 3) float64
         ECEF, metres.
-
-    Returns
-    -------
-    (..., 3) float64
-        East, north, up; the cosine of the incidence angle is its last component.
     """
     lat, lon, _ = ecef_to_geodetic(points_m)
     look = satellite_m - points_m
@@ -390,9 +380,7 @@ def _guess_points(
     return np.asarray(satellite + range_m[..., None] * look, dtype=np.float64)
 
 
-def perpendicular_baseline(
-    points_m: NDArray[np.float64], reference: OrbitArc, secondary: OrbitArc
-) -> NDArray[np.float64]:
+def measure_baseline(points_m: NDArray[np.float64], reference: OrbitArc, secondary: OrbitArc) -> NDArray[np.float64]:
     """Perpendicular baseline seen from ground points, metres, (...).
 
     The part of the vector between both satellites at right angles to the line of sight, positive where

@@ -109,7 +109,7 @@ def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], s
         cross *= np.exp(-2j * np.pi * doppler_hz * seconds).astype(np.complex64)
 
 
-def spectral_diversity(overlaps: Sequence[Overlap]) -> TimingBias | None:
+def measure_timing(overlaps: Sequence[Overlap]) -> TimingBias | None:
     """Azimuth misregistration from the double differences in burst overlaps; None where none of these has signal.
 
     Δt = Δφ / (2π Δf_DC), by weighted least squares after removing the mean double difference
@@ -229,7 +229,7 @@ class Shift(NamedTuple):
     patches: int
 
 
-def correlation(reference: NDArray[np.complex64], secondary: NDArray[np.complex64]) -> float:
+def correlate(reference: NDArray[np.complex64], secondary: NDArray[np.complex64]) -> float:
     """Correlation coefficient of two amplitudes where both have signal; zero without contrast.
 
     Parameters
@@ -247,7 +247,7 @@ def correlation(reference: NDArray[np.complex64], secondary: NDArray[np.complex6
     return float((first * second).sum() / scale) if scale > 0 else 0.0
 
 
-def correlation_peak(correlations: NDArray[np.float64], step: float) -> Shift | None:
+def find_peak(correlations: NDArray[np.float64], step: float) -> Shift | None:
     """Where the correlation of patches peaks: the parabola through three trials, summed over patches.
 
     The standard error follows from how the patches differ. One that has no peak is left out, and one that is

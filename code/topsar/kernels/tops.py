@@ -76,7 +76,7 @@ def _doppler(k_t, f_dc, eta_ref, eta, sample, out):  # type: ignore[no-untyped-d
         out[i] = centroid + rate * (eta[i] - reference)
 
 
-def deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
+def find_deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
     """Deramping terms of a burst.
 
     With the platform velocity v at mid burst: k_s = (2 v / c) f_c k_ψ; k_a(τ) from the annotated FM rate;

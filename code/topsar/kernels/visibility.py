@@ -18,7 +18,7 @@ _NODE_STEP = 16
 """Pixels over which a profile keeps its direction; it changes by less than 0.01 degree."""
 
 
-def layover_shadow(
+def find_layover_shadow(
     time_s: NDArray[np.float64],
     range_m: NDArray[np.float64],
     off_nadir_rad: NDArray[np.float64],

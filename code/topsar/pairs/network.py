@@ -13,7 +13,7 @@ import numpy as np
 
 from topsar.errors import ProvisionError, SettingsError
 from topsar.files import write_text
-from topsar.kernels.geometry import OrbitArc, perpendicular_baseline, rdr2geo
+from topsar.kernels.geometry import OrbitArc, measure_baseline, rdr2geo
 from topsar.model import Direction
 from topsar.wording import count_text
 
@@ -295,7 +295,7 @@ def _compute_baseline(first: Pass, second: Pass) -> float | None:
         return 0.0
     middle = np.array([one.arc.seconds(one.start + (one.stop - one.start) / 2)])
     point = rdr2geo(middle, np.array([_MID_RANGE_M]), 0.0, one.arc)
-    length = float(perpendicular_baseline(point, one.arc, other.arc)[0])
+    length = float(measure_baseline(point, one.arc, other.arc)[0])
     return length if np.isfinite(length) else None
 
 

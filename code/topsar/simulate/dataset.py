@@ -18,7 +18,7 @@ from topsar.raster import Labels, write_geotiff
 from topsar.simulate.document import render_document
 from topsar.simulate.focus import Surface
 from topsar.simulate.mode import WAVELENGTH_M
-from topsar.simulate.motion import deformation_los, range_change, temporal_coherence
+from topsar.simulate.motion import compute_coherence, compute_deformation, compute_range_change
 from topsar.simulate.orbit import list_vectors
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import Recipe
@@ -84,10 +84,10 @@ def simulate(
     dem = _write_dem(folder / "dem" / "dem.tif", terrain)
     _write_maps(truth, recipe, terrain)
     watch("terrain")
-    deformation = deformation_los(recipe, terrain, products[0][0])
+    deformation = compute_deformation(recipe, terrain, products[0][0])
     scenes, orbits = [], []
     for slices in products:
-        change = range_change(recipe, terrain, slices[0], deformation)
+        change = compute_range_change(recipe, terrain, slices[0], deformation)
         day = f"{slices[0].acquisition.day:%Y%m%d}"
         _write_map(truth / f"range_change_{day}.tif", recipe, terrain, change, "m", f"slant range change on {day}")
         orbits.append(_write_orbit_file(orbit_data, slices[0]))
@@ -155,7 +155,7 @@ def _write_maps(folder: Path, recipe: Recipe, terrain: Terrain) -> None:
     _write_map(folder / "gamma_nought.tif", recipe, terrain, gamma_db, "dB", "backscatter gamma nought")
     for first, second in combinations(range(len(recipe.acquisitions)), 2):
         days = [f"{recipe.acquisitions[k].day:%Y%m%d}" for k in (first, second)]
-        coherence = temporal_coherence(recipe, terrain, first, second)
+        coherence = compute_coherence(recipe, terrain, first, second)
         name = f"temporal_coherence_{days[0]}_{days[1]}.tif"
         _write_map(folder / name, recipe, terrain, coherence, "1", f"temporal coherence {days[0]} to {days[1]}")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def render_document(template: str, **values: object) -> str:
-    """Fill in a template.
+    """Fill in a template, without a final line break.
 
     Parameters
     ----------
@@ -22,11 +22,6 @@ def render_document(template: str, **values: object) -> str:
         Its file name without ``.j2``.
     values : object
         What its names stand for. Numbers, flags and times are written as ESA writes them.
-
-    Returns
-    -------
-    str
-        The document, without a final line break.
     """
     return _load_templates().get_template(f"{template}.j2").render(values).rstrip("\n")
 

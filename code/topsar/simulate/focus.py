@@ -23,7 +23,7 @@ import numpy as np
 from scipy import fft
 
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
-from topsar.kernels.tops import DerampTerms, deramp_terms
+from topsar.kernels.tops import DerampTerms, find_deramp_terms
 from topsar.model import SPEED_OF_LIGHT
 from topsar.simulate import scatter
 from topsar.simulate.mode import AZIMUTH_SPACING_M, BETA_NOUGHT
@@ -61,7 +61,7 @@ def focus_burst(
     surface: Surface | None = None,
     targets: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> NDArray[np.int16]:
-    """Focused samples of a burst as they stand in the measurement.
+    """Focused samples (lines, samples, 2) of a burst as they stand in the measurement; zero outside the valid window.
 
     Parameters
     ----------
@@ -71,16 +71,11 @@ def focus_burst(
         Without it there are neither ground nor thermal noise.
     targets : (n, 3) float64, (n,) float64, optional
         Reflectors: ECEF position (m), and amplitude of the pulse before focusing.
-
-    Returns
-    -------
-    (lines, samples, 2) int16
-        Real and imaginary parts; zero outside the valid window.
     """
     recipe, arc = product.recipe, product.arc
     near, samples = burst.grid.near_range_m - SAMPLE_PAD * burst.grid.range_spacing_m, burst.grid.samples
     padded = replace(burst.grid, near_range_m=near, samples=samples + 2 * SAMPLE_PAD)
-    terms = deramp_terms(replace(burst, grid=padded), arc)
+    terms = find_deramp_terms(replace(burst, grid=padded), arc)
     canvas = _prepare_canvas(burst, product, terms)
     if surface is not None:
         ground = _describe_ground(surface, recipe, product.number)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef, line_of_sight
-from topsar.simulate.terrain import power_law_field
+from topsar.simulate.terrain import draw_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _TURBULENCE_BAND_M = (600.0, 30_000.0)
 _LATTICE = 48
 
 
-def mogi(
+def displace_mogi(
     east_m: NDArray[np.float64], north_m: NDArray[np.float64], *, volume_m3: float, depth_m: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Surface displacement (east, north, up; m) of a point source of volume change in an elastic half-space.
@@ -48,7 +48,7 @@ def mogi(
     return scale * east_m, scale * north_m, scale * depth_m
 
 
-def screw_dislocation(
+def displace_fault(
     across_m: NDArray[np.float64], along_m: NDArray[np.float64], *, slip_m: float, depth_m: float, length_m: float
 ) -> NDArray[np.float64]:
     """Displacement along strike (m) of a vertical strike-slip fault locked above ``depth_m``.
@@ -67,18 +67,14 @@ def screw_dislocation(
     return np.asarray(slip_m / math.pi * np.arctan(across_m / depth_m) * fade, dtype=np.float64)
 
 
-def deformation_los(recipe: Recipe, terrain: Terrain, product: ProductPlan) -> NDArray[np.float32]:
-    """Range change (m, positive away) of the nodes between the first and the last day.
+def compute_deformation(recipe: Recipe, terrain: Terrain, product: ProductPlan) -> NDArray[np.float32]:
+    """Range change (rows, columns) of the nodes, m, positive away, between the first and the last day.
 
     Parameters
     ----------
     recipe, terrain : Recipe, Terrain
     product : ProductPlan
         Its pass gives the line of sight, at the mean height of the terrain.
-
-    Returns
-    -------
-    (rows, columns) float32
     """
     lattice_rows, lattice_columns = (np.linspace(0, n - 1, max(4, n // _LATTICE)) for n in terrain.shape)
     sight = _find_line_of_sight(terrain, product, lattice_rows, lattice_columns)
@@ -100,11 +96,11 @@ def _displace_ground(
     volume, depth = recipe.mogi_volume_m3, recipe.mogi_depth_m
     north = (_MOGI_PLACE[0] * height - rows[:, None]) * d_north
     east = (columns - _MOGI_PLACE[1] * width) * d_east
-    u_east, u_north, u_up = mogi(east, north, volume_m3=volume, depth_m=depth)
+    u_east, u_north, u_up = displace_mogi(east, north, volume_m3=volume, depth_m=depth)
     north = (_FAULT_PLACE[0] * height - rows[:, None]) * d_north
     east = (columns - _FAULT_PLACE[1] * width) * d_east
     sin_s, cos_s = math.sin(_FAULT_STRIKE_RAD), math.cos(_FAULT_STRIKE_RAD)
-    slip = screw_dislocation(
+    slip = displace_fault(
         east * cos_s - north * sin_s,
         east * sin_s + north * cos_s,
         slip_m=recipe.fault_slip_m,
@@ -129,7 +125,7 @@ def _find_line_of_sight(
 def _draw_atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.float32]:
     """Slant delay (m) of the nodes on a pass: turbulence, and a part that is proportional to height."""
     seed = recipe.seed + 1000 * (number + 1)
-    screen = power_law_field(
+    screen = draw_field(
         terrain.shape, terrain.spacing_m, exponent=_TURBULENCE_EXPONENT, band_m=_TURBULENCE_BAND_M, seed=seed
     )
     slope = recipe.stratified_m_per_km * float(np.random.default_rng(seed).standard_normal())
@@ -137,21 +133,17 @@ def _draw_atmosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[n
     return np.asarray(recipe.turbulence_m * screen + slope * relative, dtype=np.float32)
 
 
-def range_change(
+def compute_range_change(
     recipe: Recipe, terrain: Terrain, product: ProductPlan, deformation: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Slant range change (m, positive away from the satellite) of the nodes on the pass of ``product``.
+    """Slant range change (rows, columns) of the nodes, m, positive away from the satellite, on the pass of ``product``.
 
     Parameters
     ----------
     recipe, terrain : Recipe, Terrain
     product : ProductPlan
     deformation : (rows, columns) float32
-        Between the first and the last day, as `deformation_los` gives it.
-
-    Returns
-    -------
-    (rows, columns) float32
+        Between the first and the last day, as `compute_deformation` gives it.
     """
     first, last = recipe.acquisitions[0].day, recipe.acquisitions[-1].day
     share = (product.acquisition.day - first).days / max((last - first).days, 1)
@@ -160,7 +152,7 @@ def range_change(
     )
 
 
-def temporal_coherence(recipe: Recipe, terrain: Terrain, first: int, second: int) -> NDArray[np.float32]:
+def compute_coherence(recipe: Recipe, terrain: Terrain, first: int, second: int) -> NDArray[np.float32]:
     """Share of scatterers that two passes have in common, ``stable`` + (1 - stable) exp(-Δt/τ); zero on water.
 
     Parameters

@@ -58,7 +58,7 @@ def write_product(
     threads: int,
     watch: Callable[[str], None],
 ) -> Path:
-    """Simulate and write a product; it appears in ``folder`` only when it is complete.
+    """Simulate and write a product; its folder or zip appears in ``folder`` when it is complete.
 
     Parameters
     ----------
@@ -69,11 +69,6 @@ def write_product(
         Bursts focused at a time.
     watch : callable
         Told of every burst that is done.
-
-    Returns
-    -------
-    Path
-        The SAFE directory, or the zip that holds it.
     """
     target = folder / product.name
     if not product.recipe.zipped:

@@ -107,8 +107,8 @@ def build_terrain(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...])
     shape = stop_row - first_row, stop_column - first_column
     north = posting * _METRES_PER_DEGREE
     spacing = north, north * math.cos(math.radians(box.centre[1]))
-    relief = power_law_field(shape, spacing, exponent=3.8, band_m=_SLOPE_BAND_M, seed=recipe.seed)
-    cover = power_law_field(shape, spacing, exponent=2.6, band_m=_COVER_BAND_M, seed=recipe.seed + 1)
+    relief = draw_field(shape, spacing, exponent=3.8, band_m=_SLOPE_BAND_M, seed=recipe.seed)
+    cover = draw_field(shape, spacing, exponent=2.6, band_m=_COVER_BAND_M, seed=recipe.seed + 1)
     water_level = np.quantile(relief, recipe.water_share) if recipe.water_share > 0 else -np.inf
     water = relief < water_level
     height = _BASE_HEIGHT_M + recipe.relief_m * np.maximum(relief, water_level)
@@ -142,10 +142,10 @@ def _find_footprint(recipe: Recipe, products: tuple[tuple[ProductPlan, ...], ...
     return BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
 
 
-def power_law_field(
+def draw_field(
     shape: tuple[int, int], spacing_m: tuple[float, float], *, exponent: float, band_m: tuple[float, float], seed: int
 ) -> NDArray[np.float32]:
-    """Draw a Gaussian field whose power spectral density falls as the wavenumber to the minus ``exponent``.
+    """Draw a Gaussian field of zero mean and unit deviation; its power falls as the wavenumber to the -``exponent``.
 
     Parameters
     ----------
@@ -157,11 +157,6 @@ def power_law_field(
     band_m : (float, float)
         Shortest and longest wavelength, m: shorter ones are smoothed away, longer ones levelled off.
     seed : int
-
-    Returns
-    -------
-    (rows, columns) float32
-        Zero mean, unit standard deviation.
     """
     rows, columns = (fft.next_fast_len(n + n // 4, real=True) for n in shape)
     shortest, longest = band_m

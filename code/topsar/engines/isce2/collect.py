@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from topsar.engines.facts import describe
-from topsar.engines.ground import LONLAT, change_crs, dem_under, ground_points
+from topsar.engines.ground import LONLAT, change_crs, find_ground_points, open_dem_under
 from topsar.engines.isce2.config import IONOSPHERE, UNWRAPPED
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.image_file import read_isce_image
@@ -26,12 +26,12 @@ from topsar.engines.layers import (
 from topsar.engines.step import load_task
 from topsar.engines.viewing import (
     MID_INCIDENCE_RAD,
-    burst_arc,
-    burst_margin,
     describe_geometry,
-    ground_speed,
+    fit_burst_arc,
+    fit_pass_arc,
     locate,
-    pass_arc,
+    measure_ground_speed,
+    measure_margin,
 )
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import StepFailed
@@ -39,7 +39,7 @@ from topsar.files import read_json
 from topsar.interferogram import Interferogram, make_layers
 from topsar.kernels.geometry import find_viewing_geometry
 from topsar.kernels.statistics import coherence_at_zero
-from topsar.kernels.visibility import layover_shadow
+from topsar.kernels.visibility import find_layover_shadow
 from topsar.raster import pixel_centres
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ def collect(folder: Path) -> Interferogram:
         If topsApp geocoded onto another grid than planned, or no pixel has data of both dates.
     """
     task = load_task(folder, RUN, TopsAppTask)
-    height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
+    height, points = find_ground_points(task.grid, open_dem_under(task.dem, task.grid))
     arcs = _load_arcs(task)
     measured = _describe_geometry(task, points, arcs)
     arrays = _read_arrays(task, folder / RUN, np.isfinite(height))
     arrays["height"] = height
     time, range_m, off_nadir, los = find_viewing_geometry(points, arcs[0])
-    arrays["layover_shadow"] = layover_shadow(time, range_m, off_nadir, height)
+    arrays["layover_shadow"] = find_layover_shadow(time, range_m, off_nadir, height)
     _fill_line_of_sight(arrays, los)
     arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
     arrays["phase_noise"] = estimate_phase_noise(
@@ -201,7 +201,7 @@ def _describe_geometry(
 ) -> dict[str, Any]:
     burst = task.bursts[0].reference
     grid = burst.grid
-    along = grid.line_interval_s * ground_speed(arcs[0], float(arcs[0].seconds(grid.mid_time)))
+    along = grid.line_interval_s * measure_ground_speed(arcs[0], float(arcs[0].seconds(grid.mid_time)))
     sample_m2 = along * grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
     middle, looks = points[task.grid.rows // 2, task.grid.columns // 2], task.looks.count
     found = describe_geometry(middle, arcs, burst, area_m2=looks * sample_m2, most_looks=looks)
@@ -215,8 +215,8 @@ def _load_arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
     reference = task.reference_orbit.load(first.reference.swath, first.reference.polarisation)
     secondary = task.secondary_orbit.load(first.secondary.swath, first.secondary.polarisation)
     return (
-        pass_arc(reference, [both.reference for both in task.bursts]),
-        pass_arc(secondary, [both.secondary for both in task.bursts]),
+        fit_pass_arc(reference, [both.reference for both in task.bursts]),
+        fit_pass_arc(secondary, [both.secondary for both in task.bursts]),
     )
 
 
@@ -229,10 +229,10 @@ def _assign_bursts(
     orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.bursts[0].reference.polarisation)
     for index, both in enumerate(task.bursts):
         burst = both.reference
-        arc = burst_arc(burst, orbit)
+        arc = fit_burst_arc(burst, orbit)
         for top in range(0, task.grid.rows, _STRIP_ROWS):
             rows = slice(top, top + _STRIP_ROWS)
-            margin = burst_margin(burst, *locate(points[rows], burst, arc), arc)
+            margin = measure_margin(burst, *locate(points[rows], burst, arc), arc)
             better = margin > best[rows]
             best[rows] = np.where(better, margin, best[rows])
             nearest[rows] = np.where(better, np.int16(index), nearest[rows])

@@ -19,7 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
-from topsar.engines.ground import dem_under, ground_points
+from topsar.engines.ground import find_ground_points, open_dem_under
 from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME
 from topsar.engines.isce2.image_file import read_isce_header, read_isce_image, write_dem_image
 from topsar.errors import ProvisionError, StepFailed
@@ -151,7 +151,7 @@ def write_geocode_dem(run: TopsAppRun) -> None:
     """Write the heights at the nodes of the grid onto which topsApp geocodes."""
     path, task = run.folder / GEOCODE_DEM_NAME, run.task
     path.parent.mkdir(exist_ok=True)
-    heights, _ = ground_points(task.geocoding, dem_under(task.dem, task.geocoding))
+    heights, _ = find_ground_points(task.geocoding, open_dem_under(task.dem, task.geocoding))
     field = _place_heights(heights, task.geocoding)
     _fill_voids(field, task.dem)
     write_dem_image(field, path)

@@ -19,10 +19,10 @@ import numpy as np
 from topsar.engines.isce2.config import ESD_LOOKS
 from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.topsapp import UNTRIED
-from topsar.engines.viewing import burst_arc
+from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, write_json
-from topsar.kernels.tops import deramp_terms
+from topsar.kernels.tops import find_deramp_terms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,7 @@ def _measure_shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst
 def _separation_hz(upper: Burst, lower: Burst, orbit: Orbit, columns: int) -> NDArray[np.float64]:
     """Difference in Doppler of two bursts where they overlap, averaged over the range looks of the overlap."""
     looks = ESD_LOOKS[1]
-    rate = deramp_terms(upper, burst_arc(upper, orbit)).k_t
+    rate = find_deramp_terms(upper, fit_burst_arc(upper, orbit)).k_t
     if columns * looks > rate.size:
         msg = f"topsApp's overlap has {columns} columns of {looks} looks, the burst {rate.size} samples"
         raise StepFailed(msg, hint=UNTRIED)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic_core import to_jsonable_python
 
-from topsar.engines.facts import pair_facts
-from topsar.engines.ground import METRES_PER_DEGREE, lonlat_box
+from topsar.engines.facts import collect_facts
+from topsar.engines.ground import METRES_PER_DEGREE, find_lonlat_box
 from topsar.engines.isce2.selection import find_ground_box, require_fit, select_bursts
 from topsar.engines.isce2.stages import Stage, list_stages
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
@@ -93,7 +93,7 @@ def _task(
     bursts = select_bursts(matched, options.roi)
     return TopsAppTask(
         installation=installation,
-        facts=pair_facts(matched),
+        facts=collect_facts(matched),
         bursts=bursts,
         reference_orbit=matched.orbits[0],
         secondary_orbit=matched.orbits[1],
@@ -119,7 +119,7 @@ def _lay_geocoding_grid(grid: GeoGrid) -> GeoGrid:
     """Lay the grid in degrees onto which topsApp geocodes: that of the products, or a finer one that covers it."""
     if grid.crs == "EPSG:4326":
         return grid
-    box = lonlat_box(grid)
+    box = find_lonlat_box(grid)
     dy = 1 / round(_GEOCODED_FINER * METRES_PER_DEGREE / grid.dy)
     narrowing = math.cos(math.radians(max(abs(box.south), abs(box.north))))
     dx = 1 / max(round(_GEOCODED_FINER * METRES_PER_DEGREE * narrowing / grid.dx), 1)

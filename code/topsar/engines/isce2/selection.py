@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.footprint import outline_burst, require_one_side, unite_boxes
-from topsar.engines.ground import box_of
+from topsar.engines.ground import find_box
 from topsar.engines.isce2.config import require_plain
-from topsar.engines.viewing import burst_arc
+from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import SceneError
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import BBox
@@ -53,12 +53,12 @@ def select_bursts(matched: MatchedPair, roi: BBox | None) -> tuple[Matched, ...]
 
 def _find_box(burst: Burst, orbit: Orbit) -> BBox:
     """Box in degrees around the corners of a burst with its invalid edges, on the lowest and on the highest ground."""
-    arc, grid = burst_arc(burst, orbit), burst.grid
+    arc, grid = fit_burst_arc(burst, orbit), burst.grid
     times = np.array([arc.seconds(grid.first_line_time), arc.seconds(grid.stop_time)])
     time, range_m = (part.ravel() for part in np.meshgrid(times, [grid.near_range_m, grid.far_range_m]))
     points = np.concatenate([rdr2geo(time, range_m, height, arc) for height in _HEIGHTS_M])
     lat, lon, _ = ecef_to_geodetic(points)
-    return require_one_side(box_of(np.degrees(lon), np.degrees(lat)), f"burst {burst.label} of {burst.scene}")
+    return require_one_side(find_box(np.degrees(lon), np.degrees(lat)), f"burst {burst.label} of {burst.scene}")
 
 
 def _require_unbroken(bursts: tuple[Matched, ...]) -> None:
@@ -91,7 +91,7 @@ def find_ground_box(matched: MatchedPair, bursts: tuple[Matched, ...], dem: Dem)
         for index, choice in enumerate(matched.orbits):
             orbit = choice.load(rest[0].reference.swath, matched.polarisation)
             outlines += [outline_burst((both.reference, both.secondary)[index], orbit, (0.0,)) for both in rest]
-    box = unite_boxes([box_of(*one) for one in outlines])
+    box = unite_boxes([find_box(*one) for one in outlines])
     require_cover(dem, box)
     return box
 

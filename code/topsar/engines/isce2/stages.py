@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from topsar.engines.ground import dem_density
+from topsar.engines.ground import measure_dem_density
 from topsar.engines.isce2.config import (
     DEM_NAME,
     GEOCODE_DEM_NAME,
@@ -133,7 +133,7 @@ def _dem_stage(task: TopsAppTask) -> Stage:
         uses=("dem", "dem_box"),
         inputs=task.dem.files,
         cost=_cost(memory=60, disk=4, microseconds=1),
-        size=(box.east - box.west) * (box.north - box.south) * dem_density(task.dem, box),
+        size=(box.east - box.west) * (box.north - box.south) * measure_dem_density(task.dem, box),
         run=write_topo_dem,
     )
 

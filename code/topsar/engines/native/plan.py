@@ -6,8 +6,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from topsar.engines.facts import pair_facts
-from topsar.engines.ground import dem_density
+from topsar.engines.facts import collect_facts
+from topsar.engines.ground import measure_dem_density
 from topsar.engines.layout import lay_out
 from topsar.engines.native.collect import COLLECT, CollectTask
 from topsar.engines.native.links import find_delays, find_geocodings, find_networks, find_views, place_bursts
@@ -48,7 +48,7 @@ def plan(inputs: Inputs, options: Options) -> Plan:
         msg = f"UNWRAPPER={options.unwrapper}: the package is not installed (whirlwind needs Python 3.11 or newer)"
         raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
     layout = lay_out(inputs, options)
-    density = dem_density(inputs.dem, layout.pairs[0].matched.box) if layout.pairs else 0.0
+    density = measure_dem_density(inputs.dem, layout.pairs[0].matched.box) if layout.pairs else 0.0
     batch = _Batch(density)
     _plan_jobs(batch, layout.pairs, inputs, options)
     return Plan(jobs=tuple(batch.jobs.values()), tasks=batch.tasks, refused=layout.refused, outlooks=layout.outlooks)
@@ -157,7 +157,7 @@ def _plan_pair(
 
 def _plan_collect(laid: LaidPair, inputs: Inputs, options: Options, seen: view.ViewTask) -> CollectTask:
     return CollectTask(
-        facts=pair_facts(laid.matched),
+        facts=collect_facts(laid.matched),
         grid=laid.grid,
         looks=laid.looks,
         reference_orbit=laid.matched.orbits[0],

@@ -17,23 +17,23 @@ import numpy as np
 from topsar.engines.ground import (
     LONLAT,
     change_crs,
-    dem_bytes,
-    dem_under,
-    ground_nodes,
-    ground_points,
-    pixel_sides,
+    find_ground_points,
+    lay_nodes,
+    measure_pixel,
+    open_dem_under,
+    predict_dem,
 )
 from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.native.steps.geocode import load_deramped, radar_image, surround
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import MID_INCIDENCE_RAD, burst_arc, locate
+from topsar.engines.viewing import MID_INCIDENCE_RAD, fit_burst_arc, locate
 from topsar.files import write_json
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
-from topsar.kernels.registration import LEAST_PATCHES, Shift, correlation, correlation_peak
+from topsar.kernels.registration import LEAST_PATCHES, Shift, correlate, find_peak
 from topsar.kernels.resample import PlacedNodes, RadarImage, geocode, place_nodes
-from topsar.kernels.tops import deramp_terms
+from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Dem, Looks, Window
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Delay(StepKind[DelayTask]):
 
     def extra_memory(self, task: DelayTask, dem_density: float) -> float:
         strip = max(window.burst.valid.columns for window in task.windows) * STRIP_LINES
-        return 2 * strip * self.sample_bytes + max(dem_bytes(window.grid, dem_density) for window in task.windows)
+        return 2 * strip * self.sample_bytes + max(predict_dem(window.grid, dem_density) for window in task.windows)
 
     def inputs(self, task: DelayTask) -> tuple[Path, ...]:
         images = (Path(window.burst.measurement) for window in task.windows)
@@ -137,14 +137,14 @@ class _Patch:
 
     def correlate(self, delay_px: float) -> float:
         shifted = _geocode_patch(self.placed, self.field, self.image.shift(delay_px), self.reference.shape)
-        return correlation(self.reference, shifted)
+        return correlate(self.reference, shifted)
 
 
 def _search_delay(patches: Sequence[_Patch]) -> Shift | None:
     value, shift = 0.0, None
     for step in TRIALS_PX:
         rows = [[patch.correlate(value + trial) for trial in (-step, 0.0, step)] for patch in patches]
-        shift = correlation_peak(np.array(rows).reshape(-1, 3), step)
+        shift = find_peak(np.array(rows).reshape(-1, 3), step)
         if shift is None or abs(value + shift.value) > LARGEST_PX:
             return shift
         value += shift.value
@@ -174,12 +174,12 @@ def _cut_patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit,
     if shared is None:
         return
     common = reference.grid.crop(shared)
-    field = dem_under(dem, common)
+    field = open_dem_under(dem, common)
     if not np.isfinite(field.heights_m).any():
         return
     bursts = reference.burst, date.burst
-    grids = _lay_patches(common, bursts[0], burst_arc(bursts[0], orbits[0]), field)
-    nodes = [ground_nodes(grid, field) for grid in grids]
+    grids = _lay_patches(common, bursts[0], fit_burst_arc(bursts[0], orbits[0]), field)
+    nodes = [lay_nodes(grid, field) for grid in grids]
     images = [_read_image(burst, orbit, nodes, field) for burst, orbit in zip(bursts, orbits, strict=True)]
     for grid, points in zip(grids, nodes, strict=True):
         placed = [None if image is None else place_nodes(points, field.heights_m, image) for image in images]
@@ -190,7 +190,7 @@ def _cut_patches(reference: BurstWindow, date: BurstWindow, orbits: tuple[Orbit,
 
 def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightField) -> list[GeoGrid]:
     """Small, fine grids inside ``common``, side by side across a burst through the middle of what it shows there."""
-    east, north = pixel_sides(common)
+    east, north = measure_pixel(common)
     size = max(round(PATCH_NORTH_M / north), 1), max(round(PATCH_EAST_M / east), 1)
     looks = Looks(east=max(round(east / SAMPLE_EAST_M), 1), north=max(round(north / SAMPLE_NORTH_M), 1))
     corners = [
@@ -198,7 +198,7 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
         for row in (0, common.rows - 1)
         for column in (0, common.columns - 1)
     ]
-    points = np.array([ground_points(corner, field)[1][0, 0] for corner in corners])
+    points = np.array([find_ground_points(corner, field)[1][0, 0] for corner in corners])
     line, sample = locate(points, burst, arc)
     grid, valid = burst.grid, burst.valid
     lines = max(line.min(), valid.row), min(line.max(), valid.row_stop)
@@ -231,8 +231,8 @@ def _read_image(
     burst: Burst, orbit: Orbit, nodes: Sequence[NDArray[np.float64]], field: HeightField
 ) -> RadarImage | None:
     """Read and deramp the part of a burst that all patches look at."""
-    arc = burst_arc(burst, orbit)
-    terms = deramp_terms(burst, arc)
+    arc = fit_burst_arc(burst, orbit)
+    terms = find_deramp_terms(burst, arc)
     unread = np.empty((burst.valid.rows, burst.valid.columns), np.float32)
     empty = radar_image(burst, arc, terms, burst.valid, unread, unread)
     placed = [place_nodes(points, field.heights_m, empty) for points in nodes]

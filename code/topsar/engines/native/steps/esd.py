@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.files import read_json, write_json
-from topsar.kernels.registration import Overlap, TimingBias, remove_bias, spectral_diversity
+from topsar.kernels.registration import Overlap, TimingBias, measure_timing, remove_bias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, f
         Seconds from line to line.
     folder : Path
     """
-    bias = spectral_diversity([overlap for swath in overlaps.values() for overlap in swath])
+    bias = measure_timing([overlap for swath in overlaps.values() for overlap in swath])
     voting = bias.pixels if bias else 0
     why = ""
     if not any(overlaps.values()):
         why = "no two bursts of a swath overlap"
     elif voting < ESD_LEAST_PIXELS:
         why = f"{voting} coherent pixels in burst overlaps, {ESD_LEAST_PIXELS} are needed"
-    found = {swath: spectral_diversity(part) for swath, part in overlaps.items()}
+    found = {swath: measure_timing(part) for swath, part in overlaps.items()}
     enough = {swath: one for swath, one in found.items() if one is not None and one.pixels >= ESD_LEAST_PIXELS}
     write_json(
         folder / _FILE,

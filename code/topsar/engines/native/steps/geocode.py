@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from topsar.engines.ground import align_to_nodes, dem_bytes, dem_under, ground_nodes
+from topsar.engines.ground import align_to_nodes, lay_nodes, open_dem_under, predict_dem
 from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import burst_arc
+from topsar.engines.viewing import fit_burst_arc
 from topsar.files import atomic_path, read_json
 from topsar.kernels.geometry import OrbitArc
 from topsar.kernels.half import narrow
 from topsar.kernels.resample import NODE_STEP, RadarImage, design_interpolator, geocode, place_nodes
-from topsar.kernels.tops import DerampTerms, deramp, deramp_terms
+from topsar.kernels.tops import DerampTerms, deramp, find_deramp_terms
 from topsar.model import SPEED_OF_LIGHT, Burst, Dem, Looks, Orbit, Window
 from topsar.raster import HeightField
 from topsar.schedule.jobs import Artifact, Lifetime
@@ -95,7 +95,7 @@ class _Geocode(StepKind[GeocodeTask]):
     def extra_memory(self, task: GeocodeTask, dem_density: float) -> float:
         samples = max(window.burst.valid.rows * window.burst.valid.columns for window in task.windows)
         columns = max(window.grid.columns for window in task.windows) * task.looks.east
-        dem = max(dem_bytes(window.grid, dem_density) for window in task.windows)
+        dem = max(predict_dem(window.grid, dem_density) for window in task.windows)
         return samples * self.sample_bytes + columns * BLOCK_ROWS * self.block_bytes + dem
 
     def reads(self, task: GeocodeTask) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ class _Geocode(StepKind[GeocodeTask]):
             with open_image(windows[0].burst) as image:
                 for window in sorted(windows, key=lambda one: one.burst.first_line):
                     fine = replace(window, grid=window.grid.refine(task.looks))
-                    field = dem_under(task.dem, window.grid)
+                    field = open_dem_under(task.dem, window.grid)
                     log.info("%s: %d by %d pixels", window.burst.label, fine.grid.rows, fine.grid.columns)
                     with atomic_path(runs / window.file) as path:
                         _geocode_burst(fine, image, field, swath, path)
@@ -140,10 +140,10 @@ class _Swath(NamedTuple):
 def _geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: _Swath, path: Path) -> None:
     """Geocode one burst of an open image onto its part of the fine grid, and write it."""
     burst = window.burst
-    arc = burst_arc(burst, swath.orbit)
-    terms = deramp_terms(burst, arc)
+    arc = fit_burst_arc(burst, swath.orbit)
+    terms = find_deramp_terms(burst, arc)
     aligned, offset = align_to_nodes(window.grid)
-    nodes = ground_nodes(aligned, field)
+    nodes = lay_nodes(aligned, field)
     seen = _find_seen_window(nodes, field, burst, arc, terms)
     with path.open("wb") as file:
         plane = _SparsePlane(file, window.grid.shape)

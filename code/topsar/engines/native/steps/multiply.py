@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import dem_bytes, dem_under, ground_points, pixel_sides
+from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under, predict_dem
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.native.steps.swath_file import save_swath
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import burst_arc, burst_margin, describe_geometry, locate, pass_arc
+from topsar.engines.viewing import describe_geometry, fit_burst_arc, fit_pass_arc, locate, measure_margin
 from topsar.files import write_json
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums, Mosaic, Part
 from topsar.kernels.registration import find_overlap
 from topsar.kernels.statistics import coherence_at_zero, coherence_window
-from topsar.kernels.tops import deramp_terms
+from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Dem, GeoGrid, Looks, Window
 from topsar.schedule.jobs import Lifetime
 
@@ -90,7 +90,7 @@ class _Multiply(StepKind[MultiplyTask]):
         grids = [both.reference.grid for both in task.bursts]
         block = max(grid.columns for grid in grids) * task.looks.count * BLOCK_ROWS * self.block_bytes
         largest = max(grid.rows * grid.columns for grid in grids) * self.burst_bytes
-        return largest + block + dem_bytes(task.grid, dem_density)
+        return largest + block + predict_dem(task.grid, dem_density)
 
     def reads(self, task: MultiplyTask) -> tuple[str, ...]:
         return tuple(sorted({one.folder for both in task.bursts for one in (both.reference, both.secondary)}))
@@ -108,13 +108,13 @@ class _Multiply(StepKind[MultiplyTask]):
         grid = task.grid.crop(where)
         burst = task.bursts[0].reference.burst
         orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
-        _, points = ground_points(grid, dem_under(task.dem, grid))
+        _, points = find_ground_points(grid, open_dem_under(task.dem, grid))
         mosaic, overlaps = Mosaic(grid.shape, task.looks), []
         last: Part | None = None
         for number, (pair, window) in enumerate(zip(task.bursts, windows, strict=True)):
             if window is None:
                 continue
-            inside, arc = grid.window_of(task.grid.crop(window)), burst_arc(pair.reference.burst, orbit)
+            inside, arc = grid.window_of(task.grid.crop(window)), fit_burst_arc(pair.reference.burst, orbit)
             sums = _sum_looks(pair, task.looks, grid.crop(inside), runs)
             one = _view_burst(pair.reference.burst, arc, points[inside.slices], inside, sums)
             if last is not None and (shared := last.where.intersection(one.where)) is not None:
@@ -147,8 +147,8 @@ def _view_burst(burst: Burst, arc: OrbitArc, points_m: NDArray[np.float64], wher
     return Part(
         where=where,
         sums=sums,
-        doppler_hz=deramp_terms(burst, arc).doppler(eta, sample).astype(np.float32),
-        margin_m=burst_margin(burst, line, sample, arc),
+        doppler_hz=find_deramp_terms(burst, arc).doppler(eta, sample).astype(np.float32),
+        margin_m=measure_margin(burst, line, sample, arc),
     )
 
 
@@ -176,15 +176,15 @@ def _describe_geometry(task: MultiplyTask, reference: Orbit) -> dict[str, Any]:
     first = pairs[0].secondary.burst
     secondary = task.secondary_orbit.load(first.swath, first.polarisation)
     arcs = (
-        pass_arc(reference, [pair.reference.burst for pair in pairs]),
-        pass_arc(secondary, [pair.secondary.burst for pair in pairs]),
+        fit_pass_arc(reference, [pair.reference.burst for pair in pairs]),
+        fit_pass_arc(secondary, [pair.secondary.burst for pair in pairs]),
     )
     middle = task.grid.crop(Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1))
     geometry = describe_geometry(
-        ground_points(middle, dem_under(task.dem, middle))[1][0, 0],
+        find_ground_points(middle, open_dem_under(task.dem, middle))[1][0, 0],
         arcs,
         pairs[0].reference.burst,
-        area_m2=math.prod(pixel_sides(task.grid)),
+        area_m2=math.prod(measure_pixel(task.grid)),
         most_looks=task.looks.count,
     )
     averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2

@@ -10,12 +10,12 @@ import numpy as np
 from rasterio.windows import Window as RasterWindow
 
 from topsar import __version__
-from topsar.engines.ground import dem_bytes, dem_under, ground_points
+from topsar.engines.ground import find_ground_points, open_dem_under, predict_dem
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import burst_arc, burst_margin, locate
+from topsar.engines.viewing import fit_burst_arc, locate, measure_margin
 from topsar.model import Burst, Dem, GeoGrid, Looks, Window
 from topsar.raster import Labels, open_geotiff
 from topsar.raster.geotiff import BLOCK
@@ -85,7 +85,7 @@ class _Slc(StepKind[SlcTask]):
 
     def extra_memory(self, task: SlcTask, dem_density: float) -> float:
         strip = tile_rows(task.looks) * task.grid.columns * task.looks.east * self.strip_bytes
-        return task.grid.rows * task.grid.columns * self.choice_bytes + strip + dem_bytes(task.grid, dem_density)
+        return task.grid.rows * task.grid.columns * self.choice_bytes + strip + predict_dem(task.grid, dem_density)
 
     def reads(self, task: SlcTask) -> tuple[str, ...]:
         return tuple(sorted({one.window.folder for one in task.bursts}))
@@ -124,7 +124,7 @@ class _Slc(StepKind[SlcTask]):
 
 def choose_bursts(task: SlcTask) -> NDArray[np.int16]:
     """Choose the burst of each output pixel, -1 outside: the one whose edges are farthest away on its first date."""
-    _, points = ground_points(task.grid, dem_under(task.dem, task.grid))
+    _, points = find_ground_points(task.grid, open_dem_under(task.dem, task.grid))
     chosen = np.full(task.grid.shape, -1, np.int16)
     best = np.zeros(task.grid.shape, np.float32)
     orbits: dict[tuple[str, str], Orbit] = {}
@@ -135,8 +135,8 @@ def choose_bursts(task: SlcTask) -> NDArray[np.int16]:
         seam, key = burst.seam, (burst.seam_orbit.name, burst.seam.swath)
         if key not in orbits:
             orbits[key] = burst.seam_orbit.load(seam.swath, seam.polarisation)
-        arc = burst_arc(seam, orbits[key])
-        margin = burst_margin(seam, *locate(points[where.slices], seam, arc), arc)
+        arc = fit_burst_arc(seam, orbits[key])
+        margin = measure_margin(seam, *locate(points[where.slices], seam, arc), arc)
         better = margin > best[where.slices]
         best[where.slices][better] = margin[better]
         chosen[where.slices][better] = index

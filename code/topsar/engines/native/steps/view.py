@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topsar.engines.ground import dem_bytes, dem_under, ground_points
+from topsar.engines.ground import find_ground_points, open_dem_under, predict_dem
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import arc_between
+from topsar.engines.viewing import fit_arc_between
 from topsar.engines.water import find_water
 from topsar.files import save_array
 from topsar.kernels.geometry import find_viewing_geometry
-from topsar.kernels.visibility import layover_shadow
+from topsar.kernels.visibility import find_layover_shadow
 from topsar.model import Dem, GeoGrid
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _View(StepKind[ViewTask]):
         return task.grid.rows * task.grid.columns
 
     def extra_memory(self, task: ViewTask, dem_density: float) -> float:
-        return dem_bytes(task.grid, dem_density)
+        return predict_dem(task.grid, dem_density)
 
     def inputs(self, task: ViewTask) -> tuple[Path, ...]:
         return (task.orbit.path, *task.dem.files)
@@ -51,11 +51,11 @@ class _View(StepKind[ViewTask]):
         out, choice = folder / "view", task.orbit
         out.mkdir(parents=True, exist_ok=True)
         orbit = choice.load(choice.scenes[0].swaths[0], task.polarisation)
-        height, points = ground_points(task.grid, dem_under(task.dem, task.grid))
-        time, range_m, off_nadir, los = find_viewing_geometry(points, arc_between(orbit, choice.start, choice.stop))
+        height, points = find_ground_points(task.grid, open_dem_under(task.dem, task.grid))
+        time, range_m, off_nadir, los = find_viewing_geometry(points, fit_arc_between(orbit, choice.start, choice.stop))
         save_array(out / "height.npy", height)
         save_array(out / "los.npy", los)
-        save_array(out / "layover_shadow.npy", layover_shadow(time, range_m, off_nadir, height))
+        save_array(out / "layover_shadow.npy", find_layover_shadow(time, range_m, off_nadir, height))
         save_array(out / "water.npy", find_water(task.dem, task.grid))
 
 
