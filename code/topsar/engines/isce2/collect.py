@@ -132,8 +132,9 @@ class _GeocodedImages:
     def _take_nearest(self, values: NDArray[Any]) -> NDArray[Any]:
         row, column = np.rint(self.row).astype(np.intp), np.rint(self.column).astype(np.intp)
         inside = (row >= 0) & (row < self.shape[0]) & (column >= 0) & (column < self.shape[1])
-        picked = values[np.clip(row, 0, self.shape[0] - 1), np.clip(column, 0, self.shape[1] - 1)]
-        return np.where(inside, picked, values.dtype.type(0))
+        picked: NDArray[Any] = np.zeros(row.shape, values.dtype)
+        picked[inside] = values[row[inside], column[inside]]
+        return picked
 
 
 def _read_arrays(task: TopsAppTask, run: Path, known: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
@@ -181,9 +182,8 @@ def _convert_line_of_sight(incidence_deg: NDArray[Any], azimuth_deg: NDArray[Any
 
 def _fill_line_of_sight(arrays: dict[str, NDArray[Any]], los: NDArray[np.float32]) -> None:
     """Outside the bursts, where topsApp has none, take the line of sight that follows from orbit and ground."""
-    computed = dict(zip(("los_east", "los_north", "los_up"), los, strict=True))
-    computed["incidence"] = compute_incidence(los[2])
-    for name, values in computed.items():
+    computed = (*los, compute_incidence(los[2]))
+    for name, values in zip(("los_east", "los_north", "los_up", "incidence"), computed, strict=True):
         arrays[name] = np.where(np.isnan(arrays[name]), values, arrays[name])
 
 
@@ -211,9 +211,8 @@ def _describe_geometry(
 
 def _load_arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
     """The orbits of reference and secondary over all bursts."""
-    first = task.bursts[0]
-    reference = task.reference_orbit.load(first.reference.swath, first.reference.polarisation)
-    secondary = task.secondary_orbit.load(first.secondary.swath, first.secondary.polarisation)
+    swath, orbits = task.bursts[0].reference.swath, (task.reference_orbit, task.secondary_orbit)
+    reference, secondary = (orbit.load(swath, task.polarisation) for orbit in orbits)
     return (
         fit_pass_arc(reference, [both.reference for both in task.bursts]),
         fit_pass_arc(secondary, [both.secondary for both in task.bursts]),
@@ -226,7 +225,7 @@ def _assign_bursts(
     """Labels of bursts, and for each pixel the index of the burst that shows it farthest from its edge, -1 outside."""
     best = np.full(task.grid.shape, -np.inf, np.float32)
     nearest = np.full(task.grid.shape, -1, np.int16)
-    orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.bursts[0].reference.polarisation)
+    orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.polarisation)
     for index, both in enumerate(task.bursts):
         burst = both.reference
         arc = fit_burst_arc(burst, orbit)

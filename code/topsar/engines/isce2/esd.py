@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +41,6 @@ _CORRECTION, _RANGE_SHIFT = "secondarytimingcorrection", "secondaryrangecorrecti
 _LEAST_POINTS = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Misregistration:
-    """Azimuth misregistration of the secondary: pixels, their standard error, and the number of points used."""
-
-    pixels: float
-    standard_error_pixels: float
-    points: int
-
-
 def run_esd(run: TopsAppRun) -> None:
     """Let topsApp measure burst overlaps, and correct what is there.
 
@@ -77,7 +67,7 @@ def run_range_coreg(run: TopsAppRun) -> None:
         raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
 
 
-def _correct(run: TopsAppRun, found: _Misregistration | None) -> None:
+def _correct(run: TopsAppRun, found: dict[str, Any] | None) -> None:
     """Write the misregistration to correct into topsApp's record, and all that was found into `FACTS`."""
     task, interval = run.task, run.task.line_interval_s
     own = run.read_number("esd", _CORRECTION) / interval
@@ -87,23 +77,18 @@ def _correct(run: TopsAppRun, found: _Misregistration | None) -> None:
         chosen = 0.0
         source = "off" if task.esd == "off" else "not estimated: no coherent burst overlap"
     elif task.esd_full:
-        chosen, source = found.pixels, "enhanced spectral diversity"
+        chosen, source = found["estimate_pixels"], "enhanced spectral diversity"
     else:
         chosen, source = own, "topsApp's own, a third of what is there"
     run.write_number("esd", _CORRECTION, chosen * interval)
-    facts: dict[str, Any] = {"pixels": chosen, "source": source, "estimated": found is not None}
+    facts = {"pixels": chosen, "source": source, "estimated": found is not None}
     if found:
-        facts |= {
-            "standard_error_pixels": found.standard_error_pixels,
-            "voting_pixels": found.points,
-            "estimate_pixels": found.pixels,
-            "topsapp_pixels": own,
-        }
+        facts |= found | {"topsapp_pixels": own}
     write_json(run.folder / FACTS, facts)
 
 
-def _estimate(run: TopsAppRun) -> _Misregistration | None:
-    """Estimate misregistration from topsApp's double differences in ``ESD``; None where too few points are coherent."""
+def _estimate(run: TopsAppRun) -> dict[str, Any] | None:
+    """What topsApp's double differences in ``ESD`` say of the misregistration; None with too few coherent points."""
     task = run.task
     first = task.bursts[0].reference
     orbit = task.reference_orbit.load(first.swath, first.polarisation)
@@ -121,11 +106,11 @@ def _estimate(run: TopsAppRun) -> _Misregistration | None:
     if points.size < _LEAST_POINTS:
         return None
     spread = 1.4826 * float(np.median(np.abs(points - np.median(points))))
-    return _Misregistration(
-        pixels=float(np.median(points)),
-        standard_error_pixels=1.2533 * spread / float(np.sqrt(points.size)),  # of the median, if points are independent
-        points=int(points.size),
-    )
+    return {
+        "standard_error_pixels": 1.2533 * spread / float(np.sqrt(points.size)),  # of a median of independent points
+        "voting_pixels": int(points.size),
+        "estimate_pixels": float(np.median(points)),
+    }
 
 
 def _measure_shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst, orbit: Orbit) -> NDArray[np.float64]:

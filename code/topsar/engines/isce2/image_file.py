@@ -15,15 +15,7 @@ from topsar.errors import ProductError
 from topsar.files import atomic_path, write_text
 from topsar.raster.dem import HeightField
 
-_TYPES = {
-    "BYTE": "u1",
-    "SHORT": "i2",
-    "INT": "i4",
-    "FLOAT": "f4",
-    "DOUBLE": "f8",
-    "CFLOAT": "c8",
-    "CDOUBLE": "c16",
-}
+_TYPES = {"BYTE": "u1", "SHORT": "i2", "INT": "i4", "FLOAT": "f4", "DOUBLE": "f8", "CFLOAT": "c8"}
 _HINT = "remove it and run again: it will be made anew"
 
 

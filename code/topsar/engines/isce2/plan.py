@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_jsonable_python
 
@@ -50,7 +50,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
     SettingsError
         If topsApp cannot work with these options.
     """
-    esd = _check_options(options)
+    _check_options(options)
     layout = lay_out(inputs, options.model_copy(update={"looks": "auto"}))  # LOOKS counts radar pixels here
     jobs: list[Job] = []
     tasks: dict[str, str] = {}
@@ -59,7 +59,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
     for laid in layout.pairs:
         pair = laid.matched.pair.id
         try:
-            task = _task(laid, inputs, options, esd, installation)
+            task = _task(laid, inputs, options, installation)
             _require_lines(task)
         except TopsarError as exc:
             refused[pair] = exc
@@ -71,23 +71,20 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
     return Plan(jobs=tuple(jobs), tasks=tasks, refused=refused, outlooks=outlooks)
 
 
-def _check_options(options: Options) -> Literal["auto", "off"] | float:
-    """Refuse what topsApp cannot do, and return its kinds of ESD."""
-    if options.unwrapper == "whirlwind":
-        msg = "UNWRAPPER=whirlwind: topsApp unwraps with SNAPHU only"
-        raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none, or ENGINE=native")
-    if options.slc_stack:
-        msg = "SLC_STACK=1: topsApp processes one pair at a time"
-        raise SettingsError(msg, hint="set SLC_STACK=0, or ENGINE=native")
-    if options.esd == "network":
-        msg = "ESD=network: topsApp processes one pair at a time"
-        raise SettingsError(msg, hint="set ESD=auto, or ENGINE=native")
-    return options.esd
+def _check_options(options: Options) -> None:
+    """Refuse what topsApp cannot do."""
+    cannot = {
+        "UNWRAPPER=whirlwind": options.unwrapper == "whirlwind",
+        "SLC_STACK=1": options.slc_stack,
+        "ESD=network": options.esd == "network",
+    }
+    for setting, is_set in cannot.items():
+        if is_set:
+            msg = f"{setting}: topsApp processes one pair at a time, and unwraps with SNAPHU only"
+            raise SettingsError(msg, hint="leave it out, or set ENGINE=native")
 
 
-def _task(
-    laid: LaidPair, inputs: Inputs, options: Options, esd: Literal["auto", "off"] | float, installation: Installation
-) -> TopsAppTask:
+def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Installation) -> TopsAppTask:
     matched = laid.matched
     require_fit(matched, installation)
     bursts = select_bursts(matched, options.roi)
@@ -103,7 +100,7 @@ def _task(
         geocoding=_lay_geocoding_grid(laid.grid),
         looks=_choose_looks(options, bursts[0].reference),
         roi=options.roi,
-        esd=esd,
+        esd=options.esd,
         esd_full=options.topsapp_esd == "full",
         esd_coherence=options.esd_coherence,
         filter_strength=options.filter_strength,

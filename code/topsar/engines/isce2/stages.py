@@ -5,9 +5,8 @@ the same folder (``prepesd``, ``esd``), or because the second does nothing and o
 and ``ion`` where the ionosphere is not estimated, ``unwrap`` and ``unwrap2stage``). Reads and writes were observed by
 following every file that topsApp opens, step by step.
 
-Costs were measured with ISCE2 2.6.5 on three full bursts of IW2 (120 million samples, 40 million in a burst) on two
-cores of a virtual machine (AMD EPYC), ionosphere on and off. Memory follows the largest burst until the merge, the
-multilooked pixels after it, the nodes of the geocoded grid at the end.
+Costs were measured with ISCE2 2.6.5 on three full bursts of IW2 (120 million samples) on two cores of a virtual machine
+(AMD EPYC), ionosphere on and off.
 """
 
 from __future__ import annotations
@@ -330,10 +329,7 @@ def execute(folder: Path, step: str) -> None:
         Name of the stage.
     """
     run = TopsAppRun.of(folder)
-    stage = next((one for one in list_stages(run.task) if one.name == step), None)
-    if stage is None:
-        msg = f"{folder / 'job.json'} has no step {step!r}"
-        raise StepFailed(msg)
+    (stage,) = (one for one in list_stages(run.task) if one.name == step)
     require_plain(run.folder)
     for place in (run.folder, run.folder / "home", run.folder / "tmp"):
         place.mkdir(exist_ok=True)

@@ -54,7 +54,7 @@ class TopsAppTask:
     geocoding: GeoGrid
     looks: Looks
     roi: BBox | None
-    esd: Literal["auto", "off"] | float
+    esd: str | float
     esd_full: bool
     esd_coherence: float
     filter_strength: float

@@ -78,10 +78,9 @@ class TopsAppRun:
                 if _GDAL_ERROR.match(line):
                     gdal_errors.append(line.strip())
         sys.stdout.flush()
-        name = first if first == last else f"{first} to {last}"
-        _require_success(process.returncode, name, list(output))
+        _require_success(process.returncode, last, list(output))
         if gdal_errors:
-            msg = "\n  ".join([f"topsApp went on in {name} over what GDAL could not read:", *gdal_errors[:3]])
+            msg = "\n  ".join([f"topsApp went on in {last} over what GDAL could not read:", *gdal_errors[:3]])
             raise StepFailed(msg, hint="is a measurement file damaged? Fetch that product again")
         self.read_record(last)
         self._repair_record(last)
@@ -110,7 +109,8 @@ class TopsAppRun:
         try:
             return float(self.read_record(step)[name])
         except (KeyError, ValueError) as exc:
-            raise _missing_property(step, name) from exc
+            msg = f"topsApp's record of the step {step} has no {name}"
+            raise StepFailed(msg, hint=UNTRIED) from exc
 
     def write_number(self, step: str, name: str, value: float) -> None:
         """Change a number in the record of a topsApp step.
@@ -121,12 +121,11 @@ class TopsAppRun:
             Of topsApp, and of the property.
         value : float
         """
+        self.read_number(step, name)
         path = self.folder / record_files(step)[1]
         root = ElementTree.parse(path).getroot()
-        found = root.find(f"property[@name='{name}']/value")
-        if found is None:
-            raise _missing_property(step, name)
-        found.text = repr(value)
+        for found in root.iterfind(f"property[@name='{name}']/value"):
+            found.text = repr(value)
         write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")
 
     def _repair_record(self, step: str) -> None:
@@ -139,10 +138,6 @@ class TopsAppRun:
         repaired = _NUMPY_2.sub(r"\1", text)
         if repaired != text:
             write_text(path, repaired)
-
-
-def _missing_property(step: str, name: str) -> StepFailed:
-    return StepFailed(f"topsApp's record of the step {step} has no {name}", hint=UNTRIED)
 
 
 def _require_success(code: int, name: str, output: list[str]) -> None:
