@@ -26,8 +26,12 @@ from topsar.errors import ProductError, SettingsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+USERS = ("raw", "dem", "orbit_data")
+"""Folders of the data folder that hold what the user put there."""
+
 _NEARLY_FULL_BYTES = 1 << 20
 """Less free space than this explains a failed write whose cause the writing library did not report."""
+_MOST_JSON_BYTES = 1 << 26
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\..+)?")
 _CONVERSIONS: dict[type, Callable[[Any], object]] = {
     date: lambda day: day.isoformat(),
@@ -75,6 +79,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         part.mkdir(parents=True)
         yield part
         if os.path.lexists(path):
+            require_removable(path, path.parent)
             path.rename(old)
         part.rename(path)
     except OSError as exc:
@@ -130,30 +135,43 @@ def delete(path: Path, *, within: Path) -> None:
     Raises
     ------
     ProductError
-        If ``path`` is ``within`` itself or lies outside it, be it by a link or by ``..``.
+        If ``path`` is ``within`` itself or lies outside it, be it by a link or by ``..``, or is the user's.
     OSError
         If a part of it cannot be deleted.
     """
-    require_below(path, within)
+    require_removable(path, within)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def require_below(path: Path, folder: Path) -> None:
-    """Raise `ProductError` where a path does not lie strictly below a folder once the links above it are followed.
+def require_removable(path: Path, within: Path) -> None:
+    """Raise `ProductError` where a path, once the links above it are followed, must not be removed.
 
     Parameters
     ----------
     path : Path
         It need not exist; where it is a link itself, the link counts, not what it leads to.
-    folder : Path
-        The folder below which it must lie.
+    within : Path
+        The folder strictly below which it must lie. It must neither be, hold nor lie in one of the `USERS` folders
+        that lie in ``within`` or in any folder above that.
     """
-    if path.name in ("", "..") or folder.resolve() not in (path.parent.resolve() / path.name).parents:
-        msg = f"{path} does not lie below {folder}"
+    place = follow_links(path.parent) / path.name
+    if path.name in ("", "..") or follow_links(within) not in place.parents:
+        msg = f"{path} does not lie below {within}"
         raise ProductError(msg, hint="nothing outside that folder is removed; look for links and '..' in the path")
+    around = (within.absolute(), *within.absolute().parents)
+    for kept in {folder / name for folder in around for name in USERS} - {*around}:
+        for known in (kept, follow_links(kept)):
+            if place == known or place in known.parents or known in place.parents:
+                msg = f"{path} would take files from {kept}"
+                raise ProductError(msg, hint="what the user put there is never removed; look for links in the path")
+
+
+def follow_links(path: Path) -> Path:
+    """Where a path leads, absolute; unlike `Path.resolve` not an error where links lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def write_failed(path: Path, exc: BaseException) -> ProductError:
@@ -203,10 +221,32 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote of a mapping."""
-    known: dict[str, Any] = json.loads(path.read_text())
-    return known
+def read_json(path: Path, hint: str = "a run writes it anew", **keys: type) -> dict[str, Any]:
+    """What `write_json` wrote of a mapping; `ProductError` where it is anything else, or larger than any is.
+
+    Parameters
+    ----------
+    path : Path
+    hint : str
+        What to do about a file that cannot be read.
+    **keys : type
+        What it must hold, and of which type.
+    """
+    why: object = "it is no JSON object"
+    try:
+        if not path.is_file():  # to read a pipe may take for ever
+            why = "it is no file" if path.exists() else "it is missing"
+        elif path.stat().st_size > _MOST_JSON_BYTES:
+            why = f"it has more than {_MOST_JSON_BYTES} bytes"
+        elif isinstance(known := json.loads(path.read_bytes()), dict):
+            wrong = [key for key, kind in keys.items() if not isinstance(known.get(key), kind)]
+            if not wrong:
+                return known
+            why = f"{wrong[0]!r} is missing or of the wrong type"
+    except (OSError, ValueError, RecursionError) as exc:
+        why = exc
+    msg = f"{path} cannot be read: {why}"
+    raise ProductError(msg, hint=hint)
 
 
 def write_json(path: Path, obj: object) -> None:

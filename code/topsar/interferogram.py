@@ -244,14 +244,13 @@ def read_pair(folder: Path) -> Interferogram:
     A ProductError says that ``facts.json`` cannot be read; on access to a layer, that its file cannot be read or has
     another grid.
     """
+    hint = f"is it the folder of a finished pair, data/runs/T131_...? If so, {_AGAIN}"
+    facts = read_json(folder / "facts.json", hint)
     try:
-        facts = read_json(folder / "facts.json")
         pair_id, grid, layers = facts["pair"], GeoGrid(**facts.pop("grid")), facts.pop("layers")
-    except (OSError, ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError) as exc:
         msg = f"cannot read {folder / 'facts.json'}: {exc}"
-        raise ProductError(
-            msg, hint=f"is it the folder of a finished pair, data/runs/T131_...? If so, {_AGAIN}"
-        ) from exc
+        raise ProductError(msg, hint=hint) from exc
     return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, layers), facts=facts)
 
 

@@ -5,8 +5,9 @@ Nothing is imported here that not every step needs: steps are short, and there a
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from topsar.files import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ def execute_step(job_file: Path, step: str) -> None:
         ``job.json`` of the job; ``run.json`` lies beside it.
     step : str
     """
-    folder = job_file.resolve().parent
+    folder = job_file.parent.resolve()
     if step.startswith("format_"):
         from topsar.formats.step import run_format
 
@@ -33,4 +34,4 @@ def execute_step(job_file: Path, step: str) -> None:
     else:
         from topsar.engines import load_engine
 
-        load_engine(json.loads((folder / "run.json").read_text())["engine"]).execute(folder, step)
+        load_engine(read_json(folder / "run.json", engine=str)["engine"]).execute(folder, step)

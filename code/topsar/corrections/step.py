@@ -75,7 +75,7 @@ def run_correction(folder: Path, step: str) -> None:
     """
     name = step.removeprefix(PREFIX)
     correction = open_correction(name)
-    found = correction.compute(load_engine(read_json(folder / "run.json")["engine"]).collect(folder))
+    found = correction.compute(load_engine(read_json(folder / "run.json", engine=str)["engine"]).collect(folder))
     with replaced_folder(folder / FOLDER / name) as staging:
         facts = {"version": correction.version, "layer": correction.layer.name, **found.facts}
         if found.phase_rad is not None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from topsar.errors import ProvisionError, StepFailed
+from topsar.errors import StepFailed
+from topsar.files import read_json
 from topsar.schedule.jobs import Artifact, Lifetime, Resources, Step
 
 if TYPE_CHECKING:
@@ -231,12 +232,12 @@ def load_task(folder: Path, name: str, kind: type[T]) -> T:
         The dataclass that it is.
     """
     path = folder / "job.json"
+    tasks = read_json(path)
+    if name not in tasks:
+        msg = f"{path} has no step {name!r}"
+        raise StepFailed(msg, hint=_AGAIN)
     try:
-        tasks = json.loads(path.read_bytes())
-        if not isinstance(tasks, dict) or name in tasks:
-            return TypeAdapter(kind).validate_python(tasks[name])
-    except (OSError, ValueError, TypeError) as exc:
+        return TypeAdapter(kind).validate_python(tasks[name])
+    except ValueError as exc:
         msg = f"{path} cannot be read: {exc}"
-        raise ProvisionError(msg, hint=_AGAIN) from exc
-    msg = f"{path} has no step {name!r}"
-    raise StepFailed(msg, hint=_AGAIN)
+        raise StepFailed(msg, hint=_AGAIN) from exc

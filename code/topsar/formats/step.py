@@ -98,7 +98,7 @@ def run_format(folder: Path, step: str) -> None:
     step : str
         ``format_<name>``.
     """
-    known, name = read_json(folder / "run.json"), step.removeprefix(PREFIX)
+    known, name = read_json(folder / "run.json", engine=str, options=dict, jobs=list), step.removeprefix(PREFIX)
     form = open_format(name, known["options"])
     if name == CANONICAL:
         ifgs: Iterable[Interferogram] = (_collect(folder, known),)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from topsar.errors import ProductError
 from topsar.files import read_json
 from topsar.kernels.registration import find_triangles
 from topsar.kernels.statistics import phase_deviation
@@ -66,11 +67,15 @@ class _Edge(NamedTuple):
 def close_triplets(folders: Sequence[Path]) -> Closures:
     """Close every triangle among pairs, given their ``products`` folders.
 
-    The pairs of a triangle share track, polarisation and grid; a pair whose facts lack dates or grid is left out.
+    The pairs of a triangle share track, polarisation and grid; a pair whose facts cannot be read, or lack dates or
+    grid, is left out.
     """
     stacks: dict[str, dict[tuple[str, str], _Edge]] = {}
     for folder in folders:
-        facts = read_json(folder / "facts.json")
+        try:
+            facts = read_json(folder / "facts.json")
+        except ProductError:
+            continue
         if not {"reference_date", "secondary_date", "grid"} <= facts.keys():
             continue
         first, second = facts["reference_date"], facts["secondary_date"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 import platform
 import re
@@ -25,7 +24,8 @@ import psutil
 from PIL import Image
 
 from topsar import __version__
-from topsar.files import write_text
+from topsar.errors import TopsarError
+from topsar.files import read_json, write_text
 from topsar.interferogram import LAYERS
 from topsar.report import network, timeline
 from topsar.report.closure import close_triplets
@@ -161,8 +161,8 @@ def _find_failures(runs: Path, outcomes: Sequence[Outcome], pairs: Sequence[Pair
     failures = [one for one in outcomes if not one.is_pair and one.status is Status.FAILED]
     needed: dict[int, list[str]] = {}
     for pair in pairs if failures else ():
-        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-            needed[pair.number] = list(json.loads((pair.folder / "run.json").read_text())["jobs"])
+        with suppress(TopsarError):
+            needed[pair.number] = read_json(pair.folder / "run.json", jobs=list)["jobs"]
     return [
         Failure(one, read_log(runs, one), [pair for pair in pairs if one.job in needed.get(pair.number, ())])
         for one in failures

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from topsar.errors import ProductError
+from topsar.files import read_json
 from topsar.interferogram import LAYERS
 from topsar.schedule.jobs import Status
 
@@ -107,7 +109,8 @@ def _read_pair(runs: Path, outcome: Outcome, titles: Mapping[str, str], number: 
     folder = runs / outcome.job
     facts: dict[str, Any] = {}
     if outcome.is_done:
-        facts = json.loads((folder / "products" / "facts.json").read_text(encoding="utf-8"))
+        with suppress(ProductError):  # somebody has removed or changed it meanwhile
+            facts = read_json(folder / "products" / "facts.json")
     steps = [
         StepRow(
             f"{one['name']} {titles.get(one['job'], one['job'])}", Status.DONE, one["seconds"], one["peak_memory_bytes"]

@@ -8,7 +8,6 @@ next run or by `remove_all`.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import threading
@@ -19,10 +18,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.errors import TopsarError
-from topsar.files import delete, find_leftovers, require_below, size_of
+from topsar.errors import ProductError, TopsarError
+from topsar.files import delete, find_leftovers, read_json, require_removable, size_of
 from topsar.schedule.graph import is_artifact_path
 from topsar.schedule.jobs import Lifetime
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -80,7 +80,7 @@ class Remover:
         ProductError
             When it does not lie below the runs folder.
         """
-        require_below(path, self._runs)
+        require_removable(path, self._runs)
         if not os.path.lexists(path):
             return
         aside = self._trash / uuid.uuid4().hex
@@ -144,9 +144,9 @@ def read_artifacts(file: Path) -> dict[str, Lifetime]:
     Names that cannot be artifacts of a runs folder (empty, absolute, with ``.`` or ``..``) are left out.
     """
     try:
-        named = json.loads(file.read_text())["artifacts"].items()
+        named = read_json(file, artifacts=dict)["artifacts"].items()
         return {path: Lifetime(lifetime) for path, lifetime in named if is_artifact_path(path)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (TopsarError, ValueError):
         return {}
 
 
@@ -188,6 +188,8 @@ def find_removable(
 def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
     """Remove what was found in a runs folder, and nothing outside it; return the bytes freed.
 
+    What cannot be removed does not keep the rest.
+
     Parameters
     ----------
     found : iterable of Removable
@@ -198,12 +200,14 @@ def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
     TopsarError
         When something cannot be removed, or does not lie below the runs folder.
     """
-    freed = 0
+    freed, left = 0, []
     for removable in found:
         try:
             delete(removable.path, within=runs)
-        except OSError as exc:
-            msg = f"{removable.path} cannot be removed: {exc.strerror}"
-            raise TopsarError(msg, hint="check its owner and permissions") from exc
-        freed += removable.size
+            freed += removable.size
+        except (OSError, ProductError) as exc:
+            left.append(f"{removable.path} cannot be removed: {getattr(exc, 'strerror', None) or exc}")
+    if left:
+        msg = "\n".join([*left, f"{bytes_text(freed)} of other files were removed"])
+        raise TopsarError(msg, hint="check owner, permissions and links")
     return freed

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
-from topsar.files import size_of
+from topsar.files import follow_links, size_of
 from topsar.schedule.graph import is_artifact_path
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Store:
         if not is_artifact_path(artifact):
             msg = f"{artifact!r} is not a plain path inside the runs folder {self.runs}"
             raise TopsarError(msg)
-        if not path.parent.resolve().is_relative_to(self.runs.resolve()):
-            msg = f"{path} lies outside the runs folder: a folder above it is a link to {path.parent.resolve()}"
+        if not (place := follow_links(path.parent)).is_relative_to(follow_links(self.runs)):
+            msg = f"{path} lies outside the runs folder: a folder above it is a link to {place}"
             raise TopsarError(msg, hint="make the whole runs folder a link instead")
         return path
 

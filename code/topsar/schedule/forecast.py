@@ -35,6 +35,7 @@ USAGE = "usage.jsonl"
 _TELLING = (Reason.DONE, Reason.OUT_OF_MEMORY)
 _REMEMBERED = 100
 """Attempts per kind, the newest."""
+_MOST = 1 << 60
 _ALIKE = 1.5
 """Sizes are alike when neither is more than this many times the other."""
 _QUANTILE = 0.95
@@ -94,7 +95,7 @@ class Ledger:
         self._known: dict[str, deque[Usage]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
         self._forecasts: dict[str, dict[tuple[float, Resources, float | None], Forecast]] = defaultdict(dict)
         self._lines = 0
-        for usage in read_lines(self._path, _USAGE):
+        for usage in filter(_is_plausible, read_lines(self._path, _USAGE)):
             self._known[usage.kind].append(usage)
             self._lines += 1
 
@@ -160,6 +161,11 @@ def _predict(step: Step, usages: Sequence[Usage]) -> Forecast:
         seconds=_estimate_seconds(step, threads, whole or [u for u in usages if u.is_complete]),
         learned_from=len(alike) if whole else 0,
     )
+
+
+def _is_plausible(usage: Usage) -> bool:
+    taken = (usage.peak_memory_bytes, usage.written_bytes, usage.seconds, usage.cpu_s, usage.table_seconds or 0)
+    return all(0 <= amount < _MOST for amount in (usage.size, usage.threads, *taken, *usage.table.amounts.values()))
 
 
 def _is_alike(one: float, other: float) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONGEST_LINE = 1 << 26
+
 
 def append_line(path: Path, line: bytes, *, sync: bool = False) -> None:
     """Append a line, after the end of a torn one, or leave the file as it was and raise `OSError`.
@@ -43,7 +45,9 @@ def append_line(path: Path, line: bytes, *, sync: bool = False) -> None:
 
 
 def read_lines(path: Path, kind: TypeAdapter[T]) -> Iterator[T]:
-    """Read the lines of a kind, oldest first; torn ones are skipped, and a file that cannot be read has none.
+    """Read the lines of a kind, oldest first; a file that cannot be read has none.
+
+    Torn lines, endless ones and any of another kind are skipped.
 
     Parameters
     ----------
@@ -51,9 +55,9 @@ def read_lines(path: Path, kind: TypeAdapter[T]) -> Iterator[T]:
     kind : TypeAdapter
         Of what a line holds.
     """
-    content = b""
-    with contextlib.suppress(OSError):
-        content = path.read_bytes()
-    for line in content.split(b"\n"):
-        with contextlib.suppress(ValueError, RecursionError):
-            yield kind.validate_python(json.loads(line))
+    if not path.is_file():  # to open a pipe may take for ever
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        while line := file.readline(_LONGEST_LINE):
+            with contextlib.suppress(ValueError, RecursionError):
+                yield kind.validate_python(json.loads(line))

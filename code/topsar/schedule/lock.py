@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
+from topsar.files import read_json, require_removable
 from topsar.schedule.guard import end_all
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def find_holder(runs: Path) -> Holder | None:
     known = _read_holder(runs / LOCK)
     try:
         pid, host, mark, birth = int(known["pid"]), str(known["host"]), str(known["mark"]), str(known["birth"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     is_alive = _find_birth(pid) == birth if host == socket.gethostname() else None
     return Holder(pid=pid, host=host, mark=mark, is_alive=is_alive)
@@ -55,9 +56,11 @@ def hold_runs(runs: Path) -> Iterator[str]:
     Raises
     ------
     TopsarError
-        When another scheduler holds it (its pid and host are named), or the folder cannot be written or locked.
+        When another scheduler holds it (its pid and host are named), the folder cannot be written or locked, or a link
+        leads it to the user's files.
     """
     path = runs / LOCK
+    require_removable(path, runs)
     try:
         runs.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -102,10 +105,9 @@ def _take(file: int, path: Path) -> None:
 
 def _read_holder(path: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_json(path)
+    except TopsarError:
         return {}
-    return holder if isinstance(holder, dict) else {}
 
 
 def _find_birth(pid: int) -> str:

@@ -14,7 +14,6 @@ from the runs folder, and is frozen so that it does not notice.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import threading
 import time
@@ -23,7 +22,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from topsar import __version__
-from topsar.errors import SettingsError, TopsarError
+from topsar.errors import ProductError, SettingsError, TopsarError
+from topsar.files import delete
 from topsar.schedule.command import GRACE_S, THREAD_VARIABLES
 from topsar.schedule.dask.link import SLURM, DaskLink
 from topsar.schedule.jobs import UNBOUNDED, Ended, Reason, Resources
@@ -381,7 +381,8 @@ class DaskExecutor:
             return
         for mark in {path.name.partition(".")[0] for path in self._folder.iterdir()}:
             for _ in range(_TRIES):  # a claim may be made meanwhile; once the folder is gone nothing starts any more
-                shutil.rmtree(self._folder / mark, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    delete(self._folder / mark, within=self._runs)
             with contextlib.suppress(ValueError):  # this Dask scheduler never knew that run
                 name = self._remote.name_session(mark)
                 self._link.ask(self._link.client.unregister_worker_plugin, name, timeout_s=_FENCE_S)
@@ -389,10 +390,12 @@ class DaskExecutor:
         while (witnesses := list(self._folder.iterdir())) and time.monotonic() < until:
             time.sleep(_LONGEST_POLL_S)
         for witness in witnesses:
-            witness.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                delete(witness, within=self._runs)
 
     def _leave(self) -> None:
-        shutil.rmtree(self._claims, ignore_errors=True)
+        with contextlib.suppress(OSError, ProductError):
+            delete(self._claims, within=self._runs)
         with contextlib.suppress(TopsarError, ValueError):
             self._link.ask(self._link.client.unregister_worker_plugin, self._name, timeout_s=_STOP_S)
         with contextlib.suppress(OSError):
