@@ -107,7 +107,7 @@ class TestPlace:
         geoid = read_geoid(EGM96, BOX)
         field = open_dem(Dem(path=path, datum=VerticalDatum.EGM96), BOX)
         x, y = centres(field)
-        np.testing.assert_allclose(field.heights_m, surface(x, y) + geoid.at(x, y), atol=2e-3)
+        np.testing.assert_allclose(field.heights_m, surface(x, y) + geoid.interpolate(x, y), atol=2e-3)
 
         virtual = path.with_name(path.name + ".vrt")
         copy_raster(str(path), str(virtual), driver="VRT")
@@ -133,7 +133,7 @@ class TestPlace:
         field = open_dem(Dem(path=tmp_path / "a.tif", datum=VerticalDatum.EGM96), BOX)
         assert field.crs == "EPSG:32629"
         longitude, latitude = to_degrees.transform(*np.broadcast_arrays(*centres(field)))
-        expected = surface(longitude, latitude) + read_geoid(EGM96, BOX.grow(0.3)).at(longitude, latitude)
+        expected = surface(longitude, latitude) + read_geoid(EGM96, BOX.grow(0.3)).interpolate(longitude, latitude)
         np.testing.assert_allclose(field.heights_m, expected, atol=2e-3)
         assert longitude.min() < BOX.west
         assert longitude.max() > BOX.east
@@ -205,8 +205,10 @@ class TestGeoid:
     def test_paris(self) -> None:
         latitude, longitude, undulation = PARIS
         geoid = read_geoid(EGM96, BBox(west=2, south=48, east=3, north=49))
-        assert float(geoid.at(np.array(longitude), np.array(latitude))) == pytest.approx(undulation, abs=1e-3)
-        assert float(geoid.at(np.array(longitude + 360), np.array(latitude))) == pytest.approx(undulation, abs=1e-3)
+        assert float(geoid.interpolate(np.array(longitude), np.array(latitude))) == pytest.approx(undulation, abs=1e-3)
+        assert float(geoid.interpolate(np.array(longitude + 360), np.array(latitude))) == pytest.approx(
+            undulation, abs=1e-3
+        )
         assert geoid.undulation_m.size < 200
 
     def test_is_added_to_egm96_heights(self, tmp_path: Path) -> None:
@@ -228,17 +230,17 @@ class TestGeoid:
             whole = dataset.read(1) * dataset.scales[0]
         column = ((longitude + 180) % 360) / 0.25
         expected = map_coordinates(np.hstack([whole, whole[:, :1]]), [(90 - latitude) / 0.25, column], order=1)
-        np.testing.assert_allclose(geoid.at(longitude, latitude), expected, atol=1e-3)
+        np.testing.assert_allclose(geoid.interpolate(longitude, latitude), expected, atol=1e-3)
 
     @pytest.mark.parametrize("latitude", [89.99, -89.99])
     def test_poles(self, latitude: float) -> None:
         box = BBox(west=10, south=latitude - 0.005, east=11, north=latitude + 0.005)
-        assert np.isfinite(read_geoid(EGM96, box).at(np.array([10.5]), np.array([latitude]))).all()
+        assert np.isfinite(read_geoid(EGM96, box).interpolate(np.array([10.5]), np.array([latitude]))).all()
 
     def test_outside_is_an_error(self) -> None:
         geoid = read_geoid(EGM96, BBox(west=2, south=48, east=3, north=49))
         with pytest.raises(ProvisionError, match="does not cover"):
-            geoid.at(np.array([7.0]), np.array([48.0]))
+            geoid.interpolate(np.array([7.0]), np.array([48.0]))
 
     @pytest.mark.real
     def test_package_grid_is_the_original(self, shared_data: Path) -> None:
@@ -297,7 +299,7 @@ class TestDatum:
         field = open_dem(Dem(path=path, datum=VerticalDatum.EGM96), BOX)
         assert field.crs == "EPSG:4326"
         x, y = centres(field)
-        np.testing.assert_allclose(field.heights_m, surface(x, y) + read_geoid(EGM96, BOX).at(x, y), atol=2e-3)
+        np.testing.assert_allclose(field.heights_m, surface(x, y) + read_geoid(EGM96, BOX).interpolate(x, y), atol=2e-3)
 
     def test_contradiction(self, tmp_path: Path) -> None:
         path = write_dem(tmp_path / "a.tif", crs="EPSG:4326+3855", geotiff_version="1.1")

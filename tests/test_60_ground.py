@@ -11,7 +11,7 @@ from pyproj import Transformer
 import twins
 from topsar.engines.ground import find_dem_pixels, find_ground_points
 from topsar.model import GeoGrid, Window
-from topsar.raster import HeightField, pixel_centres
+from topsar.raster import HeightField, compute_pixel_centres
 
 POSTING = 1 / 3600
 UTM = GeoGrid(crs="EPSG:32629", west=600_000, north=4_180_000, dx=80, dy=80, rows=90, columns=110)
@@ -32,7 +32,7 @@ def hills() -> HeightField:
 
 
 def lonlat(grid: GeoGrid) -> tuple[np.ndarray, np.ndarray]:
-    return Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True).transform(*pixel_centres(grid))
+    return Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True).transform(*compute_pixel_centres(grid))
 
 
 @GRIDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import logging
 import os
 import threading
@@ -63,7 +62,7 @@ def slope(longitude: Any, latitude: Any) -> Any:
 
 def island(longitude: Any, latitude: Any) -> Any:
     """Hills that come down to the sea, which begins at `COAST`."""
-    sea_level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).at(longitude, latitude)
+    sea_level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).interpolate(longitude, latitude)
     return np.where(longitude < COAST, sea_level + 20000 * (COAST - longitude), np.nan)
 
 
@@ -186,7 +185,7 @@ def test_auto_beyond_the_reach_of_srtm_is_copernicus(
     dem = provide(server, tmp_path, box=NORTH_BOX)
     assert_is_ground(dem, NORTH_BOX, slope)
     assert {asked.query["demtype"] for asked in globaldem_requests(server)} == {"COP30"}
-    assert "Copernicus GLO-30 (COP30), for SRTMGL1 does not reach south 79.98" in caplog.text
+    assert "Copernicus GLO-30 (COP30), because SRTMGL1 does not reach south 79.98" in caplog.text
 
 
 def test_margin_ends_where_the_model_does(serve: Callable[..., Loopback], tmp_path: Path) -> None:
@@ -417,7 +416,7 @@ def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: P
         assert dem.geoid == tmp_path / "geoid" / "us_nga_egm08_25.tif"
         assert find_dem(Options(dem=choice), tmp_path) == dem, "with the grid that was fetched before"
     assert len(server.asked) == 1
-    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).at(x, y) - 0.5)
+    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).interpolate(x, y) - 0.5)
     own = provide(server, tmp_path, dem_datum="egm2008", geoid=str(EGM96))
     assert own.geoid == EGM96.resolve()
 
@@ -444,7 +443,9 @@ def test_sea_is_at_the_geoid(
     assert {200, 204} == set(answers)
 
     def expected(longitude: Any, latitude: Any) -> Any:
-        return read_geoid(EGM96, box.grow(0.1)).at(longitude, latitude) + 20000 * np.maximum(COAST - longitude, 0)
+        return read_geoid(EGM96, box.grow(0.1)).interpolate(longitude, latitude) + 20000 * np.maximum(
+            COAST - longitude, 0
+        )
 
     assert_is_ground(dem, box, expected)
     heights, _, _ = read_geotiff(dem.path)
@@ -457,7 +458,7 @@ def test_nothing_but_sea_is_said(
     serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture, reply: Reply
 ) -> None:
     dem = provide(serve(always(reply)), tmp_path)
-    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).at(x, y))
+    assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).interpolate(x, y))
     assert "SRTMGL1 has no land at all in south 37.60" in caplog.text
 
 
@@ -479,7 +480,7 @@ def test_void_on_a_slope_that_touches_the_shore_stays_a_void(
     """It comes down to a strip of beach, and stands on the slope with the rest of its rim."""
 
     def slope_and_beach(longitude: Any, latitude: Any) -> Any:
-        level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).at(longitude, latitude)
+        level = read_geoid(EGM96, BBox(west=14, south=37, east=16, north=38)).interpolate(longitude, latitude)
         ground = np.where(longitude < COAST, level + 40000 * (COAST - longitude), level + 1)
         hole = (np.abs(longitude - COAST + 0.005) < 0.005) & (np.abs(latitude - 37.625) < 0.002)
         return np.where(hole, np.nan, ground)
@@ -702,7 +703,7 @@ def test_without_a_key_copernicus_comes_from_its_bucket(
     """Across 80 degrees, where columns change their distance."""
     server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
     dem = provide(server, tmp_path, box=NORTH_BOX, api_key="")
-    assert "no OPENTOPO_API_KEY, so the DEM is Copernicus GLO-30" in caplog.text
+    assert "Copernicus GLO-30 (COP30), because SRTMGL1 needs OPENTOPO_API_KEY" in caplog.text
     assert dem.datum is read_datum(dem.path) is VerticalDatum.EGM2008
     assert_is_ground(dem, NORTH_BOX.grow(MARGIN / 2), slope)
     _, grid, tags = read_geotiff(dem.path)
@@ -740,7 +741,7 @@ def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geo
     dem = provide(server, tmp_path, box=box, api_key="")
 
     def expected(longitude: Any, latitude: Any) -> Any:
-        level = read_geoid(EGM96, box.grow(0.1)).at(longitude, latitude) - EGM2008_BELOW_EGM96_M
+        level = read_geoid(EGM96, box.grow(0.1)).interpolate(longitude, latitude) - EGM2008_BELOW_EGM96_M
         return np.where(longitude < 16 - 1e-6, slope(longitude, latitude), level)
 
     assert_is_ground(dem, box, expected)
@@ -811,7 +812,7 @@ def test_ground_of_a_raster(tmp_path: Path) -> None:
     assert height(np.array([14.9]), np.array([38.5])) == pytest.approx([0], abs=1e-4)
 
 
-def test_examples() -> None:
-    result = doctest.testmod(dem_voids)
-    assert result.attempted > 0
-    assert result.failed == 0
+def test_holes_at_the_edge_and_inland() -> None:
+    heights = np.array([[900, 900, 900, 3, 0], [900, 0, 900, 2, 0]], np.float32)
+    sea = dem_voids.find_sea(heights == 0, heights <= dem_voids.SHORE_M)
+    assert sea.tolist() == [[False] * 4 + [True]] * 2

@@ -19,7 +19,7 @@ from topsar.interferogram import LAYERS, UNKNOWN
 from topsar.kernels.visibility import UNKNOWN as NOT_SEEN
 from topsar.model import Dem, GeoGrid, VerticalDatum
 from topsar.provision import find_water_mask
-from topsar.raster import Labels, pixel_centres, read_geoid, write_geotiff
+from topsar.raster import Labels, compute_pixel_centres, read_geoid, write_geotiff
 from topsar.raster.geoid import EGM96
 from topsar.settings import load_settings
 
@@ -46,7 +46,7 @@ def put_dem(folder: Path, heights: np.ndarray, datum: VerticalDatum = VerticalDa
 
 def on_grid(rows: slice, columns: slice) -> np.ndarray:
     """Which pixels of the grid have their nearest posting in a block of the DEM."""
-    lon, lat = change_crs(GRID.crs, LONLAT, *pixel_centres(GRID))
+    lon, lat = change_crs(GRID.crs, LONLAT, *compute_pixel_centres(GRID))
     i, j = (DEM_GRID.north - lat) / DEM_GRID.dy, (lon - DEM_GRID.west) / DEM_GRID.dx
     return (i > rows.start) & (i < rows.stop) & (j > columns.start) & (j < columns.stop)
 
@@ -70,7 +70,7 @@ def test_neither_puddles_nor_slopes_are(tmp_path: Path) -> None:
 
 def test_the_undulation_is_taken_off_heights_above_the_ellipsoid(tmp_path: Path) -> None:
     above_geoid = lake(hills() + np.float32(0.3) * np.random.default_rng(1).random(DEM_GRID.shape), 37, *LAKE)
-    geoid = read_geoid(EGM96, DEM_GRID.bbox.grow(0.01)).at(*pixel_centres(DEM_GRID))
+    geoid = read_geoid(EGM96, DEM_GRID.bbox.grow(0.01)).interpolate(*compute_pixel_centres(DEM_GRID))
     assert np.ptp(geoid) > 0.1
     water = find_water(put_dem(tmp_path, above_geoid + geoid, VerticalDatum.ELLIPSOID), GRID)
     np.testing.assert_array_equal(water == 1, on_grid(*LAKE))
@@ -86,7 +86,7 @@ def test_voids_at_the_shore_are_sea_and_others_are_not(tmp_path: Path) -> None:
 def test_beyond_the_dem_nobody_can_tell(tmp_path: Path) -> None:
     east = replace(GRID, west=GRID.west + 6_000)
     water = find_water(put_dem(tmp_path, hills()), east)
-    lon, _ = change_crs(east.crs, LONLAT, *pixel_centres(east))
+    lon, _ = change_crs(east.crs, LONLAT, *compute_pixel_centres(east))
     beyond = lon > DEM_GRID.west + DEM_GRID.columns * DEM_GRID.dx
     assert 0.1 < beyond.mean() < 0.9
     np.testing.assert_array_equal(water == UNKNOWN, beyond)

@@ -20,7 +20,7 @@ from scipy.ndimage import map_coordinates
 
 from services.loopback import Asked, Handler, Reply
 from topsar.model import BBox, GeoGrid
-from topsar.raster import pixel_centres, read_geoid, read_geotiff
+from topsar.raster import compute_pixel_centres, read_geoid, read_geotiff
 from topsar.raster.geoid import EGM96
 
 Ground = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
@@ -162,12 +162,12 @@ def _refined(rows: NDArray[np.float32], times: int) -> NDArray[np.float32]:
 
 def _raster(ground: Ground, grid: GeoGrid, datum: str, *, sea: float = _VOID, missing: Reply | None = None) -> Reply:
     """Heights on a grid as a GeoTIFF, or ``missing`` (HTTP 204) where all is sea."""
-    longitude, latitude = pixel_centres(grid)
+    longitude, latitude = compute_pixel_centres(grid)
     heights = ground((longitude + 180) % 360 - 180, latitude)
     if np.isnan(heights).all():
         return missing or Reply(status=204)
     if datum != _ELLIPSOIDAL:
-        heights = heights - read_geoid(EGM96, grid.bbox).at(longitude, latitude)
+        heights = heights - read_geoid(EGM96, grid.bbox).interpolate(longitude, latitude)
     if datum == _EGM2008:
         heights = heights + EGM2008_BELOW_EGM96_M
     values = np.where(np.isnan(heights), sea, heights).astype(np.float32)

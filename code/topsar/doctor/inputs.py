@@ -29,11 +29,11 @@ def check_settings(case: Case) -> Iterator[Finding]:
 
 def check_credentials(case: Case) -> Iterator[Finding]:
     """Whether there is an account for what a run must fetch, and whether others can read files that hold secrets."""
-    from topsar.provision import earthdata_account
+    from topsar.provision import find_earthdata_account
     from topsar.provision.earthdata import HOW_TO_LOG_IN
 
     if any(text.startswith("scene ") for text in case.missing):
-        account = earthdata_account(case.settings)
+        account = find_earthdata_account(case.settings)
         if account is None:
             text = "scenes are missing, and no Earthdata account is known to fetch them"
             yield Finding(Grade.PROBLEM, text, HOW_TO_LOG_IN)

@@ -4,9 +4,10 @@ from topsar.provision.endpoints import Services
 from topsar.provision.inputs import (
     Found,
     describe_missing,
-    earthdata_account,
     find_dem,
+    find_earthdata_account,
     find_scenes,
+    find_water_mask,
     needs_box,
     provide_calibration,
     search_slices,
@@ -14,7 +15,6 @@ from topsar.provision.inputs import (
 from topsar.provision.orbits import find_pass_orbits
 from topsar.provision.scene_search import Search
 from topsar.provision.scenes import ListedPair, find_local_slices, find_pairs
-from topsar.provision.water import find_water_mask
 
 __all__ = [
     "Found",
@@ -22,8 +22,8 @@ __all__ = [
     "Search",
     "Services",
     "describe_missing",
-    "earthdata_account",
     "find_dem",
+    "find_earthdata_account",
     "find_local_slices",
     "find_pairs",
     "find_pass_orbits",

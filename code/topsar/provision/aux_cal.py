@@ -94,7 +94,7 @@ def _fetch(archive: Path, web: Web) -> None:
     for place in web.services.aux_cal:
         try:
             url = f"{place}/{archive.name}"
-            web.fetcher.download(Wanted(url=url, path=archive, what=archive.name, check=_check))
+            web.fetcher.download(Wanted(url=url, path=archive, what=archive.name, check=_list_members))
         except ProvisionError as exc:
             log.info("%s: %s", archive.name, exc.message)
             reasons.append(exc.message)
@@ -102,12 +102,6 @@ def _fetch(archive: Path, web: Web) -> None:
             return
     msg = "; ".join(reasons) or f"no service is known that has {archive.name}"
     raise ProvisionError(msg, hint=f"put {archive.name} in {archive.parent}", retryable=True)
-
-
-def _check(path: Path) -> None:
-    if not _list_members(path):
-        msg = f"{path.name}: the zip holds no AUX_CAL .SAFE"
-        raise ProvisionError(msg, hint=_HINT)
 
 
 def _list_members(archive: Path) -> _Members:
@@ -124,6 +118,9 @@ def _list_members(archive: Path) -> _Members:
         at = next((k for k, part in enumerate(parts) if _NAME.fullmatch(part)), None)
         if at is not None and parts[at + 1 :]:
             found.setdefault(parts[at], []).append((member, PurePosixPath(*parts[at + 1 :])))
+    if not found:
+        msg = f"{archive.name}: the zip holds no AUX_CAL .SAFE"
+        raise ProvisionError(msg, hint=_HINT)
     return found
 
 
@@ -165,6 +162,7 @@ def _unpack(archive: Path, members: list[tuple[zipfile.ZipInfo, PurePosixPath]],
 
 
 def _is_unsafe(member: zipfile.ZipInfo, inside: PurePosixPath) -> bool:
+    """Whether it would be written elsewhere, or is a link or encrypted."""
     kind = stat.S_IFMT(member.external_attr >> 16)
     is_odd = any(part in ("..", "/") or "\\" in part or ":" in part for part in inside.parts)
     return is_odd or kind not in (0, stat.S_IFREG) or member.flag_bits & 1 != 0

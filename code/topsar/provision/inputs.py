@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+import rasterio
+
 from topsar.errors import NotFetchedError, ProvisionError, SettingsError
 from topsar.model import UNCALIBRATED_IPF
 from topsar.provision.aux_cal import provide_aux_cal
@@ -18,6 +20,7 @@ from topsar.provision.scene_download import download_scenes
 from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import ListedPair, find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher, Web
+from topsar.raster.geotiff import GDAL_ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +76,7 @@ def find_scenes(lines: Sequence[PairLine], settings: Settings, services: Service
         listed = find_pairs(lines, raw)
         return Found(listed=listed, orbits=find_pass_orbits(_select_readable(listed), orbit_folder))
     needs_account = bool(find_missing_scenes(lines, raw)) and not settings.offline
-    account = earthdata_account(settings) if needs_account else None
+    account = find_earthdata_account(settings) if needs_account else None
     web = Web(_make_fetcher(settings, account), services)
     problems = download_scenes(lines, raw, web, credentials=account, disk_reserve_bytes=settings.disk_reserve_bytes)
     listed = find_pairs(lines, raw, problems)
@@ -110,6 +113,29 @@ def find_dem(settings: Settings, box: BBox | None = None, services: Services | N
     """
     web = Web(_make_fetcher(settings), services) if services else None
     return choice.find_dem(settings.options, settings.data.resolve() / "dem", box, api_key=_get_key(settings), web=web)
+
+
+def find_water_mask(settings: Settings) -> Path | None:
+    """Find the raster that ``WATER_MASK`` names; None where it is empty.
+
+    Raises
+    ------
+    ProvisionError
+        If it is not there, cannot be read, or does not say where it lies.
+    """
+    if not settings.water_mask:
+        return None
+    path = choice.require_file(settings.water_mask, settings.data.resolve(), "WATER_MASK")
+    try:
+        with rasterio.open(path) as dataset:
+            is_placed = dataset.crs is not None
+    except GDAL_ERRORS as exc:
+        msg = f"cannot read the water mask {path}: {exc}"
+        raise ProvisionError(msg, hint="give a raster that GDAL opens in WATER_MASK, or leave it empty") from exc
+    if not is_placed:
+        msg = f"the water mask {path} has no coordinate system"
+        raise ProvisionError(msg, hint="set it, for example with gdal_edit.py -a_srs EPSG:4326")
+    return path
 
 
 def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Services | None) -> Path | None:
@@ -191,7 +217,7 @@ def _must_fetch_dem(settings: Settings, find_box: Callable[[], BBox]) -> bool:
     return False
 
 
-def earthdata_account(settings: Settings) -> Credentials | None:
+def find_earthdata_account(settings: Settings) -> Credentials | None:
     """Find the account for downloading scenes: in the settings, else in ``~/.netrc``."""
     return find_credentials(
         username=settings.earthdata_username,

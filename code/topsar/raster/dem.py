@@ -208,7 +208,7 @@ def _add_undulation(field: HeightField, geoid_path: Path, sign: int = 1) -> None
     for start in range(0, rows, STRIP_ROWS):
         strip = field.heights_m[start : start + STRIP_ROWS]
         y = (f + e * np.arange(start, start + strip.shape[0]))[:, np.newaxis]
-        strip += sign * geoid.at(*(to_degrees.transform(x + 0 * y, y + 0 * x) if projected else (x, y)))
+        strip += sign * geoid.interpolate(*(to_degrees.transform(x + 0 * y, y + 0 * x) if projected else (x, y)))
 
 
 @contextmanager

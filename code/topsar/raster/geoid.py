@@ -38,7 +38,7 @@ class Geoid:
     latitude_step_deg: float
     undulation_m: NDArray[np.float32]
 
-    def at(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> NDArray[np.float32]:
+    def interpolate(self, longitude_deg: NDArray[np.float64], latitude_deg: NDArray[np.float64]) -> NDArray[np.float32]:
         """Interpolate the undulation (m) bilinearly.
 
         Parameters

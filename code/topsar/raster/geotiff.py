@@ -171,7 +171,7 @@ def open_to_read(path: Path) -> Iterator[Any]:
         raise ProductError(message, hint="remove it and run again: it will be made anew") from exc
 
 
-def pixel_centres(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def compute_pixel_centres(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Map coordinates x and y of all pixel centres, each (rows, columns), in units of the grid's ``crs``."""
     x, y = np.meshgrid(
         grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy

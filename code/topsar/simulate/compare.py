@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation, map_coordinates
 
 from topsar.files import read_json
 from topsar.kernels.statistics import phase_deviation
-from topsar.raster import pixel_centres, read_geotiff
+from topsar.raster import compute_pixel_centres, read_geotiff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def _read_true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArr
         day = date.replace("-", "")
         values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
         changes.append(values)
-    lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(*pixel_centres(grid))
+    lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(*compute_pixel_centres(grid))
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)
     return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)

@@ -40,7 +40,7 @@ from topsar.interferogram import Interferogram, make_layers
 from topsar.kernels.geometry import find_viewing_geometry
 from topsar.kernels.statistics import coherence_at_zero
 from topsar.kernels.visibility import find_layover_shadow
-from topsar.raster import pixel_centres
+from topsar.raster import compute_pixel_centres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,7 @@ class _GeocodedImages:
 
     @classmethod
     def of(cls, task: TopsAppTask, run: Path) -> _GeocodedImages:
-        lon, lat = change_crs(task.grid.crs, LONLAT, *pixel_centres(task.grid))
+        lon, lat = change_crs(task.grid.crs, LONLAT, *compute_pixel_centres(task.grid))
         grid = task.geocoding
         return cls(
             run=run, row=(grid.north - lat) / grid.dy - 0.5, column=(lon - grid.west) / grid.dx - 0.5, shape=grid.shape

@@ -133,7 +133,7 @@ def _read_undulation(field: HeightField, dem: Dem) -> NDArray[np.float32]:
     geoid = read_geoid(own or EGM96, BBox(west=west, south=north + dy * rows, east=west + dx * columns, north=north))
     longitude = west + dx * np.arange(columns, dtype=np.float64)[np.newaxis, :]
     latitude = north + dy * np.arange(rows, dtype=np.float64)[:, np.newaxis]
-    strips = [geoid.at(longitude, latitude[row : row + _STRIP_ROWS]) for row in range(0, rows, _STRIP_ROWS)]
+    strips = [geoid.interpolate(longitude, latitude[row : row + _STRIP_ROWS]) for row in range(0, rows, _STRIP_ROWS)]
     return np.concatenate(strips)
 
 

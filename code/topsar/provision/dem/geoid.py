@@ -90,4 +90,5 @@ def _compare_parallel(path: Path, latitude_deg: float) -> NDArray[np.float32]:
     longitude = -180 + _STEP_DEG * np.arange(_COLUMNS, dtype=np.float64)
     latitude = np.full_like(longitude, latitude_deg)
     box = BBox(west=-180, south=max(latitude_deg - 1, -90), east=180, north=min(latitude_deg + 1, 90))
-    return read_geoid(path, box).at(longitude, latitude) - read_geoid(EGM96, box).at(longitude, latitude)
+    grid, egm96 = (read_geoid(one, box).interpolate(longitude, latitude) for one in (path, EGM96))
+    return grid - egm96

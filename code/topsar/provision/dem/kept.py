@@ -35,7 +35,7 @@ from topsar.provision.dem.models import (
 from topsar.provision.dem.sources import fetch_parts, fetch_tiles
 from topsar.provision.web.failures import Failed
 from topsar.provision.web.transfer import hold_part
-from topsar.raster import Labels, inspect, pixel_centres, read_datum, read_geoid, require_cover, write_geotiff
+from topsar.raster import Labels, compute_pixel_centres, inspect, read_datum, read_geoid, require_cover, write_geotiff
 from topsar.raster.dem_voids import SHORE_M, find_sea
 from topsar.raster.geoid import EGM96
 from topsar.raster.geotiff import describe_box
@@ -145,15 +145,9 @@ def _place_models(options: Options, folder: Path, box: BBox, api_key: str) -> li
 def _log_choice(model: GlobalModel, box: BBox, api_key: str) -> None:
     if model.name == BY_KEY:
         log.info("DEM=auto: %s of OpenTopography", model.name)
-    elif api_key:
-        log.warning("DEM=auto: Copernicus GLO-30 (%s), for %s does not reach %s", model.name, BY_KEY, describe_box(box))
     else:
-        log.warning(
-            "DEM=auto: no OPENTOPO_API_KEY, so the DEM is Copernicus GLO-30 (%s) from its public bucket; a key would "
-            "give %s",
-            model.name,
-            BY_KEY,
-        )
+        lack = f"{BY_KEY} does not reach {describe_box(box)}" if api_key else f"{BY_KEY} needs OPENTOPO_API_KEY"
+        log.warning("DEM=auto: Copernicus GLO-30 (%s), because %s", model.name, lack)
 
 
 def _box_to_fetch(box: BBox, model: GlobalModel) -> BBox:
@@ -257,5 +251,5 @@ def _iterate_geoid(grid: GeoGrid, model: GlobalModel) -> Iterator[tuple[slice, N
     for first in range(0, grid.rows, _STRIP_ROWS):
         count = min(_STRIP_ROWS, grid.rows - first)
         strip = replace(grid, north=grid.north - first * grid.dy, rows=count)
-        level = np.zeros((1, 1), np.float32) if geoid is None else geoid.at(*pixel_centres(strip))
+        level = np.zeros((1, 1), np.float32) if geoid is None else geoid.interpolate(*compute_pixel_centres(strip))
         yield slice(first, first + count), level

@@ -119,9 +119,9 @@ def merge(
     heights, sea, grid
         (rows, columns) float32 with NaN in voids, (rows, columns) bool where no piece has a file, and where it is.
     """
-    bands = [_Band.of(present, box, posting_deg) for row in rows if (present := [p for p in row if p.path.is_file()])]
+    bands = [_Band.fit(present, box, posting_deg) for row in rows if (present := [p for p in row if p.path.is_file()])]
     sample = min(bands, key=lambda band: band.dx, default=_Band((), posting_deg, posting_deg, box.west, box.north))
-    grid = sample.grid(box)
+    grid = sample.make_grid(box)
     require_size(grid.rows, grid.columns, box)
     canvas = _Canvas(grid)
     for band in bands:
@@ -159,7 +159,7 @@ class _Band:
     north: float
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece], box: BBox, posting_deg: float) -> _Band:
+    def fit(cls, pieces: Sequence[Piece], box: BBox, posting_deg: float) -> _Band:
         with rasterio.open(pieces[0].path) as dataset:
             spacing = _match_spacing(dataset.transform.a / posting_deg) or 1.0
             west, north = dataset.transform.c + _find_turn(dataset, pieces[0].box), dataset.transform.f
@@ -169,7 +169,7 @@ class _Band:
         north += dy * round((box.north - north) / dy)
         return cls(tuple(pieces), dx, dy, west, north)
 
-    def grid(self, box: BBox) -> GeoGrid:
+    def make_grid(self, box: BBox) -> GeoGrid:
         """The smallest grid on the lattice that covers a box."""
         column, row = (
             math.floor(v + 1e-6) for v in ((box.west - self.west) / self.dx, (self.north - box.north) / self.dy)
@@ -209,7 +209,7 @@ class _Canvas:
         """Draw pieces whose columns lie further apart than those of the grid."""
         box = self.grid.bbox
         strip = _Canvas(
-            band.grid(BBox(west=box.west - band.dx, south=box.south, east=box.east + band.dx, north=box.north))
+            band.make_grid(BBox(west=box.west - band.dx, south=box.south, east=box.east + band.dx, north=box.north))
         )
         for piece in band.pieces:
             strip.draw(piece)

@@ -63,7 +63,7 @@ class GlobalModel:
         return wide if crosses_antimeridian(box) else replace(wide, west=max(wide.west, -180), east=min(wide.east, 180))
 
 
-def _model(name: str, arcsec: int, datum: VerticalDatum, south: float, north: float) -> GlobalModel:
+def _make_model(name: str, arcsec: int, datum: VerticalDatum, south: float, north: float) -> GlobalModel:
     limit = 450_000.0 if arcsec == 1 else 4_050_000.0
     return GlobalModel(name=name, posting_deg=arcsec * _ARCSEC, datum=datum, south=south, north=north, limit_km2=limit)
 
@@ -71,14 +71,14 @@ def _model(name: str, arcsec: int, datum: VerticalDatum, south: float, north: fl
 MODELS = {
     model.name: model
     for model in (
-        _model("SRTMGL1", 1, VerticalDatum.EGM96, -56, 60),
-        _model("SRTMGL1_E", 1, VerticalDatum.ELLIPSOID, -56, 60),
-        _model("SRTMGL3", 3, VerticalDatum.EGM96, -56, 60),
-        _model("NASADEM", 1, VerticalDatum.EGM96, -56, 60),
-        _model("COP30", 1, VerticalDatum.EGM2008, -89, 89),
-        _model("COP90", 3, VerticalDatum.EGM2008, -89, 89),
-        _model("AW3D30", 1, VerticalDatum.EGM96, -82, 82),
-        _model("AW3D30_E", 1, VerticalDatum.ELLIPSOID, -82, 82),
+        _make_model("SRTMGL1", 1, VerticalDatum.EGM96, -56, 60),
+        _make_model("SRTMGL1_E", 1, VerticalDatum.ELLIPSOID, -56, 60),
+        _make_model("SRTMGL3", 3, VerticalDatum.EGM96, -56, 60),
+        _make_model("NASADEM", 1, VerticalDatum.EGM96, -56, 60),
+        _make_model("COP30", 1, VerticalDatum.EGM2008, -89, 89),
+        _make_model("COP90", 3, VerticalDatum.EGM2008, -89, 89),
+        _make_model("AW3D30", 1, VerticalDatum.EGM96, -82, 82),
+        _make_model("AW3D30_E", 1, VerticalDatum.ELLIPSOID, -82, 82),
     )
 }
 """By name."""

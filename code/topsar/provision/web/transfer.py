@@ -31,7 +31,7 @@ POLL_S = 0.1
 EMPTY = "the service has nothing for this, or trouble of its own: check what was asked for, and try again later"
 
 
-Check = Callable[[Path], None]
+Check = Callable[[Path], object]
 """Reads a file that was fetched and raises `ProvisionError` if it is not what was asked for.
 
 Its name may still end in ``.part``.
