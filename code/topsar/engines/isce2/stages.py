@@ -329,7 +329,10 @@ def execute(folder: Path, step: str) -> None:
         Name of the stage.
     """
     run = TopsAppRun.of(folder)
-    (stage,) = (one for one in list_stages(run.task) if one.name == step)
+    stage = next((one for one in list_stages(run.task) if one.name == step), None)
+    if stage is None:
+        msg = f"{folder / 'job.json'} has no step {step!r}"
+        raise StepFailed(msg)
     require_plain(run.folder)
     for place in (run.folder, run.folder / "home", run.folder / "tmp"):
         place.mkdir(exist_ok=True)
