@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from topsar import workflow
 from topsar.batch import Batch
+from topsar.environment import drop_foreign_data
 from topsar.errors import NotFetchedError, ProductError, ProvisionError
 from topsar.pairs.listing import Names, PairLine, check_pairs, read_pairs
 from topsar.pairs.network import Pass, Rules, build_network, group_passes
@@ -81,6 +82,7 @@ def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
     TopsarError
         If nothing can be processed.
     """
+    drop_foreign_data()
     batch = Batch(settings=settings or Settings(), pairs=_load_lines(pairs))
     missing = batch.missing
     try:
@@ -118,6 +120,7 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
     TopsarError
         If nothing can start: settings, pairs, the DEM or the runs folder cannot be used.
     """
+    drop_foreign_data()
     settings = settings or Settings()
     outcomes = workflow.run(settings, Services(), pairs=_load_lines(pairs), observe=on_event)
     runs = settings.data.resolve() / "runs"

@@ -22,6 +22,7 @@ from typing import Any
 from topsar import __version__
 from topsar.cli import verbs
 from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
+from topsar.environment import drop_foreign_data
 from topsar.errors import SettingsError, TopsarError
 
 VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "export", "demo", "settings", "simulate")
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     _start_logging()
+    drop_foreign_data()
     try:
         _check_current_folder()
         return int(args.command(args))

@@ -21,6 +21,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+from topsar.environment import make_environment
 from topsar.schedule.guard import MARK, end_all, end_marked
 from topsar.schedule.jobs import Command, Ended, Reason
 from topsar.schedule.machine import count_oom_kills, sum_session_memory
@@ -162,7 +163,7 @@ def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
         process = subprocess.Popen(
             command.argv,
             cwd=command.cwd,
-            env={**os.environ, **command.env},
+            env=make_environment(command.env),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

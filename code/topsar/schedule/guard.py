@@ -87,8 +87,14 @@ class Guard:
         self._argv = ("sh", "-c", f'trap "" INT TERM HUP; {shlex.join(script)} && {then}') if then else script
 
     def __enter__(self) -> Guard:
+        from topsar.environment import make_environment  # not above: the guard itself runs this file without packages
+
         self._process = subprocess.Popen(
-            self._argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            self._argv,
+            env=make_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         return self
 

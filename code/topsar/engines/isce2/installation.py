@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topsar.environment import LIBRARY_DATA, make_environment
 from topsar.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Installation:
         no_proxy = "http://127.0.0.1:9"
         path = [str(self.home / "applications"), str(self.home / "bin"), str(self.python.parent), *os.get_exec_path()]
         own = self.python == Path(sys.executable)
-        foreign = () if own else ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")  # of topsar's environment
+        foreign = () if own else LIBRARY_DATA  # of topsar's environment
         variables = {
             "PATH": ":".join(dict.fromkeys(path)),
             "PYTHONPATH": f"{self.home.parent}:{self.home / 'applications'}",
@@ -154,7 +155,15 @@ def _probe(python: str, home: Path | None) -> Installation | str:
 def _run(argv: Sequence[str], folder: str) -> tuple[list[str], str]:
     """Lines that a command prints, and the reason if it failed."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_S, cwd=folder, check=False)
+        done = subprocess.run(
+            argv,
+            env=make_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_S,
+            cwd=folder,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as exc:
         return [], str(exc)
     if done.returncode:
