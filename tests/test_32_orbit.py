@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import zipfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,7 +16,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from topsar.errors import ProvisionError
 from topsar.model import OrbitFile, OrbitSource
-from topsar.sentinel1 import choose_orbit, find_orbits, parse_orbit_name, read_orbit
+from topsar.sentinel1 import choose_orbit, find_orbits, list_unused_orbits, parse_orbit_name, read_orbit
 
 START = datetime(2023, 9, 4, 6, 37, 30, tzinfo=timezone.utc)
 STOP = START + timedelta(seconds=27)
@@ -79,10 +81,83 @@ def test_a_date_that_does_not_exist() -> None:
 
 def test_orbits_are_found_in_subfolders_and_zips(tmp_path: Path) -> None:
     (tmp_path / "poeorb").mkdir()
-    for name in (NAME, f"poeorb/{NAME}.zip", "S1A_notes.EOF", f"{NAME}.part", "README.md"):
+    for name in (NAME, f"poeorb/{NAME}.zip", "S1A_notes.EOF", f"{NAME}.part", "README.md", f"._{NAME}"):
         (tmp_path / name).touch()
+    (tmp_path / f"{NAME}.zip").symlink_to(tmp_path / "gone")
     assert [f.path.relative_to(tmp_path) for f in find_orbits(tmp_path)] == [Path(NAME), Path(f"poeorb/{NAME}.zip")]
     assert find_orbits(tmp_path / "nowhere") == ()
+    named = [reason.partition(":")[0] for reason in list_unused_orbits(tmp_path)]
+    assert named == ["README.md", f"{NAME}.zip", "S1A_notes.EOF"]
+
+
+def pack(content: str, ending: str) -> bytes:
+    if ending.lower().endswith(".gz"):
+        return gzip.compress(content.encode())
+    if not ending.lower().endswith(".zip"):
+        return content.encode()
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(NAME, content)
+    return held.getvalue()
+
+
+STEM = NAME.removesuffix(".EOF")
+ENDINGS = (
+    ".EOF|.eof|.EOF.zip|.EOF.ZIP|.zip|.EOF.gz|.EOF.xml|.EOF.txt| (1).EOF|(2).EOF| - Copy.EOF| copy.EOF| copy 2.EOF"
+)
+ENDINGS += "|.EOF (1)|.EOF (1).zip|.EOF(1).gz| (1).EOF.zip"
+
+
+@pytest.mark.parametrize("ending", ENDINGS.split("|"))
+def test_forms_in_which_people_keep_orbits(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"{STEM}{ending}").write_bytes(pack(eof(every_ten_seconds()), ending))
+    (found,) = find_orbits(tmp_path)
+    assert found.name == NAME
+    assert read_orbit(found, START, STOP).name == NAME
+    assert list_unused_orbits(tmp_path) == ()
+
+
+def test_links_and_files_of_other_names(tmp_path: Path) -> None:
+    """A folder is linked, a file is known by its target's name, another by the one in its header; each counts once."""
+    store, folder = tmp_path / "store", tmp_path / "orbit_data"
+    store.mkdir()
+    folder.mkdir()
+    written(store, eof(every_ten_seconds()))
+    (folder / "linked").symlink_to(store)
+    (folder / "mine.EOF").symlink_to(store / NAME)
+    (store / "circle").symlink_to(folder)
+    text = eof(every_ten_seconds()).replace("<Fixed_Header>", f"<Fixed_Header><File_Name>{STEM}</File_Name>")
+    (folder / "march.xml").write_text(text)
+    found = find_orbits(folder)
+    assert {file.path.relative_to(folder).as_posix() for file in found} == {f"linked/{NAME}", "march.xml", "mine.EOF"}
+    assert {read_orbit(file, START, STOP).name for file in found} == {NAME}
+
+
+def test_a_file_that_unpacks_without_end_is_no_orbit(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.gz").write_bytes(gzip.compress(bytes(1 << 27), 1))
+    with pytest.raises(ProvisionError, match="larger than any orbit"):
+        read_orbit(find_orbits(tmp_path)[0], START, STOP)
+
+
+@pytest.mark.parametrize("pass_s", [-1000, 1000])
+def test_leap_second_in_a_day_of_vectors(tmp_path: Path, pass_s: float) -> None:
+    """Vectors are ten seconds apart in truth; UTC calls the one of the leap second 23:59:60."""
+    midnight = datetime(2017, 1, 1, tzinfo=timezone.utc)
+    start, truth = midnight + timedelta(seconds=pass_s), np.arange(-2000.0, 2000.0, 10.0)
+    names = [
+        "2016-12-31T23:59:60.000000" if t == 0 else f"{midnight + timedelta(seconds=t - (t > 0)):%Y-%m-%dT%H:%M:%S.%f}"
+        for t in truth
+    ]
+    text = eof([midnight] * len(truth))
+    for name in names:
+        text = text.replace(f"{midnight:%Y-%m-%dT%H:%M:%S.%f}", name, 1)
+    name = NAME.replace("V20230903T225942_20230905T005942", "V20161230T225942_20170102T005942")
+    for near in (start, midnight - 30 * SECOND, midnight + 30 * SECOND):
+        orbit = read_orbit(parse_orbit_name(written(tmp_path, text, name)), near, near + 20 * SECOND)
+        np.testing.assert_array_equal(np.diff(orbit.times_s), 10.0)
+        at = float(np.interp((near - orbit.epoch).total_seconds(), orbit.times_s, orbit.positions_m[:, 0]))
+        offset = (near - midnight).total_seconds() + (near > midnight)
+        assert at == pytest.approx(100 * (offset + 2000.0))
 
 
 def file(source: str = "POEORB", before: float = 3600, after: float = 3600, created: int = 0, mission: str = "S1A"):

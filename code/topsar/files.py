@@ -105,6 +105,28 @@ def find_leftovers(folder: Path) -> Iterator[Path]:
                     folders.append(Path(entry.path))
 
 
+def walk_folder(folder: Path, depth: int = 8) -> Iterator[Path]:
+    """Yield files and folders below a folder, sorted; links are followed, each folder once, what is hidden left out.
+
+    Parameters
+    ----------
+    folder : Path
+    depth : int
+        Levels of folders that are looked into.
+    """
+    waiting, seen = [(folder, depth)], {follow_links(folder)}
+    while waiting:
+        place, left = waiting.pop(0)
+        with suppress(OSError):
+            for path in sorted(place.iterdir()):
+                if path.name.startswith(".") or path.name == "__MACOSX":  # of macOS, or of other programs
+                    continue
+                yield path
+                if left > 1 and path.is_dir() and (real := follow_links(path)) not in seen:
+                    seen.add(real)
+                    waiting.append((path, left - 1))
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; links are not followed. A path that does not exist has 0."""
     size, folders = 0, [path]

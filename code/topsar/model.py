@@ -354,6 +354,12 @@ class OrbitFile:
     start: datetime
     stop: datetime
 
+    @property
+    def name(self) -> str:
+        """The name under which it was published, however it is called and packed here."""
+        created, start, stop = (f"{time:%Y%m%dT%H%M%S}" for time in (self.created, self.start, self.stop))
+        return f"{self.mission}_OPER_AUX_{self.source.value}_OPOD_{created}_V{start}_{stop}.EOF"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Orbit:

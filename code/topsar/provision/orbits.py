@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from zipfile import is_zipfile
 
 from topsar.errors import ProvisionError, TopsarError
 from topsar.files import write_json
 from topsar.model import OrbitSource
 from topsar.provision.orbit_bucket import Bucket, Pass
-from topsar.sentinel1 import choose_orbit, find_orbits, read_orbit
+from topsar.sentinel1 import choose_orbit, find_orbits, read_orbit, read_orbit_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -233,17 +231,8 @@ def _read_stamp(path: Path) -> list[int]:
 
 def _check_ends(path: Path) -> None:
     """Check that a file begins and ends as orbit files do; a day of state vectors is not read for it."""
-    try:
-        if path.suffix == ".zip":
-            is_whole = is_zipfile(path)  # its directory stands at the end
-        else:
-            with path.open("rb") as file:
-                first = file.read(_GLANCE_BYTES)
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _GLANCE_BYTES))
-                is_whole = b"<Earth_Explorer_File" in first and b"</Earth_Explorer_File" in file.read()
-    except OSError as exc:
-        msg = f"{path.name}: cannot be read ({exc.strerror})"
-        raise ProvisionError(msg, hint="make it readable, or remove it") from exc
-    if not is_whole:
+    content = read_orbit_bytes(path)
+    first, last = content[:_GLANCE_BYTES], content[-_GLANCE_BYTES:]
+    if b"<Earth_Explorer_File" not in first or b"</Earth_Explorer_File" not in last:
         msg = f"{path.name}: not an orbit file, or cut off"
         raise ProvisionError(msg, hint="download the orbit file again")

@@ -2,7 +2,14 @@
 
 from topsar.sentinel1.annotation import read_annotation_orbit, read_bursts
 from topsar.sentinel1.measurement import check_archived, iter_samples, open_image, read_samples
-from topsar.sentinel1.orbit import choose_orbit, find_orbits, parse_orbit_name, read_orbit, read_orbit_bytes
+from topsar.sentinel1.orbit import (
+    choose_orbit,
+    find_orbits,
+    list_unused_orbits,
+    parse_orbit_name,
+    read_orbit,
+    read_orbit_bytes,
+)
 from topsar.sentinel1.safe import find_scene, open_scene
 
 __all__ = [
@@ -11,6 +18,7 @@ __all__ = [
     "find_orbits",
     "find_scene",
     "iter_samples",
+    "list_unused_orbits",
     "open_image",
     "open_scene",
     "parse_orbit_name",

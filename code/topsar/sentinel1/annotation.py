@@ -91,7 +91,7 @@ def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
         root,
         source=OrbitSource.ANNOTATION,
         name=f"annotation of {scene.name}",
-        times=[orbit.read_time("time") for orbit in orbits],
+        times=[orbit.read_time("time", scene.start) for orbit in orbits],
         positions=[[orbit.read_number(f"position/{axis}") for axis in "xyz"] for orbit in orbits],
         velocities=[[orbit.read_number(f"velocity/{axis}") for axis in "xyz"] for orbit in orbits],
     )

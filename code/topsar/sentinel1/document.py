@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NoReturn, TypeVar
 
 from topsar.errors import TopsarError
@@ -19,17 +19,32 @@ _TIME = re.compile(
 )
 
 
-def parse_time(text: str) -> datetime:
+LEAPS = tuple(datetime(year, month, 1, tzinfo=timezone.utc) for year, month in ((2015, 7), (2017, 1)))
+"""Midnights before which UTC had a leap second, since there has been a Sentinel-1."""
+
+
+def parse_time(text: str, near: datetime | None = None) -> datetime:
     """Read a UTC time such as ``2023-09-04T06:37:30.123456``, as products and orbit files write it, or ValueError.
 
-    The fraction, a leading ``UTC=`` and a trailing ``Z`` are optional. Digits beyond the microsecond are dropped.
+    The fraction, a leading ``UTC=`` and a trailing ``Z`` are optional. Digits beyond the microsecond are dropped. A
+    leap second, ``23:59:60``, is the first of the next day.
+
+    Parameters
+    ----------
+    text : str
+    near : datetime, optional
+        Where seconds count from: a time on the other side of a leap second is then as far from it as it was in truth.
     """
     match = _TIME.fullmatch(text.strip())
     if not match:
         msg = f"not a UTC time: {text!r}"
         raise ValueError(msg)
-    fraction = (match["fraction"] or "")[:6].ljust(6, "0")
-    return datetime.fromisoformat(f"{match['date']}T{match['clock']}.{fraction}").replace(tzinfo=timezone.utc)
+    fraction, clock = (match["fraction"] or "")[:6].ljust(6, "0"), match["clock"]
+    is_leap = clock == "23:59:60"
+    clock = "23:59:59" if is_leap else clock
+    time = datetime.fromisoformat(f"{match['date']}T{clock}.{fraction}").replace(tzinfo=timezone.utc)
+    between = 0 if near is None else sum(leap <= time for leap in LEAPS) - sum(leap <= near for leap in LEAPS)
+    return time + timedelta(seconds=is_leap + between)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +119,17 @@ class Element:
         """
         return self._parse_words(path, int, count, "a whole number" if count == 1 else f"{count} whole numbers")
 
-    def read_time(self, path: str) -> datetime:
-        """UTC time at ``path``."""
+    def read_time(self, path: str, near: datetime | None = None) -> datetime:
+        """UTC time at ``path``.
+
+        Parameters
+        ----------
+        path : str
+        near : datetime, optional
+            As for `parse_time`.
+        """
         try:
-            return parse_time(self.read_text(path))
+            return parse_time(self.read_text(path), near)
         except ValueError:
             self._refuse_value(path, "a UTC time")
 

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-import logging
+import gzip
 import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from topsar.errors import ProvisionError
+from topsar.files import follow_links, walk_folder
 from topsar.model import Orbit, OrbitFile, OrbitSource
 from topsar.sentinel1.document import Element, parse_xml
 
-log = logging.getLogger(__name__)
-
 _NAME = re.compile(
     r"(?P<mission>S1[A-D])_OPER_AUX_(?P<source>POEORB|RESORB)_OPOD_(?P<created>\d{8}T\d{6})"
-    r"_V(?P<start>\d{8}T\d{6})_(?P<stop>\d{8}T\d{6})\.EOF(?:\.zip)?",
+    r"_V(?P<start>\d{8}T\d{6})_(?P<stop>\d{8}T\d{6})",
     re.ASCII,
 )
+_ENDING = re.compile(  # as browsers, archives and the ways of sending files leave it
+    r"[ _]?(?:\(\d+\)|(?:- )?copy(?: \d+)?)?"
+    r"(?:\.EOF(?: ?\(\d+\))?(?:\.(?:xml|txt))?(?:\.(?:zip|gz))?|\.(?:zip|gz))(?: ?\(\d+\))?",
+    re.IGNORECASE,
+)
+_LIKELY = (".eof", ".xml", ".txt", ".gz", ".zip")
+_FILE_NAME = re.compile(rb"<File_Name>\s*([^<\s]+)\s*</File_Name>")
+_MOST_BYTES = 1 << 26
+"""A larger file is no orbit: a day has 4.5 MB."""
 _STRICT = timedelta(seconds=60)
 _RELAXED = timedelta(seconds=5)
 _AROUND = timedelta(seconds=120)
 _LARGEST_GAP_S = 30.0
+_HEADER_BYTES = 4096
 _HINT = "download the orbit file again"
 _VECTOR = re.compile(rb"<OSV>.*?</OSV>", re.DOTALL)
 _UTC = re.compile(rb"<UTC>UTC=([^<]*)</UTC>")
 
 
 def parse_orbit_name(path: Path) -> OrbitFile:
-    """Describe an orbit file by its name, which may end in ``.zip``; a ProvisionError where it is no such name."""
+    """Describe an orbit file by its name, as published or as copies and packed ones are called.
+
+    Packed: ``.EOF.zip``, ``.EOF.gz``, ``.zip``; copies: `` (1).EOF``; others ``.eof``, ``.EOF.xml``. A ProvisionError
+    tells that it is no such name.
+    """
     form = "expected S1?_OPER_AUX_(POEORB|RESORB)_OPOD_<created>_V<start>_<stop>.EOF"
     hint = "keep the name the file was downloaded with"
-    if not (match := _NAME.fullmatch(path.name)):
+    match = _NAME.match(path.name)
+    if not match or not _ENDING.fullmatch(path.name, match.end()):
         msg = f"{path.name}: not the name of an orbit file, {form}"
         raise ProvisionError(msg, hint=hint)
     times = match.group("created", "start", "stop")
@@ -56,17 +73,40 @@ def parse_orbit_name(path: Path) -> OrbitFile:
 
 
 def find_orbits(folder: Path) -> tuple[OrbitFile, ...]:
-    """Orbit files in a folder and its subfolders, sorted by path; other files are skipped.
+    """Find orbit files in a folder and its subfolders, sorted by path; `list_unused_orbits` names the others.
 
-    A name with a date that does not exist is skipped with a warning.
+    A file of another name is known by the one in its header, as are links by that of their target.
     """
-    found = []
-    for path in sorted(path for path in folder.rglob("S1*.EOF*") if _NAME.fullmatch(path.name)):
-        try:
-            found.append(parse_orbit_name(path))
-        except ProvisionError as exc:
-            log.warning("%s is passed over: %s", path, exc.message)
-    return tuple(found)
+    found = (_identify(path) for path in walk_folder(folder) if path.is_file())
+    return tuple(sorted((file for file in found if isinstance(file, OrbitFile)), key=lambda file: file.path))
+
+
+def list_unused_orbits(folder: Path) -> tuple[str, ...]:
+    """List the files in a folder and its subfolders that are not used as orbits, each with the reason."""
+    reasons = []
+    for path in walk_folder(folder):
+        if path.is_symlink() and not path.exists():
+            reasons.append(f"{path.name}: a link that leads nowhere")
+        elif path.is_file() and ".part" not in path.suffixes and isinstance(file := _identify(path), ProvisionError):
+            reasons.append(file.message)
+    return tuple(reasons)
+
+
+def _identify(path: Path) -> OrbitFile | ProvisionError:
+    """Describe an orbit file by its name, else by that of a link's target, else by the one in its header."""
+    try:
+        return parse_orbit_name(path)
+    except ProvisionError as exc:
+        problem = exc
+    names = [follow_links(path).name]
+    if path.name.lower().endswith(_LIKELY):
+        with suppress(ProvisionError):
+            match = _FILE_NAME.search(read_orbit_bytes(path)[:_HEADER_BYTES])
+            names += [match[1].decode("ascii", "replace").removesuffix(".EOF") + ".EOF"] if match else []
+    for name in names:
+        with suppress(ProvisionError):
+            return replace(parse_orbit_name(path.with_name(name)), path=path)
+    return problem
 
 
 def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop: datetime) -> OrbitFile | None:
@@ -116,8 +156,8 @@ def read_orbit(file: OrbitFile, start: datetime, stop: datetime) -> Orbit:
     orbit = build_orbit(
         root,
         source=file.source,
-        name=path.name.removesuffix(".zip"),
-        times=[v.read_time("UTC") for v in vectors],
+        name=file.name,
+        times=[v.read_time("UTC", start) for v in vectors],
         positions=[[v.read_number(tag) for tag in ("X", "Y", "Z")] for v in vectors],
         velocities=[[v.read_number(tag) for tag in ("VX", "VY", "VZ")] for v in vectors],
     )
@@ -170,17 +210,33 @@ def _covers(file: OrbitFile, start: datetime, stop: datetime, margin: timedelta)
 def read_orbit_bytes(path: Path) -> bytes:
     """The content of an orbit file, unpacked where it is a zip."""
     try:
-        if path.suffix != ".zip":
-            return path.read_bytes()
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if name.endswith(".EOF") and "__MACOSX" not in name]
-            if len(members) != 1:
-                msg = f"{path.name}: the zip holds {len(members)} .EOF files, expected one"
-                raise ProvisionError(msg, hint=_HINT)
-            return archive.read(members[0])
+        with path.open("rb") as stream:
+            start = stream.read(4)
+            stream.seek(0)
+            if start[:2] == b"\x1f\x8b":
+                return _read_bounded(gzip.open(stream), path)
+            if start != b"PK\x03\x04" and path.suffix.lower() != ".zip":
+                return _read_bounded(stream, path)
+            with zipfile.ZipFile(stream) as archive:
+                members = [
+                    name for name in archive.namelist() if name.upper().endswith(".EOF") and "__MACOSX" not in name
+                ]
+                if len(members) != 1:
+                    msg = f"{path.name}: the zip holds {len(members)} .EOF files, expected one"
+                    raise ProvisionError(msg, hint=_HINT)
+                with archive.open(members[0]) as member:
+                    return _read_bounded(member, path)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as exc:
         msg = f"{path.name}: cannot be read ({exc})"
         raise ProvisionError(msg, hint=_HINT) from exc
+
+
+def _read_bounded(stream: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
+    content = stream.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        msg = f"{path.name}: larger than any orbit file"
+        raise ProvisionError(msg, hint=_HINT)
+    return content
 
 
 def _drop_far_vectors(content: bytes, start: datetime, stop: datetime) -> bytes:

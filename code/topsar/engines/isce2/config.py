@@ -73,7 +73,7 @@ def require_plain(path: Path) -> None:
 
 
 def orbit_file(orbit: OrbitFile, run: Path) -> Path:
-    """Path of the orbit file for topsApp: the user's, or its place in the run folder where that is a zip.
+    """Path of the orbit file for topsApp: the user's, or its place in the run folder where that is packed or renamed.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def orbit_file(orbit: OrbitFile, run: Path) -> Path:
         The folder in which topsApp runs.
     """
     path = orbit.path.absolute()
-    return path if path.suffix != ".zip" else run.absolute() / "orbits" / path.stem
+    return path if path.name == orbit.name else run.absolute() / "orbits" / orbit.name
 
 
 def _add_date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: TopsAppTask, run: Path) -> None:

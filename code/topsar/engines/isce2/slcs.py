@@ -52,7 +52,7 @@ def _check_orbit(path: Path, date: str, orbit: OrbitChoice) -> None:
         scenes = ", ".join(scene.name for scene in orbit.scenes)
         msg = f"topsApp could not read {path.stem} of the {date} ({scenes}): {exc}"
         raise StepFailed(msg, hint='preprocess.log has the reason after "Generated error"') from exc
-    wanted = orbit.file.path.name.removesuffix(".zip") if orbit.file else "Annotation"
+    wanted = orbit.file.name if orbit.file else "Annotation"
     used = {found.text for found in root.findall(".//property[@name='orbit_source']/value")}
     if used != {wanted}:
         names = ", ".join(map(str, used)) or "none"
