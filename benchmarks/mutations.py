@@ -2,8 +2,10 @@
 
     python benchmarks/mutations.py --sample 60 --seed 1 [--rooms kernels,schedule]
 
-Each mutant is a copy of one module with one changed operator, constant, condition or return value. The tests of its
-room run on it in a copy of the tree, with a compile cache of their own. A mutant that no test notices survives.
+Each mutant is a copy of one module with one changed operator, constant, condition or return value. A first run of the
+unchanged tests of its room notes how long each test takes and which functions it enters, in any process. Then each
+mutant meets the tests that enter its function, the fastest first, until one fails. One that no test notices survives.
+What no test can know exactly is left alone: messages, estimates of costs, waits in seconds, what a type checker reads.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "code" / "topsar"
@@ -45,8 +50,28 @@ TESTS = {  # the longest prefix of a module's place decides; tests in the order 
 }
 """Room or module, and the numbers (or beginnings) of its test files."""
 
-LIMIT_FACTOR, LIMIT_EXTRA_S = 4, 60
-"""A mutant that runs longer than the unchanged tests by this factor and these seconds counts as killed."""
+MOST_TESTS_S = 90.0
+"""A mutant meets no more tests than take this long unchanged: the fastest ones."""
+
+LIMIT_FACTOR, LIMIT_EXTRA_S = 5, 30
+"""A test that takes longer than the slowest unchanged one by this factor and these seconds has noticed the mutant."""
+
+TRACER = """
+import os, sys, threading
+if "MUTATIONS_NOTES" in os.environ:
+    seen, package = set(), os.path.dirname(__file__) + "/topsar/"
+    file, write = os.open(os.environ["MUTATIONS_NOTES"], os.O_CREAT | os.O_APPEND | os.O_WRONLY), os.write
+    def note(frame, event, arg):
+        code = frame.f_code
+        if code.co_filename.startswith(package):
+            key = os.environ.get("PYTEST_CURRENT_TEST"), code.co_filename, code.co_firstlineno
+            if key not in seen:
+                seen.add(key)
+                write(file, "\\t".join(map(str, key)).encode() + b"\\n")
+    sys.settrace(note)
+    threading.settrace(note)
+"""
+"""``sitecustomize.py`` of the copied tree: notes which function of the package is entered in which test."""
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -61,32 +86,52 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed place of a module: ``number`` counts the places in the order of the walk."""
+    """One changed place of a module: ``number`` counts the places in the order of the walk; ``function`` is a line."""
 
     module: Path
     number: int
     line: int
+    function: int | None
     change: str
 
     @property
     def place(self) -> str:
-        return self.module.relative_to(PACKAGE).with_suffix("").as_posix()
+        return _place(self.module)
 
 
-def walk_code(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes that run: no annotations, docstrings, messages, nor what only a type checker reads."""
+def walk_code(node: ast.AST, function: int | None = None) -> Iterator[tuple[ast.AST, int | None]]:
+    """Yield what runs and can be tested, and the first line of the Python function around it, if there is one."""
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "type_params", "decorator_list"}:
             continue
         for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(
-                child, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)
-            ):
-                continue
-            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-                continue
-            yield child
-            yield from walk_code(child)
+            if isinstance(child, ast.AST) and not _is_left_alone(child):
+                inside = _find_first_line(child) if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else None
+                yield child, inside or function
+                yield from walk_code(child, inside or function)
+
+
+def _is_left_alone(node: ast.AST) -> bool:
+    """Whether a place says no more than a message, an estimate, a type or that two lists are equally long."""
+    if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom):
+        return True
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    if isinstance(node, ast.FunctionDef):
+        return node.name in {"__repr__", "__str__"}
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) == "Cost" or ast.unparse(node.func).startswith(("log.", "warnings.warn"))
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.Tuple):
+        return all(name.strip(" ()").endswith("_S") for name in ast.unparse(node.targets[0]).split(","))
+    return isinstance(node, ast.keyword) and node.arg == "strict"
+
+
+def _find_first_line(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int | None:
+    """Find the line that a tracer knows a function by; of what Numba compiles it sees nothing."""
+    decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+    if any("njit" in decorator or "vectorize" in decorator for decorator in decorators):
+        return None
+    return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
 
 
 def list_changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -104,7 +149,8 @@ def list_changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield f"{node.value} -> {not node.value}", lambda: setattr(node, "value", not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        yield f"{node.value} -> {node.value + 1}", lambda: setattr(node, "value", node.value + 1)
+        other = node.value + 1 if abs(node.value) < 10 else node.value * 2
+        yield f"{node.value} -> {other}", lambda: setattr(node, "value", other)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
         yield "-x -> +x", lambda: setattr(node, "op", ast.UAdd())
     elif isinstance(node, (ast.If, ast.While, ast.IfExp)) and not isinstance(node.test, ast.Constant):
@@ -117,15 +163,17 @@ def list_changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
 def find_mutants(module: Path) -> list[Mutant]:
     """List all mutants of a module."""
     changes = [
-        (node, text) for node in walk_code(ast.parse(module.read_text("utf-8"))) for text, _ in list_changes(node)
+        (getattr(node, "lineno", 0), function, text)
+        for node, function in walk_code(ast.parse(module.read_text("utf-8")))
+        for text, _ in list_changes(node)
     ]
-    return [Mutant(module, k, getattr(node, "lineno", 0), text) for k, (node, text) in enumerate(changes)]
+    return [Mutant(module, number, *change) for number, change in enumerate(changes)]
 
 
 def write_mutant(mutant: Mutant, tree: Path) -> None:
     """Write the changed module over the one in a copy of the tree."""
     syntax = ast.parse(mutant.module.read_text("utf-8"))
-    changes = [change for node in walk_code(syntax) for _, change in list_changes(node)]
+    changes = [change for node, _ in walk_code(syntax) for _, change in list_changes(node)]
     changes[mutant.number]()
     ast.fix_missing_locations(syntax)
     (tree / mutant.module.relative_to(ROOT)).write_text(ast.unparse(syntax), encoding="utf-8")
@@ -138,34 +186,108 @@ def find_tests(place: str) -> list[str]:
     return [f"tests/{path.name}" for name in names for path in sorted((ROOT / "tests").glob(f"test_{name}*.py"))]
 
 
-def run_tests(tree: Path, tests: list[str], limit_s: float) -> tuple[bool, float]:
-    """Run tests in a copy of the tree; whether all passed, and the seconds it took."""
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
-        environment = os.environ | {
-            "PYTHONPATH": str(tree / "code"), "NUMBA_CACHE_DIR": f"{scratch}/numba", "PYTHONDONTWRITEBYTECODE": "1",
-        }  # fmt: skip
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-xq",
-            "-p",
-            "no:cacheprovider",
-            f"--basetemp={scratch}/tests",
-            *tests,
-        ]
-        process = subprocess.Popen(
-            command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
+@dataclass(frozen=True)
+class Known:
+    """What the unchanged tests of a module took, in seconds, and which of them enter which function of the package."""
+
+    seconds: dict[str, float]
+    visitors: dict[tuple[str, int], set[str]]
+
+    def choose_tests(self, mutant: Mutant) -> list[str]:
+        """Choose the tests that can notice a mutant: quick ones first, those of one file together."""
+        if mutant.function is None:
+            names = set(self.seconds)
+        else:
+            names = self.visitors[mutant.module.relative_to(PACKAGE).as_posix(), mutant.function] & set(self.seconds)
+        chosen, left = [], MOST_TESTS_S
+        for name in sorted(names, key=self._rank):
+            left -= self.seconds[name]
+            if left > 0 or not chosen:
+                chosen.append(name)
+        return chosen
+
+    def _rank(self, name: str) -> tuple[int, str, float]:
+        seconds = self.seconds[name]
+        return (seconds > 0.3) + (seconds > 3), name.partition("::")[0], seconds
+
+
+class Trial:
+    """A copy of the tree in which tests run, with a compile cache that they share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._tree = folder, folder / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*_cache", "data")
+        shutil.copytree(ROOT, self._tree, ignore=ignored, symlinks=True)
+        (self._tree / "code" / "sitecustomize.py").write_text(TRACER, encoding="utf-8")
+        (folder / "numba").mkdir()
+        self._known: dict[tuple[str, ...], Known] = {}
+
+    def try_mutant(self, mutant: Mutant) -> tuple[bool, float, int]:
+        """Run the tests that can notice a mutant: whether one did, the seconds it took, and how many could."""
+        start, known = time.monotonic(), self._learn(tuple(find_tests(mutant.place)))
+        chosen = known.choose_tests(mutant)
+        if not chosen:
+            return False, 0.0, 0
+        write_mutant(mutant, self._tree)
+        limit = LIMIT_EXTRA_S + LIMIT_FACTOR * max(known.seconds[name] for name in chosen)
+        stop = ("-x", "-o", f"faulthandler_timeout={limit}", "-o", "faulthandler_exit_on_timeout=true")
+        cache = self._copy_cache(mutant)
+        passed = self._run((*stop, *chosen), cache, limit + LIMIT_FACTOR * sum(map(known.seconds.get, chosen)))
+        shutil.copy2(mutant.module, self._tree / mutant.module.relative_to(ROOT))  # with its time: caches hold again
+        return not passed, time.monotonic() - start, len(chosen)
+
+    def _learn(self, tests: tuple[str, ...]) -> Known:
+        """Run the unchanged tests once."""
+        if tests not in self._known:
+            notes, report = self._folder / "notes", self._folder / "report.xml"
+            notes.write_text("")
+            self._run((f"--junitxml={report}", *tests), self._folder / "numba", 3600, notes=str(notes))
+            cases = [case for case in ElementTree.parse(report).iter("testcase") if case.find("skipped") is None]
+            failed = [case for case in cases if len(case)]
+            print(f"{len(cases)} unchanged tests, {len(failed)} that fail left out", flush=True)
+            seconds = {
+                f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}": float(case.get("time", "0"))
+                for case in cases if case not in failed
+            }  # fmt: skip
+            visitors = defaultdict(set)
+            for line in notes.read_text("utf-8").splitlines():
+                test, file, number = line.split("\t")
+                place = Path(file).relative_to(self._tree / "code" / "topsar").as_posix()
+                visitors[place, int(number)] |= set(seconds) if test == "None" else {test.rpartition(" (")[0]}
+            self._known[tests] = Known(seconds, visitors)
+        return self._known[tests]
+
+    def _copy_cache(self, mutant: Mutant) -> Path:
+        """Copy the compile cache without what holds code of the mutant's module: Numba looks at one file only."""
+        if "numba" not in mutant.module.read_text("utf-8"):
+            return self._folder / "numba"
+        stale = {mutant.module.stem}
+        texts = {path.stem: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
+        while more := {stem for stem, text in texts.items() if any(f".{one} import" in text for one in stale)} - stale:
+            stale |= more
+        copy = self._folder / "mutant-numba"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self._folder / "numba", copy, ignore=shutil.ignore_patterns(*(f"{stem}.*" for stem in stale)))
+        return copy
+
+    def _run(self, arguments: tuple[str, ...], cache: Path, limit_s: float, *, notes: str = "") -> bool:
+        scratch = self._folder / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        environment = os.environ | {"PYTHONPATH": str(self._tree / "code"), "NUMBA_CACHE_DIR": str(cache)}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={scratch}"]
+        with (self._folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*command, *arguments], cwd=self._tree, env=environment | ({"MUTATIONS_NOTES": notes} if notes else {}),
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
         try:
-            passed = process.wait(limit_s) == 0
+            return process.wait(limit_s) == 0
         except subprocess.TimeoutExpired:
-            passed = False
-            os.killpg(process.pid, signal.SIGKILL)
+            return False
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    return passed, time.monotonic() - start
 
 
 def main() -> None:
@@ -177,7 +299,7 @@ def main() -> None:
     rooms = args.rooms.split(",")
     modules = [
         path for path in sorted(PACKAGE.rglob("*.py"))
-        if any(f"{path.relative_to(PACKAGE).with_suffix('').as_posix()}/".startswith(room + "/") for room in rooms)
+        if any(f"{_place(path)}/".startswith(room + "/") for room in rooms)
     ]  # fmt: skip
     mutants = [mutant for module in modules if find_tests(_place(module)) for mutant in find_mutants(module)]
     chosen = random.Random(args.seed).sample(mutants, min(args.sample, len(mutants)))
@@ -189,31 +311,21 @@ def main() -> None:
         print(f"  {mutant.place}.py:{mutant.line}: {mutant.change}")
 
 
-def _place(module: Path) -> str:
-    return module.relative_to(PACKAGE).with_suffix("").as_posix()
-
-
 def _try_all(chosen: list[Mutant]) -> list[Mutant]:
     survivors: list[Mutant] = []
-    limits: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
-        tree = Path(folder) / "tree"  # its package comes before the installed one: PYTHONPATH
-        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*_cache", "data")
-        shutil.copytree(ROOT, tree, ignore=ignored, symlinks=True)
+        trial = Trial(Path(folder))
         for mutant in sorted(chosen, key=lambda m: (m.place, m.number)):
-            tests = find_tests(mutant.place)
-            if mutant.place not in limits:
-                passed, seconds = run_tests(tree, tests, 1800)
-                if not passed:
-                    sys.exit(f"the unchanged tests of {mutant.place} fail: {' '.join(tests)}")
-                limits[mutant.place] = LIMIT_FACTOR * seconds + LIMIT_EXTRA_S
-            write_mutant(mutant, tree)
-            passed, seconds = run_tests(tree, tests, limits[mutant.place])
-            shutil.copy(mutant.module, tree / mutant.module.relative_to(ROOT))
-            word = "survived" if passed else "killed"
-            print(f"{word:8} {seconds:5.0f} s  {mutant.place}.py:{mutant.line}: {mutant.change}", flush=True)
-            survivors += [mutant] * passed
+            is_killed, seconds, count = trial.try_mutant(mutant)
+            word = "killed" if is_killed else "survived"
+            text = f"{mutant.place}.py:{mutant.line}: {mutant.change}"
+            print(f"{word:8} {seconds:5.0f} s {count:4} tests  {text}", flush=True)
+            survivors += [mutant] * (not is_killed)
     return survivors
+
+
+def _place(module: Path) -> str:
+    return module.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
 if __name__ == "__main__":
