@@ -22,6 +22,7 @@ from services.opentopography import (
     EGM2008_BELOW_EGM96_M,
     GEOID_PATH,
     copernicus_dem,
+    egm2008,
     egm2008_grid,
     ground_of,
     opentopography,
@@ -40,7 +41,10 @@ from topsar.raster import dem_voids, open_dem, read_datum, read_geoid, read_geot
 from topsar.raster.geoid import EGM96
 from topsar.settings import Options
 
+Serve = Callable[..., Loopback]
+
 KEY = "0123456789abcdef-key"
+GEOID = egm2008()
 BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)
 AROUND = BOX.grow(0.03)
 MARGIN = 0.01
@@ -72,13 +76,8 @@ def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(global_dem, "BOX_STEP_DEG", 0.01)
 
 
-@pytest.fixture(scope="module")
-def geoid_grid() -> bytes:
-    return egm2008_grid()
-
-
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Loopback]]:
+def serve() -> Iterator[Serve]:
     """Start a server with these handlers."""
     running: list[Loopback] = []
 
@@ -89,10 +88,6 @@ def serve() -> Iterator[Callable[..., Loopback]]:
     yield start
     for server in running:
         server.__exit__()
-
-
-def geoid_handler(grid: bytes) -> Handler:
-    return lambda asked: Reply(body=grid) if asked.path == GEOID_PATH else None
 
 
 def always(reply: Reply) -> Handler:
@@ -162,7 +157,7 @@ def files(folder: Path) -> list[str]:
 # --- OpenTopography ---------------------------------------------------------------------------------------------
 
 
-def test_auto_with_a_key_fetches_srtm_once(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_auto_with_a_key_fetches_srtm_once(serve: Serve, tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     dem = provide(server, tmp_path)
     assert (dem.datum, dem.geoid) == (VerticalDatum.EGM96, None)
@@ -179,16 +174,16 @@ def test_auto_with_a_key_fetches_srtm_once(serve: Callable[..., Loopback], tmp_p
 
 
 def test_auto_beyond_the_reach_of_srtm_is_copernicus(
-    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes, caplog: pytest.LogCaptureFixture
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve(opentopography(slope, key=KEY), geoid_handler(geoid_grid))
+    server = serve(opentopography(slope, key=KEY), GEOID)
     dem = provide(server, tmp_path, box=NORTH_BOX)
     assert_is_ground(dem, NORTH_BOX, slope)
     assert {asked.query["demtype"] for asked in globaldem_requests(server)} == {"COP30"}
     assert "Copernicus GLO-30 (COP30), because SRTMGL1 does not reach south 79.98" in caplog.text
 
 
-def test_margin_ends_where_the_model_does(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_margin_ends_where_the_model_does(serve: Serve, tmp_path: Path) -> None:
     def low(longitude: Any, latitude: Any) -> Any:
         return 500 + 2000 * (longitude - 15) + 1000 * (latitude - 59)
 
@@ -200,19 +195,15 @@ def test_margin_ends_where_the_model_does(serve: Callable[..., Loopback], tmp_pa
 
 @pytest.mark.parametrize("edges_on_postings", [False, True])
 @pytest.mark.parametrize("name", ["SRTMGL1", "SRTMGL1_E", "SRTMGL3", "NASADEM", "AW3D30", "AW3D30_E"])
-def test_models_are_above_what_they_say(
-    serve: Callable[..., Loopback], tmp_path: Path, name: str, edges_on_postings: bool
-) -> None:
+def test_models_are_above_what_they_say(serve: Serve, tmp_path: Path, name: str, edges_on_postings: bool) -> None:
     server = serve(opentopography(hills, key=KEY, edges_on_postings=edges_on_postings))
     dem = provide(server, tmp_path, name.lower())
     assert dem.datum is MODELS[name].datum
     assert_is_ground(dem, BOX, hills)
 
 
-def test_copernicus_with_a_key_has_its_own_geoid(
-    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes
-) -> None:
-    server = serve(opentopography(hills, key=KEY), geoid_handler(geoid_grid))
+def test_copernicus_with_a_key_has_its_own_geoid(serve: Serve, tmp_path: Path) -> None:
+    server = serve(opentopography(hills, key=KEY), GEOID)
     dem = provide(server, tmp_path, "COP90")
     assert dem == Dem(path=dem.path, datum=VerticalDatum.EGM2008, geoid=tmp_path / "geoid" / "us_nga_egm08_25.tif")
     assert_is_ground(dem, BOX, hills)
@@ -222,9 +213,7 @@ def test_copernicus_with_a_key_has_its_own_geoid(
     provide(server, tmp_path, "COP90", fetcher=quick(offline=True))
 
 
-def test_large_boxes_come_in_parts_without_seams(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_boxes_come_in_parts_without_seams(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(opentopography(hills, key=KEY))
     whole = provide(server, tmp_path / "whole")
     monkeypatch.setattr(dem_sources, "PART_POSTINGS", 100)
@@ -237,7 +226,7 @@ def test_large_boxes_come_in_parts_without_seams(
 
 
 def test_parts_that_came_are_kept_when_another_fails(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dem_sources, "PART_POSTINGS", 100)
     fails = [True]
@@ -255,9 +244,7 @@ def test_parts_that_came_are_kept_when_another_fails(
     assert len(server.asked) - before == 2
 
 
-def test_refused_key_is_tried_once(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_key_is_tried_once(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dem_sources, "PART_POSTINGS", 100)
     server = serve(opentopography(hills, key="another"))
     assert "refuses the API key" in refusal(server, tmp_path).message
@@ -279,9 +266,7 @@ def test_no_part_is_above_the_limit_of_the_service(name: str) -> None:
         assert sum(compute_area_km2(part) for part in parts) == pytest.approx(compute_area_km2(box))
 
 
-def test_a_dem_that_covers_is_used_and_one_that_does_not_is_fetched(
-    serve: Callable[..., Loopback], tmp_path: Path
-) -> None:
+def test_a_dem_that_covers_is_used_and_one_that_does_not_is_fetched(serve: Serve, tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     first = provide(server, tmp_path)
     inside = BBox(west=15.03, south=37.62, east=15.04, north=37.63)
@@ -299,9 +284,7 @@ def test_a_dem_that_covers_is_used_and_one_that_does_not_is_fetched(
     assert len(server.asked) == 2
 
 
-def test_damaged_dem_is_fetched_anew(
-    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_dem_is_fetched_anew(serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server = serve(opentopography(hills, key=KEY))
     path = provide(server, tmp_path).path
     path.write_bytes(path.read_bytes()[:-5000])
@@ -310,9 +293,7 @@ def test_damaged_dem_is_fetched_anew(
     assert caplog.text.count(f"{path} is not used") == 1
 
 
-def test_dem_serves_boxes_that_differ_a_little(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dem_serves_boxes_that_differ_a_little(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(global_dem, "BOX_STEP_DEG", 0.25)
     server = serve(opentopography(hills, key=KEY))
     first = provide(server, tmp_path, "SRTMGL3", margin_deg=0.15)
@@ -340,10 +321,10 @@ def test_dem_fetched_again_is_known_for_the_same(tmp_path: Path) -> None:
 
 
 def test_what_lies_there_is_taken_without_fetching(
-    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes, caplog: pytest.LogCaptureFixture
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
+    server = serve(copernicus_dem(slope), GEOID)
     with pytest.raises(NotFetchedError) as caught:
         look(tmp_path / "dem")
     problem = caught.value
@@ -361,7 +342,7 @@ def test_what_lies_there_is_taken_without_fetching(
     assert [record for record in caplog.records if record.name.startswith("topsar")] == []
 
 
-def test_geoid_among_the_rasters_is_no_dem(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_geoid_among_the_rasters_is_no_dem(serve: Serve, tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     grid = GeoGrid(crs="EPSG:4326", west=15, north=38, dx=0.1, dy=0.1, rows=10, columns=10)
     for name in ("und25.tif", "us_nga_egm08_25.tif", "EGM96_15.tif", "egm2008-1.tif"):
@@ -378,7 +359,7 @@ def test_geoid_among_the_rasters_is_no_dem(serve: Callable[..., Loopback], tmp_p
     assert own.path == tmp_path / "mine.tif"
 
 
-def test_mislabelled_dem_is_not_used(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_mislabelled_dem_is_not_used(serve: Serve, tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     path = provide(server, tmp_path).path
     values, grid, _ = read_geotiff(path)
@@ -386,7 +367,7 @@ def test_mislabelled_dem_is_not_used(serve: Callable[..., Loopback], tmp_path: P
     assert read_datum(provide(server, tmp_path).path) is VerticalDatum.EGM96
 
 
-def test_two_at_once_fetch_once(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_two_at_once_fetch_once(serve: Serve, tmp_path: Path) -> None:
     answer = opentopography(hills, key=KEY)
 
     def slow(asked: Asked) -> Reply | None:
@@ -406,8 +387,8 @@ def test_two_at_once_fetch_once(serve: Callable[..., Loopback], tmp_path: Path) 
     assert files(tmp_path) == [f"provisioned/{found[0].path.name}"]
 
 
-def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes) -> None:
-    server = serve(geoid_handler(geoid_grid))
+def test_own_raster_is_used_as_it_is(serve: Serve, tmp_path: Path) -> None:
+    server = serve(GEOID)
     grid = GeoGrid(crs="EPSG:9518", west=15, north=38, dx=0.01, dy=0.01, rows=100, columns=100)
     write_geotiff(tmp_path / "mine.tif", np.zeros(grid.shape, np.float32), grid, nodata=np.nan)
     for choice in ("auto", "mine.tif"):
@@ -425,9 +406,7 @@ def test_own_raster_is_used_as_it_is(serve: Callable[..., Loopback], tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["SRTMGL1", "SRTMGL1_E"])
-def test_sea_is_at_the_geoid(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_sea_is_at_the_geoid(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """In a part that is all sea (204), and in voids of one that has a coast."""
     monkeypatch.setattr(dem_sources, "PART_POSTINGS", 72)
     answers: list[int] = []
@@ -454,17 +433,13 @@ def test_sea_is_at_the_geoid(
 
 
 @pytest.mark.parametrize("reply", [Reply(status=204), Reply(body=b"")])
-def test_nothing_but_sea_is_said(
-    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture, reply: Reply
-) -> None:
+def test_nothing_but_sea_is_said(serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, reply: Reply) -> None:
     dem = provide(serve(always(reply)), tmp_path)
     assert_is_ground(dem, BOX, lambda x, y: read_geoid(EGM96, BOX.grow(0.1)).interpolate(x, y))
     assert "SRTMGL1 has no land at all in south 37.60" in caplog.text
 
 
-def test_void_on_a_mountain_stays_a_void(
-    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_void_on_a_mountain_stays_a_void(serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def holed(longitude: Any, latitude: Any) -> Any:
         hole = (np.abs(longitude - 15.04) < 2.1 / 3600) & (np.abs(latitude - 37.625) < 2.1 / 3600)
         return np.where(hole, np.nan, hills(longitude, latitude))
@@ -475,7 +450,7 @@ def test_void_on_a_mountain_stays_a_void(
 
 
 def test_void_on_a_slope_that_touches_the_shore_stays_a_void(
-    serve: Callable[..., Loopback], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It comes down to a strip of beach, and stands on the slope with the rest of its rim."""
 
@@ -588,7 +563,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_one_clear_message_and_leaves_nothing(
-    serve: Callable[..., Loopback],
+    serve: Serve,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -610,9 +585,7 @@ def test_fault_is_one_clear_message_and_leaves_nothing(
     assert len(server.asked) == (1 if not retryable or "quota as 40" in name else 2)
 
 
-def test_pieces_of_different_grids_are_refused(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_of_different_grids_are_refused(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dem_sources, "PART_POSTINGS", 144)
     handlers = [opentopography(hills, key=KEY, edges_on_postings=on) for on in (False, True)]
     server = serve(lambda asked: handlers[float(asked.query["west"]) > 15.02](asked))
@@ -653,7 +626,7 @@ def test_pieces_of_a_row_with_different_columns_are_refused(tmp_path: Path) -> N
     ],
 )
 def test_what_cannot_be_had_is_refused_before_anything_is_asked(
-    serve: Callable[..., Loopback], tmp_path: Path, choice: str, box: BBox, key: str, message: str, hint: str
+    serve: Serve, tmp_path: Path, choice: str, box: BBox, key: str, message: str, hint: str
 ) -> None:
     server = serve()
     problem = refusal(server, tmp_path, choice, box, api_key=key)
@@ -663,9 +636,7 @@ def test_what_cannot_be_had_is_refused_before_anything_is_asked(
     assert files(tmp_path) == []
 
 
-def test_dem_too_large_to_put_together(
-    serve: Callable[..., Loopback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dem_too_large_to_put_together(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dem_merge, "MAX_POSTINGS", 10_000)
     server = serve(opentopography(hills, key=KEY))
     problem = refusal(server, tmp_path)
@@ -678,7 +649,7 @@ def test_dem_too_large_to_put_together(
     assert len(server.asked) == 1, "how many postings there are is seen when they have come"
 
 
-def test_datum_of_the_user_must_not_contradict_the_model(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_datum_of_the_user_must_not_contradict_the_model(serve: Serve, tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     problem = refusal(server, tmp_path, "SRTMGL1", dem_datum="ellipsoid")
     assert problem.message == "DEM_DATUM=ellipsoid, and the heights of SRTMGL1 are above egm96"
@@ -686,7 +657,7 @@ def test_datum_of_the_user_must_not_contradict_the_model(serve: Callable[..., Lo
     assert provide(server, tmp_path, "SRTMGL1", dem_datum="egm96").datum is VerticalDatum.EGM96
 
 
-def test_offline_names_what_is_missing(serve: Callable[..., Loopback], tmp_path: Path) -> None:
+def test_offline_names_what_is_missing(serve: Serve, tmp_path: Path) -> None:
     server = serve(opentopography(hills, key=KEY))
     problem = refusal(server, tmp_path, fetcher=quick(offline=True))
     assert problem.message.startswith("SRTMGL1 heights for south 37.6000, north 37.6500, west 15.0100, east 15.0700")
@@ -698,10 +669,10 @@ def test_offline_names_what_is_missing(serve: Callable[..., Loopback], tmp_path:
 
 
 def test_without_a_key_copernicus_comes_from_its_bucket(
-    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes, caplog: pytest.LogCaptureFixture
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Across 80 degrees, where columns change their distance."""
-    server = serve(copernicus_dem(slope), geoid_handler(geoid_grid))
+    server = serve(copernicus_dem(slope), GEOID)
     dem = provide(server, tmp_path, box=NORTH_BOX, api_key="")
     assert "Copernicus GLO-30 (COP30), because SRTMGL1 needs OPENTOPO_API_KEY" in caplog.text
     assert dem.datum is read_datum(dem.path) is VerticalDatum.EGM2008
@@ -719,11 +690,11 @@ def test_without_a_key_copernicus_comes_from_its_bucket(
     assert len(server.asked) == before, "tiles are kept for other boxes"
 
 
-def test_copernicus_across_the_antimeridian(serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes) -> None:
+def test_copernicus_across_the_antimeridian(serve: Serve, tmp_path: Path) -> None:
     def even(longitude: Any, latitude: Any) -> Any:
         return 300 + 1000 * np.abs(np.remainder(longitude, 360) - 180) + 10 * latitude
 
-    server = serve(copernicus_dem(even), geoid_handler(geoid_grid))
+    server = serve(copernicus_dem(even), GEOID)
     for west in (179.95, -180.05):
         box = BBox(west=west, south=80.5, east=west + 0.1, north=80.52)
         dem = provide(server, tmp_path, "COP30", box=box)
@@ -732,11 +703,11 @@ def test_copernicus_across_the_antimeridian(serve: Callable[..., Loopback], tmp_
     assert tiles == {f"Copernicus_DSM_COG_10_N80_00_{side}_00_DEM" for side in ("E179", "W180")}
 
 
-def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes) -> None:
+def test_missing_tile_is_sea(serve: Serve, tmp_path: Path) -> None:
     def shore(longitude: Any, latitude: Any) -> Any:
         return np.where(longitude < 16, slope(longitude, latitude), np.nan)
 
-    server = serve(copernicus_dem(shore), geoid_handler(geoid_grid))
+    server = serve(copernicus_dem(shore), GEOID)
     box = BBox(west=15.95, south=80.5, east=16.05, north=80.52)
     dem = provide(server, tmp_path, box=box, api_key="")
 
@@ -758,7 +729,7 @@ def test_missing_tile_is_sea(serve: Callable[..., Loopback], tmp_path: Path, geo
     ],
 )
 def test_tile_that_is_missing_for_another_reason_is_no_sea(
-    serve: Callable[..., Loopback], tmp_path: Path, box: BBox, reply: Reply, message: str
+    serve: Serve, tmp_path: Path, box: BBox, reply: Reply, message: str
 ) -> None:
     assert message in refusal(serve(always(reply)), tmp_path, "COP30", box, api_key="").message
     assert [f for f in files(tmp_path) if f.endswith(".tif")] == []
@@ -781,9 +752,7 @@ def small_world(**changes: Any) -> bytes:
         (Reply(body=b"half"), "is damaged or not a raster"),
     ],
 )
-def test_heights_without_their_geoid_are_refused(
-    serve: Callable[..., Loopback], tmp_path: Path, reply: Reply, message: str
-) -> None:
+def test_heights_without_their_geoid_are_refused(serve: Serve, tmp_path: Path, reply: Reply, message: str) -> None:
     server = serve(lambda asked: reply if asked.path == GEOID_PATH else None, opentopography(hills, key=KEY))
     problem = refusal(server, tmp_path, "COP90")
     assert problem.message.startswith("the heights of this DEM are measured from the EGM2008 geoid, whose grid cannot")
@@ -792,14 +761,13 @@ def test_heights_without_their_geoid_are_refused(
     assert not [f for f in files(tmp_path / "geoid") if f.endswith(".tif")]
 
 
-def test_grid_of_something_else_is_not_taken_for_egm2008(
-    serve: Callable[..., Loopback], tmp_path: Path, geoid_grid: bytes
-) -> None:
+def test_grid_of_something_else_is_not_taken_for_egm2008(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "shifted.tif"
-    path.write_bytes(geoid_grid)
+    path.write_bytes(egm2008_grid())
     with rasterio.open(path, "r+") as dataset:
         dataset.offsets = (30.0,)
-    server = serve(geoid_handler(path.read_bytes()), opentopography(hills, key=KEY))
+    shifted = Reply(body=path.read_bytes())
+    server = serve(lambda asked: shifted if asked.path == GEOID_PATH else None, opentopography(hills, key=KEY))
     assert "does not hold the EGM2008 geoid" in refusal(server, tmp_path, "COP90").message
 
 
