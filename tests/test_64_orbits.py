@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import socket
 import threading
 import time
 import zipfile
@@ -82,12 +81,6 @@ def put(folder: Path, name: str, text: str | None = None, at: datetime = START) 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(orbit_text(name, at) if text is None else text)
     return folder / name
-
-
-def closed_port() -> str:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 class World:
@@ -207,17 +200,11 @@ def test_every_mission(world: World, mission: str) -> None:
 
 BROKEN = {
     "500": Reply(status=500, body=b"<html>Internal Server Error</html>"),
-    "503 with a pause": Reply(status=503, headers={"Retry-After": "0"}),
-    "429 with a pause": Reply(status=429, headers={"Retry-After": "0"}),
     "403": Reply(status=403, body=b"<Error><Code>AccessDenied</Code></Error>"),
     "html": HTML,
     "empty": Reply(),
     "silence": Reply(delay_s=1.0),
-    "reset": Reply(body=b"x" * 1000, reset_at=10),
-    "cut off": Reply(body=b"<ListBucketResult><Contents><Key>AUX", cut_at=30, claims=500),
     "not what was asked for": Reply(body=b'{"answer": [42]}'),
-    "no address": Reply(status=302, headers={"Location": "ftp://127.0.0.1/x.EOF"}),
-    "round and round": Reply(status=302, headers={"Location": "/s3_orbits/"}),
 }
 
 
@@ -239,7 +226,7 @@ def test_broken_bucket_is_done_without(world: World, fault: str, caplog: pytest.
 
 
 def test_bucket_that_refuses_connections(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.services = replace(world.services, s3_orbits=closed_port())
+    world.services = replace(world.services, s3_orbits="http://127.0.0.1:9")
     with warnings_of(caplog) as said:
         assert world.one() is None
     assert "refuses connections" in said[0]
@@ -445,21 +432,6 @@ def test_checksum_of_the_listing_counts(world: World, caplog: pytest.LogCaptureF
     assert world.visible == []
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(body=GOOD.encode(), cut_at=500),
-        Reply(body=GOOD.encode(), reset_at=700),
-        Reply(body=GOOD.encode(), claims=9),
-    ],
-)
-def test_download_that_breaks_off_succeeds_at_the_second_attempt(world: World, reply: Reply) -> None:
-    put(world.far, orbit_name())
-    world.faults.append(at("/s3_orbits/AUX_POEORB", reply, times=1))
-    assert world.one() == orbit_name()
-    assert world.visible == [orbit_name()]
-
-
 def test_damaged_file_in_the_folder_is_replaced(world: World, caplog: pytest.LogCaptureFixture) -> None:
     put(world.near, orbit_name(), SPOILED["truncated"])
     put(world.far, orbit_name())
@@ -610,30 +582,10 @@ def test_notes_are_kept_whatever_happens(world: World, kind: type[BaseException]
     assert orbit_name() in (world.near / ".orbits.json").read_text()
 
 
-def test_pause_that_is_asked_for_is_kept(world: World) -> None:
-    put(world.far, orbit_name())
-    world.faults.append(at("/s3_orbits/AUX_", Reply(status=429, headers={"Retry-After": "1"}), times=1))
-    begun = time.monotonic()
-    assert world.one() == orbit_name()
-    assert time.monotonic() - begun >= 1
-
-
 def test_three_at_once(world: World) -> None:
-    busy, most, lock = 0, 0, threading.Lock()
-
-    def slow(asked: Asked) -> Reply | None:
-        nonlocal busy, most
-        with lock:
-            busy += 1
-            most = max(most, busy)
-        time.sleep(0.05)
-        with lock:
-            busy -= 1
-        return None
-
-    world.faults.append(slow)
+    world.faults.append(lambda _: time.sleep(0.05))
     assert all(world.provide(*dates_of(world, 8), now=NOW + 99 * DAY).values())
-    assert 1 < most <= 3
+    assert 1 < world.server.most_at_once <= 3
 
 
 # --- passes ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import shutil
-import threading
 import time
 import traceback
 import zipfile
@@ -27,7 +26,7 @@ from topsar.model import BBox, Direction
 from topsar.pairs.listing import PairLine
 from topsar.provision.earthdata import CLIENT, Credentials, explain_refusal, find_credentials, list_trusted_hosts
 from topsar.provision.endpoints import Services
-from topsar.provision.scene_download import download_scenes
+from topsar.provision.scene_download import _require_safe, download_scenes
 from topsar.provision.scene_search import Search, find_granules, search_granules
 from topsar.provision.scenes import find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher, Patience, Web
@@ -117,7 +116,7 @@ def world(
     """Four hosts; ``told`` is what the catalogue says where that differs, ``before`` answers before the archive."""
     catalogue_host, login_host, archive_host, store_host = HOSTS
     for host in HOSTS:
-        host.server.asked = []
+        host.server.asked, host.server.most_at_once = [], 0
     store_host.handlers = (store_before(store(scenes)),)
     login_host.handlers = (login([account]),)
     front = archive(
@@ -303,26 +302,11 @@ def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_pa
 
 
 def test_two_at_once(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    lock, under_way, most = threading.Lock(), 0, 0
     four = [replace(scenes[0], name=scenes[0].name[:-4] + f"000{n}") for n in range(4)]
-
-    def slow(handler: Handler) -> Handler:
-        def answer(asked: Asked) -> Reply | None:
-            nonlocal under_way, most
-            with lock:
-                under_way += 1
-                most = max(most, under_way)
-            time.sleep(0.1)
-            with lock:
-                under_way -= 1
-            return handler(asked)
-
-        return answer
-
     lines = [PairLine(line=n, reference=(four[n].name,), secondary=(four[n + 1].name,)) for n in (0, 2)]
-    with world(four, store_before=slow) as here:
+    with world(four, store_before=lambda handler: lambda asked: time.sleep(0.1) or handler(asked)) as here:
         supply = provide(here, tmp_path, lines=lines, attempts=1)
-    assert most == 2
+    assert here.store.most_at_once == 2
     assert set(supply.problems) == {one.name for one in four}  # the zips hold a scene of another name
 
 
@@ -446,16 +430,6 @@ def test_hosts_that_a_token_is_shown_to() -> None:
     assert list_trusted_hosts("https://elsewhere.org/x.zip", Services()) == ("urs.earthdata.nasa.gov",)
 
 
-def test_no_token_over_an_open_line(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    from topsar.provision.scene_download import _require_safe
-
-    with world(scenes) as here:
-        granule = find_granules([scenes[0].name], here.services)[scenes[0].name]
-    with pytest.raises(ProvisionError, match="without encryption"):
-        _require_safe(granule, Services())
-    _require_safe(replace(granule, url="https://datapool.asf.alaska.edu/x.zip"), Services())
-
-
 @pytest.mark.parametrize(
     ("url", "named"),
     [
@@ -484,16 +458,14 @@ def test_no_token_for_hosts_that_are_not_the_archives(
         assert f"the catalogue names a host that is not the archive's, {named!r}" in problem.message
 
 
-@pytest.mark.parametrize(
-    "host", ["datapool.asf.alaska.edu", "Sentinel1.ASF.Alaska.edu", "sentinel1.asf.earthdatacloud.nasa.gov"]
-)
-def test_hosts_of_the_archive(scenes: tuple[ArchivedScene, ...], host: str) -> None:
-    from topsar.provision.scene_download import _require_safe
-
+def test_hosts_of_the_archive(scenes: tuple[ArchivedScene, ...]) -> None:
     with world(scenes) as here:
-        granule = find_granules([scenes[0].name], here.services)[scenes[0].name]
-    for place in (host, f"{host}:443"):
-        _require_safe(replace(granule, url=f"https://{place}/SLC/SA/x.zip"), Services())
+        (granule,) = find_granules([scenes[0].name], here.services).values()
+    with pytest.raises(ProvisionError, match="without encryption"):
+        _require_safe(granule, Services())
+    for host in ("datapool.asf.alaska.edu", "Sentinel1.ASF.Alaska.edu", "sentinel1.asf.earthdatacloud.nasa.gov"):
+        for place in (host, f"{host}:443"):
+            _require_safe(replace(granule, url=f"https://{place}/SLC/SA/x.zip"), Services())
 
 
 # --- downloads that go wrong ------------------------------------------------------------------------------------
@@ -515,35 +487,10 @@ def once(fault: Callable[[Reply], Reply]) -> Callable[[Handler], Handler]:
     return around
 
 
-def tagged(fault: Callable[[Reply], Reply]) -> Callable[[Handler], Handler]:
-    """As `once`, with the ETag that the store puts on every file."""
-
-    def around(handler: Handler) -> Handler:
-        def with_tag(asked: Asked) -> Reply | None:
-            reply = handler(asked)
-            return replace(reply, headers={**reply.headers, "ETag": '"a1"'}) if reply else None
-
-        return once(fault)(with_tag)
-
-    return around
-
-
-@pytest.mark.parametrize("how", ["cut_at", "reset_at"])
-def test_goes_on_after_a_cut(scenes: tuple[ArchivedScene, ...], tmp_path: Path, how: str) -> None:
-    one = scenes[0]
-    lines = (PairLine(line=1, reference=(one.name,), secondary=(one.name,)),)
-    with world(scenes, store_before=tagged(lambda reply: replace(reply, **{how: 20_000}))) as here:  # type: ignore[arg-type]
-        (path,) = provide(here, tmp_path, lines=lines).downloaded
-    assert path.read_bytes() == one.path.read_bytes()  # type: ignore[union-attr]
-    first, second = here.ranges()
-    assert first == ""
-    assert second.startswith("bytes=") or how == "reset_at"  # a reset may lose what was under way
-
-
 def test_goes_on_in_a_later_run(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
     one = scenes[0]
     lines = (PairLine(line=1, reference=(one.name,), secondary=(one.name,)),)
-    with world(scenes, store_before=tagged(lambda reply: replace(reply, cut_at=20_000))) as here:
+    with world(scenes, store_before=once(lambda reply: replace(reply, cut_at=20_000))) as here:
         supply = provide(here, tmp_path, lines=lines, attempts=1)
         assert problem_of(supply, one).retryable
         assert not (tmp_path / f"{one.name}.zip").exists()

@@ -90,6 +90,8 @@ class Loopback:
         Where it is, without a slash at the end.
     asked : list of Asked
         Every request so far.
+    most_at_once : int
+        How many waited for their answers together.
 
     Examples
     --------
@@ -101,14 +103,22 @@ class Loopback:
 
     def __init__(self, *handlers: Handler) -> None:
         self.asked: list[Asked] = []
+        self.most_at_once = waiting = 0
         lock = threading.Lock()
 
         class Answering(_Answering):
             def reply_to(self, asked: Asked) -> Reply:
+                nonlocal waiting
                 with lock:
                     outer.asked.append(asked)
+                    waiting += 1
+                    outer.most_at_once = max(outer.most_at_once, waiting)
                 replies = (handler(asked) for handler in handlers)
-                return next((reply for reply in replies if reply is not None), Reply(status=404))
+                reply = next((reply for reply in replies if reply is not None), Reply(status=404))
+                time.sleep(reply.delay_s)
+                with lock:
+                    waiting -= 1
+                return reply
 
         outer = self
         self._server = _Server(("127.0.0.1", 0), Answering)
@@ -156,7 +166,6 @@ class _Answering(BaseHTTPRequestHandler):
     do_GET = do_POST = do_HEAD = do_DELETE = _do
 
     def _send(self, reply: Reply, asked: Asked) -> None:
-        time.sleep(reply.delay_s)
         status, body, headers = reply.status, reply.body, dict(reply.headers)
         wanted = asked.headers.get("range", "")
         if reply.ranges and status == 200 and wanted.startswith("bytes=") and wanted.endswith("-"):
