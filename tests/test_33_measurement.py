@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from test_30_safe import BURSTS, LINES, SAMPLES, Tiny, write_tiff, zipped
 from topsar.errors import SceneError
@@ -43,7 +44,11 @@ def test_samples_come_back_as_stored(tmp_path: Path, place: str) -> None:
 def test_an_open_image_gives_one_burst_after_the_other(tmp_path: Path, place: str) -> None:
     bursts = bursts_in(Tiny().write(tmp_path, measurement=True), place)
     pixels = Tiny().pixels()
+    (tmp_path / "dem.hdr").write_text("nrows 2\nncols 2\nulxmap 0\nulymap 0\nxdim 1\nydim 1\nnbits 16\n")
+    (tmp_path / "dem.bil").write_bytes(bytes(8))
     with open_image(bursts[0]) as image:
+        with rasterio.open(tmp_path / "dem.bil") as other:
+            assert other.driver == "EHdr"  # files beside a raster are seen meanwhile
         for burst in bursts:
             parts = [part.copy() for part in iter_samples(burst, WHOLE, 4, image)]
             assert [len(part) for part in parts] == [4] * (LINES // 4) + [LINES % 4] * (LINES % 4 > 0)

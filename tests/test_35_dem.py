@@ -122,6 +122,23 @@ class TestPlace:
         field = open_dem(Dem(path=path, datum=ELLIPSOID), BOX)
         assert_is_surface(field)
 
+    @pytest.mark.parametrize(
+        "form", ["GTiff.tif", "ENVI.img", "EHdr.bil", "EHdr.flt", "HFA.img", "AAIGrid.asc", "VRT.vrt"]
+    )
+    def test_forms_that_files_beside_them_describe(self, tmp_path: Path, form: str) -> None:
+        """Also while an option of GDAL hides these files, as somebody may have set it for products in the cloud."""
+        driver, _, ending = form.partition(".")
+        path = tmp_path / f"dem.{ending}"
+        copy_raster(write_dem(tmp_path / "source.tif"), path, driver=driver)
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            assert_is_surface(open_dem(Dem(path=path, datum=ELLIPSOID), BOX), tolerance_m=0.01)
+            assert read_datum(path) is None
+
+    def test_isce_form_while_files_beside_are_hidden(self, tmp_path: Path) -> None:
+        path = write_isce(tmp_path, west=-8.2, north=31.6, reference="WGS84")
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            assert_is_surface(open_dem(Dem(path=path, datum=ELLIPSOID), BOX))
+
     def test_utm(self, tmp_path: Path) -> None:
         to_degrees = Transformer.from_crs("EPSG:32629", "EPSG:4326", always_xy=True)
         x, y = 580_000 + 100 * np.arange(300), 3_500_000 - 100 * np.arange(320)

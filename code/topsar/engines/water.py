@@ -16,7 +16,7 @@ from topsar.interferogram import UNKNOWN
 from topsar.model import VerticalDatum, Window
 from topsar.raster import open_levels
 from topsar.raster.dem_voids import SHORE_M, find_sea
-from topsar.raster.geotiff import GDAL_ERRORS
+from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +103,7 @@ def warp_water(path: Path, grid: GeoGrid) -> NDArray[np.uint8]:
         Of the products.
     """
     try:
-        with rasterio.open(path) as source:
+        with rasterio.Env(**WITH_SIDECARS), rasterio.open(path) as source:
             target: dict[str, Any] = {"crs": grid.crs, "transform": Affine(*grid.transform)}
             size = {"height": grid.rows, "width": grid.columns}
             with WarpedVRT(source, **target, **size, resampling=Resampling.nearest) as warped:

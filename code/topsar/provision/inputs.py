@@ -20,7 +20,7 @@ from topsar.provision.scene_download import download_scenes
 from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import ListedPair, find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher, Web
-from topsar.raster.geotiff import GDAL_ERRORS
+from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ def find_water_mask(settings: Settings) -> Path | None:
         return None
     path = choice.require_file(settings.water_mask, settings.data.resolve(), "WATER_MASK")
     try:
-        with rasterio.open(path) as dataset:
+        with rasterio.Env(**WITH_SIDECARS), rasterio.open(path) as dataset:
             is_placed = dataset.crs is not None
     except GDAL_ERRORS as exc:
         msg = f"cannot read the water mask {path}: {exc}"

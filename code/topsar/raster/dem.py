@@ -31,7 +31,7 @@ from rasterio.windows import Window as RasterWindow
 from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, VerticalDatum, Window
 from topsar.raster.geoid import EGM96, read_geoid
-from topsar.raster.geotiff import GDAL_ERRORS, describe_box, fill_masked, is_unrotated
+from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS, describe_box, fill_masked, is_unrotated
 
 WGS84 = CRS.from_epsg(4326)
 LOWEST_M, HIGHEST_M = -1000.0, 9500.0
@@ -217,7 +217,7 @@ def _open_raster(path: Path) -> Iterator[Any]:
     virtual = path.with_name(path.name + ".vrt")
     name = virtual if virtual.is_file() and not path.with_name(path.name + ".xml").is_file() else path
     try:
-        with rasterio.Env(GTIFF_REPORT_COMPD_CS=True), rasterio.open(name) as dataset:
+        with rasterio.Env(GTIFF_REPORT_COMPD_CS=True, **WITH_SIDECARS), rasterio.open(name) as dataset:
             yield dataset
     except GDAL_ERRORS as exc:
         message = f"cannot read the DEM {path}: {exc.__cause__ or exc}"

@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import ProvisionError
 from topsar.model import BBox
-from topsar.raster.geotiff import GDAL_ERRORS, describe_box, fill_masked, is_unrotated, read_bounds
+from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS, describe_box, fill_masked, is_unrotated, read_bounds
 
 EGM96 = Path(__file__).parent / "egm96" / "egm96_15.tif"
 """The EGM96 15-minute grid that comes with the package."""
@@ -80,7 +80,7 @@ def read_geoid(path: Path, box: BBox) -> Geoid:
         If the grid is missing, unreadable, not geographic, or lies elsewhere.
     """
     try:
-        with rasterio.open(path) as dataset:
+        with rasterio.Env(**WITH_SIDECARS), rasterio.open(path) as dataset:
             return _crop(dataset, path, box)
     except GDAL_ERRORS as exc:
         message = f"cannot read the geoid grid {path}: {exc}"

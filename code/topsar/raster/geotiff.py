@@ -24,6 +24,9 @@ from topsar.model import BBox, GeoGrid
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when GDAL fails."""
 
+WITH_SIDECARS: dict[str, Any] = {"GDAL_DISABLE_READDIR_ON_OPEN": False}
+"""For rasters of the user: ISCE's, ENVI's and EHdr's forms are described by files beside them."""
+
 BLOCK = 512
 ROTATION_SHARE = 1e-9
 """Rotation terms below this share of the posting are rounding."""

@@ -59,8 +59,13 @@ def open_image(burst: Burst) -> Iterator[DatasetReader]:
 
     A deflated zip member can only be read forward: it is inflated once this way, and anew each time it is opened.
     """
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=_CACHE_MB):
-        with _explain_failures(burst), warnings.catch_warnings():
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+        # not held while others are read meanwhile: a DEM may need the files beside it
+        with (
+            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            _explain_failures(burst),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             image = rasterio.open(burst.measurement, driver="GTiff")
         with image:
