@@ -16,7 +16,14 @@ from scipy.interpolate import CubicHermiteSpline
 
 from topsar.errors import ProvisionError
 from topsar.model import OrbitFile, OrbitSource
-from topsar.sentinel1 import choose_orbit, find_orbits, list_unused_orbits, parse_orbit_name, read_orbit
+from topsar.sentinel1 import (
+    advise_on_orbit,
+    choose_orbit,
+    find_orbits,
+    list_unused_orbits,
+    parse_orbit_name,
+    read_orbit,
+)
 
 START = datetime(2023, 9, 4, 6, 37, 30, tzinfo=timezone.utc)
 STOP = START + timedelta(seconds=27)
@@ -131,6 +138,12 @@ def test_links_and_files_of_other_names(tmp_path: Path) -> None:
     found = find_orbits(folder)
     assert {file.path.relative_to(folder).as_posix() for file in found} == {f"linked/{NAME}", "march.xml", "mine.EOF"}
     assert {read_orbit(file, START, STOP).name for file in found} == {NAME}
+
+
+def test_advice_depends_on_the_age_of_the_pass() -> None:
+    now = datetime.now(timezone.utc)
+    assert "OFFLINE=0" in advise_on_orbit(now - timedelta(days=580))
+    assert "run again" in advise_on_orbit(now - timedelta(days=2))
 
 
 def test_a_file_that_unpacks_without_end_is_no_orbit(tmp_path: Path) -> None:

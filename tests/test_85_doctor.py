@@ -377,7 +377,7 @@ def test_orbits_of_lesser_kinds(data: Path) -> None:
     second.unlink()
     findings = look(data, "inputs")
     assert only(findings, OK, "^1 pass with POEORB$")
-    assert "20 days" in only(findings, NOTE, r"^1 pass with RESORB.*: S1A 2025-03-03$").remedy
+    assert "OFFLINE=0" in only(findings, NOTE, r"^1 pass with RESORB.*: S1A 2025-03-03$").remedy
     assert "orbit_data" in only(findings, WARNING, r"^1 pass without an orbit file.*: S1A 2025-03-15$").remedy
 
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from topsar.doctor.finding import Finding, Grade
 from topsar.model import OrbitSource
+from topsar.sentinel1 import advise_on_orbit
 from topsar.settings import KEYS
 from topsar.wording import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from topsar.doctor.case import Case
 
@@ -72,21 +74,20 @@ def check_pairs(case: Case) -> Iterator[Finding]:
 def check_orbits(case: Case) -> Iterator[Finding]:
     """How good the orbits are."""
     days: defaultdict[OrbitSource, set[str]] = defaultdict(set)
+    latest: dict[OrbitSource, datetime] = {}
     for scenes in (scenes for pair in case.found.pairs for scenes in (pair.reference, pair.secondary)):
         file = case.found.orbits[scenes[0].name]
         source = file.source if file else OrbitSource.ANNOTATION
         days[source].add(f"{scenes[0].mission} {scenes[0].start:%Y-%m-%d}")
-    late = "precise ones (POEORB) come 20 days after the pass"
+        latest[source] = max(latest.get(source, scenes[0].start), scenes[0].start)
     if precise := days[OrbitSource.PRECISE]:
         yield Finding(Grade.OK, f"{_count_passes(precise)} with POEORB")
     if restituted := days[OrbitSource.RESTITUTED]:
         text = f"{_count_passes(restituted)} with RESORB, centimetres less exact: {_name_some(restituted)}"
-        yield Finding(Grade.NOTE, text, late)
+        yield Finding(Grade.NOTE, text, advise_on_orbit(latest[OrbitSource.RESTITUTED]))
     if bare := days[OrbitSource.ANNOTATION]:
         text = f"{_count_passes(bare)} without an orbit file, decimetres less exact: {_name_some(bare)}"
-        yield Finding(
-            Grade.WARNING, text, f"put the .EOF files of these days in {case.runs.parent / 'orbit_data'}; {late}"
-        )
+        yield Finding(Grade.WARNING, text, advise_on_orbit(latest[OrbitSource.ANNOTATION]))
 
 
 def check_dem(case: Case) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from shapely import MultiPoint, box, union_all
 
 from topsar.engines.protocol import Outlook, Remark
 from topsar.model import UNCALIBRATED_IPF, OrbitSource
+from topsar.sentinel1 import advise_on_orbit
 
 if TYPE_CHECKING:
     from topsar.engines.survey import MatchedPair, Survey
@@ -69,7 +70,7 @@ def _list_remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, .
     for choice in matched.orbits:
         if choice.source is not OrbitSource.PRECISE:
             text = f"{choice.start:%Y-%m-%d} has no precise orbit ({choice.source.value})"
-            yield Remark(text=text, remedy="precise ones come 20 days after the pass; run again then")
+            yield Remark(text=text, remedy=advise_on_orbit(choice.start))
 
 
 def _count_holes(bursts: list[Burst]) -> int:

@@ -13,7 +13,7 @@ from topsar.errors import ProvisionError, TopsarError
 from topsar.files import write_json
 from topsar.model import OrbitSource
 from topsar.provision.orbit_bucket import Bucket, Pass
-from topsar.sentinel1 import choose_orbit, find_orbits, read_orbit, read_orbit_bytes
+from topsar.sentinel1 import PRECISE_AFTER, choose_orbit, find_orbits, read_orbit, read_orbit_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 3
 """Passes provided side by side."""
-PRECISE_AFTER = timedelta(days=20)
-"""Age of a pass before which a precise orbit is not asked for where a restituted one is there already."""
 ASK_AGAIN_AFTER = timedelta(days=1)
 """Pause after which a better orbit is asked for again."""
 GOOD_MARGIN, LEAST_MARGIN = timedelta(seconds=60), timedelta(seconds=5)
@@ -138,7 +136,7 @@ class _Provider:
 
     def provide(self, flown: Pass) -> OrbitFile | None:
         here = _choose_sound(self._files, flown, self.notes.prove)
-        best, problem = here, ""
+        best, problem = here, "; OFFLINE=1 forbids to fetch one"
         if self._bucket is not None:
             fetched, problem = self._fetch_better(self._bucket, flown, here)
             best = fetched or here

@@ -3,6 +3,8 @@
 from topsar.sentinel1.annotation import read_annotation_orbit, read_bursts
 from topsar.sentinel1.measurement import check_archived, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
+    PRECISE_AFTER,
+    advise_on_orbit,
     choose_orbit,
     find_orbits,
     list_unused_orbits,
@@ -13,6 +15,8 @@ from topsar.sentinel1.orbit import (
 from topsar.sentinel1.safe import find_scene, open_scene
 
 __all__ = [
+    "PRECISE_AFTER",
+    "advise_on_orbit",
     "check_archived",
     "choose_orbit",
     "find_orbits",

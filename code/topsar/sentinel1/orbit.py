@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +34,8 @@ _LIKELY = (".eof", ".xml", ".txt", ".gz", ".zip")
 _FILE_NAME = re.compile(rb"<File_Name>\s*([^<\s]+)\s*</File_Name>")
 _MOST_BYTES = 1 << 26
 """A larger file is no orbit: a day has 4.5 MB."""
+PRECISE_AFTER = timedelta(days=20)
+"""Age of a pass from which a precise orbit can be had."""
 _STRICT = timedelta(seconds=60)
 _RELAXED = timedelta(seconds=5)
 _AROUND = timedelta(seconds=120)
@@ -129,6 +131,13 @@ def choose_orbit(files: Iterable[OrbitFile], mission: str, start: datetime, stop
         key=lambda f: (f.source is OrbitSource.PRECISE, _covers(f, start, stop, _STRICT), f.created),
         default=None,
     )
+
+
+def advise_on_orbit(flown: datetime) -> str:
+    """Say how to come by a precise orbit, which depends on how long ago the pass was."""
+    if datetime.now(timezone.utc) - flown < PRECISE_AFTER:
+        return f"precise ones (POEORB) come {PRECISE_AFTER.days} days after the pass; run again then"
+    return "put the .EOF file into orbit_data, or let a run fetch it: OFFLINE=0"
 
 
 def read_orbit(file: OrbitFile, start: datetime, stop: datetime) -> Orbit:
