@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from topsar.engines.ground import LONLAT, change_crs, find_box, lay_nodes
 from topsar.engines.native.steps.geocode import radar_image
-from topsar.kernels.filter import filter_goldstein
+from topsar.kernels.filter import filter_phase
 from topsar.kernels.geometry import OrbitArc, geo2rdr, geodetic_to_ecef
 from topsar.kernels.half import narrow
 from topsar.kernels.interferogram import cross_multiply
@@ -146,7 +146,8 @@ def _multilook_kernels(generator: np.random.Generator) -> Iterator[Kernel]:
     )  # fmt: skip
     phase, coherence = _interferogram(generator, (400, 400))
     work = phase.size / 1e6
-    yield Kernel("goldstein", "px", work, lambda: filter_goldstein(phase, 0.5), repeats=3, parallel=False)
+    noise = np.full_like(coherence, 0.2)
+    yield Kernel("filter", "px", work, lambda: filter_phase(phase, coherence, noise, 0.5), repeats=3, parallel=False)
     with tempfile.TemporaryDirectory() as scratch:
         for method in filter(find_spec, ("snaphu", "whirlwind")):
 

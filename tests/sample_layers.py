@@ -42,6 +42,7 @@ def sample(grid: GeoGrid = UTM, facts: Mapping[str, Any] = FACTS, **changed: np.
     values = {
         "wrapped_phase": np.angle(np.exp(1j * (unwrapped + 0.3 * rng.normal(size=grid.shape)))),
         "filtered_phase": np.angle(np.exp(1j * unwrapped)),
+        "filtered_unwrapped_phase": np.where(lake, np.nan, unwrapped),
         "unwrapped_phase": np.where(lake, np.nan, unwrapped),
         "displacement": np.where(lake, np.nan, metres),
         "coherence": np.where(lake, 0.1, 0.8),

@@ -52,7 +52,7 @@ FACTS = {
     "pair", "track", "direction", "reference_date", "secondary_date", "temporal_baseline_days", "polarisation",
     "reference_scenes", "secondary_scenes", "bursts", "orbits", "dem", "looks", "independent_looks", "posting", "crs",
     "engine", "engine_version", "wavelength_m", "perpendicular_baseline_m", "coherence_mean", "valid_share",
-    "azimuth_misregistration",
+    "azimuth_misregistration", "filter",
 }  # fmt: skip
 
 
@@ -255,6 +255,9 @@ def test_layers_hold_what_their_names_say(interferogram: Interferogram) -> None:
     assert 25 < np.nanmean(layers["incidence"]) < 50
     moved = -interferogram.facts["wavelength_m"] / (4 * math.pi) * layers["unwrapped_phase"]
     np.testing.assert_allclose(layers["displacement"], moved, atol=1e-6)
+    for name, wrapped in (("unwrapped_phase", "wrapped_phase"), ("filtered_unwrapped_phase", "filtered_phase")):
+        cycles = (layers[name].astype(float) - layers[wrapped]) / (2 * math.pi)
+        np.testing.assert_allclose(cycles, np.round(cycles), atol=2e-6)
     assert np.isnan(interferogram.layers["wrapped_phase"].kind.nodata)
     assert np.issubdtype(layers["components"].dtype, np.integer)
 

@@ -12,7 +12,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from topsar.engines.ground import LONLAT, change_crs, measure_pixel
-from topsar.engines.layers import estimate_phase_noise
+from topsar.engines.layers import describe_filter, estimate_phase_noise, make_unwrapped_layers
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
 from topsar.interferogram import LAYERS, UNKNOWN
@@ -158,6 +158,47 @@ def test_noise_of_the_phase() -> None:
     expected = [math.sqrt(1 - 0.81) / (0.9 * math.sqrt(80)), math.sqrt(0.75) / (0.5 * math.sqrt(80)), math.pi / 3**0.5]
     np.testing.assert_allclose(noise[:3], expected, rtol=1e-5)
     assert np.isnan(noise[3])
+
+
+# --- filtered and unfiltered phase ------------------------------------------------------------------------------
+
+
+def wrap(phase: np.ndarray) -> np.ndarray:
+    return np.angle(np.exp(1j * phase)).astype(np.float32)
+
+
+def test_cycles_of_the_filtered_phase_go_to_the_unfiltered_one() -> None:
+    rng = np.random.default_rng(4)
+    smooth = np.linspace(-40, 60, 5000).reshape(50, 100)
+    noisy = smooth + rng.uniform(-3, 3, smooth.shape)
+    wrapped, filtered, from_unwrapper = wrap(noisy), wrap(smooth), (smooth + rng.normal(0, 0.3, smooth.shape))
+    wrapped[0], from_unwrapper[1] = np.nan, np.nan
+    found = make_unwrapped_layers(
+        {"wrapped_phase": wrapped, "filtered_phase": filtered}, from_unwrapper.astype(np.float32), 0.0555
+    )
+    np.testing.assert_allclose(found["filtered_unwrapped_phase"][2:], smooth[2:], atol=1e-5)
+    np.testing.assert_allclose(found["unwrapped_phase"][2:], noisy[2:], atol=1e-5)
+    cycles = (found["unwrapped_phase"][2:].astype(float) - wrapped[2:]) / (2 * math.pi)
+    np.testing.assert_allclose(cycles, np.round(cycles), atol=1e-6)
+    np.testing.assert_allclose(found["displacement"][2:], -0.0555 / (4 * math.pi) * noisy[2:], atol=1e-7)
+    for name in ("unwrapped_phase", "displacement"):
+        np.testing.assert_array_equal(np.isnan(found[name]).all(axis=1), np.arange(50) < 2)
+
+
+def test_what_a_filter_took_is_told_apart_from_noise() -> None:
+    rng = np.random.default_rng(4)
+    noise = np.full((100, 100), 0.3, np.float32)
+    noise[:10] = 1.5
+    truth, disturbed = 3 * rng.random(noise.shape), noise * rng.normal(size=noise.shape)
+    layers = {"wrapped_phase": wrap(truth + disturbed), "filtered_phase": wrap(truth), "phase_noise": noise}
+    perfect = describe_filter(layers)
+    assert perfect["predicted_noise_rad"] == pytest.approx(0.3)
+    assert perfect["removed_rad"] == pytest.approx(0.3, rel=0.02)
+    assert perfect["beyond_noise_rad"] < 0.06
+    taken = 0.4 * np.sin(np.arange(100) / 3)
+    greedy = describe_filter({**layers, "filtered_phase": wrap(truth - taken)})
+    assert greedy["beyond_noise_rad"] == pytest.approx(0.4 / math.sqrt(2), rel=0.1)
+    assert describe_filter({**layers, "phase_noise": np.full_like(noise, np.nan)}) == {}
 
 
 def test_masks_agree_on_what_nobody_can_tell() -> None:

@@ -31,7 +31,7 @@ def put_pair(
     layers = {
         "wrapped_phase": (wrapped, math.nan),
         "coherence": (np.full(grid.shape, coherence, np.float32), math.nan),
-        "unwrapped_phase": (phase.astype(np.float32), math.nan),
+        "filtered_unwrapped_phase": (phase.astype(np.float32), math.nan),
         "components": (np.ones(grid.shape, np.uint16), 0),
     }
     for name, (values, nodata) in layers.items():
@@ -128,7 +128,7 @@ def test_without_unwrapped_phase_there_are_no_jumps(tmp_path: Path) -> None:
     a, b, c, _ = DAYS
     phase = phases()
     pairs = [put_pair(tmp_path, x, y, phase[y] - phase[x]) for x, y in ((a, b), (b, c), (a, c))]
-    (pairs[1] / "unwrapped_phase.tif").unlink()
+    (pairs[1] / "filtered_unwrapped_phase.tif").unlink()
     assert [one.jumps for one in close_triplets(pairs).found] == [None]
 
 

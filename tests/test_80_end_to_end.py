@@ -25,8 +25,9 @@ from topsar.simulate.compare import compare_pair
 from topsar.step import execute_step
 
 LAYERS = (
-    "wrapped_phase", "filtered_phase", "unwrapped_phase", "coherence", "components", "amplitude", "height",
-    "los_east", "los_north", "los_up", "incidence", "displacement", "phase_noise", "layover_shadow", "water",
+    "wrapped_phase", "filtered_phase", "unwrapped_phase", "filtered_unwrapped_phase", "coherence", "components",
+    "amplitude", "height", "los_east", "los_north", "los_up", "incidence", "displacement", "phase_noise",
+    "layover_shadow", "water",
 )  # fmt: skip
 
 
@@ -71,6 +72,18 @@ def test_phase_agrees_with_the_truth(data: Path, products: list[Path]) -> None:
         assert found.seam_rad < 0.03
 
 
+def test_the_filter_brings_the_phase_nearer_to_the_truth(data: Path, products: list[Path], tmp_path: Path) -> None:
+    for name in ("coherence", "burst"):
+        (tmp_path / f"{name}.tif").symlink_to(products[0] / f"{name}.tif")
+    (tmp_path / "facts.json").symlink_to(products[0] / "facts.json")
+    (tmp_path / "wrapped_phase.tif").symlink_to(products[0] / "filtered_phase.tif")
+    before, after = (compare_pair(folder, data / "truth") for folder in (products[0], tmp_path))
+    assert after.deviation_rad < 0.7 * before.deviation_rad
+    told = json.loads((products[0] / "facts.json").read_text())["filter"]
+    assert told["removed_rad"] < 1.1 * told["predicted_noise_rad"]
+    assert told["beyond_noise_rad"] < 0.5 * told["predicted_noise_rad"]
+
+
 def test_three_pairs_close(products: list[Path]) -> None:
     closures = close_triplets(products)
     (loop,) = closures.found
@@ -112,9 +125,11 @@ def test_signs_hold_together(products: list[Path]) -> None:
     wavelength = json.loads((folder / "facts.json").read_text())["wavelength_m"]
     seen = np.isfinite(unwrapped)
     np.testing.assert_allclose(displacement[seen], -wavelength / (4 * np.pi) * unwrapped[seen], atol=1e-6)
-    filtered = read_geotiff(folder / "filtered_phase.tif")[0]
-    cycles = (unwrapped - filtered)[seen] / (2 * np.pi)
-    np.testing.assert_allclose(cycles, np.round(cycles), atol=1e-3)
+    filtered = read_geotiff(folder / "filtered_unwrapped_phase.tif")[0]
+    assert np.abs(unwrapped - filtered)[seen].max() <= np.pi + 1e-5
+    for name, whole in (("wrapped_phase", unwrapped), ("filtered_phase", filtered)):
+        cycles = (whole - read_geotiff(folder / f"{name}.tif")[0])[seen] / (2 * np.pi)
+        np.testing.assert_allclose(cycles, np.round(cycles), atol=2e-6)
     east, north, up = (read_geotiff(folder / f"los_{axis}.tif")[0] for axis in ("east", "north", "up"))
     np.testing.assert_allclose(east**2 + north**2 + up**2, 1, atol=1e-5)
     assert east.mean() < 0  # an ascending, right-looking satellite stands in the west

@@ -88,7 +88,7 @@ _KINDS = (
         "filtered_phase",
         "Filtered phase",
         "rad",
-        "Phase after the Goldstein filter",
+        "Phase without the noise that coherence predicts",
         drawing=Drawing(style="cyclic", label="Phase (rad)", thumbnail=1),
         **_PHASE,
     ),
@@ -127,11 +127,18 @@ _KINDS = (
         "unwrapped_phase",
         "Unwrapped phase",
         "rad",
-        "Unwrapped filtered phase; positive: range grew",
+        "Unwrapped, unfiltered phase; positive: range grew",
         convention="positive: range grew from reference to secondary",
         drawing=Drawing(
             style="range", label="Unwrapped phase (rad)", note=f"Positive: range grew; {_UNRELIABLE}", thumbnail=4
         ),
+    ),
+    _kind(
+        "filtered_unwrapped_phase",
+        "Filtered unwrapped phase",
+        "rad",
+        "Unwrapped, filtered phase; positive: range grew",
+        convention="positive: range grew from reference to secondary",
     ),
     _kind(
         "displacement",

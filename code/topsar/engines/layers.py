@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.kernels.statistics import phase_deviation
+from topsar.kernels.unwrap import add_cycles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+_QUIET_RAD = 0.5
+"""Predicted noise up to which what a filter took off the phase can be told: noisier phase wraps around."""
 
 
 def mask_unseen(seen: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[np.float32]:
@@ -34,6 +40,52 @@ def compute_incidence(los_up: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute the incidence angle on the ellipsoid, degrees, from the up component of the line of sight."""
     angle: NDArray[np.float32] = np.degrees(np.arccos(np.clip(los_up, -1, 1)))
     return angle
+
+
+def make_unwrapped_layers(
+    layers: Mapping[str, NDArray[Any]], unwrapped_rad: NDArray[np.float32], wavelength_m: float
+) -> dict[str, NDArray[np.float32]]:
+    """Make the layers of unwrapped phase: the unwrapper saw filtered phase, its cycles go to the unfiltered one.
+
+    Both unwrapped phases are whole cycles from the wrapped ones; filtered and unfiltered are less than half a cycle
+    apart. The displacement is that of the unfiltered phase.
+
+    Parameters
+    ----------
+    layers : mapping
+        Among them ``wrapped_phase`` and ``filtered_phase``, (rows, columns) float32, NaN in holes.
+    unwrapped_rad : (rows, columns) float32
+        From the unwrapper, less than half a cycle from congruent with ``filtered_phase``; NaN in holes.
+    wavelength_m : float
+    """
+    filtered = add_cycles(layers["filtered_phase"], unwrapped_rad)
+    unwrapped = add_cycles(layers["wrapped_phase"], filtered)
+    return {
+        "filtered_unwrapped_phase": filtered,
+        "unwrapped_phase": unwrapped,
+        "displacement": compute_displacement(unwrapped, wavelength_m),
+    }
+
+
+def describe_filter(layers: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """Say how much a filter took off the phase, rms in radians, and how much of that was more than noise.
+
+    A perfect filter removes the ``predicted_noise_rad``; ``beyond_noise_rad`` is signal that was taken, or noise that
+    coherence does not predict. Counted are pixels whose predicted noise is at most half a radian.
+
+    Parameters
+    ----------
+    layers : mapping
+        Among them ``wrapped_phase``, ``filtered_phase`` and ``phase_noise``, (rows, columns) float32, NaN in holes.
+    """
+    wrapped, filtered, noise = (layers[name] for name in ("wrapped_phase", "filtered_phase", "phase_noise"))
+    quiet = (noise <= _QUIET_RAD) & np.isfinite(filtered)
+    if not quiet.any():
+        return {}
+    taken = np.angle(np.exp(1j * (wrapped[quiet] - filtered[quiet])))
+    removed, predicted = (float(np.mean(values.astype(np.float64) ** 2)) for values in (taken, noise[quiet]))
+    squares = {"removed_rad": removed, "predicted_noise_rad": predicted, "beyond_noise_rad": removed - predicted}
+    return {name: round(max(square, 0.0) ** 0.5, 4) for name, square in squares.items()}
 
 
 def compute_displacement(phase_rad: NDArray[np.float32], wavelength_m: float) -> NDArray[np.float32]:

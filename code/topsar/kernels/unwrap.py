@@ -85,3 +85,15 @@ def unwrap(
     if anchor.any():
         unwrapped = unwrapped - np.float32(2 * np.pi * np.round(np.median(unwrapped[anchor]) / (2 * np.pi)))
     return np.where(mask, unwrapped, np.nan).astype(np.float32), components
+
+
+def add_cycles(wrapped_rad: NDArray[np.float32], near_rad: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add to wrapped phase the whole cycles that bring it nearest to another phase.
+
+    Parameters
+    ----------
+    wrapped_rad, near_rad : (rows, columns) float32
+        The result is NaN where one of them is.
+    """
+    cycles = np.rint((near_rad - wrapped_rad) / np.float32(2 * np.pi))
+    return np.asarray(wrapped_rad + 2 * np.pi * cycles.astype(np.float64), np.float32)

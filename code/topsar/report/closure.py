@@ -110,8 +110,8 @@ class _Layers(NamedTuple):
 
 
 def _read_layers(folder: Path) -> _Layers:
-    names = ["wrapped_phase", "coherence", "unwrapped_phase", "components"]
-    known = names if (folder / "unwrapped_phase.tif").is_file() else names[:2]
+    names = ["wrapped_phase", "coherence", "filtered_unwrapped_phase", "components"]
+    known = names if (folder / "filtered_unwrapped_phase.tif").is_file() else names[:2]
     phase, coherence, *more = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in known)
     return _Layers(phase, coherence, np.where(more[1] > 0, more[0], np.float32(np.nan)) if more else None)
 

@@ -118,7 +118,7 @@ class Options(BaseModel):
         "auto, or two whole numbers such as 16x8",
     )
     filter_strength: float = _key(
-        "FILTER_STRENGTH", 0.5, "Strength of the Goldstein filter; 0 is off", "a number from 0 to 1", ge=0, le=1
+        "FILTER_STRENGTH", 0.5, "Strength of the phase filter; 0 is off", "a number from 0 to 1", ge=0, le=1
     )
     esd: Annotated[Literal["auto", "network", "off"] | float, Lower] = _key(
         "ESD",

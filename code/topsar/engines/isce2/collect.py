@@ -17,10 +17,11 @@ from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
 from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import (
-    compute_displacement,
     compute_incidence,
+    describe_filter,
     estimate_phase_noise,
     index_bursts,
+    make_unwrapped_layers,
     mask_unseen,
 )
 from topsar.engines.step import load_task
@@ -87,6 +88,7 @@ def collect(folder: Path) -> Interferogram:
         "valid_share": float(np.isfinite(gamma).mean()),
         "azimuth_misregistration": read_json(folder / RUN / FACTS),
         "bursts": labels,
+        "filter": describe_filter(arrays),
     }
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 
@@ -147,19 +149,18 @@ def _read_arrays(task: TopsAppTask, run: Path, known: NDArray[np.bool_]) -> dict
     if not seen.any():
         msg = f"no pixel of {task.facts.pair} has data of both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
-    phase = mask_unseen(seen & (filtered != 0), np.angle(filtered))
     arrays = {
         "wrapped_phase": mask_unseen(seen, np.angle(cross)),
-        "filtered_phase": phase,
+        "filtered_phase": mask_unseen(seen & (filtered != 0), np.angle(filtered)),
         "coherence": mask_unseen(seen, gamma),
         "amplitude": mask_unseen(seen, amplitude),
         **_convert_line_of_sight(*images.read_nearest("merged/los.rdr")),
     }
     if task.unwrapper != "none":
         strength, coarse = images.read_nearest(UNWRAPPED[0])
-        cycles = np.rint((coarse - phase) / (2 * np.pi))  # topsApp geocodes this phase by nearest neighbour
-        arrays["unwrapped_phase"] = mask_unseen(strength != 0, phase + 2 * np.pi * cycles)
-        arrays["displacement"] = compute_displacement(arrays["unwrapped_phase"], task.bursts[0].reference.wavelength_m)
+        # topsApp geocodes this phase by nearest neighbour, so it is a little off the interpolated one
+        near, wavelength_m = mask_unseen(strength != 0, coarse), task.bursts[0].reference.wavelength_m
+        arrays |= make_unwrapped_layers(arrays, near, wavelength_m)
         (components,) = images.read_nearest(UNWRAPPED[1])
         arrays["components"] = np.where(np.isfinite(arrays["unwrapped_phase"]), components, 0)
     if task.ionosphere:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.facts import PairFacts, describe
-from topsar.engines.layers import compute_displacement, compute_incidence, estimate_phase_noise, mask_unseen
+from topsar.engines.layers import (
+    compute_incidence,
+    describe_filter,
+    estimate_phase_noise,
+    make_unwrapped_layers,
+    mask_unseen,
+)
 from topsar.engines.native.steps import VERSION
 from topsar.engines.native.steps.esd import read_correction, read_cross
 from topsar.engines.orbits import OrbitChoice
@@ -53,6 +59,7 @@ def collect(folder: Path) -> Interferogram:
     facts["azimuth_misregistration"] = read_correction(folder)
     arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
     arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], measured["independent_looks"])
+    facts["filter"] = describe_filter(arrays)
     arrays |= _read_view(folder.parent / task.view)
     if task.water_mask is not None:
         from topsar.engines.water import warp_water
@@ -72,9 +79,7 @@ def _read_signal(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[
         "burst": _load(folder, "mosaic/burst"),
     }
     if unwrapped:
-        phase = _load(folder, "unwrap/unwrapped")
-        arrays["unwrapped_phase"] = phase
-        arrays["displacement"] = compute_displacement(phase, wavelength_m)
+        arrays |= make_unwrapped_layers(arrays, _load(folder, "unwrap/unwrapped"), wavelength_m)
         arrays["components"] = _load(folder, "unwrap/components")
     return arrays
 

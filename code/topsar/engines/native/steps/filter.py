@@ -10,7 +10,7 @@ import numpy as np
 from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.native.steps.esd import choose_correction, read_cross
 from topsar.engines.step import Cost, StepKind
-from topsar.files import save_array
+from topsar.files import read_json, save_array
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ class FilterTask:
 
 
 class _Filter(StepKind[FilterTask]):
-    """Filter unit phasors weighted by coherence, so that no bright target dominates its patch."""
+    """Take off the noise that coherence and looks predict."""
 
     name, task = "filter", FilterTask
     cost = Cost(base_memory=LIGHT_MEMORY, memory=60, disk=8, start_s=0.6, microseconds=0.6)
@@ -45,13 +45,14 @@ class _Filter(StepKind[FilterTask]):
 
     def run(self, task: FilterTask, runs: Path, folder: Path) -> None:
         """Write ``filtered.npy`` and what is removed of misregistration."""
-        from topsar.kernels.filter import filter_goldstein
+        from topsar.engines.layers import estimate_phase_noise
+        from topsar.kernels.filter import filter_phase
 
         (folder / "filter").mkdir(exist_ok=True)
         choose_correction(task.esd, folder, runs / task.network if task.network else None)
         cross, coherence = read_cross(folder), np.load(folder / "mosaic" / "coherence.npy")
-        weighted = coherence * np.exp(1j * np.angle(cross)).astype(np.complex64)
-        save_array(folder / "filter" / "filtered.npy", filter_goldstein(weighted, task.filter_strength))
+        noise = estimate_phase_noise(coherence, read_json(folder / "mosaic" / "facts.json")["independent_looks"])
+        save_array(folder / "filter" / "filtered.npy", filter_phase(cross, coherence, noise, task.filter_strength))
 
 
 STEP = _Filter()
