@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from topsar.errors import ProductError
 from topsar.files import atomic_path, write_json
 from topsar.model import GeoGrid, Looks, OrbitSource
 from topsar.raster import Labels, inspect, read_geotiff, write_geotiff
+from topsar.raster.inspection import CHUNK_BYTES
 
 GRID = GeoGrid(crs="EPSG:32629", west=480_000, north=3_500_000, dx=80, dy=80, rows=700, columns=900)
 
@@ -243,6 +246,20 @@ class TestInspect:
         values.flat[:6] = np.nan, np.inf, -np.inf, -0.0, 6e4, 6e-8
         np.save(tmp_path / "a.npy", values)
         assert inspect(tmp_path / "a.npy")["finite"] == 0.97
+
+    def test_an_array_that_is_cut_short_while_it_is_read_is_not_valid(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, real = tmp_path / "a.npy", np.fromfile
+        np.save(path, np.zeros(3 * CHUNK_BYTES, np.int8))
+
+        def cut(*args: Any) -> Any:
+            os.truncate(path, CHUNK_BYTES + 200)
+            return real(*args)
+
+        monkeypatch.setattr(np, "fromfile", cut)
+        with pytest.raises(ProductError, match="cut short"):
+            inspect(path)
 
     def test_npy(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npy"

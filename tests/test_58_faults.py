@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from fake_steps import Bench, make_step
 from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, step_of
 from topsar.errors import ProductError
 from topsar.schedule import executor as executor_module
@@ -131,3 +135,85 @@ def test_a_trial_knows_its_processes(tmp_path: Path) -> None:
         assert process.pid in trial.living()
         process.kill()
     assert trial.is_deserted(10)
+
+
+# --- disks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Bench]:
+    """A runs folder on a disk of 8 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield Bench(disk / "runs")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def fill(bench: Bench, megabytes: int) -> Path:
+    """Let somebody else take so much of the disk."""
+    other = bench.runs.parent / "other"
+    other.write_bytes(bytes(megabytes * MB))
+    return other
+
+
+def writing(name: str, megabytes: float, does: str = "") -> Job:
+    step = make_step("x", keeps=(f"{name}/x",), does=does)
+    return Job(id=name, title=name, steps=(replace(step, needs=Resources(disk_bytes=int(megabytes * MB))),))
+
+
+MAP = "import mmap,sys; f=open(sys.argv[1],'wb+'); f.truncate(7_000_000); m=mmap.mmap(f.fileno(),0); m[:]=bytes(len(m))"
+
+
+def test_a_disk_that_others_filled_at_the_start_is_waited_for(small: Bench) -> None:
+    other = fill(small, 6)
+    threading.Timer(0.5, other.unlink).start()
+    outcomes = small.run(writing("a", 4), writing("b", 9), patience_s=60)
+    assert [outcome.status for outcome in outcomes] == [Status.DONE, Status.FAILED]
+    assert "all of the disk" in outcomes[1].message
+    assert [event.note for event in outcomes[0].events if "of disk" in event.note]
+
+
+def test_a_step_that_maps_where_there_is_no_room_is_tried_again(small: Bench) -> None:
+    other = fill(small, 4)
+    threading.Timer(0.5, other.unlink).start()
+    does = f"""mkdir -p y; {sys.executable} -c "{MAP}" y/x"""
+    outcome = small.run(writing("a", 0, does), patience_s=60)[0]
+    assert outcome.status is Status.DONE
+    ended = [event.ended for event in outcome.events if event.ended]
+    assert ended[0].reason is Reason.DISK_FULL
+    assert "SIGBUS" in ended[0].message
+
+
+@pytest.mark.parametrize("path", ["a/x", "a/.x.0123abcd.part"])
+def test_what_a_killed_step_left_is_no_room_that_it_waits_for(small: Bench, path: str) -> None:
+    leave = f"[ -e ../once ] || {{ touch ../once; head -c 5000000 /dev/zero > ../{path}; kill -9 $$; }}"
+    assert small.run(writing("a", 5, leave), patience_s=0.2)[0].status is Status.DONE
+
+
+@pytest.mark.parametrize("end", ["true", "kill -9 $$"])
+def test_what_an_earlier_run_left_is_no_room_that_a_step_waits_for(small: Bench, end: str) -> None:
+    does = f"head -c 3000000 /dev/zero > x; {end}"
+    for name in "ab":
+        (step,) = writing(name, 0).steps
+        before = replace(step, signature="2", argv=("sh", "-c", does))
+        small.run(Job(id=name, title=name, steps=(before,)), retries=0)
+        (small.runs / name / "x").write_bytes(bytes(3 * MB))
+    outcomes = small.run(writing("a", 4), writing("b", 4), patience_s=0.2)
+    assert [outcome.status for outcome in outcomes] == [Status.DONE] * 2, [one.message for one in outcomes]
+
+
+def test_what_a_failed_step_left_is_no_room_that_another_waits_for(small: Bench) -> None:
+    fails = writing("a", 5, "head -c 5000000 /dev/zero > x; exit 1")
+    waits = writing("b", 5)
+    assert [outcome.status for outcome in small.run(fails, waits, patience_s=0.2)] == [Status.FAILED, Status.DONE]
+
+
+def test_a_disk_that_was_full_once_asks_for_no_more_than_was_predicted(small: Bench) -> None:
+    does = "[ -e ../once ] || { touch ../once; head -c 2000000 /dev/zero > x; echo 'No space left on device'; exit 1; }"
+    outcome = small.run(writing("a", 5, does), patience_s=0.2)[0]
+    assert outcome.status is Status.DONE
+    assert {event.granted.disk_bytes for event in outcome.events if event.granted} == {5 * MB}

@@ -496,7 +496,8 @@ def test_full_disk_and_the_same_run_when_there_is_room(data: Folder, disk: Calla
     outcomes, _ = process(data)
     assert outcomes[GOOD].status in (Status.FAILED, Status.BLOCKED)
     assert re.search(
-        r"step 'geocode' needs [\d.]+ [kM]?B of disk, [\d.]+ [kM]?B are free at \S+/runs$", outcomes[GOOD].message
+        r"step 'geocode' needs [\d.]+ [kM]?B of disk, all of the disk of \S+/runs is [\d.]+ [kM]?B$",
+        outcomes[GOOD].message,
     )
     disk("remount,size=64m")
     outcomes, _ = process(data)

@@ -127,6 +127,15 @@ def walk_folder(folder: Path, depth: int = 8) -> Iterator[Path]:
                     waiting.append((path, left - 1))
 
 
+def find_parts(path: Path) -> list[Path]:
+    """What `atomic_path` and `replaced_folder`, living or killed, have of a path under temporary names beside it."""
+    names = [f".{re.escape(path.stem)}{{}}{re.escape(path.suffix)}.*", f".{re.escape(path.name)}{{}}.*"]
+    part = re.compile("|".join(name.format(r"\.[0-9a-f]{8}\.part") for name in names))
+    with suppress(OSError):
+        return [beside for beside in path.parent.iterdir() if part.fullmatch(beside.name)]
+    return []
+
+
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; links are not followed. A path that does not exist has 0."""
     size, folders = 0, [path]

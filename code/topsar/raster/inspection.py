@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def inspect(path: Path) -> Evidence:
     """
     try:
         return _inspect_folder(path) if path.is_dir() else _inspect_file(path)
-    except (OSError, ValueError, EOFError, *GDAL_ERRORS) as exc:
+    except (OSError, ValueError, EOFError, RecursionError, *GDAL_ERRORS) as exc:
         raise _make_error(path, str(exc)) from exc
 
 
@@ -92,13 +93,23 @@ def _parse_tiff(path: Path) -> Evidence:
 
 
 def _parse_npy(path: Path) -> Evidence:
-    array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    expected, size = array.offset + array.nbytes, path.stat().st_size
-    if size != expected:
-        raise _make_error(path, f"its header promises {expected} bytes, it has {size}")
-    values = array.reshape(-1)
-    finite = sum(_count_finite(values[start : start + CHUNK_BYTES]) for start in range(0, values.size, CHUNK_BYTES))
-    return {"shape": list(array.shape), "dtype": array.dtype.name, "finite": _find_share(finite, values.size)}
+    # Read, not mapped: where a mapped file is cut short meanwhile, or a full disk has no page for it, the process dies.
+    with path.open("rb") as stream:
+        first = np.lib.format.read_magic(stream) == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+        if dtype.hasobject:
+            raise _make_error(path, "it holds objects of Python")
+        count = math.prod(shape)
+        expected, size = stream.tell() + count * dtype.itemsize, path.stat().st_size
+        if size != expected:
+            raise _make_error(path, f"its header promises {expected} bytes, it has {size}")
+        finite, left = 0, count
+        while left and (values := np.fromfile(stream, dtype, min(left, CHUNK_BYTES // dtype.itemsize))).size:
+            finite, left = finite + _count_finite(values), left - values.size
+        if left:
+            raise _make_error(path, "it was cut short while it was read")
+    return {"shape": list(shape), "dtype": dtype.name, "finite": _find_share(finite, count)}
 
 
 def _count_finite(values: NDArray[Any]) -> int:

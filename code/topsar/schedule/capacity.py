@@ -76,6 +76,11 @@ class Capacities:
             msg = f"the runs folder {self._store.runs} cannot be reached any more: {exc.strerror}"
             raise TopsarError(msg, hint=hint) from exc
 
+    @property
+    def whole_disk(self) -> int:
+        """Bytes that steps could use at most, with nothing else on the disk."""
+        return shutil.disk_usage(self._store.runs).total - self._reserve_bytes
+
     def describe_disk(self) -> str:
         """What is free, in words."""
         kept = f", {bytes_text(self._reserve_bytes)} of it to be left free" if self._reserve_bytes else ""

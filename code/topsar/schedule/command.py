@@ -45,10 +45,11 @@ _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _TERMINATED = tuple(
     code for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT) for code in (-number, 128 + number)
 )
+_CUT = (-signal.SIGBUS, 128 + signal.SIGBUS)
 _LONGEST_POLL_S = 0.05
 _SAMPLE_S = 0.2
 _TAIL_BYTES = 16_384
-_NEXT_TO_NOTHING = 100_000
+_NEXT_TO_NOTHING = 1 << 20
 _MESSAGE_CHARACTERS = 800
 _NO_MEMORY = re.compile(r"^(?:[\w.]*MemoryError\b|std::bad_alloc|.*Cannot allocate memory)", re.MULTILINE)
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
@@ -126,7 +127,7 @@ def _read_last_words(log: Path, offset: int = 0) -> str:
     r"""Return what a log's end says about a failure; the command's own output begins at byte ``offset``.
 
     That is everything from the last line beginning with ``error:``; without one, a Python traceback's own last lines;
-    without that, the last three lines.
+    without these, the last three lines.
     """
     try:
         with log.open("rb") as file:
@@ -148,8 +149,9 @@ def _select_lines(lines: list[str]) -> list[str]:
     starts = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     if starts:
         inside = lines[starts[-1] + 1 :]
-        outer = next((index for index, line in enumerate(inside) if not line.startswith(" ")), len(inside))
-        return inside[outer:]
+        outer = next((index for index, line in enumerate(inside) if not line.startswith(" ")), None)
+        if outer is not None:  # else a full disk has cut it off
+            return inside[outer:]
     return lines[-3:]
 
 
@@ -242,7 +244,7 @@ def _find_reason(code: int, message: str, *, is_over: bool, is_disk_full: bool) 
         return Reason.DISK_FULL
     if code == _BAD_INPUT:
         return Reason.BAD_INPUT
-    if code in (_RETRYABLE, *_KILLED, *_TERMINATED):
+    if code in (_RETRYABLE, *_KILLED, *_TERMINATED, *_CUT):
         return Reason.RETRYABLE
     return Reason.ERROR
 
@@ -252,8 +254,9 @@ def _explain(reason: Reason, code: int, message: str, command: Command, peak: in
         return ""
     last_words = f"; its last words: {message}" if message else ""
     said = message or f"exit code {code}, nothing in {command.log}"
-    if code < 0:
-        said = f"killed by {signal.Signals(-code).name}{last_words}"
+    if code < 0 or code in _CUT:
+        why = " (a file that it had mapped was cut short, or its disk was full)" if code in _CUT else ""
+        said = f"killed by {signal.Signals(abs(code) % 128).name}{why}{last_words}"
     if reason is Reason.TIMED_OUT:
         return f"timed out after {command.timeout_s:g} s{last_words}"
     if reason is Reason.OUT_OF_MEMORY:

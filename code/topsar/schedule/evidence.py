@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import TopsarError
-from topsar.files import follow_links, size_of
+from topsar.files import find_parts, follow_links, size_of
 from topsar.schedule.graph import is_artifact_path
 
 if TYPE_CHECKING:
@@ -56,11 +56,12 @@ class Store:
         return path
 
     def size(self, step: Step) -> int:
-        """Bytes of what a step has written so far."""
+        """Bytes of what a step has written so far, be it under temporary names."""
         total = 0
         for artifact in step.writes:
             with contextlib.suppress(TopsarError):
-                total += size_of(self.locate(artifact.path))
+                path = self.locate(artifact.path)
+                total += sum(map(size_of, (path, *find_parts(path))))
         return total
 
     def gather(self, step: Step) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from topsar.errors import StepFailed, TopsarError
-from topsar.files import size_of
+from topsar.files import find_parts
 from topsar.schedule.admission import Grant, PairWindow, choose, find_lack
 from topsar.schedule.capacity import Capacities
 from topsar.schedule.cleanup import GOING, Remover
@@ -50,7 +50,7 @@ _REASONS = {MEMORY: Reason.OUT_OF_MEMORY, DISK: Reason.DISK_FULL}
 _LONGEST_BACKOFF_S = 300.0
 _REREAD_S = 0.2
 _LAST_LOOK_S = 0.1
-_LEAST_DISK = 1_000_000
+_LEAST_DISK, _MORE = 1_000_000, 1.25
 _BETTER = 1.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -92,6 +92,7 @@ class Run:
             with _route_signals(self._interrupt):
                 self._report_finished()
                 self._refuse()
+                self._clear_remains()
                 while not self._board.is_settled or self._remover.is_busy:
                     if not self._signals_seen:
                         self._admit()
@@ -132,18 +133,25 @@ class Run:
 
     def _refuse(self) -> None:
         """Fail the steps that can never fit."""
-        free, removable = self._capacities.find_free_disk(), None
+        most = replace(self._executor.limits(), disk_bytes=self._capacities.whole_disk)
+        there = {
+            MEMORY: f"the budget is {bytes_text(most.memory_bytes)}",
+            DISK: f"all of the disk of {self._store.runs} is {bytes_text(most.disk_bytes)}",
+        }
         for state in self._board.states.values():
             if state.status is not Status.WAITING:
                 continue
             candidate = self._capacities.make_candidate(state)
-            if candidate.needs.disk_bytes > free:
-                removable = size_of(self._store.runs) if removable is None else removable
-            most = replace(self._executor.limits(), disk_bytes=free + (removable or 0))
             if lack := find_lack(candidate, most):
-                there = f"the budget is {bytes_text(most.memory_bytes)}" if lack == MEMORY else None
-                words = self._explain_lack(candidate, lack, most, there)
+                words = self._explain_lack(candidate, lack, most, there.get(lack))
                 self._settle(state.node, Status.FAILED, Ended(reason=_REASONS.get(lack, Reason.ERROR), message=words))
+
+    def _clear_remains(self) -> None:
+        """Remove what was being written when an earlier run was killed: no step waits for the room that it takes."""
+        for state in self._board.states.values():
+            is_recorded = state.node.step.name in self._chronicle.done[state.node.job.id]
+            if state.status is Status.WAITING and not is_recorded:
+                self._discard(state.node)
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -187,6 +195,8 @@ class Run:
         in_reserve = oldest.needs.disk_bytes <= capacity.disk_bytes + self._policy.budget.free_disk_bytes
         if lack == DISK and in_reserve and not self._window.under_way.isdisjoint(oldest.pairs):
             return choose([oldest], (), enough, self._window)  # what has begun may use the reserve to come to its end
+        if lack == DISK and self._make_room(state, oldest.needs.disk_bytes - capacity.disk_bytes):
+            return ()
         words = self._explain_lack(oldest, lack, capacity)
         if not self._is_out_of_patience(state.node, words, capacity):
             return ()
@@ -196,10 +206,20 @@ class Run:
         self._settle(state.node, Status.FAILED, ended)
         return ()
 
+    def _make_room(self, state: State, lack: int) -> bool:
+        """Remove what failed steps left, and what a step would remove first if that is enough; say whether any was."""
+        spent = [one for one in self._board.states.values() if one.status is Status.FAILED and one.attempt]
+        if self._store.size(state.node.step) >= lack:
+            spent.append(state)
+        before = sum(self._store.size(one.node.step) for one in spent)
+        for one in spent:
+            self._discard(one.node)
+        return before > sum(self._store.size(one.node.step) for one in spent)
+
     def _explain_lack(self, candidate: Candidate, lack: str, capacity: Resources, there: str | None = None) -> str:
         needed, left = candidate.needs.amounts[lack], capacity.amounts.get(lack, 0)
         if lack == DISK:
-            there = self._capacities.describe_disk()
+            there = there or self._capacities.describe_disk()
         elif lack == MEMORY:
             there = there or f"{bytes_text(left)} are free"
         text = bytes_text(needed) if lack in _REASONS else str(needed)
@@ -250,17 +270,20 @@ class Run:
             event = node.make_event(Status.RUNNING)
             self._chronicle.tell(replace(event, attempt=state.attempt, granted=granted))
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
-            self._discard(node)
+            self._discard(node, strict=True)
             future = self._executor.submit(self._make_command(node, granted))
             future.add_done_callback(functools.partial(self._gather_evidence, node))
         except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
             reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
             self._finish(_Finished(node, Ended(reason=reason, message=f"cannot start: {exc}"), {}))
 
-    def _discard(self, node: Node) -> None:
-        """Let nothing be there of what a step is to write."""
+    def _discard(self, node: Node, *, strict: bool = False) -> None:
+        """Let nothing be there of what a step is to write; raise where something cannot be removed, if strict."""
         for artifact in node.step.writes:
-            self._remover.remove(self._store.locate(artifact.path), lambda _: None)
+            with contextlib.suppress(*(() if strict else (OSError, TopsarError))):
+                path = self._store.locate(artifact.path)
+                for one in (path, *find_parts(path)):
+                    self._remover.remove(one, lambda _: None)
 
     def _make_command(self, node: Node, needs: Resources) -> Command:
         self._serial += 1
@@ -313,17 +336,18 @@ class Run:
             self._settle(node, Status.FAILED, ended)
 
     def _postpone(self, state: State, grant: Grant, ended: Ended) -> None:
-        """Set a step up for another try: later, and with more of what it lacked."""
+        """Set a step up for another try: later, without its remains, and with more of what it lacked."""
         needs = grant.candidate.needs
         if ended.reason is Reason.OUT_OF_MEMORY:
             more = max(needs.memory_bytes * 3 // 2, ended.peak_memory_bytes * 5 // 4)
             memory = min(more, max(self._executor.limits().memory_bytes, needs.memory_bytes))
             state.least = replace(state.least, memory_bytes=memory, threads=max(1, grant.threads // 2))
         if ended.reason is Reason.DISK_FULL:
-            more = max(2 * max(needs.disk_bytes, ended.written_bytes), _LEAST_DISK)
-            state.least = replace(state.least, disk_bytes=more)
-            with contextlib.suppress(OSError, TopsarError):
-                self._discard(state.node)
+            # What it wrote says little where others filled the disk; more only if it asks for the second time.
+            disk = max(needs.disk_bytes, int(_MORE * max(ended.written_bytes, state.least.disk_bytes)), _LEAST_DISK)
+            most = max(needs.disk_bytes, self._capacities.whole_disk)
+            state.least = replace(state.least, disk_bytes=min(disk, most))
+        self._discard(state.node)
         pause = min(_LONGEST_BACKOFF_S, self._policy.backoff_s * 2 ** (state.attempt - 1))
         state.not_before = time.monotonic() + pause * random.uniform(0.75, 1.25)
         self._board.make_ready(state.node.id)
