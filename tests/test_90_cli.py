@@ -268,6 +268,16 @@ def test_ctrl_c(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert "resumes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("module", ["argparse", "pydantic", "numba"])
+def test_an_interrupt_while_modules_are_loaded_is_no_traceback(tmp_path: Path, module: str) -> None:
+    code = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(30)\n"
+    (tmp_path / f"{module}.py").write_text(code)
+    argv = [sys.executable, "-m", "topsar", "simulate", "somewhere", "--size", "tiny"]
+    done = subprocess.run(argv, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode in (130, -2)
+    assert "Traceback" not in done.stderr
+
+
 def test_demo(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     workflow.outcomes = (pair("a", Status.DONE),)
     assert cli.main(["demo"]) == 0

@@ -62,6 +62,14 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, that of the process if no arguments are given, and return the exit code."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _run(argv: Sequence[str] | None) -> int:
     argv = _join_negative_values(sys.argv[1:] if argv is None else argv)
     parser = _build_step_parser() if argv[:1] == ["step"] else build_parser()
     args = parser.parse_args(argv)
@@ -89,9 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {exc}\n  hint: --debug shows where this happened", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("interrupted; the same command resumes where it stopped", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def _check_current_folder() -> None:
