@@ -25,11 +25,11 @@ from fake_steps import wait_for
 from topsar.engines import Inputs, Plan, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.isce2.config import write_config
+from topsar.engines.isce2.geocode import count_points
 from topsar.engines.isce2.installation import Installation
-from topsar.engines.isce2.plan import LEAST_LINES
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
-from topsar.engines.isce2.tasks import RUN, TopsAppTask
+from topsar.engines.isce2.tasks import BEAM_SPEED_M_S, RUN, TopsAppTask
 from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.step import dump_tasks
 from topsar.engines.survey import Survey
@@ -50,9 +50,9 @@ LINE_INTERVAL_S = 0.002055556
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One pair of two swaths, three bursts each."""
+    """One pair of two swaths, three bursts each, over flat ground."""
     folder = tmp_path_factory.mktemp("data for topsApp")
-    dry_data(folder, dry_recipe())
+    dry_data(folder, dry_recipe(relief_m=0.5))
     return folder
 
 
@@ -164,26 +164,22 @@ def test_an_isce2_that_does_not_know_a_satellite_refuses_it(data: Path) -> None:
 
 
 def test_what_topsapp_cannot_do_is_refused(data: Path) -> None:
-    with pytest.raises(SettingsError, match="UNWRAPPER=whirlwind"):
-        planned(data, unwrapper="whirlwind")
     with pytest.raises(SettingsError, match="ESD=network"):
         planned(data, esd="network")
     with pytest.raises(SettingsError, match="SLC_STACK"):
         planned(data, slc_stack=True)
-    for options in ({"looks": Looks(east=1, north=1)}, {"posting_m": 2.0}):
-        (problem,) = planned(data, **options).refused.values()
-        assert "single looks" in problem.message
+    (problem,) = planned(data, looks=Looks(east=1, north=1)).refused.values()
+    assert "single looks" in problem.message
 
 
-def test_too_few_lines_for_the_filter_are_refused(data: Path, tmp_path: Path) -> None:
-    """topsApp would compute everything before it, and then leave an empty image."""
-    task = task_in(job_folder(planned(data, looks=Looks(east=9, north=3)), tmp_path))
-    assert task.merged_lines > 3 * LEAST_LINES
-    most = task.merged_lines // LEAST_LINES
-    assert not planned(data, looks=Looks(east=9, north=most)).refused
-    (problem,) = planned(data, looks=Looks(east=9, north=most + 1)).refused.values()
-    assert str(task.merged_lines // (most + 1)) in problem.message
-    assert f"LOOKS=9x{most}," in problem.hint
+@pytest.mark.parametrize("posting_m", [2.0, 40.0, 80.0, 200.0])
+def test_the_merged_image_is_finer_than_the_products(data: Path, tmp_path: Path, posting_m: float) -> None:
+    task = task_in(job_folder(planned(data, posting_m=posting_m), tmp_path))
+    assert task.looks.count > 1
+    merged = task.merged.range_spacing_m / 0.6, task.merged.line_interval_s * BEAM_SPEED_M_S
+    assert merged < (max(posting_m / 2, 8), max(posting_m / 2, 15))
+    points = count_points(task)
+    assert posting_m < 10 or 2 <= points.east <= 4
 
 
 # --- topsApp.xml ------------------------------------------------------------------------------------------------
@@ -196,20 +192,15 @@ def properties(task: TopsAppTask, **rest: Any) -> dict[str, Any]:
 
 
 def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> None:
-    plan = planned(
-        data, looks=Looks(east=9, north=3), filter_strength=0.3, esd_coherence=0.7, roi=None, crs="EPSG:4326"
-    )
+    plan = planned(data, looks=Looks(east=9, north=3), esd_coherence=0.7, roi=None, crs="EPSG:4326")
     said = properties(task_in(job_folder(plan, tmp_path)))
     assert said["sensor name"] == "SENTINEL1"
     assert said["swaths"] == [1, 2]
     assert (said["range looks"], said["azimuth looks"]) == (9, 3)
-    assert said["filter strength"] == 0.3
     assert said["ESD coherence threshold"] == 0.7
-    assert said["unwrapper name"] == "snaphu_mcf"
     for name, value in {
         "do ESD": True,
-        "do unwrap": True,
-        "do unwrap 2 stage": False,
+        "do unwrap": False,
         "do ionosphere correction": False,
         "apply ionosphere correction": False,
         "do dense offsets": False,
@@ -225,15 +216,12 @@ def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> Non
 def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
     footprint = inputs_of(data).survey.find_footprint(whole=Isce2Engine.whole_bursts)
     roi = BBox(west=footprint.west, south=footprint.centre[1], east=footprint.east, north=footprint.north)
-    plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, unwrapper="none", esd="off")
+    plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, esd="off")
     said = properties(task_in(job_folder(plan, tmp_path)))
     assert said["region of interest"] == [roi.south, roi.north, roi.west, roi.east]
     assert said["do ionosphere correction"] is True
     assert said["use GPU"] is True
-    assert said["do unwrap"] is False
     assert said["do ESD"] is False
-    assert "merged/topophase.ion" in said["geocode list"]
-    assert not [name for name in said["geocode list"] if "unw" in name]
 
 
 def test_slices_and_calibration_files_are_listed_whatever_their_names(data: Path, tmp_path: Path) -> None:
@@ -255,7 +243,7 @@ def test_slices_and_calibration_files_are_listed_whatever_their_names(data: Path
 STAGES = [
     "dem", "startup", "preprocess", "computeBaselines", "verifyDEM", "topo", "subsetoverlaps", "coarseoffsets",
     "coarseresamp", "overlapifg", "esd", "rangecoreg", "fineoffsets", "fineresamp", "ion", "burstifg", "mergebursts",
-    "filter", "unwrap", "geocode",
+    "geocode", "filter", "unwrap",
 ]  # fmt: skip
 HEIGHTS = {"dem", *STAGES[STAGES.index("verifyDEM") :]}
 """The stages that depend on the DEM."""
@@ -578,8 +566,8 @@ def test_a_pair_is_run_cleaned_up_and_only_what_changed_is_run_again(copied: Pat
     _compare_with_truth(folder, truth)
 
     assert start(copied) == ([Status.CACHED], [])
-    assert start(copied, FILTER_STRENGTH="0.2")[1] == ["filter", "unwrap", "unwrap2stage", "geocode"]
-    assert start(copied, FILTER_STRENGTH="0.2", POSTING="120")[1] == ["geocode"]
+    for flags in ({"FILTER_STRENGTH": "0.2"}, {"UNWRAPPER": "none"}, {"POSTING": "120"}):
+        assert start(copied, **flags) == ([Status.DONE], [])
 
 
 def _compare_with_truth(folder: Path, truth: dict[str, Any]) -> None:

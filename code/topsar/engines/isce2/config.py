@@ -15,30 +15,16 @@ from topsar.errors import StepFailed
 if TYPE_CHECKING:
     from topsar.engines.isce2.tasks import TopsAppTask
     from topsar.engines.orbits import OrbitChoice
-    from topsar.model import GeoGrid, OrbitFile
+    from topsar.model import OrbitFile
 
-DEM_NAME, GEOCODE_DEM_NAME = "dem/topo.dem.wgs84", "geocode_dem/geocode.dem.wgs84"
+DEM_NAME = "dem/topo.dem.wgs84"
 """The heights for topsApp, in its run folder."""
 ESD_LOOKS = (5, 15)
 """Azimuth and range looks in burst overlaps."""
-UNWRAPPED = ("merged/filt_topophase.unw", "merged/filt_topophase.unw.conncomp")
-GEOCODED = (
-    "merged/topophase.flat",
-    "merged/topophase.cor",
-    "merged/filt_topophase.flat",
-    "merged/phsig.cor",
-    "merged/los.rdr",
-)
 IONOSPHERE = "merged/topophase.ion"
 
 
-def list_geocoded(task: TopsAppTask) -> tuple[str, ...]:
-    """Images that topsApp geocodes, relative to its run folder."""
-    unwrapped = UNWRAPPED if task.unwrapper != "none" else ()
-    return (*GEOCODED, *unwrapped, *((IONOSPHERE,) if task.ionosphere else ()))
-
-
-def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, do_esd: bool | None = None) -> str:
+def write_config(task: TopsAppTask, run: Path, *, do_esd: bool | None = None) -> str:
     """Write the text of ``topsApp.xml``; topsApp reads it at every start.
 
     Parameters
@@ -46,8 +32,6 @@ def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, do_es
     task : TopsAppTask
     run : Path
         The folder in which topsApp runs.
-    geocoding : bool
-        Whether the heights of the geocoded grid are there already.
     do_esd : bool, optional
         Whether topsApp estimates misregistration; by default as in the task.
     """
@@ -57,7 +41,7 @@ def write_config(task: TopsAppTask, run: Path, *, geocoding: bool = False, do_es
     _add_date(app, "reference", task.reference_orbit, task, run)
     _add_date(app, "secondary", task.secondary_orbit, task, run)
     changed = {} if do_esd is None else {"do ESD": do_esd}
-    for name, value in (_processing_values(task, run, geocoding=geocoding) | changed).items():
+    for name, value in (_processing_values(task, run) | changed).items():
         _add_property(app, name, value)
     ElementTree.indent(root, space="  ")
     text = ElementTree.tostring(root, encoding="unicode")
@@ -96,44 +80,27 @@ def _add_date(app: ElementTree.Element, name: str, orbit: OrbitChoice, task: Top
         _add_property(component, "auxiliary data directory", str(task.aux_cal.absolute()))
 
 
-def _processing_values(task: TopsAppTask, run: Path, *, geocoding: bool) -> dict[str, object]:
+def _processing_values(task: TopsAppTask, run: Path) -> dict[str, object]:
     roi = task.roi
-    dem = str((run / DEM_NAME).absolute())
-    geocode_dem = str((run / GEOCODE_DEM_NAME).absolute()) if geocoding else dem
     return {
         "swaths": list(task.swaths),
         **({"region of interest": [roi.south, roi.north, roi.west, roi.east]} if roi else {}),
-        "demFilename": dem,
-        "geocode demfilename": geocode_dem,
-        "geocode bounding box": _node_box(task.geocoding),
-        "geocode list": list(list_geocoded(task)),
+        "demFilename": str((run / DEM_NAME).absolute()),
         "range looks": task.looks.east,
         "azimuth looks": task.looks.north,
-        "filter strength": task.filter_strength,
         "do ESD": task.estimates_esd,
         "ESD coherence threshold": task.esd_coherence,
         "ESD azimuth looks": ESD_LOOKS[0],
         "ESD range looks": ESD_LOOKS[1],
         "extra ESD cycles": 0.0,
         "do interferogram": True,
-        "do unwrap": task.unwrapper != "none",
-        "unwrapper name": "snaphu_mcf",
-        "do unwrap 2 stage": False,
+        "do unwrap": False,
         "do ionosphere correction": task.ionosphere,
         "apply ionosphere correction": False,
         "do dense offsets": False,
         "use virtual files": True,
         "use GPU": task.gpu,
     }
-
-
-def _node_box(grid: GeoGrid) -> list[float]:
-    """The box for which topsApp geocodes onto exactly the pixel centres of a grid.
-
-    topsApp takes the node at or beyond each side; with sides half a pixel inside, rounding cannot add or drop one.
-    """
-    box = grid.bbox
-    return [box.south, box.north - grid.dy, box.west + grid.dx, box.east]
 
 
 def _add_property(parent: ElementTree.Element, name: str, value: object) -> None:

@@ -19,8 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
-from topsar.engines.ground import find_ground_points, open_dem_under
-from topsar.engines.isce2.config import DEM_NAME, GEOCODE_DEM_NAME
+from topsar.engines.isce2.config import DEM_NAME
 from topsar.engines.isce2.image_file import read_isce_header, read_isce_image, write_dem_image
 from topsar.errors import ProvisionError, StepFailed
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
@@ -69,12 +68,6 @@ def write_isce_dem(dem: Dem, box: BBox, path: Path, margin_deg: float = 0.0) -> 
     return write_dem_image(field, path)
 
 
-def _place_heights(heights_m: NDArray[np.float32], grid: GeoGrid) -> HeightField:
-    """Heights at the pixel centres of a grid in degrees."""
-    centres = grid.dx, 0.0, grid.west + grid.dx / 2, 0.0, -grid.dy, grid.north - grid.dy / 2
-    return HeightField(heights_m=heights_m, crs=_WGS84, transform=centres)
-
-
 def _warp_to_degrees(field: HeightField, box: BBox, path: Path) -> HeightField:
     """The field, warped to longitude and latitude around ``box`` unless it is in degrees already."""
     if field.crs == _WGS84:
@@ -101,7 +94,8 @@ def _warp_to_degrees(field: HeightField, box: BBox, path: Path) -> HeightField:
     except GDAL_ERRORS as exc:
         message = f"the DEM {path} cannot be warped to longitude and latitude: {exc}"
         raise ProvisionError(message, hint="warp it yourself, for example with gdalwarp -t_srs EPSG:4326") from exc
-    return _place_heights(heights, grid)
+    centres = grid.dx, 0.0, grid.west + grid.dx / 2, 0.0, -grid.dy, grid.north - grid.dy / 2
+    return HeightField(heights_m=heights, crs=_WGS84, transform=centres)
 
 
 def _turn_north_up(field: HeightField) -> HeightField:
@@ -145,16 +139,6 @@ def write_topo_dem(run: TopsAppRun) -> None:
     path = run.folder / DEM_NAME
     path.parent.mkdir(exist_ok=True)
     write_isce_dem(run.task.dem, run.task.dem_box, path, _MARGIN_DEG)
-
-
-def write_geocode_dem(run: TopsAppRun) -> None:
-    """Write the heights at the nodes of the grid onto which topsApp geocodes."""
-    path, task = run.folder / GEOCODE_DEM_NAME, run.task
-    path.parent.mkdir(exist_ok=True)
-    heights, _ = find_ground_points(task.geocoding, open_dem_under(task.dem, task.geocoding))
-    field = _place_heights(heights, task.geocoding)
-    _fill_voids(field, task.dem)
-    write_dem_image(field, path)
 
 
 def check_heights(run: TopsAppRun) -> None:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_jsonable_python
 
 from topsar.engines.facts import collect_facts
-from topsar.engines.ground import METRES_PER_DEGREE, find_lonlat_box
 from topsar.engines.isce2.selection import find_ground_box, require_fit, select_bursts
 from topsar.engines.isce2.stages import Stage, list_stages
-from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
+from topsar.engines.isce2.tasks import BEAM_SPEED_M_S, RUN, TopsAppTask, describe_version
 from topsar.engines.layout import lay_out
 from topsar.engines.protocol import Plan, Remark
 from topsar.engines.step import dump_tasks, sign, step_argv
-from topsar.engines.viewing import GROUND_SPEED, MID_INCIDENCE_RAD
+from topsar.engines.viewing import MID_INCIDENCE_RAD
 from topsar.errors import SettingsError, TopsarError
-from topsar.model import UNCALIBRATED_IPF, GeoGrid, Looks
+from topsar.model import UNCALIBRATED_IPF, Looks
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Step
 
 if TYPE_CHECKING:
@@ -28,11 +27,8 @@ if TYPE_CHECKING:
     from topsar.model import Burst
     from topsar.settings import Options
 
-_GEOCODED_FINER = 2
-"""For a map in metres topsApp geocodes onto a grid in degrees finer by this factor, from which the map is drawn."""
-LEAST_LINES = 265
-"""With fewer multilooked lines topsApp's filter leaves an empty ``phsig.cor``."""
-_ORBITAL_SPEED_M_S = 7590.0
+_FINER = 3
+"""The merged image has about so many pixels to one of the products each way."""
 
 
 def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
@@ -60,7 +56,6 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
         pair = laid.matched.pair.id
         try:
             task = _task(laid, inputs, options, installation)
-            _require_lines(task)
         except TopsarError as exc:
             refused[pair] = exc
             continue
@@ -74,13 +69,12 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
 def _check_options(options: Options) -> None:
     """Refuse what topsApp cannot do."""
     cannot = {
-        "UNWRAPPER=whirlwind": options.unwrapper == "whirlwind",
         "SLC_STACK=1": options.slc_stack,
         "ESD=network": options.esd == "network",
     }
     for setting, is_set in cannot.items():
         if is_set:
-            msg = f"{setting}: topsApp processes one pair at a time, and unwraps with SNAPHU only"
+            msg = f"{setting}: topsApp processes one pair at a time"
             raise SettingsError(msg, hint="leave it out, or set ENGINE=native")
 
 
@@ -97,14 +91,13 @@ def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Instal
         dem=inputs.dem,
         dem_box=find_ground_box(matched, bursts, inputs.dem),
         grid=laid.grid,
-        geocoding=_lay_geocoding_grid(laid.grid),
         looks=_choose_looks(options, bursts[0].reference),
         roi=options.roi,
         esd=options.esd,
         esd_full=options.topsapp_esd == "full",
         esd_coherence=options.esd_coherence,
         filter_strength=options.filter_strength,
-        unwrapper="none" if options.unwrapper == "none" else "snaphu",
+        unwrapper=options.unwrapper,
         ionosphere=options.ionosphere,
         gpu=options.use_gpu,
         aux_cal=inputs.aux_cal if any(scene.ipf == UNCALIBRATED_IPF for scene in matched.pair.scenes) else None,
@@ -112,39 +105,18 @@ def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Instal
     )
 
 
-def _lay_geocoding_grid(grid: GeoGrid) -> GeoGrid:
-    """Lay the grid in degrees onto which topsApp geocodes: that of the products, or a finer one that covers it."""
-    if grid.crs == "EPSG:4326":
-        return grid
-    box = find_lonlat_box(grid)
-    dy = 1 / round(_GEOCODED_FINER * METRES_PER_DEGREE / grid.dy)
-    narrowing = math.cos(math.radians(max(abs(box.south), abs(box.north))))
-    dx = 1 / max(round(_GEOCODED_FINER * METRES_PER_DEGREE * narrowing / grid.dx), 1)
-    return GeoGrid.cover(box.grow(2 * max(dx, dy)), crs="EPSG:4326", dx=dx, dy=dy)
-
-
 def _choose_looks(options: Options, burst: Burst) -> Looks:
-    """Choose looks in range (east) and azimuth (north): as set, or for pixels about as large as the products'."""
+    """Choose looks in range (east) and azimuth (north): as set, or for a merged image finer than the products."""
+    cell_m = options.posting_m / _FINER
     across = burst.grid.range_spacing_m / math.sin(MID_INCIDENCE_RAD)
-    along = burst.grid.line_interval_s * _ORBITAL_SPEED_M_S * GROUND_SPEED
-    usual = Looks(east=max(round(options.posting_m / across), 1), north=max(round(options.posting_m / along), 1))
+    usual = Looks(
+        east=max(round(cell_m / across), 2), north=max(round(cell_m / burst.grid.line_interval_s / BEAM_SPEED_M_S), 1)
+    )
     looks = options.looks if isinstance(options.looks, Looks) else usual
     if looks.count == 1:
-        msg = f"LOOKS={options.looks} with POSTING={options.posting_m:g}: topsApp keeps no merged image of single looks"
-        raise SettingsError(msg, hint="set LOOKS=2x1 or more, or a larger POSTING")
+        msg = f"LOOKS={options.looks}: topsApp keeps no merged image of single looks"
+        raise SettingsError(msg, hint="set LOOKS=2x1 or more, or LOOKS=auto")
     return looks
-
-
-def _require_lines(task: TopsAppTask) -> None:
-    """Refuse an image with too few lines for topsApp's filter."""
-    lines = task.merged_lines // task.looks.north
-    if lines < LEAST_LINES:
-        msg = (
-            f"{lines} lines are left of {task.merged_lines} with {task.looks.north} azimuth looks: "
-            f"topsApp's filter needs {LEAST_LINES}"
-        )
-        fitting = f"LOOKS={task.looks.east}x{max(task.merged_lines // LEAST_LINES, 1)}"
-        raise SettingsError(msg, hint=f"set {fitting}, or a smaller POSTING with LOOKS=auto, or ENGINE=native")
 
 
 def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installation) -> Outlook:

@@ -2,8 +2,8 @@
 
 A stage is one step of the scheduler. It runs one step of topsApp, but for two that go together because they write into
 the same folder (``prepesd``, ``esd``), or because the second does nothing and only its record is needed (``fineresamp``
-and ``ion`` where the ionosphere is not estimated, ``unwrap`` and ``unwrap2stage``). Reads and writes were observed by
-following every file that topsApp opens, step by step.
+and ``ion`` where the ionosphere is not estimated). Reads and writes were observed by following every file that topsApp
+opens, step by step. The first stage, and those after the merge, do without topsApp.
 
 Costs were measured with ISCE2 2.6.5 on three full bursts of IW2 (120 million samples) on two cores of a virtual machine
 (AMD EPYC), ionosphere on and off.
@@ -17,16 +17,18 @@ from functools import partial
 from pathlib import Path
 
 from topsar.engines.ground import measure_dem_density
-from topsar.engines.isce2.config import (
-    DEM_NAME,
-    GEOCODE_DEM_NAME,
-    IONOSPHERE,
-    UNWRAPPED,
-    list_geocoded,
-    require_plain,
-)
-from topsar.engines.isce2.dem_file import check_heights, write_geocode_dem, write_topo_dem
+from topsar.engines.isce2.config import DEM_NAME, IONOSPHERE, require_plain
+from topsar.engines.isce2.dem_file import check_heights, write_topo_dem
 from topsar.engines.isce2.esd import FACTS, run_esd, run_range_coreg
+from topsar.engines.isce2.geocode import (
+    FILTERED,
+    GEOCODED,
+    UNWRAPPED,
+    count_points,
+    write_filtered,
+    write_geocoded,
+    write_unwrapped_phase,
+)
 from topsar.engines.isce2.image_file import check_isce_image
 from topsar.engines.isce2.slcs import check_bursts, check_orbits, prepare_slcs
 from topsar.engines.isce2.tasks import TopsAppTask
@@ -37,7 +39,7 @@ from topsar.errors import ProductError, StepFailed
 
 Hook = Callable[[TopsAppRun], None]
 
-TOPO_DEM, GEOCODE_DEM = (name.partition("/")[0] for name in (DEM_NAME, GEOCODE_DEM_NAME))
+TOPO_DEM = DEM_NAME.partition("/")[0]
 _cost = partial(Cost, base_memory=350_000_000, start_s=3.0, memory=0, disk=0)  # two interpreters: topsar's, topsApp's
 _threaded = partial(_cost, pixels_per_thread=5e6)
 _IDLE = _cost(microseconds=0)
@@ -46,11 +48,6 @@ _IDLE = _cost(microseconds=0)
 def _count_samples(task: TopsAppTask) -> list[int]:
     """SLC samples of each burst."""
     return [both.reference.grid.lines * both.reference.grid.samples for both in task.bursts]
-
-
-def _count_multilooked(task: TopsAppTask) -> float:
-    """Multilooked pixels of all bursts."""
-    return sum(b.reference.valid.rows * b.reference.valid.columns for b in task.bursts) / task.looks.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +96,14 @@ def list_stages(task: TopsAppTask) -> tuple[Stage, ...]:
     overlaps = _overlap_stages if task.estimates_esd else _skipped_overlap_stages
     stages = [_dem_stage(task)]
     follows = ""
-    for stage in (*_geometry_stages(task), *overlaps(task), *_burst_stages(task), *_merged_stages(task)):
+    for stage in (*_geometry_stages(task), *overlaps(task), *_burst_stages(task), _merge_stage(task)):
         steps = stage.steps or (stage.name,)
         written = {name for step in (steps[0], steps[-1]) for name in record_files(step)}
         reads = (*stage.reads, *record_files(follows)) if follows else stage.reads
         kept, size = (*sorted(written), *stage.kept), stage.size or float(sum(_count_samples(task)))
         stages.append(replace(stage, steps=steps, follows=follows, reads=reads, kept=kept, size=size))
         follows = steps[-1]
-    return tuple(stages)
+    return *stages, *_map_stages(task)
 
 
 def _swath_paths(task: TopsAppTask, folder: str, ending: str = "") -> tuple[str, ...]:
@@ -256,63 +253,67 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
     )
 
 
-def _merged_stages(task: TopsAppTask) -> Iterable[Stage]:
-    lists = _swath_paths(task, "fine_interferogram", ".xml")
-    filtered, sigma = _images("merged/filt_topophase.flat"), _images("merged/phsig.cor")
-    yield _merge_stage(task, lists)
-    yield Stage(
-        name="filter",
-        reads=_images("merged/topophase.flat"),
-        kept=(*filtered, *sigma),
-        uses=("filter_strength",),
-        cost=_cost(memory=60, disk=12, microseconds=1),
-        size=_count_multilooked(task),
-    )
-    unwraps = task.unwrapper != "none"
-    yield Stage(
-        name="unwrap",
-        steps=("unwrap", "unwrap2stage"),
-        reads=(*filtered, *sigma, *lists),
-        kept=_images(*UNWRAPPED) if unwraps else (),
-        uses=("unwrapper",),
-        cost=_cost(memory=300, disk=9, microseconds=12) if unwraps else _IDLE,
-        size=_count_multilooked(task),
-    )
-    geocoded = list_geocoded(task)
+def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
+    """What is done on the map, without topsApp."""
+    pixels = float(task.grid.rows * task.grid.columns)
     yield Stage(
         name="geocode",
-        reads=(*_images(*geocoded), *_swath_paths(task, "fine_coreg", ".xml")),
-        scratch=(GEOCODE_DEM, *_images("merged/dem.crop")),
-        kept=_images(*(f"{name}.geo" for name in geocoded)),
-        uses=("dem", "geocoding"),
+        reads=_images(*_list_merged(task)),
+        kept=(GEOCODED,),
+        uses=("grid", "dem", "looks", "bursts", "reference_orbit", "secondary_orbit"),
         inputs=task.dem.files,
-        cost=_cost(memory=24, disk=41, microseconds=22, pixels_per_thread=2e5),
-        size=float(task.geocoding.rows * task.geocoding.columns),
-        extra_memory=8 * _count_multilooked(task),
-        prepare=write_geocode_dem,
+        cost=_cost(memory=16, disk=16, microseconds=1.0),
+        size=pixels * count_points(task).count,
+        extra_memory=44 * task.merged.lines * task.merged.samples,
+        run=write_geocoded,
+    )
+    yield Stage(
+        name="filter",
+        reads=(GEOCODED,),
+        kept=(FILTERED,),
+        uses=("filter_strength",),
+        cost=_cost(memory=60, disk=8, microseconds=0.6),
+        size=pixels,
+        run=write_filtered,
+    )
+    yield Stage(
+        name="unwrap",
+        reads=(GEOCODED, FILTERED),
+        kept=(UNWRAPPED,),
+        uses=("unwrapper",),
+        cost=_cost(memory=120, disk=9, microseconds=4, pixels_per_thread=1e7),
+        size=pixels,
+        run=write_unwrapped_phase,
     )
 
 
-def _merge_stage(task: TopsAppTask, lists: tuple[str, ...]) -> Stage:
+def _list_merged(task: TopsAppTask) -> tuple[str, ...]:
+    """Merged images that are read on."""
+    return ("merged/topophase.flat", "merged/topophase.cor", *((IONOSPHERE,) if task.ionosphere else ()))
+
+
+def _merge_stage(task: TopsAppTask) -> Stage:
     images = ("topophase.flat", "topophase.cor", "los.rdr", "lat.rdr", "lon.rdr", "z.rdr")
     virtual = (*images, "reference.slc", "secondary.slc")
-    ionosphere = (IONOSPHERE,) if task.ionosphere else ()
     return Stage(
         name="mergebursts",
         reads=(
             *_swath_paths(task, "fine_interferogram"),
-            *lists,
+            *_swath_paths(task, "fine_interferogram", ".xml"),
             *_swath_paths(task, "geom_reference"),
             *_swath_paths(task, "fine_coreg"),
             *_swath_paths(task, "reference"),
             *(("ion",) if task.ionosphere else ()),
         ),
-        scratch=tuple(f"merged/{name}.full.{kind}" for name in virtual for kind in ("vrt", "xml")),
-        kept=_images("merged/topophase.flat", "merged/topophase.cor", "merged/los.rdr", *ionosphere),
+        scratch=(
+            *(f"merged/{name}.full.{kind}" for name in virtual for kind in ("vrt", "xml")),
+            *_images("merged/los.rdr"),
+        ),
+        kept=_images(*_list_merged(task)),
         uses=("looks",),
         cost=_cost(microseconds=0.06),
         extra_memory=22 * max(_count_samples(task)),
-        extra_disk=36 * _count_multilooked(task),
+        extra_disk=36 * task.merged.lines * task.merged.samples,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -10,12 +11,14 @@ from topsar.engines.facts import PairFacts
 from topsar.engines.isce2.installation import Installation
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.survey import Matched
-from topsar.model import BBox, Dem, GeoGrid, Looks
+from topsar.model import BBox, Dem, GeoGrid, Looks, RadarGrid
 
-VERSION = "2"
+VERSION = "3"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 RUN = "topsapp"
 """Folder of a job in which topsApp runs."""
+BEAM_SPEED_M_S = 6880.0
+"""Of the beam on the ground, where a few per cent decide nothing."""
 
 
 def describe_version(installation: Installation) -> str:
@@ -33,10 +36,10 @@ class TopsAppTask:
         The bursts that both dates have in the region of interest.
     dem_box : BBox
         Degrees; the ground for which topsApp needs heights.
-    grid, geocoding : GeoGrid
-        Of the products; in degrees, the grid on which topsApp geocodes, the products' own where that is in degrees.
+    grid : GeoGrid
+        Of the products.
     looks : Looks
-        Range by azimuth.
+        Of the merged image, range by azimuth.
     esd_full : bool
         Correct all of the misregistration that spectral diversity finds.
     aux_cal : Path, optional
@@ -51,14 +54,13 @@ class TopsAppTask:
     dem: Dem
     dem_box: BBox
     grid: GeoGrid
-    geocoding: GeoGrid
     looks: Looks
     roi: BBox | None
     esd: str | float
     esd_full: bool
     esd_coherence: float
     filter_strength: float
-    unwrapper: Literal["snaphu", "none"]
+    unwrapper: Literal["snaphu", "whirlwind", "none"]
     ionosphere: bool
     gpu: bool
     aux_cal: Path | None
@@ -70,11 +72,21 @@ class TopsAppTask:
         return tuple(sorted({int(both.reference.swath[2:]) for both in self.bursts}))
 
     @property
-    def merged_lines(self) -> int:
-        """Lines of the merged image before looks are taken, from the first of all bursts to the last."""
-        grids = [both.reference.grid for both in self.bursts]
-        first, last = min(grid.first_line_time for grid in grids), max(grid.stop_time for grid in grids)
-        return round((last - first).total_seconds() / self.line_interval_s) + 1
+    def merged(self) -> RadarGrid:
+        """Sampling of the merged image: it spans all bursts, and drops what is less than a pixel of looks."""
+        grids, looks = [both.reference.grid for both in self.bursts], self.looks
+        interval, spacing = self.line_interval_s, grids[0].range_spacing_m
+        first, near = min(grid.first_line_time for grid in grids), min(grid.near_range_m for grid in grids)
+        lines = round((max(grid.stop_time for grid in grids) - first).total_seconds() / interval) + 1
+        samples = round((max(grid.far_range_m for grid in grids) - near) / spacing) + 1
+        return RadarGrid(
+            first_line_time=first + timedelta(seconds=(looks.north - 1) / 2 * interval),
+            line_interval_s=looks.north * interval,
+            near_range_m=near + (looks.east - 1) / 2 * spacing,
+            range_spacing_m=looks.east * spacing,
+            lines=lines // looks.north,
+            samples=samples // looks.east,
+        )
 
     @property
     def polarisation(self) -> str:

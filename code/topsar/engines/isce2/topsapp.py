@@ -62,7 +62,7 @@ class TopsAppRun:
             Whether topsApp estimates misregistration; by default as in the task.
         """
         first, last, folder = steps[0], steps[-1], self.folder
-        config = write_config(self.task, folder, geocoding=first == "geocode", do_esd=do_esd)
+        config = write_config(self.task, folder, do_esd=do_esd)
         write_text(folder / "topsApp.xml", config)
         argv = self.task.installation.command(folder, "topsApp.xml", f"--start={first}", f"--end={last}")
         output: deque[str] = deque(maxlen=400)

@@ -116,10 +116,10 @@ def geocode(run: Run) -> None:
         say("No products found to geocode")
         return
     frames = [run.frame(run.folder("finecoreg"), swath) for swath in run.swaths()]
-    scene = fit_scene(frames)
     dem = find_dem(settings["geocodedemfilename"] or settings["demfilename"])
     box = settings["geocodeboundingbox"]
     grid = Grid(dem, [float(edge) for edge in box or find_box(frames)])
+    scene = fit_scene(frames, float(grid.heights()[0].mean()))
     (rl, al), (lines, samples) = run.looks, scene.find(*grid.places())
     rows, columns = (lines - (al - 1) / 2) / al, (samples - (rl - 1) / 2) / rl
     for path in paths:

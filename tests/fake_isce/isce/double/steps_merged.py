@@ -54,6 +54,16 @@ def _frames(run: Run, folder: str) -> list[tuple[int, Frame]]:
     return [(swath, run.frame(run.folder(folder), swath)) for swath in run.swaths()]
 
 
+def _fit_merged(run: Run, frames: list[tuple[int, Frame]]) -> Scene:
+    """The merged image of ground as flat as the first line of each burst."""
+    heights = [
+        middle_sample(run.folder("geometry", f"IW{swath}", f"hgt_{number:02d}.rdr"), burst.samples, "<f8")
+        for swath, frame in frames
+        for number, burst in enumerate(frame.bursts, run.limits(swath)[0] + 1)
+    ]
+    return fit_scene([frame for _, frame in frames], float(np.mean(heights)))
+
+
 def _origin(burst: Burst, scene: Scene) -> tuple[int, int]:
     """Line and sample of the merged image at which a burst starts."""
     return round(seconds_between(burst.start, scene.start) / scene.interval), round(
@@ -121,12 +131,13 @@ def merge_bursts(run: Run) -> None:
     import fake_truth
 
     frames = _frames(run, "fineinterferogram")
-    scene, truth = fit_scene([frame for _, frame in frames]), run.options.truth
+    scene, truth = _fit_merged(run, frames), run.options.truth
     _mosaics(run, scene, frames)
     valid, error = _phase_errors(run, scene, frames)
     lat, lon, *sight = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
     amplitude = fake_truth.amplitude(lat, lon, truth) * valid
-    flat = amplitude * np.exp(1j * (fake_truth.phase(lat, lon, truth) + error))
+    noise = fake_truth.noise(lat, lon, run.looks[0] * run.looks[1], truth)
+    flat = amplitude * np.exp(1j * (fake_truth.phase(lat, lon, truth) + error + noise))
     _add_ionosphere(run, flat)
     cor = np.stack([amplitude, fake_truth.coherence(lat, lon, truth) * valid])
     merged, axes = run.folder("mergedproducts"), multilooked_axes(*run.looks)
@@ -166,7 +177,7 @@ def _unwrap_phase(run: Run, flat: Array) -> Array:
     """The truth, moved to where its phase is that of the filtered interferogram."""
     import fake_truth
 
-    scene = fit_scene([frame for _, frame in _frames(run, "fineinterferogram")])
+    scene = _fit_merged(run, _frames(run, "fineinterferogram"))
     lat, lon, *_ = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
     true = fake_truth.phase(lat, lon, run.options.truth)
     return (true + np.angle(flat * np.exp(-1j * true))) * (np.abs(flat) > 0)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.step import Cost, StepKind
-from topsar.errors import StepFailed
-from topsar.files import read_json, save_array
+from topsar.engines.unwrapping import write_unwrapped
+from topsar.files import read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,48 +43,10 @@ class _Unwrap(StepKind[UnwrapTask]):
 
     def run(self, task: UnwrapTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
         """Write ``unwrapped.npy`` and ``components.npy``."""
-        from topsar.kernels.unwrap import unwrap
-
-        (folder / "unwrap").mkdir(exist_ok=True)
         filtered = np.load(folder / "filter" / "filtered.npy")
         coherence = np.load(folder / "mosaic" / "coherence.npy")
-        if task.unwrapper == "none":
-            unwrapped = np.full(filtered.shape, np.nan, np.float32)
-            components = np.zeros(filtered.shape, np.uint32)
-        else:
-            looks = read_json(folder / "mosaic" / "facts.json")["independent_looks"]
-            threads = _count_threads(filtered.shape)
-            try:
-                with _scratch_folder(folder / "unwrap") as scratch:
-                    unwrapped, components = unwrap(
-                        filtered, coherence, looks, method=task.unwrapper, threads=threads, scratch=scratch
-                    )
-            except RuntimeError as exc:  # how both packages report a failure of theirs
-                msg = f"{task.unwrapper} could not unwrap {task.job}: {exc}"
-                hint = "unwrap.log has its own words; UNWRAPPER=none leaves the phase wrapped"
-                raise StepFailed(msg, hint=hint) from exc
-        save_array(folder / "unwrap" / "unwrapped.npy", unwrapped)
-        save_array(folder / "unwrap" / "components.npy", components)
-
-
-@contextmanager
-def _scratch_folder(folder: Path) -> Iterator[Path]:
-    """Make a temporary folder in ``folder``, under a name without spaces: SNAPHU cannot read others."""
-    with tempfile.TemporaryDirectory(dir=folder) as real, tempfile.TemporaryDirectory() as other:
-        link = Path(other) / "unwrap"
-        link.symlink_to(Path(real).resolve())
-        yield link
-
-
-def _count_threads(shape: tuple[int, int]) -> int:
-    """Count the threads that the step was granted, if so large an interferogram has a use for them."""
-    from topsar.kernels.unwrap import count_tiles
-
-    if count_tiles(shape) == (1, 1):
-        return 1
-    import numba
-
-    return int(numba.get_num_threads())
+        looks = read_json(folder / "mosaic" / "facts.json")["independent_looks"]
+        write_unwrapped(filtered, coherence, looks, task.unwrapper, folder / "unwrap")
 
 
 STEP = _Unwrap()

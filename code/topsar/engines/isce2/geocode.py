@@ -1,0 +1,202 @@
+"""From topsApp's merged image to the map, and what is done there: filter and unwrap.
+
+A pixel of the map is the mean of points spread over its ground, each interpolated linearly between pixels of the merged
+image. topsApp's own geocoding takes a sinc over eight by eight of its pixels, or the nearest, and so loses four at each
+side of the image; its filter knows nothing of the noise that there is.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.ndimage import map_coordinates
+
+from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under
+from topsar.engines.isce2.config import IONOSPHERE
+from topsar.engines.isce2.image_file import read_isce_image
+from topsar.engines.isce2.tasks import BEAM_SPEED_M_S
+from topsar.engines.isce2.topsapp import UNTRIED
+from topsar.engines.unwrapping import write_unwrapped
+from topsar.engines.viewing import MID_INCIDENCE_RAD, describe_geometry, fit_pass_arc, measure_ground_speed
+from topsar.errors import StepFailed
+from topsar.files import read_json, save_array, write_json
+from topsar.kernels.filter import filter_phase
+from topsar.kernels.geometry import geo2rdr, line_of_sight
+from topsar.kernels.statistics import coherence_at_zero
+from topsar.model import Looks, Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.engines.isce2.tasks import TopsAppTask
+    from topsar.engines.isce2.topsapp import TopsAppRun
+    from topsar.kernels.geometry import OrbitArc
+
+GEOCODED, FILTERED, UNWRAPPED = "geocoded", "filtered", "unwrapped"
+"""Folders in topsApp's run folder with arrays on the map."""
+MOST_POINTS = 8
+"""A pixel is the mean of at most so many points each way."""
+_STRIP_ROWS = 16
+_COHERENCE_SAMPLES = 25
+"""topsApp estimates coherence over 5 by 5 single looks, and averages that."""
+
+
+def load_arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
+    """The orbits of reference and secondary over all bursts."""
+    swath, orbits = task.bursts[0].reference.swath, (task.reference_orbit, task.secondary_orbit)
+    reference, secondary = (orbit.load(swath, task.polarisation) for orbit in orbits)
+    return (
+        fit_pass_arc(reference, [both.reference for both in task.bursts]),
+        fit_pass_arc(secondary, [both.secondary for both in task.bursts]),
+    )
+
+
+def count_points(task: TopsAppTask) -> Looks:
+    """Count the points of a pixel of the map: about one for each pixel of the merged image in it."""
+    merged = task.merged
+    cell_m = merged.range_spacing_m / math.sin(MID_INCIDENCE_RAD), merged.line_interval_s * BEAM_SPEED_M_S
+    sides = zip(measure_pixel(task.grid), cell_m, strict=True)
+    east, north = (min(max(round(side / cell), 1), MOST_POINTS) for side, cell in sides)
+    return Looks(east=east, north=north)
+
+
+def write_geocoded(run: TopsAppRun) -> None:
+    """Write topsApp's merged images on the map, and what is known of looks and geometry there.
+
+    Raises
+    ------
+    StepFailed
+        If the merged image is not that of the bursts and looks that were planned, or no pixel has data.
+    """
+    task, merged = run.task, run.task.merged
+    images = _read_merged(run)
+    arcs = load_arcs(task)
+    points = count_points(task)
+    field = open_dem_under(task.dem, task.grid)
+    found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in images.items()}
+    seen = (images["interferogram"] != 0).astype(np.float32)
+    for top in range(0, task.grid.rows, _STRIP_ROWS):
+        rows = min(_STRIP_ROWS, task.grid.rows - top)
+        strip = task.grid.crop(Window(row=top, column=0, rows=rows, columns=task.grid.columns)).refine(points)
+        heights, places = find_ground_points(strip, field)
+        time, range_m = geo2rdr(places, arcs[0])
+        line = (time - arcs[0].seconds(merged.first_line_time)) / merged.line_interval_s
+        at = np.array([line, (range_m - merged.near_range_m) / merged.range_spacing_m])
+        at[:, ~(np.isfinite(heights) & np.isfinite(at).all(axis=0))] = -10.0  # outside
+        for name, values in _average_points(images, seen, at, points).items():
+            found[name][top : top + rows] = values
+    if not found["interferogram"].any():
+        msg = f"no pixel of {task.facts.pair} has data of both dates"
+        raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
+    folder = run.folder / GEOCODED
+    folder.mkdir(exist_ok=True)
+    for name, values in found.items():
+        save_array(folder / f"{name}.npy", values)
+    centre = Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1)
+    _, middle = find_ground_points(task.grid.crop(centre), field)
+    write_json(folder / "facts.json", _describe_looks(task, middle[0, 0], arcs, points))
+
+
+def _read_merged(run: TopsAppRun) -> dict[str, NDArray[Any]]:
+    """TopsApp's merged images by the names of what they hold; interferogram and coherence are zero without signal."""
+    task, merged = run.task, run.folder / "merged"
+    cross = read_isce_image(merged / "topophase.flat")[0]
+    amplitude, coherence = read_isce_image(merged / "topophase.cor")
+    images = {"interferogram": cross, "amplitude": amplitude, "coherence": coherence}
+    if task.ionosphere:
+        images["ionosphere"] = read_isce_image(run.folder / IONOSPHERE)[0]
+    planned = task.merged.shape
+    for name, image in images.items():
+        if image.shape != planned:
+            msg = f"topsApp's merged {name} has {image.shape} pixels, {task.looks} looks of its bursts {planned}"
+            raise StepFailed(msg, hint=UNTRIED)
+    images["interferogram"] = np.where(coherence != 0, cross, 0)
+    return images
+
+
+def _average_points(
+    images: dict[str, NDArray[Any]], seen: NDArray[np.float32], at: NDArray[np.float64], points: Looks
+) -> dict[str, NDArray[Any]]:
+    """Means over the points of each pixel, zero where fewer than half of them fall on signal.
+
+    ``at`` holds fractional lines and samples of the merged image, (2, rows · points, columns · points).
+    """
+    pixels = at.shape[1] // points.north, points.north, at.shape[2] // points.east, points.east
+
+    def interpolate(image: NDArray[Any]) -> NDArray[Any]:
+        sampled = map_coordinates(image, at, order=1, output=np.float32, mode="grid-constant")
+        total: NDArray[Any] = np.where(counted, sampled, 0).reshape(pixels).sum(axis=(1, 3))
+        return total
+
+    counted = map_coordinates(seen, at, order=0, mode="grid-constant") > 0
+    weight = interpolate(seen)
+    kept = (2 * counted.reshape(pixels).sum(axis=(1, 3)) >= points.count) & (weight > 0)
+    found: dict[str, NDArray[Any]] = {}
+    for name, image in images.items():
+        total = interpolate(image.real * seen)
+        if np.iscomplexobj(image):
+            total = total + 1j * interpolate(image.imag * seen)
+        found[name] = np.divide(total, weight, out=np.zeros_like(total), where=kept)
+    return found
+
+
+def _describe_looks(
+    task: TopsAppTask, middle_m: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc], points: Looks
+) -> dict[str, Any]:
+    """Facts of wavelength, baseline and looks of a pixel, and the bias of topsApp's coherence."""
+    merged, burst = task.merged, task.bursts[0].reference
+    time, _ = geo2rdr(middle_m[None], arcs[0])
+    up = float(line_of_sight(middle_m[None], arcs[0].position(time))[0, 2])
+    cell_m = (
+        merged.range_spacing_m / math.sqrt(1 - up**2),
+        merged.line_interval_s * measure_ground_speed(arcs[0], float(time[0])),
+    )
+    sides = zip(measure_pixel(task.grid), cell_m, (points.east, points.north), strict=True)
+    cells = math.prod(_count_cells(side / count / cell, count) for side, cell, count in sides)
+    looks = round(task.looks.count * cells)
+    found = describe_geometry(middle_m, arcs, burst, area_m2=cells * math.prod(cell_m), most_looks=looks)
+    window = found["independent_looks"] / looks * _COHERENCE_SAMPLES
+    return found | {"coherence_bias_at_zero": coherence_at_zero(max(window, 1.0))}
+
+
+def _count_cells(apart: float, points: int) -> float:
+    """Count the pixels of noise that are averaged in a row of points interpolated linearly, so many pixels apart.
+
+    The mean square of the weights is that of overlapping triangles: a cubic B-spline of the distance of two points.
+    """
+    overlap = BSpline.basis_element(np.arange(-2, 3), extrapolate=False)
+    distances = apart * np.subtract.outer(np.arange(points), np.arange(points))
+    return points**2 / float(np.nansum(overlap(distances)))
+
+
+def write_filtered(run: TopsAppRun) -> None:
+    """Write the filtered interferogram."""
+    folder = run.folder / FILTERED
+    folder.mkdir(exist_ok=True)
+    cross, coherence, looks = load_signal(run.folder)
+    noise = estimate_phase_noise(coherence, looks)
+    save_array(folder / "filtered.npy", filter_phase(cross, coherence, noise, run.task.filter_strength))
+
+
+def write_unwrapped_phase(run: TopsAppRun) -> None:
+    """Unwrap the filtered interferogram, or leave it."""
+    _, coherence, looks = load_signal(run.folder)
+    filtered = np.load(run.folder / FILTERED / "filtered.npy")
+    write_unwrapped(filtered, coherence, looks, run.task.unwrapper, run.folder / UNWRAPPED)
+
+
+def load_signal(run: Path) -> tuple[NDArray[np.complex64], NDArray[np.float32], float]:
+    """Interferogram, coherence with its bias taken off, and independent looks of a pixel."""
+    facts = read_json(run / GEOCODED / "facts.json")
+    cross, coherence = (np.load(run / GEOCODED / f"{name}.npy") for name in ("interferogram", "coherence"))
+    return cross, _remove_bias(coherence, facts["coherence_bias_at_zero"]), facts["independent_looks"]
+
+
+def _remove_bias(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:
+    """Coherence without the bias of its estimate, to first order: topsApp averages estimates of few looks."""
+    square = (coherence**2 - at_zero**2) / (1 - at_zero**2)
+    return np.asarray(np.sqrt(np.clip(square, 0, 1)), np.float32)
