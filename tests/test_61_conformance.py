@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fake_isce.use import double
+from fake_isce import fake_truth
+from fake_isce.use import double, write_options
 from topsar.engines import Engine, Inputs, Plan, load_engine
+from topsar.engines.ground import LONLAT, change_crs
 from topsar.engines.isce2 import Isce2Engine
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, TopsarError
@@ -25,11 +27,12 @@ from topsar.model import Pair
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
-from topsar.raster import inspect
+from topsar.raster import compute_pixel_centres, inspect
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Job
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
+from topsar.simulate.compare import _read_true_phase
 from topsar.simulate.recipe import SwathCut
 from topsar.step import execute_step
 
@@ -46,6 +49,8 @@ class Borrowed(NativeEngine):
         return replace(found, facts={**found.facts, "engine": self.name})
 """
 """An engine of somebody else's package, which names it as an entry point."""
+DOUBLE_TRUTH = {"phase_rad": 2.0, "phase_period_deg": 2.0, "coherence": 0.8, "noisy": True}
+"""What the double of topsApp shows instead of the products' pixels."""
 OPTIONAL = {"ionosphere"}
 """Layers that not every engine makes."""
 FACTS = {
@@ -118,6 +123,7 @@ def plan(engine: Engine, batch: Batch) -> Plan:
 def runs(engine: Engine, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder in which every step has been executed, each in the folder of its job."""
     folder = tmp_path_factory.mktemp("runs of a conformance test")
+    write_options(folder, truth=DOUBLE_TRUTH)
     prepare(folder, plan)
     for job, step in in_order(plan):
         engine.execute(folder / job.id, step)
@@ -260,6 +266,23 @@ def test_layers_hold_what_their_names_say(interferogram: Interferogram) -> None:
         np.testing.assert_allclose(cycles, np.round(cycles), atol=2e-6)
     assert np.isnan(interferogram.layers["wrapped_phase"].kind.nodata)
     assert np.issubdtype(layers["components"].dtype, np.integer)
+
+
+def test_the_filter_takes_noise_and_no_signal(interferogram: Interferogram, engine: Engine, batch: Batch) -> None:
+    layers = {name: layer.values for name, layer in interferogram.layers.items()}
+    grid = interferogram.grid
+    if engine.name == "isce2":
+        lon, lat = change_crs(grid.crs, LONLAT, *compute_pixel_centres(grid))
+        true = fake_truth.phase(lat, lon, DOUBLE_TRUTH)
+    else:
+        true = _read_true_phase(dict(interferogram.facts), batch.settings.data / "truth", grid)
+    seen = (layers["coherence"] > 0.5) & np.isfinite(layers["wrapped_phase"] + true)
+    error = {}
+    for name in ("wrapped_phase", "filtered_phase"):
+        turned = np.exp(1j * (layers[name] - true)[seen])
+        error[name] = float(np.sqrt(np.mean(np.angle(turned / turned.mean()) ** 2)))
+    assert 0.02 < error["wrapped_phase"] < 0.3
+    assert error["filtered_phase"] < 0.8 * error["wrapped_phase"]
 
 
 def test_facts_say_what_was_done(interferogram: Interferogram, engine: Engine, tmp_path: Path) -> None:

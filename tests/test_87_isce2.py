@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import re
@@ -508,6 +509,18 @@ def test_a_killed_topsapp_is_told_by_the_exit_code_of_the_step(data: Path, tmp_p
     with pytest.raises(SystemExit) as caught:
         execute_until(folder, "preprocess")
     assert caught.value.code == 128 + signal.SIGKILL
+
+
+def test_a_log_on_a_full_disk_does_not_end_topsapp(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = job_folder(planned(data), tmp_path)
+    execute_until(folder, "dem")
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        load_engine("isce2").execute(folder, "startup")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert (folder / "topsapp/PICKLE/startup.xml").is_file()
 
 
 def test_what_gdal_could_not_read_is_an_error_though_topsapp_goes_on(data: Path, tmp_path: Path) -> None:

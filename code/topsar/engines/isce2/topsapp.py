@@ -7,6 +7,7 @@ is ``PICKLE/<step>.xml``, and beside it ``PICKLE/<step>``; the next step needs b
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -72,12 +73,14 @@ class TopsAppRun:
         ) as process:
             assert process.stdout
             for line in process.stdout:
-                sys.stdout.write(line)
+                with contextlib.suppress(OSError):  # the disk of the log is full: topsApp is heard out all the same
+                    sys.stdout.write(line)
                 if line.strip():
                     output.append(line.rstrip())
                 if _GDAL_ERROR.match(line):
                     gdal_errors.append(line.strip())
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         _require_success(process.returncode, last, list(output))
         if gdal_errors:
             msg = "\n  ".join([f"topsApp went on in {last} over what GDAL could not read:", *gdal_errors[:3]])
