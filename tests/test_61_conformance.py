@@ -278,11 +278,12 @@ def test_the_filter_takes_noise_and_no_signal(interferogram: Interferogram, engi
         true = _read_true_phase(dict(interferogram.facts), batch.settings.data / "truth", grid)
     seen = (layers["coherence"] > 0.5) & np.isfinite(layers["wrapped_phase"] + true)
     error = {}
-    for name in ("wrapped_phase", "filtered_phase"):
+    for name in ("wrapped_phase", "filtered_phase", "unwrapped_phase"):
         turned = np.exp(1j * (layers[name] - true)[seen])
         error[name] = float(np.sqrt(np.mean(np.angle(turned / turned.mean()) ** 2)))
     assert 0.02 < error["wrapped_phase"] < 0.3
     assert error["filtered_phase"] < 0.8 * error["wrapped_phase"]
+    assert error["unwrapped_phase"] == pytest.approx(error["wrapped_phase"])
 
 
 def test_facts_say_what_was_done(interferogram: Interferogram, engine: Engine, tmp_path: Path) -> None:

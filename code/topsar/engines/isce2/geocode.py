@@ -20,6 +20,7 @@ from topsar.engines.isce2.config import IONOSPHERE
 from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S
 from topsar.engines.isce2.topsapp import UNTRIED
+from topsar.engines.layers import estimate_phase_noise
 from topsar.engines.unwrapping import write_unwrapped
 from topsar.engines.viewing import MID_INCIDENCE_RAD, describe_geometry, fit_pass_arc, measure_ground_speed
 from topsar.errors import StepFailed
