@@ -19,7 +19,7 @@ from topsar.schedule.evidence import Store
 from topsar.schedule.guard import MARK, Guard, find_marked
 from topsar.schedule.jobs import Ended, Event, Reason, Resources, Status
 from topsar.schedule.journal import Journal, find_last_done, read_journal
-from topsar.schedule.lock import hold_runs
+from topsar.schedule.lock import find_holder, hold_runs
 
 ENDED = Ended(reason=Reason.DONE, exit_code=0, seconds=1.5, cpu_s=1.0, peak_memory_bytes=7, message="ü")
 
@@ -108,6 +108,21 @@ def test_lock_of_a_dead_holder_ends_what_it_left_running(tmp_path: Path, mark: s
     (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": os.uname().nodename, "mark": mark}))
     with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{mark}.1."}) as left, hold_runs(tmp_path):
         assert left.wait(5) == -9
+
+
+def test_a_process_that_was_given_the_holders_pid_later_holds_nothing(tmp_path: Path) -> None:
+    with hold_runs(tmp_path):
+        known = json.loads((tmp_path / ".lock").read_text())
+        holder = find_holder(tmp_path)
+        assert holder is not None
+        assert (holder.pid, holder.is_alive) == (os.getpid(), True)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        for change, is_alive in (({"pid": other.pid}, False), ({"host": "elsewhere"}, None)):
+            (tmp_path / ".lock").write_text(json.dumps(known | change))
+            holder = find_holder(tmp_path)
+            assert holder is not None
+            assert holder.is_alive is is_alive
+        other.kill()
 
 
 def test_garbage_in_the_lock_file(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def test_timeout_ends_the_whole_tree(tmp_path: Path) -> None:
     assert find_marked(RUN) == []
 
 
+def test_who_is_asked_to_end_is_given_time(tmp_path: Path) -> None:
+    script = "trap 'sleep 0.2; touch saved; exit' TERM; while true; do sleep 0.05; done"
+    assert run(tmp_path, script, timeout_s=0.3).reason is Reason.TIMED_OUT
+    assert (tmp_path / "saved").exists()
+
+
 def test_leftovers_of_a_done_step_are_ended(tmp_path: Path) -> None:
     assert run(tmp_path, "sleep 60 & setsid sleep 61 & sleep 0.2").reason is Reason.DONE
     assert find_marked(RUN) == []

@@ -571,7 +571,12 @@ def test_after_waiting_in_vain_a_step_is_tried_all_the_same_and_the_next_does_no
     assert [event.job for event in bench.events if event.note] == ["a"]
 
 
-def test_a_runs_folder_that_is_taken_away_is_one_message(bench: Bench) -> None:
-    away = make_step("x", keeps=("a/x",), does=f"mv {bench.runs} {bench.runs}.away; sleep 0.3; exit 1")
-    with pytest.raises(TopsarError, match=r"cannot be reached any more|was replaced by another one"):
+@pytest.mark.parametrize(
+    ("instead", "message"),
+    [("true", "cannot be reached any more|was replaced by another one"), ("mkdir", "was replaced by another one")],
+)
+def test_a_runs_folder_that_is_taken_away_is_one_message(bench: Bench, instead: str, message: str) -> None:
+    does = f"mv {bench.runs} {bench.runs}.away; {instead} {bench.runs}; sleep 0.3; exit 1"
+    away = make_step("x", keeps=("a/x",), does=does)
+    with pytest.raises(TopsarError, match=message):
         bench.run(job("a", away), job("b", make_step("y", does="sleep 30")))

@@ -167,13 +167,15 @@ def test_limits_are_the_largest_workers_and_capacity_is_the_sum(cluster: Cluster
         with closing(DaskExecutor(address, runs=tmp_path, mark=mark)) as executor:
             assert wait_for(lambda: executor.capacity() == Resources(memory_bytes=2 * WORKER_BYTES, threads=4))
             assert executor.limits() == Resources(memory_bytes=WORKER_BYTES, threads=2)
-            assert executor.memory_in_use() == 0
-            submit_sleeper(executor, tmp_path)
-            assert wait_for(lambda: (executor.memory_in_use() or 0) > 0)
         with closing(
             DaskExecutor(address, runs=tmp_path, mark=mark, budget=Budget(memory_bytes=10**6, threads=1))
         ) as executor:
             assert executor.limits() == executor.capacity() == Resources(memory_bytes=10**6, threads=1)
+            assert executor.memory_in_use() == 0
+            submit_sleeper(executor, tmp_path)
+            assert wait_for(lambda: (executor.memory_in_use() or 0) > 0)
+            cluster.scale(0)
+            assert wait_for(lambda: executor.memory_in_use() is None)
 
 
 def test_a_worker_is_never_given_more_memory_than_it_has(cluster: Cluster, bench: DaskBench) -> None:

@@ -142,6 +142,13 @@ def test_time_is_a_median_for_the_threads_at_hand(tmp_path: Path) -> None:
     assert (said.seconds, said.estimate_seconds(2), said.estimate_seconds(1)) == (4.0, 8.0, 16.0)
 
 
+def test_time_grows_as_the_table_says_and_without_one_with_the_size(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add(learner(100), 4, ended(MB, seconds=8.0))
+    assert ledger.predict(learner(150)).seconds == 12.0
+    assert ledger.predict(replace(learner(150), seconds=20.0)).seconds == 16.0
+
+
 def test_lines_of_earlier_versions_and_other_resources_are_kept(tmp_path: Path) -> None:
     table = {"memory_bytes": 80 * MB, "threads": 4, "disk_bytes": 0}
     line = {"kind": KIND, "size": 100.0, "threads": 4, "table": table, "table_seconds": 10.0, "is_complete": True}
@@ -342,13 +349,13 @@ def on_gpus(name: str, rank: int, count: int) -> Candidate:
 
 def test_a_resource_that_nobody_knows_is_counted_like_any_other() -> None:
     ready = [on_gpus("first", 1, 1), on_gpus("second", 2, 1), on_gpus("none", 3, 0)]
-    for count, names in ((0, ["first", "second", "none"]), (1, ["first", "none"]), (2, ["first", "second", "none"])):
-        capacity = Resources(threads=8, others={"gpus": count})
+    one, two = ["first", "none"], ["first", "second", "none"]
+    for there, names in (({}, ["none"]), ({"gpus": 0}, ["none"]), ({"gpus": 1}, one), ({"gpus": 2}, two)):
+        capacity = Resources(threads=8, others=there)
         found = [grant.candidate.id[1] for grant in choose(ready, (), capacity, PairWindow(None))]
-        assert found == (names if count else ["none"])
-        assert [find_lack(candidate, capacity) for candidate in ready] == (
-            ["", "", ""] if count else ["gpus", "gpus", ""]
-        )
+        assert found == names
+        lack = "" if there.get("gpus") else "gpus"
+        assert [find_lack(candidate, capacity) for candidate in ready] == [lack, lack, ""]
     running = [Grant(candidate=on_gpus("runs", 0, 1), threads=1)]
     capacity = Resources(threads=8, others={"gpus": 2})
     assert [g.candidate.id[1] for g in choose(ready, running, capacity, PairWindow(None))] == ["first", "none"]
