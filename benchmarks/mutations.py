@@ -45,8 +45,8 @@ TESTS = {  # the longest prefix of a module's place decides; tests in the order 
     "kernels/visibility": "26_visibility",
     "schedule": "50 51 52 53 54 55 58 59 73",
     "schedule/dask": "57",
-    "engines/native/steps": "60_native_plan 61 65 69_stack 80 86",
-    "engines/isce2": "61 69_fake 87 88",
+    "engines/native/steps": "60_native_plan 60_steps 61 69_stack 84_gaps 86",
+    "engines/isce2": "60_steps 61 69_fake 87 88",
 }
 """Room or module, and the numbers (or beginnings) of its test files."""
 
