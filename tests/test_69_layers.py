@@ -68,6 +68,47 @@ def test_neither_puddles_nor_slopes_are(tmp_path: Path) -> None:
         assert not (find_water(put_dem(tmp_path, heights), GRID) == 1).any()
 
 
+ROW, COLUMN = np.mgrid[: DEM_GRID.rows, : DEM_GRID.columns].astype(float)
+PLAIN = 20 + 0.02 * ROW + 0.017 * COLUMN
+"""About 1:1000."""
+HOLLOW = 20 + 0.01 * np.hypot(ROW - 250, COLUMN - 300)
+
+
+@pytest.mark.parametrize(
+    ("heights", "unknown"),
+    [
+        pytest.param(np.rint(PLAIN), 0, id="whole metres on a plain are terraces"),
+        pytest.param(np.rint(PLAIN / 8), 0.5, id="of the lowest of wide ones nobody sees the rim"),
+        pytest.param(np.rint(PLAIN * 10) / 10, 0.01, id="decimetres"),
+        pytest.param(PLAIN, 0, id="a plain in fine heights"),
+        pytest.param(np.rint(-HOLLOW), 0.01, id="the top of a hill in whole metres"),
+        pytest.param(np.rint(HOLLOW), 0.1, id="the bottom of a hollow in whole metres may be a lake"),
+        pytest.param(np.full(DEM_GRID.shape, 372.0), 1, id="no rim at all"),
+    ],
+)
+def test_level_ground_that_no_water_made_is_none(tmp_path: Path, heights: np.ndarray, unknown: float) -> None:
+    water = find_water(put_dem(tmp_path, heights), GRID)
+    assert not (water == 1).any()
+    assert (water == UNKNOWN).mean() <= unknown
+    assert (water == UNKNOWN).any() or unknown < 0.05
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole metres", "fine heights"])
+def test_a_river_goes_down_in_steps_and_the_sea_is_the_datum(tmp_path: Path, whole: bool) -> None:
+    """In whole metres a river and the floor of a valley look alike, unless a step is long."""
+    land = hills() + (0 if whole else np.float32(0.3) * np.random.default_rng(1).random(DEM_GRID.shape))
+    for place in range(0, DEM_GRID.columns, 60):
+        land[300:312, place : place + 60] = 30 - place / 60
+    coast = land.copy()
+    coast[:140] = 0
+    water = find_water(put_dem(tmp_path, coast), GRID)
+    np.testing.assert_array_equal(
+        (water == 1) & on_grid(slice(0, 140), slice(0, 600)), on_grid(slice(0, 140), slice(0, 600))
+    )
+    river = water[on_grid(slice(300, 312), slice(60, 540))]
+    assert (river == (UNKNOWN if whole else 1)).mean() > 0.95
+
+
 def test_the_undulation_is_taken_off_heights_above_the_ellipsoid(tmp_path: Path) -> None:
     above_geoid = lake(hills() + np.float32(0.3) * np.random.default_rng(1).random(DEM_GRID.shape), 37, *LAKE)
     geoid = read_geoid(EGM96, DEM_GRID.bbox.grow(0.01)).interpolate(*compute_pixel_centres(DEM_GRID))
@@ -79,8 +120,11 @@ def test_the_undulation_is_taken_off_heights_above_the_ellipsoid(tmp_path: Path)
 def test_voids_at_the_shore_are_sea_and_others_are_not(tmp_path: Path) -> None:
     heights = lake(lake(hills(), 3, slice(145, 205), slice(195, 265)), math.nan, *LAKE)
     heights[145:205, 195:265] += np.random.default_rng(2).random((60, 70))
-    heights[300:350, 400:460] = math.nan
-    np.testing.assert_array_equal(find_water(put_dem(tmp_path, heights), GRID) == 1, on_grid(*LAKE))
+    inland = slice(300, 350), slice(400, 460)
+    heights[inland] = math.nan
+    water = find_water(put_dem(tmp_path, heights), GRID)
+    np.testing.assert_array_equal(water == 1, on_grid(*LAKE))
+    np.testing.assert_array_equal(water == UNKNOWN, on_grid(*inland))
 
 
 def test_beyond_the_dem_nobody_can_tell(tmp_path: Path) -> None:

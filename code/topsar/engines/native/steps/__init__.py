@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from topsar.engines.step import StepKind
 
-VERSION = "5"
+VERSION = "6"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 STEPS = ("geocode", "view", "multiply", "mosaic", "filter", "unwrap", "delay", "solve", "slc", "dispersion")
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""

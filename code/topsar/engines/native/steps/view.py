@@ -51,12 +51,12 @@ class _View(StepKind[ViewTask]):
         out, choice = folder / "view", task.orbit
         out.mkdir(parents=True, exist_ok=True)
         orbit = choice.load(choice.scenes[0].swaths[0], task.polarisation)
+        save_array(out / "water.npy", find_water(task.dem, task.grid))
         height, points = find_ground_points(task.grid, open_dem_under(task.dem, task.grid))
         time, range_m, off_nadir, los = find_viewing_geometry(points, fit_arc_between(orbit, choice.start, choice.stop))
         save_array(out / "height.npy", height)
         save_array(out / "los.npy", los)
         save_array(out / "layover_shadow.npy", find_layover_shadow(time, range_m, off_nadir, height))
-        save_array(out / "water.npy", find_water(task.dem, task.grid))
 
 
 STEP = _View()
