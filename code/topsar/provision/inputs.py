@@ -89,8 +89,9 @@ def _select_readable(listed: Sequence[ListedPair]) -> tuple[Pair, ...]:
 
 
 def needs_box(settings: Settings) -> bool:
-    """Whether the DEM is a global model, which must be told the box to cover; the user's own raster is not."""
-    return choice.is_global(settings.options, settings.data.resolve() / "dem")
+    """Whether the DEM is a global model, or tiles, which must be told the box to cover; the user's raster is not."""
+    options, folder = settings.options, settings.data.resolve() / "dem"
+    return choice.is_global(options, folder) or choice.has_tiles(options, folder)
 
 
 def find_dem(settings: Settings, box: BBox | None = None, services: Services | None = None) -> Dem:
@@ -201,7 +202,8 @@ def describe_missing(
     """
     missing = [f"scene {name}" for name in find_missing_scenes(lines, settings.data.resolve() / "raw")]
     missing += [f"orbit of {name}" for name, orbit in found.orbits.items() if orbit is None]
-    if needs_box(settings) and (not found.pairs or _must_fetch_dem(settings, find_box)):
+    asks_model = choice.is_global(settings.options, settings.data.resolve() / "dem")
+    if asks_model and (not found.pairs or _must_fetch_dem(settings, find_box)):
         auto = "SRTMGL1" if _get_key(settings) else "COP30, because OPENTOPO_API_KEY is not set"
         missing.append(f"height model {auto if settings.dem == 'auto' else settings.dem.upper()}")
     return tuple(missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,14 +13,16 @@ from topsar.model import Dem, VerticalDatum
 from topsar.provision.dem.geoid import GRID_NAME, find_egm2008, provide_egm2008
 from topsar.provision.dem.kept import find_global_dem
 from topsar.provision.dem.models import MODELS
+from topsar.provision.dem.tiles import Source, find_source, merge_tiles, unpack_raster
 from topsar.raster import read_datum
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from topsar.model import BBox
     from topsar.provision.web.client import Web
     from topsar.settings import Options
 
-SUFFIXES = {".tif", ".tiff", ".vrt", ".dem", ".wgs84", ".hgt", ".img"}
 GEOIDS = "geoid"
 """Folder in ``data/dem`` for grids that are fetched."""
 
@@ -30,7 +33,7 @@ _GEOID_NAMES = ("us_nga_egm*", "egm96_15*", "egm2008*")
 def find_dem(
     options: Options, folder: Path, box: BBox | None = None, *, api_key: str = "", web: Web | None = None
 ) -> Dem:
-    """Find the DEM that the settings name, the only raster in ``data/dem``, or a global model.
+    """Find the DEM that the settings name, the only raster or the tiles in ``data/dem``, or a global model.
 
     Parameters
     ----------
@@ -39,22 +42,23 @@ def find_dem(
     folder : Path
         ``data/dem``; what is fetched is kept in ``provisioned`` and ``geoid`` under it.
     box : BBox, optional
-        What a global model must cover, degrees; it may reach beyond the 180th meridian. Without it only the user's own
-        raster is found.
+        What a global model or tiles must cover, degrees; it may reach beyond the 180th meridian. Without it only the
+        user's own raster is found.
     api_key : str
         Of OpenTopography, or empty.
     web : Web, optional
         Fetches the global model and the geoid that are missing; without it nothing is fetched.
     """
     problem: ProvisionError
-    if box is not None and is_global(options, folder):
+    sources = _choose_sources(options, folder)
+    if box is not None and not sources:
         dem = find_global_dem(options, folder, box, api_key, web)
         if options.geoid and dem.datum is not VerticalDatum.ELLIPSOID:
             dem = replace(dem, geoid=require_file(options.geoid, folder, "GEOID"))
         msg = f"the EGM2008 geoid grid {folder / GEOIDS / GRID_NAME} has not been fetched yet"
         problem = NotFetchedError(msg, hint="a run fetches it; or set GEOID to a grid of yours", retryable=True)
     else:
-        dem = _find_own_dem(options, folder)
+        dem = _find_own_dem(options, folder, sources, box)
         msg = f"the DEM {dem.path} has EGM2008 heights, and GEOID is not set"
         hint = "set GEOID to a raster of EGM2008 undulations in metres, or take a DEM with other heights"
         problem = ProvisionError(msg, hint=hint)
@@ -77,19 +81,62 @@ def is_global(options: Options, folder: Path) -> bool:
     folder : Path
         ``data/dem``.
     """
-    return _names_model(options.dem, folder) or (options.dem == "auto" and not _list_rasters(folder, options.geoid))
+    with suppress(ProvisionError):  # told when the DEM is asked for
+        return not _choose_sources(options, folder)
+    return False
 
 
-def _find_own_dem(options: Options, folder: Path) -> Dem:
-    """Find the user's raster, what its heights are measured from, and the user's geoid."""
+def has_tiles(options: Options, folder: Path) -> bool:
+    """Whether heights come from tiles of the user, of which a box must say which are needed.
+
+    Parameters
+    ----------
+    options, folder
+        As for `is_global`.
+    """
+    with suppress(ProvisionError):
+        sources = _choose_sources(options, folder)
+        return len(sources) > 1 or any(source.is_tile for source in sources)
+    return False
+
+
+def _choose_sources(options: Options, folder: Path) -> list[Source]:
+    """Choose the user's raster, or tiles; nothing where a global model is asked for."""
+    if _names_model(options.dem, folder):
+        return []
     if options.dem == "auto":
-        path = _choose_only_raster(folder, options.geoid)
-    elif _names_model(options.dem, folder):
-        msg = f"DEM={options.dem} names a global model, and nothing is downloaded here"
-        raise ProvisionError(msg, hint=f"download it from opentopography.org, put it in {folder} and set DEM=auto")
+        place, sources = folder, _list_rasters(folder, options.geoid)
+    elif named := _find(options.dem, folder, Path.is_dir):
+        place, sources = named, _list_rasters(named, options.geoid)
+        if not sources:
+            msg = f"DEM={options.dem}: the folder {place} holds no raster of heights"
+            raise ProvisionError(msg, hint="put tiles there, or set DEM to a file")
     else:
         path = require_file(options.dem, folder, "DEM")
-    datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else read_datum(path)
+        return [find_source(path) or Source(path, None)]
+    if len(sources) > 1 and not all(source.corner for source in sources):
+        names = ", ".join(source.path.name for source in sources)
+        msg = f"several DEMs in {place}: {names}"
+        raise ProvisionError(msg, hint="set DEM to the one to use")
+    return sources
+
+
+def _find_own_dem(options: Options, folder: Path, sources: Sequence[Source], box: BBox | None) -> Dem:
+    """Find the user's raster, or tiles put together; what its heights are measured from, and the user's geoid."""
+    if not sources:
+        msg = f"DEM={options.dem} names a global model, and nothing is downloaded here"
+        hint = f"download it from opentopography.org, put it in {folder} and set DEM=auto"
+        if options.dem == "auto":
+            msg = f"no DEM in {folder}"
+            hint = "put one raster there (GeoTIFF, VRT, HGT, ISCE ...), or set DEM to its path"
+        raise ProvisionError(msg, hint=hint)
+    datum = VerticalDatum(options.dem_datum) if options.dem_datum != "auto" else None
+    first = sources[0]
+    if box is not None and (len(sources) > 1 or first.is_tile):
+        path, datum = merge_tiles(sources, folder, box, datum)
+    else:
+        path = unpack_raster(first, folder) if first.is_packed else first.path
+        datum = datum or read_datum(path) or (first.datum if first.is_packed else None)
     if datum is None:
         msg = f"the DEM {path} does not say what its heights are measured from"
         hint = "set DEM_DATUM: ellipsoid for WGS84 heights, egm96 for SRTM and NASADEM, egm2008 for Copernicus"
@@ -101,29 +148,19 @@ def _names_model(choice: str, folder: Path) -> bool:
     return choice.upper() in MODELS and not (folder / choice).exists()
 
 
-def _list_rasters(folder: Path, geoid: str) -> list[Path]:
-    """List the rasters in a folder that may be DEMs."""
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+def _list_rasters(folder: Path, geoid: str) -> list[Source]:
+    """List the rasters in a folder that may be DEMs, packed ones too; files of macOS begin with a dot."""
+    files = sorted(path for path in folder.glob("[!.]*") if path.is_file())
     # an ISCE or ENVI raster comes with a .vrt of its own
-    found = [path for path in found if not (path.suffix == ".vrt" and path.with_suffix("") in found)]
-    own = _find_file(geoid, folder) if geoid else None
+    files = [path for path in files if not (path.suffix == ".vrt" and path.with_suffix("") in files)]
+    own = _find(geoid, folder) if geoid else None
     return [
-        path
-        for path in found
-        if path.resolve() != own and not any(fnmatch(path.name.lower(), pattern) for pattern in _GEOID_NAMES)
+        source
+        for path in files
+        if (source := find_source(path)) is not None
+        and path.resolve() != own
+        and not any(fnmatch(path.name.lower(), pattern) for pattern in _GEOID_NAMES)
     ]
-
-
-def _choose_only_raster(folder: Path, geoid: str) -> Path:
-    rasters = _list_rasters(folder, geoid)
-    if len(rasters) == 1:
-        return rasters[0]
-    if not rasters:
-        msg = f"no DEM in {folder}"
-        raise ProvisionError(msg, hint="put one raster there (GeoTIFF, VRT, HGT, ISCE ...), or set DEM to its path")
-    names = ", ".join(path.name for path in rasters)
-    msg = f"several DEMs in {folder}: {names}"
-    raise ProvisionError(msg, hint="set DEM to the one to use")
 
 
 def require_file(text: str, folder: Path, key: str) -> Path:
@@ -138,12 +175,12 @@ def require_file(text: str, folder: Path, key: str) -> Path:
     key : str
         Name of the setting.
     """
-    if path := _find_file(text, folder):
+    if path := _find(text, folder):
         return path
     msg = f"{key}={text}: no such file, neither in {folder} nor from {Path.cwd()}"
     raise ProvisionError(msg, hint=f"fix {key}, or put the file in {folder}")
 
 
-def _find_file(text: str, folder: Path) -> Path | None:
+def _find(text: str, folder: Path, is_right: Callable[[Path], bool] = Path.is_file) -> Path | None:
     path = Path(text).expanduser()
-    return next((candidate.resolve() for candidate in (folder / path, path) if candidate.is_file()), None)
+    return next((candidate.resolve() for candidate in (folder / path, path) if is_right(candidate)), None)

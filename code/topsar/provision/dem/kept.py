@@ -123,11 +123,11 @@ def _fetch(model: GlobalModel, path: Path, api_key: str, web: Web) -> None:
     box = _read_box(path)
     if model.name == KEYLESS and (not api_key or crosses_antimeridian(box)):
         tiles = fetch_tiles(box, path.parent / model.name, web)
-        _write(path, model, *merge(tiles, box, model.posting_deg), source="Copernicus bucket")
+        write_heights(path, model, *merge(tiles, box, model.posting_deg), source="Copernicus bucket")
     else:
         folder = path.with_suffix(".parts")
         parts = fetch_parts(model, box, folder, web, api_key=api_key)
-        _write(path, model, *merge(parts, box, model.posting_deg), source="OpenTopography")
+        write_heights(path, model, *merge(parts, box, model.posting_deg), source="OpenTopography")
         with suppress(OSError):
             delete(folder, within=path.parent)
 
@@ -209,7 +209,7 @@ def _lock(path: Path) -> Iterator[None]:
         raise ProvisionError(exc.reason, hint=exc.hint) from exc
 
 
-def _write(
+def write_heights(
     path: Path,
     model: GlobalModel,
     heights: NDArray[np.float32],
@@ -218,6 +218,17 @@ def _write(
     *,
     source: str,
 ) -> None:
+    """Write the heights of a model with its datum, the sea at the height of the geoid.
+
+    Parameters
+    ----------
+    path : Path
+    model : GlobalModel
+    heights, sea, grid
+        As `merge` returns them.
+    source : str
+        Where they come from.
+    """
     _level_sea(heights, sea, grid, model)
     if missing := int(np.isnan(heights).sum()):
         log.warning("%s: %d postings on land have no height", path.name, missing)

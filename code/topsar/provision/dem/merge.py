@@ -14,7 +14,15 @@ from topsar.errors import ProvisionError
 from topsar.model import BBox, GeoGrid, Window
 from topsar.provision.web.failures import excerpt
 from topsar.raster.dem import HIGHEST_M, LOWEST_M
-from topsar.raster.geotiff import GDAL_ERRORS, describe_box, fill_masked, is_unrotated, open_quietly, read_bounds
+from topsar.raster.geotiff import (
+    GDAL_ERRORS,
+    WITH_SIDECARS,
+    describe_box,
+    fill_masked,
+    is_unrotated,
+    open_quietly,
+    read_bounds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +76,7 @@ def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str],
         raise ProvisionError(msg, hint="try again later", retryable=True)
     try:
         with open_quietly(path) as dataset:
-            problem, may_pass = _find_misplacement(dataset, box, posting_deg)
+            problem, may_pass = find_misplacement(dataset, box, posting_deg)
             if problem:
                 msg = f"the GeoTIFF for {describe_box(box)} {problem}"
                 hint = "try again, or take another DEM" if may_pass else "take another DEM"
@@ -80,8 +88,15 @@ def check_piece(path: Path, box: BBox, posting_deg: float, mask: Callable[[str],
         raise ProvisionError(msg, hint="try again", retryable=True) from exc
 
 
-def _find_misplacement(dataset: Any, box: BBox, posting_deg: float) -> tuple[str, bool]:
-    """Say what is wrong with position, posting or size, and whether another attempt may bring a better file."""
+def find_misplacement(dataset: Any, box: BBox, posting_deg: float) -> tuple[str, bool]:
+    """Say what is wrong with position, posting or size, and whether another attempt may bring a better file.
+
+    Parameters
+    ----------
+    dataset : rasterio.io.DatasetReader
+    box, posting_deg
+        As for `check_piece`.
+    """
     transform = dataset.transform
     if transform.is_identity:
         return "has no position, or is cut short", True
@@ -160,7 +175,7 @@ class _Band:
 
     @classmethod
     def fit(cls, pieces: Sequence[Piece], box: BBox, posting_deg: float) -> _Band:
-        with rasterio.open(pieces[0].path) as dataset:
+        with rasterio.Env(**WITH_SIDECARS), rasterio.open(pieces[0].path) as dataset:
             spacing = _match_spacing(dataset.transform.a / posting_deg) or 1.0
             west, north = dataset.transform.c + _find_turn(dataset, pieces[0].box), dataset.transform.f
         dx, dy = spacing * posting_deg, posting_deg
@@ -195,7 +210,7 @@ class _Canvas:
         self.sea = np.ones(grid.shape, bool)
 
     def draw(self, piece: Piece) -> None:
-        with rasterio.open(piece.path) as dataset:
+        with rasterio.Env(**WITH_SIDECARS), rasterio.open(piece.path) as dataset:
             window = self._find_window(dataset, piece)
             whole = Window(row=0, column=0, rows=self.grid.rows, columns=self.grid.columns)
             if (part := window.intersection(whole)) is None:
