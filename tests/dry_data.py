@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -94,12 +95,39 @@ def keep_vectors(orbit_file: Path, start: datetime, stop: datetime) -> None:
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
-    """Put another text in the place of a file's; a hard link elsewhere keeps the old one."""
+    """Put another text in the place of a file's; a hard link elsewhere keeps the old one.
+
+    An annotation stays the one that its manifest lists.
+    """
     before = path.read_text()
     after = change(before)
     assert after != before
     path.unlink()
     path.write_text(after)
+    if path.parent.name == "annotation":
+        list_again(path)
+
+
+def list_again(path: Path) -> None:
+    """Let the manifest list an annotation or image as it is now."""
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    entry = re.compile(rf'size="\d+">(\s*<fileLocation [^>]*/{path.parent.name}/{path.name}"/>\s*<checksum [^>]*>)\w+')
+
+    def change(text: str) -> str:
+        assert len(entry.findall(text)) == 1
+        return entry.sub(rf'size="{path.stat().st_size}">\g<1>{digest}', text)
+
+    rewrite(path.parents[1] / "manifest.safe", change)
+
+
+def unlist(scene: Path, part: str) -> None:
+    """Take files out of a manifest."""
+    rewrite(
+        scene / "manifest.safe",
+        lambda text: re.sub(
+            rf'<dataObject (?:(?!</dataObject>).)*href="[^"]*{part}.*?</dataObject>', "", text, flags=re.DOTALL
+        ),
+    )
 
 
 def annotation(scene: Path, swath: str = "IW2") -> Path:

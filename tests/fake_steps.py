@@ -13,6 +13,7 @@ from topsar.errors import ProductError
 from topsar.schedule.evidence import Store
 from topsar.schedule.jobs import Artifact, Budget, Event, Job, Lifetime, Outcome, Policy, Resources, Status, Step
 from topsar.schedule.run import run_jobs
+from topsar.schedule.watch import watch
 
 EXECUTED = ".executed"
 
@@ -39,12 +40,13 @@ def make_step(
     memory: int = 0,
     threads: int = 1,
     timeout_s: float | None = None,
+    inputs: tuple[Path, ...] = (),
 ) -> Step:
     """A step that notes that it ran, does ``does``, then writes what it read and its name into its outputs."""
-    inputs = " ".join(f"'../{path}'" for path in reads)
+    sources = " ".join(f"'../{path}'" for path in reads)
     lines = [f'echo "$(basename "$PWD")/{name}" >> ../{EXECUTED}', "set -e", does]
     for path in (*keeps, *restart, *scratch):
-        lines += [f"mkdir -p ../{Path(path).parent}", f"{{ cat {inputs} /dev/null; echo {name}; }} > '../{path}'"]
+        lines += [f"mkdir -p ../{Path(path).parent}", f"{{ cat {sources} /dev/null; echo {name}; }} > '../{path}'"]
     return Step(
         name=name,
         argv=("sh", "-c", "\n".join(lines)),
@@ -57,6 +59,7 @@ def make_step(
         reads=reads,
         needs=Resources(memory_bytes=memory, threads=threads),
         timeout_s=timeout_s,
+        inputs=watch(inputs),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,13 +68,16 @@ class Tiny:
 <safe:relativeOrbitNumber type="start">52</safe:relativeOrbitNumber>
 <safe:extension><s1:pass>DESCENDING</s1:pass></safe:extension></safe:orbitReference>
 <s1sarl1:productType>{self.kind}</s1sarl1:productType>
+<s1sarl1:missionDataTakeID>395747</s1sarl1:missionDataTakeID>
 <safe:acquisitionPeriod><safe:startTime>{stamp(START)}</safe:startTime>
 <safe:stopTime>{stamp(START + timedelta(seconds=27))}</safe:stopTime></safe:acquisitionPeriod>
 </metadataSection></xfdu:XFDU>"""
 
     def annotation(self, swath: str, polarisation: str) -> str:
         text = f"""<?xml version="1.0" encoding="UTF-8"?>
-<product><adsHeader><polarisation>{polarisation}</polarisation><swath>{swath}</swath></adsHeader>
+<product><adsHeader><missionId>S1{self.unit}</missionId><polarisation>{polarisation}</polarisation><mode>IW</mode>
+<swath>{swath}</swath><startTime>{stamp(START)}</startTime><stopTime>{stamp(START + timedelta(seconds=8.25))}</stopTime>
+<absoluteOrbitNumber>50174</absoluteOrbitNumber><missionDataTakeId>395747</missionDataTakeId></adsHeader>
 <generalAnnotation><productInformation><rangeSamplingRate>6.434523812571428e+07</rangeSamplingRate>
 <radarFrequency>5.405000454334350e+09</radarFrequency><azimuthSteeringRate>1.590368784</azimuthSteeringRate>
 </productInformation><orbitList count="4">{"".join(self._orbit(k) for k in range(4))}</orbitList>
@@ -91,14 +95,14 @@ class Tiny:
 <burstList count="{BURSTS}">{"".join(self._burst(k) for k in range(BURSTS))}</burstList></swathTiming>
 <geolocationGrid><geolocationGridPointList>{self._points()}</geolocationGridPointList></geolocationGrid></product>"""
         for old, new in self.replacements:
-            assert old in text
+            assert old in text, old
             text = text.replace(old, new)
         return text
 
     def _orbit(self, k: int) -> str:
         time = stamp(START + timedelta(seconds=self.orbit_step_s * (k - 1)))
         axes = "".join(f"<{axis}>{1000.0 * k + i}</{axis}>" for i, axis in enumerate("xyz"))
-        vectors = f"<position>{axes}</position><velocity>{axes}</velocity>"
+        vectors = f"<position>{axes}</position><velocity>{axes.replace('<z>', '<z>-')}</velocity>"
         return f"<orbit><time>{time}</time><frame>{self.frame}</frame>{vectors}</orbit>"
 
     def _fm_rate(self, k: int) -> str:
@@ -194,7 +198,8 @@ def test_a_folder_and_a_zip_give_the_same_scene(tmp_path: Path, parent: str | No
 @pytest.mark.parametrize("unit", ["A", "B", "C", "D"])
 @pytest.mark.parametrize("polarisations", [("HH",), ("HH", "HV"), ("VV",)])
 def test_every_satellite_and_polarisation(tmp_path: Path, unit: str, polarisations: tuple[str, ...]) -> None:
-    tiny = Tiny(unit=unit, polarisations=polarisations, swaths=("IW3",))
+    name = Tiny.name.replace("S1A", f"S1{unit}").replace("1SDV", f"1SD{polarisations[0][0]}")
+    tiny = Tiny(name=name, unit=unit, polarisations=polarisations, swaths=("IW3",))
     scene = open_scene(tiny.write(tmp_path))
     assert scene.mission == f"S1{unit}"
     assert scene.polarisations == polarisations
@@ -209,6 +214,139 @@ def test_a_zip_of_the_bare_contents_is_named_by_the_zip(tmp_path: Path) -> None:
             archive.write(file, file.relative_to(safe))
     assert open_scene(target).name == Tiny.name
     assert len(read_bursts(open_scene(target), "IW1", "VV")) == BURSTS
+
+
+def test_zips_whose_folders_have_one_name_are_two_products(tmp_path: Path) -> None:
+    for name in (Tiny.name, Tiny.name[:-4] + "DAA2"):
+        safe = Tiny(name=name).write(tmp_path)
+        with zipfile.ZipFile(tmp_path / f"{safe.stem}.zip", "w") as archive:
+            for file in safe.rglob("*.*"):
+                archive.write(file, f"product.SAFE/{file.relative_to(safe)}")
+        assert open_scene(tmp_path / f"{safe.stem}.zip").name == safe.stem
+
+
+# --- name, manifest, annotations and images ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("S1A", "S1B", "mission S1B instead of S1A"),
+        ("1SDV", "1SDH", "polarisation H instead of V"),
+        ("20230904T063730_20230904T063757", "20230916T063730_20230916T063757", "period 2023-09-16T06:37:30 to"),
+        ("20230904T063730_20230904T063757", "20230904T063755_20230904T063822", "period 2023-09-04T06:37:55 to"),
+        ("050174", "050349", "orbit 50349 instead of 50174"),
+        ("0609E3", "060FCD", "data take 397261 instead of 395747"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".SAFE", ".zip"])
+def test_a_product_under_the_name_of_another_is_refused(
+    tmp_path: Path, old: str, new: str, words: str, ending: str
+) -> None:
+    safe = Tiny().write(tmp_path)
+    target = tmp_path / (safe.stem.replace(old, new) + ending)
+    path = safe.rename(target) if ending == ".SAFE" else zipped(safe, target)
+    with pytest.raises(SceneError, match=words) as caught:
+        open_scene(path)
+    assert caught.value.hint
+
+
+def test_a_product_of_single_bursts_is_named_by_them(tmp_path: Path) -> None:
+    name = Tiny.name.replace("T063730_20230904T063757", "T063730_20230904T063736")  # the last one starts then
+    scene = open_scene(Tiny(name=name).write(tmp_path))
+    assert (scene.start, scene.stop) == (START, START + timedelta(seconds=8.25))
+    assert len(read_bursts(scene, "IW1", "VV")) == BURSTS
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("<missionId>S1A", "<missionId>S1B", "mission S1B instead of S1A"),
+        ("<mode>IW", "<mode>EW", "mode EW instead of IW"),
+        ("Number>50174", "Number>50349", "orbit 50349 instead of 50174"),
+        ("TakeId>395747", "TakeId>397261", "data take 397261 instead of 395747"),
+        (f"<startTime>{stamp(START)}", "<startTime>2023-08-23T06:37:30.5", "period 2023-08-23T06:37:30 to"),
+        ("<stopTime>2023-09-04T06:37:38", "<stopTime>2023-09-04T06:38:08", "to 2023-09-04T06:38:08 instead of"),
+    ],
+)
+def test_the_annotation_of_another_product_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(SceneError, match=rf"annotation/s1a-iw1\S+ and manifest are of different products: .*{words}"):
+        open_scene(Tiny(replacements=((old, new),)).write(tmp_path))
+
+
+def test_a_polarisation_that_the_manifest_does_not_know_is_refused(tmp_path: Path) -> None:
+    safe = Tiny(polarisations=("VH",)).write(tmp_path)
+    sent = "<x:transmitterReceiverPolarisation>VV</x:transmitterReceiverPolarisation>"
+    change(safe / "manifest.safe", "<metadataSection>", f'<metadataSection xmlns:x="urn:x">{sent}')
+    with pytest.raises(SceneError, match="polarisation VH instead of VV"):
+        open_scene(safe)
+
+
+def test_two_annotations_of_a_swath_are_refused(tmp_path: Path) -> None:
+    safe = Tiny().write(tmp_path)
+    first = safe / "annotation" / f"{Tiny().stem('IW1', 'VV')}.xml"
+    second = first.with_name(first.name.replace("20230904", "20230916"))
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(SceneError, match=rf"two annotations of IW1 VV: \S+{first.name} and \S+{second.name}"):
+        open_scene(safe)
+
+
+def test_bursts_outside_the_product_are_refused(tmp_path: Path) -> None:
+    last = stamp(START + timedelta(seconds=2 * CYCLE_S))
+    tiny = Tiny(replacements=((f"<burst><azimuthTime>{last}", "<burst><azimuthTime>2023-09-16T06:37:36.0"),))
+    scene = open_scene(tiny.write(tmp_path))
+    with pytest.raises(SceneError, match="burst 2 of 2023-09-16T06:37:36 is outside the product"):
+        read_bursts(scene, "IW1", "VV")
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def listing(files: list[Path], safe: Path) -> str:
+    """The files as a manifest lists them."""
+    entries = (
+        f'<dataObject><byteStream size="{file.stat().st_size}"><fileLocation href="./{file.relative_to(safe)}"/>'
+        f'<checksum checksumName="MD5">{hashlib.md5(file.read_bytes()).hexdigest().upper()}</checksum></byteStream>'
+        "</dataObject>"
+        for file in files
+    )
+    return f"<dataObjectSection>{''.join(entries)}</dataObjectSection></xfdu:XFDU>"
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_files_that_are_not_as_the_manifest_says_are_named(tmp_path: Path, as_zip: bool) -> None:
+    safe = Tiny(swaths=("IW1", "IW2", "IW3")).write(tmp_path, measurement=True)
+    annotations, images = (sorted((safe / folder).glob("*.*")) for folder in ("annotation", "measurement"))
+    change(safe / "manifest.safe", "</xfdu:XFDU>", listing(annotations + images, safe))
+    assert open_scene(safe).faults == ()
+    annotations[0].unlink()
+    annotations[1].write_text(annotations[1].read_text().replace("<mode>IW", "<mode>EW"))
+    images[0].unlink()
+    images[1].write_bytes(images[1].read_bytes()[:-1])
+    images[2].write_bytes(b"")
+    scene = open_scene(zipped(safe, tmp_path / f"{Tiny.name}.zip") if as_zip else safe)
+    size = images[1].stat().st_size
+    assert scene.faults == (
+        f"annotation/{annotations[0].name} is missing",
+        f"annotation/{annotations[1].name} is not the file whose checksum is in the manifest",
+        f"measurement/{images[0].name} is missing",
+        f"measurement/{images[1].name} has {size} bytes, {size + 1} by the manifest",
+        f"measurement/{images[2].name} is empty",
+    )
+    assert scene.swaths == ("IW2", "IW3")
+    assert [fault.split()[1:] for fault in scene.find_faults("measurement", "IW3", "VV")] == [["is", "empty"]]
+
+
+@pytest.mark.parametrize(("axis", "direction"), [("<z>-", Direction.DESCENDING), ("<z>", Direction.ASCENDING)])
+def test_the_direction_is_that_of_the_orbit(tmp_path: Path, axis: str, direction: Direction) -> None:
+    assert open_scene(Tiny(replacements=(("<z>-", axis),)).write(tmp_path)).direction is direction
+
+
+def test_without_state_vectors_the_direction_is_the_manifests(tmp_path: Path) -> None:
+    assert open_scene(Tiny(replacements=(("orbitList", "other"),)).write(tmp_path)).direction is Direction.DESCENDING
 
 
 def test_finder_leftovers_in_a_zip_are_ignored(tmp_path: Path) -> None:

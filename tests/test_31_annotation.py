@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicHermiteSpline
 
-from test_30_safe import BURSTS, CYCLE_S, LINE_INTERVAL_S, LINES, SAMPLES, START, Tiny, real_products, zipped
+from test_30_safe import BURSTS, CYCLE_S, LINE_INTERVAL_S, LINES, SAMPLES, START, Tiny, real_products, stamp, zipped
 from tie_points import read_tie_points
 from topsar.errors import SceneError
 from topsar.model import SPEED_OF_LIGHT, OrbitSource, Window
@@ -113,7 +112,7 @@ def test_an_annotation_lost_since_opening_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("<swath>IW1</swath></adsHeader>", "<swath>IW2</swath></adsHeader>", "name says IW1 VV, its header IW2 VV"),
+        ("<swath>IW1</swath><start", "<swath>IW2</swath><start", "name says IW1 VV, its header IW2 VV"),
         ("slantRangeTime>", "other>", "slantRangeTime is missing"),
         ("5.34e-03</slantRangeTime>\n", "far</slantRangeTime>\n", "slantRangeTime holds 'far'"),
         (f"<azimuthTimeInterval>{LINE_INTERVAL_S}", "<azimuthTimeInterval>0", "expected a number above zero"),
@@ -128,9 +127,9 @@ def test_an_annotation_lost_since_opening_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_annotation_is_one_clear_error(tmp_path: Path, old: str, new: str, words: str) -> None:
-    scene = open_scene(Tiny(swaths=("IW1",), replacements=((old, new),)).write(tmp_path))
+    safe = Tiny(swaths=("IW1",), replacements=((old, new),)).write(tmp_path)
     with pytest.raises(SceneError, match=words) as caught:
-        read_bursts(scene, "IW1", "VV")
+        read_bursts(open_scene(safe), "IW1", "VV")
     assert "annotation/s1a-iw1-slc-vv" in caught.value.message
     assert caught.value.hint
 
@@ -233,7 +232,12 @@ def test_annotation_orbits_differ_from_orbit_files_as_others_measured(shared_dat
 @pytest.mark.real
 def test_the_azores_annotation_puts_the_crop_in_burst_six(shared_data: Path, tmp_path: Path) -> None:
     source = next((shared_data / "pixels" / "azores_iw3").glob("s1a-iw3-*.xml"))
-    safe = replace(Tiny(), swaths=()).write(tmp_path)
+    name = "S1A_IW_SLC__1SDV_20220918T074919_20220918T074946_045056_056232_0000"
+    safe = Tiny(name=name, swaths=()).write(tmp_path)
+    manifest = safe / "manifest.safe"
+    period = ((stamp(START), "2022-09-18T07:49:19"), (stamp(START + timedelta(seconds=27)), "2022-09-18T07:49:46"))
+    for old, new in (*period, ("50174", "45056"), ("395747", str(0x056232))):
+        manifest.write_text(manifest.read_text().replace(old, new))
     (safe / "annotation" / source.name).write_bytes(source.read_bytes())
     burst = read_bursts(open_scene(safe), "IW3", "VV")[6]
     assert burst.first_line == 9799 - 715

@@ -165,6 +165,41 @@ def test_where_one_date_lacks_ids_by_place(make: Make, tmp_path: Path, older: in
     assert is_repeat(planned)
 
 
+@pytest.mark.parametrize("change", [lambda number: number + 1, lambda _: 77], ids=["off by one", "all one"])
+def test_wrong_ids_of_one_date_do_no_harm(make: Make, tmp_path: Path, change: Callable[[int], int]) -> None:
+    data = make()
+    rewrite(
+        annotation(scenes(data)[1]),
+        lambda text: re.sub(r"(<burstId[^>]*>)(\d+)", lambda found: f"{found[1]}{change(int(found[2]))}", text),
+    )
+    planned = Planned(data, tmp_path)
+    assert len(planned.pairs[0].bursts) == 6
+    assert is_repeat(planned)
+    assert len({both.secondary.file for both in planned.pairs[0].bursts}) == 6
+
+
+def test_two_products_of_one_pass_are_no_pair(make: Make, tmp_path: Path) -> None:
+    (pair,) = Planned(make(), tmp_path).survey.pairs
+    first = pair.reference[0]
+    later = replace(first, name=pair.secondary[0].name, start=first.start + REPEAT, stop=first.stop + REPEAT)
+    for other in (later, replace(first, absolute_orbit=first.absolute_orbit + 175)):
+        with pytest.raises(SceneError, match="are of one pass, S1A of 2025-03-03"):
+            check_pair(replace(pair, secondary=(other,)))
+
+
+def test_a_swath_that_both_dates_lost_is_named(make: Make, tmp_path: Path) -> None:
+    data = make()
+    for scene in scenes(data):
+        for file in scene.rglob("*-iw1-*"):
+            file.unlink()
+    planned = Planned(data, tmp_path)
+    (outlook,) = planned.plan.outlooks.values()
+    assert [remark.text for remark in outlook.remarks] == [
+        "IW1 is left out: no scene has the annotation that its manifest lists"
+    ]
+    assert {label[:3] for label in planned.labels()} == {"IW2"}
+
+
 @pytest.mark.parametrize("with_burst_id", [True, False])
 def test_dates_with_other_bursts_share_what_they_share(make: Make, tmp_path: Path, with_burst_id: bool) -> None:
     data = make(with_burst_id=with_burst_id)
@@ -332,10 +367,15 @@ def test_descending(make: Make, tmp_path: Path) -> None:
     assert west[0] > west[3]  # seen from the east, near range lies there
 
 
-def test_other_direction_is_refused(make: Make, tmp_path: Path) -> None:
+def test_the_direction_is_that_of_the_orbit(make: Make, tmp_path: Path) -> None:
     data = make()
     rewrite(scenes(data)[1] / "manifest.safe", lambda text: text.replace(">ASCENDING<", ">DESCENDING<"))
-    assert re.search(r"S1A\S+_20250315\S+ is descending, S1A\S+_20250303\S+ ascending", Planned(data, tmp_path).problem)
+    planned = Planned(data, tmp_path)
+    assert planned.pairs[0].facts.direction == "ascending"
+    pair = planned.survey.pairs[0]
+    turned = replace(pair, secondary=tuple(replace(one, direction=Direction.DESCENDING) for one in pair.secondary))
+    with pytest.raises(SceneError, match=r"S1A\S+_20250315\S+ is descending, S1A\S+_20250303\S+ ascending"):
+        check_pair(turned)
 
 
 def test_a_refused_pair_leaves_the_others(make: Make, tmp_path: Path) -> None:

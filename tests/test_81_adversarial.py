@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from dry_data import Planned, annotation, drop_burst, dry_data, keep_vectors, rewrite, shorten_orbits
+from dry_data import Planned, annotation, dry_data, keep_vectors, rewrite, shorten_orbits
 from topsar import cli, workflow
 from topsar.cli.verbs import EXIT_FAILED
 from topsar.errors import TopsarError
@@ -183,8 +183,7 @@ def keep_pair(data: Folder, line: int) -> None:
 def test_truncated_image(data: Folder) -> None:
     cut(data.image, 0.6)
     message = refusal(data)
-    assert "2025-03-15 IW2 VV failed" in message
-    assert f"{data.second.stem}: measurement/{data.image.name} cannot be read, perhaps it is truncated" in message
+    assert f"{data.second.stem}: measurement/{data.image.name} has {data.image.stat().st_size} bytes, " in message
     assert AGAIN in message
 
 
@@ -199,7 +198,7 @@ def test_image_cut_inside_a_zip(data: Folder) -> None:
     cut(data.image, 0.6)
     data.zip_second()
     message = refusal(data)
-    assert f"{data.second.stem}: measurement/{name} cannot be read, perhaps it is truncated" in message
+    assert re.search(rf"{data.second.stem}: measurement/{name} has \d+ bytes, \d+ by the manifest", message)
     assert AGAIN in message
 
 
@@ -235,7 +234,7 @@ def test_annotation_damaged_inside_a_zip(data: Folder) -> None:
     path = data.zip_second()
     damage(path, place_in_zip(path, f"annotation/{name}"))
     message = refusal(data)
-    assert message.startswith(f"{path.name}: annotation/{name} cannot be read (Bad CRC-32")
+    assert message.startswith(f"{path.stem}: annotation/{name} cannot be read (Bad CRC-32")
     assert AGAIN in message
 
 
@@ -253,7 +252,7 @@ def test_missing_annotation(data: Folder) -> None:
 
 
 def test_malformed_annotation(data: Folder) -> None:
-    cut(annotation(data.second), 0.5)
+    rewrite(annotation(data.second), lambda text: text[: len(text) // 2])
     message = refusal(data)
     assert message.startswith(f"{data.second.name}: annotation/{annotation(data.second).name}: not well-formed XML (")
     assert "line" in message
@@ -282,6 +281,8 @@ def test_scene_that_is_not_there(data: Folder) -> None:
 def test_polarisation_that_one_date_lacks(data: Folder) -> None:
     for path in (annotation(data.second), data.image):
         path.rename(path.with_name(path.name.replace("-vv-", "-vh-")))
+    rewrite(data.second / "manifest.safe", lambda text: text.replace("-vv-", "-vh-").replace(">VV<", ">VH<"))
+    rewrite(annotation(data.second), lambda text: text.replace("<polarisation>VV<", "<polarisation>VH<"))
     message = refusal(data)
     first, second = (scene.stem for scene in data.scenes[:2])
     assert message.startswith(f"no VV or HH in common: {first} has VV; {second} has VH")
@@ -318,8 +319,8 @@ def test_frames_that_do_not_overlap(data: Folder, tmp_path: Path) -> None:
 
 
 def test_dates_without_a_common_burst(data: Folder) -> None:
-    drop_burst(data.scenes[1], 1)
-    rewrite(annotation(data.scenes[1]), lambda text: re.sub(r"(<burstId[^>]*>)\d+<", r"\g<1>77<", text))
+    no_line = r"(<(?:first|last)ValidSample[^>]*>)([^<]+)"
+    rewrite(annotation(data.second), lambda text: re.sub(no_line, lambda m: m[1] + re.sub(r"-?\d+", "-1", m[2]), text))
     assert "share no burst of IW1, IW2, IW3" in refusal(data)
 
 

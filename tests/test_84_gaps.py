@@ -19,7 +19,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
-from dry_data import Planned, annotation, rewrite
+from dry_data import Planned, annotation, list_again, rewrite, unlist
 from topsar.interferogram import Interferogram
 from topsar.simulate import Acquisition, recipe, simulate
 from topsar.simulate.recipe import SwathCut
@@ -62,6 +62,7 @@ def opened(image: Path, **profile: Any) -> Iterator[tuple[Any, np.ndarray]]:
         image.unlink()
         with rasterio.open(image, "w", **{**kept, **profile}) as dataset:
             yield dataset, values
+    list_again(image)
 
 
 def image_of(data: Path, number: int, swath: str) -> Path:
@@ -102,6 +103,8 @@ def test_a_swath_that_one_date_lacks_is_left_out(data: Path, whole: Interferogra
     scene = sorted((gappy / "raw").iterdir())[1]
     for file in scene.rglob("*-iw1-*"):
         file.unlink()
+    assert re.search(r"20250315\S+: annotation/s1a-iw1-\S+ is missing", Planned(gappy, tmp_path / "listed").problem)
+    unlist(scene, "-iw1-")
     rest = interferogram(gappy, tmp_path)
     assert [label[:3] for label in rest.facts["bursts"]] == ["IW2"]
     _, difference = compare(whole, rest)

@@ -533,10 +533,9 @@ def test_what_gdal_could_not_read_is_an_error_though_topsapp_goes_on(data: Path,
 
 def test_a_truncated_measurement_is_found_before_topsapp_reads_it(copied: Path, tmp_path: Path) -> None:
     image = next((copied / "raw").glob("*/measurement/*iw2*"))
-    content = image.read_bytes()
+    content, folder = image.read_bytes(), job_folder(planned(copied), tmp_path)
     image.unlink()
     image.write_bytes(content[: len(content) // 2])
-    folder = job_folder(planned(copied), tmp_path)
     with pytest.raises(TopsarError, match="truncated"):
         execute_until(folder, "preprocess")
 

@@ -14,6 +14,7 @@ Conventions, stated once
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 SPEED_OF_LIGHT = 299_792_458.0
 """Speed of light in vacuum, m/s."""
+PRODUCT_NAME = re.compile(
+    r"(?P<mission>S1[ABCD])_IW_SLC__1S[SD](?P<transmit>[VH])_(?P<start>\d{8}T\d{6})_(?P<stop>\d{8}T\d{6})"
+    r"_(?P<orbit>\d{6})_(?P<datatake>[0-9A-F]{6})_[0-9A-F]{4}",
+    re.ASCII,
+)
+"""Name of an IW SLC product."""
 UNCALIBRATED_IPF = "002.36"
 """The processor whose products lack a correction of the antenna's phase, which differs between swaths."""
 
@@ -276,7 +283,10 @@ class SwathFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One Sentinel-1 IW SLC product, a SAFE directory or zip, described by its manifest."""
+    """One Sentinel-1 IW SLC product, a SAFE directory or zip, described by its manifest.
+
+    ``faults`` say which files that the manifest lists are missing, or not as it says. The direction is the orbit's.
+    """
 
     name: str
     path: Path
@@ -288,6 +298,7 @@ class Scene:
     direction: Direction
     ipf: str
     files: tuple[SwathFiles, ...]
+    faults: tuple[str, ...] = ()
 
     @property
     def swaths(self) -> tuple[str, ...]:
@@ -298,6 +309,18 @@ class Scene:
     def polarisations(self) -> tuple[str, ...]:
         """Polarisations present, sorted."""
         return tuple(sorted({f.polarisation for f in self.files}))
+
+    def find_faults(self, folder: str, swath: str, polarisation: str) -> tuple[str, ...]:
+        """List the faults of one swath and polarisation.
+
+        Parameters
+        ----------
+        folder : str
+            ``annotation`` or ``measurement``.
+        swath, polarisation : str
+        """
+        part = f"-{swath}-slc-{polarisation}-".lower()
+        return tuple(fault for fault in self.faults if fault.startswith(f"{folder}/") and part in fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,8 +47,15 @@ def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
         covered=covered,
         orbits=(kinds[0], kinds[1]),
         ipf=ipf,
-        remarks=tuple(_list_remarks(matched, covered, ipf)),
+        remarks=(*_list_lost_swaths(matched, options.swaths), *_list_remarks(matched, covered, ipf)),
     )
+
+
+def _list_lost_swaths(matched: MatchedPair, swaths: Iterable[str]) -> Iterable[Remark]:
+    for swath in swaths:
+        if any(scene.find_faults("annotation", swath, matched.polarisation) for scene in matched.pair.scenes):
+            text = f"{swath} is left out: no scene has the annotation that its manifest lists"
+            yield Remark(text=text, remedy="download the scenes again if the swath is wanted")
 
 
 def _list_remarks(matched: MatchedPair, covered: float | None, ipf: tuple[str, ...]) -> Iterable[Remark]:

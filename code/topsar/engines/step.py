@@ -20,6 +20,7 @@ from pydantic_core import to_jsonable_python
 from topsar.errors import StepFailed
 from topsar.files import read_json
 from topsar.schedule.jobs import Artifact, Lifetime, Resources, Step
+from topsar.schedule.watch import Input, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -172,6 +173,7 @@ def as_step(kind: StepKind[T], task: T, *, key: str, dem_density: float = 0.0) -
         reads=kind.reads(task),
         writes=kind.writes(task),
         kind=f"{key} {kind.alike(task)}",
+        inputs=watch_files(kind.inputs(task)),
     )
     return kind.cost.predict(step, kind.size(task), kind.extra_memory(task, dem_density), kind.extra_disk(task))
 
@@ -205,14 +207,25 @@ def identity(path: Path) -> str:
 
     A DEM that was fetched is known by name and size: one that is fetched again is the same.
     """
-    archive = re.match(r"/vsizip/\{(.+)\}/", str(path))
-    outer = Path(archive[1]) if archive else path
+    outer = _find_outer(path)
     if not outer.is_file():
         return outer.name
     stat = outer.stat()
     if "provisioned" in outer.parent.parts:
         return f"{outer.name} {stat.st_size}"
     return f"{outer.name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def watch_files(paths: Iterable[Path]) -> tuple[Input, ...]:
+    """Note what inputs hold, so that a step does not read others; of an image also the product that it lies in."""
+    files = [_find_outer(path) for path in paths]
+    return watch([*files, *(path.parents[1] for path in files if path.parent.name == "measurement")])
+
+
+def _find_outer(path: Path) -> Path:
+    """The file on the disk: for a file inside an archive that archive."""
+    archive = re.match(r"/vsizip/\{(.+)\}/", str(path))
+    return Path(archive[1]) if archive else path
 
 
 def dump_tasks(tasks: Mapping[str, Any]) -> str:

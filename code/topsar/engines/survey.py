@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from topsar.kernels.geometry import rdr2geo
 from topsar.model import Burst
 from topsar.raster import require_cover
 from topsar.sentinel1 import read_bursts
+from topsar.sentinel1.container import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,7 +37,7 @@ TRACKS = 175
 LONGEST_PASS = timedelta(minutes=30)
 """IW data takes last 25 minutes at most; a revolution lasts 99."""
 SAME_PLACE_M = 5000.0
-"""Bursts without ids are the same if their centres lie this near; the next burst is 19 km away."""
+"""Bursts are the same if their centres lie this near; the next burst is 19 km away."""
 _SAME_TIME_S = 0.5
 
 
@@ -84,6 +86,7 @@ class Survey:
     def __init__(self, pairs: Sequence[Pair], orbits: Mapping[str, OrbitFile | None], options: Options) -> None:
         self.pairs, self.orbits, self.options = tuple(pairs), orbits, options
         self._bursts: dict[tuple[str, str, str], tuple[Burst, ...]] = {}
+        self._centres: dict[Burst, NDArray[np.float64]] = {}
         self._vectors: dict[tuple[str, str], Orbit] = {}
         self._all_ground = functools.cache(self._outline_all)
 
@@ -134,6 +137,7 @@ class Survey:
                 lines.append((near, far))
         if not bursts:
             raise _explain_nothing_seen(pair, outlines, shared)
+        _refuse_faulty_images(pair, bursts)
         whole = require_one_side(unite_boxes([find_box(*one) for both in lines for one in both]), pair.id)
         box = whole if outlines.roi is None else whole.intersection(outlines.roi) or whole
         require_cover(outlines.dem, box)
@@ -151,6 +155,7 @@ class Survey:
         """Read the bursts of one annotation, once."""
         place = (scene.name, swath, polarisation)
         if place not in self._bursts:
+            _refuse_faults(scene, scene.find_faults("annotation", swath, polarisation))
             self._bursts[place] = read_bursts(scene, swath, polarisation)
         return self._bursts[place]
 
@@ -162,7 +167,7 @@ class Survey:
         scenes : iterable of Scene
         swath, polarisation : str
         """
-        having = [scene for scene in scenes if swath in scene.swaths]
+        having = [scene for scene in scenes if _has_swath(scene, swath, polarisation)]
         found = [burst for scene in having for burst in self._read(scene, swath, polarisation) if burst.valid.rows > 0]
         found.sort(key=_get_start)
         unique = found[:1]
@@ -175,6 +180,10 @@ class Survey:
         """Find the bursts that both dates have, swath by swath in time order."""
         matched: list[Matched] = []
         for swath in self.options.swaths:
+            lacking = [scene for scene in pair.scenes if not _has_swath(scene, swath, polarisation)]
+            if len(lacking) < len(pair.scenes):  # else nobody expects it
+                for scene in lacking:
+                    _refuse_faults(scene, scene.find_faults("annotation", swath, polarisation), swath)
             if all(swath in _list_swaths(scenes) for scenes in (pair.reference, pair.secondary)):
                 reference = self.collect_bursts(pair.reference, swath, polarisation)
                 matched += self._match_swath(reference, self.collect_bursts(pair.secondary, swath, polarisation))
@@ -188,11 +197,7 @@ class Survey:
         return tuple(matched)
 
     def _match_swath(self, reference: list[Burst], secondary: list[Burst]) -> Iterable[Matched]:
-        """Match by ESA's burst id where both dates carry it, else by place."""
-        if all(burst.burst_id for burst in (*reference, *secondary)):
-            by_number = {_get_number(burst): burst for burst in secondary}
-            shared = [burst for burst in reference if _get_number(burst) in by_number]
-            return [Matched(reference=burst, secondary=by_number[_get_number(burst)]) for burst in shared]
+        """Match by place: ESA's burst ids are missing from older products, and those of others may be wrong."""
         centres = [
             np.array([self._locate_centre(burst) for burst in bursts]).reshape(-1, 3)
             for bursts in (reference, secondary)
@@ -224,10 +229,11 @@ class Survey:
 
     def _locate_centre(self, burst: Burst) -> NDArray[np.float64]:
         """ECEF of the middle of a burst at height zero."""
-        arc, grid = fit_burst_arc(burst, self._get_orbit(burst)), burst.grid
-        time = np.array(arc.seconds(grid.mid_time))
-        middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
-        return rdr2geo(time, middle, 0.0, arc)
+        if burst not in self._centres:
+            arc, grid = fit_burst_arc(burst, self._get_orbit(burst)), burst.grid
+            middle = np.array((grid.near_range_m + grid.far_range_m) / 2)
+            self._centres[burst] = rdr2geo(np.array(arc.seconds(grid.mid_time)), middle, 0.0, arc)
+        return self._centres[burst]
 
     def _outline_all(self, scene: Scene, polarisation: str) -> list[BBox]:
         """A box around whatever each burst of a scene may show."""
@@ -245,8 +251,23 @@ def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Match
     return SceneError(msg, hint="ROI is south,north,west,east in degrees: does it lie inside both scenes?")
 
 
+def _refuse_faulty_images(pair: Pair, bursts: Iterable[Matched]) -> None:
+    """Refuse images that are needed and missing, or not as long as the manifest says."""
+    scenes = {scene.name: scene for scene in pair.scenes}
+    for burst in list_bursts(bursts):
+        scene = scenes[burst.scene]
+        _refuse_faults(scene, scene.find_faults("measurement", burst.swath, burst.polarisation), burst.swath)
+
+
+def _refuse_faults(scene: Scene, faults: Sequence[str], swath: str = "") -> None:
+    if faults:
+        hint = f"{DOWNLOAD_AGAIN}; or leave {swath or 'the swath'} out with SWATHS"
+        msg = f"{scene.name}: {', '.join(faults)}"
+        raise SceneError(msg, hint=hint)
+
+
 def check_pair(pair: Pair) -> None:
-    """Refuse scenes that cannot interfere: those of several tracks or flight directions."""
+    """Refuse scenes that cannot interfere: those of one pass, of several tracks or flight directions."""
     first = pair.reference[0]
     for scene in pair.scenes:
         if not share_track(scene, first):
@@ -255,6 +276,15 @@ def check_pair(pair: Pair) -> None:
         if scene.direction is not first.direction:
             msg = f"{scene.name} is {scene.direction.value}, {first.name} {first.direction.value}"
             raise SceneError(msg, hint="a pair needs two passes of the same direction: correct the line in pairs.txt")
+    for one, other in itertools.product(pair.reference, pair.secondary):
+        if _is_one_pass(one, other):
+            msg = f"{one.name} and {other.name} are of one pass, {one.mission} of {one.start:%Y-%m-%d}"
+            raise SceneError(msg, hint="a pair needs two passes: correct the line in pairs.txt")
+
+
+def _is_one_pass(one: Scene, other: Scene) -> bool:
+    same_time = abs(one.start - other.start) < LONGEST_PASS
+    return one.mission == other.mission and (one.absolute_orbit == other.absolute_orbit or same_time)
 
 
 def share_track(one: Scene, other: Scene) -> bool:
@@ -286,14 +316,13 @@ def _choose_polarisation(pair: Pair, wanted: str) -> str:
     raise SceneError(msg, hint="set POLARIZATION to one that all scenes have")
 
 
+def _has_swath(scene: Scene, swath: str, polarisation: str) -> bool:
+    return any((file.swath, file.polarisation) == (swath, polarisation) for file in scene.files)
+
+
 def _list_swaths(scenes: tuple[Scene, ...]) -> set[str]:
     return {swath for scene in scenes for swath in scene.swaths}
 
 
 def _get_start(burst: Burst) -> datetime:
     return burst.grid.first_line_time
-
-
-def _get_number(burst: Burst) -> int | None:
-    """ESA's number, unique in a swath: it counts on from track to track."""
-    return burst.burst_id.number if burst.burst_id else None

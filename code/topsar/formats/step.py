@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from topsar import __version__
 from topsar.corrections.step import add_corrections, plan_corrections, plan_step
 from topsar.engines import load_engine
-from topsar.engines.step import sign
+from topsar.engines.step import sign, watch_files
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
@@ -57,7 +57,11 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
             reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
             first = _plan_canonical(canonical, job, engine, reads)
             used = {"apply": options.apply_corrections and bool(corrections)}
-            steps = (*steps, *corrections, replace(first, signature=sign(first.kind, used, inputs)))
+            steps = (
+                *steps,
+                *corrections,
+                replace(first, signature=sign(first.kind, used, inputs), inputs=watch_files(inputs)),
+            )
             steps += tuple(_plan(one, n, job.id, [job], known) for n, one in formats.items() if one.scope == "pair")
         finished.append(replace(job, steps=steps))
     pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: job.id)

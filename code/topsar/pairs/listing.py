@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from topsar.errors import SettingsError
 from topsar.files import encoding_of
+from topsar.model import PRODUCT_NAME
 from topsar.wording import count_text
 
 T = TypeVar("T")
@@ -24,11 +25,6 @@ EXAMPLE = "S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1"
 REVOLUTION = timedelta(minutes=98.7)
 HINT = f"write one pair per line: REFERENCE SECONDARY, both named like {EXAMPLE}"
 
-_PRODUCT = re.compile(
-    r"(?P<mission>S1[ABCD])_IW_SLC__1S[SD][VH]_(?P<start>\d{8}T\d{6})_(?P<stop>\d{8}T\d{6})"
-    r"_(?P<orbit>\d{6})_(?P<datatake>[0-9A-F]{6})_[0-9A-F]{4}",
-    re.ASCII,
-)
 _TOKEN = re.compile(
     r"""\#.* | "([^"]*)" | '([^']*)' | ([\[({]) | ([\])}]) | ([^\s,;\[\](){}"'\#]+) | ["']""", re.VERBOSE
 )
@@ -196,7 +192,7 @@ def _find_misnomer(name: str) -> str:
         return f"was taken in mode {mode}; expected IW"
     if kind != "SLC":
         return f"is a {kind.strip('_')} product; expected SLC"
-    match = _PRODUCT.fullmatch(name)
+    match = PRODUCT_NAME.fullmatch(name)
     if match is None:
         return cut if len(name) < len(EXAMPLE) else f"is not a product name; expected one like {EXAMPLE}"
     for text in match["start"], match["stop"]:
@@ -212,7 +208,7 @@ def _parse_time(text: str) -> datetime:
 
 
 def _take_part(name: str, part: str) -> str:
-    match = _PRODUCT.fullmatch(name)
+    match = PRODUCT_NAME.fullmatch(name)
     return match[part] if match else ""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from topsar.errors import TopsarError
+from topsar.schedule.watch import Input
 
 MEMORY, THREADS, DISK = "memory", "threads", "disk"
 """Names of the resources that every place has."""
@@ -135,6 +136,9 @@ class Step:
         what the next will take. Empty: nothing is learned.
     size : float
         How much work it is, in whatever unit the kind counts.
+    inputs : tuple of Input
+        What it reads that no step made. What has changed by its start fails it, what changes before its end makes it
+        run again.
     """
 
     name: str
@@ -147,6 +151,7 @@ class Step:
     kind: str = ""
     size: float = 0.0
     timeout_s: float | None = None
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from topsar.schedule.jobs import DISK, MEMORY, Command, Ended, Outcome, Reason, 
 from topsar.schedule.rehearsal import Script, find_order
 from topsar.schedule.stale import plan_graph
 from topsar.schedule.state import Board, find_worst
+from topsar.schedule.watch import identify, list_changed
 from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
@@ -271,8 +272,10 @@ class Run:
             self._chronicle.tell(replace(event, attempt=state.attempt, granted=granted))
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node, strict=True)
+            before = [identify(one.path) for one in node.step.inputs]
+            _require_inputs(node)
             future = self._executor.submit(self._make_command(node, granted))
-            future.add_done_callback(functools.partial(self._gather_evidence, node))
+            future.add_done_callback(functools.partial(self._gather_evidence, node, before))
         except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
             reason = Reason.DISK_FULL if _is_full(exc) else Reason.ERROR
             self._finish(_Finished(node, Ended(reason=reason, message=f"cannot start: {exc}"), {}))
@@ -297,7 +300,7 @@ class Run:
             timeout_s=node.step.timeout_s,
         )
 
-    def _gather_evidence(self, node: Node, future: Future[Ended]) -> None:
+    def _gather_evidence(self, node: Node, before: list[tuple[int, ...]], future: Future[Ended]) -> None:
         """Check the evidence, in the thread that supervised the step, and tell the loop."""
         try:
             ended, evidence = future.result(), {}
@@ -308,6 +311,10 @@ class Run:
                     evidence = self._store.gather(node.step)
                 except TopsarError as exc:
                     ended = replace(ended, reason=Reason.NO_EVIDENCE, message=str(exc))
+                for one, was in zip(node.step.inputs, before, strict=True):
+                    if identify(one.path) != was:
+                        message = f"{one.path} was changed or moved while the step read it"
+                        ended, evidence = replace(ended, reason=Reason.RETRYABLE, message=message), {}
         except BaseException as exc:  # noqa: BLE001 - raised again by the loop, in the caller's thread
             self._inbox.put(exc)
         else:
@@ -417,6 +424,13 @@ class _Freed:
 
     writer: NodeId
     size: int
+
+
+def _require_inputs(node: Node) -> None:
+    """Refuse to read what is not what it was when the run was planned."""
+    if changed := list_changed(node.step.inputs):
+        msg = f"{', '.join(map(str, changed))} changed after the run was planned"
+        raise TopsarError(msg, hint="start the run again: it reads what is there now")
 
 
 def _is_full(exc: BaseException | None) -> bool:

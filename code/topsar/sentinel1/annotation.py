@@ -21,6 +21,7 @@ from topsar.model import (
     SwathFiles,
     Window,
 )
+from topsar.sentinel1.agreement import TOLERANCE
 from topsar.sentinel1.container import DOWNLOAD_AGAIN, Container, open_container
 from topsar.sentinel1.document import Element
 from topsar.sentinel1.orbit import build_orbit
@@ -66,7 +67,14 @@ def read_bursts(scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...
         root.refuse("no burst in swathTiming/burstList")
     common = _read_swath(root, swath)
     measurement = container.name_for_gdal(files.measurement)
-    return tuple(_read_burst(b, i, common, scene, files, measurement) for i, b in enumerate(bursts))
+    found = tuple(_read_burst(b, i, common, scene, files, measurement) for i, b in enumerate(bursts))
+    if len({burst.label for burst in found}) < len(found):
+        found = tuple(replace(burst, burst_id=None) for burst in found)  # a number that is given twice names nothing
+    for burst in found:
+        if burst.grid.first_line_time < scene.start - TOLERANCE or burst.grid.stop_time > scene.stop + TOLERANCE:
+            time = f"burst {burst.index} of {burst.grid.first_line_time:%Y-%m-%dT%H:%M:%S}"
+            root.refuse(f"{time} is outside the product, {scene.start:%Y-%m-%dT%H:%M:%S} to {scene.stop:%H:%M:%S}")
+    return found
 
 
 def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
@@ -104,11 +112,7 @@ def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Conta
         msg = f"{scene.name}: no annotation of {swath} {polarisation}, the product holds {present}"
         raise SceneError(msg, hint="choose a swath and polarisation that is there, or " + DOWNLOAD_AGAIN)
     container = open_container(scene.path)
-    root = container.read_xml(files.annotation)
-    stated = root.read_text("adsHeader/swath"), root.read_text("adsHeader/polarisation")
-    if stated != (swath, polarisation):
-        root.refuse(f"the file's name says {swath} {polarisation}, its header {' '.join(stated)}")
-    return container, files, root
+    return container, files, container.read_xml(files.annotation)
 
 
 def _read_swath(root: Element, swath: str) -> _Swath:

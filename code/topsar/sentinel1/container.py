@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from topsar.errors import SceneError
+from topsar.model import PRODUCT_NAME
 from topsar.sentinel1.document import Element, parse_xml
 
 DOWNLOAD_AGAIN = "download the scene again, then compare its size and checksum with the archive's"
@@ -27,19 +29,20 @@ def strip_endings(name: str) -> str:
 class Container:
     """A SAFE directory or a zip that holds one.
 
-    ``root`` is the SAFE's folder inside the zip (empty, or ending in ``/``); ``names`` are the files of the
-    annotation and measurement folders, relative to the SAFE.
+    ``root`` is the SAFE's folder inside the zip (empty, or ending in ``/``); ``sizes`` are the bytes of the files of
+    the annotation and measurement folders, by name relative to the SAFE.
     """
 
     path: Path
     is_zip: bool
     root: str
-    names: frozenset[str]
+    sizes: Mapping[str, int]
 
     @property
     def product(self) -> str:
-        """Name of the product: that of its SAFE folder, or of the zip where it has none."""
-        return strip_endings(self.root or self.path.name)
+        """Name of the product: that under which it is listed, or of the folder in a zip that has another name."""
+        outer = strip_endings(self.path.name)
+        return outer if PRODUCT_NAME.fullmatch(outer) or not self.root else strip_endings(self.root)
 
     def read(self, name: str) -> bytes:
         """Bytes of a file of the SAFE; a SceneError where it is missing or cannot be read."""
@@ -84,14 +87,15 @@ def _open_directory(path: Path) -> Container:
     if not (path / MANIFEST).is_file():
         msg = f"{path.name}: the folder holds no {MANIFEST}"
         raise SceneError(msg, hint="point at the .SAFE folder itself; if this is one, " + DOWNLOAD_AGAIN)
-    names = (f"{folder}/{file.name}" for folder in _FOLDERS for file in (path / folder).glob("*"))
-    return Container(path=path, is_zip=False, root="", names=frozenset(names))
+    files = (file for folder in _FOLDERS for file in (path / folder).glob("*") if file.is_file())
+    sizes = {f"{file.parent.name}/{file.name}": file.stat().st_size for file in files}
+    return Container(path=path, is_zip=False, root="", sizes=sizes)
 
 
 def _open_zip(path: Path) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
+            members = {info.filename: info.file_size for info in archive.infolist()}
     except (OSError, zipfile.BadZipFile) as exc:
         msg = f"{path.name}: not a readable zip, perhaps a download that was cut off ({exc})"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
@@ -101,6 +105,6 @@ def _open_zip(path: Path) -> Container:
         msg = f"{path.name}: the zip must hold exactly one SAFE with a {MANIFEST}, found {found}"
         raise SceneError(msg, hint="zip each .SAFE folder on its own, or put the folder itself there")
     root = manifests[0].removesuffix(MANIFEST)
-    inside = (m[len(root) :] for m in members if m.startswith(root))
-    names = frozenset(n for n in inside if str(PurePosixPath(n).parent) in _FOLDERS)
-    return Container(path=path, is_zip=True, root=root, names=names)
+    inside = {name[len(root) :]: size for name, size in members.items() if name.startswith(root)}
+    sizes = {name: size for name, size in inside.items() if str(PurePosixPath(name).parent) in _FOLDERS}
+    return Container(path=path, is_zip=True, root=root, sizes=sizes)

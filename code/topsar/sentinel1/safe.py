@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from pathlib import Path, PurePosixPath
 
 from topsar.errors import SceneError
-from topsar.model import Direction, Scene, SwathFiles
+from topsar.model import Scene, SwathFiles
+from topsar.sentinel1.agreement import check_agreement, find_direction, list_faults
 from topsar.sentinel1.container import DOWNLOAD_AGAIN, MANIFEST, Container, open_container, strip_endings
-from topsar.sentinel1.document import Element
+from topsar.sentinel1.manifest import read_manifest
 
 _ANNOTATION = re.compile(
     r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
@@ -51,36 +53,45 @@ def open_scene(path: Path) -> Scene:
     A SceneError tells what is unreadable, incomplete or no IW SLC; pixels are checked when read.
     """
     container = open_container(path)
-    manifest = container.read_xml(MANIFEST)
-    _check_kind(manifest, container.product)
+    manifest = read_manifest(container)
     files = _list_swath_files(container)
     _check_files(container, files)
-    period, orbit = manifest.find_child(".//{*}acquisitionPeriod"), manifest.find_child(".//{*}orbitReference")
+    documents = {file.annotation: _try_read(container, file.annotation) for file in files}
+    faults = tuple(list_faults(container, manifest, documents))
+    annotations = [
+        (file, content)
+        for file in files
+        if isinstance(content := documents[file.annotation], bytes) and not _is_named(file.annotation, faults)
+    ]
+    start, stop = check_agreement(container, manifest, annotations)
     return Scene(
         name=container.product,
         path=container.path,
-        mission="S1" + manifest.read_text(".//{*}platform/{*}number").upper(),
-        start=period.read_time("{*}startTime"),
-        stop=period.read_time("{*}stopTime"),
-        track=_read_orbit_number(orbit, "relativeOrbitNumber"),
-        absolute_orbit=_read_orbit_number(orbit, "orbitNumber"),
-        direction=_read_direction(orbit),
-        ipf=_find_ipf(manifest),
+        mission=manifest.mission,
+        start=start,
+        stop=stop,
+        track=manifest.track,
+        absolute_orbit=manifest.orbits[0],
+        direction=find_direction(container, manifest, annotations[0]) if annotations else manifest.direction,
+        ipf=manifest.ipf,
         files=files,
+        faults=faults,
     )
 
 
-def _check_kind(manifest: Element, product: str) -> None:
-    """Refuse what is not an IW SLC."""
-    kind = (manifest.element.findtext(".//{*}productType") or "unknown").strip()
-    mode = (manifest.element.findtext(".//{*}instrumentMode/{*}mode") or "unknown").strip()
-    if (mode, kind) != ("IW", "SLC"):
-        msg = f"{product}: product type {kind} of mode {mode}, expected an SLC of mode IW"
-        raise SceneError(msg, hint="interferometry needs IW SLC products: names that begin with S1?_IW_SLC__")
+def _try_read(container: Container, name: str) -> bytes | SceneError:
+    try:
+        return container.read(name)
+    except SceneError as exc:
+        return exc
+
+
+def _is_named(file: str, faults: tuple[str, ...]) -> bool:
+    return any(fault.startswith(f"{file} ") for fault in faults)
 
 
 def _list_swath_files(container: Container) -> tuple[SwathFiles, ...]:
-    matches = [match for name in container.names if (match := _ANNOTATION.fullmatch(name))]
+    matches = [match for name in container.sizes if (match := _ANNOTATION.fullmatch(name))]
     files = [
         SwathFiles(
             swath=match["swath"].upper(),
@@ -90,7 +101,13 @@ def _list_swath_files(container: Container) -> tuple[SwathFiles, ...]:
         )
         for match in matches
     ]
-    return tuple(sorted(files, key=lambda f: (f.swath, f.polarisation, f.annotation)))
+    files.sort(key=lambda f: (f.swath, f.polarisation, f.annotation))
+    for one, other in itertools.pairwise(files):
+        if (one.swath, one.polarisation) == (other.swath, other.polarisation):
+            msg = f"{container.path.name}: two annotations of {one.swath} {one.polarisation}: "
+            msg += f"{one.annotation} and {other.annotation}"
+            raise SceneError(msg, hint="take out the one of another product, and its image, or " + DOWNLOAD_AGAIN)
+    return tuple(files)
 
 
 def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
@@ -98,28 +115,8 @@ def _check_files(container: Container, files: tuple[SwathFiles, ...]) -> None:
     if not files:
         msg = f"{container.path.name}: no annotation of any swath (annotation/s1?-iw?-slc-*.xml)"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
-    images = {name for name in container.names if _IMAGE.fullmatch(name)} - {f.measurement for f in files}
+    images = {name for name in container.sizes if _IMAGE.fullmatch(name)} - {f.measurement for f in files}
     if images:
         lost = ", ".join(f"annotation/{PurePosixPath(name).stem}.xml" for name in sorted(images))
         msg = f"{container.path.name}: {lost} is missing, its image is there"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN)
-
-
-def _read_orbit_number(orbit: Element, tag: str) -> int:
-    """An orbit number at the start of the product (it changes at the ascending node)."""
-    typed = f"{{*}}{tag}[@type='start']"
-    return orbit.read_integer(typed if orbit.has(typed) else f"{{*}}{tag}")
-
-
-def _read_direction(orbit: Element) -> Direction:
-    text = orbit.read_text(".//{*}pass")
-    try:
-        return Direction(text.lower())
-    except ValueError:
-        orbit.refuse(f"pass {text!r}, expected ASCENDING or DESCENDING")
-
-
-def _find_ipf(manifest: Element) -> str:
-    """Version of ESA's processor, of the last processing where several are nested; ``unknown`` if not stated."""
-    software = manifest.element.findall(".//{*}processing/{*}facility/{*}software")
-    return next((s.get("version", "unknown") for s in software if "IPF" in s.get("name", "")), "unknown")

@@ -14,7 +14,7 @@ from topsar.engines.isce2.stages import Stage, list_stages
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S, RUN, TopsAppTask, describe_version
 from topsar.engines.layout import lay_out
 from topsar.engines.protocol import Plan, Remark
-from topsar.engines.step import dump_tasks, sign, step_argv
+from topsar.engines.step import dump_tasks, sign, step_argv, watch_files
 from topsar.engines.viewing import MID_INCIDENCE_RAD
 from topsar.errors import SettingsError, TopsarError
 from topsar.model import UNCALIBRATED_IPF, Looks
@@ -143,5 +143,6 @@ def _step(stage: Stage, task: TopsAppTask) -> Step:
             *(Artifact(path=f"{folder}/{path}", lifetime=Lifetime.RESTART) for path in stage.kept),
         ),
         kind=f"{key} {stage.name}",
+        inputs=watch_files(stage.inputs),
     )
     return stage.cost.predict(step, stage.size, stage.extra_memory, stage.extra_disk)

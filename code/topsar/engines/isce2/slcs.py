@@ -67,4 +67,4 @@ def check_bursts(run: TopsAppRun) -> None:
         planned = sum(both.reference.swath == f"IW{number}" for both in run.task.bursts)
         if counts[number - 1] != planned:
             msg = f"topsApp takes {counts[number - 1]} bursts of IW{number}, of {planned} that both dates share there"
-            raise StepFailed(msg, hint="move the edges of ROI a little, or set ENGINE=native, which goes by burst ids")
+            raise StepFailed(msg, hint="move the edges of ROI a little, or set ENGINE=native, which goes by place")

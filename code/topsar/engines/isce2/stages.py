@@ -143,6 +143,7 @@ def _geometry_stages(task: TopsAppTask) -> Iterable[Stage]:
         uses=("polarisation", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated"),
         inputs=(
             *(Path(burst.measurement) for burst in list_bursts(task.bursts)),
+            *_list_annotations(task),
             task.reference_orbit.path,
             task.secondary_orbit.path,
         ),
@@ -159,6 +160,14 @@ def _geometry_stages(task: TopsAppTask) -> Iterable[Stage]:
         cost=_threaded(disk=32, microseconds=4.2),
         check=check_heights,
     )
+
+
+def _list_annotations(task: TopsAppTask) -> Iterable[Path]:
+    """The annotations of products that are folders: topsApp reads them anew."""
+    for orbit in (task.reference_orbit, task.secondary_orbit):
+        for scene in orbit.scenes:
+            if scene.path.is_dir():
+                yield from (scene.path / file.annotation for file in scene.files)
 
 
 def _skipped_overlap_stages(_task: TopsAppTask) -> Iterable[Stage]:
