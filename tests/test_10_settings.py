@@ -325,6 +325,44 @@ def test_options_leave_out_what_changes_no_number(tmp_path: Path) -> None:
     assert load(tmp_path, POSTING="81").options != Options()
 
 
+@pytest.mark.parametrize(
+    ("written", "expected", "doubt"),
+    [
+        ("'${HOME}/a'", "${HOME}/a", ""),
+        ('"${HOME}/a"', "/home/me/a", ""),
+        ("${HOME}/a # where it lies", "/home/me/a", ""),
+        ("'a #b$c'", "a #b$c", ""),
+        ("a#b", "a#b", ""),
+        ("/disk/a #1/dem.tif", "/disk/a", "quotes"),
+        ("a${NOT_SET}b", "ab", "NOT_SET"),
+        ("a${NOT_SET:-c}b", "acb", ""),
+        ("\u201ca b\u201d", "a b", "quotes of print"),
+        ("a\u200bb", "ab", "ZERO WIDTH SPACE"),
+        ("a\u00a0b", "a b", "NO-BREAK SPACE"),
+    ],
+)
+def test_values_are_read_as_a_shell_reads_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    written: str,
+    expected: str,
+    doubt: str,
+) -> None:
+    """Or a warning says where something may not have been meant so."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load(tmp_path, f"POSTING=40\n\nDEM={written}\n").dem == expected
+    assert [doubt in message for message in caplog.messages] == ([True] if doubt else [])
+    assert all(message.startswith(f"{tmp_path / '.env'}, line 3: DEM: ") for message in caplog.messages)
+
+
+def test_a_password_that_is_cut_is_told_of_and_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = load(tmp_path, "EARTHDATA_USERNAME=me\nEARTHDATA_PASSWORD=hush # hush\n")
+    assert found.earthdata_password.get_secret_value() == "hush"
+    assert ".env, line 2: EARTHDATA_PASSWORD: the value ends before" in caplog.text
+    assert "hush" not in caplog.text
+
+
 def test_env_example_documents_every_key_with_its_default(tmp_path: Path) -> None:
     path = ROOT / ".env.example"
     assert dict(dotenv_values(path)) == {key.name: key.default for key in KEYS}
