@@ -15,7 +15,7 @@ from PIL import Image
 
 from sample_layers import DEGREES, UTM, sample, with_only
 from topsar.errors import ProductError
-from topsar.formats.quicklook import palette, view
+from topsar.formats.quicklook import palette, pictures, view
 from topsar.formats.quicklook.pictures import draw_pictures
 from topsar.formats.quicklook.sheet import _find_round_values, _format_degrees, _round_down
 from topsar.formats.quicklook.view import cut_view, measure_ground_m, shade_relief
@@ -62,6 +62,33 @@ class TestPictures:
         for name in ("layover_shadow", "water"):
             plain.layers[name].values[...] = 0
         assert "masks.png" not in [path.name for path in draw_pictures(plain, tmp_path)]
+
+    def test_masks_that_overlap_are_both_seen(self) -> None:
+        both = with_only(sample(), "amplitude", "layover_shadow", "water")
+        both.layers["layover_shadow"].values[...] = 1
+        rgba, key, _ = pictures._paint_masks(cut_view(both), [both.layers[name].kind for name in list(both.layers)[1:]])
+        lake = rgba[12:28, 102:118, :3]
+        shown = {name.split()[0]: matplotlib.colors.to_rgb(colour) for colour, name in key.entries}
+        nearest = np.linalg.norm(lake[..., None, :] - np.array(list(shown.values())), axis=-1).argmin(axis=-1)
+        assert list(shown) == ["layover", "water"]
+        assert 0.3 < (nearest == 1).mean() < 0.7
+        assert [name.split()[1] for _, name in key.entries] == ["100.0%", "1.8%"]
+
+    def test_the_scale_reaches_the_peak_and_no_single_pixel_beyond(self) -> None:
+        rows, columns = np.mgrid[:200, :200]
+        peak = (8 * np.exp(-((rows - 60) ** 2 + (columns - 60) ** 2) / (2 * 3**2))).astype(np.float32)
+        low, high = peak.min(), peak.max()
+        assert np.percentile(peak, 99.8) < 0.9 * high
+        peak[150, 150], peak[20, 180] = 50, np.nan
+        assert pictures._find_range(peak) == (low, high)
+
+    def test_where_unwrapping_is_not_reliable_is_not_the_colour_of_zero(self) -> None:
+        ifg = sample(displacement=np.zeros(UTM.shape), height=np.zeros(UTM.shape))
+        cut = cut_view(ifg)
+        rgba, _, _ = pictures._paint_symmetric(cut, "displacement", LAYERS["displacement"].drawing)
+        reliable = cut.pick_labels("components") > 0
+        zero, unknown = (rgba[place & (rgba[..., 3] > 0), :3].mean(axis=0) for place in (reliable, ~reliable))
+        assert np.abs(zero - unknown).min() > 0.3
 
     def test_large_pictures_are_brought_to_few_colours(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         one = with_only(sample(), "amplitude")

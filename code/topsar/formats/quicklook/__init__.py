@@ -17,7 +17,7 @@ class Quicklook(Format):
     """One ``<layer>.png`` per layer that has a picture, and ``masks.png``."""
 
     name = "quicklook"
-    version = "2"
+    version = "3"
     cost = Cost(base_memory=450_000_000, memory=55, disk=12, start_s=4.5, microseconds=0.8)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

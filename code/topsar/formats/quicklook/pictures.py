@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
+from scipy.ndimage import median_filter
 
 from topsar.files import atomic_path
 from topsar.formats.quicklook import palette
@@ -31,12 +32,13 @@ MAX_BYTES = 1_400_000
 FADED, CLEAR = 0.12, 0.40
 """Coherence at which the colour of phase is gone, and where it is full."""
 
-GROUND_GREY = 0.93
+GROUND_GREY, UNRELIABLE_GREY = 0.93, 0.52
+"""Ground without colour, and where unwrapping cannot be trusted: as far from white, no displacement, as grey can be."""
 RELIEF = 0.28
 """How much light and shadow change the brightness of a draped colour."""
 
-MASK_INK = 0.75
-"""How much of a masked pixel is the colour of its mask; the rest is amplitude."""
+MASK_INK, STRIPE = 0.75, 4
+"""How much of a masked pixel is the colour of its mask; the rest is amplitude. Where masks overlap they are striped."""
 
 NAMED_COMPONENTS = 8
 
@@ -111,27 +113,43 @@ def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
 
 
 def _paint_range(view: View, name: str, drawing: Drawing) -> Picture:
-    values = view.average(name) * drawing.scale
-    return _drape_scale(view, values, _find_robust_range(values), matplotlib.colormaps["viridis"], drawing)
+    return _drape_scale(view, name, drawing, matplotlib.colormaps["viridis"])
 
 
 def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
-    values = view.average(name) * drawing.scale
-    limit = max(abs(x) for x in _find_robust_range(values))
-    return _drape_scale(view, values, (-limit, limit), palette.DISPLACEMENT, drawing)
+    return _drape_scale(view, name, drawing, palette.DISPLACEMENT)
 
 
-def _drape_scale(view: View, values: Real, limits: tuple[float, float], cmap: Any, drawing: Drawing) -> Picture:
-    """Colours of a scale over the relief, bare where the radar saw the ground but unwrapping cannot be trusted."""
-    (low, high), shade = limits, view.shade()
+def _drape_scale(view: View, name: str, drawing: Drawing, cmap: Any) -> Picture:
+    """Colours of a scale over the relief, grey where the radar saw the ground but unwrapping cannot be trusted."""
+    values, shade = view.average(name) * drawing.scale, view.shade()
     inside = np.isfinite(values)
+    components = np.ones(values.shape, np.int64)
     if "components" in view.ifg.layers:
-        inside &= np.nan_to_num(view.pick_labels("components")) > 0
+        components = np.nan_to_num(view.pick_labels("components")).astype(np.int64)
+        inside &= components > 0
+    largest = np.bincount(components[inside], minlength=2)[1:].argmax() + 1
+    low, high = _find_range(np.where(inside & (components == largest), values, np.nan))
+    if drawing.style == "symmetric":
+        low, high = -max(-low, high), max(-low, high)
     rgba = _drape(cmap((values - low) / (high - low))[..., :3], shade, inside)
     bare = _find_covered(view) & ~inside
-    rgba[bare] = np.concatenate([_make_ground(shade), np.ones((*shade.shape, 1), np.float32)], axis=2)[bare]
-    bar = ColourBar(cmap=cmap, low=low, high=high, label=drawing.label, extend="both", ends=drawing.ends)
+    rgba[bare, :3], rgba[bare, 3] = _make_ground(shade, UNRELIABLE_GREY)[bare], 1
+    beyond = (values[inside] < low).any(), (values[inside] > high).any()
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(beyond, "both")
+    bar = ColourBar(cmap=cmap, low=low, high=high, label=drawing.label, extend=extend, ends=drawing.ends)
     return rgba, bar, drawing.note
+
+
+def _find_range(values: Real) -> tuple[float, float]:
+    """Least and greatest value that its neighbours bear out: a peak sets the scale, a single pixel does not."""
+    finite = np.isfinite(values)
+    if not finite.any():
+        return -1.0, 1.0
+    medians = median_filter(np.where(finite, values, np.median(values[finite])), size=3)
+    steady = finite & (np.abs(values - medians) <= 0.1 * np.ptp(medians))
+    low, high = (float(extreme) for extreme in (values[steady].min(), values[steady].max()))
+    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
 
 
 def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
@@ -180,31 +198,32 @@ _STYLES: dict[str, Callable[[View, str, Drawing], Picture]] = {
 
 
 def _paint_masks(view: View, masks: Sequence[LayerKind]) -> Picture | None:
-    """All masks over the amplitude, the first on top; None where nothing is masked."""
+    """All masks over the amplitude, in stripes where several hold; None where nothing is masked."""
     amplitude = view.average("amplitude")
     seen, index = np.isfinite(amplitude), np.zeros(amplitude.shape, np.int64)
-    classes: list[tuple[str, str]] = []
-    for kind in reversed(masks):
+    stripes = np.indices(index.shape).sum(axis=0) // STRIPE % len(masks)
+    colours, entries = [(0.0, 0.0, 0.0)], []
+    for place, kind in enumerate(masks):
         values = np.nan_to_num(view.pick_labels(kind.name)).astype(np.int64)
-        index = np.where(values > 0, values + len(classes), index)
-        classes += kind.drawing.classes if kind.drawing else ()
-    if not index[seen].any():
+        index = np.where((values > 0) & ((index == 0) | (stripes == place)), values + len(colours) - 1, index)
+        for value, (colour, name) in enumerate(kind.drawing.classes if kind.drawing else (), start=1):
+            colours.append(to_rgb(colour))
+            if share := ((values == value) & seen).sum() / max(seen.sum(), 1):
+                entries.append((colour, f"{name}  {share:.1%}"))
+    if not entries:
         return None
     grey = np.nan_to_num(_find_decibel_grey(amplitude)[0])
-    colours = np.array([(0, 0, 0), *(to_rgb(colour) for colour, _ in classes)], np.float32)
     keep = np.where(index > 0, MASK_INK, 0.0)[..., np.newaxis]
-    shares = np.bincount(index[seen], minlength=len(colours)) / seen.sum()
-    entries = [
-        (colour, f"{name}  {share:.1%}") for (colour, name), share in zip(classes, shares[1:], strict=True) if share
-    ]
-    rgba = _add_alpha(grey * (1 - keep) + colours[index] * keep, seen)
+    rgba = _add_alpha(grey * (1 - keep) + np.array(colours, np.float32)[index] * keep, seen)
     return rgba, Key(entries=tuple(entries), label="Mask"), "Over the amplitude"
 
 
 def _find_decibel_grey(amplitude: Real) -> tuple[NDArray[Any], tuple[float, float]]:
     """Grey of an amplitude in decibels, NaN where there is none, and the decibels that are black and white."""
     decibel = 20 * np.log10(np.where(amplitude > 0, amplitude, np.nan))
-    low, high = _find_robust_range(decibel, share=1.0)
+    finite = decibel[np.isfinite(decibel)]
+    low, high = (float(x) for x in np.percentile(finite, (1, 99))) if finite.size else (-1.0, 1.0)
+    high = max(high, low + 1e-6)
     grey = matplotlib.colormaps["gray"]((decibel - low) / (high - low))[..., :3]
     return np.where(np.isfinite(decibel)[..., np.newaxis], grey, np.nan), (low, high)
 
@@ -226,9 +245,9 @@ def _find_covered(view: View) -> NDArray[np.bool_]:
     return seen
 
 
-def _make_ground(shade: Real) -> Real:
-    """Relief as light grey."""
-    return np.asarray(np.repeat((GROUND_GREY + 0.30 * (shade - 0.5))[..., np.newaxis], 3, axis=2).clip(0, 1))
+def _make_ground(shade: Real, grey: float = GROUND_GREY) -> Real:
+    """Relief as grey."""
+    return np.asarray(np.repeat((grey + 0.30 * (shade - 0.5))[..., np.newaxis], 3, axis=2).clip(0, 1))
 
 
 def _drape(colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -239,15 +258,6 @@ def _drape(colour: NDArray[Any], shade: Real, inside: NDArray[np.bool_]) -> NDAr
 def _add_alpha(rgb: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     opaque = inside[..., np.newaxis]
     return np.concatenate([np.where(opaque, rgb, 1.0).clip(0, 1), opaque], axis=2).astype(np.float32)
-
-
-def _find_robust_range(values: NDArray[Any], share: float = 0.2) -> tuple[float, float]:
-    """From the ``share`` to the 100 - ``share`` percentile, never empty."""
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return -1.0, 1.0
-    low, high = (float(x) for x in np.percentile(finite, (share, 100 - share)))
-    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
 
 
 def _find_look_azimuth_deg(view: View) -> float | None:
