@@ -5,21 +5,64 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from topsar.engines.passes import PassFacts
 from topsar.interferogram import Interferogram, make_layers
-from topsar.model import GeoGrid
+from topsar.model import Direction, GeoGrid, OrbitSource
+from topsar.simulate.orbit import displace_pass, find_pass
 
 UTM = GeoGrid(crs="EPSG:32629", west=520_000, north=3_520_000, dx=80, dy=80, rows=120, columns=150)
 DEGREES = GeoGrid(crs="EPSG:4326", west=-8.9, north=31.9, dx=1 / 1200, dy=1 / 1200, rows=120, columns=150)
+
+
+def _fly() -> dict[str, Any]:
+    """Fly over the ground of the sample twice, twelve days apart; as JSON has it."""
+    nominal = find_pass((31.8, -8.1), 870_000.0, Direction.DESCENDING, datetime(2023, 9, 4, tzinfo=timezone.utc))
+    start = nominal.epoch - timedelta(seconds=4)
+    passes = {}
+    for name, baseline_m, day in (("reference", 0.0, 0), ("secondary", -27.3, 12)):
+        epoch = nominal.epoch + timedelta(days=day)
+        orbit = displace_pass(nominal, epoch, baseline_m, 870_000.0).make_orbit(
+            epoch - timedelta(seconds=60), epoch + timedelta(seconds=60)
+        )
+        passes[name] = PassFacts(
+            mission="S1A",
+            absolute_orbit=50174 + day * 175 // 12,
+            orbit_source=OrbitSource.PRECISE,
+            start=start + timedelta(days=day),
+            stop=start + timedelta(days=day, seconds=8),
+            near_range_m=848_000.0,
+            far_range_m=890_000.0,
+            range_spacing_m=2.329562,
+            line_interval_s=0.0020555563,
+            times=tuple(orbit.epoch + timedelta(seconds=float(time)) for time in orbit.times_s),
+            positions_m=tuple(map(tuple, orbit.positions_m.tolist())),
+            velocities_m_s=tuple(map(tuple, orbit.velocities_m_s.tolist())),
+        )
+    written: dict[str, Any] = TypeAdapter(dict[str, PassFacts]).dump_python(passes, mode="json")
+    return written
+
+
 FACTS: Mapping[str, Any] = {
     "pair": "T052_20230904T063730_20230916T063730",
     "track": 52,
     "direction": "descending",
+    "polarisation": "VV",
     "reference_date": "2023-09-04",
     "secondary_date": "2023-09-16",
+    "reference_time": "2023-09-04T06:37:30+00:00",
+    "secondary_time": "2023-09-16T06:37:30+00:00",
+    "reference_scenes": ["S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1"],
+    "secondary_scenes": ["S1A_IW_SLC__1SDV_20230916T063730_20230916T063757_050349_060FCD_6814"],
+    "passes": _fly(),
+    "bursts": ["IW2_109905", "IW2_109906"],
+    "dem": {"file": "dem.tif", "datum": "egm96"},
+    "created": "2026-01-01T00:00:00+00:00",
     "temporal_baseline_days": 12.0,
     "perpendicular_baseline_m": -27.3,
     "wavelength_m": 0.0555,

@@ -15,7 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from topsar.errors import ProductError, SettingsError
-from topsar.interferogram import PRODUCTS, Interferogram, find_kind, read_pair
+from topsar.interferogram import PRODUCTS, Interferogram, find_kind, join_grids, read_pair
 from topsar.model import GeoGrid, Window
 from topsar.raster.geotiff import open_to_read
 
@@ -75,7 +75,7 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
         msg = f"the pairs are of tracks {listed}, and a stack holds one"
         raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
     chosen.sort(key=lambda one: [one[1].facts[key] for key in ("reference_date", "secondary_date", "pair")])
-    stack = _open_layers(chosen, _join_grids([pair for _, pair in chosen]))
+    stack = _open_layers(chosen, join_grids([pair for _, pair in chosen]))
     attributes = [_make_attributes(pair) for _, pair in chosen]
     shared = {key: value for key, value in attributes[0].items() if all(one.get(key) == value for one in attributes)}
     dates = {key: ("pair", np.array([pair.facts[key] for _, pair in chosen], "M8[ns]")) for key in OF_PAIRS[1:3]}
@@ -91,21 +91,6 @@ def _open_products(folder: Path | str) -> tuple[Path, Interferogram]:
     if not (products / FACTS).is_file():
         products /= PRODUCTS
     return products, read_pair(products)
-
-
-def _join_grids(pairs: Sequence[Interferogram]) -> GeoGrid:
-    """The smallest grid that covers all pairs; they are snapped, so it has their pixels."""
-    first = pairs[0].grid
-    for pair in pairs:
-        grid = pair.grid
-        if grid.crs != first.crs or not np.allclose((grid.dx, grid.dy), (first.dx, first.dy), rtol=1e-9, atol=0):
-            ours, theirs = (f"{one.crs} with {one.dx:.9g} x {one.dy:.9g}" for one in (first, grid))
-            msg = f"pixels differ: {pairs[0].pair_id} has {ours}, {pair.pair_id} {theirs}"
-            raise ProductError(msg, hint="process all pairs with the same CRS and POSTING")
-    windows = [first.window_of(pair.grid) for pair in pairs]
-    row, column = min(one.row for one in windows), min(one.column for one in windows)
-    rows, columns = max(one.row_stop for one in windows) - row, max(one.column_stop for one in windows) - column
-    return first.crop(Window(row=row, column=column, rows=rows, columns=columns))
 
 
 def _open_layers(pairs: Sequence[tuple[Path, Interferogram]], grid: GeoGrid) -> xr.Dataset:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from topsar.errors import ProductError, SettingsError
 from topsar.files import read_json
-from topsar.model import GeoGrid
+from topsar.model import GeoGrid, Window
 from topsar.registry import list_names, load_named
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class LayerKind:
 
     ``name`` is that of the file, ``long_name`` a title, ``convention`` the sign or direction where there is one to
     know, ``standard_name`` that of the CF conventions where they have one, ``nodata`` the value of holes. Values that
-    are ``cyclic`` are angles that wrap around: never average them. Without a ``drawing`` there is no picture.
+    are ``cyclic`` are angles that wrap around: never average them; those that are ``antisymmetric``
+    change their sign where the dates are swapped. Without a ``drawing`` there is no picture.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LayerKind:
     dtype: type[np.generic] = np.float32
     nodata: float = np.nan
     cyclic: bool = False
+    antisymmetric: bool = False
     drawing: Drawing | None = None
 
 
@@ -69,7 +71,7 @@ def _kind(name: str, long_name: str, unit: str, description: str, **rest: Any) -
     return LayerKind(name=name, long_name=long_name, unit=unit, description=description, **rest)
 
 
-_PHASE = {"convention": "interferogram = reference * conj(secondary)", "cyclic": True}
+_PHASE = {"convention": "interferogram = reference * conj(secondary)", "cyclic": True, "antisymmetric": True}
 _TO_SATELLITE = {"convention": "unit vector from the ground to the satellite"}
 _MASK = {"dtype": np.uint8, "nodata": UNKNOWN}
 _BURST = {"dtype": np.int16, "nodata": -1}
@@ -129,6 +131,7 @@ _KINDS = (
         "rad",
         "Unwrapped, unfiltered phase; positive: range grew",
         convention="positive: range grew from reference to secondary",
+        antisymmetric=True,
         drawing=Drawing(
             style="range", label="Unwrapped phase (rad)", note=f"Positive: range grew; {_UNRELIABLE}", thumbnail=4
         ),
@@ -146,6 +149,7 @@ _KINDS = (
         "m",
         "Line-of-sight displacement, positive toward the satellite",
         convention="line of sight, positive toward the satellite",
+        antisymmetric=True,
         drawing=Drawing(
             style="symmetric",
             label="Displacement in line of sight (cm)",
@@ -179,7 +183,13 @@ _KINDS = (
         drawing=Drawing(style="mask", label="Mask", classes=(("#3f8fd0", "water"),)),
         **_MASK,
     ),
-    _kind("ionosphere", "Ionospheric phase", "rad", "Ionospheric phase by the split spectrum, not removed"),
+    _kind(
+        "ionosphere",
+        "Ionospheric phase",
+        "rad",
+        "Ionospheric phase by the split spectrum, not removed",
+        antisymmetric=True,
+    ),
     _kind(
         "components",
         "Connected components",
@@ -238,6 +248,79 @@ def make_layers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Layer]:
         for name, kind in LAYERS.items()
         if name in arrays
     }
+
+
+def swap_dates(ifg: Interferogram) -> Interferogram:
+    """Take the secondary date for the reference: phases, displacements and baselines change their signs.
+
+    The line of sight stays that of the former reference: both differ by thousandths of a degree.
+    """
+    facts = dict(ifg.facts)
+    for what in ("date", "time", "scenes"):
+        one, other = f"reference_{what}", f"secondary_{what}"
+        facts |= {one: facts[other], other: facts[one]}
+    facts["passes"] = {"reference": facts["passes"]["secondary"], "secondary": facts["passes"]["reference"]}
+    facts |= {key: -facts[key] for key in ("perpendicular_baseline_m", "temporal_baseline_days")}
+    return replace(ifg, layers=_Mapped(ifg.layers, _negate), facts=facts)
+
+
+def _negate(layer: Layer) -> Layer:
+    return replace(layer, values=-layer.values) if layer.kind.antisymmetric else layer
+
+
+class _Mapped(Mapping[str, Layer]):
+    """Layers that a function changes when they are asked for."""
+
+    def __init__(self, layers: Mapping[str, Layer], change: Callable[[Layer], Layer]) -> None:
+        self._layers, self._change = layers, change
+
+    def __getitem__(self, name: str) -> Layer:
+        return self._change(self._layers[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def join_grids(pairs: Sequence[Interferogram]) -> GeoGrid:
+    """Find the smallest grid that covers those of all pairs; they are snapped, so it has their pixels.
+
+    Raises
+    ------
+    ProductError
+        If projections or pixel sizes differ.
+    """
+    first = pairs[0].grid
+    for pair in pairs:
+        grid = pair.grid
+        if grid.crs != first.crs or not np.allclose((grid.dx, grid.dy), (first.dx, first.dy), rtol=1e-9, atol=0):
+            ours, theirs = (f"{one.crs} with {one.dx:.9g} x {one.dy:.9g}" for one in (first, grid))
+            msg = f"pixels differ: {pairs[0].pair_id} has {ours}, {pair.pair_id} {theirs}"
+            raise ProductError(msg, hint="process all pairs with the same CRS and POSTING")
+    windows = [first.window_of(pair.grid) for pair in pairs]
+    row, column = min(one.row for one in windows), min(one.column for one in windows)
+    rows, columns = max(one.row_stop for one in windows) - row, max(one.column_stop for one in windows) - column
+    return first.crop(Window(row=row, column=column, rows=rows, columns=columns))
+
+
+def place_on(ifg: Interferogram, grid: GeoGrid) -> Interferogram:
+    """Lay an interferogram on a grid that covers its own and has its pixels; what it lacks there is a hole.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+    grid : GeoGrid
+    """
+    inside = grid.window_of(ifg.grid).slices
+
+    def place(layer: Layer) -> Layer:
+        values = np.full(grid.shape, layer.kind.nodata, layer.values.dtype)
+        values[inside] = layer.values
+        return replace(layer, values=values)
+
+    return ifg if grid == ifg.grid else replace(ifg, grid=grid, layers=_Mapped(ifg.layers, place))
 
 
 PRODUCTS = "products"

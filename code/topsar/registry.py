@@ -22,7 +22,14 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "local": "topsar.schedule.executor:LocalExecutor",
         "dask": "topsar.schedule.dask.executor:DaskExecutor",
     },
-    "formats": {"geotiff": "topsar.formats.geotiff:GeoTiff", "quicklook": "topsar.formats.quicklook:Quicklook"},
+    "formats": {
+        "geotiff": "topsar.formats.geotiff:GeoTiff",
+        "quicklook": "topsar.formats.quicklook:Quicklook",
+        "hyp3": "topsar.formats.hyp3:Hyp3",
+        "gunw": "topsar.formats.gunw:Gunw",
+        "licsbas": "topsar.formats.licsbas:LicsBas",
+        "mintpy": "topsar.formats.mintpy:MintPy",
+    },
     "corrections": {
         "stratified_troposphere": "topsar.corrections.stratified_troposphere:StratifiedTroposphere",
     },

@@ -49,6 +49,7 @@ class StratifiedTroposphere(Correction):
         unit="rad",
         description="Phase that grows with height, fitted to the unwrapped phase",
         convention="positive: range grew from reference to secondary",
+        antisymmetric=True,
         drawing=Drawing(style="symmetric", label="Phase (rad)", note="Estimated from the phase itself"),
     )
     cost = Cost(base_memory=100_000_000, memory=30, disk=4, start_s=1.5, microseconds=0.5)

@@ -21,6 +21,7 @@ from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S
 from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import estimate_phase_noise
+from topsar.engines.passes import describe_pass
 from topsar.engines.unwrapping import write_unwrapped
 from topsar.engines.viewing import MID_INCIDENCE_RAD, describe_geometry, fit_pass_arc, measure_ground_speed
 from topsar.errors import StepFailed
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
     from topsar.engines.isce2.tasks import TopsAppTask
     from topsar.engines.isce2.topsapp import TopsAppRun
+    from topsar.engines.passes import PassFacts
     from topsar.kernels.geometry import OrbitArc
+    from topsar.model import Orbit
 
 GEOCODED, FILTERED, UNWRAPPED = "geocoded", "filtered", "unwrapped"
 """Folders in topsApp's run folder with arrays on the map."""
@@ -48,12 +51,24 @@ _COHERENCE_SAMPLES = 25
 
 def load_arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
     """The orbits of reference and secondary over all bursts."""
-    swath, orbits = task.bursts[0].reference.swath, (task.reference_orbit, task.secondary_orbit)
-    reference, secondary = (orbit.load(swath, task.polarisation) for orbit in orbits)
+    reference, secondary = _load_orbits(task)
     return (
         fit_pass_arc(reference, [both.reference for both in task.bursts]),
         fit_pass_arc(secondary, [both.secondary for both in task.bursts]),
     )
+
+
+def _load_orbits(task: TopsAppTask) -> tuple[Orbit, Orbit]:
+    swath = task.bursts[0].reference.swath
+    return task.reference_orbit.load(swath, task.polarisation), task.secondary_orbit.load(swath, task.polarisation)
+
+
+def _describe_passes(task: TopsAppTask) -> dict[str, PassFacts]:
+    reference, secondary = _load_orbits(task)
+    return {
+        "reference": describe_pass(task.reference_orbit, reference, [both.reference for both in task.bursts]),
+        "secondary": describe_pass(task.secondary_orbit, secondary, [both.secondary for both in task.bursts]),
+    }
 
 
 def count_points(task: TopsAppTask) -> Looks:
@@ -99,7 +114,8 @@ def write_geocoded(run: TopsAppRun) -> None:
         save_array(folder / f"{name}.npy", values)
     centre = Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1)
     _, middle = find_ground_points(task.grid.crop(centre), field)
-    write_json(folder / "facts.json", _describe_looks(task, middle[0, 0], arcs, points))
+    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task)}
+    write_json(folder / "facts.json", facts)
 
 
 def _read_merged(run: TopsAppRun) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ from topsar.engines.layers import index_bursts
 from topsar.engines.native.steps import DELAY_FILE, LIGHT_MEMORY
 from topsar.engines.native.steps.esd import measure_bias
 from topsar.engines.native.steps.swath_file import load_swath
+from topsar.engines.passes import join_passes
 from topsar.engines.step import Cost, StepKind
 from topsar.errors import SceneError
 from topsar.files import read_json, save_array, write_json
@@ -86,7 +87,9 @@ class _Mosaic(StepKind[MosaicTask]):
         for name, values in arrays.items():
             save_array(out / f"{name}.npy", values)
         labels = [label for swath in task.swaths for label in swath.bursts]
-        facts = read_json(runs / task.swaths[0].folder / "geometry.json") | {
+        geometries = [read_json(runs / swath.folder / "geometry.json") for swath in task.swaths]
+        facts = geometries[0] | {
+            "passes": join_passes(geometries),
             "range_misregistration": [read_json(runs / name / DELAY_FILE) for name in task.delays],
             "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
             "valid_share": float((gamma > 0).mean()),

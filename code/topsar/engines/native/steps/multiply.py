@@ -18,6 +18,7 @@ from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.native.steps.swath_file import save_swath
 from topsar.engines.orbits import OrbitChoice
+from topsar.engines.passes import describe_pass
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import describe_geometry, fit_burst_arc, fit_pass_arc, locate, measure_margin
 from topsar.files import write_json
@@ -188,7 +189,11 @@ def _describe_geometry(task: MultiplyTask, reference: Orbit) -> dict[str, Any]:
         most_looks=task.looks.count,
     )
     averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
-    return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged)}
+    passes = {
+        "reference": describe_pass(task.reference_orbit, reference, [pair.reference.burst for pair in pairs]),
+        "secondary": describe_pass(task.secondary_orbit, secondary, [pair.secondary.burst for pair in pairs]),
+    }
+    return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged), "passes": passes}
 
 
 STEP = _Multiply()

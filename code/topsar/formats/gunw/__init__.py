@@ -1,0 +1,40 @@
+"""ARIA-S1-GUNW: one netCDF-4 of a pair, version 3 of the standard, with its browse image and ingest record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topsar.formats import Cost, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from topsar.interferogram import Interferogram
+
+
+class Gunw(Format):
+    """``<name>.nc``, ``.png`` and ``.json``; the later date is the reference."""
+
+    name = "gunw"
+    version = "1"
+    cost = Cost(base_memory=300_000_000, memory=60, disk=25, start_s=1.5, microseconds=2.0)
+
+    def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
+        """Write the product of one pair.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+            The one pair.
+        folder : Path
+            The empty folder to write into.
+
+        Raises
+        ------
+        ProductError
+            If the pair is not unwrapped.
+        """
+        from topsar.formats.gunw.product import write_product
+
+        return tuple(path for ifg in ifgs for path in write_product(ifg, folder))

@@ -1,0 +1,88 @@
+"""How a pair is seen on a coarse grid at several heights: the geometry cubes of GUNW."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.kernels.geometry import ecef_to_geodetic, fit_orbit, geo2rdr, geodetic_to_ecef, line_of_sight, up_vector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.engines.passes import PassFacts
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import BBox
+
+HEIGHTS_M = (-1500.0, 0.0, 3000.0, 9000.0)
+STEP_DEG = 0.1
+_CELLS_BEYOND = 2
+"""A client interpolates: the cubes reach this far beyond the data, whatever side."""
+_SECONDS_BEYOND = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cube:
+    """Quantities (height, latitude, longitude) float32 by GUNW's names; latitude falls."""
+
+    heights_m: NDArray[np.float64]
+    latitude_deg: NDArray[np.floating[Any]]
+    longitude_deg: NDArray[np.floating[Any]]
+    values: dict[str, NDArray[np.float32]]
+
+
+def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
+    """Compute baselines and angles around a box.
+
+    Parameters
+    ----------
+    reference, secondary : PassFacts
+    box : BBox
+        Degrees.
+
+    Returns
+    -------
+    Cube
+        ``perpendicularBaseline`` and ``parallelBaseline``, m: the secondary from the reference at right angles to the
+        line of sight, with the sign of `topsar.kernels.geometry.perpendicular_baseline`, and along the view from the
+        satellite to the ground; ``incidenceAngle`` against the ellipsoid's normal on the ground, ``lookAngle`` against
+        it at the satellite; ``azimuthAngle`` of the line from the ground to the satellite, anticlockwise from true
+        east, all in degrees.
+    """
+    first, last = math.floor(box.west / STEP_DEG) - _CELLS_BEYOND, math.ceil(box.east / STEP_DEG) + _CELLS_BEYOND
+    low, high = math.floor(box.south / STEP_DEG) - _CELLS_BEYOND, math.ceil(box.north / STEP_DEG) + _CELLS_BEYOND
+    longitude, latitude = np.arange(first, last + 1) * STEP_DEG, np.arange(high, low - 1, -1) * STEP_DEG
+    heights = np.array(HEIGHTS_M)
+    height, lat, lon = np.meshgrid(heights, np.radians(latitude), np.radians(longitude), indexing="ij")
+    points = geodetic_to_ecef(lat, lon, height)
+    near, far = (_fit(one) for one in (reference, secondary))
+    time, slant = geo2rdr(points, near)
+    satellite = near.position(time)
+    view = (points - satellite) / slant[..., None]
+    between = far.position(geo2rdr(points, far)[0]) - satellite
+    along = (view * between).sum(-1)
+    side = np.sign((np.cross(view, between) * near.velocity(time)).sum(-1))
+    across = side * np.sqrt(np.clip((between**2).sum(-1) - along**2, 0, None))
+    los = line_of_sight(points, satellite)
+    below = up_vector(*ecef_to_geodetic(satellite)[:2])
+    values = {
+        "perpendicularBaseline": across,
+        "parallelBaseline": along,
+        "incidenceAngle": np.degrees(np.arccos(los[..., 2])),
+        "lookAngle": np.degrees(np.arccos(-(view * below).sum(-1))),
+        "azimuthAngle": np.degrees(np.arctan2(los[..., 1], los[..., 0])),
+    }
+    return Cube(
+        heights_m=heights,
+        latitude_deg=latitude,
+        longitude_deg=longitude,
+        values={name: value.astype(np.float32) for name, value in values.items()},
+    )
+
+
+def _fit(one: PassFacts) -> OrbitArc:
+    return fit_orbit(one.orbit, one.start - _SECONDS_BEYOND, one.stop + _SECONDS_BEYOND)

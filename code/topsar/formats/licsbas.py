@@ -1,0 +1,118 @@
+"""A track as LiCSAR delivers it and LiCSBAS reads it: a ``GEOC`` folder on a grid in degrees."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from topsar.engines.passes import read_passes
+from topsar.errors import ProductError
+from topsar.files import write_text
+from topsar.formats import Cost, Format
+from topsar.interferogram import join_grids, swap_dates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.interferogram import Interferogram
+    from topsar.model import GeoGrid
+
+STEP_DEG = 0.001
+"""LiCSAR's posting."""
+_GEOMETRY = {"los_east": "E", "los_north": "N", "los_up": "U", "height": "hgt", "amplitude": "mli"}
+
+
+class LicsBas(Format):
+    """``GEOC/<dates>/<dates>.geo.{unw,cc}.tif``, the geometry, ``baselines`` and ``metadata.txt``."""
+
+    name = "licsbas"
+    version = "1"
+    cost = Cost(base_memory=250_000_000, memory=60, disk=20, start_s=1.0, microseconds=1.5)
+    scope: Literal["pair", "stack"] = "stack"
+
+    def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
+        """Write all pairs of a track, each with its older date first.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+        folder : Path
+            The empty folder to write into.
+
+        Raises
+        ------
+        ProductError
+            If a pair is not unwrapped, or pixel sizes differ.
+        """
+        from topsar.formats.degrees import cover_in_degrees
+
+        pairs = [swap_dates(one) if one.facts["reference_date"] > one.facts["secondary_date"] else one for one in ifgs]
+        target = cover_in_degrees(join_grids(pairs), STEP_DEG)
+        geoc = folder / "GEOC"
+        written = [geoc / "baselines", geoc / "metadata.txt"]
+        facts = [ifg.facts for ifg in pairs]
+        write_text(written[0], _list_baselines(facts))
+        middle = read_passes(facts[0])[0].middle
+        write_text(written[1], f"center_time={middle:%H:%M:%S.%f}\n")
+        written += _write_geometry(pairs[0], target, geoc)
+        while pairs:
+            written += _write_pair(pairs.pop(0), target, geoc)  # its layers are held no longer than that
+        return tuple(written)
+
+
+def _write_geometry(ifg: Interferogram, target: GeoGrid, geoc: Path) -> Iterator[Path]:
+    track = f"{ifg.facts['track']:03d}{ifg.facts['direction'][0].upper()}"
+    for name, suffix in _GEOMETRY.items():
+        if name in ifg.layers:
+            yield _write(geoc / f"{track}.geo.{suffix}.tif", _warp(ifg, name, target), target)
+
+
+def _write_pair(ifg: Interferogram, target: GeoGrid, geoc: Path) -> Iterator[Path]:
+    if "unwrapped_phase" not in ifg.layers:
+        msg = f"{ifg.pair_id} is not unwrapped, and LiCSBAS reads unwrapped phase"
+        raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
+    days = "_".join(ifg.facts[key].replace("-", "") for key in ("reference_date", "secondary_date"))
+    yield _write(geoc / days / f"{days}.geo.unw.tif", _warp(ifg, "unwrapped_phase", target), target)
+    coherence = _warp(ifg, "coherence", target)
+    scaled = np.where(np.isnan(coherence), 0, np.clip(np.rint(coherence * 255), 1, 255)).astype(np.uint8)
+    yield _write(geoc / days / f"{days}.geo.cc.tif", scaled, target)
+
+
+def _warp(ifg: Interferogram, name: str, target: GeoGrid) -> NDArray[Any]:
+    from topsar.formats.degrees import warp_layer
+
+    return warp_layer(ifg, name, target)
+
+
+def _write(path: Path, values: NDArray[Any], grid: GeoGrid) -> Path:
+    """Write a GeoTIFF whose holes are 0; a true zero becomes the smallest positive number."""
+    from topsar.raster import write_geotiff
+
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(np.where(values == 0, np.finfo(np.float32).tiny, values)).astype(np.float32)
+    write_geotiff(path, values, grid, nodata=0)
+    return path
+
+
+def _list_baselines(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """List reference date, date, perpendicular baseline (m) and days of every date against the first one.
+
+    The baselines of dates are the least-squares solution of those of the pairs.
+    """
+    days = sorted({pair[key] for pair in pairs for key in ("reference_date", "secondary_date")})
+    design = np.zeros((len(pairs) + 1, len(days)))
+    design[-1, 0] = 1.0
+    for row, pair in zip(design, pairs, strict=False):
+        row[days.index(pair["reference_date"])], row[days.index(pair["secondary_date"])] = -1.0, 1.0
+    known = [pair["perpendicular_baseline_m"] for pair in pairs]
+    found = np.linalg.lstsq(design, np.array([*known, 0.0]), rcond=None)[0]
+    first = date.fromisoformat(days[0])
+    lines = []
+    for day, metres in zip(map(date.fromisoformat, days), found, strict=True):
+        lines.append(f"{first:%Y%m%d} {day:%Y%m%d} {round(metres, 2) + 0.0:.2f} {(day - first).days}\n")
+    return "".join(lines)
