@@ -15,14 +15,16 @@ import xarray as xr
 from jsonschema import Draft7Validator
 
 from sample_layers import DEGREES, FACTS, UTM, sample, with_only
+from topsar.corrections import open_correction
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.formats import open_format
 from topsar.formats.gunw.cube import HEIGHTS_M, make_cube
-from topsar.interferogram import Interferogram, join_grids, place_on, swap_dates
+from topsar.interferogram import LAYERS, Interferogram, join_grids, place_on, swap_dates
 from topsar.kernels.geometry import geodetic_to_ecef, measure_baseline
 from topsar.model import BBox, Window
 from topsar.raster import read_geotiff
+from topsar.registry import BUILT_IN
 from topsar.settings import Options
 
 OPTIONS = Options().model_dump(mode="json")
@@ -66,9 +68,10 @@ def test_swapped_dates_turn_the_sign_of_what_is_antisymmetric_and_twice_is_never
 
 
 def test_phases_and_displacements_are_antisymmetric() -> None:
-    turned = {name for name, layer in sample().layers.items() if layer.kind.antisymmetric}
-    assert turned >= {"wrapped_phase", "filtered_phase", "unwrapped_phase", "displacement"}
-    assert not turned & {"coherence", "amplitude", "height", "phase_noise", "incidence", "los_up", "components"}
+    turned = {name for name, kind in LAYERS.items() if kind.antisymmetric}
+    phases = {"wrapped_phase", "filtered_phase", "unwrapped_phase", "filtered_unwrapped_phase", "ionosphere"}
+    assert turned == phases | {"displacement"}
+    assert all(open_correction(name).layer.antisymmetric for name in BUILT_IN["corrections"])
 
 
 def test_pairs_are_laid_on_the_smallest_grid_that_covers_all() -> None:
@@ -116,7 +119,9 @@ def test_hyp3_rasters_keep_signs_and_say_zero_where_there_is_nothing(hyp3: tuple
 
 def test_a_true_zero_is_not_taken_for_a_hole(tmp_path: Path) -> None:
     zero = np.zeros(UTM.shape)
-    values, _, _ = read_geotiff(find(write("hyp3", tmp_path / "out", sample(unwrapped_phase=zero)), "_unw_phase.tif"))
+    values, _, _ = read_geotiff(
+        find(write("hyp3", tmp_path / "out", sample(filtered_unwrapped_phase=zero)), "_unw_phase.tif")
+    )
     assert values[60, 75] != 0
     assert values[60, 75] == pytest.approx(0, abs=1e-30)
 
@@ -160,6 +165,14 @@ def test_mintpy_gets_all_pairs_on_one_grid_and_a_template_that_finds_them(tmp_pa
         found = list(template.parent.glob(pattern))
         assert len(found) == 2, pattern
         assert {read_geotiff(path)[1] for path in found} == {UTM}
+
+
+def test_mintpy_gets_the_phase_that_no_filter_lowered(tmp_path: Path) -> None:
+    other = np.ones(UTM.shape)
+    for name, expected in (("mintpy", -22.6), ("hyp3", 1.0)):
+        ifg = sample(filtered_unwrapped_phase=other, unwrapped_phase=np.full(UTM.shape, -22.6))
+        values, _, _ = read_geotiff(find(write(name, tmp_path / name, ifg), "_unw_phase.tif"))
+        assert values[60, 75] == pytest.approx(expected)
 
 
 def test_mintpy_refuses_a_path_that_it_would_misread(tmp_path: Path) -> None:
@@ -233,7 +246,7 @@ def test_gunw_has_the_layers_fills_and_axes_of_the_standard(gunw: tuple[Path, ..
 def test_gunw_shows_one_pixel_where_it_lies(tmp_path: Path) -> None:
     one = np.zeros(DEGREES.shape)
     one[40, 70] = 3.0
-    paths = write("gunw", tmp_path / "out", sample(DEGREES, unwrapped_phase=one))
+    paths = write("gunw", tmp_path / "out", sample(DEGREES, filtered_unwrapped_phase=one))
     phase = open_group(paths, "science/grids/data")["unwrappedPhase"]
     row, column = np.unravel_index(np.abs(phase.values).argmax(), phase.shape)
     assert float(phase.latitude[row]) == pytest.approx(DEGREES.north - 40.5 * DEGREES.dy, abs=0.51 * DEGREES.dy)

@@ -142,6 +142,7 @@ _KINDS = (
         "rad",
         "Unwrapped, filtered phase; positive: range grew",
         convention="positive: range grew from reference to secondary",
+        antisymmetric=True,
     ),
     _kind(
         "displacement",

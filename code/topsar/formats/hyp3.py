@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topsar import __version__
 from topsar.engines.passes import read_passes
@@ -21,10 +23,8 @@ from topsar.formats import Cost, Format
 from topsar.interferogram import UNKNOWN, swap_dates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from topsar.interferogram import Interferogram
 
@@ -65,13 +65,17 @@ class Hyp3(Format):
         return tuple(written)
 
 
-def write_product(ifg: Interferogram, folder: Path, *, browse: bool = True) -> list[Path]:
+def write_product(
+    ifg: Interferogram, folder: Path, *, phase: str = "filtered_unwrapped_phase", browse: bool = True
+) -> list[Path]:
     """Write the folder of a product below ``folder``, the older date first.
 
     Parameters
     ----------
     ifg : Interferogram
     folder : Path
+    phase : str
+        The layer to write as ``unw_phase``; HyP3's is filtered.
     browse : bool
         Whether to write pictures and overlays too.
 
@@ -83,8 +87,8 @@ def write_product(ifg: Interferogram, folder: Path, *, browse: bool = True) -> l
     if ifg.facts["reference_date"] > ifg.facts["secondary_date"]:
         ifg = swap_dates(ifg)
     name = name_product(ifg)
-    files = list(_write_rasters(ifg, folder / name / name, browse=browse))
-    for suffix, text in (("", _make_parameters(ifg)), ("_README.md", _make_readme(ifg, name))):
+    files = list(_write_rasters(ifg, folder / name / name, phase, browse=browse))
+    for suffix, text in (("", _make_parameters(ifg)), ("_README.md", _make_readme(ifg, name, phase))):
         files.append(folder / name / f"{name}{suffix}.txt")
         write_text(files[-1], text)
     return files
@@ -125,8 +129,9 @@ def name_product(ifg: Interferogram) -> str:
 # --- rasters ----------------------------------------------------------------------------------------------------
 
 
-def _write_rasters(ifg: Interferogram, stem: Path, *, browse: bool) -> Iterator[Path]:
-    for suffix, (sources, convert) in _RASTERS.items():
+def _write_rasters(ifg: Interferogram, stem: Path, phase: str, *, browse: bool) -> Iterator[Path]:
+    rasters: _Rasters = {"unw_phase": ((phase,), np.asarray), **_RASTERS}
+    for suffix, (sources, convert) in rasters.items():
         if not all(name in ifg.layers for name in sources):
             continue
         values = convert(*(_take(ifg, name) for name in sources))
@@ -149,13 +154,13 @@ def _take(ifg: Interferogram, name: str) -> NDArray[Any]:
     return layer.values
 
 
-_RASTERS: Mapping[str, tuple[tuple[str, ...], Callable[..., NDArray[Any]]]] = {
-    "wrapped_phase": (("filtered_phase",), lambda phase: phase),
-    "unw_phase": (("filtered_unwrapped_phase",), lambda phase: phase),
-    "corr": (("coherence",), lambda coherence: coherence),
-    "amp": (("amplitude",), lambda amplitude: amplitude),
+_Rasters = Mapping[str, tuple[tuple[str, ...], Callable[..., NDArray[Any]]]]
+_RASTERS: _Rasters = {
+    "wrapped_phase": (("filtered_phase",), np.asarray),
+    "corr": (("coherence",), np.asarray),
+    "amp": (("amplitude",), np.asarray),
     "conncomp": (("components",), lambda components: components.astype(np.float32)),
-    "dem": (("height",), lambda height: height),
+    "dem": (("height",), np.asarray),
     "lv_theta": (("los_up",), lambda up: np.arcsin(np.clip(up, -1, 1))),
     "lv_phi": (("los_north", "los_east"), np.arctan2),
     "water_mask": (("water",), lambda water: np.where(water == 1, 0, 1).astype(np.uint8)),
@@ -245,11 +250,12 @@ def _make_parameters(ifg: Interferogram) -> str:
     return "".join(f"{key}: {value}\n" for key, value in values.items())
 
 
-def _make_readme(ifg: Interferogram, name: str) -> str:
+def _make_readme(ifg: Interferogram, name: str, phase: str) -> str:
     """Make the text that says what the files hold, and how they differ from HyP3's own."""
     facts = ifg.facts
     return _README.format(
         name=name,
+        phase="filtered" if phase.startswith("filtered") else "unfiltered",
         version=__version__,
         engine=f"{facts['engine']} {facts['engine_version']}",
         crs=ifg.grid.crs,
@@ -278,7 +284,7 @@ Files
 -----
 Every raster is a GeoTIFF on one grid; no data is 0. The older date is the reference.
 
-_unw_phase        unwrapped filtered phase, radians; positive: the range grew from the older to the newer date
+_unw_phase        unwrapped phase, radians ({phase}); positive: the range grew from the older to the newer date
 _wrapped_phase    filtered phase, radians
 _corr             coherence, estimated on unfiltered data
 _amp              mean amplitude

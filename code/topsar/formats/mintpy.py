@@ -1,4 +1,7 @@
-"""A track ready for MintPy: HyP3 products on one grid, and the template that loads them."""
+"""A track ready for MintPy: products named as HyP3's on one grid, and the template that loads them.
+
+Their unwrapped phase is the unfiltered one: a filter lowers the peaks of a velocity.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +72,6 @@ class MintPy(Format):
             if "unwrapped_phase" not in ifg.layers:
                 msg = f"{ifg.pair_id} is not unwrapped, and MintPy reads unwrapped phase"
                 raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
-            written += write_product(place_on(ifg, grid), folder / "hyp3", browse=False)
+            written += write_product(place_on(ifg, grid), folder / "hyp3", phase="unwrapped_phase", browse=False)
         write_text(written[0], _TEMPLATE)
         return tuple(written)
