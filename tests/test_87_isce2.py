@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -523,12 +524,66 @@ def test_a_log_on_a_full_disk_does_not_end_topsapp(data: Path, tmp_path: Path, m
     assert (folder / "topsapp/PICKLE/startup.xml").is_file()
 
 
-def test_what_gdal_could_not_read_is_an_error_though_topsapp_goes_on(data: Path, tmp_path: Path) -> None:
-    text = "ERROR 1: TIFFReadEncodedStrip() failed."
+@pytest.mark.parametrize(
+    "text",
+    ["ERROR 1: TIFFReadEncodedStrip() failed.", "Warning:  Strongly recommend using auxiliary information"],
+)
+def test_what_topsapp_could_not_read_is_an_error_though_it_goes_on(data: Path, tmp_path: Path, text: str) -> None:
     write_options(tmp_path, faults=[{"step": "topo", "action": "chatter", "lines": 1, "text": text}])
     folder = job_folder(planned(data), tmp_path)
-    with pytest.raises(StepFailed, match=r"topo.*GDAL"):
+    with pytest.raises(StepFailed, match="topo") as caught:
         execute_until(folder, "topo")
+    assert text in caught.value.message
+
+
+def merged(data: Path, tmp_path: Path, **options: Any) -> Path:
+    """The job's folder, with topsApp's merged images and all before."""
+    folder = job_folder(planned(data, looks=Looks(east=9, north=3), **options), tmp_path)
+    execute_until(folder, "mergebursts")
+    return folder
+
+
+def change_image(path: Path, dtype: str, change: Callable[[np.ndarray], None]) -> None:
+    values = np.fromfile(path, dtype)
+    change(values)
+    values.tofile(path)
+
+
+def test_a_hole_in_the_merged_image_is_an_error(data: Path, tmp_path: Path) -> None:
+    """topsApp leaves zeros where it could not read or coregister a burst."""
+    folder = merged(data, tmp_path)
+    change_image(folder / "topsapp/merged/topophase.flat", "<c8", lambda values: values[: values.size // 3].fill(0))
+    with pytest.raises(StepFailed, match=r"% of burst IW1"):
+        load_engine("isce2").execute(folder, "geocode")
+
+
+def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:
+    folder = merged(data, tmp_path)
+    change_image(
+        folder / "topsapp/merged/topophase.flat", "<c8", lambda values: values[values.size // 2 :][:20].fill(np.nan)
+    )
+    for name in ("geocode", "filter", "unwrap"):
+        load_engine("isce2").execute(folder, name)
+    layers = load_engine("isce2").collect(folder).layers
+    seen = np.isfinite(layers["wrapped_phase"].values)
+    assert seen.sum() > 1000
+    assert np.array_equal(np.isfinite(layers["coherence"].values), seen)
+    assert np.isfinite(layers["filtered_phase"].values[seen]).all()
+
+
+def test_an_ionosphere_of_zeros_is_an_error(data: Path, tmp_path: Path) -> None:
+    """As the double writes it."""
+    folder = merged(data, tmp_path, ionosphere=True)
+    with pytest.raises(StepFailed, match="ionosphere"):
+        load_engine("isce2").execute(folder, "geocode")
+
+
+def test_a_merged_image_of_another_size_is_an_error(data: Path, tmp_path: Path) -> None:
+    folder = merged(data, tmp_path)
+    text = (folder / "job.json").read_text()
+    (folder / "job.json").write_text(text.replace('"east": 9', '"east": 10'))
+    with pytest.raises(StepFailed, match="10x3 looks"):
+        load_engine("isce2").execute(folder, "geocode")
 
 
 def test_a_truncated_measurement_is_found_before_topsapp_reads_it(copied: Path, tmp_path: Path) -> None:

@@ -96,8 +96,10 @@ def _read_arrays(
         "wrapped_phase": mask_unseen(seen, np.angle(cross)),
         "filtered_phase": mask_unseen(filtered != 0, np.angle(filtered)),
     }
-    names = ("coherence", "amplitude", *(("ionosphere",) if task.ionosphere else ()))
-    arrays |= {name: mask_unseen(seen, np.load(run / GEOCODED / f"{name}.npy")) for name in names}
+    arrays |= {name: mask_unseen(seen, np.load(run / GEOCODED / f"{name}.npy")) for name in ("coherence", "amplitude")}
+    if task.ionosphere:
+        ionosphere = np.load(run / GEOCODED / "ionosphere.npy")
+        arrays["ionosphere"] = mask_unseen(seen & (ionosphere != 0), ionosphere)
     if task.unwrapper != "none":
         arrays |= make_unwrapped_layers(arrays, np.load(run / UNWRAPPED / "unwrapped.npy"), wavelength_m)
         arrays["components"] = np.load(run / UNWRAPPED / "components.npy")

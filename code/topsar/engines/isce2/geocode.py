@@ -44,7 +44,9 @@ GEOCODED, FILTERED, UNWRAPPED = "geocoded", "filtered", "unwrapped"
 """Folders in topsApp's run folder with arrays on the map."""
 MOST_POINTS = 8
 """A pixel is the mean of at most so many points each way."""
-_STRIP_ROWS = 16
+_STRIP_ROWS = 64
+_LEAST_SHARE = 0.5
+"""Of a burst, in the merged image: passes are seldom apart by more than a tenth of it."""
 _COHERENCE_SAMPLES = 25
 """topsApp estimates coherence over 5 by 5 single looks, and averages that."""
 
@@ -89,12 +91,12 @@ def write_geocoded(run: TopsAppRun) -> None:
         If the merged image is not that of the bursts and looks that were planned, or no pixel has data.
     """
     task, merged = run.task, run.task.merged
-    images = _read_merged(run)
+    images, ionosphere = _read_merged(run)
+    _require_bursts(task, images["interferogram"] != 0)
     arcs = load_arcs(task)
     points = count_points(task)
     field = open_dem_under(task.dem, task.grid)
-    found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in images.items()}
-    seen = (images["interferogram"] != 0).astype(np.float32)
+    found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in (images | ionosphere).items()}
     for top in range(0, task.grid.rows, _STRIP_ROWS):
         rows = min(_STRIP_ROWS, task.grid.rows - top)
         strip = task.grid.crop(Window(row=top, column=0, rows=rows, columns=task.grid.columns)).refine(points)
@@ -103,8 +105,9 @@ def write_geocoded(run: TopsAppRun) -> None:
         line = (time - arcs[0].seconds(merged.first_line_time)) / merged.line_interval_s
         at = np.array([line, (range_m - merged.near_range_m) / merged.range_spacing_m])
         at[:, ~(np.isfinite(heights) & np.isfinite(at).all(axis=0))] = -10.0  # outside
-        for name, values in _average_points(images, seen, at, points).items():
-            found[name][top : top + rows] = values
+        for group in (images, ionosphere):
+            for name, values in _average_points(group, at, points).items():
+                found[name][top : top + rows] = values
     if not found["interferogram"].any():
         msg = f"no pixel of {task.facts.pair} has data of both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
@@ -118,30 +121,49 @@ def write_geocoded(run: TopsAppRun) -> None:
     write_json(folder / "facts.json", facts)
 
 
-def _read_merged(run: TopsAppRun) -> dict[str, NDArray[Any]]:
-    """TopsApp's merged images by the names of what they hold; interferogram and coherence are zero without signal."""
+def _read_merged(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The merged images by the names of what they hold, zero without signal; the ionosphere's for itself."""
     task, merged = run.task, run.folder / "merged"
     cross = read_isce_image(merged / "topophase.flat")[0]
     amplitude, coherence = read_isce_image(merged / "topophase.cor")
     images = {"interferogram": cross, "amplitude": amplitude, "coherence": coherence}
-    if task.ionosphere:
-        images["ionosphere"] = read_isce_image(run.folder / IONOSPHERE)[0]
+    ionosphere = {"ionosphere": read_isce_image(run.folder / IONOSPHERE)[0]} if task.ionosphere else {}
     planned = task.merged.shape
-    for name, image in images.items():
+    for name, image in (images | ionosphere).items():
         if image.shape != planned:
             msg = f"topsApp's merged {name} has {image.shape} pixels, {task.looks} looks of its bursts {planned}"
             raise StepFailed(msg, hint=UNTRIED)
-    images["interferogram"] = np.where(coherence != 0, cross, 0)
-    return images
+    if ionosphere and not ionosphere["ionosphere"].any():
+        msg = "topsApp's ionosphere is zero everywhere: it could not estimate one, and went on"
+        raise StepFailed(msg, hint="set IONOSPHERE=0; ion.log may have the reason")
+    with np.errstate(invalid="ignore"):
+        seen = np.isfinite(cross) & np.isfinite(amplitude) & (cross != 0) & (coherence > 0)
+    return {name: np.where(seen, image, 0) for name, image in images.items()}, ionosphere
 
 
-def _average_points(
-    images: dict[str, NDArray[Any]], seen: NDArray[np.float32], at: NDArray[np.float64], points: Looks
-) -> dict[str, NDArray[Any]]:
-    """Means over the points of each pixel, zero where fewer than half of them fall on signal.
+def _require_bursts(task: TopsAppTask, seen: NDArray[np.bool_]) -> None:
+    """Refuse a merged image with a hole where there should be a burst."""
+    merged = task.merged
+    for both in task.bursts:
+        burst, valid = both.reference.grid, both.reference.valid
+        line = (burst.first_line_time - merged.first_line_time).total_seconds() / merged.line_interval_s
+        sample = (burst.near_range_m - merged.near_range_m) / merged.range_spacing_m
+        top, bottom = (round(line + row / task.looks.north) for row in (valid.row, valid.row_stop))
+        left, right = (round(sample + column / task.looks.east) for column in (valid.column, valid.column_stop))
+        share = float(seen[top:bottom, left:right].mean())
+        if share < _LEAST_SHARE:
+            msg = f"topsApp's merged image shows {100 * share:.0f} % of burst {both.reference.label}"
+            raise StepFailed(msg, hint="start the run again; if that does not help, set ENGINE=native")
+
+
+def _average_points(images: dict[str, NDArray[Any]], at: NDArray[np.float64], points: Looks) -> dict[str, NDArray[Any]]:
+    """Means over the points of each pixel, zero where fewer than half of them fall where the first image has signal.
 
     ``at`` holds fractional lines and samples of the merged image, (2, rows · points, columns · points).
     """
+    if not images:
+        return {}
+    seen = (next(iter(images.values())) != 0).astype(np.float32)
     pixels = at.shape[1] // points.north, points.north, at.shape[2] // points.east, points.east
 
     def interpolate(image: NDArray[Any]) -> NDArray[Any]:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 UNTRIED = "is this a version of ISCE2 that topsar was tried with? docs/isce2-engine.md lists them"
 _NUMPY_2 = re.compile(r"np\.\w+\((-?[\d.e+-]+)\)")
-_GDAL_ERROR = re.compile(r"ERROR \d+: (?!PROJ)")
+_WENT_ON = re.compile(r"ERROR \d+: (?!PROJ)|Warning: +Strongly recommend using auxiliary information")
+"""Of GDAL, and of topsApp where it finds no calibration file for a product of IPF 002.36."""
 _STOPPED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
 _CRASHED = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
 
@@ -67,7 +68,7 @@ class TopsAppRun:
         write_text(folder / "topsApp.xml", config)
         argv = self.task.installation.command(folder, "topsApp.xml", f"--start={first}", f"--end={last}")
         output: deque[str] = deque(maxlen=400)
-        gdal_errors: list[str] = []
+        missed: list[str] = []
         with subprocess.Popen(
             argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process:
@@ -77,14 +78,14 @@ class TopsAppRun:
                     sys.stdout.write(line)
                 if line.strip():
                     output.append(line.rstrip())
-                if _GDAL_ERROR.match(line):
-                    gdal_errors.append(line.strip())
+                if _WENT_ON.match(line):
+                    missed.append(line.strip())
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         _require_success(process.returncode, last, list(output))
-        if gdal_errors:
-            msg = "\n  ".join([f"topsApp went on in {last} over what GDAL could not read:", *gdal_errors[:3]])
-            raise StepFailed(msg, hint="is a measurement file damaged? Fetch that product again")
+        if missed:
+            msg = "\n  ".join([f"topsApp went on in {last} over what it could not read:", *missed[:3]])
+            raise StepFailed(msg, hint="is a measurement or calibration file damaged or missing? Fetch it again")
         self.read_record(last)
         self._repair_record(last)
 
