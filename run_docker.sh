@@ -142,8 +142,26 @@ show() { # in: path, readonly or nothing; mounts it under its own name unless it
       /bin/* | /dev/* | /etc/* | /lib/* | /lib64/* | /proc/* | /sbin/* | /sys/* | /usr/* | "$inside"/*)
       die "the folder $1 cannot be shown to a container." "put data, pairs and settings into a folder of their own" ;;
   esac
+  ! holds_home "$1" ||
+    die "the folder $1 holds your home, which is not shown to a container." \
+      "put data, pairs and settings into a folder of their own"
   if [[ -n ${2-} ]]; then readable+=("$1"); else writable+=("$1"); fi
   mount "$1" "$1" "${2-}"
+}
+
+holds_home() { # in: folder
+  lies_in "$HOME" "$1" || lies_in "$(readlink -f -- "$HOME")" "$1"
+}
+
+show_beside() { # in: file; shows its folder, for a VRT has neighbours; of the home only what has the file's name
+  local folder=${1%/*} name=${1##*/} beside
+  if ! holds_home "${folder:-/}"; then
+    show "${folder:-/}" readonly
+    return
+  fi
+  for beside in "$1" "$1".* "$folder/${name%.*}".*; do
+    [[ ! -f $beside ]] || show "$beside" readonly
+  done
 }
 
 mount_links() { # in: data folder; what links in it lead to
@@ -153,7 +171,7 @@ mount_links() { # in: data folder; what links in it lead to
   done
   while IFS= read -r link; do
     target=$(readlink -f -- "$link") || continue
-    [[ ! -f $target ]] || target=${target%/*} # neighbours too: the next link may lead there
+    [[ ! -f $target ]] || show_beside "$target" # neighbours too: the next link may lead there
     [[ ! -d $target ]] || show "$target" readonly
   done < <(find -H "$1/raw" "$1/orbit_data" "$1/dem" -maxdepth 2 -type l 2>/dev/null)
 }
@@ -177,7 +195,7 @@ to=''     # of export
 is_secret() { case $1 in *USERNAME | *PASSWORD | *TOKEN | *KEY) ;; *) return 1 ;; esac; }
 
 raster() { # in: value of DEM, GEOID or WATER_MASK; prints it, absolute where it is a file
-  if [[ -f ${1/#\~\//$HOME/} ]]; then absolute "$1"; else printf '%s\n' "$1"; fi
+  if [[ -e ${1/#\~\//$HOME/} ]]; then absolute "$1"; else printf '%s\n' "$1"; fi
 }
 
 set_key() { # in: KEY, value, the arguments that say so
@@ -315,7 +333,9 @@ show_folder() { # of demo and simulate
 show_rasters() {
   local path
   for path in ${rasters[@]+"${rasters[@]}"}; do
-    if [[ $path == /* && -f $path ]]; then show "$(dirname -- "$path")" readonly; fi # a VRT has neighbours
+    [[ $path != \~/* ]] || path=$HOME/${path#\~/}
+    if [[ $path == /* && -f $path ]]; then show_beside "$path"; fi
+    if [[ $path == /* && -d $path ]]; then show "$path" readonly; fi # height tiles
   done
 }
 

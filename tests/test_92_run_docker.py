@@ -451,24 +451,43 @@ def test_places_that_the_user_names_are_seen(project: Project, tmp_path: Path) -
     (tmp_path / "disk, big" / "etna").mkdir(parents=True)
     (tmp_path / "disk, big" / "pairs.txt").write_text(ONE_PAIR, encoding="utf-8")
     (tmp_path / "disk, big" / "my.env").touch()
-    (tmp_path / "dem.tif").touch()
-    (tmp_path / "geoid.tif").touch()
+    (tmp_path / "heights").mkdir()
+    (tmp_path / "heights" / "dem.tif").touch()
+    (tmp_path / "heights" / "geoid.tif").touch()
     relative = ["--data", "etna", "--pairs=./pairs.txt", "--env", "../disk, big/my.env"]
-    rasters = ["--dem", "../dem.tif", "-o", f"GEOID={tmp_path}/geoid.tif"]
+    rasters = ["--dem", "../heights/dem.tif", "-o", f"GEOID={tmp_path}/heights/geoid.tif"]
     started = project.run("run", *relative, *rasters, cwd=tmp_path / "disk, big")
     there = tmp_path / "disk, big"
     assert started.command == [
         "run",
-        *("-o", f"DEM={tmp_path}/dem.tif", "-o", f"GEOID={tmp_path}/geoid.tif"),
+        *("-o", f"DEM={tmp_path}/heights/dem.tif", "-o", f"GEOID={tmp_path}/heights/geoid.tif"),
         *(f"--data={there}/etna", f"--pairs={there}/pairs.txt", f"--env={there}/my.env"),
     ]
     assert started.mounts == {
         f"{there}/etna": "rw",
         f"{there}/pairs.txt": "ro",
         f"{there}/my.env": "ro",
-        f"{tmp_path}": "ro",
+        f"{tmp_path}/heights": "ro",
         f"{INSIDE}/cache": "rw",
     }
+
+
+def test_the_home_is_never_shown(project: Project) -> None:
+    """Of a raster in it, the file and what belongs to it by name; else nothing starts."""
+    home = project.home
+    for name in ("dem.bil", "dem.hdr", "dem.bil.aux.xml", "diary.txt", ".netrc", "linked.tif"):
+        (home / name).touch()
+    (home / "tiles").mkdir()
+    (project.root / "data" / "dem").mkdir(parents=True)
+    (project.root / "data" / "dem" / "mine.tif").symlink_to(home / "linked.tif")
+    seen = {path for path in project.run("plan", "--dem", "~/dem.bil").mounts if path.startswith(str(home))}
+    assert seen == {f"{home}/{name}" for name in ("dem.bil", "dem.hdr", "dem.bil.aux.xml", "linked.tif")}
+    assert project.run("plan", "--dem", f"{home}/tiles").mounts[f"{home}/tiles"] == "ro"
+    (home / "pairs.txt").write_text(ONE_PAIR, encoding="utf-8")
+    for refused in (["run", "--data", str(home)], ["pairs", "--pairs", "pairs.txt"], ["simulate", "."]):
+        ended = project.start(*refused, cwd=home)
+        assert (ended.returncode, "holds your home" in ended.stderr) == (1, True)
+    assert project.run("plan", "--pairs", "pairs.txt", cwd=home).mounts[f"{home}/pairs.txt"] == "ro"
 
 
 def test_rasters_named_in_env_are_seen_and_models_are_no_files(project: Project, tmp_path: Path) -> None:
