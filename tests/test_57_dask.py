@@ -254,6 +254,13 @@ def test_a_step_whose_worker_dies_is_tried_again(cluster: Cluster, bench: DaskBe
     assert not (bench.runs / ".dask").exists()
 
 
+def test_a_scheduler_that_is_slow_to_answer_is_waited_for(cluster: Cluster, bench: DaskBench) -> None:
+    address = cluster.scale(1)
+    cluster.scheduler.send_signal(signal.SIGSTOP)
+    threading.Timer(6.0, cluster.scheduler.send_signal, (signal.SIGCONT,)).start()
+    assert bench.run_by(address, chain("a"), workers=1)[0].status is Status.DONE
+
+
 def test_a_worker_that_hangs_does_not_hold_up_the_end(cluster: Cluster, tmp_path: Path) -> None:
     cluster.scale(2)
     with hold_runs(tmp_path) as mark:
@@ -357,17 +364,20 @@ def test_an_interrupt_ends_everything_within_seconds_and_says_nothing_else(clust
     assert not (tmp_path / ".dask").exists()
 
 
-def test_a_lost_dask_scheduler_ends_the_run_in_words(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path)
+def test_a_lost_dask_scheduler_interrupts_the_run_in_words_and_costs_no_try(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    with start(runs, cluster.scale(1)) as scheduler:
-        mark = mark_of(runs)
-        cluster.end(cluster.scheduler, signal.SIGKILL)
-        assert wait_for(lambda: not find_marked(f"{mark}."), 20)
-        said = scheduler.communicate(timeout=40)[0]
-    cluster.close()
-    assert said.split()[:2] == ["failed", "failed"], said
-    assert "does not answer any more" in said
+    for is_lost in (True, False):
+        (tmp_path / str(is_lost)).mkdir()
+        with closing(Cluster(tmp_path / str(is_lost))) as cluster, start(runs, cluster.scale(1)) as scheduler:
+            if is_lost:
+                mark = mark_of(runs)
+                cluster.end(cluster.scheduler, signal.SIGKILL)
+                assert wait_for(lambda mark=mark: not find_marked(f"{mark}."), 20)
+            said = scheduler.communicate(timeout=60)[0]
+        (runs / "go").touch()
+        assert said.split()[:2] == (["interrupted"] * 2 if is_lost else ["done"] * 2), said
+        assert not is_lost or "does not answer any more" in said
+    assert all(event.attempt == 1 for job in "ab" for event in read_journal(runs / job / "journal.jsonl"))
 
 
 # --- SLURM -------------------------------------------------------------------------------------------------------

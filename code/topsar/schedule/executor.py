@@ -60,7 +60,10 @@ class Executor(Protocol):
         ...
 
     def submit(self, command: Command) -> Future[Ended]:
-        """Start a command; the future's callbacks may run in any thread."""
+        """Start a command; the future's callbacks may run in any thread.
+
+        Where the place itself is gone for good, the command says INTERRUPTED, and why: the run ends and can be resumed.
+        """
         ...
 
     def stop(self, grace_s: float = GRACE_S) -> None:

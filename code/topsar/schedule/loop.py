@@ -85,6 +85,7 @@ class Run:
         self._waiting_for = ""
         self._serial = 0
         self._signals_seen = 0
+        self._is_ending = False
         self._inbox: queue.SimpleQueue[_Finished | _Freed | BaseException | None] = queue.SimpleQueue()
 
     def run(self) -> tuple[Outcome, ...]:
@@ -95,7 +96,7 @@ class Run:
                 self._refuse()
                 self._clear_remains()
                 while not self._board.is_settled or self._remover.is_busy:
-                    if not self._signals_seen:
+                    if not self._is_ending:
                         self._admit()
                     elif not self._running:
                         break
@@ -159,6 +160,7 @@ class Run:
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         # Runs between any two instructions of the loop: it may only leave a note.
         self._signals_seen += 1
+        self._is_ending = True
         self._inbox.put(None)
 
     def _admit(self) -> None:
@@ -333,7 +335,8 @@ class Run:
             state.excused += time.monotonic() - state.full_since < self._policy.patience_s
         if ended.reason is Reason.DONE:
             self._conclude(finished)
-        elif ended.reason is Reason.INTERRUPTED or (may_pass and self._signals_seen):
+        elif ended.reason is Reason.INTERRUPTED or (may_pass and self._is_ending):
+            self._is_ending = True  # also where nobody asked for it: there is no place any more where steps could run
             self._settle(node, Status.INTERRUPTED, ended)
         elif may_pass and state.attempt - state.excused <= self._policy.retries:
             event = node.make_event(Status.WAITING)

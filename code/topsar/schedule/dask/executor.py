@@ -39,7 +39,7 @@ _MOST_AT_ONCE = 1024
 _LOOK_S = 1.0
 _LONGEST_POLL_S = 0.05
 _SILENCE_S = 60.0
-_DEAF_S = 30.0
+_DEAF_S = 120.0
 _STOP_S = 1.5
 _FENCE_S = 15.0
 _TRIES = 3
@@ -81,7 +81,7 @@ class DaskExecutor:
         self, address: str, *, runs: Path, mark: str, budget: Budget = UNBOUNDED, patience_s: float = 30.0
     ) -> None:
         self._link = DaskLink(address, budget.workers or 1)
-        self._no_answer = f"the Dask scheduler at {address} does not answer any more"
+        self._no_answer = f"the Dask scheduler at {address} does not answer any more: start it and its workers again"
         from topsar.schedule.dask import worker as dask_worker
 
         self._remote = dask_worker
@@ -98,6 +98,7 @@ class DaskExecutor:
         self._is_stopping = False
         self._give_up_at = float("inf")
         self._heard_at = time.monotonic()
+        self._is_gone = False
         self._closing = threading.Event()
         self._pool = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
         self._watcher = threading.Thread(target=self._watch, name="dask-watch", daemon=True)
@@ -144,18 +145,8 @@ class DaskExecutor:
             return sum(worker.used_bytes for worker in self._workers.values()) if is_known else None
 
     def submit(self, command: Command) -> Future[Ended]:
-        """Run a command on a worker as soon as one has room for it.
-
-        Raises
-        ------
-        TopsarError
-            When the Dask scheduler is gone.
-        """
+        """Run a command on a worker as soon as one has room for it; interrupted where the Dask scheduler is gone."""
         with self._lock:
-            if self._is_cut_off():
-                raise TopsarError(
-                    self._no_answer, hint="start it and its workers, then start again: it resumes", retryable=True
-                )
             self._serial += 1
             submission = _Submission(str(self._serial), command)
             self._waiting.append(submission)
@@ -215,7 +206,7 @@ class DaskExecutor:
         if self._is_stopping:
             return Ended(reason=Reason.INTERRUPTED)
         if self._is_cut_off():
-            return Ended(reason=Reason.RETRYABLE, message=self._no_answer)
+            return Ended(reason=Reason.INTERRUPTED, message=self._no_answer)
         size = bytes_text(submission.command.needs.memory_bytes)
         words = f"no Dask worker with {size} of memory was there for {self._patience_s:g} s"
         return Ended(reason=Reason.RETRYABLE, message=words)
@@ -266,7 +257,9 @@ class DaskExecutor:
         else:
             has_ended = self._has_ended(path)
             message += " while it ran the command" if has_ended else f"; its host was silent for {_SILENCE_S:g} s"
-        reason, message = (Reason.INTERRUPTED, "") if self._is_stopping else (Reason.RETRYABLE, message)
+        reason = Reason.RETRYABLE
+        if self._is_stopping or not self._wait_for_answer():
+            reason, message = Reason.INTERRUPTED, "" if self._is_stopping else self._no_answer
         seconds = time.monotonic() - started
         return Ended(reason=reason, exit_code=-signal.SIGKILL, seconds=seconds, message=message)
 
@@ -340,7 +333,17 @@ class DaskExecutor:
 
     def _is_cut_off(self) -> bool:
         """Whether the Dask scheduler is gone for good."""
-        return self._link.client.status == "closed" or time.monotonic() - self._heard_at > _DEAF_S
+        return self._is_gone or self._link.client.status == "closed" or time.monotonic() - self._heard_at > _DEAF_S
+
+    def _wait_for_answer(self) -> bool:
+        """Wait until the Dask scheduler answers; False where it is gone for good."""
+        while not (self._is_cut_off() or self._is_stopping):
+            with contextlib.suppress(TopsarError):
+                self._look()
+                return True
+            self._is_gone = not self._link.is_there()
+            self._closing.wait(_LOOK_S)
+        return self._is_stopping
 
     def _look(self) -> None:
         workers = self._link.list_workers(self._name)

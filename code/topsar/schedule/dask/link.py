@@ -27,8 +27,10 @@ SLURM = "slurm"
 """The address that asks for SLURM jobs."""
 
 _LOGGERS = ("distributed", "distributed.client", "distributed.scheduler", "distributed.core", "dask_jobqueue")
-_CONNECT_S = 5.0
-_ANSWER_S = 5.0
+_LISTEN_S, _CONNECT_S = 5.0, 60.0
+_ANSWER_S = 60.0
+"""On a machine with much to do, Dask may take long to answer; where nobody listens, that is known at once."""
+_LOOK_S = 5.0
 _CLOSE_S = 2.0
 _END_JOBS_S = 8.0
 _NO_ANSWER = (OSError, asyncio.TimeoutError, RuntimeError)
@@ -121,7 +123,7 @@ class DaskLink:
     def list_workers(self, session: str) -> dict[str, DaskWorker]:
         """By address, the workers that report on a session and have this version of topsar."""
         found = {}
-        for address, facts in self.ask(self._ask_identity)["workers"].items():
+        for address, facts in self.ask(self._ask_identity, timeout_s=_LOOK_S)["workers"].items():
             report = facts["metrics"].get(session) or {}
             if report.get("version") == __version__ and facts["status"] == "running":
                 found[address] = DaskWorker(
@@ -182,11 +184,36 @@ class DaskLink:
         make: Any = distributed.Client
         place = self._cluster or self.scheduler
         try:
+            await self._require_listener()
             self.client = make(place, asynchronous=True, timeout=_CONNECT_S, set_as_default=False)
             await self.client
         except (*_NO_ANSWER, ValueError) as exc:
             msg = f"no Dask scheduler answers at {self.scheduler} ({exc})"
             raise TopsarError(msg, hint="DASK_SCHEDULER is tcp://HOST:PORT, tls://HOST:PORT or slurm") from exc
+
+    def is_there(self) -> bool:
+        """Whether somebody listens at the scheduler's address."""
+        try:
+            self.begin(self._require_listener()).result()
+        except (OSError, asyncio.TimeoutError):
+            return False
+        return True
+
+    async def _require_listener(self) -> None:
+        """Raise an `OSError` where nobody has listened at the address for some seconds."""
+        scheme, _, place = self.scheduler.partition("://")
+        host, _, port = place.rpartition(":")
+        until = time.monotonic() + _LISTEN_S
+        while scheme in ("tcp", "tls"):
+            try:
+                _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), port), _LISTEN_S)
+            except (OSError, asyncio.TimeoutError):
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                writer.close()
+                return
 
     async def _start_jobs(self, jobs: int) -> None:
         import dask
