@@ -58,6 +58,17 @@ ARG CONDA_PYTHON_VERSION=3.12
 # hadolint ignore=DL3002,DL3066
 USER root
 WORKDIR /src
+# What cannot be solved is said at once: the solver takes minutes to say less.
+RUN case "${ISCE2_VERSION}" in \
+      2.[0-5].* | 2.6.[0-3]) \
+        echo "error: conda-forge built ISCE2 ${ISCE2_VERSION} for GDAL 3.6, and rasterio 1.4, which topsar requires, for" \
+             "GDAL 3.9 and newer: take ISCE2_VERSION=2.6.4 or newer" >&2; exit 1 ;; \
+    esac; \
+    case "${CONDA_PYTHON_VERSION}" in \
+      3.10 | 3.11 | 3.12) ;; \
+      *) echo "error: CONDA_PYTHON_VERSION=${CONDA_PYTHON_VERSION}: conda-forge has ISCE2 and topsar together for" \
+              "3.10, 3.11 and 3.12" >&2; exit 1 ;; \
+    esac
 COPY environment.yml ./
 RUN micromamba create --yes --prefix /opt/topsar-image/env --file environment.yml \
       "isce2=${ISCE2_VERSION}" "python=${CONDA_PYTHON_VERSION}" \

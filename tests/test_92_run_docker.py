@@ -35,8 +35,16 @@ ROOT = Path(__file__).resolve().parent.parent
 INSIDE = "/opt/topsar-image"
 ONE_PAIR = "S1A_1 S1A_2\n"
 IMAGE_INPUTS = (".dockerignore", "Dockerfile", "LICENSE", "README.md", "environment.yml", "pyproject.toml")
-ISCE2_ON_CONDA_FORGE = {"2.6.4": ("3.10", "3.11", "3.12")}
-"""Python versions for which conda-forge has each version, Linux on x86-64."""
+ISCE2_ON_CONDA_FORGE = {"2.6.3": ("3.8", "3.9", "3.10", "3.11"), "2.6.4": ("3.9", "3.10", "3.11", "3.12")}
+"""Python versions for which conda-forge's feedstock has each version, Linux on x86-64."""
+GDAL_OF_ISCE2 = {"2.6.3": "3.6", "2.6.4": "3.10"}
+GDAL_OF_RASTERIO = {
+    "1.3.10": ("3.8", "3.9"),
+    "1.4.2": ("3.9", "3.10"),
+    "1.4.3": ("3.10", "3.11"),
+    "1.4.4": ("3.11", "3.12"),
+}
+"""What conda-forge's feedstocks build each version for."""
 
 
 @dataclass(frozen=True)
@@ -679,6 +687,26 @@ def test_the_environment_has_an_isce2_that_exists() -> None:
     assert conda["isce2"].specifier.contains(version)
     assert conda["python"].specifier.contains(f"{python}.0")
     assert not conda["numpy"].specifier.contains("2.0.0")
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ISCE2_ON_CONDA_FORGE)
+def test_a_build_says_at_once_what_cannot_be_solved(version: str, python: str) -> None:
+    """Whatever it lets pass, environment.yml does too, and the feedstocks have packages for."""
+    stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").partition(" AS isce2-build")[2]
+    check = re.findall(r"^RUN (case.*?[^\\])\n(?=COPY)", stage, re.DOTALL | re.MULTILINE)[0]
+    arguments = {"ISCE2_VERSION": version, "CONDA_PYTHON_VERSION": python}
+    done = subprocess.run(["sh", "-c", check], env=arguments, capture_output=True, text=True, check=False)
+    conda, _ = _dependencies()
+    allowed = conda["isce2"].specifier.contains(version) and conda["python"].specifier.contains(f"{python}.0")
+    fitting = [
+        rasterio
+        for rasterio, gdal in GDAL_OF_RASTERIO.items()
+        if GDAL_OF_ISCE2[version] in gdal and conda["rasterio"].specifier.contains(rasterio)
+    ]
+    exists = bool(fitting) and python in ISCE2_ON_CONDA_FORGE[version]
+    assert (done.returncode == 0) == (allowed and exists), done.stderr
+    assert done.returncode == 0 or "error: " in done.stderr
 
 
 def test_the_images_carry_the_version_of_topsar() -> None:
