@@ -450,6 +450,16 @@ def test_a_whole_folder_wins_over_a_zip_and_a_zip_over_an_empty_folder(tmp_path:
     assert find_scene(tmp_path, Tiny.name) == folder
 
 
+def test_a_zip_wins_over_a_folder_that_was_half_unpacked(tmp_path: Path) -> None:
+    safe = Tiny().write(tmp_path, measurement=True)
+    target = zipped(safe, tmp_path / f"{Tiny.name}.zip")
+    assert find_scene(tmp_path, Tiny.name) == safe
+    next((safe / "measurement").iterdir()).write_bytes(b"")
+    assert find_scene(tmp_path, Tiny.name) == target
+    next((safe / "annotation").glob("*.xml")).write_text("<half")
+    assert find_scene(tmp_path, Tiny.name) == target
+
+
 def test_a_name_not_found_lists_near_names(tmp_path: Path) -> None:
     (tmp_path / f"{Tiny.name}.zip").touch()
     with pytest.raises(SceneError, match="DAA2: neither") as caught:

@@ -57,7 +57,7 @@ FACTS = {
     "pair", "track", "direction", "reference_date", "secondary_date", "temporal_baseline_days", "polarisation",
     "reference_scenes", "secondary_scenes", "bursts", "orbits", "dem", "looks", "independent_looks", "posting", "crs",
     "engine", "engine_version", "wavelength_m", "perpendicular_baseline_m", "coherence_mean", "valid_share",
-    "azimuth_misregistration", "filter",
+    "azimuth_misregistration", "filter", "signal_share", "remarks",
 }  # fmt: skip
 
 

@@ -151,6 +151,11 @@ def test_says_what_became_of_the_batch(tmp_path: Path) -> None:
         assert expected in words, expected
 
 
+def test_what_to_beware_of_is_said(tmp_path: Path) -> None:
+    page = write(tmp_path, done(tmp_path, remarks=["its coherence is <low>"]))
+    assert any("its coherence is <low>" in words for words in page.words)
+
+
 def test_everything_is_escaped(tmp_path: Path) -> None:
     reader = write(tmp_path, failed(tmp_path), done(tmp_path, engine=HOSTILE, reference_date=HOSTILE))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

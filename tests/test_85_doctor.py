@@ -19,8 +19,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 
-from dry_data import DAYS, Planned, dry_data, dry_recipe, rewrite
+from dry_data import DAYS, Planned, dry_data, dry_recipe, list_again, rewrite
 from fake_isce.use import ISCE_HOME
 from fake_steps import wait_for
 from topsar.doctor import CHECKS, Finding, Grade, dump_findings, examine, find_worst, finding, format_findings
@@ -511,6 +512,37 @@ def test_dem_that_does_not_cover(data: Path) -> None:
 def test_a_product_without_manifest(data: Path) -> None:
     (sorted((data / "raw").iterdir())[0] / "manifest.safe").unlink()
     assert len(told(look(data, "inputs"), PROBLEM, "^line [0-9]+: .*manifest")) == 2
+
+
+def test_images_that_are_not_what_the_product_says(data: Path) -> None:
+    assert only(look(data, "inputs"), OK, "^[0-9]+ images of the sizes")
+    images = [next((scene / "measurement").iterdir()) for scene in sorted((data / "raw").iterdir())[:3]]
+    content, other = images[1].read_bytes(), bytearray(images[2].read_bytes())
+    other[:4] = b"PNG\0"
+    for image in images:
+        image.unlink()
+    images[0].with_name("renamed.tiff").write_bytes(b"")
+    images[1].write_bytes(content[:-7])
+    images[2].write_bytes(other)
+    findings = look(data, "inputs")
+    for image, words in zip(images, ("is missing", rf"has {len(content) - 7} bytes", "cannot be read"), strict=True):
+        assert len(told(findings, PROBLEM, rf"measurement/{image.name} {words}")) == 1
+
+
+def test_an_image_of_another_size_than_annotated(data: Path) -> None:
+    scene = sorted((data / "raw").iterdir())[0]
+    image = next((scene / "measurement").iterdir())
+    with rasterio.open(image) as dataset:
+        values, profile = (
+            dataset.read(1),
+            dataset.profile | {"height": 2 * dataset.height, "gcps": dataset.gcps[0], "crs": "EPSG:4326"},
+        )
+    del profile["transform"]
+    image.unlink()
+    with rasterio.open(image, "w", **profile) as dataset:
+        dataset.write(np.concatenate([values, values]), 1)
+    list_again(image)
+    assert len(told(look(data, "inputs"), PROBLEM, "the annotation says")) == 1
 
 
 def test_a_pair_that_the_engine_refuses(data: Path) -> None:

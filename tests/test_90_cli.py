@@ -228,6 +228,17 @@ def test_exit_code_of_run(
         assert (f"pair {number}: {status.value}. see log" in shown.err) == (status.value not in {"done", "cached"})
 
 
+def test_what_to_beware_of_in_a_pair_that_is_done_is_said(
+    tmp_path: Path, workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.outcomes = (pair("pair 0", Status.DONE, ""), pair("pair 1", Status.DONE, ""))
+    products = tmp_path / "data" / "runs" / workflow.outcomes[1].job / "products"
+    products.mkdir(parents=True)
+    (products / "facts.json").write_text(json.dumps({"remarks": ["there is no signal"]}))
+    assert cli.main(["run"]) == 0
+    assert capsys.readouterr().err.count("pair 1: done, but there is no signal") == 1
+
+
 def test_a_failed_job_that_is_no_pair_fails_the_run(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     stack = Outcome(job="stack", title="stack of track 8", status=Status.FAILED, is_pair=False, message="disk full")
     workflow.outcomes = (pair("pair 0", Status.DONE, ""), stack)

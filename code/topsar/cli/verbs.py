@@ -191,6 +191,7 @@ def _find_width() -> int:
 
 def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
     """Print what became of the pairs; the exit code."""
+    from topsar.report.pair import read_pairs
     from topsar.schedule.jobs import Status
 
     pairs = [outcome for outcome in outcomes if outcome.is_pair]
@@ -199,6 +200,9 @@ def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
     for outcome in (*pairs, *failed):
         if not outcome.is_done:
             print(f"{outcome.title}: {outcome.status.value}. {outcome.message}".rstrip(), file=sys.stderr)
+    for pair in read_pairs(runs, outcomes):
+        for remark in pair.remarks:
+            print(f"{pair.outcome.title}: done, but {remark}", file=sys.stderr)
     report = runs / "report.html"
     print(f"{done} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
     if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):

@@ -27,6 +27,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("credentials", inputs.check_credentials),
     ("inputs", inputs.list_missing),
     ("inputs", inputs.check_pairs),
+    ("inputs", inputs.check_images),
     ("inputs", inputs.check_orbits),
     ("inputs", inputs.check_dem),
     ("engine", inputs.check_engine),

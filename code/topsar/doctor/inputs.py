@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.doctor.finding import Finding, Grade
+from topsar.errors import SceneError
 from topsar.model import OrbitSource
 from topsar.sentinel1 import advise_on_orbit
+from topsar.sentinel1.container import DOWNLOAD_AGAIN
 from topsar.settings import KEYS
 from topsar.wording import count_text
 
@@ -69,6 +71,30 @@ def check_pairs(case: Case) -> Iterator[Finding]:
     for one in case.found.listed:
         if one.problem and not any(name in one.title for name in coming):
             yield Finding(Grade.PROBLEM, f"line {one.line}: {one.problem.message}", one.problem.hint)
+
+
+def check_images(case: Case) -> Iterator[Finding]:
+    """Whether the images that a run may read are there, as long as the manifests say and of the size annotated."""
+    from topsar.sentinel1 import check_header, read_bursts
+
+    options, count, faults = case.settings.options, 0, 0
+    wanted = {"VV", "HH"} if options.polarization == "auto" else {options.polarization}
+    for scene in {scene.name: scene for pair in case.found.pairs for scene in pair.scenes}.values():
+        known = [fault for s in options.swaths for p in wanted for fault in scene.find_faults("measurement", s, p)]
+        lost = {fault.split()[0] for fault in known}
+        for fault in known:
+            faults += 1
+            yield Finding(Grade.PROBLEM, f"{scene.name}: {fault}", DOWNLOAD_AGAIN)
+        for file in scene.files:
+            if file.swath in options.swaths and file.polarisation in wanted and file.measurement not in lost:
+                count += 1
+                try:
+                    check_header(read_bursts(scene, file.swath, file.polarisation))
+                except SceneError as exc:
+                    faults += 1
+                    yield Finding(Grade.PROBLEM, exc.message, exc.hint)
+    if count and not faults:
+        yield Finding(Grade.OK, f"{count_text(count, 'image')} of the sizes that manifests and annotations say")
 
 
 def check_orbits(case: Case) -> Iterator[Finding]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from topsar.engines.orbits import OrbitChoice
     from topsar.engines.survey import MatchedPair
     from topsar.model import Dem, GeoGrid
+
+
+NO_SIGNAL = "its coherence is no better than that of no signal at all: no phase of it can be relied on"
+_CHANCE, _LEAST_SHARE = 1e-3, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,27 @@ def collect_facts(matched: MatchedPair) -> PairFacts:
         ipf=tuple(sorted({scene.ipf for scene in pair.scenes})),
         polarisation=matched.polarisation,
     )
+
+
+def describe_signal(coherence: NDArray[np.float32], at_zero: float) -> dict[str, Any]:
+    """Say whether there is signal: the share of pixels with more coherence than chance gives, and a remark without any.
+
+    Chance gives more than √(1 - p^(1/(L-1))) to a share p of pixels of L looks without coherence (Touzi, Lopes,
+    Bruniquel and Vachon, 1999, IEEE TGRS 37, "Coherence estimation for SAR imagery").
+
+    Parameters
+    ----------
+    coherence : (rows, columns) float32
+        As estimated, its bias included; NaN in holes.
+    at_zero : float
+        Its mean where there is none: L follows from that.
+    """
+    looks = math.pi / (4 * at_zero**2) + 0.25
+    most = math.sqrt(1 - _CHANCE ** (1 / max(looks - 1, 1e-3)))
+    seen = coherence[np.isfinite(coherence)]
+    share = float((seen > most).mean()) if seen.size else 0.0
+    remarks = [NO_SIGNAL] if share < _LEAST_SHARE else []
+    return {"signal_share": round(share, 4), "remarks": remarks}
 
 
 def describe(facts: PairFacts, orbits: tuple[OrbitChoice, OrbitChoice], dem: Dem, grid: GeoGrid) -> dict[str, Any]:

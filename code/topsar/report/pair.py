@@ -55,6 +55,12 @@ class PairReport:
         return f"{self.dates[0]} → {self.dates[1]}" if self.dates else self.outcome.job
 
     @property
+    def remarks(self) -> list[str]:
+        """What its facts warn of."""
+        found = self.facts.get("remarks")
+        return [str(one) for one in found] if isinstance(found, list | tuple) else []
+
+    @property
     def dates(self) -> tuple[date, date] | None:
         """Reference and secondary date, from the facts or the pair's id; None if neither tells."""
         found = [str(self.facts.get(key, "")).replace("-", "") for key in ("reference_date", "secondary_date")]

@@ -1,7 +1,7 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
 from topsar.sentinel1.annotation import read_annotation_orbit, read_bursts
-from topsar.sentinel1.measurement import check_archived, iter_samples, open_image, read_samples
+from topsar.sentinel1.measurement import check_archived, check_header, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
     PRECISE_AFTER,
     advise_on_orbit,
@@ -18,6 +18,7 @@ __all__ = [
     "PRECISE_AFTER",
     "advise_on_orbit",
     "check_archived",
+    "check_header",
     "choose_orbit",
     "find_orbits",
     "find_scene",

@@ -21,7 +21,7 @@ from topsar.model import Burst, Window
 from topsar.sentinel1.container import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
@@ -119,6 +119,21 @@ def _explain_failures(burst: Burst) -> Iterator[None]:
         yield
     except (RasterioError, OSError) as exc:
         _refuse_image(burst, _find_problem(burst.measurement, exc))
+
+
+def check_header(bursts: Sequence[Burst]) -> None:
+    """Check that the header of an image says what the annotation says; nothing is read of its samples.
+
+    Raises
+    ------
+    SceneError
+        Where the image is missing, is no image, or has another size or type.
+    """
+    with open_image(bursts[-1]) as image, _explain_failures(bursts[-1]):
+        for burst in bursts:
+            _check_image(burst, image)
+        if image.height != (lines := sum(burst.grid.lines for burst in bursts)):
+            _refuse_image(bursts[-1], f"has {image.height} lines; the annotation says {lines}")
 
 
 def check_archived(burst: Burst) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from pathlib import Path, PurePosixPath
 
@@ -22,8 +23,8 @@ _IMAGE = re.compile(r"measurement/s1[a-d]-iw[123]-slc-(?:hh|hv|vh|vv)-[^/]+\.tif
 def find_scene(folder: Path, name: str) -> Path:
     """Find a product in a folder by its name.
 
-    The SAFE folder if it holds a manifest, else the zip, else the folder that ought to hold one. Where there is none,
-    a SceneError lists the nearest names.
+    The SAFE folder if it holds a manifest, else the zip, else the folder that ought to hold one; a zip also where it
+    lacks less than a folder that was half unpacked. Where there is none, a SceneError lists the nearest names.
 
     Parameters
     ----------
@@ -38,13 +39,22 @@ def find_scene(folder: Path, name: str) -> Path:
     matches = [entry for entry in products if strip_endings(entry.name) == wanted]
     matches = matches or [entry for entry in entries if entry.is_dir() and strip_endings(entry.name) == wanted]
     if matches:
-        return min(matches, key=lambda entry: not entry.is_dir())
+        matches.sort(key=lambda entry: not entry.is_dir())
+        return matches[0] if len(matches) == 1 else min(matches, key=_count_faults)
     near = difflib.get_close_matches(wanted, sorted({strip_endings(entry.name) for entry in products}), n=3)
     msg = f"{wanted}: neither a .SAFE folder with a {MANIFEST} nor a .zip of this name in {folder}"
     hint = f"put the product there; the folder holds {len(products)} products now"
     if near:
         hint = "did you mean " + " or ".join(near) + "?"
     raise SceneError(msg, hint=hint)
+
+
+def _count_faults(path: Path) -> float:
+    """Count what a product lacks; infinite for one that cannot be opened."""
+    try:
+        return len(open_scene(path).faults)
+    except SceneError:
+        return math.inf
 
 
 def open_scene(path: Path) -> Scene:

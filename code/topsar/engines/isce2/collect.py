@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.facts import describe
+from topsar.engines.facts import describe, describe_signal
 from topsar.engines.ground import find_ground_points, open_dem_under
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.geocode import FILTERED, GEOCODED, UNWRAPPED, load_arcs, load_signal
@@ -62,6 +62,7 @@ def collect(folder: Path) -> Interferogram:
         "azimuth_misregistration": read_json(folder / RUN / FACTS),
         "bursts": labels,
         "filter": describe_filter(arrays),
+        **describe_signal(gamma, measured["coherence_bias_at_zero"]),
     }
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 

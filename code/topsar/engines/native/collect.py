@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.facts import PairFacts, describe
+from topsar.engines.facts import PairFacts, describe, describe_signal
 from topsar.engines.layers import (
     compute_incidence,
     describe_filter,
@@ -60,6 +60,7 @@ def collect(folder: Path) -> Interferogram:
     arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
     arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], measured["independent_looks"])
     facts["filter"] = describe_filter(arrays)
+    facts |= describe_signal(arrays["coherence"], measured["coherence_bias_at_zero"])
     arrays |= _read_view(folder.parent / task.view)
     if task.water_mask is not None:
         from topsar.engines.water import warp_water
