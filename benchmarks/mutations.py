@@ -195,10 +195,8 @@ class Known:
 
     def choose_tests(self, mutant: Mutant) -> list[str]:
         """Choose the tests that can notice a mutant: quick ones first, those of one file together."""
-        if mutant.function is None:
-            names = set(self.seconds)
-        else:
-            names = self.visitors[mutant.module.relative_to(PACKAGE).as_posix(), mutant.function] & set(self.seconds)
+        place = mutant.module.relative_to(PACKAGE).as_posix()
+        names = set(self.seconds) & (self.visitors[place, mutant.function] if mutant.function else set(self.seconds))
         chosen, left = [], MOST_TESTS_S
         for name in sorted(names, key=self._rank):
             left -= self.seconds[name]
@@ -253,7 +251,9 @@ class Trial:
             for line in notes.read_text("utf-8").splitlines():
                 test, file, number = line.split("\t")
                 place = Path(file).relative_to(self._tree / "code" / "topsar").as_posix()
-                visitors[place, int(number)] |= set(seconds) if test == "None" else {test.rpartition(" (")[0]}
+                visitors[place, int(number)].add(test.rpartition(" (")[0])
+            named = set.union(set(), *visitors.values())  # a report spells odd names in a way of its own
+            seconds = {name: taken for name, taken in seconds.items() if name in named}
             self._known[tests] = Known(seconds, visitors)
             print(f"{len(seconds)} tests pass unchanged in {sum(seconds.values()):.0f} s", flush=True)
         return self._known[tests]
@@ -308,7 +308,7 @@ def main() -> None:
     survivors = _try_all(chosen)
     killed = len(chosen) - len(survivors)
     print(f"killed {killed} of {len(chosen)} ({killed / max(len(chosen), 1):.0%}); survivors:")
-    for mutant in survivors:
+    for mutant in sorted(survivors, key=lambda m: (m.place, m.line)):
         print(f"  {mutant.place}.py:{mutant.line}: {mutant.change}")
 
 
@@ -316,7 +316,7 @@ def _try_all(chosen: list[Mutant]) -> list[Mutant]:
     survivors: list[Mutant] = []
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         trial = Trial(Path(folder))
-        for mutant in sorted(chosen, key=lambda m: (m.place, m.number)):
+        for mutant in chosen:
             is_killed, seconds, count = trial.try_mutant(mutant)
             word = "killed" if is_killed else "survived"
             text = f"{mutant.place}.py:{mutant.line}: {mutant.change}"

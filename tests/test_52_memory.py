@@ -41,12 +41,12 @@ def test_version_2_smallest_of_all_levels(tmp_path: Path) -> None:
     root = machine(
         tmp_path,
         {
-            "proc/self/cgroup": "0::/user/job",
+            "proc/self/cgroup": "0::/user/job:1",
             "proc/vmstat": "nr_free 3\noom_kill 2",
-            f"{group}/user/job/memory.max": "max",
-            f"{group}/user/job/memory.current": 50 * MB,
-            f"{group}/user/job/cpu.max": "max 100000",
-            f"{group}/user/job/memory.events": "low 0\noom 3\noom_kill 1",
+            f"{group}/user/job:1/memory.max": "max",
+            f"{group}/user/job:1/memory.current": 50 * MB,
+            f"{group}/user/job:1/cpu.max": "max 100000",
+            f"{group}/user/job:1/memory.events": "low 0\noom 3\noom_kill 1",
             f"{group}/user/memory.max": 400 * MB,
             f"{group}/user/memory.current": 300 * MB,
             f"{group}/user/memory.stat": f"anon 5\ninactive_file {60 * MB}\nactive_file {40 * MB}",

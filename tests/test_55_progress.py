@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime, timezone
 from pathlib import Path
 
 from fake_steps import Bench, chain
+from topsar.schedule.jobs import Event, Status
 from topsar.schedule.progress import Progress
 
 
@@ -53,3 +55,12 @@ def test_bar_counts_pairs(tmp_path: Path) -> None:
         assert (show._bar.n, show._bar.total) == (2, 2)
     assert "pair b: filter failed: no room" in stream.getvalue()
     assert "started" not in stream.getvalue()
+
+
+def test_bar_names_what_runs() -> None:
+    now, stream = datetime(2025, 4, 6, tzinfo=timezone.utc), Terminal()
+    with Progress([chain("a"), chain("b"), chain("c")], stream=stream) as show:
+        for name, step in (("a", "read"), ("b", "read"), ("c", "form")):
+            show(Event(time=now, job=name, step=step, status=Status.RUNNING))
+        assert show._bar is not None
+        assert show._bar.postfix == "read x2, form"

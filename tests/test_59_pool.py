@@ -335,6 +335,9 @@ def test_backfill_leaves_disk_for_the_step_that_is_held_back() -> None:
 
 def test_what_others_keep_from_fitting_holds_nobody_back() -> None:
     assert chosen([candidate("never now", 0, disk=120), candidate("small", 1, disk=90)]) == ["small"]
+    nowhere = Resources(memory_bytes=6, others={"gpus": 1})
+    starved = Candidate(id=("job", "starved"), rank=(0,), needs=nowhere, pairs=())
+    assert chosen([starved, candidate("small", 1, memory=5)]) == ["small"]
 
 
 def test_a_step_of_no_pair_leaves_disk_for_all_pairs_under_way() -> None:
