@@ -25,7 +25,7 @@ from fake_isce.fake_truth import phase
 from fake_isce.use import ISCE_HOME, double, read_record, write_options
 from fake_steps import wait_for
 from topsar.engines import Inputs, Plan, choose_engine, load_engine
-from topsar.engines.isce2 import Isce2Engine
+from topsar.engines.isce2 import Isce2Engine, esd
 from topsar.engines.isce2.config import write_config
 from topsar.engines.isce2.geocode import count_points
 from topsar.engines.isce2.installation import Installation
@@ -36,6 +36,7 @@ from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.step import dump_tasks
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, StepFailed, TopsarError
+from topsar.kernels.registration import measure_timing
 from topsar.model import BBox, Looks, Pair
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
@@ -341,6 +342,37 @@ def test_topsapp_remembers_the_whole_misregistration(
     if "esd" not in options:
         assert facts["estimate_pixels"] == pytest.approx(0.004, abs=2e-5)
         assert facts["topsapp_pixels"] == pytest.approx(0.004 / 3, abs=2e-5)
+
+
+def simulate_speckle(random: np.random.Generator, shape: tuple[int, int], coherence: np.ndarray) -> np.ndarray:
+    """Interferogram of two dates, without looks; the signal fills 2/3 of the azimuth and 3/4 of the range band."""
+    band = (np.abs(np.fft.fftfreq(shape[0])) < 0.33)[:, None] & (np.abs(np.fft.fftfreq(shape[1])) < 0.375)
+    white = random.normal(size=(2, *shape)) + 1j * random.normal(size=(2, *shape))
+    one, other = np.fft.ifft2(np.fft.fft2(white) * band)
+    return np.asarray(one * np.conj(coherence * one + np.sqrt(1 - coherence**2) * other))
+
+
+def test_the_standard_error_is_that_of_the_estimate(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over 200 overlaps with the speckle of two dates, half of them in a place that is less coherent."""
+    task, true_px, random = task_in(job_folder(planned(data), tmp_path)), 0.004, np.random.default_rng(3)
+    upper, lower = (both.reference for both in task.bursts[:2])
+    orbit, columns = task.reference_orbit.load(upper.swath, upper.polarisation), 20
+    separation = esd._separation_hz(upper, lower, orbit, columns)
+    turn = np.exp(2j * np.pi * true_px * task.line_interval_s * separation)
+    coherence = np.linspace(0.9, 0.97, columns * 15)
+    pull = []
+    for _ in range(200):
+        top, bottom = (simulate_speckle(random, (110, columns * 15), coherence) for _ in range(2))
+        double = (top * np.conj(bottom)).reshape(22, 5, columns, 15).mean(axis=(1, 3)) * turn
+        read = {".int": double[None], ".cor": np.full((1, *double.shape), 0.9)}
+        monkeypatch.setattr(esd, "read_isce_image", lambda path, read=read: read[path.suffix])
+        found = measure_timing([esd.read_overlap(task, Path("overlap.int"), upper, lower, orbit)])
+        assert found
+        pull.append((found.seconds - true_px * task.line_interval_s) / found.deviation_s)
+    assert abs(np.mean(pull)) < 0.25
+    assert 0.85 < np.sqrt(np.mean(np.square(pull))) < 1.2
 
 
 def test_without_coherent_overlaps_topsapp_goes_on_uncorrected(data: Path, tmp_path: Path) -> None:

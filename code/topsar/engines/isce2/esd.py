@@ -3,7 +3,8 @@
 topsApp divides the phase of the double difference by a spectral separation that is three times too large: it adds the
 separations of both dates, and counts the start of the overlap twice. What it corrects is a third of what there is, and
 burst seams stay. Here its own double differences are divided by the true separation, k_t · T for bursts that start T
-apart (Yague-Martinez et al. 2016, doi:10.1109/TGRS.2016.2585741), and the whole is corrected.
+apart (Yague-Martinez et al. 2016, doi:10.1109/TGRS.2016.2585741), and the whole is corrected. The estimator is that of
+the native engine.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, write_json
+from topsar.kernels.registration import Overlap, measure_timing
 from topsar.kernels.tops import find_deramp_terms
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ FACTS = "ESD.json"
 _CORRECTION, _RANGE_SHIFT = "secondarytimingcorrection", "secondaryrangecorrection"
 """Properties of topsApp's record, seconds and metres."""
 _LEAST_POINTS = 10
+_CELL = 4
+"""Points of a cell each way, 200 m of ground: errors of different cells are independent."""
 
 
 def run_esd(run: TopsAppRun) -> None:
@@ -93,8 +97,8 @@ def _estimate(run: TopsAppRun) -> dict[str, Any] | None:
     first = task.bursts[0].reference
     orbit = task.reference_orbit.load(first.swath, first.polarisation)
     looks = f"{ESD_LOOKS[0]}alks_{ESD_LOOKS[1]}rlks"
-    shifts = [
-        _measure_shifts(task, overlap, upper, lower, orbit)
+    overlaps = [
+        read_overlap(task, overlap, upper, lower, orbit)
         for swath in task.swaths
         for overlap, (upper, lower) in zip(
             sorted((run.folder / "ESD").glob(f"overlap_IW{swath}_*.{looks}.int")),
@@ -102,25 +106,39 @@ def _estimate(run: TopsAppRun) -> dict[str, Any] | None:
             strict=False,  # topsApp skips overlaps that it cannot use; from burst to burst little differs
         )
     ]
-    points = np.concatenate([np.empty(0), *shifts])
-    if points.size < _LEAST_POINTS:
+    found = measure_timing(overlaps)
+    if found is None or found.pixels < _LEAST_POINTS:
         return None
-    spread = 1.4826 * float(np.median(np.abs(points - np.median(points))))
     return {
-        "standard_error_pixels": 1.2533 * spread / float(np.sqrt(points.size)),  # of a median of independent points
-        "voting_pixels": int(points.size),
-        "estimate_pixels": float(np.median(points)),
+        "standard_error_pixels": found.deviation_s / task.line_interval_s,
+        "voting_pixels": found.pixels,
+        "estimate_pixels": found.seconds / task.line_interval_s,
     }
 
 
-def _measure_shifts(task: TopsAppTask, overlap: Path, upper: Burst, lower: Burst, orbit: Orbit) -> NDArray[np.float64]:
-    """Shifts in pixels at the coherent points of an overlap."""
-    double = read_isce_image(overlap)[0]
-    coherence = read_isce_image(overlap.with_suffix(".cor"))[-1]
-    separation = _separation_hz(upper, lower, orbit, double.shape[1])
-    seconds = np.angle(double) / (2 * np.pi * separation)
+def read_overlap(task: TopsAppTask, image: Path, upper: Burst, lower: Burst, orbit: Orbit) -> Overlap:
+    """Read the coherent points of topsApp's double difference in an overlap.
+
+    Parameters
+    ----------
+    task : TopsAppTask
+    image : Path
+        The double difference; its coherence lies beside it.
+    upper, lower : Burst
+        Of the reference.
+    orbit : Orbit
+    """
+    double = read_isce_image(image)[0]
+    coherence = read_isce_image(image.with_suffix(".cor"))[-1]
+    separation = np.broadcast_to(_separation_hz(upper, lower, orbit, double.shape[1]), double.shape)
     coherent = (double != 0) & (coherence > task.esd_coherence)
-    return np.asarray(seconds[coherent] / task.line_interval_s, dtype=np.float64)
+    row, column = np.nonzero(coherent)
+    return Overlap(
+        phase=np.angle(double[coherent]).astype(np.float64),
+        separation_hz=separation[coherent],
+        weight=coherence[coherent].astype(np.float64) ** 2,
+        cell=row // _CELL * double.shape[1] + column // _CELL,
+    )
 
 
 def _separation_hz(upper: Burst, lower: Burst, orbit: Orbit, columns: int) -> NDArray[np.float64]:
