@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topsar.errors import SceneError
-from topsar.model import Direction
+from topsar.model import PRODUCT_NAME, Direction
 from topsar.sentinel1 import find_scene, open_scene, read_bursts
 from topsar.sentinel1.container import strip_endings
 from topsar.sentinel1.document import parse_time
@@ -349,6 +349,28 @@ def test_without_state_vectors_the_direction_is_the_manifests(tmp_path: Path) ->
     assert open_scene(Tiny(replacements=(("orbitList", "other"),)).write(tmp_path)).direction is Direction.DESCENDING
 
 
+@pytest.mark.parametrize("name", ["manifest.safe", f"annotation/{Tiny().stem('IW1', 'VV')}.xml"])
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<a>" + b" " * (1 << 25) + b"</a>",
+        b"<a>" + b"<b/>" * 1_000_001 + b"</a>",
+        b"<a>" * 400_000 + b"</a>" * 400_000,
+        b'<!DOCTYPE a [<!ENTITY b "cc">]><a>&b;</a>',
+    ],
+    ids=["long", "wide", "deep", "entity"],
+)
+def test_a_document_without_bounds_is_refused(tmp_path: Path, name: str, as_zip: bool, content: bytes) -> None:
+    safe = Tiny().write(tmp_path)
+    (safe / name).write_bytes(content)
+    try:
+        said = " ".join(open_scene(zipped(safe, tmp_path / f"{Tiny.name}.zip") if as_zip else safe).faults)
+    except SceneError as exc:
+        said = str(exc)
+    assert name in said
+
+
 def test_finder_leftovers_in_a_zip_are_ignored(tmp_path: Path) -> None:
     path = zipped(Tiny().write(tmp_path), tmp_path / "a.zip")
     with zipfile.ZipFile(path, "a") as archive:
@@ -477,7 +499,12 @@ def test_bare_name_drops_endings_and_is_idempotent(stem: str, endings: list[str]
 
 
 @given(
-    st.datetimes(timezones=st.just(timezone.utc), allow_imaginary=False),
+    st.datetimes(
+        datetime.min.replace(year=2000),
+        datetime.max.replace(year=2099),
+        timezones=st.just(timezone.utc),
+        allow_imaginary=False,
+    ),
     st.sampled_from(["", "UTC="]),
     st.sampled_from(["", "Z"]),
 )
@@ -489,6 +516,13 @@ def test_times_read_back(time: datetime, before: str, after: str) -> None:
 def test_no_text_breaks_the_time_parser(text: str) -> None:
     with suppress(ValueError):
         assert parse_time(text).tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize("year", ["0001", "1999", "2100", "9999"])
+def test_no_product_is_of_another_century(year: str) -> None:
+    with pytest.raises(ValueError, match=year):
+        parse_time(f"{year}-12-31T23:59:60.5")
+    assert not PRODUCT_NAME.fullmatch(Tiny.name.replace("_2023", f"_{year}"))
 
 
 def test_times_of_few_and_many_digits() -> None:

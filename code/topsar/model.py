@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SPEED_OF_LIGHT = 299_792_458.0
 """Speed of light in vacuum, m/s."""
 PRODUCT_NAME = re.compile(
-    r"(?P<mission>S1[ABCD])_IW_SLC__1S[SD](?P<transmit>[VH])_(?P<start>\d{8}T\d{6})_(?P<stop>\d{8}T\d{6})"
+    r"(?P<mission>S1[ABCD])_IW_SLC__1S[SD](?P<transmit>[VH])_(?P<start>20\d{6}T\d{6})_(?P<stop>20\d{6}T\d{6})"
     r"_(?P<orbit>\d{6})_(?P<datatake>[0-9A-F]{6})_[0-9A-F]{4}",
     re.ASCII,
 )

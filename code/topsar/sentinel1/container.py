@@ -15,6 +15,8 @@ from topsar.sentinel1.document import Element, parse_xml
 DOWNLOAD_AGAIN = "download the scene again, then compare its size and checksum with the archive's"
 MANIFEST = "manifest.safe"
 _FOLDERS = ("annotation", "measurement")
+_MOST_BYTES = 1 << 25
+"""No text of a product comes near this: an annotation has 3 MB."""
 
 
 def strip_endings(name: str) -> str:
@@ -48,15 +50,21 @@ class Container:
         """Bytes of a file of the SAFE; a SceneError where it is missing or cannot be read."""
         try:
             if not self.is_zip:
-                return (self.path / name).read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self.root + name)
+                with (self.path / name).open("rb") as file:
+                    content = file.read(_MOST_BYTES + 1)
+            else:
+                with zipfile.ZipFile(self.path) as archive, archive.open(self.root + name) as member:
+                    content = member.read(_MOST_BYTES + 1)
         except (FileNotFoundError, KeyError) as exc:
             msg = f"{self.path.name}: {name} is missing"
             raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as exc:
             msg = f"{self.path.name}: {name} cannot be read ({exc})"
             raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+        if len(content) > _MOST_BYTES:
+            msg = f"{self.path.name}: {name} has more than {_MOST_BYTES >> 20} MB: no product has such a file"
+            raise SceneError(msg, hint=DOWNLOAD_AGAIN)
+        return content
 
     def read_xml(self, name: str) -> Element:
         """Parse an XML file of the SAFE; a SceneError where it is missing or malformed."""

@@ -15,10 +15,11 @@ from topsar.errors import TopsarError
 T = TypeVar("T")
 
 _TIME = re.compile(
-    r"(?:UTC=)?(?P<date>\d{4}-\d{2}-\d{2})T(?P<clock>\d{2}:\d{2}:\d{2})(?:\.(?P<fraction>\d{1,9}))?Z?", re.ASCII
+    r"(?:UTC=)?(?P<date>20\d{2}-\d{2}-\d{2})T(?P<clock>\d{2}:\d{2}:\d{2})(?:\.(?P<fraction>\d{1,9}))?Z?", re.ASCII
 )
 
-
+_MOST_TAGS = 1_000_000
+"""Five times as many as an orbit file of a day has; an annotation has less."""
 LEAPS = tuple(datetime(year, month, 1, tzinfo=timezone.utc) for year, month in ((2015, 7), (2017, 1)))
 """Midnights before which UTC had a leap second, since there has been a Sentinel-1."""
 
@@ -26,8 +27,8 @@ LEAPS = tuple(datetime(year, month, 1, tzinfo=timezone.utc) for year, month in (
 def parse_time(text: str, near: datetime | None = None) -> datetime:
     """Read a UTC time such as ``2023-09-04T06:37:30.123456``, as products and orbit files write it, or ValueError.
 
-    The fraction, a leading ``UTC=`` and a trailing ``Z`` are optional. Digits beyond the microsecond are dropped. A
-    leap second, ``23:59:60``, is the first of the next day.
+    The fraction, a leading ``UTC=`` and a trailing ``Z`` are optional; it lies in this century. Digits beyond the
+    microsecond are dropped. A leap second, ``23:59:60``, is the first of the next day.
 
     Parameters
     ----------
@@ -173,6 +174,9 @@ def parse_xml(data: bytes, *, where: str, error: type[TopsarError], hint: str) -
     hint : str
         What the user should do then.
     """
+    if data.count(b"<") > _MOST_TAGS or b"<!ENTITY" in data:
+        msg = f"{where}: it has a million elements, or entities of its own: no product has"
+        raise error(msg, hint=hint)
     try:
         root = ET.fromstring(data)
     except (ET.ParseError, ValueError, LookupError) as exc:
