@@ -29,6 +29,8 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "gunw": "topsar.formats.gunw:Gunw",
         "licsbas": "topsar.formats.licsbas:LicsBas",
         "mintpy": "topsar.formats.mintpy:MintPy",
+        "netcdf": "topsar.formats.netcdf:NetCdf",
+        "netcdf_stack": "topsar.formats.netcdf:NetCdfStack",
     },
     "corrections": {
         "stratified_troposphere": "topsar.corrections.stratified_troposphere:StratifiedTroposphere",

@@ -1,0 +1,71 @@
+"""netCDF: what xarray reads is what the layers hold, at their places, with units, classes and dates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+from sample_layers import DEGREES, FACTS, UTM, sample, with_only
+from topsar.formats import open_format
+from topsar.interferogram import Interferogram, find_kind
+from topsar.model import GeoGrid
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray's own use
+
+
+def write(folder: Path, *ifgs: Interferogram) -> xr.Dataset:
+    (path,) = open_format("netcdf" if len(ifgs) == 1 else "netcdf_stack", {}).write(iter(ifgs), folder)
+    return xr.load_dataset(path, decode_coords="all")
+
+
+@pytest.mark.parametrize("grid", [UTM, DEGREES])
+def test_a_pair_is_read_by_others(grid: GeoGrid, tmp_path: Path) -> None:
+    ifg = sample(grid)
+    read = write(tmp_path, ifg)
+    assert set(read.data_vars) == set(ifg.layers)
+    for name, layer in ifg.layers.items():
+        expected = np.where(layer.holes, np.nan, layer.values.astype(np.float32))
+        np.testing.assert_array_equal(read[name].values, expected)
+        assert (read[name].units, read[name].long_name) == (layer.kind.unit, layer.kind.long_name)
+    assert read.rio.crs == rasterio.CRS.from_string(grid.crs)
+    assert read.rio.transform().almost_equals(rasterio.Affine(*grid.transform), precision=1e-9)
+    assert read.displacement.dims == (("lat", "lon") if grid is DEGREES else ("y", "x"))
+    assert str(read.reference_time.values)[:10] == FACTS["reference_date"]
+    assert json.loads(read.attrs["facts"])[ifg.pair_id]["wavelength_m"] == FACTS["wavelength_m"]
+    assert read.water.attrs["flag_meanings"].split() == ["none", "water"]
+    assert read.layover_shadow.attrs["flag_values"].tolist() == [0, 1, 2, 3]
+    west, south, east, north = (
+        read.attrs[f"geospatial_{edge}"] for edge in ("lon_min", "lat_min", "lon_max", "lat_max")
+    )
+    assert -10 < west < east < -8
+    assert 31 < south < north < 32
+
+
+def test_a_track_is_one_file_on_the_grid_that_covers_all(tmp_path: Path) -> None:
+    first, later = sample(), sample(replace(UTM, west=UTM.west + 800, rows=60))
+    later = replace(with_only(later, "displacement", "coherence"), pair_id="T052_b_c")
+    read = write(tmp_path, first, later)
+    assert dict(read.sizes) == {"pair": 2, "y": UTM.rows, "x": UTM.columns + 10}
+    assert read.pair_name.values.tolist() == [first.pair_id, "T052_b_c"]
+    np.testing.assert_array_equal(read.displacement[0, :, :-10], first.layers["displacement"].values)
+    np.testing.assert_array_equal(read.displacement[1, :60, 10:], later.layers["displacement"].values)
+    assert np.isnan(read.displacement[1, 60:]).all()
+    assert np.isnan(read.water[1]).all()
+    assert set(json.loads(read.attrs["facts"])) == {first.pair_id, "T052_b_c"}
+
+
+def test_names_and_units_are_those_of_the_catalogue(tmp_path: Path) -> None:
+    read = write(tmp_path, sample())
+    for name, variable in read.data_vars.items():
+        kind = find_kind(str(name))
+        assert kind is not None
+        assert variable.attrs.get("standard_name", "") == kind.standard_name
+        assert variable.attrs.get("comment", "") == kind.convention
+    assert read.displacement.attrs["ancillary_variables"] == "components phase_noise"
+    assert read.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
