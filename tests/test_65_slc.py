@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import shutil
 import time
 import traceback
 import zipfile
@@ -248,33 +247,6 @@ def test_a_token_of_ones_own(scenes: tuple[ArchivedScene, ...], tmp_path: Path) 
     assert "authorization" not in question.headers
 
 
-def test_nobody_is_asked_where_all_is_there(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    with world(scenes) as here:
-        provide(here, tmp_path)
-        servers = (here.catalogue, here.login, here.archive, here.store)
-        before = [len(server.asked) for server in servers]
-        assert provide(here, tmp_path, None) == Supply((), {})
-        assert [len(server.asked) for server in servers] == before
-
-
-def test_only_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    assert scenes[0].path
-    shutil.copy(scenes[0].path, tmp_path / scenes[0].path.name)
-    with world(scenes) as here:
-        assert [path.stem for path in provide(here, tmp_path).downloaded] == [scenes[1].name]
-    assert [asked.path for asked in here.archive.asked] == [scenes[1].place]
-
-
-def test_a_zip_that_was_cut_off_is_fetched_again(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    for one in scenes:
-        assert one.path
-        (tmp_path / one.path.name).write_bytes(one.path.read_bytes()[: 1000 if one is scenes[0] else None])
-    with world(scenes) as here:
-        assert find_missing_scenes(here.lines, tmp_path) == (scenes[0].name,)
-        (path,) = provide(here, tmp_path).downloaded
-    assert path.read_bytes() == scenes[0].path.read_bytes()  # type: ignore[union-attr]
-
-
 def test_a_zip_of_several_scenes_is_left_alone(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
     own = tmp_path / f"{scenes[0].name}.zip"
     with zipfile.ZipFile(own, "w") as file:
@@ -282,23 +254,6 @@ def test_a_zip_of_several_scenes_is_left_alone(scenes: tuple[ArchivedScene, ...]
         file.writestr("b.SAFE/manifest.safe", "")
     lines = (PairLine(line=1, reference=(scenes[0].name,), secondary=(scenes[0].name,)),)
     assert find_missing_scenes(lines, tmp_path) == ()
-
-
-def test_offline_names_what_is_missing(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:
-    with world(scenes) as here:
-        problems = download_scenes(
-            here.lines,
-            tmp_path,
-            Web(Fetcher(offline=True), here.services),
-            credentials=None,
-            disk_reserve_bytes=0,
-        )
-        (listed,) = find_pairs(here.lines, tmp_path, problems)
-    assert here.catalogue.asked == []
-    assert set(problems) == {one.name for one in scenes}
-    assert listed.problem is not None
-    assert all(one.name in listed.problem.message for one in scenes)
-    assert "OFFLINE" in listed.problem.message
 
 
 def test_two_at_once(scenes: tuple[ArchivedScene, ...], tmp_path: Path) -> None:

@@ -97,16 +97,6 @@ def test_all() -> None:
     assert str(Rules()) == "every date with every other"
 
 
-def test_neighbours() -> None:
-    assert days_of(network(TWELVE[:4], neighbours=1)) == [(0, 12), (12, 24), (24, 36)]
-    assert days_of(network(TWELVE[:4], neighbours=2)) == [(0, 12), (0, 24), (12, 24), (12, 36), (24, 36)]
-
-
-def test_days() -> None:
-    assert days_of(network(TWELVE[:4], max_days=24)) == [(0, 12), (0, 24), (12, 24), (12, 36), (24, 36)]
-    assert days_of(network(TWELVE[:4], max_days=23)) == [(0, 12), (12, 24), (24, 36)]
-
-
 def test_baseline() -> None:
     slices = [one(0, 0.0), one(12, 100.0), one(24, 30.0)]
     lengths = {

@@ -20,7 +20,7 @@ from topsar.batch import Batch
 from topsar.doctor.case import Case
 from topsar.engines import choose_engine
 from topsar.engines.survey import Survey
-from topsar.errors import NotFetchedError, ProvisionError
+from topsar.errors import ProvisionError
 from topsar.model import BBox, Dem, OrbitSource, VerticalDatum
 from topsar.pairs.listing import PairLine, read_pairs
 from topsar.provision import (
@@ -309,16 +309,11 @@ def test_missing_orbit_and_height_model_in_words(data: Path, fetched: Fetched, w
     shutil.rmtree(data / "orbit_data")
     shutil.rmtree(data / "dem")
     settings = settings_of(data, DEM="NASADEM")
+    before = files_in(data)
     with world.silence():
         missing = missing_of(fetched.lines, settings)
-    assert sorted(missing) == sorted([*(f"orbit of {name}" for name in world.scenes), "height model NASADEM"])
-
-
-def test_describing_what_is_missing_writes_nothing(data: Path, fetched: Fetched) -> None:
-    shutil.rmtree(data / "dem")
-    settings, before = settings_of(data), files_in(data)
-    missing_of(fetched.lines, settings)
     assert files_in(data) == before
+    assert sorted(missing) == sorted([*(f"orbit of {name}" for name in world.scenes), "height model NASADEM"])
 
 
 def test_a_missing_height_model_is_not_blamed_on_a_setting_that_is_not_set(data: Path, fetched: Fetched) -> None:
@@ -339,15 +334,6 @@ def test_offline_names_every_missing_scene_and_asks_nobody(tmp_path: Path, fetch
     assert "OFFLINE=0" in caught.value.hint
 
 
-def test_offline_names_a_missing_height_model_and_asks_nobody(data: Path, fetched: Fetched, world: World) -> None:
-    shutil.rmtree(data / "dem")
-    settings = settings_of(data, OFFLINE="1")
-    with world.silence(), pytest.raises(ProvisionError, match=r"OFFLINE=1 forbids the network") as caught:
-        provide(fetched.lines, settings, world.services)
-    assert "SRTMGL1" in caught.value.message
-    assert "OFFLINE=0" in caught.value.hint
-
-
 def test_offline_takes_what_is_there_and_warns_of_a_missing_orbit(
     data: Path, fetched: Fetched, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -359,52 +345,7 @@ def test_offline_takes_what_is_there_and_warns_of_a_missing_orbit(
     assert len([one for one in caplog.records if "the annotation's own orbit is used" in one.getMessage()]) == 3
 
 
-def test_no_account_is_told_before_anything_is_fetched(tmp_path: Path, fetched: Fetched, world: World) -> None:
-    settings = settings_of(tmp_path / "data", EARTHDATA_USERNAME="", EARTHDATA_PASSWORD="")
-    with pytest.raises(ProvisionError, match="needs a NASA Earthdata login") as caught:
-        provide(fetched.lines, settings, world.services)
-    assert "EARTHDATA_USERNAME" in caught.value.hint
-    assert not list((tmp_path / "data").rglob("*.zip*"))
-
-
 # --- what cannot be had -----------------------------------------------------------------------------------------
-
-
-def test_a_scene_that_nobody_knows_fails_only_its_pairs(data: Path, world: World) -> None:
-    lines = (
-        PairLine(line=1, reference=(world.scenes[0],), secondary=(UNKNOWN,)),
-        world.pair(2, 0, 1),
-        PairLine(line=3, reference=(world.scenes[1], UNKNOWN), secondary=(world.scenes[2],)),
-    )
-    settings = settings_of(data)
-    found, _dem = provide(lines, settings, world.services)
-    assert [one.line for one in found.listed if one.problem] == [1, 3]
-    for one in (found.listed[0], found.listed[2]):
-        assert one.problem is not None
-        assert one.problem.message == f"{UNKNOWN} is not in data/raw, and the archive's catalogue does not know it"
-        assert "search.asf.alaska.edu" in one.problem.hint
-    assert [pair.reference[0].name for pair in found.pairs] == [world.scenes[0]]
-    assert set(found.orbits) == set(world.scenes[:2])
-
-
-def test_a_scene_that_comes_damaged_fails_only_its_pairs(source: Path, tmp_path: Path, fetched: Fetched) -> None:
-    archive = shutil.copytree(source, tmp_path / "archive", copy_function=os.link)
-    with world_of(archive) as world:
-        bad = archive / "raw" / f"{world.scenes[2]}.zip"
-        content = bad.read_bytes()
-        bad.unlink()
-        bad.write_bytes(content[:-5000] + bytes(5000))
-        settings = settings_of(tmp_path / "data")
-        found, _dem = provide(fetched.lines, settings, world.services)
-    failed = [one for one in found.listed if one.problem]
-    assert len(failed) == 2
-    assert len(found.pairs) == 1
-    for one in failed:
-        assert one.problem is not None
-        assert world.scenes[2] in one.problem.message
-        assert "has the MD5" in one.problem.message
-        assert one.problem.hint
-    assert sorted(path.stem for path in (tmp_path / "data" / "raw").glob("*.zip")) == sorted(world.scenes[:2])
 
 
 def test_no_usable_pair_is_one_error_that_names_each_reason(tmp_path: Path, world: World) -> None:
@@ -421,49 +362,7 @@ def test_no_usable_pair_is_one_error_that_names_each_reason(tmp_path: Path, worl
     assert caught.value.hint
 
 
-def test_orbits_that_nobody_has_are_done_without_and_said(
-    source: Path, data: Path, tmp_path: Path, fetched: Fetched, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.rmtree(data / "orbit_data")
-    archive = shutil.copytree(source, tmp_path / "archive", copy_function=os.link)
-    shutil.rmtree(archive / "orbit_data")
-    (archive / "orbit_data").mkdir()
-    caplog.set_level(logging.DEBUG)
-    with world_of(archive) as world:
-        settings = settings_of(data)
-        found, _dem = provide(fetched.lines, settings, world.services)
-    assert len(found.pairs) == 3
-    assert set(found.orbits.values()) == {None}
-    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    assert len([text for text in warnings if "no orbit file in" in text and "ASF's bucket" in text]) == 3
-    assert not [secret for secret in SECRETS if secret in caplog.text]
-
-
-def test_a_refused_key_is_an_error_that_does_not_show_it(
-    data: Path, fetched: Fetched, world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.rmtree(data / "dem")
-    caplog.set_level(logging.DEBUG)
-    settings = settings_of(data, OPENTOPO_API_KEY="a-key-that-ran-out")
-    with pytest.raises(ProvisionError, match="key") as caught:
-        provide(fetched.lines, settings, world.services)
-    assert caught.value.hint
-    assert "a-key-that-ran-out" not in str(caught.value) + caplog.text
-
-
 # --- the height model -------------------------------------------------------------------------------------------
-
-
-def test_the_fetched_height_model_serves_every_smaller_box(fetched: Fetched, tmp_path: Path) -> None:
-    whole = read_geotiff(fetched.dem.path)[1].bbox
-    (x, y), settings = whole.centre, settings_of(fetched.data, OFFLINE="1")
-    inside = BBox(west=x - 0.01, south=y - 0.01, east=x + 0.01, north=y + 0.01)
-    assert find_dem(settings, inside) == fetched.dem
-    beyond = BBox(west=x - 0.01, south=y - 0.01, east=whole.east + 1, north=y + 0.01)
-    before = files_in(fetched.data)
-    with pytest.raises(NotFetchedError, match="have not been fetched yet"):
-        find_dem(settings, beyond)
-    assert files_in(fetched.data) == before
 
 
 def test_a_raster_of_the_users_comes_first_and_needs_no_box(source: Path, data: Path, world: World) -> None:

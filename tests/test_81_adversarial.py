@@ -382,10 +382,10 @@ def refused_each(data: Folder, **flags: str) -> str:
     return message
 
 
-def change_dem(data: Folder, change: Callable[[np.ndarray], np.ndarray], crs: str = "EPSG:4979") -> None:
+def change_dem(data: Folder, change: Callable[[np.ndarray], np.ndarray]) -> None:
     values, grid, _ = read_geotiff(data.dem)
     data.dem.unlink()
-    write_geotiff(data.dem, change(values.copy()), replace(grid, crs=crs), nodata=float("nan"))
+    write_geotiff(data.dem, change(values.copy()), replace(grid, crs="EPSG:4979"), nodata=float("nan"))
 
 
 def test_void_region_of_the_dem_is_a_hole_in_the_products(data: Folder, tmp_path: Path) -> None:
@@ -435,26 +435,6 @@ def test_truncated_dem(data: Folder) -> None:
 def test_no_dem(data: Folder) -> None:
     data.dem.unlink()
     assert re.match(r"the heights of COP30 for .* have not been fetched yet", refused_whole(data).message)
-
-
-def test_two_dems(data: Folder) -> None:
-    shutil.copy(data.dem, data.dem.with_name("other.tif"))
-    error = refused_whole(data)
-    assert error.message == f"several DEMs in {data.path / 'dem'}: dem.tif, other.tif"
-    assert error.hint == "set DEM to the one to use"
-
-
-def test_dem_without_a_datum(data: Folder) -> None:
-    change_dem(data, lambda heights: heights, "EPSG:4326")
-    error = refused_whole(data)
-    assert error.message == f"the DEM {data.dem} does not say what its heights are measured from"
-    assert "set DEM_DATUM" in error.hint
-
-
-def test_egm2008_without_its_geoid(data: Folder) -> None:
-    change_dem(data, lambda heights: heights, "EPSG:4326")
-    error = refused_whole(data, DEM_DATUM="egm2008")
-    assert error.message == f"the DEM {data.dem} has EGM2008 heights, and GEOID is not set"
 
 
 def test_datum_that_contradicts_the_dem(data: Folder) -> None:

@@ -80,17 +80,6 @@ def test_pairs_come_from_a_search_and_are_drawn(shown: Shown) -> None:
     assert (shown.folder / "pairs.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_everything_is_fetched(shown: Shown) -> None:
-    for name in ("raw", "orbit_data"):
-        held = {path.name: path.read_bytes() for path in (shown.archive / name).iterdir()}
-        fetched = {path.name: path.read_bytes() for path in (shown.folder / name).iterdir() if path.name[0] != "."}
-        assert fetched == held
-        assert len(fetched) == 2
-    (dem,) = (shown.folder / "dem").rglob("*.tif")
-    assert dem.name.startswith("SRTMGL1_")
-    assert {"/search/granules.umm_json", "/globaldem"} < {asked.path for asked in shown.asked}
-
-
 def test_phase_agrees_with_the_truth(shown: Shown) -> None:
     (pair,) = (outcome for outcome in shown.outcomes if outcome.is_pair)
     assert pair.status is Status.DONE
