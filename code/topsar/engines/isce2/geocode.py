@@ -44,7 +44,8 @@ GEOCODED, FILTERED, UNWRAPPED = "geocoded", "filtered", "unwrapped"
 """Folders in topsApp's run folder with arrays on the map."""
 MOST_POINTS = 8
 """A pixel is the mean of at most so many points each way."""
-_STRIP_ROWS = 64
+STRIP_ROWS = 64
+"""Rows of the map that are geocoded at once."""
 _LEAST_SHARE = 0.5
 """Of a burst, in the merged image: passes are seldom apart by more than a tenth of it."""
 _COHERENCE_SAMPLES = 25
@@ -97,8 +98,8 @@ def write_geocoded(run: TopsAppRun) -> None:
     points = count_points(task)
     field = open_dem_under(task.dem, task.grid)
     found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in (images | ionosphere).items()}
-    for top in range(0, task.grid.rows, _STRIP_ROWS):
-        rows = min(_STRIP_ROWS, task.grid.rows - top)
+    for top in range(0, task.grid.rows, STRIP_ROWS):
+        rows = min(STRIP_ROWS, task.grid.rows - top)
         strip = task.grid.crop(Window(row=top, column=0, rows=rows, columns=task.grid.columns)).refine(points)
         heights, places = find_ground_points(strip, field)
         time, range_m = geo2rdr(places, arcs[0])

@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from topsar.engines.ground import measure_dem_density
+from topsar.engines.ground import measure_dem_density, predict_dem
 from topsar.engines.isce2.config import DEM_NAME, IONOSPHERE, require_plain
 from topsar.engines.isce2.dem_file import check_heights, write_topo_dem
 from topsar.engines.isce2.esd import FACTS, run_esd, run_range_coreg
 from topsar.engines.isce2.geocode import (
     FILTERED,
     GEOCODED,
+    STRIP_ROWS,
     UNWRAPPED,
     count_points,
     write_filtered,
@@ -264,16 +265,19 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
 
 def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
     """What is done on the map, without topsApp."""
-    pixels = float(task.grid.rows * task.grid.columns)
+    pixels, points = float(task.grid.rows * task.grid.columns), count_points(task).count
+    dem = predict_dem(task.grid, measure_dem_density(task.dem, task.dem_box))
     yield Stage(
         name="geocode",
         reads=_images(*_list_merged(task)),
         kept=(GEOCODED,),
         uses=("grid", "dem", "looks", "bursts", "reference_orbit", "secondary_orbit"),
         inputs=task.dem.files,
-        cost=_cost(memory=16, disk=16, microseconds=1.0),
-        size=pixels * count_points(task).count,
-        extra_memory=44 * task.merged.lines * task.merged.samples,
+        cost=_cost(memory=16 / points, disk=16 / points, microseconds=1.0),
+        size=pixels * points,
+        extra_memory=44 * task.merged.lines * task.merged.samples
+        + 120 * STRIP_ROWS * points * task.grid.columns
+        + heights,
         run=write_geocoded,
     )
     yield Stage(
