@@ -27,8 +27,6 @@ from topsar.raster import HeightField
 from topsar.simulate import recipe
 
 POSTING = 1 / 1200
-LISTED = ["topophase.flat", "filt_topophase.flat", "filt_topophase.unw", "filt_topophase.unw.conncomp",
-          "topophase.cor", "phsig.cor", "los.rdr"]  # fmt: skip
 TRUTH = {"phase_rad": 5.0, "phase_period_deg": 0.5, "dull": [37.05, 37.1, 28.0, 29.0]}
 
 
@@ -54,8 +52,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
         <property name="demFilename">{folder}/made.dem</property>
         <property name="range looks">9</property><property name="azimuth looks"><value>3</value></property>
         <property name="do unwrap">True</property><property name="unwrapper name">snaphu_mcf</property>
-        <property name="geocode list">{[f"merged/{name}" for name in LISTED]}</property>
-        <property name="geocode bounding box">[37.0, 37.2, 28.35, 28.5]</property>
         </component></topsApp>"""
     )
     write_options(folder, truth=TRUTH, esd={"range_shift_px": 0.0})
@@ -74,7 +70,7 @@ def run_folder(scene: Path, name: str, change: Callable[[str], str] = lambda tex
 def finished(scene: Path) -> Path:
     """All steps in one process."""
     folder = run_folder(scene, "finished")
-    done = topsapp(folder, "--start=startup", "--end=geocodeoffsets")
+    done = topsapp(folder, "--start=startup", "--end=mergebursts")
     assert done.returncode == 0, done.stdout
     return folder
 
@@ -94,7 +90,7 @@ def corrected(scene: Path) -> Path:
     path = folder / "PICKLE" / "rangecoreg.xml"
     own = pickle_value(folder, "rangecoreg", "secondarytimingcorrection")
     path.write_text(path.read_text().replace(own, repr(3 * float(own))))
-    for first, last in (("fineoffsets", "fineresamp"), ("ion", "filter"), ("unwrap", "geocodeoffsets")):
+    for first, last in (("fineoffsets", "fineresamp"), ("ion", "mergebursts")):
         assert topsapp(folder, f"--start={first}", f"--end={last}").returncode == 0
     return folder
 
@@ -109,7 +105,7 @@ def test_every_step_writes_the_files_that_the_real_one_wrote(finished: Path, obs
     wrote = {
         line["step"]: line["wrote"] for line in read_record(finished.parent, "done") if line["cwd"] == str(finished)
     }
-    assert len(wrote) == 24
+    assert len(wrote) == 17
     for step, files in observed["files"].items():
         of_one_burst = {path for path in wrote[step] if "_02." not in path or "_01_02" in path}
         assert of_one_burst == set(files), step
@@ -176,49 +172,23 @@ def test_a_restarted_run_ends_as_one_in_one_go(finished: Path, corrected: Path) 
     assert one == other
 
 
-def geocoded(folder: Path, name: str, dtype: str, bands: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The values (bands, rows, columns), the latitudes and the longitudes of a geocoded image."""
-    values, root = read_header(folder / "merged" / f"{name}.geo.xml")
-    starts = [float(item.findtext("property[@name='startingvalue']/value", "")) for item in root.findall("component")]
-    rows, columns = int(values["length"]), int(values["width"])
-    data = np.fromfile(folder / "merged" / f"{name}.geo", dtype).reshape(rows, bands, columns)
-    return (
-        np.moveaxis(data, 1, 0),
-        starts[1] - POSTING * np.arange(rows)[:, None],
-        starts[0] + POSTING * np.arange(columns),
+def test_the_merged_image_is_the_truth_where_the_ground_is(corrected: Path) -> None:
+    flat = np.fromfile(corrected / "merged/topophase.flat", "<c8").reshape(947, 133)
+    amplitude, coherence = np.moveaxis(
+        np.fromfile(corrected / "merged/topophase.cor", "<f4").reshape(947, 2, 133), 1, 0
     )
-
-
-def test_geocoded_products_are_the_truth_on_the_posts_of_the_dem(corrected: Path) -> None:
-    (amplitude, phase), lat, lon = geocoded(corrected, "filt_topophase.unw", "<f4", 2)
-    assert abs(lat[0, 0] - 37.2) < POSTING
-    first = (lat[0, 0] - (37.33 - POSTING / 2)) / POSTING
-    assert first == pytest.approx(round(first), abs=1e-6)
-    seen = amplitude != 0
-    assert 0.2 < seen.mean() < 0.8
-    assert not phase[~seen].any()
-    truth = fake_truth.phase(lat, lon, TRUTH)
-    assert np.ptp(truth[seen]) > 3
-    assert np.sqrt(np.mean((phase - truth)[seen] ** 2)) < 0.02
-    (flat,), *_ = geocoded(corrected, "topophase.flat", "<c8")
-    inside = flat != 0
-    assert np.abs(np.angle(flat * np.exp(-1j * truth)))[inside].max() < 0.01
-    (coherence,), *_ = geocoded(corrected, "phsig.cor", "<f4")
-    (component,), *_ = geocoded(corrected, "filt_topophase.unw.conncomp", "u1")
-    dull = (coherence > 0) & (coherence < 0.5)
-    assert dull.any()
-    assert not component[dull].any()
-    assert component[coherence > 0.5].all()
-    sight, *_ = geocoded(corrected, "los.rdr", "<f4", 2)
-    assert 38 < sight[0][seen].min() < sight[0][seen].max() < 40
-    assert -261 < sight[1][seen].min() < sight[1][seen].max() < -259
+    seen = flat != 0
+    assert 0.9 < seen.mean() < 1
+    assert (amplitude[seen] == fake_truth.TRUTH["amplitude"]).all()
+    assert np.unique(coherence[seen]) == pytest.approx([fake_truth.DULL_COHERENCE, fake_truth.TRUTH["coherence"]])
+    assert np.ptp(np.unwrap(np.angle(flat[seen.any(axis=1), 66]))) > 2
 
 
 def test_spectral_diversity_finds_a_third_and_the_rest_stays_as_seams(finished: Path, corrected: Path) -> None:
     interval = 0.002055556299999998
-    found = float(pickle_value(finished, "geocode", "secondarytimingcorrection")) / interval
+    found = float(pickle_value(finished, "mergebursts", "secondarytimingcorrection")) / interval
     assert found == pytest.approx(0.004 / 3, rel=0.01)
-    assert float(pickle_value(corrected, "geocode", "secondarytimingcorrection")) == pytest.approx(
+    assert float(pickle_value(corrected, "mergebursts", "secondarytimingcorrection")) == pytest.approx(
         0.004 * interval, rel=0.01
     )
     jumps = []
@@ -262,10 +232,7 @@ def test_inputs_that_are_not_there_are_only_told_of(scene: Path) -> None:
     done = topsapp(folder, "--start=startup", "--end=preprocess")
     assert "Generated error:  No suitable orbit file found" in done.stdout
     (folder / "topsApp.xml").write_text(
-        (scene / "topsApp.xml")
-        .read_text()
-        .replace("geocode bounding box", "region of interest")
-        .replace("37.0, 37.2", "10, 11")
+        (scene / "topsApp.xml").read_text().replace('do unwrap">True', 'region of interest">[10, 11, 28.35, 28.5]')
     )
     far = topsapp(folder, "--start=preprocess", "--end=computeBaselines")
     assert "Generated error:  NODATA: No bursts to extract" in far.stdout
@@ -357,43 +324,22 @@ SPOILED: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-@pytest.fixture
-def merged(tmp_path: Path, scene: Path, corrected: Path) -> Path:
-    """What the step filter reads, in a run folder of its own."""
+@pytest.mark.parametrize("action", SPOILED)
+def test_outputs_are_spoiled(tmp_path: Path, scene: Path, corrected: Path, action: str) -> None:
+    more, code, message = SPOILED[action]
     shutil.copy(scene / "topsApp.xml", tmp_path)
     shutil.copytree(corrected / "PICKLE", tmp_path / "PICKLE")
-    (tmp_path / "PICKLE" / "filter.xml").unlink()
-    (tmp_path / "merged").mkdir()
-    for name in ("topophase.flat", "topophase.cor"):
-        for end in ("", ".xml", ".vrt"):
-            shutil.copy(corrected / "merged" / f"{name}{end}", tmp_path / "merged")
-    return tmp_path / "merged"
-
-
-@pytest.mark.parametrize(("lines", "header"), [(264, "-1"), (265, "265")])
-def test_few_lines_leave_an_empty_phase_sigma_and_no_error(merged: Path, lines: int, header: str) -> None:
-    for name in ("topophase.flat", "topophase.cor"):
-        values, _ = read_header(merged / f"{name}.xml")
-        os.truncate(merged / name, lines * int(values["width"]) * 8)
-        path = merged / f"{name}.xml"
-        path.write_text(path.read_text().replace(f"<value>{values['length']}<", f"<value>{lines}<"))
-    assert topsapp(merged.parent, "--dostep=filter").returncode == 0
-    values, _ = read_header(merged / "phsig.cor.xml")
-    assert values["length"] == header
-    assert (merged / "phsig.cor").stat().st_size == max(int(header), 0) * int(values["width"]) * 4
-
-
-@pytest.mark.parametrize("action", SPOILED)
-def test_outputs_are_spoiled(tmp_path: Path, merged: Path, corrected: Path, action: str) -> None:
-    more, code, message = SPOILED[action]
-    write_options(tmp_path, faults=[{"step": "filter", "action": action, **more}])
-    done = topsapp(tmp_path, "--dostep=filter")
+    (tmp_path / "PICKLE" / "mergebursts.xml").unlink()
+    for name in ("reference", "geom_reference", "fine_coreg", "fine_interferogram"):
+        (tmp_path / name).symlink_to(corrected / name)
+    write_options(tmp_path, faults=[{"step": "mergebursts", "action": action, **more}])
+    done = topsapp(tmp_path, "--dostep=mergebursts")
     assert done.returncode == code
     assert message in done.stdout
-    assert (tmp_path / "PICKLE" / "filter.xml").exists() == (code == 0)
-    whole, now = ((folder / "phsig.cor").stat().st_size for folder in (corrected / "merged", merged))
+    assert (tmp_path / "PICKLE" / "mergebursts.xml").exists() == (code == 0)
+    whole, now = ((folder / "merged/topophase.cor").stat().st_size for folder in (corrected, tmp_path))
     assert now == {"zeros": whole, "truncated": whole // 4}.get(action, whole // 2)
-    assert np.fromfile(merged / "phsig.cor", "<f4")[whole // 8 + 1 :].any() == (action == "never")
+    assert not np.fromfile(tmp_path / "merged/topophase.cor", "<f4")[whole // 8 + 1 :].any()
 
 
 def test_a_hang_can_only_be_killed(tmp_path: Path, scene: Path) -> None:

@@ -277,7 +277,7 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         size=pixels * points,
         extra_memory=44 * task.merged.lines * task.merged.samples
         + 120 * STRIP_ROWS * points * task.grid.columns
-        + heights,
+        + dem,
         run=write_geocoded,
     )
     yield Stage(

@@ -11,7 +11,7 @@ from pathlib import Path
 import isce
 
 from . import faults as fault_list
-from . import geocode, steps_fine, steps_merged, steps_overlap, steps_start
+from . import steps_fine, steps_merged, steps_overlap, steps_start
 from .options import count_attempt, load_options, record, record_start
 from .output import log, say
 from .run import Run
@@ -36,13 +36,10 @@ STEPS: dict[str, Callable[[Run], None]] = {
     "ion": steps_fine.ion,
     "burstifg": steps_fine.burst_ifg,
     "mergebursts": steps_merged.merge_bursts,
-    "filter": steps_merged.filter_merged,
-    "unwrap": steps_merged.unwrap,
-    "unwrap2stage": steps_merged.unwrap_2stage,
-    "geocode": geocode.geocode,
-    "denseoffsets": steps_merged.dense_offsets,
-    "filteroffsets": steps_merged.dense_offsets,
-    "geocodeoffsets": geocode.geocode_offsets,
+    **dict.fromkeys(
+        ("filter", "unwrap", "unwrap2stage", "geocode", "denseoffsets", "filteroffsets", "geocodeoffsets"),
+        steps_merged.refuse,
+    ),
 }
 NAMES = list(STEPS)
 STEP_WORDS = {"--steps", "--dostep", "--start", "--end", "--next"}

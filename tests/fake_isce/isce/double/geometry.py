@@ -84,7 +84,7 @@ def _powers(x: Array, y: Array) -> Array:
 
 @dataclass(frozen=True)
 class Scene:
-    """The merged image of some swaths: its grid, and polynomials both ways between it and the ground."""
+    """The merged image of some swaths: its grid, and polynomials from it to the ground."""
 
     start: datetime
     near: float
@@ -94,20 +94,10 @@ class Scene:
     samples: int
     forward: Array
     """Coefficients of latitude, longitude, incidence and azimuth in scaled lines and samples."""
-    affine: Array
-    backward: Array
 
     def look(self, lines: Array, samples: Array) -> Array:
         """Latitude, longitude, incidence and azimuth of pixels, stacked in the last axis."""
         return _powers(2 * lines / self.lines - 1, 2 * samples / self.samples - 1) @ self.forward
-
-    def find(self, lat: Array, lon: Array) -> tuple[Array, Array]:
-        """Lines and samples of places; far outside the image they are NaN."""
-        rough = np.stack([np.ones_like(lat), lat - self.affine[3, 0], lon - self.affine[3, 1]], -1) @ self.affine[:3]
-        inside = (np.abs(rough) < 1 + BEYOND).all(-1)
-        scaled = _powers(rough[..., 0], rough[..., 1]) @ self.backward
-        scaled[~inside] = np.nan
-        return (scaled[..., 0] + 1) / 2 * self.lines, (scaled[..., 1] + 1) / 2 * self.samples
 
     def box(self) -> tuple[float, float, float, float]:
         """South, north, west and east of the image."""
@@ -128,14 +118,7 @@ def fit_scene(frames: list[Frame], height: float = 0.0) -> Scene:
     times, ranges = (y + 1) / 2 * lines * first.interval, near + (x + 1) / 2 * samples * first.spacing
     seen = np.stack(find_ground(orbit, times, ranges, height), -1)
     forward = np.linalg.lstsq(_powers(y, x), seen, rcond=None)[0]
-    centre, target = seen[:, :2].mean(0), np.stack([y, x], -1)
-    moved = np.column_stack([np.ones(len(y)), seen[:, :2] - centre])
-    affine = np.linalg.lstsq(moved, target, rcond=None)[0]
-    rough = moved @ affine
-    backward = np.linalg.lstsq(_powers(rough[:, 0], rough[:, 1]), target, rcond=None)[0]
-    return Scene(
-        start, near, first.interval, first.spacing, lines, samples, forward, np.vstack([affine, centre]), backward
-    )
+    return Scene(start, near, first.interval, first.spacing, lines, samples, forward)
 
 
 def find_box(frames: list[Frame]) -> tuple[float, float, float, float]:

@@ -53,11 +53,9 @@ class Kind:
 SLC = Kind("cfloat", "slcimage", image_type="slc", description="['Single look complex image.']")
 INT = Kind("cfloat", "intimage", access="READ", image_type="cpx", extra=False)
 LOOKED = Kind("CFLOAT", "intimage", image_type="cpx")
-FILTERED = Kind("cfloat", "intimage", access="writeread", image_type="cpx")
 OFFSET = Kind("FLOAT", "image", caster="DoubleToFloatCaster")
 COR = Kind("float", "offsetimage", bands=2, scheme="BIL", access="writeread", image_type="cor")
 LOOKED_COR = Kind("FLOAT", "offsetimage", bands=2, scheme="BIL", image_type="cor")
-PHSIG = Kind("FLOAT", "image", image_type="cor")
 PLAIN = Kind("FLOAT", "image", access="READ", extra=False)
 PLAIN_LOOKED = Kind("FLOAT", "image")
 LATITUDE = Kind("DOUBLE", "image", description="['Pixel-by-pixel latitude in degrees.']")
@@ -66,8 +64,6 @@ HEIGHT = Kind("DOUBLE", "image", description="['Pixel-by-pixel height in meters.
 SIGHT = Kind("FLOAT", "image", bands=2, scheme="BIL", image_type="bil", description=f"['{LOS}']")
 MASKED = "['imageMath.py -e=a_0*(abs(b)!=0);a_1*(abs(b)!=0)']"
 UNWRAPPED = Kind("FLOAT", "image", bands=2, scheme="BIL", description=MASKED)
-COMPONENTS = Kind("BYTE", "image")
-DEM_CROP = Kind("short", "demimage", access="writeread", image_type="dem")
 
 
 @dataclass(frozen=True)

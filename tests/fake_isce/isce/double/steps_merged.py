@@ -1,8 +1,7 @@
-"""The steps on the merged image: mergebursts, filter and unwrap."""
+"""The step mergebursts."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +9,26 @@ import numpy as np
 from .frame import Burst, Frame, seconds_between
 from .geometry import Array, Scene, fit_scene
 from .images import (
-    COMPONENTS,
     COR,
-    FILTERED,
     HEIGHT,
     INT,
     LATITUDE,
     LONGITUDE,
     LOOKED,
     LOOKED_COR,
-    PHSIG,
     PLAIN,
     SIGHT,
     SLC,
-    UNWRAPPED,
     Kind,
     View,
     multilooked_axes,
     read_image,
-    write_headers,
 )
 from .markup import read_tree
-from .output import log, say
+from .output import say
 from .run import Run
 from .steps_fine import middle_sample
 from .steps_overlap import separation
-
-COHERENT = 0.3
-"""Below this the double unwraps nothing."""
-FEW_LINES = 264
-"""Of so few lines or fewer the real one leaves an empty ``phsig.cor``, whose header has a negative length."""
 
 
 def look_centres(run: Run, scene: Scene) -> tuple[Array, Array]:
@@ -159,73 +148,6 @@ def _add_ionosphere(run: Run, flat: Array) -> None:
     run.write_image(merged / "topophase.ion", np.zeros(flat.shape), PLAIN)
 
 
-def filter_merged(run: Run) -> None:
-    """The truth is smooth: filtering leaves it as it is."""
-    log("topsinsar.runFilter", "INFO", "Applying power-spectral filter")
-    merged = run.folder("mergedproducts")
-    flat, _ = read_image(merged / "topophase.flat")
-    cor, _ = read_image(merged / "topophase.cor")
-    run.write_image(merged / "filt_topophase.flat", flat[0], FILTERED)
-    if flat.shape[1] > FEW_LINES:
-        run.write_image(merged / "phsig.cor", cor[1] * (abs(flat[0]) > 0), PHSIG)
-        return
-    (merged / "phsig.cor").write_bytes(b"")
-    run.written += [merged / "phsig.cor", *write_headers(merged / "phsig.cor", flat.shape[2], -1, PHSIG)]
-
-
-def _unwrap_phase(run: Run, flat: Array) -> Array:
-    """The truth, moved to where its phase is that of the filtered interferogram."""
-    import fake_truth
-
-    scene = _fit_merged(run, _frames(run, "fineinterferogram"))
-    lat, lon, *_ = np.moveaxis(scene.look(*look_centres(run, scene)), -1, 0)
-    true = fake_truth.phase(lat, lon, run.options.truth)
-    return (true + np.angle(flat * np.exp(-1j * true))) * (np.abs(flat) > 0)
-
-
-def unwrap(run: Run) -> None:
-    if not run.settings["dounwrap"]:
-        return
-    if run.settings["unwrappername"] != "snaphu_mcf":  # the one that topsar asks for
-        message = f"Unwrapper {run.settings['unwrappername']} not supported."
-        raise RuntimeError(message)
-    merged = run.folder("mergedproducts")
-    (flat,), _ = read_image(merged / "filt_topophase.flat")
-    (coherence,), _ = read_image(merged / "phsig.cor")
-    phase, path = _unwrap_phase(run, flat), merged / "filt_topophase.unw"
-    data = np.stack([np.abs(flat), phase])
-    say("\nsnaphu v1.4.2\nReading wrapped phase from file merged/filt_topophase.flat")
-    run.write_image(path, data, UNWRAPPED)
-    components = ((coherence > COHERENT) & (np.abs(flat) > 0)).astype("u1")
-    run.write_image(Path(f"{path}.conncomp"), components, COMPONENTS)
-    run.state.values["connectedcomponentfilename"] = f"{path}.conncomp"
-    _mask_unwrapped(path)
-    run.write_image(path, data, UNWRAPPED)
-    for end in ("", ".xml", ".vrt"):
-        Path(f"tmp.unw{end}").unlink()
-
-
-def _mask_unwrapped(path: Path) -> None:
-    """The real one calls a script of its own here, which must be in PATH; without it ``tmp.unw`` stays behind."""
-    for end in ("", ".xml", ".vrt"):
-        Path(f"{path}{end}").replace(f"tmp.unw{end}")
-    command = (
-        f"imageMath.py -e='a_0*(abs(b)!=0);a_1*(abs(b)!=0)' --a=tmp.unw --b=merged/filt_topophase.flat -s BIL -o={path}"
-    )
-    say(command)
-    if shutil.which("imageMath.py") is None:
-        message = f"error when running:\n{command}\n"
-        raise RuntimeError(message)
-
-
-def unwrap_2stage(run: Run) -> None:
-    if run.settings["dounwrap"] and run.settings["dounwrap2stage"]:
-        message = "No module named 'pulp'"
-        raise ImportError(message)
-
-
-def dense_offsets(run: Run) -> None:
-    """The steps of dense offsets, which topsar never asks for, do nothing here."""
-    if run.settings["dodenseoffsets"]:
-        message = "the double makes no dense offsets"
-        raise NotImplementedError(message)
+def refuse(_run: Run) -> None:
+    message = "the double makes nothing of the merged image: topsar never asks for it"
+    raise NotImplementedError(message)
