@@ -275,9 +275,7 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         inputs=task.dem.files,
         cost=_cost(memory=16 / points, disk=16 / points, microseconds=1.0),
         size=pixels * points,
-        extra_memory=44 * task.merged.lines * task.merged.samples
-        + 120 * STRIP_ROWS * points * task.grid.columns
-        + dem,
+        extra_memory=44 * task.merged.lines * task.merged.samples + 120 * STRIP_ROWS * points * task.grid.columns + dem,
         run=write_geocoded,
     )
     yield Stage(
