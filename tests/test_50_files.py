@@ -14,7 +14,7 @@ import pytest
 from fake_steps import Bench, chain, inspect
 from topsar.errors import ProductError, TopsarError
 from topsar.files import atomic_path, delete, find_leftovers, replaced_folder, size_of
-from topsar.schedule.cleanup import Remover, find_removable, read_artifacts, remove_all
+from topsar.schedule.cleanup import Removable, Remover, find_removable, read_artifacts, remove_all
 from topsar.schedule.evidence import Store
 from topsar.schedule.jobs import Lifetime, Status
 
@@ -182,6 +182,13 @@ class TestDeletion:
             Remover(runs).remove(runs / name, lambda _: None)
         assert (runs / "a" / "x").exists()
         assert (runs.parent / "outside" / "precious").exists()
+
+    def test_what_cannot_be_removed_is_told_of_and_does_not_keep_the_rest(self, runs: Path) -> None:
+        found = [Removable(path=runs / name, size=4, why="") for name in ("link/precious", "a/x/y", "a/x")]
+        with pytest.raises(TopsarError, match=r"link/precious .*\n.*a/x/y .*\n4 B of other files") as caught:
+            remove_all(found, runs=runs)
+        assert caught.value.hint
+        assert not (runs / "a" / "x").exists()
 
     def test_links_files_folders_and_nothing(self, runs: Path) -> None:
         for name in ("link", "a", "never was"):

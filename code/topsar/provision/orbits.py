@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from topsar.errors import ProvisionError, TopsarError
-from topsar.files import write_json
+from topsar.errors import ProductError, ProvisionError, TopsarError
+from topsar.files import read_json, write_json
 from topsar.model import OrbitSource
 from topsar.provision.orbit_bucket import Bucket, Pass
 from topsar.sentinel1 import PRECISE_AFTER, choose_orbit, find_orbits, read_orbit, read_orbit_bytes
@@ -185,9 +184,9 @@ class _Notes:
         self._path = folder / NOTES
         self._proven: dict[str, Any] = {}
         self.asked: dict[str, Any] = {}
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            known = json.loads(self._path.read_text())
-            self._proven, self.asked = dict(known["proven"]), dict(known["asked"])
+        with suppress(ProductError):
+            known = read_json(self._path, proven=dict, asked=dict)
+            self._proven, self.asked = known["proven"], known["asked"]
         self._before = self._as_dict()
 
     def prove(self, file: OrbitFile, flown: Pass) -> None:

@@ -52,15 +52,16 @@ def _sample(path: Path, size: int, modified_ns: int, _identity: tuple[int, int])
 
 
 def identify(path: Path) -> tuple[int, ...]:
-    """Device, inode and times of a file and of a link to it: whoever replaces it or writes to it changes one of them.
+    """Size and times of a file and of a link to it: whoever replaces it or writes to it changes one of them.
 
-    The time of change cannot be set back. That of a folder changes when it is moved, or a file is moved in it.
+    The time of change cannot be set back. That of a folder changes when it is moved, or a file is moved in it. Inodes
+    would tell no more, and of a file that nobody touched they change where the file system is a program's.
     """
     found: list[int] = []
     for look in (os.stat, os.lstat):
         with contextlib.suppress(OSError):
             status = look(path)
-            found += [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+            found += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return tuple(found)
 
 

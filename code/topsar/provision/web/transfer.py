@@ -19,8 +19,8 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-from topsar.errors import TopsarError
-from topsar.files import write_failed
+from topsar.errors import ProductError, TopsarError
+from topsar.files import read_json, write_failed
 from topsar.provision.web.failures import WRONG, Answer, Failed, Kind
 from topsar.provision.web.session import Request, Session
 from topsar.wording import bytes_text
@@ -263,8 +263,8 @@ class Partial:
 
     def _read_note(self) -> Note:
         try:
-            note = Note(**json.loads(self._note_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            note = Note(**read_json(self._note_path))
+        except (ProductError, TypeError):
             return Note()
         sound = isinstance(note.validator, str) and (note.total is None or isinstance(note.total, int))
         return note if sound else Note()
