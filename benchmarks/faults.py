@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -20,13 +19,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
+import fault_inputs
+import fault_places
+from fault_count import Count, Place
 
 from fault_jobs import (
     HARMS,
@@ -59,39 +62,11 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LACKS_DISK = re.compile(r"needs [\d.]+ [kMG]?B of disk, [\d.]+ [kMG]?B are free")
 
 
-@dataclass
-class Count:
-    """What a campaign did, and what was wrong."""
-
-    campaign: str
-    faults: int = 0
-    resumes: int = 0
-    executed: int = 0
-    repeated: int = 0
-    differing: int = 0
-    orphans: int = 0
-    failures: int = 0
-    notes: list[str] = field(default_factory=list)
-    skipped: str = ""
-
-    @property
-    def is_clean(self) -> bool:
-        return not (self.repeated or self.differing or self.orphans or self.failures)
-
-    def demand(self, is_so: bool, otherwise: str) -> None:  # noqa: FBT001 - as assert
-        """Count a failure unless it is so."""
-        if not is_so:
-            self.failures += 1
-            self.notes.append(otherwise)
-
-
-class Field:
-    """Where a campaign takes place: a folder, chance, and the undisturbed run that all others are compared with."""
+class Field(Place):
+    """A place for trials, and the undisturbed run that all others are compared with."""
 
     def __init__(self, folder: Path, *, seed: int = 0, pace: float = 1.0, share: float = 1.0) -> None:
-        folder.mkdir(exist_ok=True)
-        self.folder, self.pace, self.share = folder, pace, share
-        self.chance = random.Random(seed)
+        super().__init__(folder, seed=seed, pace=pace, share=share)
         self._serial, self._pairs = 0, 4 if share >= 1 else 2
 
     @property
@@ -103,10 +78,6 @@ class Field:
     def length(self) -> float:
         """Seconds that an undisturbed run takes."""
         return _run_undisturbed(self.pace, self._pairs)[1]
-
-    def rounds(self, full: int) -> int:
-        """How many of a full campaign's rounds are played."""
-        return max(1, round(full * self.share))
 
     def trial(self, **options: Any) -> Trial:
         """A fresh trial."""
@@ -655,8 +626,10 @@ CAMPAIGNS: dict[str, Callable[[Field], Count]] = {
     "clock": jump_clock,
     "deleted": delete_runs,
     "read-only": read_only,
+    **fault_inputs.CAMPAIGNS,
+    **fault_places.CAMPAIGNS,
 }
-_WITH_MOUNTS, _WITH_CGROUP = ("disk", "read-only"), ("memory",)
+_WITH_MOUNTS, _WITH_CGROUP = ("disk", "read-only", *fault_places.WITH_MOUNTS), ("memory",)
 _LIMIT_BYTES = 700 * MB
 
 

@@ -28,15 +28,17 @@ from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import load_task
 from topsar.engines.survey import Survey
 from topsar.interferogram import Interferogram
-from topsar.model import Burst
+from topsar.model import Burst, Orbit
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits, find_water_mask
 from topsar.provision.dem.choice import find_dem
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Job
 from topsar.settings import Settings, load_settings
-from topsar.simulate import Acquisition, Recipe, recipe, simulate
+from topsar.simulate import Acquisition, Recipe, dataset, recipe, simulate
 from topsar.simulate.dataset import Dataset
+from topsar.simulate.orbit import list_vectors
+from topsar.simulate.plan import ProductPlan
 from topsar.simulate.recipe import SwathCut
 
 T = TypeVar("T")
@@ -71,16 +73,24 @@ def dry_data(folder: Path, chosen: Recipe) -> Dataset:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("topsar.simulate.safe.focus_burst", focus)
-        data = simulate(folder, chosen)
-    shorten_orbits(data)
-    return data
+        return simulate_with_short_orbits(folder, chosen)
 
 
-def shorten_orbits(data: Dataset) -> None:
-    """Leave only the vectors around each pass: reading those of a whole day takes half a second."""
-    for path, slices in zip(data.orbits, data.scenes, strict=True):
-        start, stop = (datetime.strptime(slices[i].name.split("_")[n], "%Y%m%dT%H%M%S") for i, n in ((0, 5), (-1, 6)))  # noqa: DTZ007
-        keep_vectors(path, start - timedelta(seconds=150), stop + timedelta(seconds=150))
+def simulate_with_short_orbits(folder: Path, chosen: Recipe) -> Dataset:
+    """Simulate with no state vectors but those around each pass: to write and read those of a day takes seconds."""
+    write = dataset._write_orbit_file
+
+    def write_short(folder: Path, product: ProductPlan) -> Path:
+        def around(orbit: Orbit) -> list[tuple[datetime, list[float], list[float]]]:
+            return [one for one in list_vectors(orbit) if abs(one[0] - product.start) < timedelta(seconds=200)]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dataset, "list_vectors", around)
+            return write(folder, product)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "_write_orbit_file", write_short)
+        return simulate(folder, chosen)
 
 
 def keep_vectors(orbit_file: Path, start: datetime, stop: datetime) -> None:

@@ -23,14 +23,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from dry_data import Planned, annotation, dry_data, keep_vectors, rewrite, shorten_orbits
+from dry_data import Planned, annotation, dry_data, keep_vectors, rewrite, simulate_with_short_orbits
 from topsar import cli, workflow
 from topsar.cli.verbs import EXIT_FAILED
 from topsar.errors import TopsarError
 from topsar.raster import read_geotiff, write_geotiff
 from topsar.schedule.jobs import Event, Outcome, Status
 from topsar.settings import load_settings
-from topsar.simulate import Acquisition, recipe, simulate
+from topsar.simulate import Acquisition, recipe
 from topsar.simulate.recipe import SwathCut
 
 FAST = {"UNWRAPPER": "none", "RETRIES": "0", "CLEANUP": "none", "DISK_RESERVE_GB": "0"}
@@ -105,7 +105,7 @@ def process(data: Folder, **flags: str) -> tuple[dict[str, Outcome], list[Event]
 def processed(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Two pairs, the second done."""
     data = Folder(tmp_path_factory.mktemp("whole"))
-    shorten_orbits(simulate(data.path, SMALL))
+    simulate_with_short_orbits(data.path, SMALL)
     first, second, third = (scene.name for scene in data.scenes)
     (data.path / "pairs.txt").write_text(f"{first} {third}\n")
     outcomes, _ = process(data)
