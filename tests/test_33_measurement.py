@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from test_30_safe import BURSTS, LINES, SAMPLES, Tiny, write_tiff, zipped
+from test_30_safe import BURSTS, LINES, SAMPLES, Tiny, change, listing, write_tiff, zipped
 from topsar.errors import SceneError
 from topsar.model import Burst, Window
-from topsar.sentinel1 import iter_samples, open_image, open_scene, read_bursts, read_samples
+from topsar.sentinel1 import check_content, iter_samples, open_image, open_scene, read_bursts, read_samples
 
 WHOLE = Window(row=0, column=0, rows=LINES, columns=SAMPLES)
 PLACES = ["folder", "zip"]
@@ -156,3 +156,21 @@ def test_real_products_with_emptied_images_say_so(shared_data: Path) -> None:
         burst = read_bursts(scene, "IW2", "VV")[0]
         with pytest.raises(SceneError, match=words):
             read_samples(burst, burst.valid)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+def test_an_image_of_the_same_size_from_another_product_is_refused(tmp_path: Path, as_zip: bool) -> None:
+    safe = Tiny().write(tmp_path, measurement=True)
+    images = sorted((safe / "measurement").iterdir())
+    change(safe / "manifest.safe", "</xfdu:XFDU>", listing(images, safe))
+    images[1].write_bytes(images[1].read_bytes()[:-1] + b"!")
+    scene = open_scene(zipped(safe, tmp_path / f"{Tiny.name}.zip") if as_zip else safe)
+    assert scene.faults == ()
+    check_content(read_bursts(scene, "IW1", "VV")[0])
+    with pytest.raises(SceneError, match=rf"measurement/{images[1].name} is not the image whose checksum"):
+        check_content(read_bursts(scene, "IW2", "VV")[0])
+
+
+def test_an_image_without_a_checksum_is_not_read(tmp_path: Path) -> None:
+    bursts = read_bursts(open_scene(Tiny().write(tmp_path)), "IW1", "VV")
+    check_content(bursts[0])  # there is no such file

@@ -1,7 +1,7 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
 from topsar.sentinel1.annotation import read_annotation_orbit, read_bursts
-from topsar.sentinel1.measurement import check_archived, check_header, iter_samples, open_image, read_samples
+from topsar.sentinel1.measurement import check_content, check_header, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
     PRECISE_AFTER,
     advise_on_orbit,
@@ -17,7 +17,7 @@ from topsar.sentinel1.safe import find_scene, open_scene
 __all__ = [
     "PRECISE_AFTER",
     "advise_on_orbit",
-    "check_archived",
+    "check_content",
     "check_header",
     "choose_orbit",
     "find_orbits",

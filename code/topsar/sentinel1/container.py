@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from topsar.errors import SceneError
 from topsar.model import PRODUCT_NAME
@@ -46,15 +48,21 @@ class Container:
         outer = strip_endings(self.path.name)
         return outer if PRODUCT_NAME.fullmatch(outer) or not self.root else strip_endings(self.root)
 
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file of the SAFE; in a zip its checksum is verified when it is read to its end."""
+        if self.is_zip:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.root + name) as file:
+                yield file
+        else:
+            with (self.path / name).open("rb") as file:
+                yield file
+
     def read(self, name: str) -> bytes:
         """Bytes of a file of the SAFE; a SceneError where it is missing or cannot be read."""
         try:
-            if not self.is_zip:
-                with (self.path / name).open("rb") as file:
-                    content = file.read(_MOST_BYTES + 1)
-            else:
-                with zipfile.ZipFile(self.path) as archive, archive.open(self.root + name) as member:
-                    content = member.read(_MOST_BYTES + 1)
+            with self.open(name) as file:
+                content = file.read(_MOST_BYTES + 1)
         except (FileNotFoundError, KeyError) as exc:
             msg = f"{self.path.name}: {name} is missing"
             raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc

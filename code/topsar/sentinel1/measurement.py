@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 import zipfile
@@ -18,7 +19,8 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import SceneError
 from topsar.model import Burst, Window
-from topsar.sentinel1.container import DOWNLOAD_AGAIN
+from topsar.sentinel1.container import DOWNLOAD_AGAIN, open_container
+from topsar.sentinel1.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,23 +138,31 @@ def check_header(bursts: Sequence[Burst]) -> None:
             _refuse_image(bursts[-1], f"has {image.height} lines; the annotation says {lines}")
 
 
-def check_archived(burst: Burst) -> None:
-    """Check the image of a burst, if it lies in a zip, against the checksum kept there; GDAL does not.
+def check_content(burst: Burst) -> None:
+    """Check the image of a burst against the checksum in its manifest and, in a zip, the one kept there.
 
-    Reads the whole image: once per swath is enough.
+    A name and a size are no proof: images of two dates may have both in common. The whole image is read, a gigabyte in
+    two or three seconds: once per swath is enough.
     """
     match = _IN_ZIP.fullmatch(burst.measurement)
-    if not match:
+    container = open_container(Path(match["zip"]) if match else Path(burst.measurement).parents[1])
+    name = f"measurement/{burst.measurement.rpartition('/')[2]}"
+    listed = read_manifest(container).files.get(name)
+    expected = listed.md5 if listed else None
+    if not match and expected is None:
         return
+    digest = hashlib.md5(usedforsecurity=False)
     try:
-        with zipfile.ZipFile(match["zip"]) as archive, archive.open(match["member"]) as image:
-            while image.read(_CHUNK_BYTES):
-                pass
-    except KeyError:
+        with container.open(name) as image:
+            while chunk := image.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except (KeyError, FileNotFoundError):
         _refuse_image(burst, "is missing")
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as exc:
         why = str(exc).partition(" for file ")[0]
-        _refuse_image(burst, f"is damaged inside {Path(match['zip']).name} ({why})")
+        _refuse_image(burst, f"is damaged inside {container.path.name} ({why})")
+    if expected not in (None, digest.hexdigest()):
+        _refuse_image(burst, "is not the image whose checksum is in the manifest: truncated, or of another product")
 
 
 def _check_image(burst: Burst, image: DatasetReader) -> None:

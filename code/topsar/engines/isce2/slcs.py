@@ -11,7 +11,7 @@ from topsar.engines.survey import list_bursts
 from topsar.errors import StepFailed
 from topsar.files import atomic_path
 from topsar.model import Window
-from topsar.sentinel1 import check_archived, read_orbit_bytes, read_samples
+from topsar.sentinel1 import check_content, read_orbit_bytes, read_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def prepare_slcs(run: TopsAppRun) -> None:
     """
     task = run.task
     for burst in {(burst.scene, burst.swath): burst for burst in list_bursts(task.bursts)}.values():  # the last of each
-        check_archived(burst)
+        check_content(burst)
         valid = burst.valid
         read_samples(burst, Window(row=valid.row_stop - 1, column=valid.column, rows=1, columns=valid.columns))
     for orbit in (task.reference_orbit.file, task.secondary_orbit.file):

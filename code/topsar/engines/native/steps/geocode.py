@@ -28,7 +28,7 @@ from topsar.kernels.tops import DerampTerms, deramp, find_deramp_terms
 from topsar.model import SPEED_OF_LIGHT, Burst, Dem, Looks, Orbit, Window
 from topsar.raster import HeightField
 from topsar.schedule.jobs import Artifact, Lifetime
-from topsar.sentinel1 import check_archived, iter_samples, open_image
+from topsar.sentinel1 import check_content, iter_samples, open_image
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -119,7 +119,7 @@ class _Geocode(StepKind[GeocodeTask]):
         for window in task.windows:
             images.setdefault(window.burst.measurement, []).append(window)
         for windows in images.values():
-            check_archived(windows[0].burst)
+            check_content(windows[0].burst)
             with open_image(windows[0].burst) as image:
                 for window in sorted(windows, key=lambda one: one.burst.first_line):
                     fine = replace(window, grid=window.grid.refine(task.looks))
