@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from topsar.errors import SceneError
 from topsar.model import PRODUCT_NAME, Direction
-from topsar.sentinel1 import find_scene, open_scene, read_bursts
+from topsar.sentinel1 import find_scene, list_products, list_unused_products, open_scene, read_bursts
 from topsar.sentinel1.container import strip_endings
 from topsar.sentinel1.document import parse_time
 
@@ -176,6 +177,42 @@ def zipped(safe: Path, target: Path, *, parent: str = "") -> Path:
         for file in sorted(safe.rglob("*")):
             archive.write(file, f"{parent}{safe.name}/{file.relative_to(safe)}")
     return target
+
+
+def zipped_on_windows(safe: Path, target: Path) -> Path:
+    """The SAFE folder as some programs zip it there, with backslashes in names."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(path for path in safe.rglob("*") if path.is_file()):
+            archive.writestr("\\".join((safe.name, *file.relative_to(safe).parts)), file.read_bytes())
+    return target
+
+
+@pytest.mark.parametrize("place", ["{}/{}.SAFE", "{}.SAFE/{}.SAFE", "2023/09/{}.SAFE", "linked/{}.SAFE"])
+def test_a_product_in_a_folder_of_its_own_or_of_a_year(tmp_path: Path, place: str) -> None:
+    raw, inside = tmp_path / "raw", tmp_path / "raw" / place.replace("{}", Tiny.name)
+    if place.startswith("linked"):
+        (tmp_path / "archive").mkdir()
+        raw.mkdir()
+        (raw / "linked").symlink_to(tmp_path / "archive")
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    Tiny().write(tmp_path).rename(inside)
+    assert find_scene(raw, Tiny.name) == inside
+    assert open_scene(inside).name == Tiny.name
+    assert (list_products(raw), list_unused_products(raw)) == ((Tiny.name,), ())
+
+
+@pytest.mark.parametrize("name", ["{} (1).zip", "{}(2).zip", "{}.SAFE (1).zip", "{} - Copy.zip", "{} copy.zip"])
+def test_a_copy_is_a_product_if_it_is_alone(tmp_path: Path, name: str) -> None:
+    copy = zipped(Tiny().write(tmp_path / "source"), tmp_path / name.replace("{}", Tiny.name))
+    (tmp_path / f"._{Tiny.name}.zip").touch()
+    shutil.rmtree(tmp_path / "source")
+    assert find_scene(tmp_path, Tiny.name) == copy
+    assert open_scene(copy).name == Tiny.name
+    original = shutil.copy(copy, tmp_path / f"{Tiny.name}.zip")
+    assert find_scene(tmp_path, Tiny.name) == original
+    (tmp_path / f"{Tiny.name}.tar").touch()
+    assert list_products(tmp_path) == (Tiny.name,)
+    assert list_unused_products(tmp_path) == (f"{Tiny.name}.tar: neither a .SAFE folder nor a .zip",)
 
 
 @pytest.mark.parametrize("parent", [None, "", "safe/", "some/where/"])

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from test_30_safe import BURSTS, LINES, SAMPLES, Tiny, change, listing, write_tiff, zipped
+from test_30_safe import BURSTS, LINES, SAMPLES, Tiny, change, listing, write_tiff, zipped, zipped_on_windows
 from topsar.errors import SceneError
 from topsar.model import Burst, Window
 from topsar.sentinel1 import check_content, iter_samples, open_image, open_scene, read_bursts, read_samples
 
 WHOLE = Window(row=0, column=0, rows=LINES, columns=SAMPLES)
-PLACES = ["folder", "zip"]
+PLACES = ["folder", "zip", "zip of Windows"]
 
 
 def image_of(safe: Path) -> Path:
@@ -25,6 +25,8 @@ def image_of(safe: Path) -> Path:
 
 def bursts_in(safe: Path, place: str) -> tuple[Burst, ...]:
     path = safe if place == "folder" else zipped(safe, safe.parent / "a {b} c.zip", parent="safe/")
+    if place == "zip of Windows":
+        path = zipped_on_windows(safe, safe.parent / "windows.zip")
     return read_bursts(open_scene(path), "IW1", "VV")
 
 

@@ -16,11 +16,11 @@ from dry_data import annotation, dry_data, dry_recipe
 from topsar.errors import ProvisionError
 from topsar.model import Direction, GeoGrid, OrbitSource, Pair, Scene, VerticalDatum
 from topsar.pairs.listing import PairLine
-from topsar.provision import find_pairs, find_pass_orbits, scenes
+from topsar.provision import find_pairs, find_pass_orbits, list_unused, scenes
 from topsar.provision.dem.choice import find_dem
 from topsar.raster import write_geotiff
 from topsar.sentinel1 import list_unused_orbits
-from topsar.settings import Options
+from topsar.settings import Options, Settings
 
 # --- DEM --------------------------------------------------------------------------------------------------------
 
@@ -119,6 +119,23 @@ def test_geoid_that_is_not_there(tmp_path: Path) -> None:
     put_dem(tmp_path / "dem.tif", "EPSG:4326")
     problem = refusal(Options(dem_datum="egm2008", geoid="egm2008.tif"), tmp_path)
     assert problem.message.startswith("GEOID=egm2008.tif: no such file")
+
+
+def test_what_nobody_uses_is_named(tmp_path: Path) -> None:
+    """Once each, with the reason; not what belongs to a raster, nor what macOS and downloads leave."""
+    put_dem(tmp_path / "dem" / "dem.tif")
+    for name in ("dem/dem.tif.aux.xml", "dem/dem.tfw", "dem/._dem.tif", "dem/heights.kmz", "orbit_data/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("raw/a.tar.gz", "raw/b.zip", "raw/c.zip.part", "raw/.DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "orbit_data" / "gone.EOF").symlink_to(tmp_path / "nowhere")
+    named = [text.partition(":")[0] for text in list_unused(Settings(data=tmp_path))]
+    assert named == ["raw/a.tar.gz", "orbit_data/gone.EOF", "orbit_data/notes.txt", "dem/heights.kmz"]
+    for number in range(20):
+        (tmp_path / "orbit_data" / f"{number}.txt").touch()
+    assert "orbit_data: 12 more files" in list_unused(Settings(data=tmp_path))
 
 
 # --- orbits -----------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def find_leftovers(folder: Path) -> Iterator[Path]:
                     folders.append(Path(entry.path))
 
 
-def walk_folder(folder: Path, depth: int = 8) -> Iterator[Path]:
+def walk_folder(folder: Path, depth: int = 8, enters: Callable[[Path], bool] = lambda _: True) -> Iterator[Path]:
     """Yield files and folders below a folder, sorted; links are followed, each folder once, what is hidden left out.
 
     Parameters
@@ -113,6 +113,8 @@ def walk_folder(folder: Path, depth: int = 8) -> Iterator[Path]:
     folder : Path
     depth : int
         Levels of folders that are looked into.
+    enters : callable
+        Whether a folder is looked into.
     """
     waiting, seen = [(folder, depth)], {follow_links(folder)}
     while waiting:
@@ -122,7 +124,7 @@ def walk_folder(folder: Path, depth: int = 8) -> Iterator[Path]:
                 if path.name.startswith(".") or path.name == "__MACOSX":  # of macOS, or of other programs
                     continue
                 yield path
-                if left > 1 and path.is_dir() and (real := follow_links(path)) not in seen:
+                if left > 1 and path.is_dir() and enters(path) and (real := follow_links(path)) not in seen:
                     seen.add(real)
                     waiting.append((path, left - 1))
 

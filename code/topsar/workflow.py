@@ -39,10 +39,12 @@ log = logging.getLogger(__name__)
 
 def prepare(batch: Batch) -> None:
     """Plan a batch, and log the engine and what cannot be processed."""
-    from topsar.provision import needs_box
+    from topsar.provision import list_unused, needs_box
 
     engine, why = batch.engine
     log.info("engine: %s (%s)", engine.name, why)
+    for stray in list_unused(batch.settings):
+        log.warning("not used: %s", stray)
     if needs_box(batch.settings):
         batch.found.require_pairs()
     _ = batch.dem

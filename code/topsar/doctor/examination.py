@@ -26,6 +26,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("settings", inputs.check_settings),
     ("credentials", inputs.check_credentials),
     ("inputs", inputs.list_missing),
+    ("inputs", inputs.check_strays),
     ("inputs", inputs.check_pairs),
     ("inputs", inputs.check_images),
     ("inputs", inputs.check_orbits),

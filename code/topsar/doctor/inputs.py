@@ -62,6 +62,14 @@ def list_missing(case: Case) -> Iterator[Finding]:
         yield Finding(Grade.NOTE, f"a run will fetch: {text}")
 
 
+def check_strays(case: Case) -> Iterator[Finding]:
+    """Whether the data folder holds what nothing uses."""
+    from topsar.provision import list_unused
+
+    for stray in list_unused(case.settings):
+        yield Finding(Grade.NOTE, f"not used: {stray}")
+
+
 def check_pairs(case: Case) -> Iterator[Finding]:
     """Whether each listed pair has its products."""
     pairs = case.found.pairs

@@ -21,6 +21,7 @@ from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import ListedPair, find_missing_scenes, find_pairs
 from topsar.provision.web.client import Fetcher, Web
 from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS
+from topsar.sentinel1 import list_unused_orbits, list_unused_products
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from topsar.provision.earthdata import Credentials
     from topsar.provision.endpoints import Services
     from topsar.settings import Settings
+
+
+_MOST_NAMED = 10
+"""Files in one folder that are not used and are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +97,19 @@ def needs_box(settings: Settings) -> bool:
     """Whether the DEM is a global model, or tiles, which must be told the box to cover; the user's raster is not."""
     options, folder = settings.options, settings.data.resolve() / "dem"
     return choice.is_global(options, folder) or choice.has_tiles(options, folder)
+
+
+def list_unused(settings: Settings) -> tuple[str, ...]:
+    """List what lies in ``raw``, ``orbit_data`` and ``dem`` and is not used, each with the reason."""
+    data, given = settings.data.resolve(), []
+    for folder, reasons in (
+        ("raw", list_unused_products(data / "raw")),
+        ("orbit_data", list_unused_orbits(data / "orbit_data")),
+        ("dem", choice.list_unused(settings.options, data / "dem")),
+    ):
+        given += [f"{folder}/{reason}" for reason in reasons[:_MOST_NAMED]]
+        given += [f"{folder}: {len(reasons) - _MOST_NAMED} more files"] if len(reasons) > _MOST_NAMED else []
+    return tuple(given)
 
 
 def find_dem(settings: Settings, box: BBox | None = None, services: Services | None = None) -> Dem:

@@ -12,7 +12,15 @@ from topsar.errors import SceneError, TopsarError
 from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.model import Pair
 from topsar.pairs.network import Slice
-from topsar.sentinel1 import choose_orbit, find_orbits, find_scene, open_scene, read_annotation_orbit, read_orbit
+from topsar.sentinel1 import (
+    choose_orbit,
+    find_orbits,
+    find_scene,
+    list_products,
+    open_scene,
+    read_annotation_orbit,
+    read_orbit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +114,7 @@ def find_local_slices(folder: Path, orbit_folder: Path) -> tuple[Slice, ...]:
     folder, orbit_folder : Path
         ``data/raw`` and ``data/orbit_data``.
     """
-    names = sorted(path.name for path in folder.glob("S1*") if path.suffix.lower() in {".safe", ".zip"})
+    names = (name for name in list_products(folder) if name.startswith("S1"))
     scenes: dict[str, Scene] = {}
     for name in names:
         scene = _open(folder, name)

@@ -12,7 +12,7 @@ from topsar.sentinel1.orbit import (
     read_orbit,
     read_orbit_bytes,
 )
-from topsar.sentinel1.safe import find_scene, open_scene
+from topsar.sentinel1.safe import find_scene, list_products, list_unused_products, open_scene
 
 __all__ = [
     "PRECISE_AFTER",
@@ -23,7 +23,9 @@ __all__ = [
     "find_orbits",
     "find_scene",
     "iter_samples",
+    "list_products",
     "list_unused_orbits",
+    "list_unused_products",
     "open_image",
     "open_scene",
     "parse_orbit_name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,12 +22,30 @@ _MOST_BYTES = 1 << 25
 """No text of a product comes near this: an annotation has 3 MB."""
 
 
+_COPY = re.compile(r"[ _]?(?:\(\d+\)|(?:- )?copy(?: \d+)?)$", re.IGNORECASE)
+
+
 def strip_endings(name: str) -> str:
-    """Name of a product without folders, ``.SAFE`` and ``.zip`` (any case, any number of them)."""
+    """Name of a product without folders, ``.SAFE`` and ``.zip`` (any case and number), and `` (1)`` of a copy."""
     stem = PurePosixPath(name.strip()).name
-    while stem.lower().endswith((".safe", ".zip")):
-        stem = stem[: stem.rfind(".")]
+    while stem.lower().endswith((".safe", ".zip")) or (PRODUCT_NAME.match(stem) and _COPY.search(stem)):
+        stem = _COPY.sub("", stem) if _COPY.search(stem) else stem[: stem.rfind(".")]
     return stem
+
+
+def find_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Find a file in a zip, also in one whose names have the backslashes of Windows; a KeyError where it is missing.
+
+    Parameters
+    ----------
+    archive : ZipFile
+    name : str
+        With slashes.
+    """
+    try:
+        return archive.getinfo(name)
+    except KeyError:
+        return archive.getinfo(name.replace("/", "\\"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +71,7 @@ class Container:
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """Open a file of the SAFE; in a zip its checksum is verified when it is read to its end."""
         if self.is_zip:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.root + name) as file:
+            with zipfile.ZipFile(self.path) as archive, archive.open(find_member(archive, self.root + name)) as file:
                 yield file
         else:
             with (self.path / name).open("rb") as file:
@@ -111,7 +130,7 @@ def _open_directory(path: Path) -> Container:
 def _open_zip(path: Path) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info.file_size for info in archive.infolist()}
+            members = {info.filename.replace("\\", "/"): info.file_size for info in archive.infolist()}
     except (OSError, zipfile.BadZipFile) as exc:
         msg = f"{path.name}: not a readable zip, perhaps a download that was cut off ({exc})"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc

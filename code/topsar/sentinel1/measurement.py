@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterWindow
 
 from topsar.errors import SceneError
 from topsar.model import Burst, Window
-from topsar.sentinel1.container import DOWNLOAD_AGAIN, open_container
+from topsar.sentinel1.container import DOWNLOAD_AGAIN, find_member, open_container
 from topsar.sentinel1.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -208,4 +208,4 @@ def _measure_image(measurement: str) -> int:
     if not match:
         return Path(measurement).stat().st_size
     with zipfile.ZipFile(match["zip"]) as archive:
-        return archive.getinfo(match["member"]).file_size
+        return find_member(archive, match["member"]).file_size

@@ -6,9 +6,11 @@ import difflib
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from topsar.errors import SceneError
+from topsar.files import walk_folder
 from topsar.model import Scene, SwathFiles
 from topsar.sentinel1.agreement import check_agreement, find_direction, list_faults
 from topsar.sentinel1.container import DOWNLOAD_AGAIN, MANIFEST, Container, open_container, strip_endings
@@ -17,11 +19,13 @@ from topsar.sentinel1.manifest import read_manifest
 _ANNOTATION = re.compile(
     r"annotation/(?P<stem>s1[a-d]-(?P<swath>iw[123])-slc-(?P<polarisation>hh|hv|vh|vv)-[^/]+)\.xml", re.ASCII
 )
+_PARTS = {"annotation", "measurement", "preview", "support"}
+"""Folders in a SAFE folder, also in one without its manifest."""
 _IMAGE = re.compile(r"measurement/s1[a-d]-iw[123]-slc-(?:hh|hv|vh|vv)-[^/]+\.tiff", re.ASCII)
 
 
 def find_scene(folder: Path, name: str) -> Path:
-    """Find a product in a folder by its name.
+    """Find a product in a folder or its subfolders by its name.
 
     The SAFE folder if it holds a manifest, else the zip, else the folder that ought to hold one; a zip also where it
     lacks less than a folder that was half unpacked. Where there is none, a SceneError lists the nearest names.
@@ -34,12 +38,12 @@ def find_scene(folder: Path, name: str) -> Path:
         With or without ``.SAFE`` or ``.zip``.
     """
     wanted = strip_endings(name)
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    products = [e for e in entries if (e / MANIFEST).is_file() or (e.suffix.lower() == ".zip" and e.is_file())]
+    entries = list(_walk_products(folder))
+    products = [entry for entry in entries if _is_product(entry)]
     matches = [entry for entry in products if strip_endings(entry.name) == wanted]
     matches = matches or [entry for entry in entries if entry.is_dir() and strip_endings(entry.name) == wanted]
     if matches:
-        matches.sort(key=lambda entry: not entry.is_dir())
+        matches.sort(key=lambda entry: (not entry.is_dir(), len(entry.name)))  # a copy has the longer name
         return matches[0] if len(matches) == 1 else min(matches, key=_count_faults)
     near = difflib.get_close_matches(wanted, sorted({strip_endings(entry.name) for entry in products}), n=3)
     msg = f"{wanted}: neither a .SAFE folder with a {MANIFEST} nor a .zip of this name in {folder}"
@@ -55,6 +59,26 @@ def _count_faults(path: Path) -> float:
         return len(open_scene(path).faults)
     except SceneError:
         return math.inf
+
+
+def list_products(folder: Path) -> tuple[str, ...]:
+    """List the names of the products in a folder and its subfolders, each once."""
+    return tuple(sorted({strip_endings(path.name) for path in _walk_products(folder) if _is_product(path)}))
+
+
+def list_unused_products(folder: Path) -> tuple[str, ...]:
+    """List the files in a folder and its subfolders that are neither in a SAFE folder nor a zip, with the reason."""
+    files = (path for path in _walk_products(folder) if path.is_file() and not _is_product(path))
+    return tuple(f"{path.name}: neither a .SAFE folder nor a .zip" for path in files if ".part" not in path.suffixes)
+
+
+def _walk_products(folder: Path) -> Iterator[Path]:
+    """Files and folders that may be products; year folders are looked into, SAFE folders are not."""
+    return walk_folder(folder, 4, lambda path: path.name not in _PARTS and not (path / MANIFEST).is_file())
+
+
+def _is_product(path: Path) -> bool:
+    return (path / MANIFEST).is_file() or (path.suffix.lower() == ".zip" and path.is_file())
 
 
 def open_scene(path: Path) -> Scene:

@@ -100,6 +100,29 @@ def has_tiles(options: Options, folder: Path) -> bool:
     return False
 
 
+def list_unused(options: Options, folder: Path) -> tuple[str, ...]:
+    """List the files in a folder that no setting makes a DEM, with the reason.
+
+    Parameters
+    ----------
+    options, folder
+        As for `is_global`.
+    """
+    files = [path for path in sorted(folder.glob("[!.]*")) if path.is_file()]
+    rasters = {source.path for source in _list_rasters(folder, "")}
+    beside = {path.with_suffix("") for path in rasters} | rasters
+    named = {_find(text, folder) for text in (options.dem, options.geoid) if text}
+    strays = [
+        path
+        for path in files
+        if path not in rasters
+        and path.resolve() not in named
+        and not any(fnmatch(path.name.lower(), pattern) for pattern in _GEOID_NAMES)
+        and not {path.with_suffix(""), path.with_suffix("").with_suffix("")} & beside
+    ]
+    return tuple(f"{path.name}: no raster of heights by its name" for path in strays)
+
+
 def _choose_sources(options: Options, folder: Path) -> list[Source]:
     """Choose the user's raster, or tiles; nothing where a global model is asked for."""
     if _names_model(options.dem, folder):
