@@ -205,8 +205,10 @@ def remove_all(found: Iterable[Removable], *, runs: Path) -> int:
         try:
             delete(removable.path, within=runs)
             freed += removable.size
-        except (OSError, ProductError) as exc:
-            left.append(f"{removable.path} cannot be removed: {getattr(exc, 'strerror', None) or exc}")
+        except ProductError as exc:
+            left.append(exc.message)
+        except OSError as exc:
+            left.append(f"{removable.path} cannot be removed: {exc.strerror}")
     if left:
         msg = "\n".join([*left, f"{bytes_text(freed)} of other files were removed"])
         raise TopsarError(msg, hint="check owner, permissions and links")
