@@ -27,7 +27,7 @@ from fake_steps import wait_for
 from topsar.engines import Inputs, Plan, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine, esd
 from topsar.engines.isce2.config import write_config
-from topsar.engines.isce2.geocode import count_points
+from topsar.engines.isce2.geocode import _remove_bias, count_points
 from topsar.engines.isce2.installation import Installation
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
@@ -587,6 +587,12 @@ def test_a_hole_in_the_merged_image_is_an_error(data: Path, tmp_path: Path) -> N
     change_image(folder / "topsapp/merged/topophase.flat", "<c8", lambda values: values[: values.size // 3].fill(0))
     with pytest.raises(StepFailed, match=r"% of burst IW1"):
         load_engine("isce2").execute(folder, "geocode")
+
+
+def test_the_bias_of_coherence_is_taken_off() -> None:
+    true, at_zero = np.linspace(0, 1, 11), 0.3
+    biased = np.sqrt(true**2 + (1 - true**2) ** 2 * at_zero**2)
+    np.testing.assert_allclose(_remove_bias(biased.astype(np.float32), at_zero), true, atol=2e-3)
 
 
 def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:

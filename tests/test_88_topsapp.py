@@ -105,7 +105,11 @@ def test_phase_is_the_truth_and_bursts_join(products: dict[str, Path], shared_da
     for engine, folder in products.items():
         rest = residual(folder, truth, "wrapped_phase")
         assert np.isfinite(rest).sum() > 30_000, engine
-        assert np.sqrt(np.nanmean(rest**2)) < 0.12, engine
+        unfiltered, filtered = (
+            np.sqrt(np.nanmean(residual(folder, truth, f"{name}_phase") ** 2)) for name in ("wrapped", "filtered")
+        )
+        assert unfiltered < 0.08, engine
+        assert filtered < 0.6 * unfiltered, engine
         assert abs(seam(folder, truth)) < 0.03, engine
         assert facts(folder)["azimuth_misregistration"]["pixels"] == pytest.approx(INJECTED_PX, abs=2e-4), engine
 
@@ -149,6 +153,7 @@ def test_topo_sees_the_ground_that_the_dem_shows(shared_data: Path, tmp_path: Pa
     lat, lon, height = (read_isce_image(images / f"{name}_01.rdr")[0] for name in ("lat", "lon", "hgt"))
     truth, grid, _ = read_geotiff(shared_data / "referee/dem_wgs84.tif")
     place = [(grid.north - lat) / grid.dy - 0.5, (lon - grid.west) / grid.dx - 0.5]
-    apart = (height - map_coordinates(truth, place, order=1, cval=np.nan))[50:-50:7, 50:-50:7]
+    # topsApp interpolates by polynomials of fifth order
+    apart = (height - map_coordinates(truth, place, order=3, cval=np.nan))[50:-50:7, 50:-50:7]
     assert abs(np.nanmedian(apart)) < 0.02
-    assert np.nanpercentile(np.abs(apart), 99) < 0.5
+    assert np.nanpercentile(np.abs(apart), 99) < 0.2

@@ -237,6 +237,10 @@ def load_signal(run: Path) -> tuple[NDArray[np.complex64], NDArray[np.float32], 
 
 
 def _remove_bias(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:
-    """Coherence without the bias of its estimate, to first order: topsApp averages estimates of few looks."""
-    square = (coherence**2 - at_zero**2) / (1 - at_zero**2)
-    return np.asarray(np.sqrt(np.clip(square, 0, 1)), np.float32)
+    """Coherence without the bias of its estimate: topsApp averages estimates of few looks.
+
+    An estimate of L looks has the mean square γ² + (1 - γ²)²/L, to first order in 1/L, here solved for γ².
+    """
+    bias = at_zero**2
+    root = np.sqrt(np.maximum((1 - 2 * bias) ** 2 + 4 * bias * (coherence**2 - bias), 0))
+    return np.asarray(np.sqrt(np.clip((root - 1 + 2 * bias) / (2 * bias), 0, 1)), np.float32)
