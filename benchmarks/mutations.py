@@ -275,6 +275,7 @@ class Trial:
         scratch = self._folder / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         environment = os.environ | {"PYTHONPATH": str(self._tree / "code"), "NUMBA_CACHE_DIR": str(cache)}
+        environment["NUMBA_BOUNDSCHECK"] = "1"  # a loop that is too long would spoil memory, and no test see it
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={scratch}"]
         with (self._folder / "output").open("wb") as output:
             process = subprocess.Popen(

@@ -344,6 +344,15 @@ def test_the_process_that_compiles_makes_the_same_bits_as_those_that_load(tmp_pa
     assert any(tmp_path.rglob("tile.geocode_tiles*.nbc"))
 
 
+@pytest.mark.slow
+def test_no_kernel_reaches_beyond_its_arrays(tmp_path: Path) -> None:
+    """Numba checks no bounds unless it is told to: here all tests of kernels run again with checks."""
+    folder, checked = Path(__file__).parent, {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}"]
+    done = subprocess.run([*command, *folder.glob("test_2*.py")], env=os.environ | checked, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
+
+
 def test_an_edit_in_any_kernel_file_voids_all_caches(tmp_path: Path) -> None:
     cache = tmp_path / "__pycache__"
     cache.mkdir()
