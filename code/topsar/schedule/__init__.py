@@ -1,7 +1,7 @@
 """Run chains of commands in parallel, within memory, and so that nothing that was finished is ever lost.
 
 This room knows nothing of radar: it sees jobs, steps, artifacts and a function that validates a file. It can be read
-alone, best in this order: `jobs`, `graph`, `journal`, `evidence`, `stale`, `forecast`, `admission`, `capacity`,
-`machine`, `command`, `executor`, `state`, `loop`, `run`; then `rehearsal`, `cleanup`, `events`, `record`, `progress`,
-`lock` and `guard` in any.
+alone, best in this order: `jobs`, `graph`, `lines`, `journal`, `evidence`, `watch`, `stale`, `forecast`, `admission`,
+`capacity`, `machine`, `command`, `executor`, `state`, `loop`, `run`; then `rehearsal`, `cleanup`, `events`, `record`,
+`progress`, `lock` and `guard` in any.
 """
