@@ -269,7 +269,7 @@ def test_json_of_a_step() -> None:
 
 def test_of_a_run_that_has_just_begun(tmp_path: Path) -> None:
     beginning = Beginning(started=BEGAN, pid=1, host="here", mark="m", jobs=(job("a", planned("filter")),))
-    Recorder(tmp_path, beginning).close()
+    Recorder(tmp_path, beginning)
     record = read_record(tmp_path)
     assert record is not None
     text = show(record, replace(ALIVE, is_alive=None), now=time.time())
@@ -291,7 +291,6 @@ def test_ten_thousand_steps_stay_short(tmp_path: Path) -> None:
                 recorder.event(Event(time=BEGAN, job=name, step=step, status=Status.FAILED, ended=failed))
             elif number % 3:
                 recorder.event(Event(time=BEGAN, job=name, step=step, status=Status.DONE, ended=ended(1.0)))
-    recorder.close()
     record = read_record(tmp_path)
     assert record is not None
     text = show(record, None, now=time.time())
