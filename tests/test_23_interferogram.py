@@ -13,10 +13,11 @@ import twins
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums, Mosaic, Part
 from topsar.kernels.statistics import (
-    coherence,
     coherence_at_zero,
-    coherence_window,
-    independent_looks,
+    count_looks,
+    count_phase_looks,
+    estimate_coherence,
+    find_coherence_window,
     phase_deviation,
 )
 from topsar.model import Looks, Window
@@ -79,14 +80,14 @@ def test_sums_are_cut_as_views() -> None:
 @pytest.mark.parametrize("gamma", [0.3, 0.6, 0.95])
 def test_coherence_is_found(gamma: float, looks: Looks) -> None:
     reference, secondary = gaussian_pair((60 * looks.north, 50 * looks.east), gamma)
-    found = coherence(look_sums(reference, secondary, looks), looks)[6:-6, 6:-6]
+    found = estimate_coherence(look_sums(reference, secondary, looks), looks, looks.count)[6:-6, 6:-6]
     assert found.mean() == pytest.approx(gamma, abs=0.02)
 
 
 def test_without_coherence_the_estimate_stays_low() -> None:
     for looks in (Looks(east=16, north=8), Looks(east=2, north=2)):
         reference, secondary = gaussian_pair((60 * looks.north, 50 * looks.east), 0.0)
-        assert coherence(look_sums(reference, secondary, looks), looks).mean() < 0.125
+        assert estimate_coherence(look_sums(reference, secondary, looks), looks, looks.count).mean() < 0.125
 
 
 @pytest.mark.parametrize("looks", [4, 20, 100])
@@ -101,14 +102,14 @@ def test_the_bias_at_zero_is_that_of_noise(looks: int) -> None:
 
 @pytest.mark.parametrize(("east", "north", "width"), [(16, 8, 1), (8, 8, 1), (4, 4, 3), (1, 1, 9)])
 def test_few_looks_are_averaged_with_their_neighbours(east: int, north: int, width: int) -> None:
-    assert coherence_window(Looks(east=east, north=north)) == width
+    assert find_coherence_window(Looks(east=east, north=north)) == width
 
 
 def test_coherence_is_one_for_equal_dates_and_zero_without_signal() -> None:
     looks = Looks(east=4, north=4)
     reference, _ = gaussian_pair((80, 80), 0.5)
     reference[:40] = 0
-    found = coherence(look_sums(reference, 2j * reference, looks), looks)
+    found = estimate_coherence(look_sums(reference, 2j * reference, looks), looks, looks.count)
     assert (found[:10] == 0).all()
     np.testing.assert_allclose(found[10:], 1, atol=1e-5)
     assert found.max() <= 1
@@ -117,52 +118,76 @@ def test_coherence_is_one_for_equal_dates_and_zero_without_signal() -> None:
 def test_a_glaring_target_does_not_disturb_coherence_elsewhere() -> None:
     looks = Looks(east=4, north=4)
     reference, secondary = gaussian_pair((160, 160), 0.7, seed=4)
-    before = coherence(look_sums(reference, secondary, looks), looks)
+    before = estimate_coherence(look_sums(reference, secondary, looks), looks, looks.count)
     reference[10, 10] = secondary[10, 10] = 3e4
-    after = coherence(look_sums(reference, secondary, looks), looks)
+    after = estimate_coherence(look_sums(reference, secondary, looks), looks, looks.count)
     np.testing.assert_allclose(after[6:, 6:], before[6:, 6:], atol=1e-4)
 
 
 # --- statistics -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("gamma", "looks"), [(0.5, 100), (0.8, 40), (0.95, 60)])
-def test_phase_scatters_as_predicted(gamma: float, looks: int) -> None:
-    reference, secondary = gaussian_pair((looks, 4000), gamma, 0.3)
-    phase = np.angle(look_sums(reference, secondary, Looks(east=1, north=looks)).cross)
-    expected = phase_deviation(np.array([gamma], np.float32), looks)[0]
-    assert phase.std() == pytest.approx(expected, rel=0.06)
+def speckle(shape: tuple[int, int], cells: NDArray[np.float64], seed: int) -> NDArray[np.complex128]:
+    """Speckle of Hamming-weighted bands on a map; ``cells`` are resolution cells from pixel to pixel."""
+    draw = np.random.default_rng(seed).normal(size=(2, *shape))
+    north, east = np.meshgrid(*(np.fft.fftfreq(count) for count in shape), indexing="ij")
+    frequency = np.stack([east, north], axis=-1) @ np.linalg.inv(cells).T
+    weight = np.where(np.abs(frequency) <= 0.5, 0.75 + 0.25 * np.cos(2 * np.pi * frequency), 0).prod(axis=-1)
+    field = np.fft.ifft2(weight * (draw[0] + 1j * draw[1]))
+    return np.asarray(field / np.sqrt((np.abs(field) ** 2).mean()))
 
 
-def band_limited(count: int, spacing: float, bandwidth: float, seed: int) -> NDArray[np.complex128]:
-    """Speckle of a Hamming-weighted band, one row."""
-    rng = np.random.default_rng(seed)
-    frequency = np.fft.fftfreq(count, spacing)
-    weight = 0.75 + 0.25 * np.cos(2 * np.pi * frequency / bandwidth)
-    spectrum = np.where(np.abs(frequency) <= bandwidth / 2, weight, 0) * (
-        rng.normal(size=count) + 1j * rng.normal(size=count)
-    )
-    return np.fft.ifft(spectrum)
+CELLS = np.array([[0.9, -0.08], [0.3, 0.44]])
+"""5 m east and 10 m north, seen from the west-south-west, in resolution cells of range and azimuth."""
 
 
-def test_independent_looks_are_what_speckle_shows() -> None:
-    """Looks of an area far above a resolution cell: (mean over deviation)² of its mean intensity, per axis."""
-    burst, incidence, speed = twins.small_burst(), math.radians(33), 6800.0
-    bands = 2 * burst.range_bandwidth_hz * math.sin(incidence) / 299_792_458.0, burst.azimuth_bandwidth_hz / speed
-    measured = 1.0
-    for spacing, window, band in zip((5.0, 10.0), (160, 160), bands, strict=True):
-        intensity = np.abs(band_limited(window * 6000, spacing, band, 3)) ** 2
-        means = intensity.reshape(-1, window).mean(axis=1)
-        measured *= means.mean() ** 2 / means.var()
-    assert independent_looks(burst, incidence, speed, 800.0 * 1600.0) == pytest.approx(measured, rel=0.06)
+@pytest.mark.parametrize("looks", [Looks(east=4, north=2), Looks(east=8, north=4), Looks(east=16, north=8)])
+@pytest.mark.parametrize("gamma", [0.5, 0.9])
+def test_phase_scatters_as_predicted(gamma: float, looks: Looks) -> None:
+    first, noise = (speckle((2048, 2048), CELLS, seed) for seed in (1, 2))
+    sums = look_sums(first.astype(np.complex64), (gamma * first + math.sqrt(1 - gamma**2) * noise), looks)
+    measured = math.sqrt((np.angle(sums.cross) ** 2).mean())
+    independent = count_phase_looks(looks, CELLS)
+    assert phase_deviation(np.array([gamma], np.float32), independent)[0] == pytest.approx(measured, rel=0.02)
+    power = sums.power_reference
+    assert count_looks(looks, CELLS) == pytest.approx((power.mean() / power.std()) ** 2, rel=0.05)
 
 
-def test_there_is_at_least_one_look() -> None:
-    assert independent_looks(twins.small_burst(), 0.6, 6800.0, 1.0) == 1.0
-    wide = replace(twins.small_burst(), range_bandwidth_hz=2 * 56.5e6)
-    assert independent_looks(wide, 0.6, 6800.0, 1e6) == pytest.approx(
-        2 * independent_looks(twins.small_burst(), 0.6, 6800.0, 1e6)
-    )
+@pytest.mark.parametrize("looks", [1.0, 3.0, 40.0])
+def test_the_deviation_of_independent_looks_is_that_of_wishart_samples(looks: float) -> None:
+    """Sums of so many products of independent samples, drawn one by one."""
+    draw = np.random.default_rng(5).normal(size=(4, 20_000, int(looks)))
+    first, noise = draw[0] + 1j * draw[1], draw[2] + 1j * draw[3]
+    for gamma in (0.0, 0.2, 0.6, 0.95):
+        phase = np.angle((first * (gamma * first + math.sqrt(1 - gamma**2) * noise).conj()).sum(axis=1))
+        expected = phase_deviation(np.array([gamma], np.float32), looks)[0]
+        assert math.sqrt((phase**2).mean()) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_deviation_has_its_limits() -> None:
+    found = phase_deviation(np.array([0, 1, np.nan, 0.99], np.float32), 100)
+    assert found[0] == pytest.approx(math.pi / math.sqrt(3), rel=1e-3)
+    assert found[1] == pytest.approx(0, abs=1e-9)
+    assert np.isnan(found[2])
+    assert found[3] == pytest.approx(math.sqrt(1 - 0.99**2) / 0.99 / math.sqrt(2 * 99), rel=1e-3)
+
+
+def test_samples_far_apart_are_all_independent() -> None:
+    looks = Looks(east=5, north=3)
+    assert count_looks(looks, 7.0 * np.eye(2)) == pytest.approx(15)
+    assert count_phase_looks(looks, 7.0 * np.eye(2)) == pytest.approx(15, rel=1e-3)
+    assert count_looks(looks, np.zeros((2, 2))) == pytest.approx(1)
+
+
+def test_a_dark_pixel_does_not_get_the_coherence_of_its_shore() -> None:
+    """Water is 12 dB darker than land, and without coherence."""
+    looks, shape = Looks(east=4, north=4), (160, 160)
+    land, water = gaussian_pair(shape, 0.95, seed=6), gaussian_pair(shape, 0.0, seed=7)
+    sea = np.arange(shape[1]) >= 80
+    dates = [np.where(sea, 0.25 * dark, bright) for bright, dark in zip(land, water, strict=True)]
+    found = estimate_coherence(look_sums(*dates, looks), looks, 16.0)
+    assert found[:, 20].mean() < 0.35
+    assert found[:, 19].mean() > 0.9
 
 
 # --- mosaic -----------------------------------------------------------------------------------------------------

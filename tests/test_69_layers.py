@@ -195,13 +195,14 @@ def test_the_setting_names_it(tmp_path: Path) -> None:
 # --- noise ------------------------------------------------------------------------------------------------------
 
 
-def test_noise_of_the_phase() -> None:
-    coherence = np.array([0.9, 0.5, 0.01, np.nan], np.float32)
-    noise = estimate_phase_noise(coherence, 40)
+def test_noise_of_the_phase_follows_the_looks_of_each_burst() -> None:
+    coherence = np.array([0.9, 0.9, 0.0, 0.5, np.nan], np.float32)
+    noise = estimate_phase_noise(coherence, np.array([40.0, 160.0, 160.0, 40.0, 40.0]))
     assert noise.dtype == np.float32
-    expected = [math.sqrt(1 - 0.81) / (0.9 * math.sqrt(80)), math.sqrt(0.75) / (0.5 * math.sqrt(80)), math.pi / 3**0.5]
-    np.testing.assert_allclose(noise[:3], expected, rtol=1e-5)
-    assert np.isnan(noise[3])
+    expected = [math.sqrt(0.19 / (2 * (looks - 1))) / 0.9 for looks in (40, 160)]
+    np.testing.assert_allclose(noise[:3], [*expected, math.pi / math.sqrt(3)], rtol=5e-3)
+    assert noise[3] == estimate_phase_noise(coherence, 40.0)[3]
+    assert np.isnan(noise[4])
 
 
 # --- filtered and unfiltered phase ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from topsar.settings import load_settings
 
 GRID = GeoGrid(crs="EPSG:32629", west=0, north=8000, dx=80, dy=80, rows=60, columns=50)
 DAYS = ("2025-03-03", "2025-03-15", "2025-03-27", "2025-04-08")
-LOOKS = 40.0
+NOISE = 0.05
 
 
 def put_pair(
@@ -32,12 +32,13 @@ def put_pair(
         "wrapped_phase": (wrapped, math.nan),
         "coherence": (np.full(grid.shape, coherence, np.float32), math.nan),
         "filtered_unwrapped_phase": (phase.astype(np.float32), math.nan),
+        "phase_noise": (np.full(grid.shape, NOISE, np.float32), math.nan),
         "components": (np.ones(grid.shape, np.uint16), 0),
     }
     for name, (values, nodata) in layers.items():
         write_geotiff(products / f"{name}.tif", values, grid, nodata=nodata)
     facts = {"pair": products.name, "track": 131, "reference_date": first, "secondary_date": second, "grid": grid}
-    write_json(products / "facts.json", {**facts, "independent_looks": LOOKS})
+    write_json(products / "facts.json", facts)
     return products
 
 
@@ -56,7 +57,7 @@ def test_consistent_pairs_close(tmp_path: Path) -> None:
     assert loop.pixels == GRID.rows * GRID.columns
     assert loop.rms_rad < 1e-5
     assert loop.jumps == 0
-    assert loop.expected_rad == pytest.approx(math.sqrt(3) * math.sqrt(1 - 0.81) / (0.9 * math.sqrt(2 * LOOKS)))
+    assert loop.expected_rad == pytest.approx(math.sqrt(3) * NOISE)
 
 
 def test_the_order_of_the_dates_of_a_pair_does_not_matter(tmp_path: Path) -> None:

@@ -99,10 +99,15 @@ def find_lonlat_box(grid: GeoGrid) -> BBox:
 
 def measure_pixel(grid: GeoGrid) -> tuple[float, float]:
     """Sides of the middle pixel on the ellipsoid, east and north, metres."""
+    middle, east, north = step_pixel(grid)
+    return float(np.linalg.norm(east - middle)), float(np.linalg.norm(north - middle))
+
+
+def step_pixel(grid: GeoGrid) -> NDArray[np.float64]:
+    """Find the middle of a grid on the ellipsoid and the places one pixel farther east and north; ECEF, (3, 3)."""
     x, y = grid.bbox.centre
     lon, lat = change_crs(grid.crs, LONLAT, x + np.array([0, grid.dx, 0]), y + np.array([0, 0, grid.dy]))
-    corner, east, north = geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
-    return float(np.linalg.norm(east - corner)), float(np.linalg.norm(north - corner))
+    return geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
 
 
 def open_dem_under(dem: Dem, grid: GeoGrid) -> HeightField:

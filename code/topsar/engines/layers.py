@@ -101,14 +101,18 @@ def compute_displacement(phase_rad: NDArray[np.float32], wavelength_m: float) ->
     return moved
 
 
-def estimate_phase_noise(coherence: NDArray[np.float32], looks: float) -> NDArray[np.float32]:
+def estimate_phase_noise(coherence: NDArray[np.float32], looks: float | NDArray[np.float64]) -> NDArray[np.float32]:
     """Estimate the standard deviation of the unfiltered phase, rad, at most that of random phase, π/√3.
 
     Parameters
     ----------
     coherence : (rows, columns) float32
         NaN where there is no signal; the result is NaN there.
-    looks : float
+    looks : float or (rows, columns) float64
+        Independent looks of a pixel; there are few different ones.
     """
-    deviation: NDArray[np.float64] = np.minimum(phase_deviation(coherence, looks), np.pi / np.sqrt(3))
-    return deviation.astype(np.float32)
+    noise = np.empty(coherence.shape, np.float32)
+    everywhere = np.broadcast_to(looks, coherence.shape)
+    for one in np.unique(everywhere):
+        noise[everywhere == one] = phase_deviation(coherence[everywhere == one], float(one))
+    return noise

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.errors import ProvisionError
-from topsar.kernels.geometry import fit_orbit, geo2rdr, line_of_sight, measure_baseline
-from topsar.kernels.statistics import independent_looks
+from topsar.kernels.geometry import fit_orbit, geo2rdr, measure_baseline
+from topsar.kernels.statistics import coherence_at_zero
+from topsar.model import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -69,18 +70,6 @@ def fit_pass_arc(orbit: Orbit, bursts: Iterable[Burst]) -> OrbitArc:
     return fit_orbit(orbit, min(grid.first_line_time for grid in grids), max(grid.stop_time for grid in grids))
 
 
-def measure_ground_speed(arc: OrbitArc, time_s: float) -> float:
-    """Speed of the beam on the ground, m/s.
-
-    Parameters
-    ----------
-    arc : OrbitArc
-    time_s : float
-        Seconds of the arc.
-    """
-    return float(np.linalg.norm(arc.velocity(np.array(time_s)))) * GROUND_SPEED
-
-
 def locate(
     points_m: NDArray[np.float64], burst: Burst, arc: OrbitArc
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,16 +103,29 @@ def measure_margin(
     arc : OrbitArc
     """
     valid, grid = burst.valid, burst.grid
-    speed = measure_ground_speed(arc, float(arc.seconds(grid.mid_time)))
+    speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time)))) * GROUND_SPEED
     azimuth = np.minimum(line - valid.row, valid.row_stop - 1 - line) * grid.line_interval_s * speed
     slant = np.minimum(sample - valid.column, valid.column_stop - 1 - sample) * grid.range_spacing_m
     return np.floor(np.minimum(azimuth, slant / math.sin(MID_INCIDENCE_RAD))).astype(np.float32)
 
 
-def describe_geometry(
-    place_m: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc], burst: Burst, *, area_m2: float, most_looks: int
-) -> dict[str, Any]:
-    """Wavelength, perpendicular baseline and independent looks, as the facts tell them.
+def measure_cells(points_m: NDArray[np.float64], burst: Burst, arc: OrbitArc) -> NDArray[np.float64]:
+    """Resolution cells, bandwidth times delay, in range and azimuth from the first of some points to the others.
+
+    Parameters
+    ----------
+    points_m : (n + 1, 3) float64
+        ECEF.
+    burst : Burst
+    arc : OrbitArc
+    """
+    time, range_m = geo2rdr(points_m, arc)
+    cells = np.stack([2 / SPEED_OF_LIGHT * burst.range_bandwidth_hz * range_m, burst.azimuth_bandwidth_hz * time], -1)
+    return np.asarray(cells[1:] - cells[0])
+
+
+def describe_geometry(place_m: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc], burst: Burst) -> dict[str, Any]:
+    """Wavelength and perpendicular baseline, as the facts tell them.
 
     Parameters
     ----------
@@ -133,18 +135,26 @@ def describe_geometry(
         Of reference and secondary.
     burst : Burst
         Of the reference.
-    area_m2 : float
-        Ground that one pixel averages.
-    most_looks : int
-        Samples averaged in one pixel: no more can be independent.
     """
-    reference, secondary = arcs
-    place = place_m[None]
-    time, _ = geo2rdr(place, reference)
-    up = line_of_sight(place, reference.position(time))[0, 2]
-    looks = independent_looks(burst, math.acos(up), measure_ground_speed(reference, float(time[0])), area_m2)
+    baseline = float(measure_baseline(place_m[None], *arcs)[0])
+    return {"wavelength_m": burst.wavelength_m, "perpendicular_baseline_m": baseline}
+
+
+def describe_looks(looks: Sequence[float], place: NDArray[np.int16], coherence_looks: float) -> dict[str, Any]:
+    """Independent looks and what follows from them, as the facts tell it.
+
+    Parameters
+    ----------
+    looks : sequence of float
+        Independent looks of a pixel of each burst.
+    place : (rows, columns) int16
+        The burst that a pixel comes from, -1 outside.
+    coherence_looks : float
+        Independent looks of an estimate of coherence.
+    """
+    share = np.bincount(place[place >= 0], minlength=len(looks))
     return {
-        "wavelength_m": burst.wavelength_m,
-        "perpendicular_baseline_m": float(measure_baseline(place, reference, secondary)[0]),
-        "independent_looks": min(looks, most_looks),
+        "independent_looks": float(np.average(looks, weights=share)),
+        "independent_looks_of_bursts": list(looks),
+        "coherence_bias_at_zero": coherence_at_zero(coherence_looks),
     }

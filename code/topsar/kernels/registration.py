@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from topsar.kernels.statistics import coherence
+from topsar.kernels.statistics import estimate_coherence
 from topsar.model import Window
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class TimingBias(NamedTuple):
     pixels: int
 
 
-def find_overlap(upper: Part, lower: Part, shared: Window, looks: Looks) -> Overlap:
+def find_overlap(upper: Part, lower: Part, shared: Window, looks: Looks, independent: float) -> Overlap:
     """Form the double difference where two bursts of a swath see the same ground.
 
     Parameters
@@ -72,12 +72,14 @@ def find_overlap(upper: Part, lower: Part, shared: Window, looks: Looks) -> Over
         Of the output grid, inside both.
     looks : Looks
         Pixels count whose looks are all filled, and whose coherence is above `ESD_COHERENCE`.
+    independent : float
+        Independent looks of a pixel.
     """
     parts = []
     for where, sums, doppler in ((one.where, one.sums, one.doppler_hz) for one in (upper, lower)):
         local = replace(shared, row=shared.row - where.row, column=shared.column - where.column).slices
         cut = sums.cut(local)
-        parts.append((cut, coherence(cut, looks), doppler[local]))
+        parts.append((cut, estimate_coherence(cut, looks, independent), doppler[local]))
     (first, gamma_first, doppler_first), (second, gamma_second, doppler_second) = parts
     votes = (
         (first.filled == looks.count)

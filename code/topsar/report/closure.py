@@ -12,7 +12,6 @@ import numpy as np
 from topsar.errors import ProductError
 from topsar.files import read_json
 from topsar.kernels.registration import find_triangles
-from topsar.kernels.statistics import phase_deviation
 from topsar.raster import read_reduced
 
 if TYPE_CHECKING:
@@ -106,14 +105,15 @@ class _Layers(NamedTuple):
 
     phase: NDArray[np.float32]
     coherence: NDArray[np.float32]
+    noise: NDArray[np.float32]
     unwrapped: NDArray[np.float32] | None
 
 
 def _read_layers(folder: Path) -> _Layers:
-    names = ["wrapped_phase", "coherence", "filtered_unwrapped_phase", "components"]
-    known = names if (folder / "filtered_unwrapped_phase.tif").is_file() else names[:2]
-    phase, coherence, *more = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in known)
-    return _Layers(phase, coherence, np.where(more[1] > 0, more[0], np.float32(np.nan)) if more else None)
+    names = ["wrapped_phase", "coherence", "phase_noise", "filtered_unwrapped_phase", "components"]
+    known = names if (folder / "filtered_unwrapped_phase.tif").is_file() else names[:3]
+    phase, coherence, noise, *more = (read_reduced(folder / f"{name}.tif", MOST_PIXELS) for name in known)
+    return _Layers(phase, coherence, noise, np.where(more[1] > 0, more[0], np.float32(np.nan)) if more else None)
 
 
 def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layers: list[_Layers]) -> Closure | None:
@@ -125,10 +125,6 @@ def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layer
     loop = sum(sign * one.phase[seen].astype(np.float64) for sign, one in zip(signs, layers, strict=True))
     phasor = np.exp(1j * np.asarray(loop))
     mean = float(np.angle(phasor.mean()))
-    variance = sum(
-        phase_deviation(one.coherence[seen], side.facts["independent_looks"]) ** 2
-        for side, one in zip(sides, layers, strict=True)
-    )
     return Closure(
         pairs=(sides[0].facts["pair"], sides[1].facts["pair"], sides[2].facts["pair"]),
         dates=dates,
@@ -136,7 +132,7 @@ def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layer
         mean_rad=mean,
         rms_rad=float(np.sqrt((np.angle(phasor) ** 2).mean())),
         deviation_rad=float(np.angle(phasor * np.exp(-1j * mean)).std()),
-        expected_rad=float(np.sqrt(np.mean(variance))),
+        expected_rad=float(np.sqrt(np.sum([np.mean(one.noise[seen] ** 2) for one in layers]))),
         jumps=_find_jumps(signs, [one.unwrapped for one in layers]),
     )
 

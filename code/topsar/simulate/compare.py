@@ -11,7 +11,6 @@ from pyproj import Transformer
 from scipy.ndimage import binary_dilation, map_coordinates
 
 from topsar.files import read_json
-from topsar.kernels.statistics import phase_deviation
 from topsar.raster import compute_pixel_centres, read_geotiff
 
 if TYPE_CHECKING:
@@ -57,8 +56,9 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
     """
     facts = read_json(products / "facts.json")
     phase, grid, _ = read_geotiff(products / "wrapped_phase.tif")
-    coherence = read_geotiff(products / "coherence.tif")[0]
-    burst = read_geotiff(products / "burst.tif")[0]
+    coherence, noise, burst = (
+        read_geotiff(products / f"{name}.tif")[0] for name in ("coherence", "phase_noise", "burst")
+    )
     expected = _read_true_phase(facts, truth, grid)
     seen = (coherence > COHERENT) & np.isfinite(phase) & np.isfinite(expected)
     if not seen.any():
@@ -74,7 +74,7 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
         pixels=int(seen.sum()),
         mean_rad=float(np.angle(np.exp(1j * values).mean())),
         deviation_rad=float(values.std()),
-        expected_rad=float(np.sqrt((phase_deviation(coherence[seen], facts["independent_looks"]) ** 2).mean())),
+        expected_rad=float(np.sqrt((noise[seen] ** 2).mean())),
         tilt_rad=_fit_tilt(difference, seen),
         seam_rad=_find_worst_seam(difference, seen, burst),
     )

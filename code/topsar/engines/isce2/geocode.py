@@ -23,13 +23,13 @@ from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import estimate_phase_noise
 from topsar.engines.passes import describe_pass
 from topsar.engines.unwrapping import write_unwrapped
-from topsar.engines.viewing import MID_INCIDENCE_RAD, describe_geometry, fit_pass_arc, measure_ground_speed
+from topsar.engines.viewing import GROUND_SPEED, MID_INCIDENCE_RAD, describe_geometry, fit_pass_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, save_array, write_json
 from topsar.kernels.filter import filter_phase
 from topsar.kernels.geometry import geo2rdr, line_of_sight
-from topsar.kernels.statistics import coherence_at_zero
-from topsar.model import Looks, Window
+from topsar.kernels.statistics import coherence_at_zero, count_looks, count_phase_looks
+from topsar.model import SPEED_OF_LIGHT, Looks, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ STRIP_ROWS = 64
 """Rows of the map that are geocoded at once."""
 _LEAST_SHARE = 0.5
 """Of a burst, in the merged image: passes are seldom apart by more than a tenth of it."""
-_COHERENCE_SAMPLES = 25
+_COHERENCE_LOOKS = Looks(east=5, north=5)
 """topsApp estimates coherence over 5 by 5 single looks, and averages that."""
 
 
@@ -188,19 +188,20 @@ def _describe_looks(
     task: TopsAppTask, middle_m: NDArray[np.float64], arcs: tuple[OrbitArc, OrbitArc], points: Looks
 ) -> dict[str, Any]:
     """Facts of wavelength, baseline and looks of a pixel, and the bias of topsApp's coherence."""
-    merged, burst = task.merged, task.bursts[0].reference
+    merged, grid, burst = task.merged, task.bursts[0].reference.grid, task.bursts[0].reference
     time, _ = geo2rdr(middle_m[None], arcs[0])
     up = float(line_of_sight(middle_m[None], arcs[0].position(time))[0, 2])
-    cell_m = (
-        merged.range_spacing_m / math.sqrt(1 - up**2),
-        merged.line_interval_s * measure_ground_speed(arcs[0], float(time[0])),
-    )
+    speed = float(np.linalg.norm(arcs[0].velocity(time))) * GROUND_SPEED
+    cell_m = merged.range_spacing_m / math.sqrt(1 - up**2), merged.line_interval_s * speed
     sides = zip(measure_pixel(task.grid), cell_m, (points.east, points.north), strict=True)
-    cells = math.prod(_count_cells(side / count / cell, count) for side, cell, count in sides)
-    looks = round(task.looks.count * cells)
-    found = describe_geometry(middle_m, arcs, burst, area_m2=cells * math.prod(cell_m), most_looks=looks)
-    window = found["independent_looks"] / looks * _COHERENCE_SAMPLES
-    return found | {"coherence_bias_at_zero": coherence_at_zero(max(window, 1.0))}
+    across, along = (_count_cells(side / count / cell, count) for side, cell, count in sides)
+    averaged = Looks(east=round(task.looks.east * across), north=round(task.looks.north * along))
+    in_range = 2 / SPEED_OF_LIGHT * grid.range_spacing_m * burst.range_bandwidth_hz
+    cells = np.diag([in_range, grid.line_interval_s * burst.azimuth_bandwidth_hz])
+    return describe_geometry(middle_m, arcs, burst) | {
+        "independent_looks": count_phase_looks(averaged, cells),
+        "coherence_bias_at_zero": coherence_at_zero(count_looks(_COHERENCE_LOOKS, cells)),
+    }
 
 
 def _count_cells(apart: float, points: int) -> float:

@@ -58,7 +58,8 @@ def collect(folder: Path) -> Interferogram:
     facts |= {"looks": str(task.looks), "engine": "native", "engine_version": VERSION, **measured}
     facts["azimuth_misregistration"] = read_correction(folder)
     arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
-    arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], measured["independent_looks"])
+    looks = np.array(measured["independent_looks_of_bursts"])[arrays["burst"]]
+    arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], looks)
     facts["filter"] = describe_filter(arrays)
     facts |= describe_signal(arrays["coherence"], measured["coherence_bias_at_zero"])
     arrays |= _read_view(folder.parent / task.view)

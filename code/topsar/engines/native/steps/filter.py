@@ -51,7 +51,8 @@ class _Filter(StepKind[FilterTask]):
         (folder / "filter").mkdir(exist_ok=True)
         choose_correction(task.esd, folder, runs / task.network if task.network else None)
         cross, coherence = read_cross(folder), np.load(folder / "mosaic" / "coherence.npy")
-        noise = estimate_phase_noise(coherence, read_json(folder / "mosaic" / "facts.json")["independent_looks"])
+        looks = np.array(read_json(folder / "mosaic" / "facts.json")["independent_looks_of_bursts"])
+        noise = estimate_phase_noise(coherence, looks[np.load(folder / "mosaic" / "burst.npy")])
         save_array(folder / "filter" / "filtered.npy", filter_phase(cross, coherence, noise, task.filter_strength))
 
 

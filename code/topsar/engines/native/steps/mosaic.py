@@ -13,11 +13,12 @@ from topsar.engines.native.steps.esd import measure_bias
 from topsar.engines.native.steps.swath_file import load_swath
 from topsar.engines.passes import join_passes
 from topsar.engines.step import Cost, StepKind
+from topsar.engines.viewing import describe_looks
 from topsar.errors import SceneError
 from topsar.files import read_json, save_array, write_json
 from topsar.kernels.mosaic import Mosaic
 from topsar.kernels.registration import remove_bias
-from topsar.kernels.statistics import coherence
+from topsar.kernels.statistics import estimate_coherence
 from topsar.model import Looks
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ class _Mosaic(StepKind[MosaicTask]):
             msg = f"no pixel of {task.job} is seen on both dates and has a height"
             raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
         remove_bias(mosaic.sums.cross, mosaic.doppler_hz, measure_bias(overlaps, task.line_interval_s, out))
-        gamma = coherence(mosaic.sums, task.looks)
+        geometry = [read_json(runs / swath.folder / "geometry.json") for swath in task.swaths]
+        looks, coherence_looks = (
+            [one for swath in geometry for one in swath.pop(key)] for key in ("looks", "coherence_looks")
+        )
+        gamma = estimate_coherence(mosaic.sums, task.looks, float(np.mean(looks)))
         arrays: dict[str, NDArray[Any]] = {
             "cross": mosaic.sums.cross,
             "coherence": gamma,
@@ -87,9 +92,9 @@ class _Mosaic(StepKind[MosaicTask]):
         for name, values in arrays.items():
             save_array(out / f"{name}.npy", values)
         labels = [label for swath in task.swaths for label in swath.bursts]
-        geometries = [read_json(runs / swath.folder / "geometry.json") for swath in task.swaths]
-        facts = geometries[0] | {
-            "passes": join_passes(geometries),
+        facts = geometry[0] | {
+            **describe_looks([looks[number] for number in used], place, float(np.mean(coherence_looks))),
+            "passes": join_passes(geometry),
             "range_misregistration": [read_json(runs / name / DELAY_FILE) for name in task.delays],
             "coherence_mean": float(gamma[gamma > 0].mean()) if (gamma > 0).any() else None,
             "valid_share": float((gamma > 0).mean()),

@@ -6,26 +6,25 @@ takes up the disk.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under, predict_dem
+from topsar.engines.ground import find_ground_points, open_dem_under, predict_dem, step_pixel
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.burst_window import BurstWindow
 from topsar.engines.native.steps.swath_file import save_swath
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.passes import describe_pass
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import describe_geometry, fit_burst_arc, fit_pass_arc, locate, measure_margin
+from topsar.engines.viewing import describe_geometry, fit_burst_arc, fit_pass_arc, locate, measure_cells, measure_margin
 from topsar.files import write_json
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums, Mosaic, Part
 from topsar.kernels.registration import find_overlap
-from topsar.kernels.statistics import coherence_at_zero, coherence_window
+from topsar.kernels.statistics import count_looks, count_phase_looks, widen_looks
 from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Dem, GeoGrid, Looks, Window
 from topsar.schedule.jobs import Lifetime
@@ -110,6 +109,8 @@ class _Multiply(StepKind[MultiplyTask]):
         burst = task.bursts[0].reference.burst
         orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
         _, points = find_ground_points(grid, open_dem_under(task.dem, grid))
+        cells = [_measure_cells(pair.reference, task.looks, orbit) for pair in task.bursts]
+        looks = [count_phase_looks(task.looks, one) for one in cells]
         mosaic, overlaps = Mosaic(grid.shape, task.looks), []
         last: Part | None = None
         for number, (pair, window) in enumerate(zip(task.bursts, windows, strict=True)):
@@ -119,11 +120,13 @@ class _Multiply(StepKind[MultiplyTask]):
             sums = _sum_looks(pair, task.looks, grid.crop(inside), runs)
             one = _view_burst(pair.reference.burst, arc, points[inside.slices], inside, sums)
             if last is not None and (shared := last.where.intersection(one.where)) is not None:
-                overlaps.append(find_overlap(last, one, shared, task.looks))
+                overlaps.append(find_overlap(last, one, shared, task.looks, looks[number]))
             mosaic.add(number, one)
             last = one
         save_swath(out, where, mosaic, overlaps)
-        write_json(out / "geometry.json", _describe_geometry(task, orbit))
+        averaged = [count_looks(widen_looks(task.looks), one) for one in cells]
+        geometry = _describe_geometry(task, orbit)
+        write_json(out / "geometry.json", geometry | {"looks": looks, "coherence_looks": averaged})
 
 
 def _find_common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
@@ -181,19 +184,17 @@ def _describe_geometry(task: MultiplyTask, reference: Orbit) -> dict[str, Any]:
         fit_pass_arc(secondary, [pair.secondary.burst for pair in pairs]),
     )
     middle = task.grid.crop(Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1))
-    geometry = describe_geometry(
-        find_ground_points(middle, open_dem_under(task.dem, middle))[1][0, 0],
-        arcs,
-        pairs[0].reference.burst,
-        area_m2=math.prod(measure_pixel(task.grid)),
-        most_looks=task.looks.count,
-    )
-    averaged = geometry["independent_looks"] * coherence_window(task.looks) ** 2
+    place = find_ground_points(middle, open_dem_under(task.dem, middle))[1][0, 0]
     passes = {
         "reference": describe_pass(task.reference_orbit, reference, [pair.reference.burst for pair in pairs]),
         "secondary": describe_pass(task.secondary_orbit, secondary, [pair.secondary.burst for pair in pairs]),
     }
-    return geometry | {"coherence_bias_at_zero": coherence_at_zero(averaged), "passes": passes}
+    return describe_geometry(place, arcs, pairs[0].reference.burst) | {"passes": passes}
+
+
+def _measure_cells(window: BurstWindow, looks: Looks, orbit: Orbit) -> NDArray[np.float64]:
+    """Resolution cells from a fine pixel to its neighbours, in the middle of a burst."""
+    return measure_cells(step_pixel(window.grid.refine(looks)), window.burst, fit_burst_arc(window.burst, orbit))
 
 
 STEP = _Multiply()
