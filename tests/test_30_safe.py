@@ -477,6 +477,16 @@ def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
         read_bursts(scene, "IW1", "VV")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_that_holds_a_file_twice_is_refused(tmp_path: Path) -> None:
+    path = zipped(Tiny().write(tmp_path), tmp_path / "twice.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".xml"))
+        archive.writestr(name, archive.read(name))
+    with pytest.raises(SceneError, match=rf"twice\.zip: the zip holds two files of one name: {name}"):
+        open_scene(path)
+
+
 def test_a_zip_without_a_safe_and_one_with_two(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -217,9 +217,14 @@ def identity(path: Path) -> str:
 
 
 def watch_files(paths: Iterable[Path]) -> tuple[Input, ...]:
-    """Note what inputs hold, so that a step does not read others; of an image also the product that it lies in."""
+    """Note what inputs hold, so that a step does not read others.
+
+    Of an image that is also the product that it lies in, of a product its annotations, whose orbit may be read.
+    """
     files = [_find_outer(path) for path in paths]
-    return watch([*files, *(path.parents[1] for path in files if path.parent.name == "measurement")])
+    products = [path.parents[1] for path in files if path.parent.name == "measurement"]
+    annotations = [file for path in files if path.is_dir() for file in sorted(path.glob("annotation/*.xml"))]
+    return watch([*files, *products, *annotations])
 
 
 def _find_outer(path: Path) -> Path:

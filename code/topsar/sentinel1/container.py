@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from topsar.sentinel1.document import Element, parse_xml
 DOWNLOAD_AGAIN = "download the scene again, then compare its size and checksum with the archive's"
 MANIFEST = "manifest.safe"
 _FOLDERS = ("annotation", "measurement")
+_READ = (".safe", ".xml", ".tiff")
 _MOST_BYTES = 1 << 25
 """No text of a product comes near this: an annotation has 3 MB."""
 
@@ -130,10 +132,15 @@ def _open_directory(path: Path) -> Container:
 def _open_zip(path: Path) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.replace("\\", "/"): info.file_size for info in archive.infolist()}
+            listed = [(info.filename.replace("\\", "/"), info.file_size) for info in archive.infolist()]
     except (OSError, zipfile.BadZipFile) as exc:
         msg = f"{path.name}: not a readable zip, perhaps a download that was cut off ({exc})"
         raise SceneError(msg, hint=DOWNLOAD_AGAIN) from exc
+    members = dict(listed)
+    times = Counter(name for name, _ in listed if PurePosixPath(name).suffix in _READ)
+    if twice := sorted(name for name, count in times.items() if count > 1):  # one reader takes the first, one the last
+        msg = f"{path.name}: the zip holds two files of one name: {', '.join(twice)}"
+        raise SceneError(msg, hint=DOWNLOAD_AGAIN)
     manifests = [m for m in members if PurePosixPath(m).name == MANIFEST and "__MACOSX" not in m]
     if len(manifests) != 1:
         found = ", ".join(m.removesuffix(MANIFEST) or "." for m in manifests) or "none"
