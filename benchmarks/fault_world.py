@@ -359,6 +359,7 @@ def read_products(data: Path) -> dict[str, Products]:
 def _read(folder: Path) -> Products:
     facts = json.loads((folder / "facts.json").read_text())
     facts["orbits"] = {day: re.sub(r".*_(POEORB|RESORB)_.*", r"\1", name) for day, name in facts["orbits"].items()}
+    facts |= {key: facts[key][:19] for key in ("reference_time", "secondary_time")}  # to the second, as names have it
     layers = {path.stem: read_geotiff(path)[0] for path in sorted(folder.glob("*.tif"))}
     return Products(layers, {key: value for key, value in facts.items() if key not in _CHANGING})
 

@@ -529,6 +529,15 @@ def test_started_in_a_folder_that_is_gone(
     assert "error: the folder that this was started in has been removed" in capsys.readouterr().err
 
 
+def test_no_folder_for_compiled_kernels_is_one_message(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.error = RuntimeError("cannot cache function 'fill': no locator available for file '/x/kernels.py'")
+    assert cli.main(["run"]) == 1
+    assert "NUMBA_CACHE_DIR" in capsys.readouterr().err
+    workflow.error = RuntimeError("something else")
+    with pytest.raises(RuntimeError):
+        cli.main(["run"])
+
+
 def test_a_file_that_is_not_there_is_one_message(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     workflow.error = FileNotFoundError(2, "No such file or directory", "/x/run.json")
     assert cli.main(["step", "/x/job.json", "filter"]) == 1

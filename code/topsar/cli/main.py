@@ -97,6 +97,13 @@ def _run(argv: Sequence[str] | None) -> int:
             raise
         print(f"error: {exc}\n  hint: --debug shows where this happened", file=sys.stderr)
         return EXIT_FAILED
+    except RuntimeError as exc:  # of Numba, where neither the program nor the home can be written
+        if args.debug or not str(exc).startswith("cannot cache function"):
+            raise
+        print(
+            "error: no folder for compiled kernels can be written\n  hint: set NUMBA_CACHE_DIR to one", file=sys.stderr
+        )
+        return EXIT_FAILED
 
 
 def _check_current_folder() -> None:
