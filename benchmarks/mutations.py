@@ -43,7 +43,7 @@ TESTS = {  # the longest prefix of a module's place decides; tests in the order 
     "kernels/tops": "21 22_resample",
     "kernels/unwrap": "25",
     "kernels/visibility": "26_visibility",
-    "schedule": "50 51 52 53 54 55 58_faults 58_state 59 73",
+    "schedule": "50 51 52 53 54 55 56 58_faults 58_state 59 73",
     "schedule/dask": "57",
     "engines/native/steps": "60_native_plan 60_steps 61 69_stack 84_gaps 86",
     "engines/isce2": "60_steps 61 69_fake 87 88",

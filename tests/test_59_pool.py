@@ -19,7 +19,6 @@ import psutil
 import pytest
 
 from fake_steps import Bench, inspect, make_step, wait_for
-from topsar.schedule.admission import Candidate, Grant, PairWindow, choose, find_lack
 from topsar.schedule.cleanup import TRASH, Remover
 from topsar.schedule.evidence import Store
 from topsar.schedule.executor import LocalExecutor
@@ -308,60 +307,7 @@ def test_the_order_that_is_found_is_near_the_best_possible(seed: int) -> None:
     assert seconds <= 1.10 * shortest(pairs, 10, 8, seconds)
 
 
-# --- what is admitted -----------------------------------------------------------------------------------------------
-
-
-def candidate(
-    name: str, rank: int, *, memory: int = 0, disk: int = 0, threads: int = 1, pairs: tuple[int, ...] = ()
-) -> Candidate:
-    needs = Resources(memory_bytes=memory, threads=threads, disk_bytes=disk)
-    return Candidate(id=("job", name), rank=(rank,), needs=needs, pairs=pairs)
-
-
-def chosen(ready: list[Candidate], running: Sequence[Candidate] = (), owed: dict[int, int] | None = None) -> list[str]:
-    capacity = Resources(memory_bytes=10, threads=8, disk_bytes=100)
-    grants = [Grant(candidate=each, threads=1) for each in running]
-    window = PairWindow(None)
-    for pair in owed or {}:
-        window.enter((pair,))
-    return [grant.candidate.id[1] for grant in choose(ready, grants, capacity, window, owed or {})]
-
-
-def test_backfill_leaves_disk_for_the_step_that_is_held_back() -> None:
-    running = [candidate("old", 0, disk=60)]
-    ready = [candidate("big", 1, disk=70), candidate("too much", 2, disk=40), candidate("fits beside", 3, disk=30)]
-    assert chosen(ready, running) == ["fits beside"]
-
-
-def test_what_others_keep_from_fitting_holds_nobody_back() -> None:
-    assert chosen([candidate("never now", 0, disk=120), candidate("small", 1, disk=90)]) == ["small"]
-    nowhere = Resources(memory_bytes=6, others={"gpus": 1})
-    starved = Candidate(id=("job", "starved"), rank=(0,), needs=nowhere, pairs=())
-    assert chosen([starved, candidate("small", 1, memory=5)]) == ["small"]
-
-
-def test_a_step_of_no_pair_leaves_disk_for_all_pairs_under_way() -> None:
-    assert chosen([candidate("shared", 9, disk=30)], owed={0: 50, 1: 30}) == []
-    assert chosen([candidate("shared", 9, disk=20)], owed={0: 50, 1: 30}) == ["shared"]
-    assert chosen([candidate("oldest", 9, disk=100, pairs=(0,))], owed={0: 50, 1: 30}) == ["oldest"]
-
-
-def on_gpus(name: str, rank: int, count: int) -> Candidate:
-    return Candidate(id=("job", name), rank=(rank,), needs=Resources(others={"gpus": count} if count else {}))
-
-
-def test_a_resource_that_nobody_knows_is_counted_like_any_other() -> None:
-    ready = [on_gpus("first", 1, 1), on_gpus("second", 2, 1), on_gpus("none", 3, 0)]
-    one, two = ["first", "none"], ["first", "second", "none"]
-    for there, names in (({}, ["none"]), ({"gpus": 0}, ["none"]), ({"gpus": 1}, one), ({"gpus": 2}, two)):
-        capacity = Resources(threads=8, others=there)
-        found = [grant.candidate.id[1] for grant in choose(ready, (), capacity, PairWindow(None))]
-        assert found == names
-        lack = "" if there.get("gpus") else "gpus"
-        assert [find_lack(candidate, capacity) for candidate in ready] == [lack, lack, ""]
-    running = [Grant(candidate=on_gpus("runs", 0, 1), threads=1)]
-    capacity = Resources(threads=8, others={"gpus": 2})
-    assert [g.candidate.id[1] for g in choose(ready, running, capacity, PairWindow(None))] == ["first", "none"]
+# --- another resource -----------------------------------------------------------------------------------------
 
 
 class OneGpu(LocalExecutor):
