@@ -15,7 +15,19 @@ from pathlib import Path
 
 from fault_count import Count, Place
 from fault_inputs import Attempt
-from fault_world import FLAGS, LIMITS, ROOT, Ran, Warm, copy_data, find_fault, make_data, open_world, read_products
+from fault_world import (
+    FLAGS,
+    LIMITS,
+    ROOT,
+    Products,
+    Ran,
+    Warm,
+    copy_data,
+    find_fault,
+    make_data,
+    open_world,
+    read_products,
+)
 
 # --- state ----------------------------------------------------------------------------------------------------------
 
@@ -287,33 +299,36 @@ def forbid_home(place: Place) -> Count:
 
 
 def run_many(place: Place) -> Count:
-    """A hundred pairs of fifteen dates with eight workers, and the same with one: the same results."""
-    count = Count("a hundred pairs, eight workers")
+    """A hundred pairs of fifteen dates with eight workers, and every tenth of them with one: the same results."""
+    count, pairs = Count("a hundred pairs, eight workers"), max(3, place.rounds(100))
     data = place.folder / "data"
-    pairs = max(3, place.rounds(100))
-    make_data(data, dates := next(n for n in range(3, 99) if n * (n - 1) // 2 >= pairs))
+    make_data(data, next(dates for dates in range(3, 99) if dates * (dates - 1) // 2 >= pairs))
     names = [path.stem for path in sorted((data / "raw").iterdir())]
     lines = [f"{one} {other}\n" for one, other in islice(combinations(names, 2), pairs)]
-    results = []
     (data / "pairs.txt").write_text(lines[0])
     warm = Warm(place.folder, data)
+    warm.longest_s = 3000
     try:
-        for workers in ("8", "1"):
-            copy = copy_data(data, place.folder / f"by{workers}")
-            (copy / "pairs.txt").write_text("".join(lines))
-            ran = warm.run(copy, WORKERS=workers, CLEANUP="scratch")
-            count.demand(ran.code == 0 and not find_fault(ran), f"{workers} workers: {ran.err.strip()[-400:]}")
-            count.executed += ran.err.count(" started\n")
-            results.append(read_products(copy))
+        many, few = (_run_listed(place, warm, count, listed, n) for listed, n in ((lines, "8"), (lines[::10], "1")))
     finally:
         warm.close()
     count.faults = pairs
-    count.demand(len(results[0]) == pairs, f"{len(results[0])} of {pairs} pairs of {dates} dates have products")
-    for pair, products in results[0].items():
-        if wrong := products.differences(results[1][pair]) if pair in results[1] else ["no products by one worker"]:
+    for pair, products in few.items():
+        if wrong := products.differences(many[pair]) if pair in many else ["no products"]:
             count.differing += 1
             count.notes.append(f"{pair}: other {', '.join(wrong[:6])}")
     return count
+
+
+def _run_listed(place: Place, warm: Warm, count: Count, lines: list[str], workers: str) -> dict[str, Products]:
+    copy = copy_data(warm.data, place.folder / f"by{workers}")
+    (copy / "pairs.txt").write_text("".join(lines))
+    ran = warm.run(copy, WORKERS=workers, CLEANUP="scratch")
+    count.demand(ran.code == 0 and not find_fault(ran), f"{workers} workers: {ran.err.strip()[-400:]}")
+    count.executed += ran.err.count(" started\n")
+    found = read_products(copy)
+    count.demand(len(found) == len(lines), f"{workers} workers: {len(found)} of {len(lines)} pairs have products")
+    return found
 
 
 CAMPAIGNS: dict[str, Callable[[Place], Count]] = {

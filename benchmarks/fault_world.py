@@ -7,6 +7,7 @@ every command line that it is sent: `topsar run` and each of its steps. What the
 from __future__ import annotations
 
 import atexit
+import ctypes
 import json
 import os
 import re
@@ -61,6 +62,7 @@ socket.send_fds(place, [request], [1, 2])
 answer = place.makefile().read().split()
 sys.exit(int(answer[1]) if len(answer) > 1 else 139)
 """
+_PR_SET_PDEATHSIG = 1
 _FEW = 1e-5
 """Rounding, of phases, shares and unit vectors."""
 _CHANGING = ("settings", "versions", "steps", "created", "reference_scenes", "secondary_scenes")
@@ -123,7 +125,7 @@ class Warm:
     """A process that has loaded everything, and forks for each command."""
 
     def __init__(self, folder: Path, data: Path, **env: str) -> None:
-        self.address, self.data = str(folder / "warm"), data
+        self.address, self.data, self.longest_s = str(folder / "warm"), data, LONGEST_S
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         clean = {key: value for key, value in os.environ.items() if key not in {known.name for known in KEYS}}
         self._env = clean | threads | {"NUMBA_THREADING_LAYER": "workqueue", ADDRESS: self.address} | env
@@ -142,7 +144,7 @@ class Warm:
         """Run a command line, with variables added to the environment."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             with socket.socket(socket.AF_UNIX) as place:
-                place.settimeout(LONGEST_S)
+                place.settimeout(self.longest_s)
                 place.connect(self.address)
                 request = json.dumps([argv, str(cwd or self.data), self._env | env]).encode() + b"\n"
                 socket.send_fds(place, [request], [out.fileno(), err.fileno()])
@@ -184,7 +186,7 @@ class WarmExecutor(LocalExecutor):
 
 def serve(data: Path) -> None:
     """Load everything by a run, then fork for every request: arguments, folder and environment, and two files."""
-    BUILT_IN["executors"]["local"] = "topsar.schedule.executor:LocalExecutor"
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever asks may be killed
     Policy.__init__.__kwdefaults__ |= {"patience_s": 2.0, "backoff_s": 0.05}
     _load_everything(data)
     BUILT_IN["executors"]["local"] = f"{Path(__file__).stem}:WarmExecutor"
