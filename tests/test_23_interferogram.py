@@ -127,30 +127,16 @@ def test_a_glaring_target_does_not_disturb_coherence_elsewhere() -> None:
 # --- statistics -------------------------------------------------------------------------------------------------
 
 
-def speckle(shape: tuple[int, int], cells: NDArray[np.float64], seed: int) -> NDArray[np.complex128]:
-    """Speckle of Hamming-weighted bands on a map; ``cells`` are resolution cells from pixel to pixel."""
-    draw = np.random.default_rng(seed).normal(size=(2, *shape))
-    north, east = np.meshgrid(*(np.fft.fftfreq(count) for count in shape), indexing="ij")
-    frequency = np.stack([east, north], axis=-1) @ np.linalg.inv(cells).T
-    weight = np.where(np.abs(frequency) <= 0.5, 0.75 + 0.25 * np.cos(2 * np.pi * frequency), 0).prod(axis=-1)
-    field = np.fft.ifft2(weight * (draw[0] + 1j * draw[1]))
-    return np.asarray(field / np.sqrt((np.abs(field) ** 2).mean()))
-
-
-CELLS = np.array([[0.9, -0.08], [0.3, 0.44]])
-"""5 m east and 10 m north, seen from the west-south-west, in resolution cells of range and azimuth."""
-
-
 @pytest.mark.parametrize("looks", [Looks(east=4, north=2), Looks(east=8, north=4), Looks(east=16, north=8)])
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 def test_phase_scatters_as_predicted(gamma: float, looks: Looks) -> None:
-    first, noise = (speckle((2048, 2048), CELLS, seed) for seed in (1, 2))
+    first, noise = (twins.speckle((2048, 2048), twins.CELLS, seed) for seed in (1, 2))
     sums = look_sums(first.astype(np.complex64), (gamma * first + math.sqrt(1 - gamma**2) * noise), looks)
     measured = math.sqrt((np.angle(sums.cross) ** 2).mean())
-    independent = count_phase_looks(looks, CELLS)
+    independent = count_phase_looks(looks, twins.CELLS)
     assert phase_deviation(np.array([gamma], np.float32), independent)[0] == pytest.approx(measured, rel=0.02)
     power = sums.power_reference
-    assert count_looks(looks, CELLS) == pytest.approx((power.mean() / power.std()) ** 2, rel=0.05)
+    assert count_looks(looks, twins.CELLS) == pytest.approx((power.mean() / power.std()) ** 2, rel=0.05)
 
 
 @pytest.mark.parametrize("looks", [1.0, 3.0, 40.0])

@@ -7,16 +7,22 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
+import twins
+from topsar.kernels.interferogram import cross_multiply
+from topsar.kernels.mosaic import LookSums, Part
 from topsar.kernels.registration import (
     LEAST_PATCHES,
     Overlap,
     correlate,
+    find_overlap,
     find_peak,
     measure_timing,
     solve_network,
 )
-from topsar.kernels.statistics import phase_deviation
+from topsar.kernels.statistics import count_phase_looks, phase_deviation
+from topsar.model import Looks, Window
 
 # --- spectral diversity -----------------------------------------------------------------------------------------
 
@@ -28,6 +34,33 @@ def overlap(shift_s: float, gamma: float, pixels: int, rng: np.random.Generator,
     cell = np.arange(pixels) // together
     phase = 2 * np.pi * separation * shift_s + rng.normal(0, deviation, pixels)[cell]
     return Overlap(np.angle(np.exp(1j * phase)), separation, np.full(pixels, gamma**4), cell)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("looks", [Looks(east=16, north=8), Looks(east=8, north=4)])
+def test_the_standard_error_is_right_on_two_hundred_overlaps(looks: Looks) -> None:
+    """Overlaps of 1.5 by 3 km of speckle, whose coherence and brightness vary, at two Dopplers."""
+    shift_s, shape, pulls = 4e-6, (152, 608), []
+    where = Window(row=0, column=0, rows=shape[0] // looks.north, columns=shape[1] // looks.east)
+    for seed in range(200):
+        noise = [twins.speckle(shape, twins.CELLS, 4 * seed + part) for part in range(4)]
+        cover = gaussian_filter(np.random.default_rng(seed).normal(size=shape), (20, 40))
+        gamma, brightness = 0.35 + 0.63 / (1 + np.exp(-2.5 * cover / cover.std())), np.exp(0.2 * cover / cover.std())
+        parts = []
+        for doppler, first, other in ((2200.0, noise[0], noise[1]), (-2200.0, noise[2], noise[3])):
+            second = (gamma * first + np.sqrt(1 - gamma**2) * other) * np.exp(-2j * np.pi * doppler * shift_s)
+            dates = [brightness * first, brightness * second]
+            reference, secondary = (np.stack([z.real, z.imag], axis=-1).astype(np.float16) for z in dates)
+            sums = LookSums.zeros((where.rows, where.columns))
+            cross_multiply(reference, secondary, looks, sums)
+            plain = np.ones((where.rows, where.columns), np.float32)
+            parts.append(Part(where=where, sums=sums, doppler_hz=doppler * plain, margin_m=plain))
+        overlap = find_overlap(parts[0], parts[1], where, looks, count_phase_looks(looks, twins.CELLS))
+        found = measure_timing([overlap])
+        assert found is not None
+        pulls.append((found.seconds - shift_s) / found.deviation_s)
+    assert abs(np.mean(pulls)) < 0.25
+    assert 0.85 < np.std(pulls) < 1.15
 
 
 @pytest.mark.parametrize("together", [1, 4])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe
 from topsar.engines.native.steps import dispersion
 from topsar.engines.native.steps.dispersion import DispersionTask
 from topsar.engines.native.steps.slc import choose_bursts, tile_rows
+from topsar.engines.step import dump_tasks
 from topsar.errors import ProductError
 from topsar.model import GeoGrid, Looks
 from topsar.raster import Labels, inspect, open_geotiff, read_geotiff
@@ -260,3 +263,31 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         open_geotiff(tmp_path / "file" / "x.tif", GRID, "float32", nodata=0, tile_rows=16),
     ):
         pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3, 6])
+def test_dispersion_takes_the_memory_that_is_predicted(tmp_path: Path, count: int) -> None:
+    grid = GeoGrid(crs="EPSG:32629", west=0, north=4_000_000, dx=80, dy=80, rows=256, columns=900)
+    files = tuple(f"slc_stack/T131_VV/{20250303 + number}.tif" for number in range(count))
+    looks = Looks(east=16, north=8)
+    task = DispersionTask(job="dispersion", stack="T131_VV", files=files, grid=grid, looks=looks)
+    fine = grid.refine(looks)
+    values = np.random.default_rng(0).normal(size=fine.shape).astype(np.complex64)
+    for file in files:
+        labels = Labels(tags={"DATE": file[-12:-4]})
+        height = tile_rows(looks)
+        with open_geotiff(tmp_path / file, fine, "complex64", nodata=0, tile_rows=height, labels=labels) as dataset:
+            dataset.write(values, 1)
+    (tmp_path / task.job).mkdir()
+    (tmp_path / task.job / "job.json").write_text(dump_tasks({"dispersion": task}))
+    script = (
+        "from pathlib import Path; from topsar.engines.native.steps import execute;"
+        f"execute(Path({str(tmp_path / task.job)!r}), 'dispersion');"
+        "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    measured = 1024 * int(found)
+    kind = dispersion.STEP
+    predicted = kind.cost.needs(kind.size(task), kind.extra_memory(task, 0.0)).memory_bytes
+    assert 0.9 * measured < predicted < 1.3 * measured

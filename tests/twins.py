@@ -164,3 +164,17 @@ def small_burst(*, lines: int = 1500, samples: int = 2000, near_range_m: float =
         azimuth_bandwidth_hz=327.0,
         range_bandwidth_hz=56.5e6,
     )
+
+
+def speckle(shape: tuple[int, int], cells: NDArray[np.float64], seed: int) -> NDArray[np.complex128]:
+    """Speckle of Hamming-weighted bands on a map; ``cells`` are resolution cells from pixel to pixel."""
+    draw = np.random.default_rng(seed).normal(size=(2, *shape))
+    north, east = np.meshgrid(*(np.fft.fftfreq(count) for count in shape), indexing="ij")
+    frequency = np.stack([east, north], axis=-1) @ np.linalg.inv(cells).T
+    weight = np.where(np.abs(frequency) <= 0.5, 0.75 + 0.25 * np.cos(2 * np.pi * frequency), 0).prod(axis=-1)
+    field = np.fft.ifft2(weight * (draw[0] + 1j * draw[1]))
+    return np.asarray(field / np.sqrt((np.abs(field) ** 2).mean()))
+
+
+CELLS = np.array([[0.9, -0.08], [0.3, 0.44]])
+"""5 m east and 10 m north, seen from the west-south-west, in resolution cells of range and azimuth."""

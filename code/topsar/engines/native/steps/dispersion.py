@@ -12,8 +12,7 @@ import rasterio
 from rasterio.windows import Window as RasterWindow
 
 from topsar import __version__
-from topsar.engines.native.steps import BASE_MEMORY
-from topsar.engines.native.steps.slc import STACKS, tile_rows
+from topsar.engines.native.steps.slc import CACHE_MB, STACKS, tile_rows
 from topsar.engines.step import Cost, StepKind
 from topsar.model import GeoGrid, Looks
 from topsar.raster import Labels, open_geotiff
@@ -59,8 +58,8 @@ class _Dispersion(StepKind[DispersionTask]):
     """
 
     name, task = "dispersion", DispersionTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=1.0, microseconds=0.05)
-    strip_bytes, date_bytes = 40, 4
+    cost = Cost(base_memory=200_000_000, memory=0, disk=0, start_s=1.0, microseconds=0.05)
+    strip_bytes, date_bytes = 14, 8
     """Memory per fine pixel of a strip; and of each date."""
 
     def size(self, task: DispersionTask) -> float:
@@ -82,6 +81,7 @@ class _Dispersion(StepKind[DispersionTask]):
     def run(self, task: DispersionTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
         """Write the file."""
         with ExitStack() as opened:
+            opened.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
             dates = [opened.enter_context(rasterio.open(runs / file)) for file in task.files]
             height, fine = tile_rows(task.looks), task.grid.refine(task.looks)
             strips = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from rasterio.windows import Window as RasterWindow
 
 from topsar import __version__
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 STACKS = "slc_stack"
 """Folder of the stacks, in the runs folder."""
+CACHE_MB = 64
+"""GDAL would keep a twentieth of the machine's memory in decoded tiles, none of which is read or written twice."""
 _SIXTEEN = 16  # what tiles of a TIFF must be multiples of
 UNIT = "digital numbers, uncalibrated"
 PHASE = (
@@ -104,14 +107,17 @@ class _Slc(StepKind[SlcTask]):
         height = tile_rows(looks)
         files = [np.load(runs / burst.window.file, mmap_mode="r") for burst in task.bursts]
         wheres = [task.grid.window_of(burst.window.grid) for burst in task.bursts]
-        with open_geotiff(
-            runs / task.file,
-            fine,
-            "complex64",
-            nodata=0,
-            tile_rows=height,
-            labels=Labels(unit=UNIT, description=f"geocoded SLC of {task.date}", tags=_make_tags(task)),
-        ) as dataset:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=CACHE_MB),
+            open_geotiff(
+                runs / task.file,
+                fine,
+                "complex64",
+                nodata=0,
+                tile_rows=height,
+                labels=Labels(unit=UNIT, description=f"geocoded SLC of {task.date}", tags=_make_tags(task)),
+            ) as dataset,
+        ):
             for top in range(0, task.grid.rows, height // looks.north):
                 rows = min(height // looks.north, task.grid.rows - top)
                 block = np.zeros((rows * looks.north, fine.columns), np.complex64)
