@@ -50,7 +50,7 @@ TESTS = {  # the longest prefix of a module's place decides; tests in the order 
 }
 """Room or module, and the numbers (or beginnings) of its test files."""
 
-MOST_TESTS_S = 90.0
+MOST_TESTS_S = 180.0
 """A mutant meets no more tests than take this long unchanged: the fastest ones."""
 
 LIMIT_FACTOR, LIMIT_EXTRA_S = 5, 30
@@ -188,15 +188,15 @@ def find_tests(place: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Known:
-    """What the unchanged tests of a module took, in seconds, and which of them enter which function of the package."""
+    """What the unchanged tests of a module took, in seconds, and with what the names of a function's visitors begin."""
 
     seconds: dict[str, float]
     visitors: dict[tuple[str, int], set[str]]
 
     def choose_tests(self, mutant: Mutant) -> list[str]:
         """Choose the tests that can notice a mutant: quick ones first, those of one file together."""
-        place = mutant.module.relative_to(PACKAGE).as_posix()
-        names = set(self.seconds) & (self.visitors[place, mutant.function] if mutant.function else set(self.seconds))
+        beginnings = self.visitors[mutant.module.relative_to(PACKAGE).as_posix(), mutant.function or 0]
+        names = [name for name in self.seconds if not mutant.function or name.startswith(tuple(beginnings))]
         chosen, left = [], MOST_TESTS_S
         for name in sorted(names, key=self._rank):
             left -= self.seconds[name]
@@ -242,18 +242,23 @@ class Trial:
             self._run((f"--junitxml={report}", *tests), self._folder / "numba", 3600, notes=str(notes))
             seconds = {}
             for case in ElementTree.parse(report).iter("testcase"):
-                name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+                module, _, kind = case.get("classname", "").partition(".Test")
+                name = "::".join(
+                    [f"{module.replace('.', '/')}.py", *([f"Test{kind}"] * bool(kind)), case.get("name", "")]
+                )
                 if len(case) == 0:  # neither failed nor skipped
                     seconds[name] = float(case.get("time", "0"))
                 elif case.find("skipped") is None:
                     print(f"left out, as it fails without any change: {name}", flush=True)
-            visitors = defaultdict(set)
-            for line in notes.read_text("utf-8").splitlines():
-                test, file, number = line.split("\t")
-                place = Path(file).relative_to(self._tree / "code" / "topsar").as_posix()
-                visitors[place, int(number)].add(test.rpartition(" (")[0])
-            named = set.union(set(), *visitors.values())  # a report spells odd names in a way of its own
+            rows = [line.split("\t") for line in notes.read_text("utf-8").splitlines()]
+            named = {test.rpartition(" (")[0] for test, _, _ in rows}  # a report spells odd names in a way of its own
             seconds = {name: taken for name, taken in seconds.items() if name in named}
+            visitors = defaultdict(set)
+            for test, file, number in rows:
+                name, _, phase = test.rpartition(" (")
+                beginning = name.partition("::")[0] if phase == "setup)" else name  # a fixture serves its whole file
+                place = Path(file).relative_to(self._tree / "code" / "topsar").as_posix()
+                visitors[place, int(number)].add(beginning)  # empty: of modules that are imported, for all tests
             self._known[tests] = Known(seconds, visitors)
             print(f"{len(seconds)} tests pass unchanged in {sum(seconds.values()):.0f} s", flush=True)
         return self._known[tests]
