@@ -110,9 +110,9 @@ def test_a_grid_too_small_for_profiles() -> None:
 
 
 def test_profiles_end_at_the_edge_of_the_map_and_beside_voids() -> None:
-    values, void = np.arange(12.0).reshape(3, 4), np.zeros((3, 4), bool)
+    values, void = np.arange(12.0).reshape(3, 4) ** 2, np.zeros((3, 4), bool)
     void[0, 3] = True
     look_up = _interpolate.py_func  # without Numba an index outside is an error, not a stray number
-    assert look_up(values, void, 1.5, 1.25) == pytest.approx(7.25)
+    assert look_up(values, void, 1.5, 1.25) == pytest.approx(56.75)
     for row, column in [(-0.5, 1.0), (2.5, 1.0), (2.0, 0.0), (1.0, -0.5), (1.0, 3.5), (0.0, 3.0), (0.5, 2.5)]:
         assert math.isnan(look_up(values, void, row, column))
