@@ -7,6 +7,7 @@ A line is ``A B``, ``A,B``, ``("A.SAFE", "B.SAFE")`` or, for several slices of o
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from topsar.files import encoding_of
 from topsar.model import PRODUCT_NAME
 from topsar.wording import count_text
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 EXAMPLE = "S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1"
@@ -71,8 +73,13 @@ def _collect(source: str, unit: str, items: Iterable[T], parse: Callable[[T], Si
     for number, item in enumerate(items, start=1):
         try:
             if sides := parse(item):
-                pairs.append(PairLine(line=number, reference=sides[0], secondary=sides[1]))
-                _refuse_repetition(pairs[-1], earlier, unit)
+                pair = PairLine(line=number, reference=sides[0], secondary=sides[1])
+                if (same := earlier.get(_key(pair)[::-1])) is not None:
+                    told = f"{unit} {number} is the pair of {unit} {same.line} in reverse order and is left out"
+                    log.warning("%s: %s", source, told)
+                    continue
+                pairs.append(pair)
+                _refuse_repetition(pair, earlier, unit)
         except ValueError as exc:
             problems.append(f"{unit} {number}: {exc}")
     if problems:
@@ -225,15 +232,16 @@ def _is_one_pass(names: Sequence[str]) -> bool:
     )
 
 
+def _key(pair: PairLine) -> tuple[str, str]:
+    return _take_part(pair.reference[0], "start"), _take_part(pair.secondary[0], "start")
+
+
 def _refuse_repetition(pair: PairLine, earlier: dict[tuple[str, str], PairLine], unit: str) -> None:
     """Raise ValueError for a pair whose first slices start as those of an earlier one: both would share a folder."""
-    key = _take_part(pair.reference[0], "start"), _take_part(pair.secondary[0], "start")
+    key = _key(pair)
     if key in earlier:
         first = earlier[key]
         same = (first.reference, first.secondary) == (pair.reference, pair.secondary)
         msg = f"repeats the pair of {unit} {first.line}" + ("" if same else " with other files of the same start times")
-        raise ValueError(msg)
-    if key[::-1] in earlier:
-        msg = f"repeats the pair of {unit} {earlier[key[::-1]].line} in reverse order"
         raise ValueError(msg)
     earlier[key] = pair
