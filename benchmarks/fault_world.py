@@ -197,16 +197,10 @@ def serve(data: Path) -> None:
         print("ready", flush=True)
         while True:
             guest, _ = door.accept()
-            request, files, _, _ = socket.recv_fds(guest, 1 << 20, 2)
-            while not request.endswith(b"\n"):
-                request += guest.recv(1 << 20)
-            pid = os.fork()
-            if pid == 0:
+            if os.fork() == 0:
                 door.close()
-                _answer(guest, *json.loads(request), files)
+                _answer(guest)
             guest.close()
-            for file in files:
-                os.close(file)
 
 
 def _load_everything(data: Path) -> None:
@@ -227,10 +221,14 @@ def _load_everything(data: Path) -> None:
             execute_step(batch.runs / job / "job.json", step)
 
 
-def _answer(guest: socket.socket, argv: Sequence[str], cwd: str, env: Mapping[str, str], files: Sequence[int]) -> None:
-    """Run a command line in this process, which ends with it."""
+def _answer(guest: socket.socket) -> None:
+    """Run the command line that is asked for in this process, which ends with it."""
     code = 1
     try:
+        request, files, _, _ = socket.recv_fds(guest, 1 << 20, 2)
+        while request and not request.endswith(b"\n"):
+            request += guest.recv(1 << 20)
+        argv, cwd, env = json.loads(request)
         os.setsid()
         guest.sendall(f"{os.getpid()} ".encode())
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
