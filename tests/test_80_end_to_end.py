@@ -73,7 +73,7 @@ def test_phase_agrees_with_the_truth(data: Path, products: list[Path]) -> None:
 
 
 def test_the_filter_brings_the_phase_nearer_to_the_truth(data: Path, products: list[Path], tmp_path: Path) -> None:
-    for name in ("coherence", "burst"):
+    for name in ("coherence", "burst", "phase_noise"):
         (tmp_path / f"{name}.tif").symlink_to(products[0] / f"{name}.tif")
     (tmp_path / "facts.json").symlink_to(products[0] / "facts.json")
     (tmp_path / "wrapped_phase.tif").symlink_to(products[0] / "filtered_phase.tif")
