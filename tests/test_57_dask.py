@@ -247,7 +247,7 @@ def test_a_step_whose_worker_dies_is_tried_again(cluster: Cluster, bench: DaskBe
     assert sorted(step for step in bench.executed if step.startswith("a/")) == ["a/next", "a/slow", "a/slow"]
     assert not (bench.runs / "overlap").exists()
     tried = [event.ended for event in bench.events if event.step == "slow" and event.status is Status.WAITING]
-    assert [ended.reason for ended in tried if ended] == [Reason.RETRYABLE]
+    assert {ended.reason for ended in tried if ended} == {Reason.RETRYABLE}  # a dying worker may be given it once more
     assert tried[0]
     assert "died while it ran the command" in tried[0].message
     assert find_marked(bench.mark) == []
