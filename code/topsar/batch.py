@@ -89,12 +89,19 @@ class Batch:
         return find_dem(self.settings, box, self.services)
 
     @cached_property
+    def water_mask(self) -> Path | None:
+        """The raster of water that the user gave."""
+        from topsar.provision import find_water_mask
+
+        return find_water_mask(self.settings)
+
+    @cached_property
     def plan(self) -> Plan:
         """What the engine would do."""
         from topsar.engines import Inputs
-        from topsar.provision import find_water_mask, provide_calibration
+        from topsar.provision import provide_calibration
 
-        engine, dem, mask, aux_cal = self.engine[0], self.dem, find_water_mask(self.settings), None
+        engine, dem, mask, aux_cal = self.engine[0], self.dem, self.water_mask, None
         if engine.wants_aux_cal:
             aux_cal = provide_calibration(self.found.pairs, self.settings, self.services)
         inputs = Inputs(survey=self.survey, dem=dem, water_mask=mask, aux_cal=aux_cal)
@@ -104,9 +111,8 @@ class Batch:
     def jobs(self) -> tuple[Job, ...]:
         """Everything that is to be done."""
         from topsar.formats.step import finish_jobs
-        from topsar.provision import find_water_mask
 
-        mask = find_water_mask(self.settings)
+        mask = self.water_mask
         return finish_jobs(self.plan.jobs, self.engine[0], self.settings.options, (mask,) if mask else ())
 
     @cached_property

@@ -9,7 +9,7 @@ import numpy as np
 from topsar.engines.facts import describe, describe_signal
 from topsar.engines.ground import find_ground_points, open_dem_under
 from topsar.engines.isce2.esd import FACTS
-from topsar.engines.isce2.geocode import FILTERED, GEOCODED, UNWRAPPED, load_arcs, load_signal
+from topsar.engines.isce2.geocode import FILTERED, GEOCODED, UNWRAPPED, load_signal
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
 from topsar.engines.layers import (
     compute_incidence,
@@ -20,7 +20,7 @@ from topsar.engines.layers import (
     mask_unseen,
 )
 from topsar.engines.step import load_task
-from topsar.engines.viewing import fit_burst_arc, locate, measure_margin
+from topsar.engines.viewing import fit_burst_arc, fit_pass_arc, locate, measure_margin
 from topsar.engines.water import find_water, warp_water
 from topsar.files import read_json
 from topsar.interferogram import Interferogram, make_layers
@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from topsar.model import Orbit
+
 _STRIP_ROWS = 256
 
 
 def collect(folder: Path) -> Interferogram:
     """Gather the results of the pair in ``folder``."""
     task = load_task(folder, RUN, TopsAppTask)
-    run, (arc, _) = folder / RUN, load_arcs(task)
+    run, orbit = folder / RUN, task.reference_orbit.load(task.bursts[0].reference.swath, task.polarisation)
+    arc = fit_pass_arc(orbit, [both.reference for both in task.bursts])
     height, points = find_ground_points(task.grid, open_dem_under(task.dem, task.grid))
     measured = read_json(run / GEOCODED / "facts.json")
     cross, coherence, looks = load_signal(run)
@@ -49,7 +52,7 @@ def collect(folder: Path) -> Interferogram:
     arrays |= dict(zip(("los_east", "los_north", "los_up"), los, strict=True), incidence=compute_incidence(los[2]))
     arrays["water"] = warp_water(task.water_mask, task.grid) if task.water_mask else find_water(task.dem, task.grid)
     arrays["phase_noise"] = estimate_phase_noise(mask_unseen(cross != 0, coherence), looks)
-    labels, arrays["burst"] = _assign_bursts(task, points, np.isfinite(arrays["wrapped_phase"]))
+    labels, arrays["burst"] = _assign_bursts(task, orbit, points, np.isfinite(arrays["wrapped_phase"]))
     gamma = arrays["coherence"]
     facts = describe(task.facts, (task.reference_orbit, task.secondary_orbit), task.dem, task.grid)
     facts |= {
@@ -68,12 +71,11 @@ def collect(folder: Path) -> Interferogram:
 
 
 def _assign_bursts(
-    task: TopsAppTask, points: NDArray[np.float64], seen: NDArray[np.bool_]
+    task: TopsAppTask, orbit: Orbit, points: NDArray[np.float64], seen: NDArray[np.bool_]
 ) -> tuple[list[str], NDArray[np.int16]]:
     """Labels of bursts, and for each pixel the index of the burst that shows it farthest from its edge, -1 outside."""
     best = np.full(task.grid.shape, -np.inf, np.float32)
     nearest = np.full(task.grid.shape, -1, np.int16)
-    orbit = task.reference_orbit.load(task.bursts[0].reference.swath, task.polarisation)
     for index, both in enumerate(task.bursts):
         burst = both.reference
         arc = fit_burst_arc(burst, orbit)

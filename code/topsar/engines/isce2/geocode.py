@@ -52,25 +52,24 @@ _COHERENCE_LOOKS = Looks(east=5, north=5)
 """topsApp estimates coherence over 5 by 5 single looks, and averages that."""
 
 
-def load_arcs(task: TopsAppTask) -> tuple[OrbitArc, OrbitArc]:
-    """The orbits of reference and secondary over all bursts."""
-    reference, secondary = _load_orbits(task)
-    return (
-        fit_pass_arc(reference, [both.reference for both in task.bursts]),
-        fit_pass_arc(secondary, [both.secondary for both in task.bursts]),
-    )
-
-
 def _load_orbits(task: TopsAppTask) -> tuple[Orbit, Orbit]:
+    """The orbits of reference and secondary."""
     swath = task.bursts[0].reference.swath
     return task.reference_orbit.load(swath, task.polarisation), task.secondary_orbit.load(swath, task.polarisation)
 
 
-def _describe_passes(task: TopsAppTask) -> dict[str, PassFacts]:
-    reference, secondary = _load_orbits(task)
+def _fit_arcs(task: TopsAppTask, orbits: tuple[Orbit, Orbit]) -> tuple[OrbitArc, OrbitArc]:
+    """The orbits of reference and secondary over all bursts."""
+    return (
+        fit_pass_arc(orbits[0], [both.reference for both in task.bursts]),
+        fit_pass_arc(orbits[1], [both.secondary for both in task.bursts]),
+    )
+
+
+def _describe_passes(task: TopsAppTask, orbits: tuple[Orbit, Orbit]) -> dict[str, PassFacts]:
     return {
-        "reference": describe_pass(task.reference_orbit, reference, [both.reference for both in task.bursts]),
-        "secondary": describe_pass(task.secondary_orbit, secondary, [both.secondary for both in task.bursts]),
+        "reference": describe_pass(task.reference_orbit, orbits[0], [both.reference for both in task.bursts]),
+        "secondary": describe_pass(task.secondary_orbit, orbits[1], [both.secondary for both in task.bursts]),
     }
 
 
@@ -94,7 +93,8 @@ def write_geocoded(run: TopsAppRun) -> None:
     task, merged = run.task, run.task.merged
     images, ionosphere = _read_merged(run)
     _require_bursts(task, images["interferogram"] != 0)
-    arcs = load_arcs(task)
+    orbits = _load_orbits(task)
+    arcs = _fit_arcs(task, orbits)
     points = count_points(task)
     field = open_dem_under(task.dem, task.grid)
     found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in (images | ionosphere).items()}
@@ -118,7 +118,7 @@ def write_geocoded(run: TopsAppRun) -> None:
         save_array(folder / f"{name}.npy", values)
     centre = Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1)
     _, middle = find_ground_points(task.grid.crop(centre), field)
-    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task)}
+    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task, orbits)}
     write_json(folder / "facts.json", facts)
 
 
