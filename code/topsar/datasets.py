@@ -17,7 +17,7 @@ from xarray.core import indexing
 from topsar.errors import ProductError, SettingsError
 from topsar.interferogram import PRODUCTS, Interferogram, find_kind, join_grids, read_pair
 from topsar.model import GeoGrid, Window
-from topsar.raster.geotiff import open_to_read
+from topsar.raster.geotiff import compute_pixel_axes, open_to_read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,8 +103,7 @@ def _open_layers(pairs: Sequence[tuple[Path, Interferogram]], grid: GeoGrid) -> 
         encoding = {"_FillValue": array.nodata, "dtype": array.stored, "grid_mapping": "spatial_ref"}
         attributes = _layer_attributes(name, array.unit, array.description)
         layers[name] = xr.Variable(("pair", "y", "x"), indexing.LazilyIndexedArray(array), attributes, encoding)
-    x = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
-    y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    x, y = compute_pixel_axes(grid)
     stack = xr.Dataset(layers, {"y": y, "x": x}, {"Conventions": "CF-1.8"})
     stack.rio.write_crs(grid.crs, inplace=True)
     stack.rio.write_transform(rasterio.Affine(*grid.transform), inplace=True)

@@ -13,7 +13,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from datetime import date
@@ -32,6 +33,7 @@ USERS = ("raw", "dem", "orbit_data")
 _NEARLY_FULL_BYTES = 1 << 20
 """Less free space than this explains a failed write whose cause the writing library did not report."""
 _MOST_JSON_BYTES = 1 << 26
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\..+)?")
 _CONVERSIONS: dict[type, Callable[[Any], object]] = {
     date: lambda day: day.isoformat(),
@@ -301,6 +303,24 @@ def write_json(path: Path, obj: object) -> None:
     # What JSON lacks of numbers is named in the first text alone.
     finite = json.loads(json.dumps(obj, default=_plain), parse_constant=lambda _: None)
     write_text(path, json.dumps(finite, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write a zip, whole or not at all; the same members give the same bytes.
+
+    They are stored, not deflated: what topsar packs is compressed already.
+
+    Parameters
+    ----------
+    path : Path
+    members : iterable of (str, bytes)
+        Names and contents.
+    """
+    with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as packed:
+        for name, content in members:
+            entry = zipfile.ZipInfo(name, _ZIP_EPOCH)
+            entry.external_attr = 0o644 << 16  # what unpacks it may be read by all
+            packed.writestr(entry, content)
 
 
 def encoding_of(path: Path) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 _REACH = timedelta(seconds=60)
 """State vectors are kept this long before and after the bursts."""
+
+
+class Flight(NamedTuple):
+    """Heading over the ground, clockwise from north; height above the ellipsoid; radius of the Earth below."""
+
+    heading_deg: float
+    altitude_m: float
+    earth_radius_m: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,32 +76,22 @@ class PassFacts:
 
         return fit_orbit(self.orbit, self.start, self.stop)
 
-    @property
-    def heading_deg(self) -> float:
-        """Direction of flight over the ground at the middle, clockwise from north, -180 to 180 degrees."""
+    def find_flight(self) -> Flight:
+        """Where the satellite flies at the middle."""
         from topsar.kernels.geometry import ecef_to_geodetic
 
         arc = self.fit()
         time = arc.seconds(self.middle)
-        lat, lon, _ = ecef_to_geodetic(arc.position(time))
+        position = arc.position(time)
+        lat, lon, altitude = ecef_to_geodetic(position)
         vx, vy, vz = arc.velocity(time)
         east = -math.sin(lon) * vx + math.cos(lon) * vy
         north = -math.sin(lat) * (math.cos(lon) * vx + math.sin(lon) * vy) + math.cos(lat) * vz
-        return math.degrees(math.atan2(east, north))
-
-    @property
-    def altitude_m(self) -> float:
-        """Height of the satellite above the ellipsoid at the middle."""
-        from topsar.kernels.geometry import ecef_to_geodetic
-
-        arc = self.fit()
-        return float(ecef_to_geodetic(arc.position(arc.seconds(self.middle)))[2])
-
-    @property
-    def earth_radius_m(self) -> float:
-        """Distance from the Earth's centre to the ellipsoid below the satellite at the middle."""
-        arc = self.fit()
-        return float(np.linalg.norm(arc.position(arc.seconds(self.middle)))) - self.altitude_m
+        return Flight(
+            heading_deg=math.degrees(math.atan2(east, north)),
+            altitude_m=float(altitude),
+            earth_radius_m=float(np.linalg.norm(position)) - float(altitude),
+        )
 
 
 def describe_pass(choice: OrbitChoice, orbit: Orbit, bursts: Sequence[Burst]) -> PassFacts:

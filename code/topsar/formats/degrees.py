@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from topsar.engines.ground import find_lonlat_box
+from topsar.engines.ground import LONLAT, find_lonlat_box
 from topsar.model import GeoGrid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.interferogram import Interferogram
-
-DEGREES = "EPSG:4326"
 
 
 def cover_in_degrees(grid: GeoGrid, step_deg: float) -> GeoGrid:
@@ -25,7 +23,7 @@ def cover_in_degrees(grid: GeoGrid, step_deg: float) -> GeoGrid:
     grid : GeoGrid
     step_deg : float
     """
-    return GeoGrid.cover(find_lonlat_box(grid), crs=DEGREES, dx=step_deg, dy=step_deg)
+    return GeoGrid.cover(find_lonlat_box(grid), crs=LONLAT, dx=step_deg, dy=step_deg)
 
 
 def warp_layer(ifg: Interferogram, name: str, target: GeoGrid) -> NDArray[Any]:

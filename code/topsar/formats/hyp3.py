@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from topsar import __version__
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
-from topsar.files import write_text
+from topsar.files import write_text, write_zip
 from topsar.formats import Cost, Format
-from topsar.interferogram import UNKNOWN, swap_dates
+from topsar.formats.exchange import fill_holes, order_dates
+from topsar.interferogram import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,15 +32,13 @@ _TWO_DIGITS = range(10, 100)
 _DIGITS = 6
 """Of a burst's number."""
 _BROWSE_WIDTH = 2048
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamp of everything in the zip: the same products give the same bytes."""
 
 
 class Hyp3(Format):
     """``<product>/<product>_*.tif``, the text file of parameters, browse images, and a zip of the folder."""
 
     name = "hyp3"
-    version = "1"
+    version = "2"
     cost = Cost(base_memory=250_000_000, memory=60, disk=80, start_s=2.0, microseconds=2.0)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
@@ -84,8 +82,7 @@ def write_product(
     list of Path
         The files.
     """
-    if ifg.facts["reference_date"] > ifg.facts["secondary_date"]:
-        ifg = swap_dates(ifg)
+    ifg = order_dates(ifg, older_first=True)
     name = name_product(ifg)
     files = list(_write_rasters(ifg, folder / name / name, phase, browse=browse))
     for suffix, text in (("", _make_parameters(ifg)), ("_README.md", _make_readme(ifg, name, phase))):
@@ -174,8 +171,7 @@ def _write_raster(path: Path, values: NDArray[Any], ifg: Interferogram) -> None:
     from topsar.raster import write_geotiff
 
     if values.dtype.kind == "f":
-        true_zero = np.where(path.stem.endswith("conncomp"), np.float32(0), np.finfo(np.float32).tiny)
-        values = np.nan_to_num(np.where(values == 0, true_zero, values)).astype(np.float32)
+        values = np.nan_to_num(values) if path.stem.endswith("conncomp") else fill_holes(values)
     labels = values.dtype.kind != "f" or path.stem.endswith(("conncomp", "phase"))
     nodata = UNKNOWN if values.dtype.kind != "f" else 0
     write_geotiff(path, values, ifg.grid, nodata=nodata, overviews="nearest" if labels else "average")
@@ -199,15 +195,9 @@ def _write_browse(path: Path, values: NDArray[Any]) -> Path:
 
 def _pack(folder: Path, files: Iterable[Path]) -> Path:
     """Put the folder of the product into a zip beside it."""
-    from topsar.files import atomic_path
-
     members = sorted(files)
     path = folder / f"{members[0].parent.name}.zip"
-    with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as packed:
-        for member in members:  # the rasters are compressed already
-            entry = zipfile.ZipInfo(member.relative_to(folder).as_posix(), _EPOCH)
-            entry.external_attr = 0o644 << 16
-            packed.writestr(entry, member.read_bytes())
+    write_zip(path, ((member.relative_to(folder).as_posix(), member.read_bytes()) for member in members))
     return path
 
 
@@ -219,7 +209,7 @@ def _make_parameters(ifg: Interferogram) -> str:
     facts, settings = ifg.facts, ifg.facts.get("settings", {})
     reference, secondary = read_passes(facts)
     looks_range, _, looks_azimuth = str(facts["looks"]).partition("x")
-    start, strength = reference.start, settings.get("filter_strength", 0)
+    start, strength, flight = reference.start, settings.get("filter_strength", 0), reference.find_flight()
     values = {
         "Reference Granule": ", ".join(facts["reference_scenes"]),
         "Secondary Granule": ", ".join(facts["secondary_scenes"]),
@@ -229,9 +219,9 @@ def _make_parameters(ifg: Interferogram) -> str:
         "Secondary Orbit Number": secondary.absolute_orbit,
         "Baseline": facts["perpendicular_baseline_m"],
         "UTC time": (start - start.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds(),
-        "Heading": reference.heading_deg,
-        "Spacecraft height": reference.altitude_m,
-        "Earth radius at nadir": reference.earth_radius_m,
+        "Heading": flight.heading_deg,
+        "Spacecraft height": flight.altitude_m,
+        "Earth radius at nadir": flight.earth_radius_m,
         "Slant range near": reference.near_range_m,
         "Slant range center": (reference.near_range_m + reference.far_range_m) / 2,
         "Slant range far": reference.far_range_m,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from topsar.engines.passes import read_passes
-from topsar.errors import ProductError
 from topsar.files import write_text
 from topsar.formats import Cost, Format
-from topsar.interferogram import join_grids, swap_dates
+from topsar.formats.exchange import fill_holes, order_dates, require_unwrapped
+from topsar.interferogram import join_grids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class LicsBas(Format):
         """
         from topsar.formats.degrees import cover_in_degrees
 
-        pairs = [swap_dates(one) if one.facts["reference_date"] > one.facts["secondary_date"] else one for one in ifgs]
+        pairs = [order_dates(ifg, older_first=True) for ifg in ifgs]
         target = cover_in_degrees(join_grids(pairs), STEP_DEG)
         geoc = folder / "GEOC"
         written = [geoc / "baselines", geoc / "metadata.txt"]
@@ -73,9 +73,7 @@ def _write_geometry(ifg: Interferogram, target: GeoGrid, geoc: Path) -> Iterator
 
 
 def _write_pair(ifg: Interferogram, target: GeoGrid, geoc: Path) -> Iterator[Path]:
-    if "unwrapped_phase" not in ifg.layers:
-        msg = f"{ifg.pair_id} is not unwrapped, and LiCSBAS reads unwrapped phase"
-        raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
+    require_unwrapped(ifg, "LiCSBAS")
     days = "_".join(ifg.facts[key].replace("-", "") for key in ("reference_date", "secondary_date"))
     yield _write(geoc / days / f"{days}.geo.unw.tif", _warp(ifg, "unwrapped_phase", target), target)
     coherence = _warp(ifg, "coherence", target)
@@ -90,29 +88,22 @@ def _warp(ifg: Interferogram, name: str, target: GeoGrid) -> NDArray[Any]:
 
 
 def _write(path: Path, values: NDArray[Any], grid: GeoGrid) -> Path:
-    """Write a GeoTIFF whose holes are 0; a true zero becomes the smallest positive number."""
+    """Write a GeoTIFF whose holes are 0."""
     from topsar.raster import write_geotiff
 
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(np.where(values == 0, np.finfo(np.float32).tiny, values)).astype(np.float32)
-    write_geotiff(path, values, grid, nodata=0)
+    write_geotiff(path, fill_holes(values) if values.dtype.kind == "f" else values, grid, nodata=0)
     return path
 
 
 def _list_baselines(pairs: Sequence[Mapping[str, Any]]) -> str:
-    """List reference date, date, perpendicular baseline (m) and days of every date against the first one.
+    """List reference date, date, perpendicular baseline (m) and days of every date against the first one."""
+    from topsar.pairs.network import solve_baselines
 
-    The baselines of dates are the least-squares solution of those of the pairs.
-    """
-    days = sorted({pair[key] for pair in pairs for key in ("reference_date", "secondary_date")})
-    design = np.zeros((len(pairs) + 1, len(days)))
-    design[-1, 0] = 1.0
-    for row, pair in zip(design, pairs, strict=False):
-        row[days.index(pair["reference_date"])], row[days.index(pair["secondary_date"])] = -1.0, 1.0
-    known = [pair["perpendicular_baseline_m"] for pair in pairs]
-    found = np.linalg.lstsq(design, np.array([*known, 0.0]), rcond=None)[0]
-    first = date.fromisoformat(days[0])
+    parts = ("reference_date", "secondary_date")
+    edges = [(*(date.fromisoformat(pair[part]) for part in parts), pair["perpendicular_baseline_m"]) for pair in pairs]
+    found = solve_baselines(edges)
+    first = min(found)
     lines = []
-    for day, metres in zip(map(date.fromisoformat, days), found, strict=True):
+    for day, metres in found.items():
         lines.append(f"{first:%Y%m%d} {day:%Y%m%d} {round(metres, 2) + 0.0:.2f} {(day - first).days}\n")
     return "".join(lines)

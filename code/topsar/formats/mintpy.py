@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from topsar.errors import ProductError
 from topsar.files import write_text
 from topsar.formats import Cost, Format
+from topsar.formats.exchange import require_unwrapped
 from topsar.formats.hyp3 import write_product
 from topsar.interferogram import join_grids, place_on
 
@@ -69,9 +70,7 @@ class MintPy(Format):
         written = [folder / "mintpy" / "smallbaselineApp.cfg"]
         while pairs:
             ifg = pairs.pop(0)  # its layers are held no longer than it takes to write them
-            if "unwrapped_phase" not in ifg.layers:
-                msg = f"{ifg.pair_id} is not unwrapped, and MintPy reads unwrapped phase"
-                raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
+            require_unwrapped(ifg, "MintPy")
             written += write_product(place_on(ifg, grid), folder / "hyp3", phase="unwrapped_phase", browse=False)
         write_text(written[0], _TEMPLATE)
         return tuple(written)

@@ -110,11 +110,12 @@ def _write_coordinates(
     import h5py
     from pyproj import CRS
 
+    from topsar.raster.geotiff import compute_pixel_axes
+
     crs = CRS.from_user_input(grid.crs)
     names = ("lat", "lon") if crs.is_geographic else ("y", "x")
     known = {attributes["axis"]: attributes for attributes in crs.cs_to_cf()}
-    x = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
-    y = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
+    x, y = compute_pixel_axes(grid)
     file.dimensions = {**{name: len(pairs) for name in along}, names[0]: grid.rows, names[1]: grid.columns}
     for name, axis, values in zip(names, "YX", (y, x), strict=True):
         file.create_variable(name, (name,), np.float64, data=values).attrs.update(known[axis])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import TYPE_CHECKING, Any, Literal
 from xml.sax.saxutils import escape
 
 import numpy as np
 
-from topsar.engines.ground import find_lonlat_box
-from topsar.files import atomic_path
-from topsar.formats.degrees import DEGREES, warp
+from topsar.engines.ground import LONLAT, find_lonlat_box
+from topsar.files import write_zip
+from topsar.formats.degrees import warp
 from topsar.model import GeoGrid
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _MOST_PIXELS = 2048
 _OUTLIERS = 2, 98
 """Percentiles of a grey picture's ends."""
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _KML = """<?xml version="1.0" encoding="UTF-8"?>
 <kml xmlns="http://www.opengis.net/kml/2.2">
 <GroundOverlay>
@@ -56,13 +54,11 @@ def write_kmz(path: Path, values: NDArray[np.float32], grid: GeoGrid, *, cyclic:
     box = find_lonlat_box(grid)
     rows, columns = min(grid.rows, _MOST_PIXELS), min(grid.columns, _MOST_PIXELS)
     dx, dy = (box.east - box.west) / columns, (box.north - box.south) / rows
-    shown = GeoGrid(crs=DEGREES, west=box.west, north=box.north, dx=dx, dy=dy, rows=rows, columns=columns)
+    shown = GeoGrid(crs=LONLAT, west=box.west, north=box.north, dx=dx, dy=dy, rows=rows, columns=columns)
     how: Literal["average", "nearest"] = "average" if shown.shape != grid.shape and not cyclic else "nearest"
     picture = warp(values.astype(np.float32), grid, shown, nodata=np.nan, how=how)
     kml = _KML.format(name=escape(path.stem), north=box.north, south=box.south, east=box.east, west=box.west)
-    with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as packed:
-        for name, content in (("doc.kml", kml.encode()), ("overlay.png", _paint(picture, cyclic=cyclic))):
-            packed.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    write_zip(path, (("doc.kml", kml.encode()), ("overlay.png", _paint(picture, cyclic=cyclic))))
     return path
 
 

@@ -176,9 +176,14 @@ def open_to_read(path: Path) -> Iterator[Any]:
 
 def compute_pixel_centres(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Map coordinates x and y of all pixel centres, each (rows, columns), in units of the grid's ``crs``."""
-    x, y = np.meshgrid(
-        grid.west + (np.arange(grid.columns) + 0.5) * grid.dx, grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
-    )
+    x, y = np.meshgrid(*compute_pixel_axes(grid))
+    return x, y
+
+
+def compute_pixel_axes(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map coordinates x (columns) and y (rows) of pixel centres, in units of the grid's ``crs``."""
+    x = grid.west + (np.arange(grid.columns, dtype=np.float64) + 0.5) * grid.dx
+    y = grid.north - (np.arange(grid.rows, dtype=np.float64) + 0.5) * grid.dy
     return x, y
 
 

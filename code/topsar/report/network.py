@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path
+from topsar.pairs.network import solve_baselines
 from topsar.report.timeline import Tick
 from topsar.wording import count_text, round_step
 
@@ -93,7 +94,7 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
     dates = sorted({day for _, both in edges for day in both})
     if len(dates) < 2:
         return None
-    baselines = _solve_baselines(dates, [(*both, pair.find_number("perpendicular_baseline_m")) for pair, both in edges])
+    baselines = solve_baselines([(*both, pair.find_number("perpendicular_baseline_m")) for pair, both in edges])
     low, high = min(baselines.values()), max(baselines.values())
     margin = max(0.12 * (high - low), 5.0)
     low, high = low - margin, high + margin
@@ -119,19 +120,6 @@ def _draw_track(track: str, pairs: Sequence[PairReport]) -> NetworkDrawing | Non
             for value in values
         ),
     )
-
-
-def _solve_baselines(dates: Sequence[date], edges: Sequence[tuple[date, date, float | None]]) -> dict[date, float]:
-    """Perpendicular baseline of every date relative to the first (least squares, smallest norm)."""
-    known = [(first, second, value) for first, second, value in edges if value is not None]
-    design = np.zeros((len(known) or 1, len(dates)))
-    observed = np.zeros(len(known) or 1)
-    for row, (first, second, value) in enumerate(known):
-        design[row, dates.index(first)] -= 1
-        design[row, dates.index(second)] += 1
-        observed[row] = value
-    solution = np.linalg.lstsq(design, observed, rcond=None)[0]
-    return {day: float(value - solution[0]) for day, value in zip(dates, solution, strict=True)}
 
 
 def _make_date_ticks(dots: Mapping[date, Dot]) -> tuple[Tick, ...]:

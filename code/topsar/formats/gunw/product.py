@@ -21,10 +21,11 @@ from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_json
 from topsar.formats.degrees import cover_in_degrees, warp_layer
+from topsar.formats.exchange import fill_holes, order_dates, require_unwrapped
 from topsar.formats.gunw.cube import Cube, make_cube
 from topsar.formats.gunw.outline import draw_outline
-from topsar.interferogram import swap_dates
 from topsar.model import SPEED_OF_LIGHT, OrbitSource
+from topsar.raster.geotiff import compute_pixel_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ STANDARD = "3.0.1"
 STEPS_PER_DEGREE = {90: 1200, 30: 3600}
 """Pixels per degree by posting, m."""
 _FINE_BELOW_M = 50
-_PHASES = ("filtered_unwrapped_phase", "unwrapped_phase")
+_PHASE = "filtered_unwrapped_phase"
 """GUNW carries the phase that was unwrapped: the filtered one."""
 _LAYERS = {
     "unwrappedPhase": ("Unwrapped phase", "rad", 0),
@@ -122,14 +123,10 @@ def write_product(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
 
 def prepare_product(ifg: Interferogram) -> Product:
     """Turn a pair to GUNW's order of dates and grid."""
-    if ifg.facts["reference_date"] < ifg.facts["secondary_date"]:
-        ifg = swap_dates(ifg)
-    phase = next((name for name in _PHASES if name in ifg.layers), None)
-    if phase is None:
-        msg = f"{ifg.pair_id} is not unwrapped, and GUNW holds unwrapped phase"
-        raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
+    ifg = order_dates(ifg, older_first=False)
+    require_unwrapped(ifg, "GUNW")
     grid = cover_in_degrees(ifg.grid, 1 / STEPS_PER_DEGREE[_choose_posting(ifg)])
-    unwrapped = warp_layer(ifg, phase, grid)
+    unwrapped = warp_layer(ifg, _PHASE, grid)
     seen, coherence = np.isfinite(unwrapped), warp_layer(ifg, "coherence", grid)
     if not seen.any():
         msg = f"no pixel of {ifg.pair_id} is unwrapped"
@@ -164,8 +161,8 @@ def _choose_posting(ifg: Interferogram) -> int:
 
 
 def _fill(values: NDArray[np.float32], seen: NDArray[np.bool_], fill: float) -> NDArray[np.float32]:
-    """Fill holes, and all that is not unwrapped; a true zero becomes the smallest positive number."""
-    true = np.where((values == fill) & (fill == 0), np.finfo(np.float32).tiny, values)
+    """Fill holes, and all that is not unwrapped."""
+    true = fill_holes(values) if fill == 0 else values
     return np.where(seen & np.isfinite(values), true, fill).astype(np.float32)
 
 
@@ -228,10 +225,7 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
 
 
 def _write_layers(group: h5netcdf.Group, product: Product) -> None:
-    grid = product.grid
-    latitude = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
-    longitude = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
-    _write_axes(group, {"latitude": latitude, "longitude": longitude}, "crs")
+    _write_pixel_axes(group, product.grid)
     for name, (description, unit, fill) in _LAYERS.items():
         _write_grid(group, name, ("latitude", "longitude"), product.layers[name], fill)
         _describe(group[name], description, unit, "crs")
@@ -252,10 +246,8 @@ def _write_corrections(nc: h5netcdf.File, product: Product) -> None:
         if name != "ionosphere" or product.ionosphere is None:
             _write_text(group.create_group(where) if where not in group else group[where], name, text)
     if product.ionosphere is not None:
-        found, grid = group.create_group("derived/ionosphere"), product.grid
-        latitude = grid.north - (np.arange(grid.rows) + 0.5) * grid.dy
-        longitude = grid.west + (np.arange(grid.columns) + 0.5) * grid.dx
-        _write_axes(found, {"latitude": latitude, "longitude": longitude}, "crs")
+        found = group.create_group("derived/ionosphere")
+        _write_pixel_axes(found, product.grid)
         values = np.nan_to_num(product.ionosphere)
         _write_grid(found, "ionosphere", ("latitude", "longitude"), values, 0)
         _describe(found["ionosphere"], "Estimated ionosphere phase correction", "rad", "crs")
@@ -302,6 +294,11 @@ def _write_radar(group: h5netcdf.Group, product: Product) -> None:
 
 
 # --- variables --------------------------------------------------------------------------------------------------
+
+
+def _write_pixel_axes(group: h5netcdf.Group, grid: GeoGrid) -> None:
+    longitude, latitude = compute_pixel_axes(grid)
+    _write_axes(group, {"latitude": latitude, "longitude": longitude}, "crs")
 
 
 def _write_axes(group: h5netcdf.Group, axes: Mapping[str, NDArray[np.floating[Any]]], crs: str) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from topsar.formats.quicklook.view import make_transformer, measure_ground_m
 from topsar.model import GeoGrid, Window
+from topsar.raster.geotiff import compute_pixel_axes
 
 DPI = 200
 WIDTH_IN, MAX_HEIGHT_IN = 8.0, 6.6
@@ -118,8 +119,7 @@ def _draw_map(axes: Axes, sheet: Sheet) -> None:
     )
     alpha = sheet.rgba[..., 3]
     if alpha.any():
-        x = box.west + sheet.grid.dx * (np.arange(sheet.grid.columns) + 0.5)
-        y = box.north - sheet.grid.dy * (np.arange(sheet.grid.rows) + 0.5)
+        x, y = compute_pixel_axes(sheet.grid)
         axes.contour(x, y, alpha, levels=[0.5], colors=FRAME, linewidths=0.4, alpha=0.7)
     _draw_graticule(axes, sheet.grid)
     _draw_scale_bar(axes, sheet.grid, _find_emptier_corner(alpha, lower=True))

@@ -17,6 +17,7 @@ from topsar.raster.dem import HIGHEST_M, LOWEST_M
 from topsar.raster.geotiff import (
     GDAL_ERRORS,
     WITH_SIDECARS,
+    compute_pixel_axes,
     describe_box,
     fill_masked,
     is_unrotated,
@@ -228,7 +229,7 @@ class _Canvas:
         )
         for piece in band.pieces:
             strip.draw(piece)
-        x = self.grid.west + (np.arange(self.grid.columns) + 0.5) * self.grid.dx
+        x, _ = compute_pixel_axes(self.grid)
         position = (x - strip.grid.west) / strip.grid.dx - 0.5
         left = np.clip(np.floor(position).astype(np.intp), 0, strip.grid.columns - 2)
         share = (position - left).astype(np.float32)

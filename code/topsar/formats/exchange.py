@@ -1,0 +1,47 @@
+"""What the formats of other programs have in common: the order of dates, what must be there, how holes are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.errors import ProductError
+from topsar.interferogram import swap_dates
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from topsar.interferogram import Interferogram
+
+
+def order_dates(ifg: Interferogram, *, older_first: bool) -> Interferogram:
+    """Take the older, or the newer, date for the reference.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+    older_first : bool
+    """
+    is_older = ifg.facts["reference_date"] < ifg.facts["secondary_date"]
+    return ifg if is_older == older_first else swap_dates(ifg)
+
+
+def require_unwrapped(ifg: Interferogram, client: str) -> None:
+    """Raise a ProductError for a pair that is not unwrapped.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+    client : str
+        Who wants the unwrapped phase.
+    """
+    if "unwrapped_phase" not in ifg.layers:
+        msg = f"{ifg.pair_id} is not unwrapped, and {client} needs unwrapped phase"
+        raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
+
+
+def fill_holes(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Replace NaN by 0, which clients take for a hole; a true zero becomes the smallest positive number."""
+    filled: NDArray[np.float32] = np.nan_to_num(np.where(values == 0, np.finfo(np.float32).tiny, values))
+    return filled.astype(np.float32)
