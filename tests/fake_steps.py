@@ -109,6 +109,17 @@ class Bench:
         policy = Policy(budget=budget or Budget(), **chosen)
         return run_jobs(jobs, Store(self.runs, inspect), policy, **rest)
 
+    def when(self, happens: Callable[[Event], object], act: Callable[[], object]) -> Callable[[Event], None]:
+        """An observer for `run` that acts once, at the first event of a kind."""
+        acts = [act]
+
+        def observe(event: Event) -> None:
+            self.events.append(event)
+            if acts and happens(event):
+                acts.pop()()
+
+        return observe
+
     @property
     def executed(self) -> list[str]:
         """``job/step`` of every process that was started, in order."""

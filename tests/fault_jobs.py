@@ -24,6 +24,7 @@ from typing import Any
 from topsar.errors import ProductError, TopsarError
 from topsar.schedule.evidence import Store
 from topsar.schedule.jobs import Artifact, Budget, Job, Lifetime, Outcome, Policy, Resources, Step
+from topsar.schedule.record import read_record
 from topsar.schedule.run import run_jobs
 
 MARKER = "FAULT_TRIAL"
@@ -141,6 +142,18 @@ def inspect(path: Path) -> dict[str, Any]:
         msg = f"{path.name} is truncated"
         raise ProductError(msg)
     return {name: [len(content), zlib.crc32(content)] for name, content in contents.items()}
+
+
+def says_that_it_waits(runs: Path, patience_s: float = 60.0) -> bool:
+    """Wait until the record of a run says what it waits for; whether it did."""
+    until = time.monotonic() + patience_s
+    while True:
+        record = read_record(runs)
+        if record and any(pulse.waiting_for for pulse in record.pulses):
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.02)
 
 
 def nodes(jobs: Iterable[Job]) -> dict[str, Step]:

@@ -529,8 +529,8 @@ def test_a_tree_deeper_than_the_stack_is_removed_or_left_but_ends_no_run(bench: 
 def test_a_full_disk_fails_a_step_only_when_patience_is_over(bench: Bench) -> None:
     says = "echo 'No space left on device' >&2; exit 1"
     full = make_step("x", keeps=("a/x",), does=f"[ -e ../room ] || {{ {says}; }}")
-    threading.Timer(0.6, (bench.runs / "room").touch).start()
-    outcome = bench.run(job("a", full), retries=1, patience_s=30)[0]
+    free = bench.when(lambda event: event.attempt > 2, (bench.runs / "room").touch)
+    outcome = bench.run(job("a", full), retries=1, patience_s=60, observe=free)[0]
     assert outcome.status is Status.DONE
     assert max(event.attempt for event in outcome.events) > 2
     (bench.runs / "room").unlink()
@@ -554,8 +554,9 @@ def test_a_watcher_that_has_gone_ends_no_run(bench: Bench) -> None:
 def test_steps_wait_for_memory_that_others_have(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     there = [10**8]
     monkeypatch.setattr("topsar.schedule.executor.find_available_memory", lambda: there[0])
-    threading.Timer(0.5, lambda: there.append(there.pop() * 20)).start()
-    outcome = bench.run(job("a", make_step("x", keeps=("a/x",), memory=10**9)), patience_s=60)[0]
+    free = bench.when(lambda event: event.note, lambda: there.append(there.pop() * 20))
+    step = make_step("x", keeps=("a/x",), memory=10**9)
+    outcome = bench.run(job("a", step), patience_s=60, observe=free)[0]
     assert outcome.status is Status.DONE
     assert [event.note for event in outcome.events if event.note] == [
         "waits: step 'x' needs 1.0 GB of memory, 100 MB are free"

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from fake_steps import Bench, make_step
-from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, step_of
+from fault_jobs import HARMS, Trial, harm, inspect, needed, network, nodes, says_that_it_waits, step_of
 from topsar.errors import ProductError
 from topsar.schedule import executor as executor_module
 from topsar.schedule.evidence import Store
@@ -77,13 +77,17 @@ def test_every_campaign_is_played(faults: ModuleType) -> None:
 
 
 def test_a_step_waits_for_memory_that_others_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    available, notes = [100 * MB], []
+    available, notes, runs = [100 * MB], list[str](), tmp_path / "runs"
     monkeypatch.setattr(executor_module, "find_available_memory", lambda: available[0])
 
     def observe(event: Event) -> None:
         if event.note:
             notes.append(event.note)
-            threading.Timer(1.3, available.__setitem__, (0, 900 * MB)).start()
+            threading.Thread(target=give_memory).start()
+
+    def give_memory() -> None:
+        assert says_that_it_waits(runs)
+        available[0] = 900 * MB
 
     step = step_of(
         "a/x",
@@ -91,7 +95,6 @@ def test_a_step_waits_for_memory_that_others_have(tmp_path: Path, monkeypatch: p
         writes={"a/x": Lifetime.RESULT},
         needs=Resources(memory_bytes=500 * MB),
     )
-    runs = tmp_path / "runs"
     outcome = run_jobs([Job(id="a", title="a", steps=(step,))], Store(runs, inspect), observe=observe)[0]
     record = read_record(runs)
     assert outcome.status is Status.DONE
@@ -175,8 +178,8 @@ MAP = "import mmap,sys; f=open(sys.argv[1],'wb+'); f.truncate(7_000_000); m=mmap
 
 def test_a_disk_that_others_filled_at_the_start_is_waited_for(small: Bench) -> None:
     other = fill(small, 6)
-    threading.Timer(0.5, other.unlink).start()
-    outcomes = small.run(writing("a", 4), writing("b", 9), patience_s=60)
+    free = small.when(lambda event: "of disk" in event.note, other.unlink)
+    outcomes = small.run(writing("a", 4), writing("b", 9), patience_s=60, observe=free)
     assert [outcome.status for outcome in outcomes] == [Status.DONE, Status.FAILED]
     assert "all of the disk" in outcomes[1].message
     assert [event.note for event in outcomes[0].events if "of disk" in event.note]
@@ -184,9 +187,9 @@ def test_a_disk_that_others_filled_at_the_start_is_waited_for(small: Bench) -> N
 
 def test_a_step_that_maps_where_there_is_no_room_is_tried_again(small: Bench) -> None:
     other = fill(small, 4)
-    threading.Timer(0.5, other.unlink).start()
+    free = small.when(lambda event: event.ended, other.unlink)
     does = f"""mkdir -p y; {sys.executable} -c "{MAP}" y/x"""
-    outcome = small.run(writing("a", 0, does), patience_s=60)[0]
+    outcome = small.run(writing("a", 0, does), patience_s=60, observe=free)[0]
     assert outcome.status is Status.DONE
     ended = [event.ended for event in outcome.events if event.ended]
     assert ended[0].reason is Reason.DISK_FULL
