@@ -23,10 +23,11 @@ DEGREES = GeoGrid(crs="EPSG:4326", west=-8.9, north=31.9, dx=1 / 1200, dy=1 / 12
 def _fly() -> dict[str, Any]:
     """Fly over the ground of the sample twice, twelve days apart; as JSON has it."""
     nominal = find_pass((31.8, -8.1), 870_000.0, Direction.DESCENDING, datetime(2023, 9, 4, tzinfo=timezone.utc))
-    start = nominal.epoch - timedelta(seconds=4)
+    first = datetime(2023, 9, 4, 6, 37, 40, tzinfo=timezone.utc)
+    start = first - timedelta(seconds=4)
     passes = {}
     for name, baseline_m, day in (("reference", 0.0, 0), ("secondary", -27.3, 12)):
-        epoch = nominal.epoch + timedelta(days=day)
+        epoch = first + timedelta(days=day)
         orbit = displace_pass(nominal, epoch, baseline_m, 870_000.0).make_orbit(
             epoch - timedelta(seconds=60), epoch + timedelta(seconds=60)
         )

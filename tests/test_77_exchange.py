@@ -19,7 +19,8 @@ from topsar.corrections import open_correction
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.formats import open_format
-from topsar.formats.gunw.cube import HEIGHTS_M, make_cube
+from topsar.formats.gunw.cube import make_cube
+from topsar.formats.gunw.standard import HEIGHTS_M
 from topsar.interferogram import LAYERS, Interferogram, join_grids, place_on, swap_dates
 from topsar.kernels.geometry import geodetic_to_ecef, measure_baseline
 from topsar.model import BBox, Window

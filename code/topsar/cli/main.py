@@ -25,7 +25,7 @@ from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOU
 from topsar.environment import drop_foreign_data
 from topsar.errors import SettingsError, TopsarError
 
-VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "export", "demo", "settings", "simulate")
+VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "export", "check", "demo", "settings", "simulate")
 """All but the hidden ``step``."""
 EXAMPLES = {
     "": """
@@ -53,6 +53,7 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar clean --cleanup nuclear     all but products, facts and logs
 """,
     "export": "\n  topsar export geotiff --to /disk/for-colleagues",
+    "check": "\n  topsar check gunw data/export/gunw/*/*.nc",
     "demo": "\n  topsar demo /tmp/topsar-demo --workers 2",
     "settings": "\n  topsar settings --env /disk/etna/.env --posting 40",
     "simulate": "\n  topsar simulate /disk/simulated --size swath --seed 7",
@@ -138,14 +139,14 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_subparsers(metavar="VERB", title="verbs")
     for name in VERBS:
         verb = _add_verb(group, name)
-        if name not in {"demo", "simulate"}:
+        if name not in {"demo", "simulate", "check"}:
             verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
-        if name not in {"demo", "simulate", "status"}:
+        if name not in {"demo", "simulate", "status", "check"}:
             default = Path("pairs.txt")
             verb.add_argument("--pairs", metavar="FILE", type=Path, default=default, help="pairs [./pairs.txt]")
             verb.add_argument("--env", metavar="FILE", type=Path, help="settings [./.env where there is one]")
         _add_own_flags(verb, name)
-        if name not in {"simulate", "status"}:
+        if name not in {"simulate", "status", "check"}:
             _add_settings(verb)
     return parser
 
@@ -165,6 +166,9 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
     elif name == "export":
         verb.add_argument("format", metavar="FORMAT", help="its name, such as quicklook")
         verb.add_argument("--to", metavar="DIR", type=Path, help="where to [data/export/FORMAT]")
+    elif name == "check":
+        verb.add_argument("format", metavar="FORMAT", help="its name: gunw")
+        verb.add_argument("files", metavar="FILE", type=Path, nargs="+", help="what to check")
     elif name in {"demo", "simulate"}:
         place: dict[str, Any] = {"nargs": "?", "default": Path("data/demo")} if name == "demo" else {}
         shown = "where to" + (" [data/demo]" if name == "demo" else "")

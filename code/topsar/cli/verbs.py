@@ -143,6 +143,23 @@ def export(args: argparse.Namespace) -> int:
     return 0 if are_good and all(are_good) else EXIT_FAILED
 
 
+def check(args: argparse.Namespace) -> int:
+    """Check files against the standard of their format, more strictly than any client does."""
+    from topsar.formats import open_format
+    from topsar.settings import Options
+
+    form = open_format(args.format, Options().model_dump(mode="json"))
+    are_good = True
+    for path in args.files:
+        found = list(form.check(path))
+        for line in found:
+            print(f"{path.name}: {line}")
+        if not found:
+            print(f"{path.name}: nothing found")
+        are_good = are_good and not found
+    return 0 if are_good else EXIT_FAILED
+
+
 def demo(args: argparse.Namespace) -> int:
     """Make a small data set, process it and compare with its truth."""
     from topsar.demo import run_demo

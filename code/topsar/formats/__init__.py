@@ -6,10 +6,11 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from topsar.engines.step import Cost
+from topsar.errors import SettingsError
 from topsar.registry import open_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from topsar.interferogram import Interferogram
@@ -56,6 +57,17 @@ class Format(Protocol):
         folder : Path
         """
         ...
+
+    def check(self, path: Path) -> Iterator[str]:
+        """Say what in a file of this format does not follow its standard, a line each; most formats cannot.
+
+        Raises
+        ------
+        SettingsError
+            If the format has no checker.
+        """
+        msg = f"format {self.name!r} has no checker, and {path} stays unchecked"
+        raise SettingsError(msg, hint="topsar check gunw FILE checks ARIA-S1-GUNW")
 
 
 def open_format(name: str, options: Mapping[str, Any]) -> Format:

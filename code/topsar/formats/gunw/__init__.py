@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from topsar.formats import Cost, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from topsar.interferogram import Interferogram
@@ -17,7 +17,7 @@ class Gunw(Format):
     """``<name>.nc``, ``.png`` and ``.json``; the later date is the reference."""
 
     name = "gunw"
-    version = "1"
+    version = "2"
     cost = Cost(base_memory=300_000_000, memory=60, disk=25, start_s=1.5, microseconds=2.0)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
@@ -35,6 +35,12 @@ class Gunw(Format):
         ProductError
             If the pair is not unwrapped.
         """
-        from topsar.formats.gunw.product import write_product
+        from topsar.formats.gunw.writing import write_product
 
         return tuple(path for ifg in ifgs for path in write_product(ifg, folder))
+
+    def check(self, path: Path) -> Iterator[str]:
+        """Check structure, values, name and attributes of a file against version 3 of the standard."""
+        from topsar.formats.gunw.check import check_file
+
+        return (str(violation) for violation in check_file(path))

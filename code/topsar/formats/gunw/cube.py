@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.formats.gunw.standard import CUBE_STEP_DEG, HEIGHTS_M
 from topsar.kernels.geometry import ecef_to_geodetic, fit_orbit, geo2rdr, geodetic_to_ecef, line_of_sight, up_vector
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import BBox
 
-HEIGHTS_M = (-1500.0, 0.0, 3000.0, 9000.0)
-STEP_DEG = 0.1
 _CELLS_BEYOND = 2
 """A client interpolates: the cubes reach this far beyond the data, whatever side."""
 _SECONDS_BEYOND = timedelta(seconds=15)
@@ -53,9 +52,15 @@ def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
         it at the satellite; ``azimuthAngle`` of the line from the ground to the satellite, anticlockwise from true
         east, all in degrees.
     """
-    first, last = math.floor(box.west / STEP_DEG) - _CELLS_BEYOND, math.ceil(box.east / STEP_DEG) + _CELLS_BEYOND
-    low, high = math.floor(box.south / STEP_DEG) - _CELLS_BEYOND, math.ceil(box.north / STEP_DEG) + _CELLS_BEYOND
-    longitude, latitude = np.arange(first, last + 1) * STEP_DEG, np.arange(high, low - 1, -1) * STEP_DEG
+    first, last = (
+        math.floor(box.west / CUBE_STEP_DEG) - _CELLS_BEYOND,
+        math.ceil(box.east / CUBE_STEP_DEG) + _CELLS_BEYOND,
+    )
+    low, high = (
+        math.floor(box.south / CUBE_STEP_DEG) - _CELLS_BEYOND,
+        math.ceil(box.north / CUBE_STEP_DEG) + _CELLS_BEYOND,
+    )
+    longitude, latitude = np.arange(first, last + 1) * CUBE_STEP_DEG, np.arange(high, low - 1, -1) * CUBE_STEP_DEG
     heights = np.array(HEIGHTS_M)
     height, lat, lon = np.meshgrid(heights, np.radians(latitude), np.radians(longitude), indexing="ij")
     points = geodetic_to_ecef(lat, lon, height)

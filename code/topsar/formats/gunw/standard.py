@@ -1,0 +1,137 @@
+"""What ARIA-S1-GUNW version 3 asks of a file: groups, variables, units, fills, attributes.
+
+After the packaging template and the additional layers of ACCESS-Cloud-Based-InSAR/DockerizedTopsApp 3.0.1; written and
+checked from here, so that both say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+VERSION = "3.0.1"
+"""Of the dataset."""
+STEPS_PER_DEGREE: Mapping[int, int] = {90: 1200, 30: 3600}
+"""Pixels per degree by posting, m."""
+HEIGHTS_M = (-1500.0, 0.0, 3000.0, 9000.0)
+"""Of the geometry cubes."""
+CUBE_STEP_DEG = 0.1
+
+DATA = "science/grids/data"
+GEOMETRY = "science/grids/imagingGeometry"
+CORRECTIONS = "science/grids/corrections"
+RADAR = "science/radarMetaData"
+IONOSPHERE = f"{CORRECTIONS}/derived/ionosphere"
+TIDES = f"{CORRECTIONS}/external/tides"
+TROPOSPHERE = f"{CORRECTIONS}/external/troposphere"
+
+
+class Raster(NamedTuple):
+    """A float32 layer, (latitude, longitude), or cube, (height, latitude, longitude)."""
+
+    description: str
+    unit: str
+    fill: float = 0
+
+
+LAYERS: Mapping[str, Raster] = {
+    "unwrappedPhase": Raster("Unwrapped phase", "rad"),
+    "coherence": Raster("Coherence", "unitless"),
+    "connectedComponents": Raster("Snaphu connected components", "unitless", -1),
+    "amplitude": Raster("Amplitude", "watt"),
+    "unfilteredCoherence": Raster("Coherence without filters applied", "unitless"),
+}
+OFFSETS = ("rangePixelOffsets", "azimuthPixelOffsets")
+"""Layers that only a product with dense offsets has."""
+CUBES: Mapping[str, Raster] = {
+    "perpendicularBaseline": Raster("Perpendicular baseline", "meter"),
+    "parallelBaseline": Raster("Parallel baseline", "meter"),
+    "incidenceAngle": Raster("Incidence angle", "degrees"),
+    "lookAngle": Raster("Look angle", "degrees"),
+    "azimuthAngle": Raster("Azimuth angle", "degrees"),
+}
+AXIS_UNITS: Mapping[str, tuple[str, str]] = {
+    "latitude": ("degrees_north", "latitude"),
+    "longitude": ("degrees_east", "longitude"),
+    "heights": ("meter", "height_above_reference_ellipsoid"),
+}
+"""Unit and CF name of an axis; ``Meta`` follows its name in the cubes."""
+CRS: Mapping[str, Any] = {
+    "grid_mapping_name": "latitude_longitude",
+    "longitude_of_prime_meridian": 0.0,
+    "semi_major_axis": 6378137.0,
+    "inverse_flattening": 298.257223563,
+}
+PLACEHOLDERS: Mapping[str, str] = {
+    f"{IONOSPHERE}/ionosphere": "placeholder dummy: [2D]",
+    f"{TROPOSPHERE}/troposphereHydrostatic": "placeholder dummy: [3D]",
+    f"{TROPOSPHERE}/troposphereWet": "placeholder dummy: [3D]",
+    f"{TIDES}/solidEarthTide": "placeholder dummy: [2D]",
+}
+"""Texts that stand where a correction would be."""
+TEXTS: Mapping[str, str] = {
+    "missionID": "",
+    "productType": "",
+    "ISCEversion": "ISCE Version",
+    "unwrapMethod": "Method used to unwrap IFG product",
+    "DEM": "Dem Type",
+    "azimuthZeroDopplerStartTime": "Zero Doppler azimuth start time",
+    "azimuthZeroDopplerEndTime": "Zero Doppler azimuth end time",
+}
+"""Texts of the radar metadata, and what they are."""
+NUMBERS: Mapping[str, Raster] = {
+    "wavelength": Raster("Radar wavelength", "meter"),
+    "centerFrequency": Raster("Radar center frequency", "Hertz"),
+    "ESDthreshold": Raster("ESD threshold, -1 = no ESD applied", "unitless"),
+    "azimuthTimeInterval": Raster("Azimuth time interval", "seconds"),
+    "slantRangeSpacing": Raster("Slant range pixel spacing", "meter"),
+    "slantRangeStart": Raster("Slant range start", "meter"),
+    "slantRangeEnd": Raster("Slant range end", "meter"),
+}
+CONSTANT_ATTRIBUTES: Mapping[str, str] = {
+    "product_type": "UNW GEO IFG",
+    "Conventions": "CF-1.6",
+    "title": "ARIA standard product UNW GEO IFG",
+    "references": "https://aria.jpl.nasa.gov/",
+    "ogr_geometry_field": "productBoundingBox",
+    "ogr_layer_name": "productBoundingBox",
+    "ogr_layer_type": "POLYGON",
+}
+OTHER_ATTRIBUTES = (
+    "version",
+    "author",
+    "institution",
+    "source",
+    "aria_frame_id",
+    "topsapp_command_line_string",
+    "product_geometry_wkt",
+    "mean_unfiltered_coherence_without_water_mask",
+    "mean_incidence_angle",
+    "mean_azimuth_angle",
+    "mean_perpendicular_baseline",
+    "mean_parallel_baseline",
+)
+"""Of the file, besides those whose value the standard fixes."""
+STANDARD_RUN: Mapping[str, float] = {
+    "estimate_ionosphere_delay": 1,
+    "compute_solid_earth_tide": 1,
+    "unfiltered_coherence": 1,
+    "dense_offsets": 0,
+    "esd_coherence_threshold": -1.0,
+    "goldstein_filter_power": 0.5,
+    "output_resolution": 90,
+}
+"""Parameters of a standard product, beside a frame; attributes of ``science/grids``. All others are custom products."""
+NO_FRAME = -1
+
+
+def is_standard(frame: int, parameters: Mapping[str, Any]) -> bool:
+    """Whether a product on ``frame`` with these parameters is a standard one, and no ``CUSTOM`` stands in its name.
+
+    Parameters
+    ----------
+    frame : int
+    parameters : mapping
+        Those of `STANDARD_RUN`.
+    """
+    return frame != NO_FRAME and all(parameters.get(key) == value for key, value in STANDARD_RUN.items())
