@@ -11,8 +11,6 @@ import errno
 import functools
 import queue
 import random
-import signal
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -27,14 +25,16 @@ from topsar.schedule.events import Chronicle
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.guard import MARK
 from topsar.schedule.jobs import DISK, MEMORY, Command, Ended, Outcome, Reason, Resources, Status
+from topsar.schedule.patience import Patience
 from topsar.schedule.rehearsal import Script, find_order
+from topsar.schedule.signals import route_signals
 from topsar.schedule.stale import plan_graph
 from topsar.schedule.state import Board, find_worst
-from topsar.schedule.watch import identify, list_changed
+from topsar.schedule.watch import identify, require_unchanged
 from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
     from types import FrameType
 
@@ -52,8 +52,6 @@ _LONGEST_BACKOFF_S = 300.0
 _REREAD_S = 0.2
 _LAST_LOOK_S = 0.1
 _LEAST_DISK, _MORE = 1_000_000, 1.25
-_BETTER = 1.05
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Run:
@@ -80,9 +78,7 @@ class Run:
         self._window = PairWindow(policy.budget.workers)
         self._running: dict[NodeId, Grant] = {}
         self._unwritten: list[_Finished] = []
-        self._stuck_since: float | None = None
-        self._in_vain: Resources | None = None
-        self._waiting_for = ""
+        self._patience = Patience(policy.patience_s)
         self._serial = 0
         self._signals_seen = 0
         self._is_ending = False
@@ -91,7 +87,7 @@ class Run:
     def run(self) -> tuple[Outcome, ...]:
         """Run what has to run; one outcome per job."""
         try:
-            with _route_signals(self._interrupt):
+            with route_signals(self._interrupt):
                 self._report_finished()
                 self._refuse()
                 self._clear_remains()
@@ -174,14 +170,15 @@ class Run:
             candidates = (self._capacities.make_candidate(state) for state in ready)
             grants = choose(candidates, tuple(running.values()), capacity, self._window, owed)
         if grants or self._running or not ready:
-            self._stuck_since, self._waiting_for = None, ""
+            self._patience.rest()
         else:
             grants = self._help_stuck(ready, capacity)
         for grant in grants:
             # One that cannot even be started may leave another without anyone who needs it.
             if self._board.states[grant.candidate.id].status is Status.WAITING:
                 self._start(grant)
-        self._chronicle.pulse(functools.partial(self._capacities.take_pulse, self._running.values(), self._waiting_for))
+        steps, waits_for = self._running.values(), self._patience.waits_for
+        self._chronicle.pulse(functools.partial(self._capacities.take_pulse, steps, waits_for))
 
     def _help_stuck(self, ready: Sequence[State], capacity: Resources) -> tuple[Grant, ...]:
         """Deal with steps that find no room although nothing runs: wait, and in the end decide."""
@@ -201,13 +198,16 @@ class Run:
         if lack == DISK and self._make_room(state, oldest.needs.disk_bytes - capacity.disk_bytes):
             return ()
         words = self._explain_lack(oldest, lack, capacity)
-        if not self._is_out_of_patience(state.node, words, capacity):
+        if not self._patience.is_over(words, capacity, functools.partial(self._tell_waiting, state.node)):
             return ()
         if lack == MEMORY:
             return choose([oldest], (), enough, self._window)
         ended = Ended(reason=_REASONS.get(lack, Reason.ERROR), message=f"{words}; waited in vain")
         self._settle(state.node, Status.FAILED, ended)
         return ()
+
+    def _tell_waiting(self, node: Node, lack: str) -> None:
+        self._chronicle.tell(replace(node.make_event(Status.WAITING), note=f"waits: {lack}"))
 
     def _make_room(self, state: State, lack: int) -> bool:
         """Remove what failed steps left, and what a step would remove first if that is enough; say whether any was."""
@@ -227,19 +227,6 @@ class Run:
             there = there or f"{bytes_text(left)} are free"
         text = bytes_text(needed) if lack in _REASONS else str(needed)
         return f"step {candidate.id[1]!r} needs {text} of {lack}, {there or f'there are {left}'}"
-
-    def _is_out_of_patience(self, node: Node, lack: str, capacity: Resources) -> bool:
-        """True once waiting has timed out, or did before and no resource has grown since."""
-        now = time.monotonic()
-        if self._in_vain is not None and not _is_better(capacity, self._in_vain):
-            return True
-        if self._stuck_since is None:
-            self._stuck_since, self._waiting_for = now, lack
-            self._chronicle.tell(replace(node.make_event(Status.WAITING), note=f"waits: {lack}"))
-        if now - self._stuck_since < self._policy.patience_s:
-            return False
-        self._stuck_since, self._in_vain = None, capacity
-        return True
 
     def _handle_next(self) -> None:
         """Wait for something to happen, and deal with it."""
@@ -275,7 +262,7 @@ class Run:
             (self._store.runs / node.job.id).mkdir(exist_ok=True)  # but not a runs folder that was taken away
             self._discard(node, strict=True)
             before = [identify(one.path) for one in node.step.inputs]
-            _require_inputs(node)
+            require_unchanged(node.step.inputs)
             future = self._executor.submit(self._make_command(node, granted))
             future.add_done_callback(functools.partial(self._gather_evidence, node, before))
         except (OSError, RuntimeError, TopsarError) as exc:  # RuntimeError: no more threads
@@ -429,34 +416,8 @@ class _Freed:
     size: int
 
 
-def _require_inputs(node: Node) -> None:
-    """Refuse to read what is not what it was when the run was planned."""
-    if changed := list_changed(node.step.inputs):
-        msg = f"{', '.join(map(str, changed))} changed after the run was planned"
-        raise TopsarError(msg, hint="start the run again: it reads what is there now")
-
-
 def _is_full(exc: BaseException | None) -> bool:
     """Whether an error means, or was caused by, a full disk."""
     if isinstance(exc, OSError):
         return exc.errno in (errno.ENOSPC, errno.EDQUOT)
     return exc is not None and _is_full(exc.__cause__)
-
-
-def _is_better(now: Resources, then: Resources) -> bool:
-    return now.memory_bytes > _BETTER * then.memory_bytes or now.disk_bytes > _BETTER * then.disk_bytes
-
-
-@contextlib.contextmanager
-def _route_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Route the signals that end a program to ``handler``, except those that are being ignored (``nohup``)."""
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, signal.SIG_DFL if old is None else old)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topsar.errors import TopsarError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -63,6 +65,13 @@ def identify(path: Path) -> tuple[int, ...]:
             status = look(path)
             found += [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return tuple(found)
+
+
+def require_unchanged(inputs: Iterable[Input]) -> None:
+    """Refuse to read what does not hold what it held when the run was planned."""
+    if changed := list_changed(inputs):
+        msg = f"{', '.join(map(str, changed))} changed after the run was planned"
+        raise TopsarError(msg, hint="start the run again: it reads what is there now")
 
 
 def list_changed(inputs: Iterable[Input]) -> list[Path]:
