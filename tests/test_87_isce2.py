@@ -339,6 +339,8 @@ def test_topsapp_remembers_the_whole_misregistration(
         assert remembered / LINE_INTERVAL_S == pytest.approx(expected, abs=2e-5)
     facts = esd_facts(folder)
     assert facts["pixels"] == pytest.approx(expected, abs=2e-5)
+    microseconds = facts["applied_pixels"] * LINE_INTERVAL_S * 1e6
+    assert microseconds == pytest.approx(round(facts["pixels"] * LINE_INTERVAL_S * 1e6), abs=1e-3)
     if "esd" not in options:
         assert facts["estimate_pixels"] == pytest.approx(0.004, abs=2e-5)
         assert facts["topsapp_pixels"] == pytest.approx(0.004 / 3, abs=2e-5)

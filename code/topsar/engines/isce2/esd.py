@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ def _correct(run: TopsAppRun, found: dict[str, Any] | None) -> None:
     else:
         chosen, source = own, "topsApp's own, a third of what is there"
     run.write_number("esd", _CORRECTION, chosen * interval)
-    facts = {"pixels": chosen, "source": source, "estimated": found is not None}
+    applied = timedelta(seconds=chosen * interval) / timedelta(seconds=1) / interval  # topsApp shifts a datetime
+    facts = {"pixels": chosen, "applied_pixels": applied, "source": source, "estimated": found is not None}
     if found:
         facts |= found | {"topsapp_pixels": own}
     write_json(run.folder / FACTS, facts)
