@@ -53,6 +53,11 @@ def test_a_file_says_what_it_holds(interferogram: Interferogram, tmp_path: Path)
         assert np.isnan(dataset.nodata)
         assert dataset.crs.to_epsg() == 32629
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        statistics = {key: float(value) for key, value in dataset.tags(1).items() if key.startswith("STATISTICS")}
+    values = interferogram.layers["displacement"].values
+    assert statistics["STATISTICS_MINIMUM"] == pytest.approx(float(np.nanmin(values)))
+    assert statistics["STATISTICS_MEAN"] == pytest.approx(float(np.nanmean(values)), abs=1e-6)
+    assert statistics["STATISTICS_VALID_PERCENT"] == pytest.approx(90, abs=0.1)
     assert tags["PAIR"] == "T052_a_b"
     assert (tags["REFERENCE_DATE"], tags["SECONDARY_DATE"]) == ("2023-09-04", "2023-09-16")
     assert tags["DIRECTION"] == "descending"

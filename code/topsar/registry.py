@@ -31,6 +31,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "mintpy": "topsar.formats.mintpy:MintPy",
         "netcdf": "topsar.formats.netcdf:NetCdf",
         "netcdf_stack": "topsar.formats.netcdf:NetCdfStack",
+        "stac": "topsar.formats.stac:Stac",
     },
     "corrections": {
         "stratified_troposphere": "topsar.corrections.stratified_troposphere:StratifiedTroposphere",

@@ -35,7 +35,7 @@ class GeoTiff(Format):
     """One ``<layer>.tif`` per layer, and ``facts.json``."""
 
     name = "geotiff"
-    version = "2"
+    version = "3"
     cost = Cost(base_memory=250_000_000, memory=120, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ from topsar.errors import ProductError
 from topsar.files import write_text, write_zip
 from topsar.formats import Cost, Format
 from topsar.formats.exchange import fill_holes, order_dates
-from topsar.interferogram import UNKNOWN
+from topsar.interferogram import LAYERS, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -135,10 +135,8 @@ def _write_rasters(ifg: Interferogram, stem: Path, phase: str, *, browse: bool) 
         path = stem.with_name(f"{stem.name}_{suffix}.tif")
         _write_raster(path, values, ifg)
         yield path
-        if browse and suffix in ("wrapped_phase", "amp"):
-            from topsar.formats.overlay import write_kmz
-
-            yield write_kmz(path.with_suffix(".kmz"), values, ifg.grid, cyclic=suffix == "wrapped_phase")
+        if browse and suffix in _OVERLAYS:
+            yield _write_overlay(path.with_suffix(".kmz"), values, ifg, _OVERLAYS[suffix])
         if browse and suffix == "unw_phase":
             yield _write_browse(path.with_suffix(".png"), values)
 
@@ -166,6 +164,10 @@ _RASTERS: _Rasters = {
 anticlockwise from east; the water mask is 1 on land, and where nobody knows."""
 
 
+_OVERLAYS = {"wrapped_phase": "filtered_phase", "amp": "amplitude"}
+"""Rasters that have a KMZ too, and the layer that they are drawn as."""
+
+
 def _write_raster(path: Path, values: NDArray[Any], ifg: Interferogram) -> None:
     """Write a GeoTIFF whose holes are 0; a true zero becomes the smallest positive number."""
     from topsar.raster import write_geotiff
@@ -175,6 +177,16 @@ def _write_raster(path: Path, values: NDArray[Any], ifg: Interferogram) -> None:
     labels = values.dtype.kind != "f" or path.stem.endswith(("conncomp", "phase"))
     nodata = UNKNOWN if values.dtype.kind != "f" else 0
     write_geotiff(path, values, ifg.grid, nodata=nodata, overviews="nearest" if labels else "average")
+
+
+def _write_overlay(path: Path, values: NDArray[Any], ifg: Interferogram, layer: str) -> Path:
+    from topsar.formats.overlay import Overlay, write_kmz
+    from topsar.formats.scale import find_scale
+
+    kind = LAYERS[layer]
+    scale = find_scale(values, kind.drawing) if kind.drawing else None
+    overlays = [Overlay(name=kind.long_name, values=values, scale=scale, cyclic=kind.cyclic)] if scale else []
+    return write_kmz(path, overlays, ifg.grid)
 
 
 def _write_browse(path: Path, values: NDArray[Any]) -> Path:

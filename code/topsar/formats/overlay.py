@@ -1,8 +1,9 @@
-"""A raster as a picture that Google Earth lays over the ground."""
+"""Rasters as pictures that Google Earth lays over the ground."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from xml.sax.saxutils import escape
 
@@ -14,37 +15,52 @@ from topsar.formats.degrees import warp
 from topsar.model import GeoGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from matplotlib.colors import Colormap
     from numpy.typing import NDArray
+
+    from topsar.formats.scale import Scale
 
 
 _MOST_PIXELS = 2048
-_OUTLIERS = 2, 98
-"""Percentiles of a grey picture's ends."""
 _KML = """<?xml version="1.0" encoding="UTF-8"?>
 <kml xmlns="http://www.opengis.net/kml/2.2">
-<GroundOverlay>
+<Document>
   <name>{name}</name>
-  <Icon><href>overlay.png</href></Icon>
-  <LatLonBox><north>{north}</north><south>{south}</south><east>{east}</east><west>{west}</west></LatLonBox>
-</GroundOverlay>
+  <description>{description}</description>
+{overlays}</Document>
 </kml>
+"""
+_OVERLAY = """  <GroundOverlay>
+    <name>{name}</name>
+    <visibility>{visibility}</visibility>
+    <Icon><href>{href}</href></Icon>
+    <LatLonBox><north>{north}</north><south>{south}</south><east>{east}</east><west>{west}</west></LatLonBox>
+  </GroundOverlay>
 """
 
 
-def write_kmz(path: Path, values: NDArray[np.float32], grid: GeoGrid, *, cyclic: bool) -> Path:
-    """Write a raster as a KMZ: a picture in degrees, transparent in holes, and the box that it covers.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overlay:
+    """One raster, NaN in holes; the name is shown, and that of the picture is made of it."""
+
+    name: str
+    values: NDArray[Any]
+    scale: Scale
+    cyclic: bool = False
+
+
+def write_kmz(path: Path, overlays: Sequence[Overlay], grid: GeoGrid, description: str = "") -> Path:
+    """Write rasters as a KMZ: pictures in degrees, transparent in holes, and the box that they cover.
 
     Parameters
     ----------
     path : Path
-    values : (rows, columns) float32
-        NaN in holes.
+    overlays : sequence of Overlay
+        The first is shown when the file is opened, the others on demand.
     grid : GeoGrid
-    cyclic : bool
-        Wrapped phase, radians: the colours go round once. Else grey.
+    description : str
 
     Returns
     -------
@@ -55,30 +71,31 @@ def write_kmz(path: Path, values: NDArray[np.float32], grid: GeoGrid, *, cyclic:
     rows, columns = min(grid.rows, _MOST_PIXELS), min(grid.columns, _MOST_PIXELS)
     dx, dy = (box.east - box.west) / columns, (box.north - box.south) / rows
     shown = GeoGrid(crs=LONLAT, west=box.west, north=box.north, dx=dx, dy=dy, rows=rows, columns=columns)
-    how: Literal["average", "nearest"] = "average" if shown.shape != grid.shape and not cyclic else "nearest"
-    picture = warp(values.astype(np.float32), grid, shown, nodata=np.nan, how=how)
-    kml = _KML.format(name=escape(path.stem), north=box.north, south=box.south, east=box.east, west=box.west)
-    write_zip(path, (("doc.kml", kml.encode()), ("overlay.png", _paint(picture, cyclic=cyclic))))
+    pictures, parts = [], []
+    for number, overlay in enumerate(overlays):
+        href = f"{number}.png"
+        pictures.append((href, encode_picture(overlay, grid, shown)))
+        edges = {"north": box.north, "south": box.south, "east": box.east, "west": box.west}
+        parts.append(_OVERLAY.format(name=escape(overlay.name), visibility=int(number == 0), href=href, **edges))
+    kml = _KML.format(name=escape(path.stem), description=escape(description), overlays="".join(parts))
+    write_zip(path, [("doc.kml", kml.encode()), *pictures])
     return path
 
 
-def _paint(values: NDArray[np.float32], *, cyclic: bool) -> bytes:
-    """Paint values as PNG, transparent in holes."""
-    import matplotlib as mpl
+def encode_picture(overlay: Overlay, grid: GeoGrid, shown: GeoGrid) -> bytes:
+    """Paint a raster on another grid, as PNG.
+
+    Parameters
+    ----------
+    overlay : Overlay
+    grid, shown : GeoGrid
+        Of the raster and of the picture.
+    """
     from PIL import Image
 
-    from topsar.formats.quicklook.palette import PHASE
-
-    seen = np.isfinite(values)
-    if cyclic:
-        colours: Colormap = PHASE
-        share = (values + np.pi) / (2 * np.pi)
-    else:
-        low, high = np.percentile(values[seen], _OUTLIERS) if seen.any() else (0.0, 1.0)
-        colours = mpl.colormaps["gray"]
-        share = (values - low) / max(high - low, 1e-9)
-    painted: NDArray[Any] = colours(np.nan_to_num(np.clip(share, 0, 1)), bytes=True)
-    painted[..., 3] = np.where(seen, 255, 0)
+    averaged = shown.shape != grid.shape and not overlay.cyclic
+    how: Literal["average", "nearest"] = "average" if averaged else "nearest"
+    picture = warp(overlay.values.astype(np.float32), grid, shown, nodata=np.nan, how=how)
     held = io.BytesIO()
-    Image.fromarray(painted).save(held, "PNG")
+    Image.fromarray(overlay.scale.paint(picture)).save(held, "PNG")
     return held.getvalue()

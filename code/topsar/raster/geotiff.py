@@ -55,7 +55,7 @@ def write_geotiff(
     labels: Labels = NO_LABELS,
     overviews: Literal["average", "nearest", "mode"] = "average",
 ) -> None:
-    """Write one band as a cloud-optimised GeoTIFF (512-pixel tiles, deflate with predictor, overviews).
+    """Write one band as a cloud-optimised GeoTIFF (512-pixel tiles, deflate with predictor, overviews, statistics).
 
     Parameters
     ----------
@@ -83,6 +83,7 @@ def write_geotiff(
         msg = f"{path.name}: values are {values.shape}, the grid is {grid.shape}"
         raise ValueError(msg)
     layout = {"blocksize": BLOCK, "level": 4, "predictor": "YES", "overview_resampling": overviews.upper()}
+    layout["statistics"] = "YES"
     with _create(path, grid, labels, driver="COG", dtype=values.dtype, nodata=nodata, **layout) as dataset:
         dataset.write(values, 1)
 

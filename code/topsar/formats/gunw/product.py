@@ -13,13 +13,13 @@ from topsar.formats.degrees import cover_in_degrees, warp_layer
 from topsar.formats.exchange import fill_holes, order_dates, require_unwrapped
 from topsar.formats.gunw.cube import Cube, make_cube
 from topsar.formats.gunw.labels import make_tag, name_place
-from topsar.formats.gunw.outline import draw_outline
 from topsar.formats.gunw.standard import (
     NO_FRAME,
     STEPS_PER_DEGREE,
     VERSION,
     is_standard,
 )
+from topsar.formats.outline import draw_outline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

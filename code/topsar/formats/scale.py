@@ -1,0 +1,61 @@
+"""The colours of a layer, and the values at their ends: what maps of other programs are drawn with."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+
+from topsar.formats.quicklook.palette import DISPLACEMENT, PHASE
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from numpy.typing import NDArray
+
+    from topsar.interferogram import Drawing
+
+_OUTLIERS = 0.5, 99.5
+"""Percentiles at the ends of colours that follow the values."""
+_MOST_SAMPLES = 1_000_000
+
+
+class Scale(NamedTuple):
+    """Colours from the lowest value to the highest."""
+
+    colours: Colormap
+    low: float
+    high: float
+
+    def paint(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Paint values (rows, columns) as RGBA bytes (rows, columns, 4), transparent where they are NaN."""
+        share = np.clip((values - self.low) / max(self.high - self.low, 1e-12), 0, 1)
+        painted: NDArray[np.uint8] = self.colours(np.nan_to_num(share), bytes=True)
+        painted[..., 3] = np.where(np.isfinite(values), 255, 0)
+        return painted
+
+
+def find_scale(values: NDArray[Any], drawing: Drawing) -> Scale | None:
+    """Find the scale of real values in the unit of their layer; None for labels and masks.
+
+    Parameters
+    ----------
+    values : (rows, columns)
+        NaN in holes.
+    drawing : Drawing
+    """
+    if drawing.style == "cyclic":
+        return Scale(PHASE, -math.pi, math.pi)
+    if drawing.style == "unit":
+        return Scale(mpl.colormaps["gray"], 0.0, 1.0)
+    if drawing.style not in ("symmetric", "range", "grey"):
+        return None
+    step = max(int(math.sqrt(values.size / _MOST_SAMPLES)), 1)
+    some = values[::step, ::step]
+    finite = some[np.isfinite(some)]
+    low, high = (float(end) for end in np.percentile(finite, _OUTLIERS)) if finite.size else (-1.0, 1.0)
+    if drawing.style == "symmetric":
+        reach = max(abs(low), abs(high)) or 1.0
+        return Scale(DISPLACEMENT, -reach, reach)
+    return Scale(mpl.colormaps["viridis" if drawing.style == "range" else "gray"], low, high if high > low else low + 1)

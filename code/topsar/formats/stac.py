@@ -1,0 +1,303 @@
+"""A track as a static STAC catalogue: a collection, an item per pair, an asset per layer, all links relative.
+
+STAC 1.1.0, with the extensions sar 1.3.0, sat 1.2.0, projection 2.0.0, raster 2.0.0, processing 1.2.0 and insar 1.0.0.
+Written as plain JSON: pystac has neither these versions nor files that appear whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from topsar import __version__
+from topsar.files import write_json
+from topsar.formats import Cost, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from topsar.interferogram import Interferogram, Layer
+
+STAC = "1.1.0"
+EXTENSIONS = {
+    "sar": "sar/v1.3.0",
+    "sat": "sat/v1.2.0",
+    "proj": "projection/v2.0.0",
+    "raster": "raster/v2.0.0",
+    "processing": "processing/v1.2.0",
+    "insar": "insar/v1.0.0",
+}
+"""Extensions by the prefix of their fields."""
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_LICENSE = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
+_OVERLAYS = ("displacement", "filtered_phase", "coherence")
+"""Layers that the KMZ shows, the first at once."""
+_CENTRE_FREQUENCY_GHZ = 5.405
+_DIGITS = 7
+"""Of degrees: centimetres."""
+
+
+class Stac(Format):
+    """``collection.json``, and ``<pair>/`` with item, GeoTIFFs, styles for QGIS and a KMZ."""
+
+    name = "stac"
+    version = "1"
+    cost = Cost(base_memory=350_000_000, memory=120, disk=65, start_s=3.0, microseconds=2.5)
+    scope: Literal["pair", "stack"] = "stack"
+
+    def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
+        """Write the items of all pairs, one at a time, and the collection last.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+        folder : Path
+            The empty folder to write into.
+        """
+        written, items = [], []
+        for ifg in ifgs:
+            place = folder / ifg.pair_id
+            place.mkdir()
+            paths, item = _write_item(ifg, place)
+            written += paths
+            items.append(item)
+        collection = folder / "collection.json"
+        write_json(collection, _make_collection(items))
+        return (*written, collection)
+
+
+def _write_item(ifg: Interferogram, folder: Path) -> tuple[list[Path], dict[str, Any]]:
+    """Write what belongs to a pair; return the files, and the item."""
+    from topsar.formats.geotiff import GeoTiff
+
+    paths = list(GeoTiff().write([ifg], folder))
+    assets: dict[str, Any] = {}
+    for name, layer in ifg.layers.items():
+        assets[name] = _describe_layer(ifg, layer, folder / f"{name}.tif")
+    facts = {"title": "Facts of the pair", "roles": ["metadata"], "type": "application/json"}
+    assets["facts"] = {"href": "./facts.json", **facts}
+    for path, asset in _write_companions(ifg, folder):
+        paths.append(path)
+        assets[path.name.replace(".", "_")] = {"href": f"./{path.name}", **asset}
+    item = _make_item(ifg, assets)
+    paths.append(folder / f"{ifg.pair_id}.json")
+    write_json(paths[-1], item)
+    return paths, item
+
+
+# --- files of a pair --------------------------------------------------------------------------------------------
+
+
+def _write_companions(ifg: Interferogram, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Write styles, an overlay and a thumbnail; tell each with what its asset says."""
+    from topsar.formats.overlay import Overlay, write_kmz
+    from topsar.formats.qgis import write_style
+    from topsar.formats.scale import find_scale
+
+    for name, layer in ifg.layers.items():
+        path = folder / f"{name}.qml"
+        if layer.kind.drawing and write_style(path, _open_holes(layer), layer.kind.drawing):
+            title = f"Style of {name}.tif for QGIS"
+            yield path, {"title": title, "roles": ["style"], "type": "application/xml"}
+    overlays = []
+    for name in filter(ifg.layers.__contains__, _OVERLAYS):
+        kind, values = ifg.layers[name].kind, _open_holes(ifg.layers[name])
+        if kind.drawing and (scale := find_scale(values, kind.drawing)):
+            overlays.append(Overlay(name=kind.long_name, values=values, scale=scale, cyclic=kind.cyclic))
+    if overlays:
+        path = write_kmz(folder / f"{ifg.pair_id}.kmz", overlays, ifg.grid, _describe_dates(ifg.facts))
+        yield path, {"title": "For Google Earth", "roles": ["visual"], "type": "application/vnd.google-earth.kmz"}
+        path = _write_thumbnail(folder / "thumbnail.png", overlays[0], ifg)
+        yield path, {"title": overlays[0].name, "roles": ["thumbnail"], "type": "image/png"}
+
+
+def _open_holes(layer: Layer) -> Any:
+    """Values with NaN in holes; labels as they are."""
+    return np.where(layer.holes, np.float32(np.nan), layer.values) if layer.values.dtype.kind == "f" else layer.values
+
+
+def _write_thumbnail(path: Path, overlay: Any, ifg: Interferogram) -> Path:
+    from topsar.files import atomic_path
+    from topsar.formats.overlay import encode_picture
+
+    grid, side = ifg.grid, 512
+    factor = max(max(grid.shape) / side, 1)
+    rows, columns = max(int(grid.rows / factor), 1), max(int(grid.columns / factor), 1)
+    dx, dy = grid.dx * grid.columns / columns, grid.dy * grid.rows / rows
+    with atomic_path(path) as part:
+        part.write_bytes(encode_picture(overlay, grid, replace(grid, rows=rows, columns=columns, dx=dx, dy=dy)))
+    return path
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------
+
+
+def _describe_layer(ifg: Interferogram, layer: Layer, path: Path) -> dict[str, Any]:
+    from topsar.engines.ground import measure_pixel
+
+    kind, east_north = layer.kind, measure_pixel(ifg.grid)
+    nodata = "nan" if np.isnan(kind.nodata) else kind.nodata
+    return {
+        "href": f"./{path.name}",
+        "type": _COG,
+        "title": kind.long_name,
+        "description": f"{kind.description}. {kind.convention.capitalize()}".rstrip(". "),
+        "roles": ["data"],
+        "data_type": np.dtype(layer.values.dtype).name,
+        "nodata": nodata,
+        "unit": kind.unit,
+        "statistics": _measure(layer),
+        "raster:sampling": "area",
+        "raster:spatial_resolution": round(sum(east_north) / 2, 3),
+    }
+
+
+def _measure(layer: Layer) -> dict[str, float]:
+    """Measure what is no hole."""
+    true = layer.values[~layer.holes].astype(np.float64)
+    share = {"valid_percent": 100 * true.size / max(layer.values.size, 1)}
+    if not true.size:
+        return share
+    found = {"minimum": true.min(), "maximum": true.max(), "mean": true.mean(), "stddev": true.std()}
+    return {key: float(value) for key, value in found.items()} | share
+
+
+def _make_item(ifg: Interferogram, assets: Mapping[str, Any]) -> dict[str, Any]:
+    from shapely.geometry import mapping
+
+    outline, properties = _find_outline(ifg), _list_properties(ifg)
+    used = {field.partition(":")[0] for fields in (properties, *assets.values()) for field in fields}
+    places = [place for prefix, place in EXTENSIONS.items() if prefix in used]
+    return {
+        "type": "Feature",
+        "stac_version": STAC,
+        "stac_extensions": [f"https://stac-extensions.github.io/{place}/schema.json" for place in places],
+        "id": ifg.pair_id,
+        "geometry": mapping(outline),
+        "bbox": [round(edge, _DIGITS) for edge in outline.bounds],
+        "properties": properties,
+        "links": [
+            {"rel": rel, "href": "../collection.json", "type": "application/json"}
+            for rel in ("root", "parent", "collection")
+        ],
+        "assets": assets,
+        "collection": _name_collection(ifg),
+    }
+
+
+def _find_outline(ifg: Interferogram) -> Any:
+    """The outline of what the radar saw, in degrees, anticlockwise; of the grid where it saw nothing."""
+    import shapely
+
+    from topsar.engines.ground import LONLAT, change_crs
+    from topsar.formats.outline import draw_outline
+
+    name = next((name for name in ("coherence", "wrapped_phase") if name in ifg.layers), next(iter(ifg.layers)))
+    seen = ~ifg.layers[name].holes
+    outline = draw_outline(seen if seen.any() else np.ones_like(seen), ifg.grid)
+    corners = shapely.get_coordinates(outline)
+    lonlat = np.round(np.column_stack(change_crs(ifg.grid.crs, LONLAT, corners[:, 0], corners[:, 1])), _DIGITS)
+    return shapely.geometry.polygon.orient(shapely.Polygon(lonlat))
+
+
+def _list_properties(ifg: Interferogram) -> dict[str, Any]:
+    """Times, platform and what the extensions ask; what is not known is left out."""
+    facts, grid = ifg.facts, ifg.grid
+    times = {date: _find_time(facts, date) for date in ("reference", "secondary")}
+    passes = facts.get("passes", {})
+    platforms = {f"sentinel-1{one['mission'][-1].lower()}" for one in passes.values()}
+    code = {"proj:code": grid.crs} if grid.crs.startswith("EPSG:") else {"proj:wkt2": grid.crs}
+    properties = {
+        "title": _describe_dates(facts),
+        "datetime": None,
+        "start_datetime": min(times.values()),
+        "end_datetime": max(times.values()),
+        "created": facts.get("created"),
+        "platform": platforms.pop() if len(platforms) == 1 else "sentinel-1",
+        "constellation": "sentinel-1",
+        "instruments": ["c-sar"],
+        "sar:instrument_mode": "IW",
+        "sar:frequency_band": "C",
+        "sar:center_frequency": _CENTRE_FREQUENCY_GHZ,
+        "sar:polarizations": [facts["polarisation"]] if "polarisation" in facts else None,
+        "sar:observation_direction": "right",
+        "sar:beam_ids": sorted({burst.partition("_")[0] for burst in facts.get("bursts", ())}) or None,
+        "sar:looks_equivalent_number": facts.get("independent_looks"),
+        "sat:orbit_state": facts.get("direction"),
+        "sat:relative_orbit": facts.get("track"),
+        "sat:absolute_orbit": passes.get("reference", {}).get("absolute_orbit"),
+        **code,
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform),
+        "proj:bbox": [grid.bbox.west, grid.bbox.south, grid.bbox.east, grid.bbox.north],
+        "processing:level": "L2",
+        "processing:datetime": facts.get("created"),
+        "processing:software": {"topsar": __version__, str(facts.get("engine")): str(facts.get("engine_version"))},
+        "insar:reference_datetime": times["reference"],
+        "insar:secondary_datetime": times["secondary"],
+        "insar:temporal_baseline": facts.get("temporal_baseline_days"),
+        "insar:perpendicular_baseline": facts.get("perpendicular_baseline_m"),
+        "insar:processing_dem": facts.get("dem", {}).get("file"),
+    }
+    return {key: value for key, value in properties.items() if value is not None or key == "datetime"}
+
+
+def _find_time(facts: Mapping[str, Any], date: str) -> str:
+    text = facts.get(f"{date}_time") or f"{facts[f'{date}_date']}T00:00:00+00:00"
+    return f"{datetime.fromisoformat(str(text)):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _describe_dates(facts: Mapping[str, Any]) -> str:
+    track = f"track {facts['track']}" if "track" in facts else "track unknown"
+    return f"Sentinel-1 interferogram {facts['reference_date']} to {facts['secondary_date']}, {track}"
+
+
+def _name_collection(ifg: Interferogram) -> str:
+    return f"topsar-{ifg.pair_id.partition('_')[0]}"
+
+
+def _make_collection(items: list[dict[str, Any]]) -> dict[str, Any]:
+    boxes = np.array([item["bbox"] for item in items])
+    properties = [item["properties"] for item in items]
+    polarisations = {name for one in properties for name in one.get("sar:polarizations", ())}
+    return {
+        "type": "Collection",
+        "stac_version": STAC,
+        "id": items[0]["collection"],
+        "title": f"Sentinel-1 interferograms of track {items[0]['id'].partition('_')[0].removeprefix('T').lstrip('0')}",
+        "description": "Phase, coherence and line-of-sight displacement from Sentinel-1 TOPS data, made with topsar. "
+        "Contains modified Copernicus Sentinel data.",
+        "license": "other",
+        "keywords": ["InSAR", "Sentinel-1", "displacement", "coherence"],
+        "providers": [
+            {
+                "name": "European Space Agency",
+                "roles": ["producer", "licensor"],
+                "url": "https://sentinels.copernicus.eu",
+            }
+        ],
+        "extent": {
+            "spatial": {"bbox": [[*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]]},
+            "temporal": {
+                "interval": [
+                    [min(one["start_datetime"] for one in properties), max(one["end_datetime"] for one in properties)]
+                ]
+            },
+        },
+        "summaries": {
+            "platform": sorted({one["platform"] for one in properties}),
+            **({"sar:polarizations": sorted(polarisations)} if polarisations else {}),
+        },
+        "links": [
+            {"rel": "root", "href": "./collection.json", "type": "application/json"},
+            {"rel": "license", "href": _LICENSE, "type": "application/pdf", "title": "Legal notice on Sentinel data"},
+            *(
+                {"rel": "item", "href": f"./{item['id']}/{item['id']}.json", "type": "application/geo+json"}
+                for item in items
+            ),
+        ],
+    }
