@@ -110,6 +110,7 @@ def test_values(tmp_path: Path, key: str, text: str, value: object) -> None:
         ("FILTER_STRENGTH", "0,5"),
         ("ESD", "on"),
         ("ESD", "inf"),
+        ("ESD", "30"),
         ("UNWRAPPER", "icu"),
         ("DEM_DATUM", "geoid"),
         ("WORKERS", "0"),

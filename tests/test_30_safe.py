@@ -102,8 +102,8 @@ class Tiny:
 
     def _orbit(self, k: int) -> str:
         time = stamp(START + timedelta(seconds=self.orbit_step_s * (k - 1)))
-        axes = "".join(f"<{axis}>{1000.0 * k + i}</{axis}>" for i, axis in enumerate("xyz"))
-        vectors = f"<position>{axes}</position><velocity>{axes.replace('<z>', '<z>-')}</velocity>"
+        position = f"<x>{1000.0 * k}</x><y>{1000.0 * k + 1}</y><z>{-1000.0 * k}</z>"
+        vectors = f"<position>{position}</position><velocity><x>100</x><y>100</y><z>-100</z></velocity>"
         return f"<orbit><time>{time}</time><frame>{self.frame}</frame>{vectors}</orbit>"
 
     def _fm_rate(self, k: int) -> str:

@@ -146,7 +146,7 @@ def test_the_annotation_orbit(tmp_path: Path) -> None:
     assert (orbit.source, orbit.name) == (OrbitSource.ANNOTATION, f"annotation of {Tiny.name}")
     assert orbit.epoch == START - timedelta(seconds=10)
     np.testing.assert_allclose(orbit.times_s, [0, 10, 20, 30])
-    np.testing.assert_allclose(orbit.positions_m[2], [2000, 2001, 2002])
+    np.testing.assert_allclose(orbit.positions_m[2], [2000, 2001, -2000])
     assert orbit.velocities_m_s.shape == (4, 3)
 
 

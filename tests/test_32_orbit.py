@@ -32,11 +32,15 @@ SECOND = timedelta(seconds=1)
 
 
 def eof(times: list[datetime], **changes: str) -> str:
+    """Vectors of a straight line along all axes, 100 m/s; ten seconds apart where all times are one."""
     header = {"Mission": "Sentinel-1A", "File_Type": "AUX_POEORB", "Ref_Frame": "EARTH_FIXED", "Time_Reference": "UTC"}
     header |= changes
     vectors = "".join(
         f"<OSV><UTC>UTC={t:%Y-%m-%dT%H:%M:%S.%f}</UTC>"
-        + "".join(f"<{tag}>{1000 * k + i}</{tag}>" for i, tag in enumerate(("X", "Y", "Z", "VX", "VY", "VZ")))
+        + "".join(
+            f"<{tag}>{100 * ((t - times[0]).total_seconds() or 10 * k) + i:.0f}</{tag}><V{tag}>100</V{tag}>"
+            for i, tag in enumerate("XYZ")
+        )
         + "</OSV>"
         for k, t in enumerate(times)
     )
@@ -210,7 +214,7 @@ def test_only_vectors_around_the_pass_are_read(tmp_path: Path) -> None:
     assert orbit.epoch == START - 120 * SECOND
     np.testing.assert_allclose(orbit.times_s, np.arange(0, 261, 10))
     np.testing.assert_allclose(orbit.positions_m[0], [348000, 348001, 348002])
-    np.testing.assert_allclose(orbit.velocities_m_s[0], [348003, 348004, 348005])
+    np.testing.assert_allclose(orbit.velocities_m_s[0], [100, 100, 100])
 
 
 def test_a_zipped_orbit_is_read_in_place(tmp_path: Path) -> None:
@@ -258,6 +262,8 @@ def test_a_header_that_contradicts_is_refused(tmp_path: Path, key: str, value: s
         (lambda t: t.replace("<X>", "<X>?"), "element X holds"),
         (lambda t: t.replace("<VY>", "<VY>inf"), "element VY holds"),
         (lambda t: t.replace("UTC>", "U>"), "element UTC is missing"),
+        (lambda t: t.replace("<X>30000<", "<X>30001<"), "06:37:30 are not of one orbit, by 1 m"),
+        (lambda t: t.replace("<Y>31001</Y><VY>100", "<Y>31001</Y><VY>101"), "06:37:.0 are not of one orbit"),
     ],
 )
 def test_a_damaged_orbit_is_named(tmp_path: Path, damage, words: str) -> None:

@@ -40,6 +40,8 @@ _STRICT = timedelta(seconds=60)
 _RELAXED = timedelta(seconds=5)
 _AROUND = timedelta(seconds=120)
 _LARGEST_GAP_S = 30.0
+_ODD_M, _ODD_M_S = 0.2, 0.1
+"""No vector of a published orbit is so far off its neighbours: 0.06 m and 0.02 m/s where the satellite manoeuvred."""
 _HEADER_BYTES = 4096
 _HINT = "download the orbit file again"
 _VECTOR = re.compile(rb"<OSV>.*?</OSV>", re.DOTALL)
@@ -183,12 +185,12 @@ def build_orbit(
     positions: Sequence[Sequence[float]],
     velocities: Sequence[Sequence[float]],
 ) -> Orbit:
-    """Build an orbit from n state vectors, seconds counted from the first.
+    """Build an orbit from n state vectors, seconds counted from the first; one that is damaged is refused.
 
     Parameters
     ----------
     document : Element
-        The document they come from; it refuses times that do not increase.
+        The document they come from; it refuses times that do not increase, and a vector off the others.
     source, name : OrbitSource, str
         Where they come from, and its name.
     times : sequence of n datetimes
@@ -202,7 +204,7 @@ def build_orbit(
     if (steps <= 0).any():
         at = times[int(np.argmax(steps <= 0)) + 1]
         document.refuse(f"state vectors are not in time order at {at:%Y-%m-%dT%H:%M:%S}")
-    return Orbit(
+    orbit = Orbit(
         source=source,
         name=name,
         epoch=epoch,
@@ -210,6 +212,29 @@ def build_orbit(
         positions_m=np.array(positions, dtype=np.float64),
         velocities_m_s=np.array(velocities, dtype=np.float64),
     )
+    if (odd := _find_odd_vector(orbit)) is not None:
+        index, off_m, off_m_s = odd
+        near = f"{times[index]:%Y-%m-%dT%H:%M:%S}"
+        document.refuse(f"state vectors around {near} are not of one orbit, by {off_m:.3g} m and {off_m_s:.3g} m/s")
+    return orbit
+
+
+def _find_odd_vector(orbit: Orbit) -> tuple[int, float, float] | None:
+    """Find the vector farthest off the cubic through its neighbours, by metres and by m/s, if any is too far."""
+    t, p, v = orbit.times_s, orbit.positions_m, orbit.velocities_m_s
+    if len(t) < 3:
+        return None
+    span = (t[2:] - t[:-2])[:, np.newaxis]
+    s = (t[1:-1] - t[:-2])[:, np.newaxis] / span
+    chord = p[2:] - p[:-2]
+    place = p[:-2] + s**2 * (3 - 2 * s) * chord + span * s * (1 - s) * ((1 - s) * v[:-2] - s * v[2:])
+    speed = 6 * s * (1 - s) * chord / span + (1 - s) * (1 - 3 * s) * v[:-2] + s * (3 * s - 2) * v[2:]
+    off_m, off_m_s = (np.linalg.norm(one, axis=1) for one in (p[1:-1] - place, v[1:-1] - speed))
+    # What a cubic misses of an orbit grows with the fourth power of the time: 4 mm for vectors 10 s apart.
+    stretch = (span[:, 0] / 20) ** 4
+    share = np.maximum(off_m / (_ODD_M + 0.01 * stretch), off_m_s / (_ODD_M_S + 0.01 * stretch))
+    index = int(np.argmax(share))
+    return None if share[index] <= 1 else (index + 1, float(off_m[index]), float(off_m_s[index]))
 
 
 def _covers(file: OrbitFile, start: datetime, stop: datetime, margin: timedelta) -> bool:

@@ -120,13 +120,13 @@ class Options(BaseModel):
     filter_strength: float = _key(
         "FILTER_STRENGTH", 0.5, "Strength of the phase filter; 0 is off", "a number from 0 to 1", ge=0, le=1
     )
-    esd: Annotated[Literal["auto", "network", "off"] | float, Lower] = _key(
+    esd: Annotated[Literal["auto", "network", "off"] | Annotated[float, Field(ge=-1, le=1)], Lower] = _key(
         "ESD",
         "auto",
         "Azimuth misregistration of the secondary; auto lets the engine estimate it if it can (enhanced spectral "
         "diversity), network solves for one timing per date from all pairs (native engine), off corrects nothing, a "
         "number is used as given",
-        "auto, network, off or a number of azimuth pixels such as 0.0025",
+        "auto, network, off or a number of azimuth pixels from -1 to 1 such as 0.0025",
     )
     range_registration: Annotated[Literal["auto", "off"], Lower] = _key(
         "RANGE_REGISTRATION",
