@@ -34,6 +34,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "stac": "topsar.formats.stac:Stac",
     },
     "corrections": {
+        "solid_earth_tide": "topsar.corrections.solid_earth_tide:SolidEarthTide",
         "stratified_troposphere": "topsar.corrections.stratified_troposphere:StratifiedTroposphere",
     },
 }

@@ -187,10 +187,21 @@ def line_of_sight(points_m: NDArray[np.float64], satellite_m: NDArray[np.float64
     points_m, satellite_m : (..., 3) float64
         ECEF, metres.
     """
-    lat, lon, _ = ecef_to_geodetic(points_m)
     look = satellite_m - points_m
     look /= np.linalg.norm(look, axis=-1, keepdims=True)
-    x, y, z = np.moveaxis(look, -1, 0)
+    return turn_to_local(points_m, look)
+
+
+def turn_to_local(points_m: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """East, north and up components (..., 3) of vectors at points.
+
+    Parameters
+    ----------
+    points_m, vectors : (..., 3) float64
+        ECEF.
+    """
+    lat, lon, _ = ecef_to_geodetic(points_m)
+    x, y, z = np.moveaxis(vectors, -1, 0)
     sin_lat, cos_lat, sin_lon, cos_lon = np.sin(lat), np.cos(lat), np.sin(lon), np.cos(lon)
     east = -sin_lon * x + cos_lon * y
     north = -sin_lat * cos_lon * x - sin_lat * sin_lon * y + cos_lat * z
