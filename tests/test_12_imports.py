@@ -24,6 +24,7 @@ FLOORS = (
     {"sentinel1", "raster"},
     {"interferogram"},
     {"pairs"},
+    {"gamma"},
     {"engines", "provision", "simulate"},
     {"corrections"},
     {"formats"},

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import twins
-from topsar.kernels.tops import DerampTerms, deramp, find_deramp_terms
+from topsar.kernels.tops import DerampTerms, deramp, find_deramp_terms, find_steering_rate, turn
 from topsar.model import SPEED_OF_LIGHT, RangePolynomial
 
 BURST = twins.small_burst()
@@ -24,6 +24,7 @@ def test_the_published_doppler_rate_is_reproduced() -> None:
     steering = 7600.724 * SPEED_OF_LIGHT / (2 * speed * BURST.radar_frequency_hz)
     tau = 2 * BURST.grid.near_range_m / SPEED_OF_LIGHT
     burst = replace(BURST, steering_rate_rad_s=steering, fm_rate=RangePolynomial(t0_s=tau, coefficients=(-2326.3644,)))
+    assert find_steering_rate(burst, ARC) == pytest.approx(7600.724, abs=1e-6)
     assert find_deramp_terms(burst, ARC).k_t[0] == pytest.approx(1781.1924, abs=1e-4)
 
 
@@ -64,6 +65,16 @@ def test_the_kernel_agrees_with_its_twin() -> None:
     real, imag = np.empty((2, 77, 257), np.float32)
     deramp(slc, ETA_S[lines], part.k_t, part.f_dc, part.eta_ref, real, imag)
     np.testing.assert_allclose(real + 1j * imag, twins.deramp(slc, ETA_S[lines], part), atol=3e-6)
+
+
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_the_kernel_that_turns_in_place_agrees_with_its_twin(direction: float) -> None:
+    rng = np.random.default_rng(2)
+    slc = (rng.normal(size=(77, 257)) + 1j * rng.normal(size=(77, 257))).astype(np.complex64)
+    part = DerampTerms(k_t=TERMS.k_t[:257], f_dc=TERMS.f_dc[:257], eta_ref=TERMS.eta_ref[:257])
+    expected = twins.turn(slc, ETA_S[:77], part, direction)
+    turn(slc, ETA_S[:77], part.k_t, part.f_dc, part.eta_ref, direction)
+    np.testing.assert_allclose(slc, expected, atol=3e-6)
 
 
 def energy_in_band(values: NDArray[np.complex128], band_hz: float) -> float:

@@ -48,6 +48,13 @@ def deramp(slc: NDArray[np.complex64], eta_s: NDArray[np.float64], terms: Deramp
     return slc * np.exp(1j * terms.phase(eta_s))
 
 
+def turn(
+    slc: NDArray[np.complex64], eta_s: NDArray[np.float64], terms: DerampTerms, direction: float
+) -> NDArray[np.complex128]:
+    """The burst times exp(±jφ)."""
+    return slc * np.exp(1j * direction * terms.phase(eta_s))
+
+
 def cross_multiply(
     reference: NDArray[np.complex64], secondary: NDArray[np.complex64], looks: Looks
 ) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:

@@ -20,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from topsar import __version__
-from topsar.cli import verbs
+from topsar.cli import bursts, verbs
 from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
 from topsar.environment import drop_foreign_data
 from topsar.errors import SettingsError, TopsarError
 
-VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "export", "check", "demo", "settings", "simulate")
+VERBS = (
+    *("run", "plan", "pairs", "status", "doctor", "clean", "export", "check", "demo", "settings", "simulate"),
+    *bursts.VERBS,
+)
 """All but the hidden ``step``."""
 EXAMPLES = {
     "": """
@@ -57,6 +60,7 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
     "demo": "\n  topsar demo /tmp/topsar-demo --workers 2",
     "settings": "\n  topsar settings --env /disk/etna/.env --posting 40",
     "simulate": "\n  topsar simulate /disk/simulated --size swath --seed 7",
+    **bursts.EXAMPLES,
     "step": "\n  topsar step data/runs/PAIR/job.json unwrap",
 }
 
@@ -141,18 +145,21 @@ def build_parser() -> argparse.ArgumentParser:
         verb = _add_verb(group, name)
         if name not in {"demo", "simulate", "check"}:
             verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
-        if name not in {"demo", "simulate", "status", "check"}:
+        if name not in {"demo", "simulate", "status", "check", *bursts.VERBS}:
             default = Path("pairs.txt")
             verb.add_argument("--pairs", metavar="FILE", type=Path, default=default, help="pairs [./pairs.txt]")
+        if name not in {"demo", "simulate", "status", "check"}:
             verb.add_argument("--env", metavar="FILE", type=Path, help="settings [./.env where there is one]")
         _add_own_flags(verb, name)
         if name not in {"simulate", "status", "check"}:
-            _add_settings(verb)
+            _add_settings(verb, bursts.KEYS if name in bursts.VERBS else ())
     return parser
 
 
 def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
-    if name == "pairs":
+    if name in bursts.VERBS:
+        bursts.add_flags(verb, name)
+    elif name == "pairs":
         _add_rules_and_search(verb)
     elif name == "status":
         verb.add_argument("--json", action="store_true", help="for programs: every step")
@@ -196,7 +203,7 @@ def _make_epilog(verb: str) -> dict[str, Any]:
 
 def _add_verb(group: Any, name: str) -> argparse.ArgumentParser:
     """A verb, with what all verbs have."""
-    command = getattr(verbs, name)
+    command = getattr(bursts if name in bursts.VERBS else verbs, name)
     verb: argparse.ArgumentParser = group.add_parser(
         name, help=command.__doc__, description=command.__doc__, allow_abbrev=False, **_make_epilog(name)
     )
@@ -248,8 +255,8 @@ def _parse_last_day(text: str) -> datetime:
     return _parse_day(text) + timedelta(days=1, microseconds=-1)
 
 
-def _add_settings(verb: argparse.ArgumentParser) -> None:
-    """One flag per key, all collected in ``flags``, so that the last one wins."""
+def _add_settings(verb: argparse.ArgumentParser, chosen: Sequence[str]) -> None:
+    """One flag per key, or of those that are ``chosen``, all collected in ``flags``, so that the last one wins."""
     from topsar.settings import KEYS
 
     group = verb.add_argument_group("settings", "each is also a key of .env and the environment: --posting is POSTING")
@@ -257,7 +264,9 @@ def _add_settings(verb: argparse.ArgumentParser) -> None:
         "-o", dest="flags", metavar="KEY=VALUE", type=_parse_assignment, action="append", help="set any key, repeatable"
     )
     for key in KEYS:
-        if not key.secret:  # a command line is visible to every user of the machine
+        if not key.secret and (
+            not chosen or key.name in chosen
+        ):  # a command line is visible to every user of the machine
             text = f"{key.meaning}. Value: {key.allowed} [{key.default or 'empty'}]".replace("%", "%%")
             pair = partial(lambda name, value: (name, value), key.name)
             group.add_argument(key.flag, dest="flags", metavar="VALUE", type=pair, action="append", help=text)

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from topsar import workflow
     from topsar.provision import Services
 
-    settings = _load(args)
+    settings = load(args)
     outcomes = workflow.run(settings, Services())
     return _print_outcomes(outcomes, settings.data / "runs")
 
@@ -44,7 +44,7 @@ def plan(args: argparse.Namespace) -> int:
     from topsar import api
     from topsar.report.terminal_plan import format_outlooks, format_plan
 
-    settings = _load(args)
+    settings = load(args)
     planned = api.plan(settings.pairs, settings)
     if planned.missing:
         print("to be fetched first:", *planned.missing, sep="\n  ", end="\n\n")
@@ -64,7 +64,7 @@ def pairs(args: argparse.Namespace) -> int:
     from topsar.pairs.network import Rules
     from topsar.provision import Search, Services
 
-    settings = _load(args)
+    settings = load(args)
     has_rule = args.all or (args.neighbours, args.days, args.baseline) != (None, None, None)
     neighbours = args.neighbours if has_rule else NEIGHBOURS
     rules = Rules(neighbours=neighbours, max_days=args.days, max_baseline_m=args.baseline)
@@ -127,7 +127,7 @@ def clean(args: argparse.Namespace) -> int:
     from topsar import workflow
     from topsar.report.terminal_plan import format_removable
 
-    found = workflow.clean(_load(args), dry_run=args.dry_run)
+    found = workflow.clean(load(args), dry_run=args.dry_run)
     print(format_removable(found, is_dry=args.dry_run))
     return 0
 
@@ -137,7 +137,7 @@ def export(args: argparse.Namespace) -> int:
     from topsar import workflow
 
     are_good = []
-    for one in workflow.export(_load(args), args.format, args.to):
+    for one in workflow.export(load(args), args.format, args.to):
         are_good.append(one.problem is None)
         print(f"{one.name}: {one.problem or one.folder}", file=sys.stderr if one.problem else sys.stdout)
     return 0 if are_good and all(are_good) else EXIT_FAILED
@@ -180,7 +180,7 @@ def simulate(args: argparse.Namespace) -> int:
 
 def settings(args: argparse.Namespace) -> int:
     """Show every setting."""
-    print(_format_settings(_load(args)))
+    print(_format_settings(load(args)))
     return 0
 
 
@@ -192,7 +192,8 @@ def step(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> Settings:
+def load(args: argparse.Namespace) -> Settings:
+    """Settings of flags, environment and ``.env``."""
     from topsar.settings import load_settings
 
     return load_settings(env_file=_env_file(args), data=args.data, pairs=args.pairs, flags=dict(args.flags))

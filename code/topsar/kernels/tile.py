@@ -167,7 +167,7 @@ def _gather_signal(image, height, range_m, line, sample, index, parts, cycles): 
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _rotate_phase(parts, cycles, out):  # type: ignore[no-untyped-def]
+def rotate_phase(parts, cycles, out):  # type: ignore[no-untyped-def]
     """The signal, turned by 2π·cycles: cosine and sine to 4e-7, by Taylor series around the nearest quarter."""
     for w in range(out.size):
         quarter = np.floor(4.0 * cycles[w] + 0.5)
@@ -209,7 +209,7 @@ def _geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
         _find_zero_doppler(first, slope, height, series, time, range_m)
         _find_places(image, start, time, range_m, line, sample, index)
         _gather_signal(image, height, range_m, line, sample, index, parts, cycles)
-        _rotate_phase(parts, cycles, out[row])
+        rotate_phase(parts, cycles, out[row])
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")

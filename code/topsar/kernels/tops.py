@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit, prange
 
+from topsar.kernels.tile import rotate_phase
 from topsar.model import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import Burst
+
+_RUN = 512
+"""Samples that are turned together: what they need stays in the first cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,11 +80,23 @@ def _doppler(k_t, f_dc, eta_ref, eta, sample, out):  # type: ignore[no-untyped-d
         out[i] = centroid + rate * (eta[i] - reference)
 
 
+def find_steering_rate(burst: Burst, arc: OrbitArc) -> float:
+    """Doppler rate k_s = (2 v / c) f_c k_ψ by which the antenna's steering sweeps a burst, Hz/s; v at mid burst.
+
+    Parameters
+    ----------
+    burst : Burst
+    arc : OrbitArc
+    """
+    speed = float(np.linalg.norm(arc.velocity(arc.seconds(burst.grid.mid_time))))
+    return 2 * speed / SPEED_OF_LIGHT * burst.radar_frequency_hz * burst.steering_rate_rad_s
+
+
 def find_deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
     """Deramping terms of a burst.
 
-    With the platform velocity v at mid burst: k_s = (2 v / c) f_c k_ψ; k_a(τ) from the annotated FM rate;
-    k_t = k_a k_s / (k_a - k_s); η_c(τ) = -f_ηc(τ) / k_a(τ); η_ref(τ) = η_c(τ) - η_c(τ_mid).
+    With k_s of `find_steering_rate` and k_a(τ) from the annotated FM rate: k_t = k_a k_s / (k_a - k_s);
+    η_c(τ) = -f_ηc(τ) / k_a(τ); η_ref(τ) = η_c(τ) - η_c(τ_mid).
 
     Parameters
     ----------
@@ -88,8 +104,7 @@ def find_deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
     arc : OrbitArc
     """
     grid = burst.grid
-    speed = float(np.linalg.norm(arc.velocity(arc.seconds(grid.mid_time))))
-    k_s = 2 * speed / SPEED_OF_LIGHT * burst.radar_frequency_hz * burst.steering_rate_rad_s
+    k_s = find_steering_rate(burst, arc)
     sample = np.append(np.arange(grid.samples, dtype=np.float64), (grid.samples - 1) / 2)
     tau = np.asarray(2 / SPEED_OF_LIGHT * (grid.near_range_m + sample * grid.range_spacing_m), dtype=np.float64)
     k_a = burst.fm_rate(tau)
@@ -124,3 +139,29 @@ def deramp(slc, eta, k_t, f_dc, eta_ref, real, imag):  # type: ignore[no-untyped
             value = slc[line, sample]
             real[line, sample] = value.real * c - value.imag * s
             imag[line, sample] = value.real * s + value.imag * c
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def turn(slc, eta, k_t, f_dc, eta_ref, direction):  # type: ignore[no-untyped-def]
+    """Multiply lines of a burst by exp(±jφ), φ being the deramping phase, where they lie.
+
+    Parameters
+    ----------
+    slc : (lines, samples) complex64
+        Changed.
+    eta : (lines,) float64
+        Seconds from mid burst.
+    k_t, f_dc, eta_ref : (samples,) float64
+        See `DerampTerms`.
+    direction : float
+        1 deramps, -1 puts the ramp back.
+    """
+    for line in prange(slc.shape[0]):
+        parts, cycles = np.empty((2, _RUN), np.float32), np.empty(_RUN)
+        for start in range(0, slc.shape[1], _RUN):
+            n = min(_RUN, slc.shape[1] - start)
+            for w in range(n):
+                e = eta[line] - eta_ref[start + w]
+                cycles[w] = -direction * e * (0.5 * k_t[start + w] * e + f_dc[start + w])
+                parts[0, w], parts[1, w] = slc[line, start + w].real, slc[line, start + w].imag
+            rotate_phase(parts[:, :n], cycles[:n], slc[line, start : start + n])

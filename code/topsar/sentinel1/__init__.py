@@ -1,6 +1,6 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
-from topsar.sentinel1.annotation import read_annotation_orbit, read_bursts
+from topsar.sentinel1.annotation import read_annotation_orbit, read_burst_times, read_bursts
 from topsar.sentinel1.measurement import check_content, check_header, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
     PRECISE_AFTER,
@@ -30,6 +30,7 @@ __all__ = [
     "open_scene",
     "parse_orbit_name",
     "read_annotation_orbit",
+    "read_burst_times",
     "read_bursts",
     "read_orbit",
     "read_orbit_bytes",

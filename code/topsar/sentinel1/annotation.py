@@ -77,6 +77,43 @@ def read_bursts(scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstTimes:
+    """What the annotation says of a burst besides its samples: times (UTC) and seconds since the ascending node.
+
+    ``fm_rate`` and ``doppler`` are those of the estimates that `read_bursts` takes for the burst.
+    """
+
+    sensing: datetime
+    fm_rate: datetime
+    doppler: datetime
+    since_node_s: float
+
+
+def read_burst_times(scene: Scene, swath: str, polarisation: str) -> tuple[BurstTimes, ...]:
+    """Read the times of the bursts of one swath, as many and in the order of `read_bursts`.
+
+    Parameters
+    ----------
+    scene, swath, polarisation
+        As for `read_bursts`.
+    """
+    _, _, root = _open_annotation(scene, swath, polarisation)
+    common = _read_swath(root, swath)
+    found = []
+    for node in root.find_children("swathTiming/burstList/burst"):
+        middle = replace(common.grid, first_line_time=node.read_time("azimuthTime")).mid_time
+        fm_rate, doppler = (_find_nearest(estimates, middle)[0] for estimates in (common.fm_rates, common.dopplers))
+        times = BurstTimes(
+            sensing=node.read_time("sensingTime"),
+            fm_rate=fm_rate,
+            doppler=doppler,
+            since_node_s=node.read_number("azimuthAnxTime"),
+        )
+        found.append(times)
+    return tuple(found)
+
+
 def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
     """Read the state vectors of the annotation.
 
@@ -157,12 +194,13 @@ def _read_estimates(root: Element, path: str, polynomial: str) -> tuple[_Estimat
     return tuple(found)
 
 
+def _find_nearest(estimates: tuple[_Estimate, ...], middle: datetime) -> _Estimate:
+    return min(estimates, key=lambda estimate: abs(estimate[0] - middle))
+
+
 def _read_burst(node: Element, index: int, common: _Swath, scene: Scene, files: SwathFiles, measurement: str) -> Burst:
     grid = replace(common.grid, first_line_time=node.read_time("azimuthTime"))
-    fm_rate, doppler = (
-        min(estimates, key=lambda estimate: abs(estimate[0] - grid.mid_time))[1]
-        for estimates in (common.fm_rates, common.dopplers)
-    )
+    fm_rate, doppler = (_find_nearest(estimates, grid.mid_time)[1] for estimates in (common.fm_rates, common.dopplers))
     number = node.read_integer("burstId") if node.has("burstId") else None
     return Burst(
         scene=scene.name,

@@ -1,0 +1,143 @@
+"""Write a Sentinel-1 product as GAMMA has it: a tab file, and per swath samples, SLC_par and TOPS_par."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topsar.errors import SceneError
+from topsar.files import atomic_path, write_text
+from topsar.gamma.deramp import BurstTerms, SwathTerms, describe_terms, turn_burst
+from topsar.gamma.image import Image, format_image
+from topsar.gamma.samples import SampleFormat, lines_of_block, write_lines
+from topsar.gamma.tab import TabRow, format_tab
+from topsar.gamma.tops import format_tops
+from topsar.kernels.geometry import fit_orbit
+from topsar.kernels.tops import find_deramp_terms
+from topsar.model import Window
+from topsar.sentinel1 import check_content, iter_samples, open_image, read_burst_times, read_bursts
+
+if TYPE_CHECKING:
+    from topsar.kernels.geometry import OrbitArc
+    from topsar.model import Burst, Orbit, Scene
+    from topsar.sentinel1.annotation import BurstTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneCut:
+    """What to write of a product: ``bursts`` (first and last, from 1) of some swaths, deramped or as they are."""
+
+    swaths: tuple[str, ...]
+    polarisation: str
+    bursts: tuple[int, int] | None = None
+    format: SampleFormat = SampleFormat.FCOMPLEX
+    is_deramped: bool = False
+    keeps_phase: bool = False
+
+
+def write_scene(scene: Scene, orbit: Orbit, cut: SceneCut, folder: Path) -> tuple[Path, tuple[SwathTerms, ...]]:
+    """Write the swaths of a product; digital numbers as they are, not calibrated.
+
+    Parameters
+    ----------
+    scene : Scene
+    orbit : Orbit
+        Whose state vectors SLC_par gets, and by which the ramp is found.
+    cut : SceneCut
+    folder : Path
+        Named in the tab file as it is given.
+
+    Returns
+    -------
+    tuple of Path and tuple of SwathTerms
+        The tab file, and for every swath what the ramp is made of.
+
+    Raises
+    ------
+    SceneError
+        Where swaths or bursts are not there, or a file of this name is there already.
+    """
+    ending = ".deramp" if cut.is_deramped else ""
+    date = f"{scene.start:%Y%m%d}"
+    tab = folder / f"{date}.SLC_tab{ending}"
+    rows = {swath: _name_files(folder, f"{date}.{swath}.slc{ending}") for swath in cut.swaths}
+    _check_free([tab, *(path for row in rows.values() for path in row.paths)])
+    text = format_tab(tuple(rows.values()))
+    found = {swath: _choose_bursts(scene, swath, cut) for swath in cut.swaths}
+    shown = []
+    for swath, row in rows.items():
+        check_content(found[swath][0][0])
+        shown.append(SwathTerms(slc=row.slc, bursts=_write_swath(scene, orbit, cut, found[swath], row)))
+    write_text(tab, text)
+    return tab, tuple(shown)
+
+
+def _name_files(folder: Path, name: str) -> TabRow:
+    return TabRow(slc=folder / name, image=folder / f"{name}.par", tops=folder / f"{name}.TOPS_par")
+
+
+def _check_free(paths: list[Path]) -> None:
+    for path in paths:
+        if path.exists():
+            msg = f"{path}: a file of this name is there already"
+            raise SceneError(msg, hint="move it away, or choose another folder: --to DIR")
+
+
+def _choose_bursts(scene: Scene, swath: str, cut: SceneCut) -> list[tuple[Burst, BurstTimes]]:
+    """Bursts and their times, numbered anew from the first that is taken."""
+    bursts = read_bursts(scene, swath, cut.polarisation)
+    first, last = cut.bursts or (1, len(bursts))
+    if not 1 <= first <= last <= len(bursts):
+        msg = f"{scene.name}: bursts {first} to {last} of {swath}, which has bursts 1 to {len(bursts)}"
+        raise SceneError(msg, hint="bursts count from 1; give --bursts FIRST-LAST")
+    times = read_burst_times(scene, swath, cut.polarisation)
+    return list(zip(bursts, times, strict=True))[first - 1 : last]
+
+
+def _write_swath(
+    scene: Scene, orbit: Orbit, cut: SceneCut, found: list[tuple[Burst, BurstTimes]], row: TabRow
+) -> tuple[BurstTerms, ...]:
+    bursts = [burst for burst, _ in found]
+    grid = bursts[0].grid
+    arc = fit_orbit(orbit, grid.first_line_time, bursts[-1].grid.stop_time)
+    kind = SampleFormat.FCOMPLEX if cut.is_deramped else cut.format
+    shown = _write_samples(bursts, arc, cut, row.slc)
+    image = Image(
+        title=f"{scene.name} {bursts[0].swath} {cut.polarisation} (software: Sentinel-1 IPF {scene.ipf}, topsar)",
+        sensor=f"{scene.mission} IW {bursts[0].swath} {cut.polarisation}",
+        grid=replace(grid, lines=grid.lines * len(bursts)),
+        stop=bursts[-1].grid.stop_time,
+        format=kind,
+        radar_frequency_hz=bursts[0].radar_frequency_hz,
+        range_bandwidth_hz=bursts[0].range_bandwidth_hz,
+        azimuth_bandwidth_hz=bursts[0].azimuth_bandwidth_hz,
+        doppler=None if cut.is_deramped else bursts[len(bursts) // 2],
+    )
+    write_text(row.image, format_image(image, orbit))
+    write_text(row.tops, format_tops(found, arc, kind))
+    return shown
+
+
+def _write_samples(bursts: list[Burst], arc: OrbitArc, cut: SceneCut, path: Path) -> tuple[BurstTerms, ...]:
+    shown = []
+    with ExitStack() as stack:
+        image = stack.enter_context(open_image(bursts[0]))
+        slc = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
+        phase = None
+        if cut.is_deramped and cut.keeps_phase:
+            beside = path.with_name(f"{path.name}.dph")
+            phase = stack.enter_context(stack.enter_context(atomic_path(beside)).open("wb"))
+        for burst in bursts:
+            terms = find_deramp_terms(burst, arc)
+            shown.append(describe_terms(burst, arc, terms))
+            lines, samples = burst.grid.shape
+            window = Window(row=0, column=0, rows=lines, columns=samples)
+            blocks = iter_samples(burst, window, lines_of_block(samples), image)
+            if cut.is_deramped:
+                turn_burst(blocks, burst, terms, slc, phase=phase, direction=1.0)
+            else:
+                for block in blocks:
+                    write_lines(slc, block, cut.format)
+    return tuple(shown)
