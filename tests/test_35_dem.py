@@ -438,3 +438,14 @@ def raw_vrt(path: Path) -> str:
 <SourceFilename relativeToVRT="1">{path.name}</SourceFilename><ByteOrder>LSB</ByteOrder>
 <ImageOffset>0</ImageOffset><PixelOffset>4</PixelOffset><LineOffset>1600</LineOffset>
 </VRTRasterBand></VRTDataset>"""
+
+
+@pytest.mark.parametrize(
+    ("crs", "step", "metres"), [("EPSG:4326", 1 / 3600, 30.89), ("EPSG:32629", 12.5, 12.5), ("EPSG:2264", 100.0, 30.48)]
+)
+def test_the_spacing_of_heights_is_told_in_metres(crs: str, step: float, metres: float, tmp_path: Path) -> None:
+    path, transform = tmp_path / "dem.tif", Affine(step, 0, 1000, 0, -step, 80)
+    layout = {"driver": "GTiff", "width": 3, "height": 3, "count": 1, "dtype": "float32"}
+    with rasterio.open(path, "w", crs=crs, transform=transform, **layout) as dataset:
+        dataset.write(np.zeros((1, 3, 3), np.float32))
+    assert dem_module.measure_spacing(Dem(path=path, datum=ELLIPSOID)) == pytest.approx(metres, abs=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,17 +14,20 @@ import numpy as np
 import pytest
 import xarray as xr
 from jsonschema import Draft7Validator
+from pyproj import Proj, Transformer
 
 from sample_layers import DEGREES, FACTS, UTM, sample, with_only
 from topsar.corrections import open_correction
+from topsar.engines.ground import measure_pixel
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.formats import open_format
 from topsar.formats.gunw.cube import make_cube
 from topsar.formats.gunw.standard import HEIGHTS_M
+from topsar.formats.hyp3.rasters import find_local_incidence, measure_convergence
 from topsar.interferogram import LAYERS, Interferogram, join_grids, place_on, swap_dates
 from topsar.kernels.geometry import geodetic_to_ecef, measure_baseline
-from topsar.model import BBox, Window
+from topsar.model import BBox, GeoGrid, Window
 from topsar.raster import read_geotiff
 from topsar.registry import BUILT_IN
 from topsar.settings import Options
@@ -139,7 +143,73 @@ def test_hyp3_parameters_are_those_of_the_orbit(hyp3: tuple[Path, ...]) -> None:
     assert float(known["UTCtime"]) == pytest.approx(start.hour * 3600 + start.minute * 60 + start.second, abs=1)
 
 
-@pytest.mark.parametrize("name", ["hyp3", "mintpy", "licsbas"])
+@pytest.fixture(scope="module")
+def gamma(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    facts = {**FACTS, "bursts": ["IW1_03", "IW2_03"], "dem": {"file": "dem.tif", "spacing_m": 30.89}}
+    return write("hyp3_gamma", tmp_path_factory.mktemp("gamma") / "out", sample(facts=facts))
+
+
+def test_the_name_of_a_scene_needs_no_numbers_of_bursts(gamma: tuple[Path, ...]) -> None:
+    name = find(gamma, ".zip").stem
+    assert re.fullmatch(r"S1AA_20230904T063730_20230916T063730_VVP012_INT80_G_ueF_[0-9A-F]{4}", name)
+    suffixes = {path.name.removeprefix(name) for path in gamma}
+    disp = {"_los_disp.tif", "_vert_disp.tif", "_inc_map.tif", "_inc_map_ell.tif", "_lv_theta.tif", "_lv_phi.tif"}
+    assert disp | {"_color_phase.png", "_color_phase.kmz", "_unw_phase.kmz", ".README.md.txt", ".txt"} <= suffixes
+
+
+def test_a_scene_has_displacements_and_angles(gamma: tuple[Path, ...]) -> None:
+    ifg = sample()
+    metres, up = (ifg.layers[name].values for name in ("displacement", "los_up"))
+    seen = np.isfinite(metres) & (metres != 0)
+    los, vertical = (read_geotiff(find(gamma, f"_{name}_disp.tif"))[0] for name in ("los", "vert"))
+    np.testing.assert_array_equal(los[seen], metres[seen])
+    np.testing.assert_allclose(vertical[seen], (metres / up)[seen], rtol=1e-6)
+    ellipsoid = read_geotiff(find(gamma, "_inc_map_ell.tif"))[0]
+    assert ellipsoid[60, 75] == pytest.approx(np.arccos(0.79), abs=1e-6)
+
+
+@pytest.mark.parametrize("grid", [UTM, replace(UTM, west=800_000), DEGREES])
+def test_local_incidence_is_measured_from_the_slope(grid: GeoGrid) -> None:
+    y, x = np.mgrid[: grid.rows, : grid.columns] * np.reshape(measure_pixel(grid)[::-1], (2, 1, 1))
+    turn = measure_convergence(grid)
+    assert turn == pytest.approx(0 if grid is DEGREES else -np.radians(compute_convergence(grid)), abs=2e-4)
+    look = np.radians(40)
+    for slope in (-0.3, 0.0, 0.5):  # a plane that falls toward the west, where the satellite is
+        height = slope * (x * np.cos(turn) + y * np.sin(turn))
+        los = (np.full(grid.shape, value) for value in (-np.sin(look), 0.0, np.cos(look)))
+        angle = find_local_incidence(grid, height, *los)
+        np.testing.assert_allclose(angle, abs(look - np.arctan(slope)), atol=2e-4)
+
+
+def compute_convergence(grid: GeoGrid) -> float:
+    """Degrees by which grid north lies east of true north, as PROJ has it."""
+    x, y = grid.bbox.centre
+    lon, lat = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
+    return float(Proj(grid.crs).get_factors(lon, lat).meridian_convergence)
+
+
+def test_the_keys_of_a_scene_are_those_of_gamma(gamma: tuple[Path, ...]) -> None:
+    known = read_parameters(next(path for path in gamma if path.suffix == ".txt" and "README" not in path.name))
+    keys = list(known)
+    assert keys.index("Resolutionofoutput(m)") == keys.index("Phasefilterparameter") + 1
+    assert keys[-2:] == ["Unwrappingthreshold", "Specklefilter"]
+    assert known["DEMresolution(m)"] == "30.89"
+    row = round((UTM.north - float(known["Ycoordinateofthereferencepointinthemapprojection"])) / UTM.dy - 0.5)
+    column = round((float(known["Xcoordinateofthereferencepointinthemapprojection"]) - UTM.west) / UTM.dx - 0.5)
+    layers = sample().layers
+    assert layers["coherence"].values[row, column] == pytest.approx(0.8)
+    told = float(known["Phaseatreferencepoint"])
+    assert told == pytest.approx(layers["filtered_unwrapped_phase"].values[row, column])
+    look = float(known["Slantrangenear"]) + 2.329562 * int(known["RangepixelofthereferencepointinSARspace"])
+    assert look == pytest.approx(911_000, abs=1_500)  # the ground of the sample is 12 km across
+
+
+def test_mintpy_gets_names_of_scenes_where_bursts_have_no_numbers(tmp_path: Path) -> None:
+    paths = write("mintpy", tmp_path / "out", sample(facts={**FACTS, "bursts": ["IW2_03"]}))
+    assert find(paths, "_unw_phase.tif").name.startswith("S1AA_20230904T063730_20230916T063730_VVP012_INT80_G_ue2_")
+
+
+@pytest.mark.parametrize("name", ["hyp3", "hyp3_gamma", "mintpy", "licsbas"])
 def test_the_older_date_comes_first(name: str, tmp_path: Path) -> None:
     there = write(name, tmp_path / "there", sample())
     back = write(name, tmp_path / "back", swap_dates(sample()))

@@ -26,6 +26,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "geotiff": "topsar.formats.geotiff:GeoTiff",
         "quicklook": "topsar.formats.quicklook:Quicklook",
         "hyp3": "topsar.formats.hyp3:Hyp3",
+        "hyp3_gamma": "topsar.formats.hyp3:Hyp3Gamma",
         "gunw": "topsar.formats.gunw:Gunw",
         "licsbas": "topsar.formats.licsbas:LicsBas",
         "mintpy": "topsar.formats.mintpy:MintPy",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from topsar.errors import ProvisionError
+from topsar.raster.dem import measure_spacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,5 +109,12 @@ def describe(facts: PairFacts, orbits: tuple[OrbitChoice, OrbitChoice], dem: Dem
         "posting": f"{grid.dx:g} m" if grid.crs != "EPSG:4326" else f"1/{1 / grid.dx:.0f} degree",
         "crs": grid.crs,
         "orbits": {f"{choice.start:%Y-%m-%d}": choice.name for choice in orbits},
-        "dem": {"file": dem.path.name, "datum": dem.datum.value},
+        "dem": {"file": dem.path.name, "datum": dem.datum.value, **_describe_spacing(dem)},
     }
+
+
+def _describe_spacing(dem: Dem) -> dict[str, float]:
+    """The spacing of the DEM's heights; nothing where the file is gone since it was read."""
+    with suppress(ProvisionError):
+        return {"spacing_m": round(measure_spacing(dem), 2)}
+    return {}

@@ -11,7 +11,8 @@ from topsar.errors import ProductError
 from topsar.files import write_text
 from topsar.formats import Cost, Format
 from topsar.formats.exchange import require_unwrapped
-from topsar.formats.hyp3 import write_product
+from topsar.formats.hyp3.names import has_burst_numbers
+from topsar.formats.hyp3.product import write_product
 from topsar.interferogram import join_grids, place_on
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class MintPy(Format):
         while pairs:
             ifg = pairs.pop(0)  # its layers are held no longer than it takes to write them
             require_unwrapped(ifg, "MintPy")
-            written += write_product(place_on(ifg, grid), folder / "hyp3", phase="unwrapped_phase", browse=False)
+            written += write_product(
+                place_on(ifg, grid),
+                folder / "hyp3",
+                phase="unwrapped_phase",
+                flavour="isce2" if has_burst_numbers(ifg) else "gamma",
+                browse=False,
+            )
         write_text(written[0], _TEMPLATE)
         return tuple(written)

@@ -34,6 +34,7 @@ from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS, describe_box, fill_masked, is_unrotated
 
 WGS84 = CRS.from_epsg(4326)
+_EARTH_RADIUS_M = 6_371_000.0
 LOWEST_M, HIGHEST_M = -1000.0, 9500.0
 """Heights outside are undeclared voids (−32768, −9999, 1e20), not ground."""
 
@@ -134,6 +135,21 @@ def _crop(dem: Dem, box: BBox, margin_deg: float, *, covering: bool) -> HeightFi
         crs=f"EPSG:{epsg}" if (epsg := crs.to_epsg()) else crs.to_wkt(),
         transform=(transform.a * factor, 0.0, x - turn, 0.0, transform.e * factor, y),
     )
+
+
+def measure_spacing(dem: Dem) -> float:
+    """Measure how far heights lie apart from north to south, metres.
+
+    Raises
+    ------
+    ProvisionError
+        If the DEM cannot be read.
+    """
+    with _open_raster(dem.path) as dataset:
+        step = abs(_find_corner_transform(dataset, dem.path).e)
+        crs = _read_horizontal_crs(dataset, dem.path)
+    unit: float = crs.axis_info[0].unit_conversion_factor  # to radians, or to metres
+    return float(step * unit * (1.0 if crs.is_projected else _EARTH_RADIUS_M))
 
 
 def require_cover(dem: Dem, box: BBox) -> None:
