@@ -525,6 +525,7 @@ def test_topsapp_runs_in_surroundings_of_its_own(data: Path, tmp_path: Path, mon
         ({"action": "nothing", "code": 3}, "exit code 3"),
         ({"action": "half"}, "topsApp ended with exit code 1"),
         ({"action": "truncated"}, "its header promises"),
+        ({"action": "shorter"}, "its burst"),
         ({"action": "disk_full"}, "its header promises"),
         ({"action": "disk_full", "error": True}, "No space left on device"),
         ({"action": "kill", "signal": int(signal.SIGSEGV)}, "SIGSEGV"),
@@ -535,7 +536,7 @@ def test_what_topsapp_does_not_say_is_found(data: Path, tmp_path: Path, fault: d
     folder = job_folder(planned(data), tmp_path)
     with pytest.raises(TopsarError, match=message) as caught:
         execute_until(folder, "topo")
-    assert caught.value.retryable is (message in ("SIGSEGV", "its header promises"))
+    assert caught.value.retryable is (message in ("SIGSEGV", "its header promises", "its burst"))
 
 
 def test_a_killed_topsapp_is_told_by_the_exit_code_of_the_step(data: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ Costs were measured with ISCE2 2.6.5 on three full bursts of IW2 (120 million sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,6 +45,8 @@ TOPO_DEM = DEM_NAME.partition("/")[0]
 _cost = partial(Cost, base_memory=350_000_000, start_s=3.0, memory=0, disk=0)  # two interpreters: topsar's, topsApp's
 _threaded = partial(_cost, pixels_per_thread=5e6)
 _IDLE = _cost(microseconds=0)
+_OF_BURST = re.compile(r"(?:geom_reference|fine_\w+)/(IW\d)/[a-z]+_\d+\.[a-z]+")
+"""Images with a pixel for each sample of a burst."""
 
 
 def _count_samples(task: TopsAppTask) -> list[int]:
@@ -356,19 +359,28 @@ def execute(folder: Path, step: str) -> None:
         stage.run(run)
     else:
         run.start(stage.steps)
-    _check_images(stage, run.folder)
+    _check_images(stage, run)
     if stage.check:
         stage.check(run)
 
 
-def _check_images(stage: Stage, run: Path) -> None:
-    """Refuse images that are smaller than their headers say: the disk was full, or topsApp missed a crash."""
+def _check_images(stage: Stage, run: TopsAppRun) -> None:
+    """Refuse images smaller than their headers say, or than their bursts: the disk was full, or a crash missed."""
     for name in (*stage.scratch, *stage.kept):
-        path = run / name
-        for header in sorted(path.rglob("*.xml")) if path.is_dir() else [run / f"{name}.xml"]:
+        path = run.folder / name
+        for header in sorted(path.rglob("*.xml")) if path.is_dir() else [run.folder / f"{name}.xml"]:
             image = header.with_suffix("")
             if header.is_file() and image.with_name(f"{image.name}.vrt").is_file():
                 try:
-                    check_isce_image(image)
+                    _check_image(image, run)
                 except ProductError as exc:
                     raise StepFailed(exc.message, hint="it will be tried again", retryable=True) from exc
+
+
+def _check_image(image: Path, run: TopsAppRun) -> None:
+    """Check one; that its header agrees is not enough, as ISCE2 writes it by the size of the file that there is."""
+    header, match = check_isce_image(image), _OF_BURST.fullmatch(image.relative_to(run.folder).as_posix())
+    shapes = {both.reference.grid.shape for both in run.task.bursts if match and both.reference.swath == match[1]}
+    if match and (header.length, header.width) not in shapes:
+        msg = f"{image} has {header.length} lines of {header.width} samples, its burst {sorted(shapes)}"
+        raise ProductError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ ACTIONS: dict[str, Callable[[Fault], None]] = {
 }
 """Faults before or after the work of a step (``when``)."""
 
-SPOILERS = ("half", "truncated", "zeros", "disk_full", "torn_pickle")
+SPOILERS = ("half", "truncated", "shorter", "zeros", "disk_full", "torn_pickle")
 """Faults in what a step wrote."""
 
 
@@ -96,6 +97,16 @@ def _cut(paths: list[Path], part: float) -> None:
     for path in paths:
         if path.is_file():
             os.truncate(path, int(path.stat().st_size * part))
+
+
+def _shorten(paths: list[Path]) -> None:
+    """Half of the lines are lost, and the header, which ISCE2 writes by the size of the file, does not say so."""
+    for path in paths:
+        header = path.with_name(f"{path.name}.xml")
+        if found := re.search(r'name="length">\s*<value>(\d+)<', header.read_text() if header.is_file() else ""):
+            lines, text = int(found[1]), header.read_text()
+            os.truncate(path, path.stat().st_size // lines * (lines // 2))
+            header.write_text(f"{text[: found.start(1)]}{lines // 2}{text[found.end(1) :]}")
 
 
 def _zero(paths: list[Path], part: float) -> None:
@@ -128,6 +139,8 @@ def spoil_outputs(faults: list[Fault], written: list[Path]) -> None:
             raise RuntimeError(message)
         if fault["action"] == "truncated":
             _cut(data, part)
+        if fault["action"] == "shorter":
+            _shorten(data[-1:])
         if fault["action"] == "zeros":
             _zero(data, part)
         if fault["action"] == "disk_full":
