@@ -345,6 +345,20 @@ def read_pair(folder: Path) -> Interferogram:
     return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, layers), facts=facts)
 
 
+def read_part(ifg: Interferogram, name: str, window: Window) -> NDArray[Any]:
+    """Values of a layer in a window of its grid; of a pair that lies on the disk nothing else is read.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+    name : str
+    window : Window
+    """
+    if isinstance(ifg.layers, _LayerFiles):
+        return ifg.layers.read_window(name, window)
+    return ifg.layers[name].values[window.slices]
+
+
 class _LayerFiles(Mapping[str, Layer]):
     """The layers of `read_pair`, each read once."""
 
@@ -367,6 +381,12 @@ class _LayerFiles(Mapping[str, Layer]):
         )
         self._read[name] = Layer(kind=kind, values=values)
         return self._read[name]
+
+    def read_window(self, name: str, window: Window) -> NDArray[Any]:
+        """A window of a layer, which is not kept."""
+        from topsar.raster import read_window
+
+        return read_window(self._folder / f"{name}.tif", window)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._described)

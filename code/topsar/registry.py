@@ -33,6 +33,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "netcdf": "topsar.formats.netcdf:NetCdf",
         "netcdf_stack": "topsar.formats.netcdf:NetCdfStack",
         "stac": "topsar.formats.stac:Stac",
+        "timeseries": "topsar.formats.timeseries:TimeSeries",
     },
     "corrections": {
         "solid_earth_tide": "topsar.corrections.solid_earth_tide:SolidEarthTide",

@@ -2,7 +2,15 @@
 
 from topsar.raster.dem import HeightField, open_dem, open_levels, read_datum, require_cover
 from topsar.raster.geoid import read_geoid
-from topsar.raster.geotiff import Labels, compute_pixel_centres, open_geotiff, read_geotiff, read_reduced, write_geotiff
+from topsar.raster.geotiff import (
+    Labels,
+    compute_pixel_centres,
+    open_geotiff,
+    read_geotiff,
+    read_reduced,
+    read_window,
+    write_geotiff,
+)
 from topsar.raster.inspection import inspect
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "read_geoid",
     "read_geotiff",
     "read_reduced",
+    "read_window",
     "require_cover",
     "write_geotiff",
 ]

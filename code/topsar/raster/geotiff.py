@@ -19,7 +19,7 @@ from rasterio.transform import Affine
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_failed
-from topsar.model import BBox, GeoGrid
+from topsar.model import BBox, GeoGrid, Window
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when GDAL fails."""
@@ -145,6 +145,21 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
         rows, columns = dataset.shape
         grid = GeoGrid(crs=dataset.crs.to_string(), west=c, north=f, dx=a, dy=-e, rows=rows, columns=columns)
         return dataset.read(1), grid, dict(dataset.tags())
+
+
+def read_window(path: Path, window: Window) -> NDArray[Any]:
+    """Read a window of band 1 of a raster.
+
+    Parameters
+    ----------
+    path : Path
+    window : Window
+        It must lie inside the raster.
+    """
+    with open_to_read(path) as dataset:
+        rows, columns = ((part.start, part.stop) for part in window.slices)
+        values: NDArray[Any] = dataset.read(1, window=(rows, columns))
+        return values
 
 
 def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:

@@ -35,6 +35,7 @@ from topsar.settings.text import (
     parse_crs,
     parse_looks,
     parse_names,
+    parse_place,
     parse_polarisation,
     parse_roi,
     parse_swaths,
@@ -192,6 +193,12 @@ class Options(BaseModel):
         "names with commas such as stratified_troposphere, or empty",
     )
     apply_corrections: bool = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
+    timeseries_reference: Annotated[tuple[float, float] | None, BeforeValidator(parse_place)] = _key(
+        "TIMESERIES_REFERENCE",
+        None,
+        "Place that does not move, for the format timeseries; empty takes the one of least phase noise",
+        "latitude,longitude in degrees such as 37.62,-25.43, or empty",
+    )
     slc_stack: bool = _switch(
         "SLC_STACK",
         "1 keeps the geocoded SLC of every date in runs/slc_stack, with their amplitude dispersion (native engine)",

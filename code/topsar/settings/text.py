@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -43,6 +44,22 @@ def parse_roi(value: object) -> object:
     if problem:
         raise ValueError(problem)
     return BBox(west=west, south=south, east=east, north=north)
+
+
+def parse_place(value: object) -> object:
+    """A place from latitude, longitude in degrees: two numbers, or text as in ``.env``; empty is none."""
+    if isinstance(value, str):
+        value = re.split(r"[\s,;]+", value.strip("[]() \t,;")) if value.strip() else None
+    if not isinstance(value, list | tuple):
+        return value
+    try:
+        latitude, longitude = (float(part) for part in value)
+    except (TypeError, ValueError):
+        latitude = longitude = math.nan
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        msg = "expected two numbers in degrees: latitude,longitude"
+        raise ValueError(msg)
+    return latitude, longitude
 
 
 def _find_box_problem(south: float, north: float, west: float, east: float) -> str:

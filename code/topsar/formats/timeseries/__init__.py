@@ -1,0 +1,236 @@
+"""Velocity and displacement of every date, from the unwrapped pairs of a track."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from topsar import __version__
+from topsar.errors import ProductError
+from topsar.files import write_json
+from topsar.formats import Cost, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from topsar.formats.timeseries.closure import Triangles
+    from topsar.formats.timeseries.stack import Network, Reference
+    from topsar.interferogram import Interferogram
+    from topsar.model import Window
+
+BLOCK_BYTES = 400_000_000
+OUTLYING = 3.0
+"""A date is flagged that scatters so many times as much about the lines through the others as the median of them."""
+_SIGN = "line of sight, positive toward the satellite"
+_LAYERS: Mapping[str, tuple[str, str, str]] = {
+    "velocity": ("m/yr", "Mean velocity in line of sight", _SIGN),
+    "velocity_std": (
+        "m/yr",
+        "Standard error of the velocity, from the noise of the pairs and the scatter of the dates about the line",
+        "",
+    ),
+    "temporal_coherence": ("1", "Temporal coherence of the pairs about the series", ""),
+    "residual_rms": ("rad", "Root mean square of what the pairs differ from the series", ""),
+    "closure_count": ("1", "Triangles of pairs that do not close by whole cycles, after repair", ""),
+}
+
+
+class TimeSeries(Format):
+    """``velocity.tif`` and its quality, ``displacement_<date>.tif``, ``timeseries.json``."""
+
+    name = "timeseries"
+    version = "1"
+    cost = Cost(base_memory=800_000_000, memory=40, disk=8, start_s=2.0, microseconds=4.0)
+    scope: Literal["pair", "stack"] = "stack"
+    options = ("timeseries_reference",)
+
+    def __init__(self, timeseries_reference: Sequence[float] | None = None) -> None:
+        self._place = (timeseries_reference[0], timeseries_reference[1]) if timeseries_reference else None
+
+    def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
+        """Invert all pairs of a track, block by block.
+
+        Parameters
+        ----------
+        ifgs : iterable of Interferogram
+        folder : Path
+            The empty folder to write into.
+
+        Raises
+        ------
+        ProductError
+            If a pair is not unwrapped, pairs do not link all dates, or one has no value at the reference.
+        SettingsError
+            If the reference place lies outside the pairs.
+        """
+        from topsar.formats.timeseries.closure import list_triangles
+        from topsar.formats.timeseries.stack import cut_blocks, find_reference, link_pairs
+
+        network = link_pairs(ifgs)
+        reference = find_reference(network, self._place)
+        zero, triangles = _tie(network, reference), list_triangles(network.links)
+        tally = _Tally(moments=np.zeros((len(network.dates), len(network.dates))))
+        with ExitStack() as stack:
+            files = _open_files(stack, network, folder, _locate(network, reference))
+            for window in cut_blocks(network, BLOCK_BYTES):
+                _invert_block(network, window, zero, triangles, files, tally)
+        if not tally.pixels:
+            msg = f"no pixel of {len(network.pairs)} pairs links two dates"
+            raise ProductError(msg, hint="look at the coherence of the pairs")
+        facts = folder / "timeseries.json"
+        write_json(facts, _describe(network, reference, tally))
+        return (*(folder / f"{name}.tif" for name in files), facts)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """What is summed over blocks; ``moments`` (dates, dates) are mean products of displacements, times ``whole``."""
+
+    moments: NDArray[np.float64]
+    whole: int = 0
+    pixels: int = 0
+    open_before: int = 0
+    open_after: int = 0
+    repaired: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Zero:
+    """Of each pair at the reference: its phases there, and the component."""
+
+    phase: NDArray[np.float32]
+    filtered: NDArray[np.float32]
+    label: NDArray[np.uint16]
+
+
+def _tie(network: Network, reference: Reference) -> _Zero:
+    from topsar.formats.timeseries.stack import read_block
+
+    block = read_block(network, reference.window)
+    labels = np.zeros(len(network.pairs), np.uint16)
+    phase, filtered = np.zeros(len(network.pairs), np.float32), np.zeros(len(network.pairs), np.float32)
+    for number, pair in enumerate(network.pairs):
+        known = np.isfinite(block.phase[number])
+        if not known.any():
+            where = ", ".join(f"{value:.5f}" for value in _locate(network, reference))
+            msg = f"{pair.pair_id} has no reliable value at the reference {where} (latitude, longitude)"
+            raise ProductError(msg, hint="choose another place with TIMESERIES_REFERENCE, or leave that pair out")
+        labels[number] = np.bincount(block.label[number][known]).argmax()
+        known &= block.label[number] == labels[number]
+        phase[number], filtered[number] = block.phase[number][known].mean(), block.filtered[number][known].mean()
+    return _Zero(phase=phase, filtered=filtered, label=labels)
+
+
+def _locate(network: Network, reference: Reference) -> tuple[float, float]:
+    """Latitude and longitude of the middle of the reference."""
+    from pyproj import CRS, Transformer
+
+    grid, window = network.grid, reference.window
+    x = grid.west + (window.column + window.columns / 2) * grid.dx
+    y = grid.north - (window.row + window.rows / 2) * grid.dy
+    to_degrees = Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
+    longitude, latitude = to_degrees.transform(x, y)
+    return float(latitude), float(longitude)
+
+
+def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[float, float]) -> dict[str, Any]:
+    from topsar.formats.timeseries.stack import TILE
+    from topsar.raster import Labels, open_geotiff
+
+    tags = {
+        "SOFTWARE": f"topsar {__version__}",
+        "REFERENCE": f"{place[0]:.6f},{place[1]:.6f}",
+        "FIRST_DATE": network.dates[0],
+        "LAST_DATE": network.dates[-1],
+        "PAIRS": str(len(network.pairs)),
+    }
+    described = dict(_LAYERS)
+    for date in network.dates:
+        text = f"Displacement of {date} since {network.dates[0]}"
+        described[f"displacement_{date.replace('-', '')}"] = ("m", text, _SIGN)
+    files = {}
+    for name, (unit, description, convention) in described.items():
+        dtype, nodata = ("int16", -1) if name == "closure_count" else ("float32", np.nan)
+        labels = Labels(
+            unit=unit, description=description, tags=tags | ({"CONVENTION": convention} if convention else {})
+        )
+        opened = open_geotiff(folder / f"{name}.tif", network.grid, dtype, nodata=nodata, tile_rows=TILE, labels=labels)
+        files[name] = stack.enter_context(opened)
+    return files
+
+
+def _invert_block(
+    network: Network, window: Window, zero: _Zero, triangles: Triangles, files: Mapping[str, Any], tally: _Tally
+) -> None:
+    from topsar.formats.timeseries.closure import repair_cycles
+    from topsar.formats.timeseries.inversion import fit_trend, invert
+    from topsar.formats.timeseries.stack import read_block
+
+    block = read_block(network, window)
+    many, shape = len(network.pairs), (window.rows, window.columns)
+    phase = (block.phase - zero.phase[:, None, None]).reshape(many, -1)
+    filtered = np.where(np.isfinite(block.phase), block.filtered - zero.filtered[:, None, None], np.nan)
+    is_island = (block.label != zero.label[:, None, None]).reshape(many, -1)
+    repair = repair_cycles(filtered.reshape(many, -1), is_island, triangles)
+    phase += np.float32(2 * np.pi) * repair.cycles
+    # Another component is off by unknown cycles, so it counts only where a triangle confirms it.
+    used = np.isfinite(phase) & (~is_island | repair.closed)
+    noise = np.maximum(block.noise.reshape(many, -1), np.float32(1e-3))
+    series = invert(phase, np.where(used, 1 / noise**2, 0).astype(np.float32), network.links, network.days)
+    metres = series.phase * network.to_metres
+    trend = fit_trend(metres, network.days)
+    known = np.isfinite(series.residual)
+    values: dict[str, NDArray[Any]] = {
+        "velocity": trend.slope,
+        "velocity_std": np.sqrt(trend.deviation**2 + network.to_metres**2 * series.slope_variance),
+        "temporal_coherence": series.coherence,
+        "residual_rms": series.residual,
+        "closure_count": np.where(known, repair.after, -1).astype(np.int16),
+    }
+    values |= {f"displacement_{date.replace('-', '')}": metres[place] for place, date in enumerate(network.dates)}
+    rows, columns = ((part.start, part.stop) for part in window.slices)
+    for name, array in values.items():
+        dtype = np.int16 if name == "closure_count" else np.float32
+        files[name].write(array.reshape(shape).astype(dtype), 1, window=(rows, columns))
+    whole = metres[:, np.isfinite(metres).all(axis=0)]
+    tally.moments += whole @ whole.T
+    tally.whole += whole.shape[1]
+    tally.pixels += int(known.sum())
+    tally.open_before += int(repair.before[known].sum())
+    tally.open_after += int(repair.after[known].sum())
+    tally.repaired += int((repair.cycles != 0).any(axis=0)[known].sum())
+
+
+def _describe(network: Network, reference: Reference, tally: _Tally) -> dict[str, Any]:
+    from topsar.formats.timeseries.inversion import find_outliers
+
+    scatter, is_outlying = find_outliers(tally.moments / max(tally.whole, 1), network.days, OUTLYING)
+    latitude, longitude = _locate(network, reference)
+    return {
+        "dates": list(network.dates),
+        "scatter_m": dict(zip(network.dates, scatter.round(5).tolist(), strict=True)),
+        "flagged_dates": [date for date, flagged in zip(network.dates, is_outlying, strict=True) if flagged],
+        "pairs": [pair.pair_id for pair in network.pairs],
+        "reference": {
+            "latitude": latitude,
+            "longitude": longitude,
+            "pixels": [reference.window.rows, reference.window.columns],
+            "chosen_by": reference.chosen_by,
+        },
+        "pixels": tally.pixels,
+        "closure": {
+            "open_before": tally.open_before,
+            "open_after": tally.open_after,
+            "repaired_pixels": tally.repaired,
+        },
+        "wavelength_m": network.pairs[0].facts["wavelength_m"],
+        "crs": network.grid.crs,
+        "grid": network.grid,
+        "software": f"topsar {__version__}",
+    }

@@ -1,0 +1,171 @@
+"""From the phases of pairs to the displacement of dates: weighted least squares, pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOST_BYTES = 1 << 26
+"""Of the normal equations that are solved at once."""
+DAYS_PER_YEAR = 365.25
+
+
+class Series(NamedTuple):
+    """``phase`` (dates, pixels) float64 in radians, zero on the first date, NaN on dates that no pair links to it.
+
+    ``coherence`` is the temporal coherence |Σ exp(j r)| / n of the residuals r of a pixel's pairs, ``residual`` their
+    root mean square in radians; (pixels,).
+    """
+
+    phase: NDArray[np.float64]
+    coherence: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    slope_variance: NDArray[np.float64]
+
+
+class Trend(NamedTuple):
+    """Slope per year of a series, and its standard error from the scatter about the line; (pixels,)."""
+
+    slope: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+def invert(
+    phase: NDArray[np.float32], weights: NDArray[np.float32], links: NDArray[np.intp], days: NDArray[np.float64]
+) -> Series:
+    """Solve for the phase of each date (Berardino et al. 2002, with weights): minimise Σ w (φ_later − φ_earlier − φ)².
+
+    Noise of the pairs adds up along the series like a random walk, so that the scatter about a line says too little
+    of the error of its slope h · φ: ``slope_variance`` is hᵀ C h, with the covariance C of the solution.
+
+    Parameters
+    ----------
+    phase : (pairs, pixels) float32
+        Later minus earlier date, in radians.
+    weights : (pairs, pixels) float32
+        One over variance; 0 where there is no value.
+    links : (pairs, 2) int
+        Earlier and later date of each pair.
+    days : (dates,) float64
+    """
+    dates, pixels = int(links.max()) + 1, phase.shape[1]
+    reached = _find_reached(weights > 0, links, dates)
+    slope = _weigh_dates(reached, days)
+    solved, variance = np.full((dates, pixels), np.nan), np.full(pixels, np.nan)
+    step = max(_MOST_BYTES // (8 * dates * dates), 1)
+    for start in range(0, pixels, step):
+        part = slice(start, min(start + step, pixels))
+        solved[:, part], solved_slope = _solve(phase[:, part], weights[:, part], links, slope[:, part])
+        variance[part] = np.einsum("ij,ij->j", slope[:, part], solved_slope)
+    solved[~reached] = np.nan
+    solved[:, reached.sum(axis=0) < 2] = np.nan
+    used = (weights > 0) & np.isfinite(solved[links[:, 0]]) & np.isfinite(solved[links[:, 1]])
+    residual = np.where(used, phase - (solved[links[:, 1]] - solved[links[:, 0]]), 0.0)
+    count = np.where(used.any(axis=0), used.sum(axis=0), np.nan)
+    coherence = np.abs(np.where(used, np.exp(1j * residual), 0).sum(axis=0)) / count
+    rms = np.sqrt((residual**2).sum(axis=0) / count)
+    return Series(solved, coherence.astype(np.float32), rms.astype(np.float32), variance)
+
+
+def _solve(
+    phase: NDArray[np.float32], weights: NDArray[np.float32], links: NDArray[np.intp], slope: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Solve the normal equations of some pixels for the phases, and for ``slope`` in their place; (dates, pixels)."""
+    dates = len(slope)
+    normal, right = np.zeros((phase.shape[1], dates, dates)), np.zeros((phase.shape[1], dates, 2))
+    right[..., 1] = slope.T
+    for (first, second), value, weight in zip(links, phase, weights, strict=True):
+        weighted = np.where(weight > 0, value * weight, 0)
+        normal[:, first, first] += weight
+        normal[:, second, second] += weight
+        normal[:, first, second] -= weight
+        normal[:, second, first] -= weight
+        right[:, first, 0] -= weighted
+        right[:, second, 0] += weighted
+    # Each group of linked dates is known up to a constant. A weak spring to zero on every date sets it, and the value
+    # of the first date is taken off afterwards.
+    tied = np.arange(dates)
+    normal[:, tied, tied] += 1e-9 * np.maximum(normal[:, tied, tied].max(axis=1), 1e-30)[:, None]
+    solved = np.asarray(np.linalg.solve(normal, right), np.float64).transpose(2, 1, 0)
+    return solved[0] - solved[0, 0], solved[1]
+
+
+def _weigh_dates(reached: NDArray[np.bool_], days: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the dates in the slope per year of a line through them, (dates, pixels); 0 where there is none."""
+    count = np.maximum(reached.sum(axis=0), 1)
+    years = np.where(reached, (days / DAYS_PER_YEAR)[:, None], 0)
+    time = np.where(reached, years - years.sum(axis=0) / count, 0)
+    moment = (time**2).sum(axis=0)
+    return np.where(reached, time / np.where(moment > 0, moment, np.inf), 0)
+
+
+def _find_reached(used: NDArray[np.bool_], links: NDArray[np.intp], dates: int) -> NDArray[np.bool_]:
+    """Which dates the pairs of a pixel link to the first one, (dates, pixels)."""
+    patterns, members = np.unique(np.packbits(used, axis=0), axis=1, return_inverse=True)
+    reached = np.zeros((dates, patterns.shape[1]), bool)
+    for number, pattern in enumerate(patterns.T):
+        first, second = links[np.unpackbits(pattern, count=len(links)).astype(bool)].T
+        graph = coo_array((np.ones(first.size), (first, second)), shape=(dates, dates))
+        _, groups = connected_components(graph, directed=False)
+        reached[:, number] = groups == groups[0]
+    return reached[:, members.reshape(-1)]
+
+
+def fit_trend(series: NDArray[np.float64], days: NDArray[np.float64]) -> Trend:
+    """Fit a line to each series; a pixel with fewer than three dates has none.
+
+    Parameters
+    ----------
+    series : (dates, pixels) float64
+        NaN where a date has no value.
+    days : (dates,) float64
+    """
+    known = np.isfinite(series)
+    count = np.where(known.sum(axis=0) >= 3, known.sum(axis=0), np.nan)
+    weights, values = _weigh_dates(known, days), np.where(known, series, 0)
+    slope = np.where(count > 0, (weights * values).sum(axis=0), np.nan)
+    time = weights / np.maximum((weights**2).sum(axis=0), 1e-30)
+    scatter = np.where(known, values - values.sum(axis=0) / count - slope * time, np.nan)
+    freedom = np.where(count > 2, count - 2, np.nan)
+    deviation = np.sqrt(np.nansum(scatter**2, axis=0) / freedom * (weights**2).sum(axis=0))
+    return Trend(slope, deviation)
+
+
+def find_outliers(
+    moments: NDArray[np.float64], days: NDArray[np.float64], most: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Find dates that scatter about the lines through the other dates; the worst is taken out first, then anew.
+
+    Parameters
+    ----------
+    moments : (dates, dates) float64
+        Mean products of the displacements of two dates, over pixels.
+    days : (dates,) float64
+    most : float
+        A date is an outlier that scatters more than so many times the median of the rest.
+
+    Returns
+    -------
+    scatter : (dates,) float64
+        Root mean square about the lines, in units of the displacements.
+    is_outlying : (dates,) bool
+        At most a third of the dates.
+    """
+    design = np.stack([np.ones_like(days), days], axis=1)
+    is_outlying = np.zeros(days.size, bool)
+    while True:
+        fit = np.zeros((2, days.size))
+        fit[:, ~is_outlying] = np.linalg.pinv(design[~is_outlying])
+        about = np.eye(days.size) - design @ fit
+        scatter = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", about, moments, about), 0))
+        worst = int(np.argmax(np.where(is_outlying, -1, scatter)))
+        limit = most * float(np.median(scatter[~is_outlying]))
+        if scatter[worst] <= limit or 3 * (is_outlying.sum() + 1) > days.size:
+            return scatter, is_outlying
+        is_outlying[worst] = True

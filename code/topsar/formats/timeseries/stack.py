@@ -1,0 +1,224 @@
+"""The pairs of a track as one network of dates, read window by window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from topsar.errors import ProductError, SettingsError
+from topsar.formats.exchange import require_unwrapped
+from topsar.interferogram import join_grids, read_part
+from topsar.model import GeoGrid, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from topsar.interferogram import Interferogram
+
+REFERENCE_PIXELS = 9
+"""Edge of the square whose mean is zero on every date."""
+TILE = 512
+_PIXEL_BYTES = 60
+"""Of a pixel of a pair while it is inverted: phases, noise, weights, and residuals in double precision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Network:
+    """Pairs between dates, the earlier date first; ``links`` (pairs, 2) are indices of ``dates``.
+
+    ``signs`` turn the phase of a pair into that of its later date minus its earlier one, positive where range grew.
+    """
+
+    pairs: tuple[Interferogram, ...]
+    grid: GeoGrid
+    dates: tuple[str, ...]
+    links: NDArray[np.intp]
+    signs: NDArray[np.float32]
+
+    @property
+    def days(self) -> NDArray[np.float64]:
+        """Days since the first date, (dates,)."""
+        calendar = np.array(self.dates, "datetime64[D]")
+        days: NDArray[np.float64] = (calendar - calendar[0]).astype(np.float64)
+        return days
+
+    @property
+    def to_metres(self) -> float:
+        """Displacement toward the satellite in metres, of one radian of phase."""
+        return -float(self.pairs[0].facts["wavelength_m"]) / (4 * np.pi)
+
+
+class Reference(NamedTuple):
+    """The square of pixels that does not move, in the grid of the network, and who chose it."""
+
+    window: Window
+    chosen_by: str
+
+
+class Block(NamedTuple):
+    """A window of all pairs, (pairs, rows, columns); NaN where a pair has no reliable value.
+
+    ``phase`` is what is inverted, ``filtered`` tells whole cycles. ``noise`` is a standard deviation. ``label`` is the
+    connected component, 0 outside all of them.
+    """
+
+    phase: NDArray[np.float32]
+    filtered: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    label: NDArray[np.uint16]
+
+
+def link_pairs(pairs: Iterable[Interferogram]) -> Network:
+    """Sort the dates of some pairs of one track, and link them.
+
+    Raises
+    ------
+    ProductError
+        If a pair is not unwrapped, two pairs have the same dates, pixel sizes differ, or the network falls apart.
+    """
+    by_dates: dict[tuple[str, str], Interferogram] = {}
+    for pair in pairs:
+        require_unwrapped(pair, "the time series")
+        first, second = sorted((str(pair.facts["reference_date"]), str(pair.facts["secondary_date"])))
+        if (first, second) in by_dates:
+            msg = f"{pair.pair_id} and {by_dates[first, second].pair_id} have the same dates"
+            raise ProductError(msg, hint="a time series takes one pair of two dates: list the others in another folder")
+        by_dates[first, second] = pair
+    dates = tuple(sorted({date for both in by_dates for date in both}))
+    links = np.array([[dates.index(first), dates.index(second)] for first, second in sorted(by_dates)], np.intp)
+    chosen = tuple(by_dates[both] for both in sorted(by_dates))
+    _require_connected(dates, links)
+    signs = [1 if pair.facts["reference_date"] < pair.facts["secondary_date"] else -1 for pair in chosen]
+    return Network(pairs=chosen, grid=join_grids(chosen), dates=dates, links=links, signs=np.array(signs, np.float32))
+
+
+def _require_connected(dates: Sequence[str], links: NDArray[np.intp]) -> None:
+    reached = {0}
+    for _ in dates:
+        reached |= {int(one) for link in links if reached & set(link.tolist()) for one in link}
+    if missing := [date for number, date in enumerate(dates) if number not in reached]:
+        msg = f"no chain of pairs links {dates[0]} to {', '.join(missing)}"
+        raise ProductError(msg, hint="list pairs that link all dates of the track, `topsar pairs` does")
+
+
+def find_reference(network: Network, place: tuple[float, float] | None) -> Reference:
+    """Find the square that is taken for still: around a place, or where phase is least noisy in all pairs.
+
+    Parameters
+    ----------
+    network : Network
+    place : (float, float), optional
+        Latitude and longitude in degrees.
+
+    Raises
+    ------
+    SettingsError
+        If the place lies outside the grid.
+    ProductError
+        If no place is reliable in all pairs.
+    """
+    row, column = _find_quietest(network) if place is None else _find_pixel(network.grid, *place)
+    half = REFERENCE_PIXELS // 2
+    square = Window(row=row - half, column=column - half, rows=REFERENCE_PIXELS, columns=REFERENCE_PIXELS)
+    window = square.intersection(_cover(network.grid))
+    assert window is not None
+    return Reference(window, "TIMESERIES_REFERENCE" if place else "least phase noise")
+
+
+def _cover(grid: GeoGrid) -> Window:
+    return Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
+
+
+def _find_quietest(network: Network) -> tuple[int, int]:
+    """The middle of the square of least noise in all pairs, one pair in memory at a time."""
+    variance = np.zeros(network.grid.shape, np.float32)
+    for number, pair in enumerate(network.pairs):
+        block = read_block(network, _cover(network.grid), [number])
+        variance += np.where(np.isfinite(block.phase[0]), block.noise[0] ** 2, np.inf)
+        if not np.isfinite(variance).any():
+            msg = f"no pixel is reliable in all pairs up to {pair.pair_id}"
+            raise ProductError(msg, hint="leave that pair out, or choose a place with TIMESERIES_REFERENCE")
+    worst = 1e3 * len(network.pairs)
+    smooth = uniform_filter(np.minimum(variance, worst), REFERENCE_PIXELS, mode="constant", cval=worst)
+    row, column = divmod(int(np.argmin(smooth)), network.grid.columns)
+    return row, column
+
+
+def _find_pixel(grid: GeoGrid, latitude: float, longitude: float) -> tuple[int, int]:
+    from pyproj import CRS, Transformer
+
+    x, y = Transformer.from_crs(CRS.from_epsg(4326), CRS.from_user_input(grid.crs), always_xy=True).transform(
+        longitude, latitude
+    )
+    row, column = (grid.north - y) / grid.dy, (x - grid.west) / grid.dx
+    if not (0 <= row < grid.rows and 0 <= column < grid.columns):
+        msg = f"TIMESERIES_REFERENCE={latitude:g},{longitude:g} lies outside the pairs"
+        raise SettingsError(msg, hint="latitude,longitude in degrees of a place that all pairs show")
+    return int(row), int(column)
+
+
+def read_block(network: Network, window: Window, numbers: Sequence[int] | None = None) -> Block:
+    """Read a window of all pairs, or of some; phases are signed by date, in radians.
+
+    Parameters
+    ----------
+    network : Network
+    window : Window
+        Of the network's grid.
+    numbers : sequence of int, optional
+        Which pairs.
+    """
+    chosen = range(len(network.pairs)) if numbers is None else numbers
+    shape = (len(chosen), window.rows, window.columns)
+    phase, filtered, noise = (np.full(shape, np.nan, np.float32) for _ in range(3))
+    label = np.zeros(shape, np.uint16)
+    for place, number in enumerate(chosen):
+        pair = network.pairs[number]
+        theirs = network.grid.window_of(pair.grid)
+        if (shared := window.intersection(theirs)) is None:
+            continue
+        inside = (
+            place,
+            slice(shared.row - window.row, shared.row_stop - window.row),
+            slice(shared.column - window.column, shared.column_stop - window.column),
+        )
+        part = Window(
+            row=shared.row - theirs.row,
+            column=shared.column - theirs.column,
+            rows=shared.rows,
+            columns=shared.columns,
+        )
+        name = "filtered_unwrapped_phase" if "filtered_unwrapped_phase" in pair.layers else "unwrapped_phase"
+        label[inside] = read_part(pair, "components", part)
+        phase[inside] = read_part(pair, "displacement", part) * (network.signs[number] / network.to_metres)
+        filtered[inside] = read_part(pair, name, part) * network.signs[number]
+        noise[inside] = read_part(pair, "phase_noise", part)
+    phase[(label == 0) | ~np.isfinite(noise) | ~np.isfinite(filtered)] = np.nan
+    return Block(phase, filtered, noise, label)
+
+
+def cut_blocks(network: Network, most_bytes: int) -> Iterator[Window]:
+    """Cut the grid into squares small enough, each in one tile of the files.
+
+    Parameters
+    ----------
+    network : Network
+    most_bytes : int
+        That a block takes while it is inverted.
+    """
+    edge = TILE
+    while edge > 32 and edge * edge * len(network.pairs) * _PIXEL_BYTES > most_bytes:
+        edge //= 2
+    for row in range(0, network.grid.rows, edge):
+        for column in range(0, network.grid.columns, edge):
+            yield Window(
+                row=row,
+                column=column,
+                rows=min(edge, network.grid.rows - row),
+                columns=min(edge, network.grid.columns - column),
+            )
