@@ -26,7 +26,20 @@ from topsar.environment import drop_foreign_data
 from topsar.errors import SettingsError, TopsarError
 
 VERBS = (
-    *("run", "plan", "pairs", "status", "doctor", "clean", "export", "check", "demo", "settings", "simulate"),
+    *(
+        "run",
+        "plan",
+        "pairs",
+        "status",
+        "doctor",
+        "clean",
+        "export",
+        "check",
+        "timeseries",
+        "demo",
+        "settings",
+        "simulate",
+    ),
     *bursts.VERBS,
 )
 """All but the hidden ``step``."""
@@ -56,6 +69,7 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar clean --cleanup nuclear     all but products, facts and logs
 """,
     "export": "\n  topsar export geotiff --to /disk/for-colleagues",
+    "timeseries": "\n  topsar timeseries --timeseries-reference 37.62,-25.43",
     "check": "\n  topsar check gunw data/export/gunw/*/*.nc",
     "demo": "\n  topsar demo /tmp/topsar-demo --workers 2",
     "settings": "\n  topsar settings --env /disk/etna/.env --posting 40",

@@ -143,6 +143,21 @@ def export(args: argparse.Namespace) -> int:
     return 0 if are_good and all(are_good) else EXIT_FAILED
 
 
+def timeseries(args: argparse.Namespace) -> int:
+    """Process all pairs, and invert those of each track for velocity and the displacement of every date."""
+    from topsar import workflow
+    from topsar.formats.timeseries import TimeSeries
+    from topsar.provision import Services
+
+    settings = load(args)
+    settings = settings.model_copy(update={"formats": tuple(dict.fromkeys((*settings.formats, TimeSeries.name)))})
+    outcomes = workflow.run(settings, Services())
+    for outcome in outcomes:
+        if outcome.is_done and outcome.job.startswith(f"{TimeSeries.name}_"):
+            print(f"{outcome.title}: {settings.data / 'runs' / outcome.job / TimeSeries.name}")
+    return _print_outcomes(outcomes, settings.data / "runs")
+
+
 def check(args: argparse.Namespace) -> int:
     """Check files against the standard of their format, more strictly than any client does."""
     from topsar.formats import open_format

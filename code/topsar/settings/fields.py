@@ -196,7 +196,7 @@ class Options(BaseModel):
     timeseries_reference: Annotated[tuple[float, float] | None, BeforeValidator(parse_place)] = _key(
         "TIMESERIES_REFERENCE",
         None,
-        "Place that does not move, for the format timeseries; empty takes the one of least phase noise",
+        "Place that does not move, for the format timeseries; empty takes the one of least noise and motion",
         "latitude,longitude in degrees such as 37.62,-25.43, or empty",
     )
     slc_stack: bool = _switch(

@@ -42,7 +42,7 @@ _LAYERS: Mapping[str, tuple[str, str, str]] = {
 
 
 class TimeSeries(Format):
-    """``velocity.tif`` and its quality, ``displacement_<date>.tif``, ``timeseries.json``."""
+    """``velocity.tif`` and its quality, ``displacement_<date>.tif``, pictures, ``timeseries.json``."""
 
     name = "timeseries"
     version = "1"
@@ -70,6 +70,7 @@ class TimeSeries(Format):
             If the reference place lies outside the pairs.
         """
         from topsar.formats.timeseries.closure import list_triangles
+        from topsar.formats.timeseries.picture import draw_series
         from topsar.formats.timeseries.stack import cut_blocks, find_reference, link_pairs
 
         network = link_pairs(ifgs)
@@ -85,7 +86,7 @@ class TimeSeries(Format):
             raise ProductError(msg, hint="look at the coherence of the pairs")
         facts = folder / "timeseries.json"
         write_json(facts, _describe(network, reference, tally))
-        return (*(folder / f"{name}.tif" for name in files), facts)
+        return (*(folder / f"{name}.tif" for name in files), *draw_series(network, folder), facts)
 
 
 @dataclass(slots=True, kw_only=True)

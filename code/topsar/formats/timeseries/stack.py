@@ -107,7 +107,7 @@ def _require_connected(dates: Sequence[str], links: NDArray[np.intp]) -> None:
 
 
 def find_reference(network: Network, place: tuple[float, float] | None) -> Reference:
-    """Find the square that is taken for still: around a place, or where phase is least noisy in all pairs.
+    """Find the square that is taken for still: around a place, or where noise and motion are least in all pairs.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def find_reference(network: Network, place: tuple[float, float] | None) -> Refer
     square = Window(row=row - half, column=column - half, rows=REFERENCE_PIXELS, columns=REFERENCE_PIXELS)
     window = square.intersection(_cover(network.grid))
     assert window is not None
-    return Reference(window, "TIMESERIES_REFERENCE" if place else "least phase noise")
+    return Reference(window, "TIMESERIES_REFERENCE" if place else "least noise and motion")
 
 
 def _cover(grid: GeoGrid) -> Window:
@@ -135,15 +135,17 @@ def _cover(grid: GeoGrid) -> Window:
 
 
 def _find_quietest(network: Network) -> tuple[int, int]:
-    """The middle of the square of least noise in all pairs, one pair in memory at a time."""
+    """The middle of the square whose phase, noise and motion against the median of a pair, is least in all pairs."""
     variance = np.zeros(network.grid.shape, np.float32)
     for number, pair in enumerate(network.pairs):
         block = read_block(network, _cover(network.grid), [number])
-        variance += np.where(np.isfinite(block.phase[0]), block.noise[0] ** 2, np.inf)
+        known = np.isfinite(block.phase[0])
+        moved = block.phase[0] - (np.median(block.phase[0][known]) if known.any() else 0)
+        variance += np.where(known, block.noise[0] ** 2 + moved**2, np.inf)
         if not np.isfinite(variance).any():
             msg = f"no pixel is reliable in all pairs up to {pair.pair_id}"
             raise ProductError(msg, hint="leave that pair out, or choose a place with TIMESERIES_REFERENCE")
-    worst = 1e3 * len(network.pairs)
+    worst = 1e4 * len(network.pairs)
     smooth = uniform_filter(np.minimum(variance, worst), REFERENCE_PIXELS, mode="constant", cval=worst)
     row, column = divmod(int(np.argmin(smooth)), network.grid.columns)
     return row, column
