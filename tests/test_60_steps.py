@@ -133,6 +133,7 @@ TABLE = {
     "FORMATS": Change("geotiff", NOTHING, NOTHING),
     "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
     "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),
+    "TIMESERIES_REFERENCE": Change("37.2,28.4", NOTHING, NOTHING),
     "SLC_STACK": Change("1", {"slc"}, None),
 }
 """Whoever adds an option says here which steps it may rerun. Of the DEM, the value says what was found anyway."""

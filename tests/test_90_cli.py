@@ -147,7 +147,7 @@ def test_help_lists_the_verbs_but_not_the_hidden_one(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     shown = capsys.readouterr().out
-    assert all(f"    {verb} " in shown for verb in VERBS)
+    assert {line.split()[0] for line in shown.splitlines() if line.startswith("    ")} >= set(VERBS)
     assert "step" not in shown
 
 
