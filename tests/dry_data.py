@@ -28,7 +28,7 @@ from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import load_task
 from topsar.engines.survey import Survey
 from topsar.interferogram import Interferogram
-from topsar.model import Burst, Orbit
+from topsar.model import Burst, Frame, Orbit
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits, find_water_mask
 from topsar.provision.dem.choice import find_dem
@@ -183,6 +183,15 @@ def plan_inputs(data: Path, before: Callable[[Survey], object] = id, **flags: st
         survey=survey,
         inputs=Inputs(survey=survey, dem=dem, water_mask=find_water_mask(settings)),
     )
+
+
+def frame_around(data: Path, number: int, share: float = 1.0) -> Frame:
+    """A frame around a share of what the scenes of a data folder show, from the south."""
+    survey = plan_inputs(data).survey
+    box, scene = survey.find_footprint(), survey.pairs[0].reference[0]
+    north = box.south + share * (box.north - box.south)
+    corners = ((box.west, box.south), (box.east, box.south), (box.east, north), (box.west, north))
+    return Frame(number=number, track=scene.track, direction=scene.direction, outline=corners)
 
 
 class PlannedPair:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dry_data import dry_data, dry_recipe, plan_inputs
+from dry_data import dry_data, dry_recipe, frame_around, plan_inputs
 from fake_isce.use import double
 from topsar.engines import Engine, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine
@@ -113,6 +114,7 @@ class Change:
 TABLE = {
     "ENGINE": Change("native", NOTHING, NOTHING),
     "ROI": Change("{roi}", NATIVE, ISCE2),
+    "FRAME": Change("7", NATIVE, None),
     "POLARIZATION": Change("VV", NOTHING, NOTHING),
     "SWATHS": Change("IW1", {"view", *PAIR} - {"multiply_IW2"}, ISCE2),
     "POSTING": Change("40", NATIVE, {"burstifg", *MERGED}),
@@ -177,7 +179,10 @@ def middle_of(data: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [key.name for key in KEYS if key.field in Options.model_fields])
-def test_a_setting_reruns_the_steps_that_use_it(name: str, engine: Engine, data: Path, before: Keys) -> None:
+def test_a_setting_reruns_the_steps_that_use_it(
+    name: str, engine: Engine, data: Path, before: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("topsar.settings.text.find_frame", partial(frame_around, data))
     change = TABLE[name]
     value = change.value.format(data=data, roi=middle_of(data) if "{roi}" in change.value else "")
     steps = change.native if engine.name == "native" else change.isce2

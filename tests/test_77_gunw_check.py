@@ -12,6 +12,7 @@ import h5netcdf
 import h5py
 import numpy as np
 import pytest
+import shapely
 
 from sample_layers import DEGREES, FACTS, sample
 from topsar.cli import main
@@ -57,6 +58,28 @@ def test_what_topsar_writes_follows_the_standard(ifg: Interferogram, tmp_path: P
         has_ionosphere = "ionosphere" in ifg.layers
         assert file[GRIDS].attrs["estimate_ionosphere_delay"] == has_ionosphere
         assert file.attrs["version"] == ("1c" if has_ionosphere else "1b")
+
+
+def test_a_product_on_a_frame_has_its_number_and_outline(tmp_path: Path) -> None:
+    outline = [(-9.4, 31.2), (-8.2, 31.2), (-8.2, 32.2), (-9.4, 32.2)]
+    frame = {"number": 25502, "track": 52, "direction": "descending", "outline": outline}
+    path = write(
+        tmp_path / "out", sample(DEGREES, facts={**FACTS, "settings": {"frame": frame, "filter_strength": 0.5}})
+    )
+    assert check(path) == []
+    assert "-00009W_00031N-" in path.name  # of the frame, not of the data
+    assert "GUNW_CUSTOM" in path.name  # without ionosphere and tides it is no standard product
+    with h5py.File(path) as file:
+        assert file.attrs["aria_frame_id"] == file[GRIDS].attrs["frame_id"] == 25502
+        assert shapely.from_wkt(file.attrs["product_geometry_wkt"]).equals(shapely.Polygon(outline))
+    assert json.loads(path.with_suffix(".json").read_text())["metadata"]["frame_number"] == 25502
+
+
+def test_a_standard_product_has_a_frame_and_standard_parameters() -> None:
+    assert standard.is_standard(25502, standard.STANDARD_RUN)
+    assert not standard.is_standard(standard.NO_FRAME, standard.STANDARD_RUN)
+    for key in standard.STANDARD_RUN:
+        assert not standard.is_standard(25502, {**standard.STANDARD_RUN, key: 0.25})
 
 
 def put(path: str, value: Any) -> Callable[[h5py.File], None]:

@@ -419,6 +419,26 @@ class Dem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A place on a track whose bursts ARIA processes together; ``outline`` is their edge, longitude and latitude."""
+
+    number: int
+    track: int
+    direction: Direction
+    outline: tuple[tuple[float, float], ...]
+
+    def __str__(self) -> str:
+        """Its number."""
+        return str(self.number)
+
+    @property
+    def box(self) -> BBox:
+        """Box around it, degrees."""
+        lon, lat = zip(*self.outline, strict=True)
+        return BBox(west=min(lon), south=min(lat), east=max(lon), north=max(lat))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Two passes of one track; each is one scene or several slices, in time order."""
 

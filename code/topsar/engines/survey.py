@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+from shapely import Polygon, contains_xy
 
 from topsar.engines.footprint import ALL_HEIGHTS_M, outline_burst, require_one_side, unite_boxes
 from topsar.engines.ground import find_box
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.footprint import Outline, Outlines
-    from topsar.model import BBox, Orbit, OrbitFile, Pair, Scene
+    from topsar.model import BBox, Frame, Orbit, OrbitFile, Pair, Scene
     from topsar.settings import Options
 
 
@@ -132,7 +133,7 @@ class Survey:
         bursts, lines = [], []
         for both in shared:
             near, far = (outlines.find(burst, self._get_orbit(burst)) for burst in (both.reference, both.secondary))
-            if near is not None and far is not None:
+            if near is not None and far is not None and self._is_wanted(near):
                 bursts.append(both)
                 lines.append((near, far))
         if not bursts:
@@ -150,6 +151,13 @@ class Survey:
             outlines=tuple(lines),
             box=box,
         )
+
+    def _is_wanted(self, outline: Outline) -> bool:
+        """Whether the middle of a burst lies in the frame, if there is one: its neighbours overlap it at the edges."""
+        if self.options.frame is None:
+            return True
+        lon, lat = (float(np.mean(one)) for one in outline)
+        return bool(contains_xy(Polygon(self.options.frame.outline), lon, lat))
 
     def _read(self, scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...]:
         """Read the bursts of one annotation, once."""
@@ -212,6 +220,7 @@ class Survey:
     def _check(self, pair: Pair) -> str:
         """Refuse scenes that cannot interfere; the polarisation of those that can."""
         check_pair(pair)
+        _check_frame(pair, self.options.frame)
         return _choose_polarisation(pair, self.options.polarization)
 
     def _choose_orbit(self, *scenes: Scene) -> OrbitChoice:
@@ -248,7 +257,7 @@ def _explain_nothing_seen(pair: Pair, outlines: Outlines, shared: Sequence[Match
         msg = f"the DEM {outlines.dem.path} holds nothing but voids under the bursts of the pair"
         return ProvisionError(msg, hint="check its nodata value, or take another DEM")
     msg = f"no burst of {pair.id} lies in the region of interest"
-    return SceneError(msg, hint="ROI is south,north,west,east in degrees: does it lie inside both scenes?")
+    return SceneError(msg, hint="ROI is south,north,west,east in degrees: does it (or FRAME) lie in both scenes?")
 
 
 def _refuse_faulty_images(pair: Pair, bursts: Iterable[Matched]) -> None:
@@ -264,6 +273,18 @@ def _refuse_faults(scene: Scene, faults: Sequence[str], swath: str = "") -> None
         hint = f"{DOWNLOAD_AGAIN}; or leave {swath or 'the swath'} out with SWATHS"
         msg = f"{scene.name}: {', '.join(faults)}"
         raise SceneError(msg, hint=hint)
+
+
+def _check_frame(pair: Pair, frame: Frame | None) -> None:
+    """Refuse a pair of another track than that of the frame, if there is one."""
+    if frame is None:
+        return
+    scene = pair.reference[0]
+    is_near = (scene.track - frame.track) % TRACKS in (0, 1, TRACKS - 1)  # the number steps at the equator
+    if not is_near or scene.direction is not frame.direction:
+        frames, scenes = (f"track {one.track}, {one.direction.value}" for one in (frame, scene))
+        msg = f"ARIA frame {frame} is on {frames}; {pair.id} is on {scenes}"
+        raise SceneError(msg, hint="check FRAME, and the lines of pairs.txt")
 
 
 def check_pair(pair: Pair) -> None:

@@ -196,11 +196,11 @@ def search_slices(settings: Settings, search: Search, services: Services) -> tup
     if settings.offline:
         msg = "OFFLINE=1 forbids a search of the archive"
         raise SettingsError(msg, hint="set OFFLINE=0, or leave --search out to pair what lies in data/raw")
-    if settings.roi is None:
+    if (roi := settings.options.roi) is None:
         msg = "a search of the archive needs ROI"
         raise SettingsError(msg, hint="--roi south,north,west,east, in degrees")
     polarisation = None if settings.polarization == "auto" else settings.polarization
-    granules = search_granules(services, settings.roi, search, polarisation)
+    granules = search_granules(services, roi, search, polarisation)
     return tuple(granule.slice for granule in granules)
 
 

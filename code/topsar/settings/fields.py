@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from topsar.errors import SettingsError
-from topsar.model import BBox, Looks
+from topsar.model import BBox, Frame, Looks
 from topsar.registry import CANONICAL, list_names
 from topsar.settings.text import (
     MASK,
@@ -33,6 +33,7 @@ from topsar.settings.text import (
     join_choices,
     lower,
     parse_crs,
+    parse_frame,
     parse_looks,
     parse_names,
     parse_place,
@@ -89,6 +90,12 @@ class Options(BaseModel):
         None,
         "Region of interest in degrees; empty takes everything that both dates share",
         "south,north,west,east such as 37.6,37.9,-25.9,-25.1, or empty",
+    )
+    frame: Annotated[Frame | None, BeforeValidator(parse_frame)] = _key(
+        "FRAME",
+        None,
+        "ARIA's frame: its bursts are taken, and the box around it is ROI (native engine; needs topsar[aria])",
+        "a number such as 25502, or empty",
     )
     polarization: Annotated[Literal["auto", "VV", "HH", "VH", "HV"], BeforeValidator(parse_polarisation)] = _key(
         "POLARIZATION", "auto", "Polarisation; auto takes VV where present, else HH"
@@ -296,10 +303,18 @@ class Settings(Options):
             problems = [f"{field} = {shown.get(field, data[field])!r}: {text}" for field, text in complaints]
             raise make_refusal(problems) from exc
 
+    @model_validator(mode="after")
+    def _refuse_two_places(self) -> Settings:
+        if self.frame is not None and self.roi is not None:
+            msg = f"FRAME = {self.frame} and ROI both say where"
+            raise SettingsError(msg, hint="leave one of them empty")
+        return self
+
     @property
     def options(self) -> Options:
         """The part that changes the numbers."""
-        return Options(**{name: getattr(self, name) for name in Options.model_fields})
+        values = {name: getattr(self, name) for name in Options.model_fields}
+        return Options(**values | ({"roi": self.frame.box} if self.frame else {}))
 
     @property
     def engine_wanted(self) -> tuple[str, str, str]:

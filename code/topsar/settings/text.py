@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from topsar.errors import SettingsError
 from topsar.model import BBox, Looks
 from topsar.registry import CANONICAL, require_names
+from topsar.settings.frames import find_frame
 
 MASK = "********"
 LONG_DEG = 20.0
@@ -74,6 +75,25 @@ def _find_box_problem(south: float, north: float, west: float, east: float) -> s
     if west >= east:
         return f"west {west:g} must be smaller than east {east:g}"
     return ""
+
+
+def parse_frame(value: object) -> object:
+    """The number of an ARIA frame, or its text, as the frame; empty is none."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not text:
+            return None
+        if not text.isdecimal():
+            msg = "expected the number of one of ARIA's frames"
+            raise ValueError(msg)
+        value = int(text)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return find_frame(value)
+    except SettingsError as exc:
+        msg = f"{exc.message}; {exc.hint}"
+        raise ValueError(msg) from exc
 
 
 def parse_swaths(value: object) -> object:

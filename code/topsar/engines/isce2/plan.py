@@ -76,6 +76,9 @@ def _check_options(options: Options) -> None:
         if is_set:
             msg = f"{setting}: topsApp processes one pair at a time"
             raise SettingsError(msg, hint="leave it out, or set ENGINE=native")
+    if options.frame is not None:
+        msg = f"FRAME={options.frame}: topsApp takes the bursts of a box, not those of a frame"
+        raise SettingsError(msg, hint="set ENGINE=native, or ROI for FRAME")
 
 
 def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Installation) -> TopsAppTask:

@@ -34,12 +34,12 @@ def draw_browse(path: Path, product: Product) -> None:
 def make_record(product: Product) -> dict[str, Any]:
     """Make the record that the archive ingests."""
     facts = product.facts
-    west, south, east, north = product.outline.bounds
+    west, south, east, north = product.geometry.bounds
     days = abs(round(facts["temporal_baseline_days"]))
     frame = {} if product.frame == NO_FRAME else {"frame_number": product.frame}
     return {
         "label": product.name,
-        "location": {"type": "Polygon", "coordinates": [list(map(list, product.outline.exterior.coords))]},
+        "location": {"type": "Polygon", "coordinates": [list(map(list, product.geometry.exterior.coords))]},
         "creation_timestamp": format_time(datetime.fromisoformat(facts["created"])),
         "version": VERSION,
         "metadata": {

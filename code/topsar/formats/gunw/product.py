@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from shapely import Polygon
 
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-    from shapely import Polygon
 
     from topsar.engines.passes import PassFacts
     from topsar.interferogram import Interferogram
@@ -38,7 +38,10 @@ _PHASE = "filtered_unwrapped_phase"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Product:
-    """What a file holds, ready to be written: layers on ``grid`` with GUNW's names and fills."""
+    """What a file holds, ready to be written: layers on ``grid`` with GUNW's names and fills.
+
+    ``outline`` is that of the data, ``geometry`` that of the frame where there is one.
+    """
 
     name: str
     frame: int
@@ -51,6 +54,7 @@ class Product:
     ionosphere: NDArray[np.float32] | None
     cube: Cube
     outline: Polygon
+    geometry: Polygon
 
 
 def prepare_product(ifg: Interferogram) -> Product:
@@ -73,11 +77,13 @@ def prepare_product(ifg: Interferogram) -> Product:
     reference, secondary = read_passes(ifg.facts)
     outline = draw_outline(seen, grid)
     ionosphere = warp_layer(ifg, "ionosphere", grid) if "ionosphere" in ifg.layers else None
-    frame, parameters = NO_FRAME, _list_parameters(ifg)
+    frame = ifg.facts.get("settings", {}).get("frame")
+    number, parameters = frame["number"] if frame else NO_FRAME, _list_parameters(ifg)
+    geometry = Polygon(frame["outline"]) if frame else outline
     return Product(
-        name=_name_product(ifg.facts, reference, outline, is_custom=not is_standard(frame, parameters)),
-        frame=frame,
-        parameters=parameters,
+        name=_name_product(ifg.facts, reference, geometry, is_custom=not is_standard(number, parameters)),
+        frame=number,
+        parameters={"frame_id": number, **parameters},
         facts=ifg.facts,
         reference=reference,
         secondary=secondary,
@@ -86,6 +92,7 @@ def prepare_product(ifg: Interferogram) -> Product:
         ionosphere=ionosphere,
         cube=make_cube(reference, secondary, grid.bbox),
         outline=outline,
+        geometry=geometry,
     )
 
 
@@ -101,8 +108,8 @@ def _fill(values: NDArray[np.float32], seen: NDArray[np.bool_], fill: float) -> 
     return np.where(seen & np.isfinite(values), true, fill).astype(np.float32)
 
 
-def _name_product(facts: Mapping[str, Any], reference: PassFacts, outline: Polygon, *, is_custom: bool) -> str:
-    place = name_place(*outline.bounds[:2])
+def _name_product(facts: Mapping[str, Any], reference: PassFacts, geometry: Polygon, *, is_custom: bool) -> str:
+    place = name_place(*geometry.bounds[:2])
     tag = make_tag(facts["reference_scenes"], facts["secondary_scenes"])
     days = "_".join(facts[f"{side}_date"].replace("-", "") for side in ("reference", "secondary"))
     return "-".join(
@@ -129,7 +136,6 @@ def _list_parameters(ifg: Interferogram) -> dict[str, float]:
     has_esd = facts.get("azimuth_misregistration", {}).get("pixels", 0.0) != 0
     threshold = settings.get("esd_coherence", 0.0) if facts["engine"] == "isce2" else 0.0  # native weights all pixels
     return {
-        "frame_id": NO_FRAME,
         "goldstein_filter_power": float(settings.get("filter_strength", 0.0)),
         "esd_coherence_threshold": float(threshold) if has_esd else -1.0,
         "dense_offsets": 0,

@@ -95,7 +95,7 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
             "aria_frame_id": product.frame,
             "topsapp_command_line_string": "",
             "topsar_version": __version__,
-            "product_geometry_wkt": wkt,
+            "product_geometry_wkt": product.geometry.wkt,
             **_summarise(product),
         }
     )
