@@ -8,20 +8,21 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.errors import SceneError, SettingsError
+from topsar.errors import ProvisionError, SceneError, SettingsError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from topsar.gamma import SceneCut, SwathTerms
-    from topsar.model import Orbit, Scene
+    from topsar.engines.orbits import OrbitChoice
+    from topsar.gamma import SwathTerms
+    from topsar.model import Burst, Scene
     from topsar.settings import Settings
 
 log = logging.getLogger(__name__)
 
 VERBS = ("deramp", "burst")
-KEYS = ("SWATHS", "POLARIZATION")
+KEYS = ("SWATHS", "POLARIZATION", "ROI")
 """Settings that they use."""
 EXAMPLES = {
     "deramp": """
@@ -30,6 +31,9 @@ EXAMPLES = {
   topsar deramp --safe S1A_IW_SLC__1SDV_20250303T... --swaths IW1 --phase
 """,
     "burst": """
+  topsar burst split S1A_IW_SLC__1SDV_20250303T... --roi 37.4,37.9,14.7,15.3 --to data/raw
+  topsar burst split S1A_IW_SLC__1SDV_20250303T... --swaths IW2 --bursts 3-5 --to cut
+  topsar burst orbit S1A_IW_SLC__1SDV_20250303T... --to with_orbit
   topsar burst gamma S1A_IW_SLC__1SDV_20250303T... --swaths IW1,IW2 --bursts 2-4 --to slc
 """,
 }
@@ -52,7 +56,11 @@ def add_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--safe", metavar="NAME", help="deramp a product instead: its name in data/raw, or its path")
         verb.add_argument("--phase", action="store_true", help="with --safe: write the ramp too")
     else:
-        verb.add_argument("action", metavar="ACTION", choices=("gamma",), help="gamma: write tab, par and SLC of GAMMA")
+        shown = (
+            "split: write some bursts as a product of their own; orbit: the same with the state vectors of the orbit "
+        )
+        shown += "file in the annotation; gamma: write tab, par and SLC of GAMMA"
+        verb.add_argument("action", metavar="ACTION", choices=("split", "orbit", "gamma"), help=shown)
         verb.add_argument("safe", metavar="NAME", help="a product: its name in data/raw, or its path")
         verb.add_argument(
             "--scomplex", action="store_true", help="samples as whole numbers of 2 bytes, as in the product"
@@ -80,8 +88,27 @@ def deramp(args: argparse.Namespace) -> int:
 
 
 def burst(args: argparse.Namespace) -> int:
-    """Write single scenes and bursts as other programs have them."""
-    return _write_gamma(args, is_deramped=False)
+    """Cut a product to bursts, give it its precise orbit, or write it as GAMMA has it."""
+    if args.action == "gamma":
+        return _write_gamma(args, is_deramped=False)
+    from topsar.cli.verbs import load
+    from topsar.sentinel1 import advise_on_orbit
+    from topsar.sentinel1.cut import cut_product
+
+    settings = load(args)
+    scene = _open(settings, args.safe)
+    polarisation = _choose_polarisation(settings, scene)
+    swaths = _choose_swaths(settings, scene, polarisation)
+    chosen = _choose_bursts(settings, scene, {swath: polarisation for swath in swaths}, args.bursts)
+    precise = None
+    if args.action == "orbit":
+        choice = _choose_orbit(settings, scene)
+        if choice.file is None:
+            msg = f"{scene.name}: no orbit file in {settings.data / 'orbit_data'} covers it"
+            raise ProvisionError(msg, hint=advise_on_orbit(scene.start))
+        precise = choice.load(swaths[0], polarisation)
+    print(cut_product(scene, chosen, args.to, precise=precise))
+    return 0
 
 
 def _write_gamma(args: argparse.Namespace, *, is_deramped: bool) -> int:
@@ -91,15 +118,15 @@ def _write_gamma(args: argparse.Namespace, *, is_deramped: bool) -> int:
     settings = load(args)
     scene = _open(settings, args.safe)
     polarisation = _choose_polarisation(settings, scene)
+    swaths = _choose_swaths(settings, scene, polarisation)
     cut = SceneCut(
-        swaths=_choose_swaths(settings, scene, polarisation),
-        polarisation=polarisation,
-        bursts=args.bursts,
+        bursts=_choose_bursts(settings, scene, {swath: polarisation for swath in swaths}, args.bursts),
         format=SampleFormat.SCOMPLEX if not is_deramped and args.scomplex else SampleFormat.FCOMPLEX,
         is_deramped=is_deramped,
         keeps_phase=is_deramped and args.phase,
     )
-    tab, shown = write_scene(scene, _find_orbit(settings, scene, cut), cut, args.to)
+    orbit = _choose_orbit(settings, scene).load(swaths[0], polarisation)
+    tab, shown = write_scene(scene, orbit, cut, args.to)
     if is_deramped:
         print(_format_terms(shown))
     print(tab)
@@ -131,7 +158,7 @@ def _choose_swaths(settings: Settings, scene: Scene, polarisation: str) -> tuple
     return chosen
 
 
-def _find_orbit(settings: Settings, scene: Scene, cut: SceneCut) -> Orbit:
+def _choose_orbit(settings: Settings, scene: Scene) -> OrbitChoice:
     from topsar.engines.orbits import OrbitChoice
     from topsar.sentinel1 import choose_orbit, find_orbits
 
@@ -139,7 +166,34 @@ def _find_orbit(settings: Settings, scene: Scene, cut: SceneCut) -> Orbit:
     files = find_orbits(folder) if folder.is_dir() else ()
     choice = OrbitChoice(file=choose_orbit(files, scene.mission, scene.start, scene.stop), scenes=(scene,))
     log.info("orbit: %s", choice.name)
-    return choice.load(cut.swaths[0], cut.polarisation)
+    return choice
+
+
+def _choose_bursts(
+    settings: Settings, scene: Scene, swaths: Mapping[str, str], numbers: tuple[int, int] | None
+) -> dict[str, tuple[Burst, ...]]:
+    """Bursts by swath: those with the numbers, and of those the ones in ROI; swaths without any are left out."""
+    from topsar.engines.footprint import lies_in
+    from topsar.sentinel1 import read_annotation_orbit, read_bursts, read_grid_heights
+
+    chosen = {}
+    for swath, polarisation in swaths.items():
+        bursts = read_bursts(scene, swath, polarisation)
+        first, last = numbers or (1, len(bursts))
+        if not 1 <= first <= last <= len(bursts):
+            msg = f"{scene.name}: bursts {first} to {last} of {swath}, which has bursts 1 to {len(bursts)}"
+            raise SceneError(msg, hint="bursts count from 1; give --bursts FIRST-LAST")
+        bursts = bursts[first - 1 : last]
+        if settings.roi is not None:
+            orbit = read_annotation_orbit(scene, swath, polarisation)
+            heights = read_grid_heights(scene, swath, polarisation)
+            bursts = tuple(burst for burst in bursts if lies_in(burst, orbit, settings.roi, heights))
+        if bursts:
+            chosen[swath] = bursts
+    if not chosen:
+        msg = f"{scene.name}: no burst of {', '.join(swaths)} lies in ROI"
+        raise SceneError(msg, hint="ROI is south,north,west,east in degrees; or give other --swaths and --bursts")
+    return chosen
 
 
 def _parse_bursts(text: str) -> tuple[int, int]:

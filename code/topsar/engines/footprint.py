@@ -110,6 +110,23 @@ def outline_burst(burst: Burst, orbit: Orbit, heights_m: tuple[float, ...]) -> O
     return np.degrees(lon), np.degrees(lat)
 
 
+def lies_in(burst: Burst, orbit: Orbit, roi: BBox, heights_m: tuple[float, ...]) -> bool:
+    """Whether the valid part of a burst shares area with a region, on ground between some heights.
+
+    Parameters
+    ----------
+    burst : Burst
+    orbit : Orbit
+    roi : BBox
+        Degrees.
+    heights_m : tuple of float
+        Lowest and highest, above the ellipsoid.
+    """
+    outline = outline_burst(burst, orbit, heights_m)
+    require_one_side(find_box(*outline), f"burst {burst.label} of {burst.scene}")
+    return _touch(outline, roi.grow(_ROI_MARGIN_DEG))
+
+
 def _touch(points: Outline, box: BBox) -> bool:
     """Whether the convex hull of points shares area with a box: no side of either separates them."""
     if not find_box(*points).intersects(box):

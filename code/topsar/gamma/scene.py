@@ -17,9 +17,11 @@ from topsar.gamma.tops import format_tops
 from topsar.kernels.geometry import fit_orbit
 from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Window
-from topsar.sentinel1 import check_content, iter_samples, open_image, read_burst_times, read_bursts
+from topsar.sentinel1 import check_content, iter_samples, open_image, read_burst_times
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import Burst, Orbit, Scene
     from topsar.sentinel1.annotation import BurstTimes
@@ -27,11 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneCut:
-    """What to write of a product: ``bursts`` (first and last, from 1) of some swaths, deramped or as they are."""
+    """What to write of a product: bursts by swath, of one polarisation, in order; deramped or as they are."""
 
-    swaths: tuple[str, ...]
-    polarisation: str
-    bursts: tuple[int, int] | None = None
+    bursts: Mapping[str, Sequence[Burst]]
     format: SampleFormat = SampleFormat.FCOMPLEX
     is_deramped: bool = False
     keeps_phase: bool = False
@@ -57,15 +57,15 @@ def write_scene(scene: Scene, orbit: Orbit, cut: SceneCut, folder: Path) -> tupl
     Raises
     ------
     SceneError
-        Where swaths or bursts are not there, or a file of this name is there already.
+        Where an image is missing or damaged, or a file of this name is there already.
     """
     ending = ".deramp" if cut.is_deramped else ""
     date = f"{scene.start:%Y%m%d}"
     tab = folder / f"{date}.SLC_tab{ending}"
-    rows = {swath: _name_files(folder, f"{date}.{swath}.slc{ending}") for swath in cut.swaths}
+    rows = {swath: _name_files(folder, f"{date}.{swath}.slc{ending}") for swath in cut.bursts}
     _check_free([tab, *(path for row in rows.values() for path in row.paths)])
     text = format_tab(tuple(rows.values()))
-    found = {swath: _choose_bursts(scene, swath, cut) for swath in cut.swaths}
+    found = {swath: _add_times(scene, bursts) for swath, bursts in cut.bursts.items()}
     shown = []
     for swath, row in rows.items():
         check_content(found[swath][0][0])
@@ -85,15 +85,9 @@ def _check_free(paths: list[Path]) -> None:
             raise SceneError(msg, hint="move it away, or choose another folder: --to DIR")
 
 
-def _choose_bursts(scene: Scene, swath: str, cut: SceneCut) -> list[tuple[Burst, BurstTimes]]:
-    """Bursts and their times, numbered anew from the first that is taken."""
-    bursts = read_bursts(scene, swath, cut.polarisation)
-    first, last = cut.bursts or (1, len(bursts))
-    if not 1 <= first <= last <= len(bursts):
-        msg = f"{scene.name}: bursts {first} to {last} of {swath}, which has bursts 1 to {len(bursts)}"
-        raise SceneError(msg, hint="bursts count from 1; give --bursts FIRST-LAST")
-    times = read_burst_times(scene, swath, cut.polarisation)
-    return list(zip(bursts, times, strict=True))[first - 1 : last]
+def _add_times(scene: Scene, bursts: Sequence[Burst]) -> list[tuple[Burst, BurstTimes]]:
+    times = read_burst_times(scene, bursts[0].swath, bursts[0].polarisation)
+    return [(burst, times[burst.index]) for burst in bursts]
 
 
 def _write_swath(
@@ -105,8 +99,8 @@ def _write_swath(
     kind = SampleFormat.FCOMPLEX if cut.is_deramped else cut.format
     shown = _write_samples(bursts, arc, cut, row.slc)
     image = Image(
-        title=f"{scene.name} {bursts[0].swath} {cut.polarisation} (software: Sentinel-1 IPF {scene.ipf}, topsar)",
-        sensor=f"{scene.mission} IW {bursts[0].swath} {cut.polarisation}",
+        title=f"{scene.name} {bursts[0].swath} {bursts[0].polarisation} (software: Sentinel-1 IPF {scene.ipf}, topsar)",
+        sensor=f"{scene.mission} IW {bursts[0].swath} {bursts[0].polarisation}",
         grid=replace(grid, lines=grid.lines * len(bursts)),
         stop=bursts[-1].grid.stop_time,
         format=kind,

@@ -1,6 +1,6 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
-from topsar.sentinel1.annotation import read_annotation_orbit, read_burst_times, read_bursts
+from topsar.sentinel1.annotation import read_annotation_orbit, read_burst_times, read_bursts, read_grid_heights
 from topsar.sentinel1.measurement import check_content, check_header, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
     PRECISE_AFTER,
@@ -32,6 +32,7 @@ __all__ = [
     "read_annotation_orbit",
     "read_burst_times",
     "read_bursts",
+    "read_grid_heights",
     "read_orbit",
     "read_orbit_bytes",
     "read_samples",

@@ -114,6 +114,22 @@ def read_burst_times(scene: Scene, swath: str, polarisation: str) -> tuple[Burst
     return tuple(found)
 
 
+def read_grid_heights(scene: Scene, swath: str, polarisation: str) -> tuple[float, float]:
+    """Read the lowest and the highest height of the geolocation grid, metres above the ellipsoid.
+
+    Parameters
+    ----------
+    scene, swath, polarisation
+        As for `read_bursts`.
+    """
+    _, _, root = _open_annotation(scene, swath, polarisation)
+    points = root.find_children("geolocationGrid/geolocationGridPointList/geolocationGridPoint")
+    heights = [point.read_number("height") for point in points]
+    if not heights:
+        root.refuse("no point in geolocationGrid/geolocationGridPointList")
+    return min(heights), max(heights)
+
+
 def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
     """Read the state vectors of the annotation.
 
