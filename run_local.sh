@@ -17,6 +17,7 @@ usage: ./run_local.sh VERB [ARGUMENTS]
   doctor     check machine, settings and inputs before anything runs
   plan       show what a run would do, and what it would take
   run        fetch what is missing and process the pairs in pairs.txt
+  stack      coregister all dates in the radar geometry of one of them, as topsStack does
   status     show how the run is getting on (--watch), or how it ended
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
   export     write a format of finished pairs, without computing anything else (FORMAT, --to DIR)

@@ -196,7 +196,7 @@ DELETERS = {"rmtree", "unlink", "rmdir", "remove", "removedirs"}
 ELSEWHERE = {
     "kernels/__init__.py": 1,  # the index of Numba's cache
     "raster/geotiff.py": 1,  # what GDAL leaves beside a file that it was writing
-    "engines/isce2/image_file.py": 1,  # a header beside the image that it is written for
+    "raster/isce_image.py": 1,  # a header beside the image that it is written for
     "provision/web/transfer.py": 4,  # a part of a download, and the note beside it
     "schedule/cleanup.py": 2,  # the trash, where it is a link or empty
     "schedule/dask/executor.py": 1,  # an empty folder

@@ -92,6 +92,7 @@ NOTHING: set[str] = set()
 PRODUCTS = {"format_geotiff", "format_quicklook"}
 PAIR = {"multiply_IW1", "multiply_IW2", "mosaic", "filter", "unwrap", *PRODUCTS}
 NATIVE = {"geocode", "view", *PAIR}
+RADAR = {"geometry", "multilook", "overlaps", "timing", "coregister", "crossmul", "interferogram"}
 MERGED = {"mergebursts", "filter", "unwrap", "geocode", *PRODUCTS}
 FINE = {"fineoffsets", "fineresamp", "burstifg", *MERGED}
 COARSE = {"subsetoverlaps", "coarseoffsets", "coarseresamp", "overlapifg", "esd", "rangecoreg"}
@@ -135,6 +136,9 @@ TABLE = {
     "FORMATS": Change("geotiff", NOTHING, NOTHING),
     "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
     "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),
+    "GRID": Change("radar", RADAR, None),
+    "STACK_REFERENCE": Change("20250315", NOTHING, NOTHING),
+    "INTERFEROGRAMS": Change("1", NOTHING, NOTHING),
     "TIMESERIES_REFERENCE": Change("37.2,28.4", NOTHING, NOTHING),
     "SLC_STACK": Change("1", {"slc"}, None),
 }

@@ -22,8 +22,8 @@ import pytest
 from dry_data import dry_data
 from fake_isce import fake_truth
 from fake_isce.use import ISCE_HOME, OBSERVED, environment, read_record, topsapp, write_options
-from topsar.engines.isce2.image_file import write_dem_image
 from topsar.raster import HeightField
+from topsar.raster.isce_image import write_dem_image
 from topsar.simulate import recipe
 
 POSTING = 1 / 1200

@@ -10,18 +10,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
+from scipy.ndimage import map_coordinates
 
 from topsar import workflow
 from topsar.batch import Batch
+from topsar.engines.layers import estimate_phase_noise
+from topsar.engines.native.radar.grid import RadarPart
+from topsar.engines.radar_stack import RadarStack, open_radar_stack
 from topsar.errors import TopsarError
 from topsar.files import find_leftovers, size_of
+from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef
+from topsar.kernels.resample import sample_heights
+from topsar.kernels.statistics import count_phase_looks
 from topsar.raster import inspect, read_geotiff
+from topsar.raster.geotiff import open_quietly
+from topsar.raster.isce_image import check_isce_image, read_isce_image
 from topsar.report.closure import close_triplets
+from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Event, Outcome, Status
 from topsar.schedule.lock import hold_runs
+from topsar.sentinel1 import iter_samples
 from topsar.settings import Settings, load_settings
 from topsar.simulate import Acquisition, recipe, simulate
-from topsar.simulate.compare import compare_pair
+from topsar.simulate.compare import COHERENT, SEAM_PIXELS, compare_pair
+from topsar.simulate.plan import plan_products
 from topsar.step import execute_step
 
 LAYERS = (
@@ -29,18 +42,21 @@ LAYERS = (
     "amplitude", "height", "los_east", "los_north", "los_up", "incidence", "displacement", "phase_noise",
     "layover_shadow", "water",
 )  # fmt: skip
+RECIPE = replace(
+    recipe("tiny"),
+    acquisitions=(
+        Acquisition(day=date(2025, 3, 3)),
+        Acquisition(day=date(2025, 3, 15), perpendicular_baseline_m=74.0, azimuth_shift_px=0.004, sync_s=1e-3),
+        Acquisition(day=date(2025, 3, 27), perpendicular_baseline_m=-41.0, azimuth_shift_px=-0.002),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three dates of one swath, two bursts, with misregistration, as directories and one zip."""
     folder = tmp_path_factory.mktemp("data with spaces")
-    days = (
-        Acquisition(day=date(2025, 3, 3)),
-        Acquisition(day=date(2025, 3, 15), perpendicular_baseline_m=74.0, azimuth_shift_px=0.004, sync_s=1e-3),
-        Acquisition(day=date(2025, 3, 27), perpendicular_baseline_m=-41.0, azimuth_shift_px=-0.002),
-    )
-    simulate(folder, replace(recipe("tiny"), acquisitions=days))
+    simulate(folder, RECIPE)
     return folder
 
 
@@ -242,3 +258,99 @@ def test_clean_lists_then_removes_what_no_run_needs(fresh: Path) -> None:
     assert (pair / "notes.txt").read_text() == "mine"
     _, events = process(fresh, **flags)
     assert started(events) == set()
+
+
+# --- in radar geometry ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stack(data: Path) -> RadarStack:
+    """The three dates coregistered to the middle one, and the three interferograms; all steps in this process."""
+    flags = {"GRID": "radar", "STACK_REFERENCE": "20250315", "POSTING": "40", "ENGINE": "native"}
+    batch = Batch(settings=load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags))
+    assert not batch.refused
+    workflow._write_plan(batch)
+    for job, step in build_graph(batch.jobs).nodes:
+        execute_step(batch.runs / job / "job.json", step)
+    return open_radar_stack(batch.runs / "radar_stack" / "T131_VV_20250315")
+
+
+def read_map(data: Path, name: str, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """The simulator's truth at some places; NaN outside."""
+    values, grid, _ = read_geotiff(data / "truth" / name)
+    place = [(grid.north - lat) / grid.dy - 0.5, (lon - grid.west) / grid.dx - 0.5]
+    return map_coordinates(values.astype(np.float64), place, order=1, cval=np.nan)
+
+
+def test_pixels_of_a_stack_lie_where_the_simulator_put_the_ground(data: Path, stack: RadarStack) -> None:
+    lat, lon, height = (stack.read_layer(name)[:, 0] for name in ("lat", "lon", "hgt"))
+    (file,) = (data / "dem").glob("*.tif")
+    dem, grid, _ = read_geotiff(file)
+    row, column = (grid.north - lat) / grid.dy - 0.5, (lon - grid.west) / grid.dx - 0.5
+    surface = np.empty(lat.size)
+    sample_heights(dem.astype(np.float32), row.ravel(), column.ravel(), surface)
+    assert np.abs(height.ravel() - surface).max() < 0.1
+    passed = plan_products(RECIPE)[1][0]
+    time, range_m = geo2rdr(geodetic_to_ecef(np.radians(lat), np.radians(lon), height), passed.arc)
+    radar = stack.facts.grid
+    late = (time - passed.arc.seconds(radar.first_line_time)) / radar.line_interval_s - np.arange(radar.lines)[:, None]
+    farther = range_m - radar.near_range_m - np.arange(radar.samples) * radar.range_spacing_m
+    assert np.abs(late).max() * 14 < 0.1
+    assert np.abs(farther).max() < 0.1
+
+
+def test_interferograms_of_a_stack_agree_with_the_truth(data: Path, stack: RadarStack) -> None:
+    geometry = stack.folder / "merged" / "geom_reference"
+    lat, lon = (read_isce_image(geometry / f"{name}.rdr")[0] for name in ("lat", "lon"))
+    looks, seam = stack.looks, stack.facts.grid.lines // 2 // stack.looks.north
+    independent = count_phase_looks(looks, np.diag([48.3e6 / 64.345238e6, 313 * 2.0555563e-3]))
+    for folder in sorted((stack.folder / "merged" / "interferograms").iterdir()):
+        cross, coherence = (read_isce_image(folder / f"fine.{kind}")[0] for kind in ("int", "cor"))
+        first, second = (read_map(data, f"range_change_{day}.tif", lat, lon) for day in folder.name.split("_"))
+        truth = 4 * np.pi / stack.facts.wavelength_m * (second - first)
+        seen = (coherence > COHERENT) & np.isfinite(truth)
+        difference = np.where(seen, np.angle(cross * np.exp(-1j * np.nan_to_num(truth))), 0)
+        assert seen.mean() > 0.9
+        assert abs(difference[seen].mean()) < 0.02
+        expected = np.sqrt((estimate_phase_noise(coherence[seen], independent).astype(float) ** 2).mean())
+        assert difference[seen].std() < 1.1 * expected
+        sides = (slice(seam - SEAM_PIXELS, seam), slice(seam + 1, seam + 1 + SEAM_PIXELS))
+        steps = [difference[rows][seen[rows]].mean() for rows in sides]
+        assert abs(steps[0] - steps[1]) < 0.03
+        unwrapped = read_isce_image(folder / "filt_fine.unw")[1]
+        assert np.abs(unwrapped - truth)[seen & (unwrapped != 0)].std() < 0.1
+
+
+def test_the_reference_is_what_was_delivered_and_dates_know_their_shift(data: Path, stack: RadarStack) -> None:
+    assert [one.date for one in stack.dates] == ["20250303", "20250315", "20250327"]
+    shifts = {one.date: one.azimuth_shift_pixels for one in stack.dates}
+    assert shifts["20250303"] == pytest.approx(-0.004, abs=3e-4)
+    assert shifts["20250315"] == 0
+    assert shifts["20250327"] == pytest.approx(-0.006, abs=3e-4)
+    baselines = [one.perpendicular_baseline_m for one in stack.dates]
+    assert baselines == pytest.approx([-74, 0, -115], abs=1)
+    job = json.loads((data / "runs" / "radar_stack_T131_VV_20250315" / "job.json").read_text())
+    for part in TypeAdapter(tuple[RadarPart, ...]).validate_python(job["geometry"]["parts"]):
+        window = replace(part.where, rows=20)
+        (delivered,) = iter_samples(part.burst, replace(part.inside, rows=20), 20)
+        np.testing.assert_array_equal(stack.read_slc("20250315", window), delivered)
+
+
+def test_the_tree_reads_as_topsstack_writes_it(stack: RadarStack) -> None:
+    grid, root = stack.facts.grid, stack.folder
+    for day in ("20250303", "20250315", "20250327"):
+        for name in (f"{day}.slc.full", f"{day}.slc"):
+            image = root / "merged" / "SLC" / day / name
+            header = check_isce_image(image)
+            assert (header.length, header.width, header.dtype) == (*grid.shape, np.dtype("<c8"))
+            with open_quietly(image.with_name(image.name + ".vrt")) as virtual:
+                assert virtual.shape == grid.shape
+                np.testing.assert_array_equal(virtual.read(1)[700, :50], stack.read_slc(day)[700, :50])
+    for name, kind in (("lat", "<f8"), ("hgt", "<f8"), ("los", "<f4"), ("incLocal", "<f4"), ("shadowMask", "|u1")):
+        small = check_isce_image(root / "merged" / "geom_reference" / f"{name}.rdr")
+        assert (small.length, small.width) == (grid.lines // stack.looks.north, grid.samples // stack.looks.east)
+        assert small.dtype == np.dtype(kind)
+    lines = (root / "baselines" / "20250315_20250303" / "20250315_20250303.txt").read_text().splitlines()
+    assert lines[0] == "swath: IW2"
+    assert float(lines[1].removeprefix("Bperp (average): ")) == pytest.approx(-74, abs=1)
+    assert (root / "reference" / "data.rsc").stat().st_mtime_ns >= (root / "reference" / "IW2.xml").stat().st_mtime_ns

@@ -12,7 +12,6 @@ from scipy.ndimage import map_coordinates
 
 from topsar import workflow
 from topsar.engines import Engine, Inputs, choose_engine
-from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.stages import list_stages
 from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.survey import Survey
@@ -21,6 +20,7 @@ from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
+from topsar.raster.isce_image import read_isce_image
 from topsar.schedule.jobs import Status
 from topsar.settings import load_settings
 

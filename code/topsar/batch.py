@@ -99,12 +99,14 @@ class Batch:
     def plan(self) -> Plan:
         """What the engine would do."""
         from topsar.engines import Inputs
+        from topsar.engines.radar_stack import list_kept_stacks
         from topsar.provision import provide_calibration
 
         engine, dem, mask, aux_cal = self.engine[0], self.dem, self.water_mask, None
         if engine.wants_aux_cal:
             aux_cal = provide_calibration(self.found.pairs, self.settings, self.services)
-        inputs = Inputs(survey=self.survey, dem=dem, water_mask=mask, aux_cal=aux_cal)
+        kept = list_kept_stacks(self.runs)
+        inputs = Inputs(survey=self.survey, dem=dem, water_mask=mask, aux_cal=aux_cal, kept_stacks=kept)
         return engine.plan(inputs, self.settings.options)
 
     @cached_property

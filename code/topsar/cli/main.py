@@ -28,6 +28,7 @@ from topsar.errors import SettingsError, TopsarError
 VERBS = (
     *(
         "run",
+        "stack",
         "plan",
         "pairs",
         "status",
@@ -55,6 +56,11 @@ EXAMPLES = {
   topsar run -o UNWRAPPER=none -o FILTER_STRENGTH=0
 
 folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (results)
+""",
+    "stack": """
+  topsar stack                                     all dates of pairs.txt
+  topsar stack data/raw/*.zip --interferograms 2   all these scenes, and each date with the next two
+  topsar stack --stack-reference 20250315 --looks 9x3
 """,
     "plan": "\n  topsar plan --posting 40           what another posting would make anew",
     "pairs": """
@@ -175,6 +181,9 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         bursts.add_flags(verb, name)
     elif name == "pairs":
         _add_rules_and_search(verb)
+    elif name == "stack":
+        shown = "products, or files that list them, one a line [the dates of --pairs]"
+        verb.add_argument("scenes", metavar="SCENE", nargs="*", help=shown)
     elif name == "status":
         verb.add_argument("--json", action="store_true", help="for programs: every step")
         verb.add_argument("--watch", action="store_true", help="again and again, until the run is over")

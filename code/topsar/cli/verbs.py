@@ -36,7 +36,22 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load(args)
     outcomes = workflow.run(settings, Services())
-    return _print_outcomes(outcomes, settings.data / "runs")
+    return _print_outcomes(outcomes, settings.data / "runs", "jobs" if settings.grid == "radar" else "pairs")
+
+
+def stack(args: argparse.Namespace) -> int:
+    """Coregister all dates of a track to one of them, in its radar geometry."""
+    from topsar import workflow
+    from topsar.pairs.listing import chain_scenes
+    from topsar.provision import Services
+
+    settings = _load(args)
+    wanted: dict[str, object] = {"grid": "radar"}
+    if settings.origins["INTERFEROGRAMS"] == "default":
+        wanted["interferograms"] = 0
+    settings = settings.model_copy(update=wanted)
+    lines = chain_scenes(args.scenes) if args.scenes else None
+    return _print_outcomes(workflow.run(settings, Services(), pairs=lines), settings.data / "runs", "jobs")
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -222,13 +237,12 @@ def _find_width() -> int:
     return max(80, shutil.get_terminal_size((120, 24)).columns)
 
 
-def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
-    """Print what became of the pairs; the exit code."""
+def _print_outcomes(outcomes: Sequence[Outcome], runs: Path, unit: str = "pairs") -> int:
+    """Print what became of the pairs, or of all jobs where there are no pairs; the exit code."""
     from topsar.report.pair import read_pairs
     from topsar.schedule.jobs import Status
 
     pairs = [outcome for outcome in outcomes if outcome.is_pair]
-    done = sum(outcome.is_done for outcome in pairs)
     failed = [outcome for outcome in outcomes if not outcome.is_pair and outcome.status is Status.FAILED]
     for outcome in (*pairs, *failed):
         if not outcome.is_done:
@@ -236,11 +250,12 @@ def _print_outcomes(outcomes: Sequence[Outcome], runs: Path) -> int:
     for pair in read_pairs(runs, outcomes):
         for remark in pair.remarks:
             print(f"{pair.outcome.title}: done, but {remark}", file=sys.stderr)
-    report = runs / "report.html"
-    print(f"{done} of {len(pairs)} pairs done; see {report if report.is_file() else runs}")
+    report, counted = runs / "report.html", pairs if unit == "pairs" else outcomes
+    done = sum(outcome.is_done for outcome in counted)
+    print(f"{done} of {len(counted)} {unit} done; see {report if report.is_file() else runs}")
     if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
         return EXIT_INTERRUPTED
-    return 0 if pairs and done == len(pairs) and not failed else EXIT_FAILED
+    return 0 if counted and done == len(counted) and not failed else EXIT_FAILED
 
 
 def _format_demo(shown: Demonstration) -> str:

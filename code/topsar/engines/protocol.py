@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a batch works on; ``aux_cal`` is a folder with calibration files, ``water_mask`` the user's raster."""
+    """What a batch works on; ``aux_cal`` is a folder with calibration files, ``water_mask`` the user's raster.
+
+    ``kept_stacks`` are the names of the folders of stacks in radar geometry that are there, the newest first.
+    """
 
     survey: Survey
     dem: Dem
     aux_cal: Path | None = None
     water_mask: Path | None = None
+    kept_stacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

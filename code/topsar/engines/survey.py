@@ -128,7 +128,7 @@ class Survey:
         """
         polarisation = self._check(pair)
         for scene in pair.scenes:
-            self._read_orbit(scene, polarisation)
+            self.read_orbit(scene, polarisation)
         shared = self._match_bursts(pair, polarisation)
         bursts, lines = [], []
         for both in shared:
@@ -207,7 +207,7 @@ class Survey:
     def _match_swath(self, reference: list[Burst], secondary: list[Burst]) -> Iterable[Matched]:
         """Match by place: ESA's burst ids are missing from older products, and those of others may be wrong."""
         centres = [
-            np.array([self._locate_centre(burst) for burst in bursts]).reshape(-1, 3)
+            np.array([self.locate_centre(burst) for burst in bursts]).reshape(-1, 3)
             for bursts in (reference, secondary)
         ]
         distance = np.linalg.norm(centres[0][:, None] - centres[1][None], axis=-1)
@@ -226,7 +226,7 @@ class Survey:
     def _choose_orbit(self, *scenes: Scene) -> OrbitChoice:
         return OrbitChoice(file=self.orbits[scenes[0].name], scenes=scenes)
 
-    def _read_orbit(self, scene: Scene, polarisation: str) -> Orbit:
+    def read_orbit(self, scene: Scene, polarisation: str) -> Orbit:
         """Read the orbit of a slice: its bursts lie at the same place whatever slices a pair lists beside it."""
         key = scene.name, polarisation
         if key not in self._vectors:
@@ -236,7 +236,7 @@ class Survey:
     def _get_orbit(self, burst: Burst) -> Orbit:
         return self._vectors[burst.scene, burst.polarisation]
 
-    def _locate_centre(self, burst: Burst) -> NDArray[np.float64]:
+    def locate_centre(self, burst: Burst) -> NDArray[np.float64]:
         """ECEF of the middle of a burst at height zero."""
         if burst not in self._centres:
             arc, grid = fit_burst_arc(burst, self._get_orbit(burst)), burst.grid
@@ -246,7 +246,7 @@ class Survey:
 
     def _outline_all(self, scene: Scene, polarisation: str) -> list[BBox]:
         """A box around whatever each burst of a scene may show."""
-        orbit, swaths = self._read_orbit(scene, polarisation), self.options.swaths
+        orbit, swaths = self.read_orbit(scene, polarisation), self.options.swaths
         bursts = [burst for swath in swaths for burst in self.collect_bursts((scene,), swath, polarisation)]
         return [find_box(*outline_burst(burst, orbit, ALL_HEIGHTS_M)) for burst in bursts]
 

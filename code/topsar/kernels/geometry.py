@@ -392,10 +392,25 @@ def _guess_points(
 
 
 def measure_baseline(points_m: NDArray[np.float64], reference: OrbitArc, secondary: OrbitArc) -> NDArray[np.float64]:
-    """Perpendicular baseline seen from ground points, metres, (...).
+    """Perpendicular baseline seen from ground points; the first of what `measure_baselines` finds.
 
-    The part of the vector between both satellites at right angles to the line of sight, positive where
-    (X - P_ref) × (P_sec - P_ref) points along the flight direction (the sign ISCE2 uses).
+    Parameters
+    ----------
+    points_m : (..., 3) float64
+        ECEF, metres.
+    reference, secondary : OrbitArc
+    """
+    return measure_baselines(points_m, reference, secondary)[0]
+
+
+def measure_baselines(
+    points_m: NDArray[np.float64], reference: OrbitArc, secondary: OrbitArc
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Perpendicular and parallel baseline seen from ground points, metres, (...).
+
+    The parts of the vector between both satellites at right angles to the line of sight and along it. The first is
+    positive where (X - P_ref) × (P_sec - P_ref) points along the flight direction, the second where the secondary is
+    nearer to the ground (the signs ISCE2 uses).
 
     Parameters
     ----------
@@ -409,7 +424,7 @@ def measure_baseline(points_m: NDArray[np.float64], reference: OrbitArc, seconda
     baseline = secondary.position(time_sec) - satellite
     look = points_m - satellite
     across = np.cross(look, baseline)
-    along = (baseline * look).sum(-1) / range_ref
+    along = np.asarray((baseline * look).sum(-1) / range_ref)
     sign = np.sign((across * reference.velocity(time_ref)).sum(-1))
     length = np.sqrt(np.clip((baseline**2).sum(-1) - along**2, 0, None))
-    return np.asarray(sign * length, dtype=np.float64)
+    return np.asarray(sign * length, dtype=np.float64), along

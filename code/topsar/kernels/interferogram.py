@@ -65,3 +65,42 @@ def cross_multiply(
     cross, power_reference, power_secondary, filled = sums
     blocks = pack_pixels(reference), pack_pixels(secondary)
     _cross_multiply(*blocks, looks.north, looks.east, cross, power_reference, power_secondary, filled)
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def _multiply_slcs(first, second, north, east, cross, power_first, power_second, filled):  # type: ignore[no-untyped-def]
+    for row in prange(cross.shape[0]):
+        for column in range(cross.shape[1]):
+            re = im = p = q = 0.0
+            n = 0
+            for i in range(row * north, row * north + north):
+                for j in range(column * east, column * east + east):
+                    a, b = first[i, j].real, first[i, j].imag
+                    c, d = second[i, j].real, second[i, j].imag
+                    one, other = a * a + b * b, c * c + d * d
+                    if one > 0 and other > 0:
+                        re += a * c + b * d
+                        im += b * c - a * d
+                        p += one
+                        q += other
+                        n += 1
+            cross[row, column] = complex(re, im)
+            power_first[row, column] = p
+            power_second[row, column] = q
+            filled[row, column] = n
+
+
+def multiply_slcs(
+    reference: NDArray[np.complex64], secondary: NDArray[np.complex64], looks: Looks, sums: LookSums
+) -> None:
+    """Multiply two coregistered SLCs and sum over looks, as `cross_multiply` does with geocoded bursts.
+
+    Parameters
+    ----------
+    reference, secondary : (rows · looks.north, columns · looks.east) complex64
+        Zero where there is no signal.
+    looks : Looks
+    sums : LookSums
+        Arrays of (rows, columns), overwritten.
+    """
+    _multiply_slcs(reference, secondary, looks.north, looks.east, *sums)

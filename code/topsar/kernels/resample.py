@@ -103,7 +103,7 @@ def design_interpolator(band: float) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _interpolate_cubic(values, row, column):  # type: ignore[no-untyped-def]
+def interpolate_cubic(values, row, column):  # type: ignore[no-untyped-def]
     """Catmull-Rom interpolation of a height field; NaN outside and over voids."""
     i = math.floor(row)
     j = math.floor(column)
@@ -143,7 +143,7 @@ def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
         Filled; NaN outside and over voids.
     """
     for i in prange(rows.size):
-        out[i] = _interpolate_cubic(dem, rows[i], columns[i])
+        out[i] = interpolate_cubic(dem, rows[i], columns[i])
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -200,7 +200,7 @@ def place_ground(nodes, step, offset, dem, height, points):  # type: ignore[no-u
         ground = np.empty((height.shape[1], nodes.shape[2]))
         _spread_row(nodes, step, offset[0] + i, offset[1], ground)
         for j in range(height.shape[1]):
-            known = _interpolate_cubic(dem, ground[j, 6], ground[j, 7])
+            known = interpolate_cubic(dem, ground[j, 6], ground[j, 7])
             height[i, j] = known
             above = 0.0 if math.isnan(known) else known
             for k in range(3):

@@ -143,7 +143,7 @@ def _interpolate(real, imag, line, sample, azimuth, range_):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _gather_signal(image, height, range_m, line, sample, index, parts, cycles):  # type: ignore[no-untyped-def]
+def gather_signal(image, height, range_m, line, sample, index, parts, cycles):  # type: ignore[no-untyped-def]
     """Interpolated signal, and the phase of its ramp and of the range in cycles; zero without height or outside."""
     last_line = image.real.shape[0] - 8
     last_sample = image.real.shape[1] - 8
@@ -208,7 +208,7 @@ def _geocode_tile(corners, dem, image, out):  # type: ignore[no-untyped-def]
         _interpolate_heights(dem, first, slope, weights, height)
         _find_zero_doppler(first, slope, height, series, time, range_m)
         _find_places(image, start, time, range_m, line, sample, index)
-        _gather_signal(image, height, range_m, line, sample, index, parts, cycles)
+        gather_signal(image, height, range_m, line, sample, index, parts, cycles)
         rotate_phase(parts, cycles, out[row])
 
 

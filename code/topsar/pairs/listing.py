@@ -65,6 +65,42 @@ def check_pairs(pairs: Iterable[tuple[Names, Names]]) -> tuple[PairLine, ...]:
     return _collect("the list", "pair", pairs, lambda pair: _check_dates(list(pair)))
 
 
+def chain_scenes(scenes: Iterable[str]) -> tuple[PairLine, ...]:
+    """Pair each date of some products with the next one, as a list of pairs that holds all of them.
+
+    Parameters
+    ----------
+    scenes : iterable of str
+        Products by name or path, or text files that name one a line (``#`` begins a comment).
+
+    Raises
+    ------
+    SettingsError
+        If one is no product, or there are fewer than two dates.
+    """
+    names: dict[str, None] = {}
+    for text in scenes:
+        path = Path(text)
+        is_list = path.is_file() and path.suffix.lower() not in (".zip", ".safe")
+        lines = path.read_text(encoding=encoding_of(path)).splitlines() if is_list else [text]
+        for line in lines:
+            if bare := line.partition("#")[0].strip():
+                try:
+                    names[parse_product_name(bare)] = None
+                except ValueError as exc:
+                    raise SettingsError(str(exc), hint=f"expected a product like {EXAMPLE}") from exc
+    dates: list[list[str]] = []
+    for name in sorted(names, key=lambda name: _take_part(name, "start")):
+        if dates and _is_one_pass([dates[-1][0], name]):
+            dates[-1].append(name)
+        else:
+            dates.append([name])
+    if len(dates) < 2:
+        msg = f"{count_text(len(names), 'product')} of {count_text(len(dates), 'date')}: a stack needs two dates"
+        raise SettingsError(msg, hint="name the products of all dates")
+    return check_pairs(itertools.pairwise(dates))
+
+
 def _collect(source: str, unit: str, items: Iterable[T], parse: Callable[[T], Sides | None]) -> tuple[PairLine, ...]:
     """All pairs of a list, or one error about all that is wrong with it."""
     pairs: list[PairLine] = []

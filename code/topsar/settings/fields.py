@@ -200,6 +200,26 @@ class Options(BaseModel):
         "names with commas such as stratified_troposphere, or empty",
     )
     apply_corrections: bool = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
+    grid: Annotated[Literal["map", "radar"], Lower] = _key(
+        "GRID",
+        "map",
+        "Geometry of the results: map gives pairs on a map grid; radar coregisters all listed dates to one of them, in "
+        "its radar geometry, as ISCE2's topsStack does (native engine)",
+    )
+    stack_reference: Annotated[str, StringConstraints(pattern=r"^(auto|20\d{6})$")] = _key(
+        "STACK_REFERENCE",
+        "auto",
+        "Reference date of a stack in radar geometry; auto takes that of the stack that is there, else one in the "
+        "middle of the baselines in time and space",
+        "auto, or a date such as 20250315",
+    )
+    interferograms: Annotated[Literal["listed"] | Annotated[int, Field(ge=0)], Lower] = _key(
+        "INTERFEROGRAMS",
+        "listed",
+        "With GRID=radar, which interferograms are made: those of the listed pairs, or of each date with so many next "
+        "ones",
+        "listed, or a whole number from 0",
+    )
     timeseries_reference: Annotated[tuple[float, float] | None, BeforeValidator(parse_place)] = _key(
         "TIMESERIES_REFERENCE",
         None,
@@ -319,7 +339,8 @@ class Settings(Options):
     @property
     def engine_wanted(self) -> tuple[str, str, str]:
         """``ENGINE``, ``ISCE_HOME`` and ``ISCE_PYTHON``: what is needed to choose an engine."""
-        return self.engine, self.isce_home, self.isce_python
+        name = "native" if self.grid == "radar" and self.engine == "auto" else self.engine
+        return name, self.isce_home, self.isce_python
 
     @property
     def memory_bytes(self) -> int | None:

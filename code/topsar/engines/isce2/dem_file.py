@@ -20,13 +20,13 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from topsar.engines.isce2.config import DEM_NAME
-from topsar.engines.isce2.image_file import read_isce_header, read_isce_image, write_dem_image
 from topsar.errors import ProvisionError, StepFailed
 from topsar.model import BBox, Dem, GeoGrid, VerticalDatum
 from topsar.raster.dem import HeightField, open_dem
 from topsar.raster.dem_voids import SHORE_M, fill_nearest, find_sea
 from topsar.raster.geoid import EGM96, read_geoid
 from topsar.raster.geotiff import GDAL_ERRORS
+from topsar.raster.isce_image import read_isce_header, read_isce_image, write_dem_image
 
 if TYPE_CHECKING:
     from topsar.engines.isce2.topsapp import TopsAppRun

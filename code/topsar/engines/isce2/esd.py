@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.isce2.config import ESD_LOOKS
-from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import StepFailed
 from topsar.files import read_json, write_json
 from topsar.kernels.registration import Overlap, measure_timing
 from topsar.kernels.tops import find_deramp_terms
+from topsar.raster.isce_image import read_isce_image
 
 if TYPE_CHECKING:
     from pathlib import Path

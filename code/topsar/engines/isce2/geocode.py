@@ -17,7 +17,6 @@ from scipy.ndimage import map_coordinates
 
 from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under
 from topsar.engines.isce2.config import IONOSPHERE
-from topsar.engines.isce2.image_file import read_isce_image
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S
 from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import estimate_phase_noise
@@ -30,6 +29,7 @@ from topsar.kernels.filter import filter_phase
 from topsar.kernels.geometry import geo2rdr, line_of_sight
 from topsar.kernels.statistics import coherence_at_zero, count_looks, count_phase_looks
 from topsar.model import SPEED_OF_LIGHT, Looks, Window
+from topsar.raster.isce_image import read_isce_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -69,6 +69,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
 def _check_options(options: Options) -> None:
     """Refuse what topsApp cannot do."""
     cannot = {
+        "GRID=radar": options.grid == "radar",
         "SLC_STACK=1": options.slc_stack,
         "ESD=network": options.esd == "network",
     }

@@ -31,13 +31,13 @@ from topsar.engines.isce2.geocode import (
     write_geocoded,
     write_unwrapped_phase,
 )
-from topsar.engines.isce2.image_file import check_isce_image
 from topsar.engines.isce2.slcs import check_bursts, check_orbits, prepare_slcs
 from topsar.engines.isce2.tasks import TopsAppTask
 from topsar.engines.isce2.topsapp import TopsAppRun, record_files
 from topsar.engines.step import Cost
 from topsar.engines.survey import list_bursts
 from topsar.errors import ProductError, StepFailed
+from topsar.raster.isce_image import check_isce_image
 
 Hook = Callable[[TopsAppRun], None]
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from topsar.engines.isce2.config import write_config
-from topsar.engines.isce2.image_file import read_properties
 from topsar.engines.isce2.tasks import RUN, TopsAppTask
 from topsar.engines.step import load_task
 from topsar.errors import StepFailed
 from topsar.files import write_text
+from topsar.raster.isce_image import read_properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

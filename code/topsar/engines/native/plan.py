@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from topsar.engines.facts import collect_facts
 from topsar.engines.ground import measure_dem_density
 from topsar.engines.layout import lay_out
-from topsar.engines.native.collect import COLLECT, CollectTask
+from topsar.engines.native.collect import CollectTask
+from topsar.engines.native.joblist import JobList
 from topsar.engines.native.links import find_delays, find_geocodings, find_networks, find_views, place_bursts
 from topsar.engines.native.stacks import find_stacks
 from topsar.engines.native.steps import (
-    VERSION,
     delay,
     dispersion,
     filter,
@@ -26,9 +26,8 @@ from topsar.engines.native.steps import (
     view,
 )
 from topsar.engines.protocol import Inputs, Plan
-from topsar.engines.step import StepKind, as_step, dump_tasks
+from topsar.engines.step import StepKind
 from topsar.errors import SettingsError
-from topsar.schedule.jobs import Job
 
 if TYPE_CHECKING:
     from topsar.engines.layout import LaidPair
@@ -47,34 +46,18 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     if options.unwrapper != "none" and find_spec(options.unwrapper) is None:
         msg = f"UNWRAPPER={options.unwrapper}: the package is not installed (whirlwind needs Python 3.11 or newer)"
         raise SettingsError(msg, hint="set UNWRAPPER=snaphu or UNWRAPPER=none")
+    if options.grid == "radar":
+        from topsar.engines.native.radar.plan import plan_radar
+
+        return plan_radar(inputs, options)
     layout = lay_out(inputs, options)
     density = measure_dem_density(inputs.dem, layout.pairs[0].matched.box) if layout.pairs else 0.0
-    batch = _Batch(density)
+    batch = JobList(density)
     _plan_jobs(batch, layout.pairs, inputs, options)
     return Plan(jobs=tuple(batch.jobs.values()), tasks=batch.tasks, refused=layout.refused, outlooks=layout.outlooks)
 
 
-class _Batch:
-    """The jobs of a batch and the texts of their tasks, in the order in which they are added."""
-
-    def __init__(self, dem_density: float) -> None:
-        self.jobs: dict[str, Job] = {}
-        self.tasks: dict[str, str] = {}
-        self._dem_density = dem_density
-
-    def add(self, title: str, *steps: tuple[StepKind[Any], Any], pair: CollectTask | None = None) -> None:
-        """Add a job, once."""
-        name = steps[0][1].job
-        if name in self.jobs:
-            return
-        made = [as_step(kind, task, key=f"native {VERSION}", dem_density=self._dem_density) for kind, task in steps]
-        tasks = {step.name: task for step, (_, task) in zip(made, steps, strict=True)}
-        self.tasks[name] = dump_tasks(tasks | ({COLLECT: pair} if pair else {}))
-        shared = (pair.view,) if pair else ()
-        self.jobs[name] = Job(id=name, title=title, steps=tuple(made), is_pair=pair is not None, shared=shared)
-
-
-def _plan_jobs(batch: _Batch, laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> None:
+def _plan_jobs(batch: JobList, laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> None:
     geocodings = find_geocodings(laid, inputs)
     fed_by = {one.matched.pair.id: sorted({window.job for window in place_bursts(one)}) for one in laid}
     delays = {}

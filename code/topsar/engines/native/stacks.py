@@ -39,7 +39,7 @@ def find_stacks(
     windows = {_place(window.burst): window for task in geocodings.values() for window in task.windows}
     slcs: list[SlcTask] = []
     dispersions: list[DispersionTask] = []
-    for stack, pairs in _name_stacks(laid).items():
+    for stack, pairs in name_stacks(laid).items():
         dates = []
         for date, places in _group_by_date(pairs).items():
             bursts = tuple(
@@ -88,7 +88,7 @@ def _place(burst: Burst) -> _Place:
     return burst.scene, burst.swath, burst.index, burst.polarisation
 
 
-def _name_stacks(laid: Iterable[LaidPair]) -> dict[str, list[LaidPair]]:
+def name_stacks(laid: Iterable[LaidPair]) -> dict[str, list[LaidPair]]:
     """Pairs on one grid: T131_VV, and T131_VV_2 where another grid of that track is listed later."""
     names: dict[tuple[object, ...], str] = {}
     stacks: dict[str, list[LaidPair]] = {}

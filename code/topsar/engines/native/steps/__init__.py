@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 VERSION = "6"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
-STEPS = ("geocode", "view", "multiply", "mosaic", "filter", "unwrap", "delay", "solve", "slc", "dispersion")
+STEPS = (
+    *("geocode", "view", "multiply", "mosaic", "filter", "unwrap", "delay", "solve", "slc", "dispersion"),
+    *("geometry", "multilook", "overlaps", "timing", "coregister", "crossmul", "interferogram"),
+)
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""
 DELAY_FILE = "delay.json"
 """The range delay of a date, in the folder of its step; ``applied_pixels`` is what geocoding must apply."""

@@ -48,7 +48,7 @@ MARGIN = 64, 512
 _DOPPLER_MARGIN_HZ = 40.0  # the annotated Doppler centroid is this uncertain at worst
 
 
-class _Memory:
+class Memory:
     """Large arrays that all bursts of a swath use in turn: memory costs most when it is touched for the first time."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class _Geocode(StepKind[GeocodeTask]):
         first = task.windows[0].burst
         orbit = task.orbit.load(first.swath, first.polarisation)
         delay_px = float(read_json(runs / task.delay / DELAY_FILE)["applied_pixels"]) if task.delay else 0.0
-        swath = _Swath(orbit, delay_px, _Memory())
+        swath = _Swath(orbit, delay_px, Memory())
         images: dict[str, list[BurstWindow]] = {}
         for window in task.windows:
             images.setdefault(window.burst.measurement, []).append(window)
@@ -134,7 +134,7 @@ class _Swath(NamedTuple):
 
     orbit: Orbit
     delay_px: float
-    memory: _Memory
+    memory: Memory
 
 
 def _geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: _Swath, path: Path) -> None:
@@ -232,7 +232,7 @@ def load_deramped(
     terms: DerampTerms,
     window: Window,
     image: DatasetReader | None = None,
-    memory: _Memory | None = None,
+    memory: Memory | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read and deramp a window of a burst, a few lines at a time, from its image if that is open already.
 
@@ -242,10 +242,10 @@ def load_deramped(
     terms : DerampTerms
     window : Window
     image : DatasetReader, optional
-    memory : _Memory, optional
+    memory : Memory, optional
         Where to put the planes.
     """
-    memory = memory or _Memory()
+    memory = memory or Memory()
     real, imag = (memory.array(part, (window.rows, window.columns), np.float32) for part in ("real", "imag"))
     columns = slice(window.column, window.column_stop)
     k_t, f_dc, eta_ref = terms.k_t[columns], terms.f_dc[columns], terms.eta_ref[columns]
@@ -271,7 +271,7 @@ class _SparsePlane:
         self._file, self._start = file, file.tell()
         file.truncate(self._start + self._offset(shape[0], 0))
 
-    def write(self, row: int, column: int, values: NDArray[np.complex64], memory: _Memory) -> None:
+    def write(self, row: int, column: int, values: NDArray[np.complex64], memory: Memory) -> None:
         """Write what is not zero of a block that begins at a pixel."""
         parts = values.view(np.float32)
         halves = memory.array("halves", parts.shape, np.float16)
@@ -290,7 +290,7 @@ def _fill(
     nodes: NDArray[np.float64],
     field: HeightField,
     image: RadarImage,
-    memory: _Memory,
+    memory: Memory,
 ) -> None:
     """Geocode block by block; only columns with signal are written."""
     placed = place_nodes(nodes, field.heights_m, image)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,6 +17,9 @@ from topsar.files import atomic_path, write_text
 from topsar.raster.dem import HeightField
 
 _TYPES = {"BYTE": "u1", "SHORT": "i2", "INT": "i4", "FLOAT": "f4", "DOUBLE": "f8", "CFLOAT": "c8"}
+_NAMES = {np.dtype(code).str[1:]: name for name, code in _TYPES.items()}
+_GDAL_TYPES = {"u1": "Byte", "i2": "Int16", "i4": "Int32", "f4": "Float32", "f8": "Float64", "c8": "CFloat32"}
+_IMAGE_TYPES = {"slcimage": "slc", "intimage": "cpx"}
 _HINT = "remove it and run again: it will be made anew"
 
 
@@ -96,6 +100,120 @@ def read_isce_image(image: Path) -> NDArray[Any]:
     return values.reshape(header.bands, header.length, header.width)
 
 
+# --- an image in radar geometry -----------------------------------------------------------------------------------
+
+
+class IsceWriter:
+    """An image that is written in parts, bands by line; what is never written is zero."""
+
+    def __init__(self, file: BinaryIO, header: IsceHeader) -> None:
+        self.header, self._file = header, file
+        file.truncate(header.size)
+
+    def write(self, row: int, column: int, values: NDArray[Any]) -> None:
+        """Write a block that begins at a pixel.
+
+        Parameters
+        ----------
+        row, column : int
+        values : (rows, columns) or (rows, bands, columns) array
+        """
+        header = self.header
+        lines = np.ascontiguousarray(values, header.dtype).reshape(len(values), header.bands, -1)
+        for number, line in enumerate(lines):
+            for band, part in enumerate(line):
+                place = ((row + number) * header.bands + band) * header.width + column
+                self._file.seek(place * header.dtype.itemsize)
+                self._file.write(part.data)
+
+
+@contextmanager
+def create_isce_image(
+    path: Path, header: IsceHeader, family: str = "image", known_as: Path | None = None
+) -> Iterator[IsceWriter]:
+    """Make an image, whole or not at all, with both of its headers.
+
+    Parameters
+    ----------
+    path : Path
+    header : IsceHeader
+        Its ``scheme`` is BIL, or BIP of a single band: the same.
+    family : str
+        What ISCE2 calls such an image: ``image``, ``slcimage``, ``intimage``.
+    known_as : Path, optional
+        What the header for ISCE2 says the image is called, where it will be moved.
+    """
+    with atomic_path(path) as part, part.open("wb") as file:
+        yield IsceWriter(file, header)
+    write_isce_headers(path, header, family, known_as)
+
+
+def write_isce_image(path: Path, values: NDArray[Any], family: str = "image", known_as: Path | None = None) -> None:
+    """Write a whole image with both of its headers.
+
+    Parameters
+    ----------
+    path : Path
+    values : (rows, columns) or (rows, bands, columns) array
+    family, known_as
+        As for `create_isce_image`.
+    """
+    bands = values.shape[1] if values.ndim == 3 else 1
+    header = IsceHeader(
+        width=values.shape[-1],
+        length=len(values),
+        bands=bands,
+        dtype=values.dtype,
+        scheme="BIL" if bands > 1 else "BIP",
+    )
+    with create_isce_image(path, header, family, known_as) as image:
+        image.write(0, 0, values)
+
+
+def write_isce_headers(path: Path, header: IsceHeader, family: str, known_as: Path | None = None) -> None:
+    """Write ``<path>.xml`` and ``<path>.vrt``.
+
+    Parameters
+    ----------
+    path : Path
+    header : IsceHeader
+    family : str
+    known_as : Path, optional
+    """
+    kind = header.dtype.str[1:]
+    root = ElementTree.Element("imageFile")
+    _add_properties(root, access_mode="READ", byte_order="l", data_type=_NAMES[kind], family=family)
+    _add_properties(root, file_name=(known_as or path).absolute(), image_type=_IMAGE_TYPES.get(family, "image"))
+    _add_properties(root, length=header.length, name=f"{family}_name", number_bands=header.bands, scheme=header.scheme)
+    _add_properties(root, width=header.width, xmin=0.0, xmax=float(header.width))
+    for name, count in (("coordinate1", header.width), ("coordinate2", header.length)):
+        _add_coordinate(root, name, first=0.0, step=1.0, count=count)
+    write_text(path.with_name(path.name + ".xml"), _xml_text(root))
+    write_text(path.with_name(path.name + ".vrt"), _describe_raw(path.name, header))
+
+
+def _describe_raw(name: str, header: IsceHeader) -> str:
+    """The ``.vrt`` of raw values."""
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(header.width), rasterYSize=str(header.length))
+    size = header.dtype.itemsize
+    for band in range(header.bands):
+        element = ElementTree.SubElement(
+            root, "VRTRasterBand", dataType=_GDAL_TYPES[header.dtype.str[1:]], band=str(band + 1),
+            subClass="VRTRawRasterBand",
+        )  # fmt: skip
+        ElementTree.SubElement(element, "SourceFilename", relativeToVRT="1").text = name
+        line = header.width * size
+        layout = {
+            "ByteOrder": "LSB",
+            "ImageOffset": band * line,
+            "PixelOffset": size,
+            "LineOffset": header.bands * line,
+        }
+        for key, value in layout.items():
+            ElementTree.SubElement(element, key).text = str(value)
+    return _xml_text(root)
+
+
 # --- a DEM ------------------------------------------------------------------------------------------------------
 
 
@@ -126,12 +244,16 @@ def _isce_header(path: Path, field: HeightField) -> str:
     _add_properties(root, image_type="dem", length=rows, name="demimage_name", number_bands=1, reference="WGS84")
     _add_properties(root, scheme="BIP", width=columns, xmax=west + dx * columns, xmin=west)
     for name, first, step, count in (("coordinate1", west, dx, columns), ("coordinate2", north, dy, rows)):
-        component = ElementTree.SubElement(root, "component", name=name)
-        ElementTree.SubElement(component, "factorymodule").text = "isceobj.Image"
-        ElementTree.SubElement(component, "factoryname").text = "createCoordinate"
-        _add_properties(component, delta=step, endingvalue=first + step * count, size=count, startingvalue=first)
-        _add_properties(component, family="imagecoordinate", name="imagecoordinate_name")
+        _add_coordinate(root, name, first=first, step=step, count=count)
     return _xml_text(root)
+
+
+def _add_coordinate(root: ElementTree.Element, name: str, *, first: float, step: float, count: int) -> None:
+    component = ElementTree.SubElement(root, "component", name=name)
+    ElementTree.SubElement(component, "factorymodule").text = "isceobj.Image"
+    ElementTree.SubElement(component, "factoryname").text = "createCoordinate"
+    _add_properties(component, delta=step, endingvalue=first + step * count, size=count, startingvalue=first)
+    _add_properties(component, family="imagecoordinate", name="imagecoordinate_name")
 
 
 def _add_properties(parent: ElementTree.Element, **values: object) -> None:

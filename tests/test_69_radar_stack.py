@@ -1,0 +1,225 @@
+"""Stacks in radar geometry: their grid and seams, their reference, and what a date more costs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import twins
+from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe
+from topsar.engines.native.radar.choice import choose_reference
+from topsar.engines.native.radar.grid import lay_out_radar
+from topsar.engines.native.steps.coregister import CoregisterTask
+from topsar.engines.native.steps.geometry import GeometryTask
+from topsar.engines.native.steps.overlaps import find_overlapping
+from topsar.engines.step import load_task
+from topsar.errors import SettingsError
+from topsar.model import Burst, Window
+from topsar.schedule.graph import build_graph
+from topsar.schedule.jobs import Lifetime
+from topsar.simulate import Acquisition
+from topsar.simulate.recipe import SwathCut
+
+RADAR = {"GRID": "radar"}
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dates, three pairs."""
+    folder = tmp_path_factory.mktemp("three dates")
+    dry_data(folder, dry_recipe(acquisitions=DAYS))
+    return folder
+
+
+def keys(planned: Planned) -> dict[tuple[str, str], str]:
+    return {name: node.key for name, node in build_graph(planned.plan.jobs).nodes.items()}
+
+
+def ground(planned: Planned, scratch: Path) -> GeometryTask:
+    (job,) = (job.id for job in planned.plan.jobs if job.steps[0].name == "geometry")
+    return load_task(scratch / job, "geometry", GeometryTask)
+
+
+def dates(planned: Planned, scratch: Path) -> dict[str, CoregisterTask]:
+    jobs = [job.id for job in planned.plan.jobs if job.steps[-1].name == "coregister"]
+    tasks = [load_task(scratch / job, "coregister", CoregisterTask) for job in jobs]
+    return {task.date: task for task in tasks}
+
+
+# --- the grid ---------------------------------------------------------------------------------------------------
+
+
+def make_bursts() -> list[Burst]:
+    """Two swaths of three bursts, whose lines and samples share one grid."""
+    found = []
+    for swath, far, late in (("IW1", 0, 0), ("IW2", 1500, 450)):
+        for index in range(3):
+            burst = twins.small_burst(lines=1500, samples=2000)
+            grid = burst.grid
+            start = grid.first_line_time + (1342 * index + late) * (grid.stop_time - grid.first_line_time) / 1499
+            near = grid.near_range_m + far * grid.range_spacing_m
+            valid = Window(row=20, column=10 + index, rows=1455, columns=1950)
+            moved = replace(grid, first_line_time=start, near_range_m=near)
+            found.append(replace(burst, swath=swath, index=index, grid=moved, valid=valid))
+    return found
+
+
+def test_bursts_fill_rectangles_that_meet_at_mid_overlap() -> None:
+    layout = lay_out_radar(make_bursts())
+    filled = np.zeros(layout.grid.shape, int)
+    for part in layout.parts:
+        filled[part.where.slices] += 1
+        assert part.burst.valid.intersection(part.inside) == part.inside
+    assert filled.max() == 1
+    assert filled[500:4100, 20:-20].min() == 1
+    first, second, third = (part for part in layout.parts if part.burst.swath == "IW1")
+    assert (first.where.row, first.where.row_stop, second.where.row_stop) == (0, 1399, 2741)
+    assert second.where.row == 1399
+    assert third.where.row_stop == 2 * 1342 + 1455
+    near = first.find_rows(first.burst.valid)
+    assert near.row_stop - first.where.row_stop in (56, 57), "half of what both bursts see"
+    (seam,) = {part.where.column_stop for part in (first, second, third)}
+    assert seam == (1500 + 12 + 1960 + 1) // 2 - 10
+    assert {part.where.column for part in layout.parts if part.burst.swath == "IW2"} == {seam}
+
+
+def test_the_grid_names_the_place_of_its_first_pixel() -> None:
+    bursts = make_bursts()
+    layout = lay_out_radar(bursts)
+    for part in layout.parts:
+        grid = part.burst.grid
+        late = (layout.grid.first_line_time - grid.first_line_time).total_seconds() / grid.line_interval_s
+        assert part.inside.row - part.where.row == pytest.approx(late, abs=2e-3)
+        farther = (layout.grid.near_range_m - grid.near_range_m) / grid.range_spacing_m
+        assert part.inside.column - part.where.column == pytest.approx(farther, abs=1e-6)
+
+
+def test_overlaps_are_what_two_bursts_of_a_swath_both_see() -> None:
+    layout = lay_out_radar(make_bursts())
+    found = find_overlapping(layout.parts)
+    assert [(one.upper.burst.swath, one.upper.burst.index) for one in found] == [
+        ("IW1", 0), ("IW1", 1), ("IW2", 0), ("IW2", 1)
+    ]  # fmt: skip
+    for one in found:
+        assert one.where.rows == 1455 - 1342
+        assert one.where.columns <= one.upper.inside.columns
+        for part in (one.upper, one.lower):
+            assert part.find_rows(one.cut(part)) == one.where
+            assert part.burst.valid.intersection(one.cut(part)) == one.cut(part)
+
+
+# --- the reference ----------------------------------------------------------------------------------------------
+
+NAMES = ["20250101", "20250301", "20250501", "20250701"]
+FLAT = np.array([0.0, 60.0, 120.0, 180.0])
+
+
+def test_the_reference_is_in_the_middle_of_time_and_space() -> None:
+    even = choose_reference(NAMES, FLAT, np.array([0.0, 10.0, 5.0, -5.0]), "auto", "")
+    assert even.date in ("20250301", "20250501")
+    aside = choose_reference(NAMES, FLAT, np.array([0.0, 300.0, 5.0, -5.0]), "auto", "")
+    assert aside.date == "20250501"
+    assert "61 days" in choose_reference(NAMES[:2], np.array([0.0, 61.0]), np.zeros(2), "auto", "").why
+
+
+def test_a_reference_that_is_there_stays_and_one_that_is_set_wins() -> None:
+    nothing = np.zeros(4)
+    assert choose_reference(NAMES, FLAT, nothing, "auto", "20250701").date == "20250701"
+    assert choose_reference(NAMES, FLAT, nothing, "auto", "20240101").date == "20250301"
+    assert choose_reference(NAMES, FLAT, nothing, "20250101", "20250701").date == "20250101"
+    with pytest.raises(SettingsError, match="STACK_REFERENCE=20240101 is none of the dates"):
+        choose_reference(NAMES, FLAT, nothing, "20240101", "")
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------
+
+
+def test_one_tree_for_all_dates_and_the_interferograms_that_are_asked_for(three: Path, tmp_path: Path) -> None:
+    planned = Planned(three, tmp_path, **RADAR, STACK_REFERENCE="20250315")
+    nodes = build_graph(planned.plan.jobs).nodes
+    results = {
+        artifact.path
+        for node in nodes.values()
+        for artifact in node.step.writes
+        if artifact.lifetime is Lifetime.RESULT
+    }
+    root = "radar_stack/T131_VV_20250315"
+    assert all(path.startswith(f"{root}/") for path in results)
+    for day in ("20250303", "20250315", "20250327"):
+        assert {f"{root}/merged/SLC/{day}", f"{root}/merged/baselines/{day}"} <= results
+    assert {f"{root}/baselines/20250315_{day}" for day in ("20250303", "20250327")} <= results
+    assert f"{root}/baselines/20250315_20250315" not in results
+    assert len([path for path in results if "/interferograms/" in path]) == 3
+    for count, expected in (("0", 0), ("1", 2), ("2", 3)):
+        again = Planned(three, tmp_path, **RADAR, INTERFEROGRAMS=count)
+        made = [node for node in build_graph(again.plan.jobs).nodes.values() if node.step.name == "interferogram"]
+        assert len(made) == expected
+
+
+def test_a_later_date_costs_that_date_alone(three: Path, tmp_path: Path) -> None:
+    fewer = shutil.copytree(three, tmp_path / "two")
+    lines = [line for line in (fewer / "pairs.txt").read_text().splitlines() if line and not line.startswith("#")]
+    (fewer / "pairs.txt").write_text(lines[0])
+    before = keys(Planned(fewer, tmp_path / "a", **RADAR, STACK_REFERENCE="20250303"))
+    after = keys(Planned(three, tmp_path / "b", **RADAR, STACK_REFERENCE="20250303"))
+    assert {name: after[name] for name in before} == before
+    new = {job for job, _ in set(after) - set(before)}
+    root = "radar_stack_T131_VV_20250303"
+    assert new == {f"{root}_20250327", f"{root}_20250303_20250327", f"{root}_20250315_20250327"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "steps"),
+    [
+        ("LOOKS", "9x3", {"multilook", "crossmul", "interferogram"}),
+        ("FILTER_STRENGTH", "0.9", {"interferogram"}),
+        ("UNWRAPPER", "none", {"interferogram"}),
+        ("ESD", "network", set()),
+        ("ESD", "off", {"coregister", "crossmul", "interferogram"}),
+        ("RANGE_REGISTRATION", "auto", {"delay", "coregister", "crossmul", "interferogram"}),
+    ],
+)
+def test_a_setting_reruns_what_uses_it(flag: str, value: str, steps: set[str], three: Path, tmp_path: Path) -> None:
+    before = keys(Planned(three, tmp_path / "a", **RADAR))
+    after = keys(Planned(three, tmp_path / "b", **RADAR, **{flag: value}))
+    assert {step for job, step in after if before.get((job, step)) != after[job, step]} == steps
+
+
+def test_bursts_that_a_date_lacks_are_left_out_of_all(
+    three: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = shutil.copytree(three, tmp_path / "data")
+    drop_burst(next((data / "raw").glob("*20250327*")), 2)
+    task = ground(Planned(data, tmp_path, **RADAR, STACK_REFERENCE="20250303"), tmp_path)
+    whole = ground(Planned(three, tmp_path / "whole", **RADAR, STACK_REFERENCE="20250303"), tmp_path / "whole")
+    assert len(task.parts) == len(whole.parts) - 1
+    assert set(whole.stack.bursts) - set(task.stack.bursts) == {whole.parts[-1].burst.label}
+    assert "20250327 has no " in caplog.text
+
+
+def test_azimuth_timing_is_given_measured_or_left(three: Path, tmp_path: Path) -> None:
+    measured = dates(Planned(three, tmp_path, **RADAR, STACK_REFERENCE="20250315"), tmp_path)
+    job = "radar_stack_T131_VV_20250315"
+    assert measured["20250303"].timings == (f"{job}_20250303/timing", f"{job}_20250315/timing")
+    assert measured["20250315"].timings == ()
+    given = dates(Planned(three, tmp_path / "g", **RADAR, ESD="0.004", STACK_REFERENCE="20250315"), tmp_path / "g")
+    assert {name: task.shift_pixels for name, task in given.items()} == {
+        "20250303": 0.004, "20250315": 0.0, "20250327": 0.004
+    }  # fmt: skip
+
+
+def test_a_single_burst_has_no_timing_and_says_so(tmp_path: Path) -> None:
+    days = (Acquisition(day=date(2025, 3, 3)), Acquisition(day=date(2025, 3, 15)))
+    cut = SwathCut(swath="IW2", first_sample=500, samples=300)
+    dry_data(tmp_path / "data", dry_recipe(acquisitions=days, bursts=1, cuts=(cut,)))
+    planned = Planned(tmp_path / "data", tmp_path, **RADAR)
+    assert {step for _, step in keys(planned)} == {
+        "geometry", "multilook", "coregister", "crossmul", "interferogram"
+    }  # fmt: skip
+    (other,) = (task for task in dates(planned, tmp_path).values() if not task.is_reference)
+    assert "no two bursts" in other.shift_source
