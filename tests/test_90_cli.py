@@ -30,7 +30,20 @@ from topsar.settings import KEYS, Settings
 from topsar.simulate.compare import Comparison
 from topsar.simulate.recipe import SwathCut
 
-VERBS = ("run", "plan", "pairs", "status", "doctor", "clean", "check", "timeseries", "demo", "settings", "simulate")
+VERBS = (
+    "run",
+    "stack",
+    "plan",
+    "pairs",
+    "status",
+    "doctor",
+    "clean",
+    "check",
+    "timeseries",
+    "demo",
+    "settings",
+    "simulate",
+)
 Main = Callable[..., int]
 NARROW = SwathCut(swath="IW2", first_sample=500, samples=300)
 SCENES = (

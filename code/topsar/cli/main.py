@@ -181,9 +181,8 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         bursts.add_flags(verb, name)
     elif name == "pairs":
         _add_rules_and_search(verb)
-    elif name == "stack":
-        shown = "products, or files that list them, one a line [the dates of --pairs]"
-        verb.add_argument("scenes", metavar="SCENE", nargs="*", help=shown)
+    elif name in {"stack", "export", "check"}:
+        _add_names(verb, name)
     elif name == "status":
         verb.add_argument("--json", action="store_true", help="for programs: every step")
         verb.add_argument("--watch", action="store_true", help="again and again, until the run is over")
@@ -193,12 +192,6 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--isce", action="store_true", help="with --image: one that holds ISCE2")
     elif name == "clean":
         verb.add_argument("--dry-run", action="store_true", help="list them and leave them")
-    elif name == "export":
-        verb.add_argument("format", metavar="FORMAT", help="its name, such as quicklook")
-        verb.add_argument("--to", metavar="DIR", type=Path, help="where to [data/export/FORMAT]")
-    elif name == "check":
-        verb.add_argument("format", metavar="FORMAT", help="its name: gunw")
-        verb.add_argument("files", metavar="FILE", type=Path, nargs="+", help="what to check")
     elif name in {"demo", "simulate"}:
         place: dict[str, Any] = {"nargs": "?", "default": Path("data/demo")} if name == "demo" else {}
         shown = "where to" + (" [data/demo]" if name == "demo" else "")
@@ -206,6 +199,18 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--size", default="demo", help="how much to simulate: tiny, demo, swath or frame [demo]")
     if name == "simulate":
         verb.add_argument("--seed", type=int, help="another seed makes other ground, noise and weather")
+
+
+def _add_names(verb: argparse.ArgumentParser, name: str) -> None:
+    if name == "stack":
+        shown = "products, or files that list them, one a line [the dates of --pairs]"
+        verb.add_argument("scenes", metavar="SCENE", nargs="*", help=shown)
+    elif name == "export":
+        verb.add_argument("format", metavar="FORMAT", help="its name, such as quicklook")
+        verb.add_argument("--to", metavar="DIR", type=Path, help="where to [data/export/FORMAT]")
+    else:
+        verb.add_argument("format", metavar="FORMAT", help="its name: gunw")
+        verb.add_argument("files", metavar="FILE", type=Path, nargs="+", help="what to check")
 
 
 def _join_negative_values(argv: Sequence[str]) -> list[str]:

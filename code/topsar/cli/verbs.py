@@ -45,7 +45,7 @@ def stack(args: argparse.Namespace) -> int:
     from topsar.pairs.listing import chain_scenes
     from topsar.provision import Services
 
-    settings = _load(args)
+    settings = load(args)
     wanted: dict[str, object] = {"grid": "radar"}
     if settings.origins["INTERFEROGRAMS"] == "default":
         wanted["interferograms"] = 0
