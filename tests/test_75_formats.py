@@ -264,7 +264,14 @@ def test_corrections_become_layers_and_facts(runs: Path) -> None:
         assert set(np.unique(phase[np.isfinite(phase)])) == {0.5}
         assert "shyness" not in opened.layers
         told = opened.facts["corrections"]
-        assert told["tide"] == {"version": "1", "layer": "tide", "height_of_the_moon_m": 384_400_000, "applied": False}
+        verdict = "not applied because there is no displacement"
+        assert told["tide"] == {
+            "version": "1",
+            "layer": "tide",
+            "height_of_the_moon_m": 384_400_000,
+            "applied": False,
+            "verdict": verdict,
+        }
         assert (told["shy"]["refused"], told["shy"]["applied"]) == ("it would rather not", False)
         assert {step["name"] for step in opened.facts["steps"]} >= {"correction_tide", "correction_shy", "filter"}
         assert opened.facts["settings"]["formats"] == [CANONICAL, "means", "dates"]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from topsar.interferogram import Interferogram
     from topsar.kernels.geometry import OrbitArc
 
-NODE_SPACING_M = 5000.0
-"""Between nodes the displacement bends by less than a micrometre."""
+NODE_SPACING_M = 20_000.0
+"""Between nodes the displacement bends by two micrometres."""
 _BEYOND = timedelta(seconds=15)
 _LOS = ("los_east", "los_north", "los_up")
 

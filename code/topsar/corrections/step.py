@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.corrections import open_correction
+from topsar.corrections.ledger import weigh_corrections
 from topsar.engines import load_engine
 from topsar.engines.layers import compute_displacement
 from topsar.engines.step import Cost, sign, step_argv
@@ -16,14 +17,18 @@ from topsar.interferogram import Layer
 from topsar.schedule.jobs import Artifact, Lifetime, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from topsar.interferogram import Interferogram
     from topsar.schedule.jobs import Job
 
 PREFIX = "correction_"
 FOLDER = "corrections"
+APPLIED = "applied"
+_TOGETHER = " together"  # no name has a space
 
 
 def plan_corrections(job: Job, names: Sequence[str], reads: tuple[str, ...]) -> tuple[Step, ...]:
@@ -101,23 +106,59 @@ def add_corrections(ifg: Interferogram, folder: Path, names: Sequence[str], *, a
     Returns
     -------
     Interferogram
-        ``facts["corrections"]`` says of each what was found, and whether and how much was taken off.
+        ``facts["corrections"]`` says of each what was found, whether and how much was taken off, or why not, and what
+        the phase is before and after it (`weigh_corrections`); ``facts["corrections_together"]`` that of all that were
+        taken off, where there are several. What the ledger objects to is among the ``remarks``.
     """
     if not names:
         return ifg
-    layers, told = dict(ifg.layers), {}
+    layers, told, phases = dict(ifg.layers), {}, {}
     for name in names:
         place, kind = folder / FOLDER / name, open_correction(name).layer
         known: dict[str, Any] = read_json(place / "facts.json")
-        known["applied"] = apply and "refused" not in known and "displacement" in layers
         if "refused" not in known:
-            phase = np.load(place / f"{kind.name}.npy")
-            layers[kind.name] = Layer(kind=kind, values=phase)
+            phases[name] = np.load(place / f"{kind.name}.npy")
+            layers[kind.name] = Layer(kind=kind, values=phases[name])
+        known["verdict"] = _judge(known, layers, apply=apply)
+        known["applied"] = known["verdict"] == APPLIED
         if known["applied"]:
-            moved = compute_displacement(phase, ifg.facts["wavelength_m"])
-            before = layers["displacement"]
-            layers["displacement"] = replace(before, values=(before.values - moved).astype(np.float32))
-            taken = moved[np.isfinite(before.values) & np.isfinite(moved)]
-            known["removed_m"] = {"mean": float(taken.mean()), "std": float(taken.std())} if taken.size else None
+            layers["displacement"], known["removed_m"] = _take_off(layers["displacement"], phases[name], ifg)
         told[name] = known
-    return replace(ifg, layers=layers, facts={**ifg.facts, "corrections": told})
+    facts = {**ifg.facts, "corrections": told}
+    return replace(ifg, layers=layers, facts=facts | _keep_ledger(ifg, told, phases))
+
+
+def _judge(known: Mapping[str, Any], layers: Mapping[str, Layer], *, apply: bool) -> str:
+    """Say whether a correction is applied, or why not."""
+    if "refused" in known:
+        return f"not applied because {known['refused']}"
+    if "displacement" not in layers:
+        return "not applied because there is no displacement"
+    return APPLIED if apply else "not applied because APPLY_CORRECTIONS is 0"
+
+
+def _take_off(before: Layer, phase: NDArray[np.float32], ifg: Interferogram) -> tuple[Layer, dict[str, float] | None]:
+    """The displacement without a correction, and mean and deviation of what was taken off."""
+    moved = compute_displacement(phase, ifg.facts["wavelength_m"])
+    taken = moved[np.isfinite(before.values) & np.isfinite(moved)]
+    removed = {"mean": float(taken.mean()), "std": float(taken.std())} if taken.size else None
+    return replace(before, values=(before.values - moved).astype(np.float32)), removed
+
+
+def _keep_ledger(
+    ifg: Interferogram, told: dict[str, dict[str, Any]], phases: Mapping[str, NDArray[np.float32]]
+) -> dict[str, Any]:
+    """Enter each correction into the ledger, and all that are applied together; what it objects to is a remark."""
+    applied = [name for name, known in told.items() if known["applied"]]
+    known = dict(phases)
+    if len(applied) > 1:
+        known[_TOGETHER] = np.sum([phases[name] for name in applied], axis=0)
+    entries = weigh_corrections(ifg, known)
+    together = entries.pop(_TOGETHER, None)
+    remarks = list(ifg.facts.get("remarks", ()))
+    for name, entry in entries.items():
+        told[name]["ledger"] = entry
+        if "objection" in entry:
+            remarks.append(f"{name}: {entry['objection']}")
+    found: dict[str, Any] = {"remarks": remarks} if remarks else {}
+    return found | ({"corrections_together": together} if together else {})

@@ -11,26 +11,20 @@ areas that are wider than a cell.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from topsar.corrections import Correction, Cost, Estimate
+from topsar.corrections.samples import AREA_M, Samples, find_error, find_means, take_samples
 from topsar.interferogram import Drawing, LayerKind
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from topsar.interferogram import Interferogram
 
 LEAST_RELIEF_M = 200.0
 """Between the 1st and the 99th percentile of height."""
 LEAST_PIXELS, LEAST_AREAS = 1000, 8
-MOST_PIXELS = 1 << 20
-"""Of larger grids every Nth row and column is taken."""
-CELL_M, AREA_M = 2000.0, 8000.0
-"""The phase has a constant in each cell of each connected component. Residuals depend on each other within an area."""
 SIGNIFICANT = 2.0
 """Standard errors that a slope must differ from zero by."""
 HUBER = 1.345
@@ -58,7 +52,7 @@ class StratifiedTroposphere(Correction):
         """Fit phase against height; refuse where relief, coherence or noise do not let the slope be known."""
         if "unwrapped_phase" not in ifg.layers:
             return Estimate(phase_rad=None, facts={"refused": "there is no unwrapped phase"})
-        samples = _take_samples(ifg)
+        samples = take_samples(ifg)
         facts: dict[str, Any] = {"pixels": samples.phase.size}
         if refused := _judge_samples(samples):
             return Estimate(phase_rad=None, facts={**facts, "refused": refused})
@@ -78,49 +72,7 @@ class StratifiedTroposphere(Correction):
         return Estimate(phase_rad=phase.astype(np.float32), facts={**facts, "zero_at_height_m": round(reference, 1)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Samples:
-    """The reliable pixels, each (n,); ``component``, ``cell`` (of a component) and ``area`` count from 0."""
-
-    phase: NDArray[np.float64]
-    height: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    component: NDArray[np.intp]
-    cell: NDArray[np.intp]
-    area: NDArray[np.intp]
-
-
-def _take_samples(ifg: Interferogram) -> _Samples:
-    from topsar.engines.ground import measure_pixel
-
-    step = max(math.ceil(math.sqrt(ifg.grid.rows * ifg.grid.columns / MOST_PIXELS)), 1)
-    phase, height, noise, component = (
-        ifg.layers[name].values[::step, ::step] for name in ("unwrapped_phase", "height", "phase_noise", "components")
-    )
-    reliable = (component > 0) & np.isfinite(phase) & np.isfinite(height) & (noise > 0)
-    row, column = np.nonzero(reliable)
-    east, north = (step * side for side in measure_pixel(ifg.grid))
-    labels = component[reliable].astype(np.intp)
-    return _Samples(
-        phase=phase[reliable].astype(np.float64),
-        height=height[reliable].astype(np.float64),
-        weight=1 / noise[reliable].astype(np.float64) ** 2,
-        component=_number(labels),
-        cell=_number(labels, row * north // CELL_M, column * east // CELL_M),
-        area=_number(row * north // AREA_M, column * east // AREA_M),
-    )
-
-
-def _number(*parts: NDArray[Any]) -> NDArray[np.intp]:
-    """Number the combinations of some labels, each (n,), from 0."""
-    number = np.zeros(parts[0].size, np.intp)
-    for part in parts:
-        values, place = np.unique(part, return_inverse=True)
-        number = np.unique(number * max(values.size, 1) + place, return_inverse=True)[1]
-    return number
-
-
-def _judge_samples(samples: _Samples) -> str:
+def _judge_samples(samples: Samples) -> str:
     """Say why no slope can be fitted, or nothing."""
     if samples.phase.size < LEAST_PIXELS:
         return f"{samples.phase.size} pixels are reliable, {LEAST_PIXELS} are needed"
@@ -139,12 +91,12 @@ def _judge_fit(slope: float, error: float, areas: int) -> str:
     return ""
 
 
-def _fit(samples: _Samples) -> tuple[float, float]:
+def _fit(samples: Samples) -> tuple[float, float]:
     """Slope and its standard error, rad/m: least squares, iterated with Huber's weights until the slope stands."""
     weight, slope = samples.weight, math.inf
     for _ in range(_ROUNDS):
-        height = samples.height - _find_means(samples.height, samples.cell, weight)
-        phase = samples.phase - _find_means(samples.phase, samples.cell, weight)
+        height = samples.height - find_means(samples.height, samples.cell, weight)
+        phase = samples.phase - find_means(samples.phase, samples.cell, weight)
         leverage = weight * height
         power = float(leverage @ height)
         before, slope = slope, float(leverage @ phase) / power if power > 0 else math.nan
@@ -155,31 +107,10 @@ def _fit(samples: _Samples) -> tuple[float, float]:
             break
         weight = samples.weight * np.minimum(1.0, limit / np.maximum(scaled, limit))
     bend = float(np.where(scaled <= limit, samples.weight * height**2, 0.0).sum()) if limit > 0 else power
-    return slope, _find_error(samples.area, leverage * residual, bend)
+    return slope, find_error(samples.area, leverage * residual, bend)
 
 
-def _find_error(area: NDArray[np.intp], score: NDArray[np.float64], bend: float) -> float:
-    """Standard error of the slope where residuals of an area depend on each other.
-
-    ``score`` is the derivative of Huber's sum by the slope, per pixel; ``bend`` the second derivative. Liang and Zeger,
-    1986, Biometrika 73, "Longitudinal data analysis using generalized linear models".
-    """
-    areas = int(area.max()) + 1
-    if areas < 2 or not bend > 0:
-        return math.inf
-    sums = np.bincount(area, weights=score)
-    return math.sqrt(float(sums @ sums) * areas / (areas - 1)) / bend
-
-
-def _find_means(
-    values: NDArray[np.float64], group: NDArray[np.intp], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Weighted mean of each pixel's group, (n,)."""
-    sums, weights = (np.bincount(group, weights=x) for x in (weight * values, weight))
-    return np.asarray((sums / weights)[group])
-
-
-def _find_deviation(samples: _Samples, slope: float) -> float:
+def _find_deviation(samples: Samples, slope: float) -> float:
     """Standard deviation of the phase about the means of its components, without what grows with height."""
     left = samples.phase - slope * samples.height
-    return float((left - _find_means(left, samples.component, samples.weight)).std())
+    return float((left - find_means(left, samples.component, samples.weight)).std())

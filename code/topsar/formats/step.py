@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
+from topsar.corrections import ledger
 from topsar.corrections.step import add_corrections, plan_corrections, plan_step
 from topsar.engines import load_engine
 from topsar.engines.step import sign, watch_files
@@ -56,7 +57,9 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
             corrections = plan_corrections(job, options.corrections, (*kept, *job.shared))
             reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
             first = _plan_canonical(canonical, job, engine, reads)
-            used = {"apply": options.apply_corrections and bool(corrections)}
+            used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
+            if corrections:
+                used["ledger"] = ledger.VERSION
             steps = (
                 *steps,
                 *corrections,

@@ -26,7 +26,10 @@ MOST_PIXELS = 1 << 18
 """Larger grids are read as an overview (of phase, every n-th pixel): statistics do not need more."""
 MOST_TRIPLETS = 500
 """If there are more, those with the shortest span are closed."""
+MOST_LAYER_TRIPLETS = 50
 _PAIRS_IN_MEMORY = 32
+_TURNS = (1, 1, -1)
+"""Signs with which the sides ab, bc and ac go around."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,37 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
     The pairs of a triangle share track, polarisation and grid; a pair whose facts cannot be read, or lack dates or
     grid, is left out.
     """
+    chosen, total = _choose_triangles(folders, MOST_TRIPLETS)
+    read = lru_cache(_PAIRS_IN_MEMORY)(_read_layers)
+    closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
+    return Closures(tuple(one for one in closures if one), total)
+
+
+def close_layer(folders: Sequence[Path], name: str) -> float | None:
+    """Root mean square of what a layer leaves around triangles of pairs; None where no triangle has it.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        The ``products`` folders of pairs.
+    name : str
+        Of a layer that changes its sign with the order of the dates.
+    """
+    having = [folder for folder in folders if (folder / f"{name}.tif").is_file()]
+    chosen, _ = _choose_triangles(having, MOST_LAYER_TRIPLETS)
+    read = lru_cache(_PAIRS_IN_MEMORY)(lambda folder: read_reduced(folder / f"{name}.tif", MOST_PIXELS))
+    squares, pixels = 0.0, 0
+    for _, sides in chosen:
+        signs = [side.sign * turn for side, turn in zip(sides, _TURNS, strict=True)]
+        values = [read(side.folder).astype(np.float64) for side in sides]
+        loop = np.sum([sign * one for sign, one in zip(signs, values, strict=True)], axis=0)
+        known = np.isfinite(loop)
+        squares, pixels = squares + float((loop[known] ** 2).sum()), pixels + int(known.sum())
+    return float(np.sqrt(squares / pixels)) if pixels else None
+
+
+def _choose_triangles(folders: Sequence[Path], most: int) -> tuple[list[_Triangle], int]:
+    """The triangles among pairs, by date, those with the shortest spans where there are too many; and how many."""
     stacks: dict[str, dict[tuple[str, str], _Edge]] = {}
     for folder in folders:
         try:
@@ -86,10 +120,7 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
         for edges in stacks.values()
         for a, b, c in find_triangles(edges)
     ]
-    chosen = sorted(sorted(triangles, key=_count_days)[:MOST_TRIPLETS], key=lambda triangle: triangle[0])
-    read = lru_cache(_PAIRS_IN_MEMORY)(_read_layers)
-    closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
-    return Closures(tuple(one for one in closures if one), len(triangles))
+    return sorted(sorted(triangles, key=_count_days)[:most], key=lambda triangle: triangle[0]), len(triangles)
 
 
 _Triangle = tuple[tuple[str, str, str], tuple[_Edge, _Edge, _Edge]]
@@ -121,7 +152,7 @@ def _close(dates: tuple[str, str, str], sides: tuple[_Edge, _Edge, _Edge], layer
     seen = np.all([(one.coherence > COHERENT) & np.isfinite(one.phase) for one in layers], axis=0)
     if not seen.any():
         return None
-    signs = [side.sign * turn for side, turn in zip(sides, (1, 1, -1), strict=True)]
+    signs = [side.sign * turn for side, turn in zip(sides, _TURNS, strict=True)]
     loop = sum(sign * one.phase[seen].astype(np.float64) for sign, one in zip(signs, layers, strict=True))
     phasor = np.exp(1j * np.asarray(loop))
     mean = float(np.angle(phasor.mean()))

@@ -27,7 +27,7 @@ from topsar import __version__
 from topsar.errors import TopsarError
 from topsar.files import read_json, write_text
 from topsar.interferogram import LAYERS
-from topsar.report import network, timeline
+from topsar.report import ledger, network, timeline
 from topsar.report.closure import close_triplets
 from topsar.report.pair import PairReport, read_log, read_pairs
 from topsar.report.snapshot import find_attempts, summarise_steps
@@ -115,6 +115,7 @@ def write_report(
         pairs=pairs,
         pictures=pictures,
         closures=closures,
+        corrections=ledger.summarise_corrections(pairs),
         settings=describe_settings(settings)["settings"],
         **(_describe_run(record) if record else {"record": None}),
     )
@@ -141,7 +142,7 @@ def _load_template(runs: Path) -> jinja2.Template:
         "link": lambda path: quote(Path(os.path.relpath(path, runs)).as_posix()),
     }
     environment.globals |= {
-        "DASH": DASH, "KEYS": KEYS, "find_kind": LAYERS.get, "network": network, "timeline": timeline,
+        "DASH": DASH, "KEYS": KEYS, "find_kind": LAYERS.get, "ledger": ledger, "network": network, "timeline": timeline,
         "version": __version__, "MOST_CLOSURES": MOST_CLOSURES,
     }  # fmt: skip
     return environment.get_template("page.html.j2")
