@@ -70,8 +70,9 @@ class TimeSeries(Format):
             If the reference place lies outside the pairs.
         """
         from topsar.formats.timeseries.closure import list_triangles
+        from topsar.formats.timeseries.page import write_page
         from topsar.formats.timeseries.picture import draw_series
-        from topsar.formats.timeseries.stack import cut_blocks, find_reference, link_pairs
+        from topsar.formats.timeseries.stack import cut_blocks, find_reference, link_pairs, read_height
 
         network = link_pairs(ifgs)
         reference = find_reference(network, self._place)
@@ -84,9 +85,11 @@ class TimeSeries(Format):
         if not tally.pixels:
             msg = f"no pixel of {len(network.pairs)} pairs links two dates"
             raise ProductError(msg, hint="look at the coherence of the pairs")
-        facts = folder / "timeseries.json"
-        write_json(facts, _describe(network, reference, tally))
-        return (*(folder / f"{name}.tif" for name in files), *draw_series(network, folder), facts)
+        facts = _describe(network, reference, tally)
+        write_json(folder / "timeseries.json", facts)
+        page = write_page(folder, network.grid, read_height(network), facts)
+        pictures = draw_series(network, folder)
+        return (*(folder / f"{name}.tif" for name in files), *pictures, page, folder / "timeseries.json")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,6 +217,7 @@ def _describe(network: Network, reference: Reference, tally: _Tally) -> dict[str
     scatter, is_outlying = find_outliers(tally.moments / max(tally.whole, 1), network.days, OUTLYING)
     latitude, longitude = _locate(network, reference)
     return {
+        "track": network.pairs[0].facts.get("track"),
         "dates": list(network.dates),
         "scatter_m": dict(zip(network.dates, scatter.round(5).tolist(), strict=True)),
         "flagged_dates": [date for date, flagged in zip(network.dates, is_outlying, strict=True) if flagged],

@@ -204,6 +204,16 @@ def read_block(network: Network, window: Window, numbers: Sequence[int] | None =
     return Block(phase, filtered, noise, label)
 
 
+def read_height(network: Network) -> NDArray[np.float32]:
+    """Heights of the largest pair on the grid of the network, metres; NaN elsewhere."""
+    pair = max(network.pairs, key=lambda one: one.grid.rows * one.grid.columns)
+    height = np.full(network.grid.shape, np.nan, np.float32)
+    if "height" in pair.layers:
+        window = Window(row=0, column=0, rows=pair.grid.rows, columns=pair.grid.columns)
+        height[network.grid.window_of(pair.grid).slices] = read_part(pair, "height", window)
+    return height
+
+
 def cut_blocks(network: Network, most_bytes: int) -> Iterator[Window]:
     """Cut the grid into squares small enough, each in one tile of the files.
 
