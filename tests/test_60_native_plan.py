@@ -350,7 +350,7 @@ def test_annotation_that_does_not_cover_its_bursts(make: Make, tmp_path: Path) -
 
 
 def test_hh(make: Make, tmp_path: Path) -> None:
-    data = make(polarisation="HH")
+    data = make(polarisations=("HH",))
     planned = Planned(data, tmp_path)
     assert planned.pairs[0].facts.polarisation == "HH"
     assert all(job.id.endswith("_HH") for job in planned.plan.jobs if not job.is_pair)

@@ -45,7 +45,7 @@ from topsar.simulate import Acquisition, Dataset, Recipe, SwathCut, recipe, simu
 from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, SWATHS
 from topsar.simulate.motion import compute_coherence, displace_fault, displace_mogi
-from topsar.simulate.plan import ProductPlan, plan_products
+from topsar.simulate.plan import ProductPlan, SwathPlan, plan_products
 from topsar.simulate.scatter import _choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
 from topsar.simulate.terrain import Terrain, build_terrain, draw_field
 
@@ -119,6 +119,12 @@ def shift(plan: ProductPlan, azimuth_px: float, range_px: float) -> ProductPlan:
     return replace(plan, recipe=replace(plan.recipe, acquisitions=tuple(passes)))
 
 
+def gain_of(swath: SwathPlan, burst: Burst) -> NDArray[np.float64]:
+    """The processor's gain at every sample of a burst."""
+    lines = burst.first_line + np.arange(burst.grid.lines)
+    return swath.find_gain(lines[:, None], np.arange(burst.grid.samples))
+
+
 # --- first principles -------------------------------------------------------------------------------------------
 
 
@@ -147,7 +153,7 @@ def test_a_point_target_has_its_range_in_its_phase(place: tuple[float, float], s
     assert abs(np.angle(peak * np.exp(4j * np.pi * expected_range[0] / burst.wavelength_m))) < 0.01
     assert abs(peak) > 0.999 * max(abs(at(line[0] + d, sample[0])) for d in (-0.02, 0.02))
     assert abs(peak) > 0.999 * max(abs(at(line[0], sample[0] + d)) for d in (-0.02, 0.02))
-    energy = np.abs(samples) ** 2
+    energy = np.abs(samples / gain_of(plan.swaths[0], burst)) ** 2
     assert energy[chip].sum() > 0.97 * energy.sum()
     assert energy.sum() == pytest.approx(4e8, rel=0.01)
 
@@ -217,7 +223,9 @@ def test_brightness_is_calibrated() -> None:
     terrain = replace(terrain, gamma=np.full(terrain.shape, 0.1, dtype=np.float32))
     here = Surface(terrain=terrain, change=np.zeros(terrain.shape, dtype=np.float32))
     swath = plan.swaths[0]
-    samples = complex_samples(focus_burst(plan, swath, swath.bursts[0], surface=here))[swath.bursts[0].valid.slices]
+    burst = swath.bursts[0]
+    samples = complex_samples(focus_burst(plan, swath, burst, surface=here)) / gain_of(swath, burst)
+    samples = samples[burst.valid.slices]
     beta_nought = (np.abs(samples) ** 2).mean() / BETA_NOUGHT**2
     assert beta_nought == pytest.approx(0.1 / np.tan(swath.incidence_rad), rel=0.04)
     # near to exponential intensity
@@ -231,9 +239,15 @@ def test_noise_has_the_stated_level() -> None:
     terrain = replace(terrain, gamma=np.zeros(terrain.shape, dtype=np.float32))
     here = Surface(terrain=terrain, change=np.zeros(terrain.shape, dtype=np.float32))
     swath = plan.swaths[0]
-    samples = complex_samples(focus_burst(plan, swath, swath.bursts[0], surface=here))[swath.bursts[0].valid.slices]
-    sigma_nought = (np.abs(samples) ** 2).mean() * np.sin(swath.incidence_rad) / BETA_NOUGHT**2
-    assert 10 * np.log10(sigma_nought) == pytest.approx(-15, abs=0.1)
+    burst = swath.bursts[0]
+    samples = complex_samples(focus_burst(plan, swath, burst, surface=here)) / gain_of(swath, burst)
+    power = (np.abs(samples[burst.valid.slices]) ** 2).mean(axis=1) * np.sin(swath.incidence_rad) / BETA_NOUGHT**2
+    lines = np.arange(burst.valid.row, burst.valid.row_stop)
+    assert 10 * np.log10((power / swath.find_scalloping(lines)).mean()) == pytest.approx(-15, abs=0.1)
+    edge = np.r_[0:100, -100:0]
+    assert power[edge].mean() / power[650:750].mean() == pytest.approx(
+        swath.find_scalloping(lines[edge]).mean(), rel=0.03
+    )
 
 
 def read_dated(dataset: Dataset, k: int, index: int) -> tuple[Burst, OrbitArc, NDArray[np.complex128]]:

@@ -133,6 +133,7 @@ TABLE = {
     "DEM_DATUM": Change("ellipsoid", NOTHING, NOTHING),
     "GEOID": Change("", NOTHING, NOTHING),
     "WATER_MASK": Change("{data}/dem/dem.tif", PRODUCTS, PRODUCTS),
+    "BACKSCATTER": Change("sigma0", PAIR, NOTHING),
     "FORMATS": Change("geotiff", NOTHING, NOTHING),
     "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
     "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),

@@ -40,7 +40,7 @@ from topsar.step import execute_step
 LAYERS = (
     "wrapped_phase", "filtered_phase", "unwrapped_phase", "filtered_unwrapped_phase", "coherence", "components",
     "amplitude", "height", "los_east", "los_north", "los_up", "incidence", "displacement", "phase_noise",
-    "layover_shadow", "water",
+    "layover_shadow", "water", "gamma0",
 )  # fmt: skip
 RECIPE = replace(
     recipe("tiny"),

@@ -28,14 +28,14 @@ class Drawing:
     """How a layer is drawn.
 
     Styles: cyclic, hue goes round once from -π to π and fades over low coherence; symmetric, two colours around zero;
-    range, from the lowest to the highest value but for outliers; unit, grey from 0 to 1; grey, decibels; classes, a
-    colour per label; mask, ``classes`` (colour and name of the values 1, 2, ...) over the amplitude, all masks in one
-    picture. ``label`` is that of the colour bar or the key, with the words ``ends`` below and above the bar; ``note``
-    stands beneath the map, with the mean for ``{mean}``; ``scale`` is the shown value over the layer's; ``thumbnail``
-    is the place among the small pictures of the report, from 1.
+    range, from the lowest to the highest value but for outliers; unit, grey from 0 to 1; grey and power, decibels of an
+    amplitude and of a power; classes, a colour per label; mask, ``classes`` (colour and name of the values 1, 2, ...)
+    over the amplitude, all masks in one picture. ``label`` is that of the colour bar or the key, with the words
+    ``ends`` below and above the bar; ``note`` stands beneath the map, with the mean for ``{mean}``; ``scale`` is the
+    shown value over the layer's; ``thumbnail`` is the place among the small pictures of the report, from 1.
     """
 
-    style: Literal["cyclic", "symmetric", "range", "unit", "grey", "classes", "mask"]
+    style: Literal["cyclic", "symmetric", "range", "unit", "grey", "power", "classes", "mask"]
     label: str
     note: str = ""
     scale: float = 1.0
@@ -73,6 +73,7 @@ def _kind(name: str, long_name: str, unit: str, description: str, **rest: Any) -
 
 _PHASE = {"convention": "interferogram = reference * conj(secondary)", "cyclic": True, "antisymmetric": True}
 _TO_SATELLITE = {"convention": "unit vector from the ground to the satellite"}
+_ELLIPSOID = {"convention": "area on the ellipsoid: slopes are not accounted for"}
 _MASK = {"dtype": np.uint8, "nodata": UNKNOWN}
 _BURST = {"dtype": np.int16, "nodata": -1}
 _UNRELIABLE = "grey where unwrapping is not reliable"
@@ -107,6 +108,23 @@ _KINDS = (
         "1",
         "Mean amplitude, uncalibrated",
         drawing=Drawing(style="grey", label="Amplitude (dB)", note="Uncalibrated"),
+    ),
+    _kind(
+        "gamma0",
+        "Gamma nought",
+        "1",
+        "Backscatter gamma nought, linear power, thermal noise subtracted; mean of both dates",
+        drawing=Drawing(style="power", label="Gamma nought (dB)"),
+        **_ELLIPSOID,
+    ),
+    _kind(
+        "sigma0",
+        "Sigma nought",
+        "1",
+        "Backscatter sigma nought, linear power, thermal noise subtracted; mean of both dates",
+        standard_name="surface_backwards_scattering_coefficient_of_radar_wave",
+        drawing=Drawing(style="power", label="Sigma nought (dB)"),
+        **_ELLIPSOID,
     ),
     _kind(
         "height",

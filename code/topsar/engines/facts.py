@@ -82,6 +82,11 @@ def describe_signal(coherence: NDArray[np.float32], at_zero: float) -> dict[str,
     return {"signal_share": round(share, 4), "remarks": remarks}
 
 
+def describe_uncalibrated(reason: str) -> str:
+    """Say that a pair has no backscatter."""
+    return f"it has no backscatter: {reason}"
+
+
 def describe(facts: PairFacts, orbits: tuple[OrbitChoice, OrbitChoice], dem: Dem, grid: GeoGrid) -> dict[str, Any]:
     """The facts as the products tell them; the engine adds its name, its looks and what it measured.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,21 @@ def describe_outlook(matched: MatchedPair, survey: Survey) -> Outlook:
         ipf=ipf,
         remarks=(*_list_lost_swaths(matched, options.swaths), *_list_remarks(matched, covered, ipf)),
     )
+
+
+def warn_uncalibrated(outlook: Outlook, matched: MatchedPair) -> Outlook:
+    """Add that a pair will have no backscatter, if so.
+
+    Parameters
+    ----------
+    outlook : Outlook
+    matched : MatchedPair
+    """
+    if not matched.uncalibrated:
+        return outlook
+    remedy = "download the scene again or take it in a later processing, if there is one; or set BACKSCATTER=none"
+    remark = Remark(text=f"no backscatter: {matched.uncalibrated}", remedy=remedy)
+    return replace(outlook, remarks=(*outlook.remarks, remark))
 
 
 def _list_lost_swaths(matched: MatchedPair, swaths: Iterable[str]) -> Iterable[Remark]:

@@ -20,7 +20,7 @@ from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import rdr2geo
 from topsar.model import Burst
 from topsar.raster import require_cover
-from topsar.sentinel1 import read_bursts
+from topsar.sentinel1 import explain_uncalibrated, read_bursts
 from topsar.sentinel1.container import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class MatchedPair:
 
     ``shared`` are all bursts that both dates have, ``bursts`` those that show ground of the region of interest;
     ``outlines`` are those of both dates of each of the latter; ``box`` lies around them, within the region.
+    ``uncalibrated`` says why no backscatter can be had; empty where it can, or is not wanted.
     """
 
     pair: Pair
@@ -70,6 +71,7 @@ class MatchedPair:
     bursts: tuple[Matched, ...]
     outlines: tuple[tuple[Outline, Outline], ...]
     box: BBox
+    uncalibrated: str = ""
 
 
 class Survey:
@@ -90,6 +92,7 @@ class Survey:
         self._centres: dict[Burst, NDArray[np.float64]] = {}
         self._vectors: dict[tuple[str, str], Orbit] = {}
         self._all_ground = functools.cache(self._outline_all)
+        self._explain_swath = functools.cache(explain_uncalibrated)
 
     def find_footprint(self, *, whole: bool = False) -> BBox:
         """Find the box around all ground that bursts may show within the region of interest, whatever its height.
@@ -150,7 +153,15 @@ class Survey:
             bursts=tuple(bursts),
             outlines=tuple(lines),
             box=box,
+            uncalibrated=self._explain_uncalibrated(pair, bursts) if self.options.backscatter != "none" else "",
         )
+
+    def _explain_uncalibrated(self, pair: Pair, bursts: Iterable[Matched]) -> str:
+        """Say what keeps some bursts from being calibrated; each product's tables are looked at once."""
+        scenes = {scene.name: scene for scene in pair.scenes}
+        images = {(burst.scene, burst.swath, burst.polarisation) for burst in list_bursts(bursts)}
+        found = (self._explain_swath(scenes[scene], *image) for scene, *image in sorted(images))
+        return next(filter(None, found), "")
 
     def _is_wanted(self, outline: Outline) -> bool:
         """Whether the middle of a burst lies in the frame, if there is one: its neighbours overlap it at the edges."""

@@ -49,7 +49,7 @@ def find_scale(values: NDArray[Any], drawing: Drawing) -> Scale | None:
         return Scale(PHASE, -math.pi, math.pi)
     if drawing.style == "unit":
         return Scale(mpl.colormaps["gray"], 0.0, 1.0)
-    if drawing.style not in ("symmetric", "range", "grey"):
+    if drawing.style not in ("symmetric", "range", "grey", "power"):
         return None
     step = max(int(math.sqrt(values.size / _MOST_SAMPLES)), 1)
     some = values[::step, ::step]

@@ -52,12 +52,15 @@ class Part:
     sums : LookSums
     doppler_hz, margin_m : (rows, columns) float32
         Doppler of each pixel, and its distance to the edge of the burst that it comes from.
+    backscatter : (rows, columns) float32, optional
+        Mean of both dates.
     """
 
     where: Window
     sums: LookSums
     doppler_hz: NDArray[np.float32]
     margin_m: NDArray[np.float32]
+    backscatter: NDArray[np.float32] | None = None
 
 
 class Mosaic:
@@ -74,6 +77,8 @@ class Mosaic:
         Its number, -1 outside.
     margin_m : (rows, columns) float32
         Distance of the pixel to its edge; zero outside.
+    backscatter : (rows, columns) float32, optional
+        Zero outside; None until a part has it.
     """
 
     def __init__(self, shape: tuple[int, int], looks: Looks) -> None:
@@ -81,6 +86,7 @@ class Mosaic:
         self.doppler_hz = np.zeros(shape, np.float32)
         self.burst = np.full(shape, -1, np.int16)
         self.margin_m = np.zeros(shape, np.float32)
+        self.backscatter: NDArray[np.float32] | None = None
         self._least = max(looks.count // 2, 1)
 
     def add(self, burst: int | NDArray[np.int16], part: Part) -> None:
@@ -98,3 +104,7 @@ class Mosaic:
         wholes, values = (*self.sums, self.doppler_hz, self.margin_m), (*part.sums, part.doppler_hz, part.margin_m)
         for whole, value in zip(wholes, values, strict=True):
             whole[where][better] = value[better]
+        if part.backscatter is not None:
+            if self.backscatter is None:
+                self.backscatter = np.zeros(self.burst.shape, np.float32)
+            self.backscatter[where][better] = part.backscatter[better]

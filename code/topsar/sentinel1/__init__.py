@@ -1,6 +1,7 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
 from topsar.sentinel1.annotation import read_annotation_orbit, read_burst_times, read_bursts, read_grid_heights
+from topsar.sentinel1.calibration import explain_uncalibrated, read_calibration
 from topsar.sentinel1.measurement import check_content, check_header, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
     PRECISE_AFTER,
@@ -20,6 +21,7 @@ __all__ = [
     "check_content",
     "check_header",
     "choose_orbit",
+    "explain_uncalibrated",
     "find_orbits",
     "find_scene",
     "iter_samples",
@@ -32,6 +34,7 @@ __all__ = [
     "read_annotation_orbit",
     "read_burst_times",
     "read_bursts",
+    "read_calibration",
     "read_grid_heights",
     "read_orbit",
     "read_orbit_bytes",

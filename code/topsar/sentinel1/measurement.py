@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
+    from topsar.sentinel1.container import Container
+
 _CACHE_MB = 16  # lines are read once, so a larger cache (GDAL takes a twentieth of the memory) would not help
 _CHUNK_BYTES = 1 << 22
 _IN_ZIP = re.compile(r"/vsizip/\{(?P<zip>.+)\}/(?P<member>[^{}]+)", re.DOTALL)
@@ -138,18 +140,23 @@ def check_header(bursts: Sequence[Burst]) -> None:
             _refuse_image(bursts[-1], f"has {image.height} lines; the annotation says {lines}")
 
 
+def find_container(burst: Burst) -> Container:
+    """Open the product that a burst's image lies in."""
+    match = _IN_ZIP.fullmatch(burst.measurement)
+    return open_container(Path(match["zip"]) if match else Path(burst.measurement).parents[1])
+
+
 def check_content(burst: Burst) -> None:
     """Check the image of a burst against the checksum in its manifest and, in a zip, the one kept there.
 
     A name and a size are no proof: images of two dates may have both in common. The whole image is read, a gigabyte in
     two or three seconds: once per swath is enough.
     """
-    match = _IN_ZIP.fullmatch(burst.measurement)
-    container = open_container(Path(match["zip"]) if match else Path(burst.measurement).parents[1])
+    container = find_container(burst)
     name = f"measurement/{burst.measurement.rpartition('/')[2]}"
     listed = read_manifest(container).files.get(name)
     expected = listed.md5 if listed else None
-    if not match and expected is None:
+    if not container.is_zip and expected is None:
         return
     digest = hashlib.md5(usedforsecurity=False)
     try:

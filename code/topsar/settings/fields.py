@@ -187,6 +187,12 @@ class Options(BaseModel):
         "water of the DEM",
         "a path, or empty",
     )
+    backscatter: Annotated[Literal["gamma0", "sigma0", "none"], Lower] = _key(
+        "BACKSCATTER",
+        "gamma0",
+        "Calibrated backscatter, the mean of both dates with thermal noise subtracted, as a layer of that name; none "
+        "leaves it out (native engine)",
+    )
     formats: Annotated[tuple[str, ...], BeforeValidator(partial(parse_names, "formats"))] = _key(
         "FORMATS",
         (CANONICAL, "quicklook"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GRID_COLUMNS = 21
 """Points of the geolocation grid across the swath."""
 _VECTORS = 17
+_VECTORS_PER_BURST = 3  # of calibration
 _VECTOR_STEP_S = 10.0
 _ATTITUDES = 25
 _SIDEREAL_RATE_RAD_S = 7.2921159e-5
@@ -130,7 +131,7 @@ def render_annotation(
 
 
 def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[GridPoint, ...]) -> str:
-    """Write calibration vectors for every second: beta nought is constant, the others follow the incidence angle.
+    """Write calibration vectors three to a burst: beta nought is the gain, the others follow the incidence angle too.
 
     Parameters
     ----------
@@ -140,35 +141,43 @@ def render_calibration(product: ProductPlan, swath: SwathPlan, points: tuple[Gri
     pixels = _list_pixels(swath)
     row = points[:GRID_COLUMNS]
     incidence = np.radians(np.interp(pixels, [p.pixel for p in row], [p.incidence_deg for p in row]))
-    beta = np.full(len(pixels), BETA_NOUGHT)
-    sigma = beta / np.sqrt(np.sin(incidence))
-    seconds = range(math.ceil((swath.stop - swath.start).total_seconds()) + 1)
+    vectors = []
+    for burst in swath.bursts:
+        for line in np.linspace(0, burst.grid.lines - 1, _VECTORS_PER_BURST).astype(int).tolist():
+            time = burst.grid.first_line_time + timedelta(seconds=line * LINE_INTERVAL_S)
+            beta = BETA_NOUGHT * swath.find_gain(np.array(burst.first_line + line), np.array(pixels))
+            sigma = beta / np.sqrt(np.sin(incidence))
+            vectors.append((time, burst.first_line + line, sigma, beta, sigma * np.sqrt(np.cos(incidence))))
     return render_document(
         "calibration.xml",
         product=product,
         swath=swath,
-        vectors=[(swath.start + timedelta(seconds=s), round(s / LINE_INTERVAL_S)) for s in seconds],
+        vectors=vectors,
         pixels=pixels,
-        sigma=sigma,
-        beta=beta,
-        gamma=sigma * np.sqrt(np.cos(incidence)),
     )
 
 
 def render_noise(product: ProductPlan, swath: SwathPlan) -> str:
-    """Write noise vectors of a swath: a constant power over the swath and along the burst.
+    """Write noise vectors of a swath: along range with the gain, along azimuth with the scalloping of each burst.
 
     Parameters
     ----------
     product, swath : ProductPlan, SwathPlan
     """
+    pixels, lines = _list_pixels(swath), swath.mode.lines
+    power = swath.noise_power(product.recipe.nesz_db)
+    firsts = [burst.first_line for burst in swath.bursts]
+    ends = [*zip(firsts, (burst.grid.first_line_time for burst in swath.bursts), strict=True)]
+    ends.append((swath.lines - 1, swath.stop))
+    within = [*range(0, lines - 1, _LINE_STEP), lines - 1]
     return render_document(
         "noise.xml",
         product=product,
         swath=swath,
-        pixels=_list_pixels(swath),
-        power=swath.noise_power(product.recipe.nesz_db),
-        along=range(0, swath.lines, _LINE_STEP),
+        pixels=pixels,
+        vectors=[(time, line, power * swath.find_gain(np.array(line), np.array(pixels)) ** 2) for line, time in ends],
+        lines=[first + line for first in firsts for line in within],
+        factors=[*swath.find_scalloping(np.array(within))] * len(firsts),
     )
 
 

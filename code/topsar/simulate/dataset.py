@@ -190,7 +190,7 @@ def _list_facts(product: ProductPlan) -> dict[str, Any]:
         "azimuth_shift_px": product.acquisition.azimuth_shift_px,
         "range_shift_px": product.acquisition.range_shift_px,
         "swaths": {
-            swath.mode.name: {
+            swath.name: {
                 "incidence_deg": float(np.degrees(swath.incidence_rad)),
                 "noise_power": swath.noise_power(product.recipe.nesz_db),
                 "bursts": [burst.grid.first_line_time.isoformat() for burst in swath.bursts],

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from topsar.simulate.terrain import Terrain
 
 LINE_PAD, SAMPLE_PAD = 24, 32
+CROSS_SHARE = 0.2
+"""Power in the other polarisation than the one sent, over that in the same."""
 _RAYLEIGH = 4096
 _ORBIT_DEGREE = 6
 _REACH_M = 600.0
@@ -78,14 +80,19 @@ def focus_burst(
     terms = find_deramp_terms(replace(burst, grid=padded), arc)
     canvas = _prepare_canvas(burst, product, terms)
     if surface is not None:
-        ground = _describe_ground(surface, recipe, product.number)
+        ground = _describe_ground(surface, recipe, product.number, is_cross=swath.is_cross)
         first, stop = _find_cells(burst, arc, surface.terrain)
         scatter.add_scatterers(ground, canvas, first, stop, _MARGIN_PX * (1 + recipe.dem_posting_arcsec))
     if targets is not None:
         scatter.add_targets(*targets, canvas)
     power = swath.noise_power(recipe.nesz_db) if surface is not None else 0.0
     seed = recipe.seed, product.number, product.slice_number, swath.mode.beam, burst.index
-    _shape_spectrum(canvas.values, burst, power, seed)
+    lines = np.arange(canvas.values.shape[0]) - LINE_PAD
+    noise = power * swath.find_scalloping(np.clip(lines, 0, burst.grid.lines))
+    _shape_spectrum(canvas.values, burst, noise, (*seed, 1) if swath.is_cross else seed)
+    line, sample = burst.first_line + np.arange(burst.grid.lines)[:, None], np.arange(burst.grid.samples)
+    inner = slice(LINE_PAD, LINE_PAD + burst.grid.lines), slice(SAMPLE_PAD, SAMPLE_PAD + burst.grid.samples)
+    canvas.values[inner] *= swath.find_gain(line, sample).astype(np.float32)
     return _quantise(burst, canvas.values, terms)
 
 
@@ -128,7 +135,7 @@ def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> s
     )
 
 
-def _describe_ground(surface: Surface, recipe: Recipe, number: int) -> scatter.Ground:
+def _describe_ground(surface: Surface, recipe: Recipe, number: int, *, is_cross: bool) -> scatter.Ground:
     terrain = surface.terrain
     days = np.diff([acquisition.day.toordinal() for acquisition in recipe.acquisitions], prepend=0)
     return scatter.Ground(
@@ -137,12 +144,12 @@ def _describe_ground(surface: Surface, recipe: Recipe, number: int) -> scatter.G
         latitude=np.radians(terrain.latitude_deg),
         longitude=np.radians(terrain.longitude_deg),
         height=terrain.height,
-        gamma=terrain.gamma,
+        gamma=terrain.gamma * np.float32(CROSS_SHARE if is_cross else 1),
         stable=terrain.stable,
         change=surface.change,
         north=recipe.scatterers[0],
         east=recipe.scatterers[1],
-        seed=recipe.seed,
+        seed=recipe.seed + is_cross,
         number=number,
         renewal=(1 - np.exp(-days / recipe.decorrelation_days)).astype(np.float32),
     )
@@ -163,25 +170,28 @@ def _find_cells(burst: Burst, arc: OrbitArc, terrain: Terrain) -> tuple[tuple[in
     return start, (min(int(rows.max()) + reach, height - 2), min(int(columns.max()) + reach, width - 2))
 
 
-def _shape_spectrum(values: NDArray[np.complex64], burst: Burst, power: float, seed: tuple[int, ...]) -> None:
-    """Replace the kernel's spectrum by the processor's bands and add noise of a given power, in place, by blocks."""
+def _shape_spectrum(
+    values: NDArray[np.complex64], burst: Burst, power: NDArray[np.float64], seed: tuple[int, ...]
+) -> None:
+    """Replace the kernel's spectrum by the processor's bands and add noise, in place, by blocks."""
     rows, columns = values.shape
     azimuth, range_ = _find_occupied(burst)
     across, along = scatter.weight_band(rows, azimuth), scatter.weight_band(columns, range_)
     deconvolved_across = across / scatter.transform_kernel(rows, scatter.LINE_TAPS, azimuth)
     deconvolved_along = along / scatter.transform_kernel(columns, scatter.SAMPLE_TAPS, range_)
     generator = np.random.default_rng(seed)
-    scale = math.sqrt(power / 2 * rows * columns)
+    strength = np.sqrt(power / 2 * columns / rows).astype(np.float32)
     for block in np.array_split(values, max(1, rows // _BLOCK)):
         block[:] = fft.fft(block, axis=1)
     for part in np.array_split(np.arange(columns), max(1, columns // _BLOCK)):
         block = values[:, part[0] : part[-1] + 1]
         spectrum = fft.fft(np.ascontiguousarray(block.T), overwrite_x=True)
         spectrum *= np.outer(deconvolved_along[part], deconvolved_across).astype(np.float32)
-        if power > 0:
-            noise = generator.standard_normal((len(part), 2 * rows), dtype=np.float32).view(np.complex64)
-            spectrum += noise * np.outer(scale * along[part], across).astype(np.float32)
         block[:] = fft.ifft(spectrum, overwrite_x=True).T
+        if power.any():
+            noise = generator.standard_normal((len(part), 2 * rows), dtype=np.float32).view(np.complex64)
+            noise *= np.outer(along[part], across).astype(np.float32)
+            block += (fft.ifft(noise, norm="forward", overwrite_x=True) * strength).T
     for block in np.array_split(values, max(1, rows // _BLOCK)):
         block[:] = fft.ifft(block, axis=1)
 

@@ -6,6 +6,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,8 +23,12 @@ from topsar.simulate.orbit import (
 )
 from topsar.simulate.recipe import Acquisition, Recipe, SwathCut
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _ORBIT_ONE = date(2014, 4, 3)
 _EDGE_SAMPLES = 12
+_GAIN_SLOPE, _SCALLOPING = 0.1, 0.17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +46,37 @@ class SwathPlan:
         """Lines of all bursts."""
         return len(self.bursts) * self.mode.lines
 
+    @property
+    def name(self) -> str:
+        """Swath and polarisation."""
+        return f"{self.mode.name} {self.bursts[0].polarisation}"
+
+    @property
+    def is_cross(self) -> bool:
+        """Whether other waves are received than are sent."""
+        return self.bursts[0].polarisation in ("VH", "HV")
+
     def noise_power(self, nesz_db: float) -> float:
-        """Power of thermal noise in squared digital numbers, from the noise-equivalent sigma nought (dB)."""
+        """Power of thermal noise in squared digital numbers, from the noise-equivalent sigma nought (dB).
+
+        That of a burst's middle, before the processor's gain.
+        """
         return float(iw.BETA_NOUGHT**2 * 10 ** (nesz_db / 10) / math.sin(self.incidence_rad))
+
+    def find_gain(self, line: NDArray[Any], sample: NDArray[Any]) -> NDArray[np.float64]:
+        """The processor's gain, linear along both sides of the image: its calibration is nowhere the same.
+
+        Parameters
+        ----------
+        line, sample : number
+            Of the image, of shapes that go together.
+        """
+        samples = self.bursts[0].grid.samples
+        return (1 + _GAIN_SLOPE * (sample / samples - 0.5)) * (1 - _GAIN_SLOPE * (line / self.lines - 0.5))
+
+    def find_scalloping(self, line: NDArray[Any]) -> NDArray[np.float64]:
+        """Power of thermal noise at lines of a burst over that in its middle, by the gain of the steered antenna."""
+        return 1 + _SCALLOPING * (2 * line / self.mode.lines - 1) ** 2
 
     @property
     def start(self) -> datetime:
@@ -96,8 +129,9 @@ class ProductPlan(Flight):
     @property
     def name(self) -> str:
         """Name of the SAFE folder."""
+        kind = "S" if len(self.recipe.polarisations) == 1 else "D"
         name = (
-            f"{self.acquisition.mission}_IW_SLC__1SS{self.recipe.polarisation[0]}_{self.start:%Y%m%dT%H%M%S}"
+            f"{self.acquisition.mission}_IW_SLC__1S{kind}{self.recipe.polarisations[0][0]}_{self.start:%Y%m%dT%H%M%S}"
             f"_{self.stop:%Y%m%dT%H%M%S}_{self.absolute_orbit:06d}_{self.datatake:06X}"
         )
         unique = zlib.crc32(f"{name} {self.recipe.seed}".encode()) & 0xFFFF
@@ -166,7 +200,11 @@ def _plan_product(flight: Flight, part: int) -> ProductPlan:
         number=flight.number,
         track=flight.track,
         slice_number=part + 1,
-        swaths=tuple(_plan_swath(flight, cut, numbers) for cut in recipe.cuts),
+        swaths=tuple(
+            _plan_swath(flight, cut, numbers, polarisation)
+            for cut in recipe.cuts
+            for polarisation in recipe.polarisations
+        ),
     )
 
 
@@ -176,14 +214,14 @@ def _find_burst_phase_s(flight: Flight) -> float:
     return since_node - iw.BURST_PREAMBLE_S + (flight.recipe.track - 1) * ORBIT_PERIOD_S
 
 
-def _plan_swath(flight: Flight, cut: SwathCut, numbers: range) -> SwathPlan:
+def _plan_swath(flight: Flight, cut: SwathCut, numbers: range, polarisation: str) -> SwathPlan:
     recipe, acquisition, track = flight.recipe, flight.acquisition, flight.track
     mode = iw.SWATHS[cut.swath]
     starts = [_find_burst_start(flight, mode, number) for number in numbers]
     stop = starts[-1] + timedelta(seconds=(mode.lines - 1) * iw.LINE_INTERVAL_S)
     arc = track.fit_arc(starts[0], stop)
     stem = (
-        f"{acquisition.mission.lower()}-{mode.name.lower()}-slc-{recipe.polarisation.lower()}"
+        f"{acquisition.mission.lower()}-{mode.name.lower()}-slc-{polarisation.lower()}"
         f"-{starts[0]:%Y%m%dt%H%M%S}-{stop:%Y%m%dt%H%M%S}-{flight.absolute_orbit:06d}-{flight.datatake:06x}-00{mode.name[-1]}"
     )
     bursts = tuple(
@@ -222,7 +260,7 @@ def _plan_burst(
     return Burst(
         scene=stem,
         swath=mode.name,
-        polarisation=recipe.polarisation,
+        polarisation=stem.split("-")[3].upper(),
         index=index,
         burst_id=BurstId(track=recipe.track, number=number, swath=mode.name) if recipe.with_burst_id else None,
         measurement=f"measurement/{stem}.tiff",

@@ -54,7 +54,7 @@ class Recipe:
     ``stable`` bounds the map of the share of scatterers that never change; the others are renewed at random with the
     time constant ``decorrelation_days``. ``scatterers`` are per DEM cell, north by east.
     ``doppler_hz`` is the standard deviation of the Doppler centroids of bursts.
-    ``slices`` cuts every pass into so many products along the track.
+    ``slices`` cuts every pass into so many products along the track; ``polarisations`` share the letter that is sent.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Recipe:
     direction: Direction = Direction.ASCENDING
     track: int = 131
     slices: int = 1
-    polarisation: str = "VV"
+    polarisations: tuple[str, ...] = ("VV",)
     ipf: str = "003.71"
     with_burst_id: bool = True
     zipped: bool = False

@@ -91,13 +91,13 @@ def _write_content(
     for sub in ("measurement", "annotation/calibration"):
         (root / sub).mkdir(parents=True)
     height = round(float(surface.terrain.height.mean()), 3)
-    grids = {swath.mode.name: find_grid_points(product, swath, height) for swath in product.swaths}
+    grids = {swath.name: find_grid_points(product, swath, height) for swath in product.swaths}
     images = {
-        swath.mode.name: MeasurementFile(
+        swath.name: MeasurementFile(
             root / swath.bursts[0].measurement,
             lines=swath.lines,
             samples=swath.bursts[0].grid.samples,
-            points=grids[swath.mode.name],
+            points=grids[swath.name],
             description=f"Sentinel-1{product.acquisition.mission[-1]} IW SLC L1 (simulated)",
             time=swath.start,
         )
@@ -106,16 +106,16 @@ def _write_content(
 
     def make(swath: SwathPlan, burst: Burst) -> float:
         block = focus_burst(product, swath, burst, surface=surface)
-        images[swath.mode.name].write(burst.first_line, block)
+        images[swath.name].write(burst.first_line, block)
         watch(f"{product.start:%Y-%m-%d} {burst.label}")
         return float(np.mean(block[burst.valid.slices].astype(np.float64) ** 2))
 
     with ThreadPoolExecutor(threads) as pool:
-        jobs = {swath.mode.name: [pool.submit(make, swath, b) for b in swath.bursts] for swath in product.swaths}
+        jobs = {swath.name: [pool.submit(make, swath, b) for b in swath.bursts] for swath in product.swaths}
         spread = {name: math.sqrt(np.mean([job.result() for job in made])) for name, made in jobs.items()}
     written: list[_ProductFile] = []
     for swath in product.swaths:
-        name = swath.mode.name
+        name = swath.name
         annotation = render_annotation(
             product, swath, points=grids[name], data_offset=images[name].data_offset, spread=spread[name]
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.facts import PairFacts, describe, describe_signal
+from topsar.engines.facts import PairFacts, describe, describe_signal, describe_uncalibrated
 from topsar.engines.layers import (
     compute_incidence,
     describe_filter,
@@ -36,7 +36,7 @@ class CollectTask:
     """A pair whose results are to be gathered.
 
     ``view`` is the folder that says how the ground is seen, relative to the runs folder; ``water_mask`` is the user's
-    raster, if any.
+    raster, if any. ``uncalibrated`` says why the wanted ``backscatter`` cannot be had; empty if it can.
     """
 
     facts: PairFacts
@@ -48,6 +48,8 @@ class CollectTask:
     view: str
     unwrapped: bool
     water_mask: Path | None
+    backscatter: str
+    uncalibrated: str
 
 
 def collect(folder: Path) -> Interferogram:
@@ -58,10 +60,14 @@ def collect(folder: Path) -> Interferogram:
     facts |= {"looks": str(task.looks), "engine": "native", "engine_version": VERSION, **measured}
     facts["azimuth_misregistration"] = read_correction(folder)
     arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
+    if task.backscatter != "none" and not task.uncalibrated:
+        arrays[task.backscatter] = mask_unseen(np.isfinite(arrays["amplitude"]), _load(folder, "mosaic/backscatter"))
     looks = np.array(measured["independent_looks_of_bursts"])[arrays["burst"]]
     arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], looks)
     facts["filter"] = describe_filter(arrays)
     facts |= describe_signal(arrays["coherence"], measured["coherence_bias_at_zero"])
+    if task.uncalibrated:
+        facts["remarks"].append(describe_uncalibrated(task.uncalibrated))
     arrays |= _read_view(folder.parent / task.view)
     if task.water_mask is not None:
         from topsar.engines.water import warp_water

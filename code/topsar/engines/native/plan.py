@@ -25,6 +25,7 @@ from topsar.engines.native.steps import (
     unwrap,
     view,
 )
+from topsar.engines.outlook import warn_uncalibrated
 from topsar.engines.protocol import Inputs, Plan
 from topsar.engines.step import StepKind
 from topsar.errors import SettingsError
@@ -54,7 +55,9 @@ def plan(inputs: Inputs, options: Options) -> Plan:
     density = measure_dem_density(inputs.dem, layout.pairs[0].matched.box) if layout.pairs else 0.0
     batch = JobList(density)
     _plan_jobs(batch, layout.pairs, inputs, options)
-    return Plan(jobs=tuple(batch.jobs.values()), tasks=batch.tasks, refused=layout.refused, outlooks=layout.outlooks)
+    matched = {one.matched.pair.id: one.matched for one in layout.pairs}
+    outlooks = {name: warn_uncalibrated(outlook, matched[name]) for name, outlook in layout.outlooks.items()}
+    return Plan(jobs=tuple(batch.jobs.values()), tasks=batch.tasks, refused=layout.refused, outlooks=outlooks)
 
 
 def _plan_jobs(batch: JobList, laid: tuple[LaidPair, ...], inputs: Inputs, options: Options) -> None:
@@ -110,6 +113,7 @@ def _plan_pair(
             reference_orbit=one.orbits[0],
             secondary_orbit=one.orbits[1],
             dem=dem,
+            backscatter="none" if one.uncalibrated else options.backscatter,
         )
         for swath in sorted({both.reference.burst.swath for both in bursts})
     ]
@@ -149,4 +153,6 @@ def _plan_collect(laid: LaidPair, inputs: Inputs, options: Options, seen: view.V
         view=f"{seen.job}/view",
         unwrapped=options.unwrapper != "none",
         water_mask=inputs.water_mask,
+        backscatter=options.backscatter,
+        uncalibrated=laid.matched.uncalibrated,
     )

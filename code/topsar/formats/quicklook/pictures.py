@@ -160,7 +160,13 @@ def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
 
 
 def _paint_grey(view: View, name: str, drawing: Drawing) -> Picture:
-    grey, (low, high) = _find_decibel_grey(view.average(name))
+    values = view.average(name)
+    if drawing.style == "power":  # black where there is less than noise
+        values, seen = np.sqrt(np.maximum(values, 0)), np.isfinite(values)[..., np.newaxis]
+        grey, (low, high) = _find_decibel_grey(values)
+        grey = np.where(seen, np.nan_to_num(grey), np.nan)
+    else:
+        grey, (low, high) = _find_decibel_grey(values)
     bar = ColourBar(cmap=matplotlib.colormaps["gray"], low=low, high=high, label=drawing.label, extend="both")
     return _add_alpha(grey, np.isfinite(grey).all(axis=2)), bar, drawing.note
 
@@ -193,6 +199,7 @@ _STYLES: dict[str, Callable[[View, str, Drawing], Picture]] = {
     "range": _paint_range,
     "unit": _paint_unit,
     "grey": _paint_grey,
+    "power": _paint_grey,
     "classes": _paint_classes,
 }
 

@@ -59,7 +59,7 @@ class _Mosaic(StepKind[MosaicTask]):
     """Interferogram, coherence and amplitude of all swaths; sizes are output pixels."""
 
     name, task = "mosaic", MosaicTask
-    cost = Cost(base_memory=LIGHT_MEMORY, memory=75, disk=26, start_s=0.4, microseconds=0.4)
+    cost = Cost(base_memory=LIGHT_MEMORY, memory=83, disk=30, start_s=0.4, microseconds=0.4)
 
     def size(self, task: MosaicTask) -> float:
         return task.shape[0] * task.shape[1]
@@ -89,6 +89,8 @@ class _Mosaic(StepKind[MosaicTask]):
             "burst": place,
             "doppler": mosaic.doppler_hz,
         }
+        if mosaic.backscatter is not None:
+            arrays["backscatter"] = mosaic.backscatter
         for name, values in arrays.items():
             save_array(out / f"{name}.npy", values)
         labels = [label for swath in task.swaths for label in swath.bursts]

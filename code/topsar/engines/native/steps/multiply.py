@@ -6,12 +6,13 @@ takes up the disk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.engines.backscatter import Backscatter, Calibrator
 from topsar.engines.ground import find_ground_points, open_dem_under, predict_dem, step_pixel
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.burst_window import BurstWindow
@@ -59,6 +60,7 @@ class MultiplyTask:
     reference_orbit: OrbitChoice
     secondary_orbit: OrbitChoice
     dem: Dem
+    backscatter: Backscatter
 
     @property
     def swath(self) -> str:
@@ -75,10 +77,11 @@ class _Multiply(StepKind[MultiplyTask]):
     """The interferogram of a swath; sizes are output pixels of its bursts."""
 
     name, task = "multiply", MultiplyTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=95, disk=34, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+    cost = Cost(base_memory=BASE_MEMORY, memory=99, disk=38, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
     lifetime = Lifetime.SCRATCH
-    burst_bytes, block_bytes = 130, 24
-    """Memory per output pixel of a burst (ground, place in the image, Doppler, sums); per fine pixel of a block."""
+    burst_bytes, block_bytes = 140, 24
+    """Memory per output pixel of a burst (ground, place in the image, Doppler, sums, backscatter); per fine pixel of
+    a block."""
 
     def step_name(self, task: MultiplyTask) -> str:
         return f"multiply_{task.swath}"
@@ -96,7 +99,7 @@ class _Multiply(StepKind[MultiplyTask]):
         return tuple(sorted({one.folder for both in task.bursts for one in (both.reference, both.secondary)}))
 
     def inputs(self, task: MultiplyTask) -> tuple[Path, ...]:
-        """Orbits and DEM; the images are inputs of what is read."""
+        """Orbits and DEM; the images, with the tables beside them, are inputs of what is read."""
         return (task.reference_orbit.path, task.secondary_orbit.path, *task.dem.files)
 
     def run(self, task: MultiplyTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
@@ -107,11 +110,14 @@ class _Multiply(StepKind[MultiplyTask]):
         where = _surround([window for window in windows if window is not None])
         grid = task.grid.crop(where)
         burst = task.bursts[0].reference.burst
-        orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
+        orbit, other = (
+            choice.load(burst.swath, burst.polarisation) for choice in (task.reference_orbit, task.secondary_orbit)
+        )
         _, points = find_ground_points(grid, open_dem_under(task.dem, grid))
         cells = [_measure_cells(pair.reference, task.looks, orbit) for pair in task.bursts]
         looks = [count_phase_looks(task.looks, one) for one in cells]
         mosaic, overlaps = Mosaic(grid.shape, task.looks), []
+        calibrator = Calibrator(task.backscatter) if task.backscatter != "none" else None
         last: Part | None = None
         for number, (pair, window) in enumerate(zip(task.bursts, windows, strict=True)):
             if window is None:
@@ -119,13 +125,16 @@ class _Multiply(StepKind[MultiplyTask]):
             inside, arc = grid.window_of(task.grid.crop(window)), fit_burst_arc(pair.reference.burst, orbit)
             sums = _sum_looks(pair, task.looks, grid.crop(inside), runs)
             one = _view_burst(pair.reference.burst, arc, points[inside.slices], inside, sums)
+            if calibrator is not None:
+                found = _find_backscatter(pair, sums, calibrator, points[inside.slices], (orbit, other))
+                one = replace(one, backscatter=found)
             if last is not None and (shared := last.where.intersection(one.where)) is not None:
                 overlaps.append(find_overlap(last, one, shared, task.looks, looks[number]))
             mosaic.add(number, one)
             last = one
         save_swath(out, where, mosaic, overlaps)
         averaged = [count_looks(widen_looks(task.looks), one) for one in cells]
-        geometry = _describe_geometry(task, orbit)
+        geometry = _describe_geometry(task, orbit, other)
         write_json(out / "geometry.json", geometry | {"looks": looks, "coherence_looks": averaged})
 
 
@@ -174,11 +183,23 @@ def _sum_looks(pair: BurstPair, looks: Looks, grid: GeoGrid, runs: Path) -> Look
     return sums
 
 
-def _describe_geometry(task: MultiplyTask, reference: Orbit) -> dict[str, Any]:
+def _find_backscatter(
+    pair: BurstPair,
+    sums: LookSums,
+    calibrator: Calibrator,
+    points_m: NDArray[np.float64],
+    orbits: tuple[Orbit, Orbit],
+) -> NDArray[np.float32]:
+    """Mean backscatter of both dates of a burst."""
+    filled, bursts = np.maximum(sums.filled, 1), (pair.reference.burst, pair.secondary.burst)
+    both = zip((sums.power_reference, sums.power_secondary), bursts, orbits, strict=True)
+    found = [calibrator.calibrate(power / filled, points_m, burst, orbit) for power, burst, orbit in both]
+    return np.asarray((found[0] + found[1]) / 2, np.float32)
+
+
+def _describe_geometry(task: MultiplyTask, reference: Orbit, secondary: Orbit) -> dict[str, Any]:
     """Describe how the middle of the pair's grid is seen, for the facts."""
     pairs = task.bursts
-    first = pairs[0].secondary.burst
-    secondary = task.secondary_orbit.load(first.swath, first.polarisation)
     arcs = (
         fit_pass_arc(reference, [pair.reference.burst for pair in pairs]),
         fit_pass_arc(secondary, [pair.secondary.burst for pair in pairs]),

@@ -33,6 +33,8 @@ def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[O
     overlaps : sequence of Overlap
     """
     arrays = {**mosaic.sums._asdict(), "doppler": mosaic.doppler_hz, "burst": mosaic.burst, "margin": mosaic.margin_m}
+    if mosaic.backscatter is not None:
+        arrays["backscatter"] = mosaic.backscatter
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
     write_json(folder / "window.json", asdict(where))
@@ -44,8 +46,15 @@ def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
     """Load burst numbers, part of the pair's grid and overlaps that `save_swath` left; arrays are read when used."""
     sums = LookSums(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in LookSums._fields))
     doppler, burst, margin = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("doppler", "burst", "margin"))
-    where = Window(**read_json(folder / "window.json"))
-    return burst, Part(where=where, sums=sums, doppler_hz=doppler, margin_m=margin), _load_overlaps(folder)
+    backscatter, where = folder / "backscatter.npy", Window(**read_json(folder / "window.json"))
+    part = Part(
+        where=where,
+        sums=sums,
+        doppler_hz=doppler,
+        margin_m=margin,
+        backscatter=np.load(backscatter, mmap_mode="r") if backscatter.is_file() else None,
+    )
+    return burst, part, _load_overlaps(folder)
 
 
 def _load_overlaps(folder: Path) -> list[Overlap]:

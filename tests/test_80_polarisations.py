@@ -1,0 +1,54 @@
+"""Flat, noisy ground: its backscatter is found again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.warp import Resampling, reproject
+
+from topsar import workflow
+from topsar.model import GeoGrid
+from topsar.raster import read_geotiff
+from topsar.schedule.jobs import Status
+from topsar.settings import load_settings
+from topsar.simulate import recipe, simulate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One burst of two dates, processed; thermal noise makes it brighter by more than a decibel."""
+    folder = tmp_path_factory.mktemp("flat")
+    simulate(folder, replace(recipe("tiny"), bursts=1, relief_m=0.0, nesz_db=-14.0))
+    flags = {"UNWRAPPER": "none", "FORMATS": "geotiff"}
+    settings = load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags)
+    assert {outcome.status for outcome in workflow.run(settings)} == {Status.DONE}
+    return folder
+
+
+def read_truth(data: Path, grid: GeoGrid) -> NDArray[np.float32]:
+    """Gamma nought of the ground, averaged over pixels."""
+    truth, source, _ = read_geotiff(data / "truth" / "gamma_nought.tif")
+    mean = np.full(grid.shape, np.nan, np.float32)
+    reproject(
+        (10 ** (truth / 10)).astype(np.float32), mean,
+        src_transform=Affine(*source.transform), src_crs="EPSG:4326", dst_transform=Affine(*grid.transform),
+        dst_crs=grid.crs, resampling=Resampling.average, src_nodata=np.nan, dst_nodata=np.nan,
+    )  # fmt: skip
+    return mean
+
+
+def test_backscatter_is_that_of_the_ground(data: Path) -> None:
+    """In every third of the image, along and across: the processor's gain varies by 0.4 dB along each side."""
+    (folder,) = data.glob("runs/T131_*/products")
+    found, grid, _ = read_geotiff(folder / "gamma0.tif")
+    truth = read_truth(data, grid)
+    seen = np.isfinite(found) & np.isfinite(truth)
+    for axis in (0, 1):
+        for part in np.array_split(np.flatnonzero(seen.any(axis=1 - axis)), 3):
+            inside = seen & np.isin(np.indices(seen.shape)[axis], part)
+            assert abs(10 * np.log10(found[inside].mean() / truth[inside].mean())) < 0.08
