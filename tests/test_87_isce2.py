@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve1d
 
 from dry_data import drop_burst, dry_data, dry_recipe
 from fake_isce.fake_truth import phase
@@ -27,7 +28,7 @@ from fake_steps import wait_for
 from topsar.engines import Inputs, Plan, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine, esd
 from topsar.engines.isce2.config import write_config
-from topsar.engines.isce2.geocode import _remove_bias, count_points
+from topsar.engines.isce2.geocode import _keep_coherence, _remove_bias, count_points
 from topsar.engines.isce2.installation import Installation
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
@@ -596,6 +597,30 @@ def test_the_bias_of_coherence_is_taken_off() -> None:
     true, at_zero = np.linspace(0, 1, 11), 0.3
     biased = np.sqrt(true**2 + (1 - true**2) ** 2 * at_zero**2)
     np.testing.assert_allclose(_remove_bias(biased.astype(np.float32), at_zero), true, atol=2e-3)
+
+
+@pytest.mark.parametrize(("across", "along"), [(0.02, 0.0), (0.06, 0.03), (0.0, 0.08)])
+def test_what_fringes_take_off_topsapps_coherence_is_known(across: float, along: float) -> None:
+    """topsApp estimates it over single looks that still hold the fringes, with triangular weights."""
+    rng, size, weights = np.random.default_rng(5), 600, np.array([1, 2, 3, 2, 1]) / 9
+    line, sample = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+    fringes = np.exp(2j * np.pi * (across * sample + along * line))
+    first, other = rng.normal(size=(2, size, size)) + 1j * rng.normal(size=(2, size, size))
+    second = 0.95 * first + np.sqrt(1 - 0.95**2) * other
+
+    def estimate(cross: np.ndarray) -> float:
+        sums = [cross, np.abs(first) ** 2, np.abs(second) ** 2]
+        for axis in (0, 1):
+            sums = [convolve1d(one, weights, axis=axis) for one in sums]
+        return float((np.abs(sums[0]) / np.sqrt(sums[1] * sums[2])).mean())
+
+    cross = first * second.conj()
+    corners = np.meshgrid(
+        np.arange(0, 60, 3.0), np.arange(0, 60, 2.0), indexing="ij"
+    )  # points of a map turned in the image
+    at_line, at_sample = corners[0] + 0.3 * corners[1], corners[1] - 0.2 * corners[0]
+    share = _keep_coherence(across * at_sample + along * at_line, at_line, at_sample)
+    np.testing.assert_allclose(share, estimate(cross * fringes) / estimate(cross), rtol=0.01)
 
 
 def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from topsar.engines import Engine
     from topsar.interferogram import Interferogram
     from topsar.schedule.jobs import Job
 
@@ -31,23 +32,24 @@ APPLIED = "applied"
 _TOGETHER = " together"  # no name has a space
 
 
-def plan_corrections(job: Job, names: Sequence[str], reads: tuple[str, ...]) -> tuple[Step, ...]:
-    """Make a step for each correction of a pair; it opens what the engine left, with the memory of its last step.
+def plan_corrections(job: Job, engine: Engine, names: Sequence[str], reads: tuple[str, ...]) -> tuple[Step, ...]:
+    """Make a step for each correction of a pair; it first collects what the engine left.
 
     Parameters
     ----------
     job : Job
+    engine : Engine
     names : sequence of str
     reads : tuple of str
         The artifacts that its interferogram is collected from.
     """
-    steps, last = [], job.steps[-1]
+    steps, pixels = [], job.steps[-1].size
+    collecting = engine.collect_cost.needs(pixels).memory_bytes
     for name in names:
         correction = open_correction(name)
         writes = Artifact(path=f"{job.id}/{FOLDER}/{name}", lifetime=Lifetime.RESTART)
-        step = plan_step(f"{PREFIX}{name}", correction.version, correction.cost, last.size, reads, writes)
-        memory = step.needs.memory_bytes + last.needs.memory_bytes
-        steps.append(replace(step, needs=replace(step.needs, memory_bytes=memory)))
+        step = plan_step(f"{PREFIX}{name}", correction.version, correction.cost, pixels, reads, writes)
+        steps.append(replace(step, needs=replace(step.needs, memory_bytes=step.needs.memory_bytes + collecting)))
     return tuple(steps)
 
 

@@ -46,7 +46,9 @@ class StratifiedTroposphere(Correction):
         antisymmetric=True,
         drawing=Drawing(style="symmetric", label="Phase (rad)", note="Estimated from the phase itself"),
     )
-    cost = Cost(base_memory=100_000_000, memory=30, disk=4, start_s=1.5, microseconds=0.5)
+    cost = Cost(
+        base_memory=25_000_000, memory=4, disk=4, start_s=1.5, microseconds=0.5, first_memory=70, first_pixels=5e5
+    )
 
     def compute(self, ifg: Interferogram) -> Estimate:
         """Fit phase against height; refuse where relief, coherence or noise do not let the slope be known."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from topsar.engines.step import Cost
     from topsar.engines.survey import Survey
     from topsar.errors import TopsarError
     from topsar.interferogram import Interferogram
@@ -79,6 +80,9 @@ class Engine(Protocol):
     """Whether it makes use of the calibration files that products of the first processor need."""
     whole_bursts: bool
     """Whether the DEM must cover whole bursts, beyond the region of interest."""
+
+    collect_cost: Cost
+    """What `collect` takes, by pixels of the grid of the pair."""
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs; each step runs as `topsar.engines.step.step_argv` says.

@@ -42,6 +42,7 @@ class Cost:
 
     ``base_memory``, bytes, and ``start_s`` are those of a step without work: an interpreter with its packages and
     compiled code. ``memory`` beyond it and ``disk`` are bytes per pixel, ``microseconds`` are of one core, per pixel;
+    each of the first ``first_pixels`` takes ``first_memory`` more: a picture or a sample has no more of them.
     ``pixels_per_thread`` are worth a thread of their own, infinite for a step that has one thread.
     """
 
@@ -51,6 +52,8 @@ class Cost:
     start_s: float
     microseconds: float
     pixels_per_thread: float = math.inf
+    first_memory: float = 0.0
+    first_pixels: float = 0.0
 
     def needs(self, pixels: float, extra_memory: float = 0.0, extra_disk: float = 0.0) -> Resources:
         """Predict memory, threads and disk of a step.
@@ -61,8 +64,9 @@ class Cost:
         extra_memory, extra_disk : float
             Bytes that do not follow from the size.
         """
+        memory = self.base_memory + self.memory * pixels + self.first_memory * min(pixels, self.first_pixels)
         return Resources(
-            memory_bytes=int(self.base_memory + self.memory * pixels + extra_memory),
+            memory_bytes=int(memory + extra_memory),
             threads=max(1, min(MOST_THREADS, int(pixels / self.pixels_per_thread))),
             disk_bytes=int(self.disk * pixels + extra_disk),
         )

@@ -36,7 +36,7 @@ class GeoTiff(Format):
 
     name = "geotiff"
     version = "3"
-    cost = Cost(base_memory=250_000_000, memory=120, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
+    cost = Cost(base_memory=0, memory=0, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the layers of one pair, and its facts last.

@@ -43,7 +43,7 @@ class MintPy(Format):
 
     name = "mintpy"
     version = "1"
-    cost = Cost(base_memory=250_000_000, memory=60, disk=60, start_s=1.0, microseconds=2.0)
+    cost = Cost(base_memory=190_000_000, memory=60, disk=60, start_s=1.0, microseconds=2.0)
     scope: Literal["pair", "stack"] = "stack"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ class NetCdf(Format):
 
     name = "netcdf"
     version = "1"
-    cost = Cost(base_memory=200_000_000, memory=80, disk=70, start_s=1.5, microseconds=3)
+    cost = Cost(base_memory=145_000_000, memory=75, disk=70, start_s=1.5, microseconds=3)
     scope: Literal["pair", "stack"] = "pair"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

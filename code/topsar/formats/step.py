@@ -54,7 +54,7 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
         steps = job.steps
         if job.is_pair:
             kept = [one.path for step in steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
-            corrections = plan_corrections(job, options.corrections, (*kept, *job.shared))
+            corrections = plan_corrections(job, engine, options.corrections, (*kept, *job.shared))
             reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
             first = _plan_canonical(canonical, job, engine, reads)
             used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
@@ -78,11 +78,11 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
 
 
 def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...]) -> Step:
-    """Make the step that collects what the engine's steps left; it takes at least the memory of the last of these."""
-    last = job.steps[-1]
+    """Make the step that collects what the engine's steps left, and writes it a layer at a time."""
+    pixels = job.steps[-1].size
     writes = Artifact(path=f"{job.id}/{PRODUCTS}")
-    step = plan_step(f"{PREFIX}{CANONICAL}", form.version, form.cost, last.size, reads, writes)
-    memory = max(step.needs.memory_bytes, last.needs.memory_bytes)
+    step = plan_step(f"{PREFIX}{CANONICAL}", form.version, form.cost, pixels, reads, writes)
+    memory = step.needs.memory_bytes + engine.collect_cost.needs(pixels).memory_bytes
     return replace(step, kind=f"{step.kind} {engine.name}", needs=replace(step.needs, memory_bytes=memory))
 
 

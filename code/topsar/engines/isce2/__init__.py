@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from topsar.engines.step import Cost
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,6 +27,7 @@ class Isce2Engine:
     name = "isce2"
     wants_aux_cal = True
     whole_bursts = True
+    collect_cost = Cost(base_memory=285_000_000, memory=78, disk=0, start_s=0, microseconds=0)
 
     def __init__(self, installation: Installation | None = None) -> None:
         from topsar.engines.isce2.tasks import VERSION, describe_version

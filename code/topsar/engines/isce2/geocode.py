@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from topsar.engines.isce2.topsapp import TopsAppRun
     from topsar.engines.passes import PassFacts
     from topsar.kernels.geometry import OrbitArc
-    from topsar.model import Orbit
+    from topsar.model import GeoGrid, Orbit
+    from topsar.raster import HeightField
 
 GEOCODED, FILTERED, UNWRAPPED = "geocoded", "filtered", "unwrapped"
 """Folders in topsApp's run folder with arrays on the map."""
@@ -50,6 +51,10 @@ _LEAST_SHARE = 0.5
 """Of a burst, in the merged image: passes are seldom apart by more than a tenth of it."""
 _COHERENCE_LOOKS = Looks(east=5, north=5)
 """topsApp estimates coherence over 5 by 5 single looks, and averages that."""
+_COHERENCE_WEIGHTS = {-2: 1 / 9, -1: 2 / 9, 0: 3 / 9, 1: 2 / 9, 2: 1 / 9}
+"""Of these single looks, in range and in azimuth; the bias of the estimate is that of equal ones down to 0.4."""
+_LEAST_KEPT = 0.5
+"""What fringes leave of coherence where they are so narrow, in layover, that their number is not known."""
 
 
 def _load_orbits(task: TopsAppTask) -> tuple[Orbit, Orbit]:
@@ -83,14 +88,14 @@ def count_points(task: TopsAppTask) -> Looks:
 
 
 def write_geocoded(run: TopsAppRun) -> None:
-    """Write topsApp's merged images on the map, and what is known of looks and geometry there.
+    """Write topsApp's merged images on the map, the true coherence, and what is known of looks and geometry there.
 
     Raises
     ------
     StepFailed
         If the merged image is not that of the bursts and looks that were planned, or no pixel has data.
     """
-    task, merged = run.task, run.task.merged
+    task = run.task
     images, ionosphere = _read_merged(run)
     _require_bursts(task, images["interferogram"] != 0)
     orbits = _load_orbits(task)
@@ -98,28 +103,45 @@ def write_geocoded(run: TopsAppRun) -> None:
     points = count_points(task)
     field = open_dem_under(task.dem, task.grid)
     found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in (images | ionosphere).items()}
+    kept = np.ones(task.grid.shape, np.float32)
+    inside = slice(None), slice(points.north, -points.north), slice(points.east, -points.east)
     for top in range(0, task.grid.rows, STRIP_ROWS):
         rows = min(STRIP_ROWS, task.grid.rows - top)
-        strip = task.grid.crop(Window(row=top, column=0, rows=rows, columns=task.grid.columns)).refine(points)
-        heights, places = find_ground_points(strip, field)
-        time, range_m = geo2rdr(places, arcs[0])
-        line = (time - arcs[0].seconds(merged.first_line_time)) / merged.line_interval_s
-        at = np.array([line, (range_m - merged.near_range_m) / merged.range_spacing_m])
-        at[:, ~(np.isfinite(heights) & np.isfinite(at).all(axis=0))] = -10.0  # outside
+        around = Window(row=top - 1, column=-1, rows=rows + 2, columns=task.grid.columns + 2)
+        at, share = _place_points(task, task.grid.crop(around).refine(points), field, arcs)
+        pixels = rows, points.north, task.grid.columns, points.east
+        kept[top : top + rows] = share[inside[1:]].reshape(pixels).mean(axis=(1, 3))
         for group in (images, ionosphere):
-            for name, values in _average_points(group, at, points).items():
+            for name, values in _average_points(group, at[inside], points).items():
                 found[name][top : top + rows] = values
     if not found["interferogram"].any():
         msg = f"no pixel of {task.facts.pair} has data of both dates"
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
+    centre = Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1)
+    _, middle = find_ground_points(task.grid.crop(centre), field)
+    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task, orbits)}
+    unbiased = _remove_bias(found["coherence"], facts["coherence_bias_at_zero"])
+    found["true_coherence"] = np.minimum(unbiased / kept, 1)
     folder = run.folder / GEOCODED
     folder.mkdir(exist_ok=True)
     for name, values in found.items():
         save_array(folder / f"{name}.npy", values)
-    centre = Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1)
-    _, middle = find_ground_points(task.grid.crop(centre), field)
-    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task, orbits)}
     write_json(folder / "facts.json", facts)
+
+
+def _place_points(
+    task: TopsAppTask, grid: GeoGrid, field: HeightField, arcs: tuple[OrbitArc, OrbitArc]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fractional lines and samples of the merged image, (2, rows, columns), and the coherence that is kept there."""
+    merged, wavelength_m = task.merged, task.bursts[0].reference.wavelength_m
+    heights, places = find_ground_points(grid, field)
+    time, range_m = geo2rdr(places, arcs[0])
+    line = (time - arcs[0].seconds(merged.first_line_time)) / merged.line_interval_s
+    at = np.array([line, (range_m - merged.near_range_m) / merged.range_spacing_m])
+    cycles = 2 / wavelength_m * (geo2rdr(places, arcs[1])[1] - range_m)
+    share = _keep_coherence(cycles, at[0] * task.looks.north, at[1] * task.looks.east)
+    at[:, ~(np.isfinite(heights) & np.isfinite(at).all(axis=0))] = -10.0  # outside
+    return at, share
 
 
 def _read_merged(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -204,6 +226,23 @@ def _describe_looks(
     }
 
 
+def _keep_coherence(
+    cycles: NDArray[np.float64], line: NDArray[np.float64], sample: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The share of coherence that topsApp's estimate keeps: fringes of flat earth and relief are in its single looks.
+
+    All are (rows, columns), at points of the map: the phase of the fringes, and the place in the image of single looks.
+    """
+    (down, across), (line_down, line_across), (sample_down, sample_across) = map(np.gradient, (cycles, line, sample))
+    area = line_down * sample_across - line_across * sample_down
+    share = np.ones_like(cycles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for rate in (down * sample_across - across * sample_down, across * line_down - down * line_across):
+            angle = 2 * np.pi * rate / area
+            share *= sum(weight * np.cos(place * angle) for place, weight in _COHERENCE_WEIGHTS.items())
+    return np.where(np.isfinite(share), np.maximum(share, _LEAST_KEPT), 1.0)
+
+
 def _count_cells(apart: float, points: int) -> float:
     """Count the pixels of noise that are averaged in a row of points interpolated linearly, so many pixels apart.
 
@@ -231,10 +270,9 @@ def write_unwrapped_phase(run: TopsAppRun) -> None:
 
 
 def load_signal(run: Path) -> tuple[NDArray[np.complex64], NDArray[np.float32], float]:
-    """Interferogram, coherence with its bias taken off, and independent looks of a pixel."""
-    facts = read_json(run / GEOCODED / "facts.json")
-    cross, coherence = (np.load(run / GEOCODED / f"{name}.npy") for name in ("interferogram", "coherence"))
-    return cross, _remove_bias(coherence, facts["coherence_bias_at_zero"]), facts["independent_looks"]
+    """Interferogram, coherence without what topsApp's estimate adds and loses, and independent looks of a pixel."""
+    cross, coherence = (np.load(run / GEOCODED / f"{name}.npy") for name in ("interferogram", "true_coherence"))
+    return cross, coherence, read_json(run / GEOCODED / "facts.json")["independent_looks"]
 
 
 def _remove_bias(coherence: NDArray[np.float32], at_zero: float) -> NDArray[np.float32]:

@@ -42,7 +42,8 @@ from topsar.raster.isce_image import check_isce_image
 Hook = Callable[[TopsAppRun], None]
 
 TOPO_DEM = DEM_NAME.partition("/")[0]
-_cost = partial(Cost, base_memory=350_000_000, start_s=3.0, memory=0, disk=0)  # two interpreters: topsar's, topsApp's
+_cost = partial(Cost, base_memory=335_000_000, start_s=3.0, memory=0, disk=0)  # two interpreters: topsar's, topsApp's
+_own = partial(_cost, base_memory=230_000_000)  # topsar's alone
 _threaded = partial(_cost, pixels_per_thread=5e6)
 _IDLE = _cost(microseconds=0)
 _OF_BURST = re.compile(r"(?:geom_reference|fine_\w+)/(IW\d)/[a-z]+_\d+\.[a-z]+")
@@ -132,7 +133,7 @@ def _dem_stage(task: TopsAppTask) -> Stage:
         scratch=(TOPO_DEM,),
         uses=("dem", "dem_box"),
         inputs=task.dem.files,
-        cost=_cost(memory=60, disk=4, microseconds=1),
+        cost=_own(memory=60, disk=4, microseconds=1),
         size=(box.east - box.west) * (box.north - box.south) * measure_dem_density(task.dem, box),
         run=write_topo_dem,
     )
@@ -276,9 +277,9 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         kept=(GEOCODED,),
         uses=("grid", "dem", "looks", "bursts", "reference_orbit", "secondary_orbit"),
         inputs=task.dem.files,
-        cost=_cost(memory=16 / points, disk=16 / points, microseconds=1.0),
+        cost=_own(base_memory=265_000_000, memory=16 / points, disk=16 / points, microseconds=1.0),
         size=pixels * points,
-        extra_memory=44 * task.merged.lines * task.merged.samples + 120 * STRIP_ROWS * points * task.grid.columns + dem,
+        extra_memory=44 * task.merged.lines * task.merged.samples + 220 * STRIP_ROWS * points * task.grid.columns + dem,
         run=write_geocoded,
     )
     yield Stage(
@@ -286,7 +287,7 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         reads=(GEOCODED,),
         kept=(FILTERED,),
         uses=("filter_strength",),
-        cost=_cost(memory=60, disk=8, microseconds=0.6),
+        cost=_own(memory=68, disk=8, microseconds=0.6),
         size=pixels,
         run=write_filtered,
     )
@@ -295,7 +296,7 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         reads=(GEOCODED, FILTERED),
         kept=(UNWRAPPED,),
         uses=("unwrapper",),
-        cost=_cost(memory=120, disk=9, microseconds=4, pixels_per_thread=1e7),
+        cost=_own(memory=130, disk=9, microseconds=4, pixels_per_thread=1e7),
         size=pixels,
         run=write_unwrapped_phase,
     )
@@ -326,7 +327,7 @@ def _merge_stage(task: TopsAppTask) -> Stage:
         kept=_images(*_list_merged(task)),
         uses=("looks",),
         cost=_cost(microseconds=0.06),
-        extra_memory=22 * max(_count_samples(task)),
+        extra_memory=11 * max(_count_samples(task)),
         extra_disk=36 * task.merged.lines * task.merged.samples,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from topsar.engines.native.steps import VERSION
+from topsar.engines.step import Cost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,7 @@ class NativeEngine:
     version = VERSION
     wants_aux_cal = False
     whole_bursts = False
+    collect_cost = Cost(base_memory=142_000_000, memory=76, disk=0, start_s=0, microseconds=0)
 
     def plan(self, inputs: Inputs, options: Options) -> Plan:
         """Turn pairs into jobs; see `Engine`.

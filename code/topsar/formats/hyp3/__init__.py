@@ -24,7 +24,7 @@ class Hyp3(Format):
     name = "hyp3"
     version = "3"
     flavour: Flavour = "isce2"
-    cost = Cost(base_memory=250_000_000, memory=60, disk=80, start_s=2.0, microseconds=2.0)
+    cost = Cost(base_memory=205_000_000, memory=60, disk=80, start_s=2.0, microseconds=2.0)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the product of one pair.

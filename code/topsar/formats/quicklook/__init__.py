@@ -18,7 +18,15 @@ class Quicklook(Format):
 
     name = "quicklook"
     version = "3"
-    cost = Cost(base_memory=450_000_000, memory=55, disk=12, start_s=4.5, microseconds=0.8)
+    cost = Cost(
+        base_memory=178_000_000,
+        memory=60,
+        disk=12,
+        start_s=4.5,
+        microseconds=0.8,
+        first_memory=200,
+        first_pixels=7e5,
+    )
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Draw the pictures of one pair.

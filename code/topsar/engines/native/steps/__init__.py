@@ -26,14 +26,12 @@ STEPS = (
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""
 DELAY_FILE = "delay.json"
 """The range delay of a date, in the folder of its step; ``applied_pixels`` is what geocoding must apply."""
-BASE_MEMORY, LIGHT_MEMORY = 400_000_000, 150_000_000
-"""An interpreter with its packages: on the smallest of data steps peak at 0.29 to 0.40 GB, those without kernels and
-rasters at 0.07 to 0.11 GB.
+BASE_MEMORY, LIGHT_MEMORY = 265_000_000, 80_000_000
+"""An interpreter with its packages, compiled kernels and rasters among them or not: what is resident of it.
 
-The cost of a step begins with it. Memory follows from the arrays that the step holds, and is predicted no lower than
-what was measured on a frame of 931 million samples, 10 million pixels in the output: geocode 0.74 GB, multiply 1.05 GB,
-view 0.93 GB, mosaic 0.68 GB, filter 0.50 GB, unwrap 1.10 GB. Disk is the size of the arrays that it writes. Time was
-measured on one core of a virtual machine (AMD EPYC); other machines learn their own.
+The cost of a step begins with it. Memory follows from the arrays that the step holds, and is held to what was measured
+on runs of many sizes (`benchmarks/predictions.py`). Disk is the size of the arrays that it writes. Time was measured on
+one core of a virtual machine (AMD EPYC); other machines learn their own.
 """
 
 

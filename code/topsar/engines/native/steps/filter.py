@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.native.steps.esd import choose_correction, read_cross
 from topsar.engines.step import Cost, StepKind
 from topsar.files import read_json, save_array
@@ -35,7 +34,7 @@ class _Filter(StepKind[FilterTask]):
     """Take off the noise that coherence and looks predict."""
 
     name, task = "filter", FilterTask
-    cost = Cost(base_memory=LIGHT_MEMORY, memory=60, disk=8, start_s=0.6, microseconds=0.6)
+    cost = Cost(base_memory=88_000_000, memory=68, disk=8, start_s=0.6, microseconds=0.6)
 
     def size(self, task: FilterTask) -> float:
         return task.pixels

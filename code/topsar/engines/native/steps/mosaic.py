@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.layers import index_bursts
-from topsar.engines.native.steps import DELAY_FILE, LIGHT_MEMORY
+from topsar.engines.native.steps import DELAY_FILE
 from topsar.engines.native.steps.esd import measure_bias
 from topsar.engines.native.steps.swath_file import load_swath
 from topsar.engines.passes import join_passes
@@ -18,7 +18,7 @@ from topsar.errors import SceneError
 from topsar.files import read_json, save_array, write_json
 from topsar.kernels.mosaic import Mosaic
 from topsar.kernels.registration import remove_bias
-from topsar.kernels.statistics import estimate_coherence
+from topsar.kernels.statistics import estimate_coherence, find_coherence_window
 from topsar.model import Looks
 
 if TYPE_CHECKING:
@@ -59,10 +59,15 @@ class _Mosaic(StepKind[MosaicTask]):
     """Interferogram, coherence and amplitude of all swaths; sizes are output pixels."""
 
     name, task = "mosaic", MosaicTask
-    cost = Cost(base_memory=LIGHT_MEMORY, memory=83, disk=30, start_s=0.4, microseconds=0.4)
+    cost = Cost(base_memory=125_000_000, memory=58, disk=30, start_s=0.4, microseconds=0.4)
+    alike_bytes = 42
+    """More memory per output pixel where coherence averages neighbours."""
 
     def size(self, task: MosaicTask) -> float:
         return task.shape[0] * task.shape[1]
+
+    def extra_memory(self, task: MosaicTask, dem_density: float) -> float:  # noqa: ARG002
+        return self.alike_bytes * self.size(task) if find_coherence_window(task.looks) > 1 else 0
 
     def reads(self, task: MosaicTask) -> tuple[str, ...]:
         return (*(swath.folder for swath in task.swaths), *task.delays)

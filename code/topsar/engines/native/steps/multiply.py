@@ -77,11 +77,10 @@ class _Multiply(StepKind[MultiplyTask]):
     """The interferogram of a swath; sizes are output pixels of its bursts."""
 
     name, task = "multiply", MultiplyTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=99, disk=38, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+    cost = Cost(base_memory=BASE_MEMORY, memory=75, disk=38, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
     lifetime = Lifetime.SCRATCH
-    burst_bytes, block_bytes = 140, 24
-    """Memory per output pixel of a burst (ground, place in the image, Doppler, sums, backscatter); per fine pixel of
-    a block."""
+    burst_bytes, block_bytes = 115, 8
+    """Memory per output pixel of a burst (place in the image, Doppler, sums, backscatter); per fine pixel of a block."""
 
     def step_name(self, task: MultiplyTask) -> str:
         return f"multiply_{task.swath}"
@@ -166,18 +165,21 @@ def _view_burst(burst: Burst, arc: OrbitArc, points_m: NDArray[np.float64], wher
 
 
 def _sum_looks(pair: BurstPair, looks: Looks, grid: GeoGrid, runs: Path) -> LookSums:
-    """Multiply both dates of a burst on a part of the output grid, a few rows at a time."""
+    """Multiply both dates of a burst on a part of the output grid, a few rows at a time.
+
+    Files are mapped for each block anew: what was read of a mapped file is this process's memory until it is unmapped.
+    """
     sums = LookSums.zeros(grid.shape)
-    files = [np.load(runs / window.file, mmap_mode="r") for window in (pair.reference, pair.secondary)]
-    origins = [window.grid.window_of(grid) for window in (pair.reference, pair.secondary)]
+    dates = pair.reference, pair.secondary
+    origins = [window.grid.window_of(grid) for window in dates]
     for top in range(0, grid.rows, BLOCK_ROWS):
         rows = min(BLOCK_ROWS, grid.rows - top)
         blocks = [
-            file[
+            np.load(runs / date.file, mmap_mode="r")[
                 (origin.row + top) * looks.north : (origin.row + top + rows) * looks.north,
                 origin.column * looks.east : (origin.column + grid.columns) * looks.east,
             ]
-            for file, origin in zip(files, origins, strict=True)
+            for date, origin in zip(dates, origins, strict=True)
         ]
         cross_multiply(blocks[0], blocks[1], looks, sums.cut((slice(top, top + rows), slice(None))))
     return sums

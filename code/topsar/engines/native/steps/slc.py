@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
@@ -80,15 +80,16 @@ class _Slc(StepKind[SlcTask]):
 
     name, task = "slc", SlcTask
     cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=8, start_s=2.0, microseconds=0.12)
-    choice_bytes, strip_bytes = 100, 24
-    """Memory per output pixel where bursts are chosen; per fine pixel of a strip."""
+    choice_bytes, strip_bytes = 48, 20
+    """Memory per output pixel where bursts are chosen; after that, per fine pixel of a strip."""
 
     def size(self, task: SlcTask) -> float:
         return task.grid.rows * task.grid.columns * task.looks.count
 
     def extra_memory(self, task: SlcTask, dem_density: float) -> float:
         strip = tile_rows(task.looks) * task.grid.columns * task.looks.east * self.strip_bytes
-        return task.grid.rows * task.grid.columns * self.choice_bytes + strip + predict_dem(task.grid, dem_density)
+        pixels = task.grid.rows * task.grid.columns
+        return max(pixels * self.choice_bytes + predict_dem(task.grid, dem_density), 2 * pixels + strip)
 
     def reads(self, task: SlcTask) -> tuple[str, ...]:
         return tuple(sorted({one.window.folder for one in task.bursts}))
@@ -105,7 +106,7 @@ class _Slc(StepKind[SlcTask]):
         looks, fine = task.looks, task.grid.refine(task.looks)
         chosen = choose_bursts(task)
         height = tile_rows(looks)
-        files = [np.load(runs / burst.window.file, mmap_mode="r") for burst in task.bursts]
+        files = [runs / burst.window.file for burst in task.bursts]
         wheres = [task.grid.window_of(burst.window.grid) for burst in task.bursts]
         with (
             rasterio.Env(GDAL_CACHEMAX=CACHE_MB),
@@ -150,9 +151,12 @@ def choose_bursts(task: SlcTask) -> NDArray[np.int16]:
 
 
 def _copy_burst(
-    block: NDArray[np.complex64], wanted: NDArray[np.bool_], file: NDArray[Any], where: Window, top: int, looks: Looks
+    block: NDArray[np.complex64], wanted: NDArray[np.bool_], file: Path, where: Window, top: int, looks: Looks
 ) -> None:
-    """Copy the wanted output pixels of one burst into rows that begin at output row ``top``."""
+    """Copy the wanted output pixels of one burst into rows that begin at output row ``top``.
+
+    The file is mapped for these rows alone: what was read of it is this process's memory until it is unmapped.
+    """
     seen = Window(row=top, column=0, rows=wanted.shape[0], columns=wanted.shape[1]).intersection(where)
     if seen is None:
         return
@@ -163,7 +167,9 @@ def _copy_burst(
     left, right = int(columns[0]), int(columns[-1]) + 1
     rows = slice((seen.row - where.row) * looks.north, (seen.row_stop - where.row) * looks.north)
     first = seen.column - where.column
-    part = file[rows, (first + left) * looks.east : (first + right) * looks.east].astype(np.float32)
+    part = np.load(file, mmap_mode="r")[rows, (first + left) * looks.east : (first + right) * looks.east].astype(
+        np.float32
+    )
     fine = mask[:, left:right].repeat(looks.north, axis=0).repeat(looks.east, axis=1)
     target = block[
         (seen.row - top) * looks.north : (seen.row_stop - top) * looks.north,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.native.steps import BASE_MEMORY
+from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.native.steps.esd import NETWORK_FILE, read_estimate
 from topsar.engines.step import Cost, StepKind
 from topsar.files import write_json
@@ -50,7 +50,7 @@ class _Solve(StepKind[SolveTask]):
     """Fit the timings of all passes; sizes are pairs."""
 
     name, task = "solve", SolveTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=100_000, disk=2_000, start_s=1.0, microseconds=500)
+    cost = Cost(base_memory=LIGHT_MEMORY, memory=100_000, disk=2_000, start_s=1.0, microseconds=500)
 
     def size(self, task: SolveTask) -> float:
         return len(task.pairs)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.unwrapping import write_unwrapped
 from topsar.files import read_json
@@ -29,7 +28,9 @@ class _Unwrap(StepKind[UnwrapTask]):
     """Unwrap the filtered phase, or leave it."""
 
     name, task = "unwrap", UnwrapTask
-    cost = Cost(base_memory=LIGHT_MEMORY, memory=120, disk=9, start_s=0.5, microseconds=4, pixels_per_thread=1e7)
+    cost = Cost(base_memory=0, memory=0, disk=9, start_s=0.5, microseconds=4, pixels_per_thread=1e7)
+    memory: ClassVar = {"none": (48e6, 18), "snaphu": (65e6, 130), "whirlwind": (50e6, 92)}
+    """Of each unwrapper: that of one without work, bytes per pixel."""
 
     def alike(self, task: UnwrapTask) -> str:
         """Tell unwrappers apart: one takes longer than another."""
@@ -37,6 +38,10 @@ class _Unwrap(StepKind[UnwrapTask]):
 
     def size(self, task: UnwrapTask) -> float:
         return task.pixels
+
+    def extra_memory(self, task: UnwrapTask, dem_density: float) -> float:  # noqa: ARG002
+        base, each = self.memory[task.unwrapper]
+        return base + each * task.pixels
 
     def reads(self, task: UnwrapTask) -> tuple[str, ...]:
         return f"{task.job}/mosaic", f"{task.job}/filter"

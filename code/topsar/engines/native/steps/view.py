@@ -35,13 +35,17 @@ class _View(StepKind[ViewTask]):
     """Heights, line of sight, layover and shadow, and water; sizes are output pixels."""
 
     name, task = "view", ViewTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=75, disk=18, start_s=1.5, microseconds=1, pixels_per_thread=2e5)
+    cost = Cost(base_memory=BASE_MEMORY, memory=70, disk=18, start_s=1.5, microseconds=1, pixels_per_thread=2e5)
+    water_dems = 3
+    """Memory of the search for water, in sizes of the DEM."""
 
     def size(self, task: ViewTask) -> float:
         return task.grid.rows * task.grid.columns
 
     def extra_memory(self, task: ViewTask, dem_density: float) -> float:
-        return predict_dem(task.grid, dem_density)
+        """Water is looked for in the whole of the DEM, before the geometry of pixels is."""
+        dem = predict_dem(task.grid, dem_density)
+        return max(dem, self.water_dems * dem - self.cost.memory * self.size(task))
 
     def inputs(self, task: ViewTask) -> tuple[Path, ...]:
         return (task.orbit.path, *task.dem.files)
