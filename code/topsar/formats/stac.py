@@ -46,7 +46,7 @@ class Stac(Format):
 
     name = "stac"
     version = "1"
-    cost = Cost(base_memory=350_000_000, memory=120, disk=65, start_s=3.0, microseconds=2.5)
+    cost = Cost(base_memory=200_000_000, memory=120, disk=65, start_s=3.0, microseconds=2.5)
     scope: Literal["pair", "stack"] = "stack"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

@@ -80,7 +80,7 @@ class _Multiply(StepKind[MultiplyTask]):
     cost = Cost(base_memory=BASE_MEMORY, memory=75, disk=38, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
     lifetime = Lifetime.SCRATCH
     burst_bytes, block_bytes = 115, 8
-    """Memory per output pixel of a burst (place in the image, Doppler, sums, backscatter); per fine pixel of a block."""
+    """Memory per output pixel of a burst (place, Doppler, sums, backscatter); per fine pixel of a block."""
 
     def step_name(self, task: MultiplyTask) -> str:
         return f"multiply_{task.swath}"
