@@ -173,7 +173,8 @@ class PlannedInputs:
 def plan_inputs(data: Path, before: Callable[[Survey], object] = id, **flags: str) -> PlannedInputs:
     """Find what a data folder holds; ``before`` is called with the survey before there is a DEM."""
     settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
-    listed = find_pairs(read_pairs(settings.pairs), data / "raw")
+    wanted = () if settings.polarization == "auto" else settings.polarization
+    listed = find_pairs(read_pairs(settings.pairs), data / "raw", polarisations=wanted)
     pairs = tuple(one.pair for one in listed if one.pair is not None)
     survey = Survey(pairs, find_pass_orbits(pairs, data / "orbit_data"), settings.options)
     before(survey)

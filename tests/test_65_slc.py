@@ -622,7 +622,7 @@ def test_search_is_narrowed() -> None:
         }
         assert {granule.slice.track for granule in found} == {36}
         assert {granule.slice.polarisations for granule in found} == {("VH", "VV")}
-        single = search_granules(services, box=BOX, polarisation="HH")
+        single = search_granules(services, box=BOX, polarisations=["HH"])
         assert {granule.slice.polarisations for granule in single} == {("HH",)}
         with pytest.raises(ProvisionError) as caught:
             search_granules(services, box=BOX, search=Search(track=99, direction=Direction.ASCENDING))

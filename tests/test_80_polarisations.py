@@ -1,7 +1,8 @@
-"""Flat, noisy ground: its backscatter is found again."""
+"""Two polarisations of flat, noisy ground: pairs of their own, whose backscatter is found again."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from topsar.raster import read_geotiff
 from topsar.schedule.jobs import Status
 from topsar.settings import load_settings
 from topsar.simulate import recipe, simulate
+from topsar.simulate.focus import CROSS_SHARE
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One burst of two dates, processed; thermal noise makes it brighter by more than a decibel."""
+    """One burst of two dates in VV and VH; thermal noise makes VV brighter by a decibel, VH by four."""
     folder = tmp_path_factory.mktemp("flat")
-    simulate(folder, replace(recipe("tiny"), bursts=1, relief_m=0.0, nesz_db=-14.0))
-    flags = {"UNWRAPPER": "none", "FORMATS": "geotiff"}
+    flat = replace(recipe("tiny"), bursts=1, relief_m=0.0, nesz_db=-14.0, polarisations=("VV", "VH"))
+    simulate(folder, replace(flat, cuts=(replace(flat.cuts[0], samples=600),)))
+    flags = {"UNWRAPPER": "none", "FORMATS": "geotiff", "POLARIZATION": "VH,VV"}
     settings = load_settings(env_file=None, data=folder, pairs=folder / "pairs.txt", flags=flags)
     assert {outcome.status for outcome in workflow.run(settings)} == {Status.DONE}
     return folder
@@ -44,7 +47,7 @@ def read_truth(data: Path, grid: GeoGrid) -> NDArray[np.float32]:
 
 def test_backscatter_is_that_of_the_ground(data: Path) -> None:
     """In every third of the image, along and across: the processor's gain varies by 0.4 dB along each side."""
-    (folder,) = data.glob("runs/T131_*/products")
+    (folder,) = data.glob("runs/T131_*[0-9]/products")
     found, grid, _ = read_geotiff(folder / "gamma0.tif")
     truth = read_truth(data, grid)
     seen = np.isfinite(found) & np.isfinite(truth)
@@ -52,3 +55,20 @@ def test_backscatter_is_that_of_the_ground(data: Path) -> None:
         for part in np.array_split(np.flatnonzero(seen.any(axis=1 - axis)), 3):
             inside = seen & np.isin(np.indices(seen.shape)[axis], part)
             assert abs(10 * np.log10(found[inside].mean() / truth[inside].mean())) < 0.08
+
+
+def test_each_polarisation_is_a_pair_with_backscatter_of_its_own(data: Path) -> None:
+    runs = data / "runs"
+    plain, crossed = sorted(path.parent for path in runs.glob("T131_*/products"))
+    assert crossed.name == f"{plain.name}_VH"
+    facts = [json.loads((pair / "products" / "facts.json").read_text()) for pair in (plain, crossed)]
+    assert [one["polarisation"] for one in facts] == ["VV", "VH"]
+    (bright, _, _), (dark, _, _) = (read_geotiff(pair / "products" / "gamma0.tif") for pair in (plain, crossed))
+    seen = np.isfinite(bright) & np.isfinite(dark)
+    assert dark[seen].mean() / bright[seen].mean() == pytest.approx(CROSS_SHARE, rel=0.04)
+    (one, _, _), (other, _, _) = (read_geotiff(pair / "products" / "wrapped_phase.tif") for pair in (plain, crossed))
+    assert np.abs(np.nanmean(np.exp(1j * (one - other)))) > 0.5  # the same ground moved
+
+
+def test_all_polarisations_share_the_view_of_the_ground(data: Path) -> None:
+    assert len(list((data / "runs").glob("view_*"))) == 1

@@ -38,8 +38,10 @@ def open_pair(folder: Path | str) -> xr.Dataset:
     return _open_layers([(products, pair)], pair.grid).isel(pair=0, drop=True).assign_attrs(_make_attributes(pair))
 
 
-def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None) -> xr.Dataset:
-    """Open the products of all pairs of a track.
+def open_stack(
+    runs: Path | str | Iterable[Path | str], track: int | None = None, polarisation: str | None = None
+) -> xr.Dataset:
+    """Open the products of all pairs of a track and polarisation.
 
     Every layer is a variable (pair, y, x) on the smallest grid that covers all pairs; holes, ground that a pair does
     not cover, and layers that it lacks are NaN. Coordinates along ``pair`` are its id, ``reference_date``,
@@ -51,13 +53,15 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
         The folder ``data/runs``, or folders of pairs.
     track : int, optional
         Relative orbit; may be left out where all pairs are of one.
+    polarisation : str, optional
+        ``VV`` and so on; may be left out where all pairs are of one.
 
     Raises
     ------
     ProductError
         If there are no products, they cannot be read, or their projections or pixel sizes differ.
     SettingsError
-        If there are pairs of several tracks and none is chosen.
+        If there are pairs of several tracks or polarisations and none is chosen.
     """
     if isinstance(runs, Path | str):
         folders: Iterable[Path | str] = (file.parent for file in Path(runs).expanduser().glob(f"*/{PRODUCTS}/{FACTS}"))
@@ -74,6 +78,11 @@ def open_stack(runs: Path | str | Iterable[Path | str], track: int | None = None
     if track is None and len(tracks) > 1:
         msg = f"the pairs are of tracks {listed}, and a stack holds one"
         raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
+    seen = sorted({pair.facts["polarisation"] for _, pair in chosen})
+    chosen = [one for one in chosen if polarisation in (None, one[1].facts["polarisation"])]
+    if not chosen or (polarisation is None and len(seen) > 1):
+        msg = f"the pairs are of {' and '.join(seen)}, and a stack holds one"
+        raise SettingsError(msg, hint=f'choose it: open_stack(..., polarisation="{seen[0]}")')
     chosen.sort(key=lambda one: [one[1].facts[key] for key in ("reference_date", "secondary_date", "pair")])
     stack = _open_layers(chosen, join_grids([pair for _, pair in chosen]))
     attributes = [_make_attributes(pair) for _, pair in chosen]

@@ -34,6 +34,9 @@ PRODUCT_NAME = re.compile(
     re.ASCII,
 )
 """Name of an IW SLC product."""
+POLARISATIONS = ("VV", "HH", "VH", "HV")
+CROSSED = ("VH", "HV")
+"""Those of other waves than are sent."""
 UNCALIBRATED_IPF = "002.36"
 """The processor whose products lack a correction of the antenna's phase, which differs between swaths."""
 
@@ -440,10 +443,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two passes of one track; each is one scene or several slices, in time order."""
+    """Two passes of one track; each is one scene or several slices, in time order.
+
+    Without a ``polarisation`` it is one of those that the settings allow.
+    """
 
     reference: tuple[Scene, ...]
     secondary: tuple[Scene, ...]
+    polarisation: str | None = None
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
@@ -457,6 +464,13 @@ class Pair:
 
     @property
     def id(self) -> str:
-        """Track and both start times, so that two frames of the same dates never collide."""
+        """Track and both start times, so that two frames of the same dates never collide; VH and HV at the end."""
         first, second = (scenes[0].start for scenes in (self.reference, self.secondary))
-        return f"T{self.track:03d}_{first:%Y%m%dT%H%M%S}_{second:%Y%m%dT%H%M%S}"
+        plain = f"T{self.track:03d}_{first:%Y%m%dT%H%M%S}_{second:%Y%m%dT%H%M%S}"
+        return f"{plain}_{self.polarisation}" if self.polarisation in CROSSED else plain
+
+
+def name_track(pair_id: str) -> str:
+    """Name what pairs of one track and polarisation share, from the id of one: ``T131``, ``T131_VH``."""
+    track, last = pair_id.partition("_")[0], pair_id.rpartition("_")[2]
+    return f"{track}_{last}" if last in CROSSED else track

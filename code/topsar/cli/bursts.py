@@ -141,7 +141,7 @@ def _open(settings: Settings, name: str) -> Scene:
 
 
 def _choose_polarisation(settings: Settings, scene: Scene) -> str:
-    wanted = ("VV", "HH") if settings.polarization == "auto" else (settings.polarization,)
+    wanted = ("VV", "HH") if settings.polarization == "auto" else settings.polarization
     for one in wanted:
         if one in scene.polarisations:
             return one

@@ -86,7 +86,7 @@ def check_images(case: Case) -> Iterator[Finding]:
     from topsar.sentinel1 import check_header, read_bursts
 
     options, count, faults = case.settings.options, 0, 0
-    wanted = {"VV", "HH"} if options.polarization == "auto" else {options.polarization}
+    wanted = {"VV", "HH"} if options.polarization == "auto" else set(options.polarization)
     for scene in {scene.name: scene for pair in case.found.pairs for scene in pair.scenes}.values():
         known = [fault for s in options.swaths for p in wanted for fault in scene.find_faults("measurement", s, p)]
         lost = {fault.split()[0] for fault in known}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.errors import ProvisionError
+from topsar.model import CROSSED
 from topsar.raster.dem import measure_spacing
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class PairFacts:
 
     @property
     def title(self) -> str:
-        """Both days and the track."""
-        return f"{self.reference_date:%Y-%m-%d} to {self.secondary_date:%Y-%m-%d} T{self.track:03d}"
+        """Both days and the track; VH and HV too."""
+        plain = f"{self.reference_date:%Y-%m-%d} to {self.secondary_date:%Y-%m-%d} T{self.track:03d}"
+        return f"{plain} {self.polarisation}" if self.pair.endswith(CROSSED) else plain
 
 
 def collect_facts(matched: MatchedPair) -> PairFacts:

@@ -232,7 +232,7 @@ class Survey:
         """Refuse scenes that cannot interfere; the polarisation of those that can."""
         check_pair(pair)
         _check_frame(pair, self.options.frame)
-        return _choose_polarisation(pair, self.options.polarization)
+        return _choose_polarisation(pair, self.options)
 
     def _choose_orbit(self, *scenes: Scene) -> OrbitChoice:
         return OrbitChoice(file=self.orbits[scenes[0].name], scenes=scenes)
@@ -335,16 +335,16 @@ def share_track(one: Scene, other: Scene) -> bool:
     return (one.track - other.track) % TRACKS in (1, TRACKS - 1) and min(apart, day - apart) < LONGEST_PASS
 
 
-def _choose_polarisation(pair: Pair, wanted: str) -> str:
-    """The polarisation to process: as wanted, or with ``auto`` VV where all scenes have it, else HH."""
-    scenes = pair.scenes
+def _choose_polarisation(pair: Pair, options: Options) -> str:
+    """The polarisation to process: the pair's, else the first wanted one that all scenes have: VV, HH with ``auto``."""
+    scenes, wanted = pair.scenes, ("VV", "HH") if options.polarization == "auto" else options.polarization
+    wanted = (pair.polarisation,) if pair.polarisation else wanted
     shared = set.intersection(*(set(scene.polarisations) for scene in scenes))
-    for polarisation in ("VV", "HH") if wanted == "auto" else (wanted,):
+    for polarisation in wanted:
         if polarisation in shared:
             return polarisation
     present = "; ".join(f"{scene.name} has {', '.join(scene.polarisations) or 'none'}" for scene in scenes)
-    want = "VV or HH" if wanted == "auto" else wanted
-    msg = f"no {want} in common: {present}"
+    msg = f"no {' or '.join(wanted)} in common: {present}"
     raise SceneError(msg, hint="set POLARIZATION to one that all scenes have")
 
 

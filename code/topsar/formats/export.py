@@ -9,6 +9,7 @@ from topsar.errors import ProductError, SettingsError, TopsarError
 from topsar.files import replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
+from topsar.model import name_track
 from topsar.raster import inspect
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -
         except TopsarError as exc:
             yield Exported(name=folder.name, problem=exc)
             continue
-        groups.setdefault(folder.name.partition("_")[0] if form.scope == "stack" else folder.name, []).append(folder)
+        groups.setdefault(name_track(folder.name) if form.scope == "stack" else folder.name, []).append(folder)
     for group, members in groups.items():
         try:
             with replaced_folder(to / group) as staging:

@@ -11,6 +11,7 @@ import numpy as np
 from topsar import __version__
 from topsar.formats import Cost, Format
 from topsar.interferogram import Interferogram, LayerKind, join_grids
+from topsar.model import name_track
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -164,7 +165,7 @@ def _describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, A
         "summary": "Phase, coherence and line-of-sight displacement from Sentinel-1 TOPS data, "
         f"{track}, {days[0][:10]} to {days[-1][:10]}. Interferogram = reference * conj(secondary).",
         "keywords": "SAR interferometry, InSAR, Sentinel-1, displacement, coherence",
-        "id": pairs[0].pair_id if len(pairs) == 1 else pairs[0].pair_id.partition("_")[0],
+        "id": pairs[0].pair_id if len(pairs) == 1 else name_track(pairs[0].pair_id),
         "source": "Sentinel-1 IW SLC",
         "platform": "Sentinel-1",
         "instrument": "C-SAR",

@@ -18,6 +18,7 @@ from topsar.engines.step import sign, watch_files
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
+from topsar.model import name_track
 from topsar.registry import CANONICAL
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Status, Step
 from topsar.schedule.journal import read_journal
@@ -67,13 +68,19 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
             )
             steps += tuple(_plan(one, n, job.id, [job], known) for n, one in formats.items() if one.scope == "pair")
         finished.append(replace(job, steps=steps))
-    pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: job.id)
-    tracks = {track: list(found) for track, found in groupby(pairs, key=lambda job: job.id.partition("_")[0])}
+    pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: (name_track(job.id), job.id))
+    tracks = {track: list(found) for track, found in groupby(pairs, key=lambda job: name_track(job.id))}
     for name, one in formats.items():
         if one.scope == "stack":
             for track, found in tracks.items():
                 step = _plan(one, name, f"{name}_{track}", found, known)
-                finished.append(Job(id=f"{name}_{track}", title=f"{name} of track {track.lstrip('T0')}", steps=(step,)))
+                finished.append(
+                    Job(
+                        id=f"{name}_{track}",
+                        title=f"{name} of track {track.lstrip('T0').replace('_', ' ')}",
+                        steps=(step,),
+                    )
+                )
     return tuple(finished)
 
 

@@ -77,14 +77,15 @@ def find_scenes(lines: Sequence[PairLine], settings: Settings, services: Service
         fails the pairs that list it.
     """
     raw, orbit_folder = settings.data.resolve() / "raw", settings.data.resolve() / "orbit_data"
+    wanted = () if settings.polarization == "auto" else settings.polarization
     if services is None:
-        listed = find_pairs(lines, raw)
+        listed = find_pairs(lines, raw, polarisations=wanted)
         return Found(listed=listed, orbits=find_pass_orbits(_select_readable(listed), orbit_folder))
     needs_account = bool(find_missing_scenes(lines, raw)) and not settings.offline
     account = find_earthdata_account(settings) if needs_account else None
     web = Web(_make_fetcher(settings, account), services)
     problems = download_scenes(lines, raw, web, credentials=account, disk_reserve_bytes=settings.disk_reserve_bytes)
-    listed = find_pairs(lines, raw, problems)
+    listed = find_pairs(lines, raw, problems, wanted)
     orbits = provide_orbits(_select_readable(listed), orbit_folder, web, now=datetime.now(timezone.utc))
     return Found(listed=listed, orbits=orbits)
 
@@ -199,8 +200,8 @@ def search_slices(settings: Settings, search: Search, services: Services) -> tup
     if (roi := settings.options.roi) is None:
         msg = "a search of the archive needs ROI"
         raise SettingsError(msg, hint="--roi south,north,west,east, in degrees")
-    polarisation = None if settings.polarization == "auto" else settings.polarization
-    granules = search_granules(services, roi, search, polarisation)
+    wanted = () if settings.polarization == "auto" else settings.polarization
+    granules = search_granules(services, roi, search, wanted)
     return tuple(granule.slice for granule in granules)
 
 

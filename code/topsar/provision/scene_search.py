@@ -89,7 +89,7 @@ class Search:
 
 
 def search_granules(
-    services: Services, box: BBox, search: Search | None = None, polarisation: str | None = None
+    services: Services, box: BBox, search: Search | None = None, polarisations: Sequence[str] = ()
 ) -> tuple[Granule, ...]:
     """Search all IW SLC products over a box, in time order.
 
@@ -99,10 +99,17 @@ def search_granules(
     box : BBox
         Degrees.
     search : Search, optional
-    polarisation : str, optional
-        ``VV``, ``VH``, ``HH`` or ``HV``.
+    polarisations : sequence of str
+        Products must have all of them: ``VV``, ``VH``, ``HH``, ``HV``.
+
+    Raises
+    ------
+    ProvisionError
+        If there is no such product.
     """
     search = search or Search()
+    every = dict.fromkeys(name for names in CHANNELS.values() for name in names)
+    channels = [name for name in every if all(name in CHANNELS[one] for one in polarisations)] if polarisations else []
     options: dict[str, Any] = {
         "platform": ["SENTINEL-1"],
         "processingLevel": ["SLC"],
@@ -112,18 +119,20 @@ def search_granules(
         "end": search.stop,
         "relativeOrbit": None if search.track is None else [search.track],
         "flightDirection": None if search.direction is None else search.direction.name,
-        "polarization": None if polarisation is None else list(CHANNELS[polarisation]),
+        "polarization": channels or None,
     }
+    if polarisations and not channels:
+        raise _explain_empty(box, search, polarisations)
     found = _search(services, **{key: value for key, value in options.items() if value is not None})
     if not found:
-        raise _explain_empty(box, search, polarisation)
+        raise _explain_empty(box, search, polarisations)
     return found
 
 
-def _explain_empty(box: BBox, search: Search, polarisation: str | None) -> ProvisionError:
+def _explain_empty(box: BBox, search: Search, polarisations: Sequence[str]) -> ProvisionError:
     parts = [f"over {box.south:g},{box.north:g},{box.west:g},{box.east:g}"]
     parts += [f"of track {search.track}"] if search.track else []
-    parts += [word for word in (search.direction and search.direction.value, polarisation) if word]
+    parts += [word for word in (search.direction and search.direction.value, " and ".join(polarisations)) if word]
     parts += [f"{word} {time:%Y-%m-%d}" for word, time in (("from", search.start), ("to", search.stop)) if time]
     msg = f"the catalogue knows no IW SLC product {', '.join(parts)}"
     return ProvisionError(msg, hint="widen the box or the period, or leave out track, direction or polarisation")

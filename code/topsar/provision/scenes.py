@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from topsar.errors import SceneError, TopsarError
 from topsar.kernels.geometry import OrbitArc, fit_orbit
-from topsar.model import Pair
+from topsar.model import CROSSED, Pair
 from topsar.pairs.network import Slice
 from topsar.sentinel1 import (
     choose_orbit,
@@ -43,9 +43,14 @@ class ListedPair:
 
 
 def find_pairs(
-    lines: Sequence[PairLine], folder: Path, problems: Mapping[str, TopsarError] | None = None
+    lines: Sequence[PairLine],
+    folder: Path,
+    problems: Mapping[str, TopsarError] | None = None,
+    polarisations: Sequence[str] = (),
 ) -> tuple[ListedPair, ...]:
     """Open the scenes of every line, each scene once; a line that cannot be used does not stop the others.
+
+    Every polarisation makes a pair of its own of a line.
 
     Parameters
     ----------
@@ -54,9 +59,23 @@ def find_pairs(
         ``data/raw``.
     problems : mapping, optional
         By name, why a scene that is not in ``folder`` could not be brought there.
+    polarisations : sequence of str
+        None leaves the choice open.
     """
     opened: dict[str, Scene | TopsarError] = dict(problems or {})
-    return tuple(_find_pair(line, folder, opened) for line in lines)
+    found = []
+    for line in lines:
+        one = _find_pair(line, folder, opened)
+        if one.pair is None or not polarisations:
+            found.append(one)
+        else:
+            pairs = [replace(one.pair, polarisation=polarisation) for polarisation in polarisations]
+            found += [replace(one, pair=pair, title=_add_crossed(one.title, pair)) for pair in pairs]
+    return tuple(found)
+
+
+def _add_crossed(title: str, pair: Pair) -> str:
+    return f"{title} ({pair.polarisation})" if pair.polarisation in CROSSED else title
 
 
 def _find_pair(line: PairLine, folder: Path, opened: dict[str, Scene | TopsarError]) -> ListedPair:

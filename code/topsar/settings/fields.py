@@ -37,7 +37,7 @@ from topsar.settings.text import (
     parse_looks,
     parse_names,
     parse_place,
-    parse_polarisation,
+    parse_polarisations,
     parse_roi,
     parse_swaths,
 )
@@ -97,8 +97,11 @@ class Options(BaseModel):
         "ARIA's frame: its bursts are taken, and the box around it is ROI (native engine; needs topsar[aria])",
         "a number such as 25502, or empty",
     )
-    polarization: Annotated[Literal["auto", "VV", "HH", "VH", "HV"], BeforeValidator(parse_polarisation)] = _key(
-        "POLARIZATION", "auto", "Polarisation; auto takes VV where present, else HH"
+    polarization: Annotated[Literal["auto"] | tuple[str, ...], BeforeValidator(parse_polarisations)] = _key(
+        "POLARIZATION",
+        "auto",
+        "Polarisations, each of which makes a pair of its own of every line; auto takes VV where present, else HH",
+        "auto, or some of VV, HH, VH and HV such as VV,VH",
     )
     swaths: Annotated[tuple[Literal["IW1", "IW2", "IW3"], ...], BeforeValidator(parse_swaths)] = _key(
         "SWATHS", SWATHS, "Subswaths to process; those that a product lacks are passed over", "some of IW1,IW2,IW3"

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from topsar.errors import SettingsError
-from topsar.model import BBox, Looks
+from topsar.model import POLARISATIONS, BBox, Looks
 from topsar.registry import CANONICAL, require_names
 from topsar.settings.frames import find_frame
 
@@ -124,9 +124,16 @@ def parse_crs(value: object) -> object:
     return text.upper() if text.startswith("epsg") else text
 
 
-def parse_polarisation(value: object) -> object:
-    """``auto`` in small letters, everything else in capitals."""
-    return "auto" if lower(value) == "auto" else value.upper() if isinstance(value, str) else value
+def parse_polarisations(value: object) -> object:
+    """``auto``, or names in capitals, each once, the one that is received as it is sent first."""
+    if isinstance(value, str):
+        value = "auto" if lower(value) == "auto" else re.findall(r"[^\s,;\[\]()]+", value.upper())
+    if not isinstance(value, list | tuple):
+        return value
+    if not value or not set(value) <= set(POLARISATIONS):
+        msg = "expected auto, or some of VV, HH, VH and HV"
+        raise ValueError(msg)
+    return tuple(name for name in POLARISATIONS if name in value)
 
 
 def parse_names(group: Literal["formats", "corrections"], value: object) -> object:

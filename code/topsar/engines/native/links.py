@@ -12,6 +12,7 @@ from topsar.engines.native.steps.solve import NetworkPair, SolveTask
 from topsar.engines.native.steps.view import ViewTask
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.survey import LONGEST_PASS
+from topsar.model import POLARISATIONS, name_track
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +96,7 @@ def find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, ViewTask]:
     found = {}
     for one in laid:
         orbit, polarisation = one.matched.orbits[0], one.matched.polarisation
-        scene, key = orbit.scenes[0], (one.grid, orbit, polarisation)
+        scene, key = orbit.scenes[0], (one.grid, orbit)  # all polarisations look from one place
         if key not in views:
             name = choose_name(f"view_{_name_scene(scene)}_{polarisation}", [task.job for task in views.values()])
             views[key] = ViewTask(job=name, grid=one.grid, orbit=orbit, polarisation=polarisation, dem=dem)
@@ -104,10 +105,17 @@ def find_views(laid: tuple[LaidPair, ...], dem: Dem) -> dict[str, ViewTask]:
 
 
 def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
-    """Group pairs that share passes, directly or through other pairs.
+    """Group pairs of one polarisation that share passes, directly or through other pairs.
 
     Slices of one pass share its timing, whichever of them a pair lists.
     """
+    networks = []
+    for stack in dict.fromkeys(name_track(pair.id).partition("_")[2] for pair in pairs):
+        networks += _join_networks([pair for pair in pairs if name_track(pair.id).partition("_")[2] == stack], stack)
+    return networks
+
+
+def _join_networks(pairs: Sequence[Pair], crossed: str) -> list[SolveTask]:
     passes = name_passes([scene for pair in pairs for scene in pair.scenes])
     tracks = {pair.id: pair.track for pair in pairs}
     linked = [
@@ -118,7 +126,8 @@ def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
     for group in group_connected(linked, lambda one, other: not one.passes.isdisjoint(other.passes)):
         first = min(name for one in group for name in one.passes)
         joined = tuple(sorted(group, key=lambda one: one.pair))
-        networks.append(SolveTask(job=f"esd_T{tracks[joined[0].pair]:03d}_{first}", pairs=joined))
+        name = "_".join(filter(None, (f"esd_T{tracks[joined[0].pair]:03d}", first, crossed)))
+        networks.append(SolveTask(job=name, pairs=joined))
     return networks
 
 
@@ -150,16 +159,21 @@ def find_delays(geocodings: Mapping[str, GeocodeTask], grids: Mapping[str, GeoGr
         alike = {name: task for name, task in geocodings.items() if grids[name] == grid}
         first = min(passes[task.orbit.scenes[0].name] for task in alike.values())
         references = [task for task in alike.values() if passes[task.orbit.scenes[0].name] == first]
-        by_scene: dict[tuple[Scene, str], dict[str, GeocodeTask]] = {}
+        by_scene: dict[Scene, dict[str, GeocodeTask]] = {}
         for name, task in alike.items():
-            scene, polarisation = task.orbit.scenes[0], task.windows[0].burst.polarisation
+            scene = task.orbit.scenes[0]
             if passes[scene.name] != first:
-                by_scene.setdefault((scene, polarisation), {})[name] = task
+                by_scene.setdefault(scene, {})[name] = task
         for swaths in by_scene.values():
-            delay = _join_swaths(references, list(swaths.values()))
+            least = min(map(_rank_polarisation, swaths.values()))  # the brighter one tells for both
+            delay = _join_swaths(references, [one for one in swaths.values() if _rank_polarisation(one) == least])
             if delay is not None:
                 delays |= dict.fromkeys(swaths, delay)
     return delays
+
+
+def _rank_polarisation(task: GeocodeTask) -> int:
+    return POLARISATIONS.index(task.windows[0].burst.polarisation)
 
 
 def _join_swaths(references: Sequence[GeocodeTask], swaths: Sequence[GeocodeTask]) -> DelayTask | None:

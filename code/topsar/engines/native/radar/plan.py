@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from topsar.engines.radar_stack import STACKS, StackFacts
 from topsar.engines.viewing import MID_INCIDENCE_RAD, fit_pass_arc
 from topsar.errors import SceneError, TopsarError
 from topsar.kernels.geometry import measure_baseline
-from topsar.model import Looks, Pair
+from topsar.model import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +135,7 @@ class _Stack:
             if date == self.reference:
                 continue
             try:
-                pair = Pair(reference=self.reference.scenes, secondary=date.scenes)
+                pair = replace(self.laid[0].matched.pair, reference=self.reference.scenes, secondary=date.scenes)
                 matched[date.name] = self.survey.match(pair, outlines)
             except TopsarError as exc:
                 self._refuse(date, exc)

@@ -1,0 +1,69 @@
+"""More than one polarisation in a run: a pair each, with names that stay, and geometry that is shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dry_data import DAYS, Planned, dry_data, dry_recipe
+from topsar.engines import load_engine
+from topsar.formats.step import finish_jobs
+from topsar.model import name_track
+from topsar.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dates in VV and VH."""
+    folder = tmp_path_factory.mktemp("dual")
+    dry_data(folder, dry_recipe(acquisitions=DAYS, cuts=dry_recipe().cuts[:1], bursts=2, polarisations=("VV", "VH")))
+    return folder
+
+
+def names(planned: Planned) -> list[str]:
+    return [pair.facts.pair for pair in planned.pairs]
+
+
+def test_names_do_not_depend_on_what_else_is_processed(data: Path, tmp_path: Path) -> None:
+    plain, crossed, both = (
+        names(Planned(data, tmp_path / wanted, POLARIZATION=wanted)) for wanted in ("VV", "vh", "VH, VV")
+    )
+    assert plain == names(Planned(data, tmp_path / "auto"))
+    assert crossed == [f"{name}_VH" for name in plain]
+    assert sorted(both) == sorted([*plain, *crossed])
+
+
+def test_geometry_is_shared(data: Path, tmp_path: Path) -> None:
+    one, both = (
+        Planned(data, tmp_path / wanted, POLARIZATION=wanted, RANGE_REGISTRATION="auto", ESD="network")
+        for wanted in ("VV", "VV,VH")
+    )
+    assert both.views == one.views
+    assert set(both.delays) == set(one.delays)
+    used = (burst.burst for task in both.delays.values() for pair in task.bursts for burst in pair)
+    assert {burst.polarisation for burst in used} == {"VV"}
+    delays = {name: task.delay for name, task in both.geocodings.items()}
+    assert all(delays[name] == delays[name.replace("_VH", "_VV")] for name in delays)
+    assert set(one.networks) < set(both.networks) == {*one.networks, *(f"{name}_VH" for name in one.networks)}
+    known = one.signatures()
+    assert known.items() <= both.signatures().items()
+
+
+def test_a_polarisation_that_a_product_lacks_is_refused_alone(tmp_path: Path) -> None:
+    made = dry_data(tmp_path / "data", dry_recipe(cuts=dry_recipe().cuts[:1], bursts=1))
+    planned = Planned(made.folder, tmp_path / "jobs", POLARIZATION="VV,VH")
+    (refused,) = planned.plan.refused
+    assert [refused] == [f"{name}_VH" for name in names(planned)]
+    assert "no VH in common" in planned.problem
+
+
+def test_formats_of_a_track_take_one_polarisation(data: Path, tmp_path: Path) -> None:
+    planned = Planned(data, tmp_path, POLARIZATION="VV,VH")
+    options = Settings(formats=("mintpy",)).options
+    jobs = finish_jobs(planned.plan.jobs, load_engine("native"), options)
+    read = {job.id: job.steps[0].reads for job in jobs if job.id.startswith("mintpy")}
+    assert set(read) == {"mintpy_T131", "mintpy_T131_VH"}
+    for name, paths in read.items():
+        assert {name_track(path.split("/")[0]) for path in paths} == {name.removeprefix("mintpy_")}
+        assert len(paths) == 3
