@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.errors import SettingsError
 from topsar.pairs.listing import PairLine, read_pairs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from topsar.engines import Engine, Plan
     from topsar.engines.survey import Survey
     from topsar.model import BBox, Dem
     from topsar.provision import Found, ListedPair, Services
     from topsar.schedule.jobs import Job
-    from topsar.settings import Settings
+    from topsar.settings import Options, Settings
+
+_FOLDERS = ("troposphere_dir",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,14 @@ class Batch:
     def runs(self) -> Path:
         """The runs folder."""
         return self.settings.data.resolve() / "runs"
+
+    @cached_property
+    def options(self) -> Options:
+        """The settings that change the numbers; folders that corrections read are absolute."""
+        options, data = self.settings.options, self.settings.data.resolve()
+        named = {key: getattr(options, key) for key in _FOLDERS}
+        places = {key: str(data / Path(name).expanduser()) for key, name in named.items() if name}
+        return options.model_copy(update=places)
 
     @cached_property
     def lines(self) -> Sequence[PairLine]:
@@ -115,7 +124,7 @@ class Batch:
         from topsar.formats.step import finish_jobs
 
         mask = self.water_mask
-        return finish_jobs(self.plan.jobs, self.engine[0], self.settings.options, (mask,) if mask else ())
+        return finish_jobs(self.plan.jobs, self.engine[0], self.options, (mask,) if mask else ())
 
     @cached_property
     def refused(self) -> tuple[ListedPair, ...]:

@@ -197,7 +197,7 @@ def _make_failure(one: ListedPair) -> Outcome:
 
 def _write_plan(batch: Batch) -> None:
     """Write what steps read: ``job.json`` for the engine, ``run.json`` for the others; and the settings of the run."""
-    runs, options = batch.runs, batch.settings.options.model_dump(mode="json")
+    runs, options = batch.runs, batch.options.model_dump(mode="json")
     writers = {artifact.path: job.id for job in batch.jobs for step in job.steps for artifact in step.writes}
     write_json(runs / "settings.json", describe_settings(batch.settings))
     for job in batch.jobs:

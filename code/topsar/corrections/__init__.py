@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from topsar.engines.step import Cost
 from topsar.registry import open_named
+from topsar.settings import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,7 +43,9 @@ class Estimate:
 class Correction(Protocol):
     """A phase that is estimated for every pair and can be taken off its displacement.
 
-    Subclass it and state everything. The class takes no arguments, and must be quick to import: planning needs it.
+    Subclass it and state everything; what `options` and `find_files` say has defaults. The class is made with the
+    settings that ``options`` names as keyword arguments, in the types of JSON, and must be quick to import: planning
+    needs it.
 
     Attributes
     ----------
@@ -52,12 +57,25 @@ class Correction(Protocol):
         The layer that it adds to the products: float32, in radians.
     cost : Cost
         Per pixel, beside what opening the interferogram takes.
+    options : tuple of str
+        Names of the fields of `topsar.settings.Options` that it uses; folders in them are absolute.
     """
 
     name: str
     version: str
     layer: LayerKind
     cost: Cost
+    options: tuple[str, ...] = ()
+
+    def find_files(self, times: Sequence[datetime]) -> tuple[Path, ...]:  # noqa: ARG002
+        """List files of the user's that it reads for a pair: when they change, it is computed again.
+
+        Parameters
+        ----------
+        times : sequence of datetime
+            About those of the two passes, UTC.
+        """
+        return ()
 
     @abstractmethod
     def compute(self, ifg: Interferogram) -> Estimate:
@@ -65,7 +83,20 @@ class Correction(Protocol):
         ...
 
 
-def open_correction(name: str) -> Correction:
-    """Make a correction ready to compute; a `SettingsError` if there is no such correction, or it is none."""
-    opened: Correction = open_named("corrections", name, ("version", "layer", "cost", "compute"), {})
+def open_correction(name: str, options: Mapping[str, Any] | None = None) -> Correction:
+    """Make a correction ready to compute.
+
+    Parameters
+    ----------
+    name : str
+    options : mapping, optional
+        Settings by field name, in the types of JSON, at least those that it uses; the defaults without it.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such correction, or it is none.
+    """
+    known = Options().model_dump(mode="json") if options is None else options
+    opened: Correction = open_named("corrections", name, ("version", "layer", "cost", "compute"), known)
     return opened

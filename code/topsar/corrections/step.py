@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from topsar.corrections import open_correction
 from topsar.corrections.ledger import weigh_corrections
 from topsar.engines import load_engine
 from topsar.engines.layers import compute_displacement
-from topsar.engines.step import Cost, sign, step_argv
+from topsar.engines.step import Cost, sign, step_argv, watch_files
 from topsar.files import read_json, replaced_folder, save_array, write_json
 from topsar.interferogram import Layer
 from topsar.schedule.jobs import Artifact, Lifetime, Step
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from topsar.corrections import Correction
     from topsar.engines import Engine
     from topsar.interferogram import Interferogram
     from topsar.schedule.jobs import Job
@@ -32,25 +35,36 @@ APPLIED = "applied"
 _TOGETHER = " together"  # no name has a space
 
 
-def plan_corrections(job: Job, engine: Engine, names: Sequence[str], reads: tuple[str, ...]) -> tuple[Step, ...]:
+def plan_corrections(job: Job, engine: Engine, options: Mapping[str, Any], reads: tuple[str, ...]) -> tuple[Step, ...]:
     """Make a step for each correction of a pair; it first collects what the engine left.
 
     Parameters
     ----------
     job : Job
     engine : Engine
-    names : sequence of str
+    options : mapping
+        Settings by field name, in the types of JSON.
     reads : tuple of str
         The artifacts that its interferogram is collected from.
     """
     steps, pixels = [], job.steps[-1].size
     collecting = engine.collect_cost.needs(pixels).memory_bytes
-    for name in names:
-        correction = open_correction(name)
+    for name in options["corrections"]:
+        correction = open_correction(name, options)
         writes = Artifact(path=f"{job.id}/{FOLDER}/{name}", lifetime=Lifetime.RESTART)
         step = plan_step(f"{PREFIX}{name}", correction.version, correction.cost, pixels, reads, writes)
-        steps.append(replace(step, needs=replace(step.needs, memory_bytes=step.needs.memory_bytes + collecting)))
+        step = replace(step, needs=replace(step.needs, memory_bytes=step.needs.memory_bytes + collecting))
+        if files := _list_files(correction, job):
+            step = replace(step, signature=sign(step.kind, None, files), inputs=watch_files(files))
+        steps.append(step)
     return tuple(steps)
+
+
+def _list_files(correction: Correction, job: Job) -> tuple[Path, ...]:
+    """The files that a correction reads for a pair, whose id tells when its passes began."""
+    times = [datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%S%z") for text in re.findall(r"\d{8}T\d{6}", job.id)]
+    find = getattr(correction, "find_files", None)  # of another package, made for an earlier version
+    return tuple(find(times)) if find and len(times) == 2 else ()
 
 
 def plan_step(name: str, version: str, cost: Cost, size: float, reads: tuple[str, ...], writes: Artifact) -> Step:
@@ -81,8 +95,9 @@ def run_correction(folder: Path, step: str) -> None:
         ``correction_<name>``.
     """
     name = step.removeprefix(PREFIX)
-    correction = open_correction(name)
-    found = correction.compute(load_engine(read_json(folder / "run.json", engine=str)["engine"]).collect(folder))
+    known = read_json(folder / "run.json", engine=str, options=dict)
+    correction = open_correction(name, known["options"])
+    found = correction.compute(load_engine(known["engine"]).collect(folder))
     with replaced_folder(folder / FOLDER / name) as staging:
         facts = {"version": correction.version, "layer": correction.layer.name, **found.facts}
         if found.phase_rad is not None:

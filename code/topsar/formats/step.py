@@ -55,7 +55,7 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
         steps = job.steps
         if job.is_pair:
             kept = [one.path for step in steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
-            corrections = plan_corrections(job, engine, options.corrections, (*kept, *job.shared))
+            corrections = plan_corrections(job, engine, known, (*kept, *job.shared))
             reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
             first = _plan_canonical(canonical, job, engine, reads)
             used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}

@@ -206,7 +206,14 @@ class Options(BaseModel):
         "CORRECTIONS",
         (),
         "Phases that are not ground motion, each estimated and added to the products as a layer",
-        "names with commas such as stratified_troposphere, or empty",
+        "names with commas such as solid_earth_tide,weather_troposphere, or empty",
+    )
+    troposphere_dir: str = _key(
+        "TROPOSPHERE_DIR",
+        "",
+        "Folder with zenith delays for weather_troposphere: files of OPERA L4 TROPO-ZENITH, RAiDER or GACOS; relative "
+        "paths start in the data folder",
+        "a path, or empty",
     )
     apply_corrections: bool = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
     grid: Annotated[Literal["map", "radar"], Lower] = _key(

@@ -1,0 +1,151 @@
+"""The delay of the troposphere, from zenith delays of a weather model.
+
+Between the model's times before and after a pass the delay is linear; it is taken at the height of each pixel and
+divided by the cosine of the angle at which the satellite is seen there.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.corrections import Correction, Cost, Estimate
+from topsar.errors import ProvisionError
+from topsar.interferogram import Drawing, LayerKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from topsar.corrections.zenith_delay import WeatherFile, ZenithDelay
+    from topsar.interferogram import Interferogram
+    from topsar.model import BBox
+
+LEAST_SHARE = 0.99
+"""Of the pixels that must lie at heights that the files have."""
+_NODE_SPACING_M = 640.0
+
+
+class WeatherTroposphere(Correction):
+    """The delay of the secondary date minus that of the reference, as phase."""
+
+    name = "weather_troposphere"
+    version = "1"
+    layer = LayerKind(
+        name="troposphere",
+        long_name="Tropospheric delay",
+        unit="rad",
+        description="Phase of the tropospheric delay, from zenith delays of a weather model",
+        convention="positive: range grew from reference to secondary",
+        antisymmetric=True,
+        drawing=Drawing(style="range", label="Phase (rad)", note="From a weather model"),
+    )
+    cost = Cost(base_memory=220_000_000, memory=20, disk=4, start_s=2.5, microseconds=1.0)
+    options = ("troposphere_dir",)
+
+    def __init__(self, troposphere_dir: str = "") -> None:
+        self._folder = Path(troposphere_dir) if troposphere_dir else None
+
+    def find_files(self, times: Sequence[datetime]) -> tuple[Path, ...]:
+        """List the files that are read for the two dates of a pair."""
+        return tuple(dict.fromkeys(file.path for each in self._choose(times) for file in each))
+
+    def _choose(self, times: Sequence[datetime]) -> tuple[tuple[WeatherFile, ...], ...]:
+        from topsar.corrections.zenith_delay import choose_model, list_weather
+
+        return choose_model(list_weather(self._folder), times) if self._folder else ()
+
+    def compute(self, ifg: Interferogram) -> Estimate:
+        """Take the delays of both dates; refuse without files that cover place and times."""
+        from topsar.engines.passes import read_passes
+
+        if not {"los_up", "height"} <= ifg.layers.keys():
+            return _refuse("there is no line of sight or height")
+        if self._folder is None:
+            return _refuse("TROPOSPHERE_DIR names no folder with zenith delays")
+        times = [one.middle for one in read_passes(ifg.facts)]
+        chosen = self._choose(times)
+        if not chosen:
+            which = " and ".join(f"{time:%Y-%m-%d %H:%M} UTC" for time in times)
+            return _refuse(f"no model has files around {which} in {self._folder}")
+        try:
+            delay = _find_difference(ifg, chosen, times)
+        except ProvisionError as exc:
+            return _refuse(exc.message)
+        seen = ~ifg.layers["wrapped_phase"].holes & np.isfinite(ifg.layers["height"].values)
+        share = float(np.isfinite(delay[seen]).mean()) if seen.any() else 0.0
+        if share < LEAST_SHARE:
+            return _refuse(f"the files have a delay at {share:.1%} of the pixels only")
+        delay[~seen] = np.nan
+        phase = (4 * math.pi / ifg.facts["wavelength_m"] * delay).astype(np.float32)
+        return Estimate(phase_rad=phase, facts=_describe(chosen, share))
+
+
+def _refuse(why: str) -> Estimate:
+    return Estimate(phase_rad=None, facts={"refused": why})
+
+
+def _describe(chosen: tuple[tuple[WeatherFile, ...], ...], share: float) -> dict[str, Any]:
+    names = {
+        side: [file.path.name for file in files] for side, files in zip(("reference", "secondary"), chosen, strict=True)
+    }
+    return {"model": chosen[0][0].model, "files": names, "covered_share": round(share, 4)}
+
+
+def _find_difference(
+    ifg: Interferogram, chosen: tuple[tuple[WeatherFile, ...], ...], times: Sequence[datetime]
+) -> NDArray[np.float64]:
+    """The slant delay of the secondary date minus that of the reference, metres, NaN where no file has it."""
+    from topsar.corrections.nodes import choose_step, lay_nodes, spread_nodes
+    from topsar.model import BBox
+
+    step = choose_step(ifg.grid, _NODE_SPACING_M)
+    lon, lat = lay_nodes(ifg.grid, step)
+    box = BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
+    parts = [
+        (sign * weight, _Sampler(file, box))
+        for sign, files, time in zip((-1, 1), chosen, times, strict=True)
+        for weight, file in _weigh(files, time)
+    ]
+    delay = np.empty(ifg.grid.shape)
+    for rows, place in spread_nodes(np.stack([lat, lon], axis=-1), step, ifg.grid.shape):
+        height = ifg.layers["height"].values[rows]
+        zenith = sum(weight * sampler(height, place) for weight, sampler in parts)
+        delay[rows] = zenith / ifg.layers["los_up"].values[rows]
+    return delay
+
+
+def _weigh(files: tuple[WeatherFile, ...], time: datetime) -> list[tuple[float, WeatherFile]]:
+    """Weights of the times before and after, linear."""
+    if len(files) == 1:
+        return [(1.0, files[0])]
+    before, after = files
+    later = (time - before.time) / (after.time - before.time)
+    return [(1 - later, before), (later, after)]
+
+
+class _Sampler:
+    """A file's zenith delay at heights and places, linear between its nodes, NaN outside."""
+
+    def __init__(self, file: WeatherFile, box: BBox) -> None:
+        from scipy.interpolate import RegularGridInterpolator
+
+        from topsar.corrections.zenith_delay import read_zenith_delay
+
+        found: ZenithDelay = read_zenith_delay(file.path, box)
+        self._at_ground = found.height_m is None
+        axes = [found.latitude_deg, found.longitude_deg]
+        values = found.delay_m[0] if self._at_ground else found.delay_m
+        if found.height_m is not None:
+            axes.insert(0, found.height_m)
+        self._find = RegularGridInterpolator(tuple(axes), values, bounds_error=False, fill_value=np.nan)
+
+    def __call__(self, height_m: NDArray[np.float32], place_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+        lat, lon = place_deg[..., 0], place_deg[..., 1]
+        where = (lat, lon) if self._at_ground else (height_m.astype(np.float64), lat, lon)
+        return np.asarray(self._find(where))
