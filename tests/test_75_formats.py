@@ -162,6 +162,7 @@ def test_kinds_of_layers_are_found(tmp_path: Path) -> None:
 def test_the_table_of_the_documentation_lists_the_layers() -> None:
     text = (Path(__file__).parent.parent / "docs" / "products.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if ".tif` |" in line]
+    rows = [row for row in rows if len(row) == 5]  # a time series has a shorter table of its own
     corrections = [open_correction(name).layer for name in BUILT_IN["corrections"]]
     kinds = {f"`{kind.name}.tif`": kind for kind in (*LAYERS.values(), *corrections)}
     assert sorted(row[0] for row in rows) == sorted(kinds)
