@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -337,14 +338,14 @@ def test_topsapp_remembers_the_whole_misregistration(
     place = execute_until(folder, "fineoffsets")
     for step in ("esd", "rangecoreg", "fineoffsets"):
         remembered = float(TopsAppRun.of(place.parent).read_record(step)["secondarytimingcorrection"])
-        assert remembered / LINE_INTERVAL_S == pytest.approx(expected, abs=2e-5)
+        assert remembered / LINE_INTERVAL_S == pytest.approx(expected, abs=4e-5)
     facts = esd_facts(folder)
-    assert facts["pixels"] == pytest.approx(expected, abs=2e-5)
+    assert facts["pixels"] == pytest.approx(expected, abs=4e-5)
     microseconds = facts["applied_pixels"] * LINE_INTERVAL_S * 1e6
     assert microseconds == pytest.approx(round(facts["pixels"] * LINE_INTERVAL_S * 1e6), abs=1e-3)
     if "esd" not in options:
         assert facts["estimate_pixels"] == pytest.approx(0.004, abs=2e-5)
-        assert facts["topsapp_pixels"] == pytest.approx(0.004 / 3, abs=2e-5)
+        assert facts["topsapp_pixels"] == pytest.approx(0.004 / 3, abs=4e-5)
 
 
 def simulate_speckle(random: np.random.Generator, shape: tuple[int, int], coherence: np.ndarray) -> np.ndarray:
@@ -363,7 +364,8 @@ def test_the_standard_error_is_that_of_the_estimate(
     upper, lower = (both.reference for both in task.bursts[:2])
     orbit, columns = task.reference_orbit.load(upper.swath, upper.polarisation), 20
     separation = esd._separation_hz(upper, lower, orbit, columns)
-    turn = np.exp(2j * np.pi * true_px * task.line_interval_s * separation)
+    beside_s = math.remainder(esd._seconds_apart(upper, lower), task.line_interval_s)  # topsApp's ground of the upper
+    turn = np.exp(2j * np.pi * (true_px * task.line_interval_s - beside_s / 2) * separation)
     coherence = np.linspace(0.9, 0.97, columns * 15)
     pull = []
     for _ in range(200):

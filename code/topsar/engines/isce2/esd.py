@@ -135,8 +135,12 @@ def read_overlap(task: TopsAppTask, image: Path, upper: Burst, lower: Burst, orb
     separation = np.broadcast_to(_separation_hz(upper, lower, orbit, double.shape[1]), double.shape)
     coherent = (double != 0) & (coherence > task.esd_coherence)
     row, column = np.nonzero(coherent)
+    # topsApp takes the ground under the lower burst's lines for that under the upper's, which are up to half a
+    # microsecond beside them. The upper half of the double difference misses the secondary by that much.
+    beside_s = math.remainder(_seconds_apart(upper, lower), task.line_interval_s)
+    whole = double[coherent] * np.exp(1j * np.pi * separation[coherent] * beside_s)
     return Overlap(
-        phase=np.angle(double[coherent]).astype(np.float64),
+        phase=np.angle(whole).astype(np.float64),
         separation_hz=separation[coherent],
         weight=coherence[coherent].astype(np.float64) ** 2,
         cell=row // _CELL * double.shape[1] + column // _CELL,
@@ -150,5 +154,9 @@ def _separation_hz(upper: Burst, lower: Burst, orbit: Orbit, columns: int) -> ND
     if columns * looks > rate.size:
         msg = f"topsApp's overlap has {columns} columns of {looks} looks, the burst {rate.size} samples"
         raise StepFailed(msg, hint=UNTRIED)
-    apart = (lower.grid.first_line_time - upper.grid.first_line_time).total_seconds()
-    return np.asarray(rate[: columns * looks].reshape(columns, looks).mean(axis=1) * apart)
+    means = rate[: columns * looks].reshape(columns, looks).mean(axis=1)
+    return np.asarray(means * _seconds_apart(upper, lower))
+
+
+def _seconds_apart(upper: Burst, lower: Burst) -> float:
+    return (lower.grid.first_line_time - upper.grid.first_line_time).total_seconds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -170,7 +171,9 @@ def prep_esd(run: Run) -> None:
         true = 2 * np.pi * first.interval * separation(first, second)
         small = np.broadcast_to(_take_looks(true, rl), (shape[0] // al, shape[1] // rl))
         spread = 2e-4 * np.sin(np.arange(small.size)).reshape(small.shape)
-        phase = small * (esd["misregistration_px"] + spread)
+        # The ground under the lines of the second burst is taken for that under the first's.
+        beside_px = math.remainder(seconds_between(second.start, first.start) / first.interval, 1)
+        phase = small * (esd["misregistration_px"] + spread - beside_px / 2)
         name, looks = f"IW{swath}_{index + 1:02d}", f"{al}alks_{rl}rlks"
         run.write_sparse(folder / f"overlap_{name}.int", shape, INT, _constant_lines(shape, 1e6))
         run.write_image(
