@@ -15,9 +15,11 @@ from rasterio.transform import Affine
 
 from topsar.engines.isce2.dem_file import write_isce_dem
 from topsar.errors import ProductError, ProvisionError
-from topsar.model import BBox, Dem, VerticalDatum
+from topsar.model import BBox, Dem, VerticalDatum, Window
 from topsar.raster import open_dem, read_datum, read_geoid
 from topsar.raster.geoid import EGM96
+from topsar.raster.geotiff import open_quietly
+from topsar.raster.isce_image import IsceHeader, IsceReader, create_isce_image, read_isce_image, write_isce_image
 
 POSTING = 1 / 3600
 BOX = BBox(west=15.02, south=37.61, east=15.06, north=37.64)
@@ -226,3 +228,37 @@ def test_real_egm2008_heights_become_the_ellipsoidal_twin(shared_data: Path, tmp
     assert np.nanmax(np.abs(heights - truth)) < 0.05
     assert x[0, 0] == pytest.approx(west + (east - west) / truth.shape[1] / 2, abs=1e-9)
     assert y[0, 0] == pytest.approx(north - (north - south) / truth.shape[0] / 2, abs=1e-9)
+
+
+# --- images in parts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bands", "kind"), [(1, "<c8"), (2, "<f4"), (1, "|u1")])
+def test_an_image_written_in_parts_is_read_in_parts_and_by_gdal(tmp_path: Path, bands: int, kind: str) -> None:
+    path, dtype = tmp_path / "image", np.dtype(kind)
+    whole = (np.arange(6 * bands * 8).reshape(6, bands, 8) + 1).astype(dtype)
+    scheme = "BIL" if bands > 1 else "BIP"
+    with create_isce_image(path, IsceHeader(width=8, length=6, bands=bands, dtype=dtype, scheme=scheme)) as image:
+        image.write(2, 3, whole[2:5, :, 3:])
+        image.write(0, 0, whole[:2])
+    expected = whole.copy()
+    expected[2:, :, :3] = 0
+    expected[5] = 0
+    reader = IsceReader(path)
+    np.testing.assert_array_equal(reader.read(), expected)
+    window = Window(row=1, column=2, rows=4, columns=5)
+    np.testing.assert_array_equal(reader.read(window), expected[1:5, :, 2:7])
+    np.testing.assert_array_equal(read_isce_image(path), expected.transpose(1, 0, 2))
+    with open_quietly(Path(f"{path}.vrt")) as virtual:
+        np.testing.assert_array_equal(virtual.read(), expected.transpose(1, 0, 2))
+
+
+def test_an_image_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    write_isce_image(path, np.ones((6, 8), np.float32))
+    reader = IsceReader(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ProductError, match="cut short"):
+        reader.read()
+    with pytest.raises(ProductError, match="has 100 bytes, its header promises 192"):
+        IsceReader(path)

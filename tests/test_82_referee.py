@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
+from datetime import datetime, timezone
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import rasterio
@@ -14,8 +16,10 @@ from scipy.ndimage import map_coordinates
 
 from topsar import workflow
 from topsar.engines.ground import LONLAT, change_crs
+from topsar.engines.radar_stack import RadarStack, open_radar_stack
 from topsar.kernels.visibility import LAYOVER
 from topsar.raster import read_geotiff
+from topsar.raster.isce_image import read_isce_image
 from topsar.schedule.jobs import Status
 from topsar.settings import load_settings
 
@@ -71,6 +75,53 @@ def test_phase_with_the_known_misregistration_removed(laid_out: Path, shared_dat
     assert difference.size > 30_000
     assert abs(difference.mean()) < 0.05
     assert np.sqrt((difference**2).mean()) == pytest.approx(np.sqrt((expected**2).mean()), rel=0.08)
+
+
+@pytest.fixture(scope="module")
+def stack(laid_out: Path) -> RadarStack:
+    """The pair in radar geometry."""
+    flags = {"GRID": "radar", "STACK_REFERENCE": "20250406", "LOOKS": "9x3", "DEM_DATUM": "egm96", "UNWRAPPER": "none"}
+    settings = load_settings(env_file=None, data=laid_out, pairs=laid_out / "pairs.txt", flags=flags)
+    outcomes = workflow.run(settings)
+    assert all(one.is_done for one in outcomes), [one.message for one in outcomes]
+    return open_radar_stack(laid_out / "runs" / "radar_stack" / "T108_VV_20250406")
+
+
+def test_pixels_in_radar_geometry_lie_at_their_true_places(stack: RadarStack, shared_data: Path) -> None:
+    assert stack.dates[1].azimuth_shift_pixels == pytest.approx(INJECTED_PX, abs=2e-4)
+    lat, lon, height = (stack.read_layer(name)[:, 0] for name in ("lat", "lon", "hgt"))
+    truth = shared_data / "referee" / "truth"
+    with h5py.File(truth / "truth_radar.h5") as file:
+        known = file["IW2/burst_230135"]
+        line, sample, valid = (known[name][:] for name in ("line", "sample", "valid"))
+        # the stack begins with the first valid line and sample of the first burst
+        late = (stack.facts.grid.first_line_time - datetime(2025, 4, 6, tzinfo=timezone.utc)).total_seconds()
+        first = round((late - known.attrs["t0"]) / known.attrs["dt"])
+        aside = round((stack.facts.grid.near_range_m - known.attrs["r0"]) / known.attrs["dr"])
+        rows, columns = line - first, sample - aside
+        inside = (rows >= 0) & (rows < stack.facts.grid.lines // 2 - 60)
+        across = (columns >= 0) & (columns < stack.facts.grid.samples)
+        place, at = np.ix_(rows[inside], columns[across]), np.ix_(inside, across)
+        seen = valid[at] > 0
+        metres = 111_320 * np.cos(np.radians(known["lat"][:][at]))
+        for found, name, unit in ((lat, "lat", 111_320), (lon, "lon", metres), (height, "height", 1)):
+            difference = (found[place] - known[name][:][at]) * unit
+            assert np.abs(difference[seen]).max() < 0.1, name
+
+
+def test_an_interferogram_in_radar_geometry_agrees_with_the_truth(stack: RadarStack, shared_data: Path) -> None:
+    folder = stack.folder / "merged" / "interferograms" / "20250406_20250418"
+    geometry, truth = stack.folder / "merged" / "geom_reference", shared_data / "referee" / "truth"
+    lat, lon = (read_isce_image(geometry / f"{name}.rdr")[0] for name in ("lat", "lon"))
+    cross, coherence = (read_isce_image(folder / f"fine.{kind}")[0] for kind in ("int", "cor"))
+    expected, source, _ = read_geotiff(truth / "phase_truth_20250406_20250418.tif")
+    row, column = (source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5
+    phase = map_coordinates(expected, [row, column], order=1, cval=np.nan)
+    difference = np.angle(cross * np.exp(-1j * np.nan_to_num(phase)))
+    seen = (coherence > 0.8) & np.isfinite(phase)
+    assert seen.sum() > 200_000
+    assert abs(difference[seen].mean()) < 0.02
+    assert difference[seen].std() < 0.11
 
 
 def test_spectral_diversity_finds_it(laid_out: Path) -> None:

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from topsar.engines.passes import PassFacts
 from topsar.errors import ProductError
 from topsar.files import read_json
-from topsar.model import Looks, RadarGrid, Window
-from topsar.raster.isce_image import check_isce_image
+from topsar.model import Looks, RadarGrid
+from topsar.raster.isce_image import IsceReader
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from topsar.model import Window
 
 T = TypeVar("T")
 
@@ -155,14 +157,12 @@ class RadarStack:
         return self._read(self.folder / GEOMETRY / f"{name}.rdr.full", window)
 
     def _read(self, path: Path, window: Window | None) -> NDArray[Any]:
-        header, grid = check_isce_image(path), self.facts.grid
+        reader, grid = IsceReader(path), self.facts.grid
+        header = reader.header
         if (header.length, header.width) != grid.shape:
             msg = f"{path} has {header.length} lines of {header.width} pixels, the stack {grid.lines} of {grid.samples}"
             raise ProductError(msg, hint="it is of another run: remove its folder and run again")
-        image = np.memmap(path, header.dtype, "r", shape=(header.length, header.bands, header.width))
-        window = window or Window(row=0, column=0, rows=grid.lines, columns=grid.samples)
-        rows, columns = window.slices
-        return np.array(image[rows, :, columns])
+        return reader.read(window)
 
 
 def open_radar_stack(folder: Path) -> RadarStack:

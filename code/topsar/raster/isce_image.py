@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_text
+from topsar.model import Window
 from topsar.raster.dem import HeightField
 
 _TYPES = {"BYTE": "u1", "SHORT": "i2", "INT": "i4", "FLOAT": "f4", "DOUBLE": "f8", "CFLOAT": "c8"}
@@ -98,6 +99,44 @@ def read_isce_image(image: Path) -> NDArray[Any]:
     if header.scheme == "BIP":
         return values.reshape(header.length, header.width, header.bands).transpose(2, 0, 1)
     return values.reshape(header.bands, header.length, header.width)
+
+
+class IsceReader:
+    """An image that is read in parts.
+
+    Not a memory map: its pages would count as memory of the process, however little of the image is looked at.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ProductError
+        As `check_isce_image`; also for bands that do not lie by line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.header = path, check_isce_image(path)
+        if self.header.bands > 1 and self.header.scheme != "BIL":
+            msg = f"{path} holds its bands as {self.header.scheme}, expected BIL"
+            raise ProductError(msg, hint=_HINT)
+
+    def read(self, window: Window | None = None) -> NDArray[Any]:
+        """Read a window, (rows, bands, columns); all without one."""
+        header = self.header
+        window = window or Window(row=0, column=0, rows=header.length, columns=header.width)
+        values = np.empty((window.rows, header.bands, window.columns), header.dtype)
+        is_whole = window.columns == header.width
+        parts = [values.reshape(-1)] if is_whole else list(values.reshape(-1, window.columns))
+        with self.path.open("rb") as file:
+            for number, part in enumerate(parts):
+                place = (window.row * header.bands + number) * header.width + window.column
+                file.seek(place * header.dtype.itemsize)
+                if file.readinto(part.data) != part.nbytes:
+                    msg = f"{self.path} was cut short while it was read"
+                    raise ProductError(msg, hint=_HINT)
+        return values
 
 
 # --- an image in radar geometry -----------------------------------------------------------------------------------

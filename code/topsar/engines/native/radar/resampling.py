@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,14 +15,12 @@ from topsar.engines.viewing import fit_burst_arc
 from topsar.kernels.coregister import coregister
 from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Burst, Window
+from topsar.raster.isce_image import IsceReader
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
-    from topsar.engines.radar_stack import StackFacts
     from topsar.model import Orbit
 
 BLOCK_LINES = 256
@@ -60,19 +58,8 @@ def group_images(parts: tuple[DatePart, ...]) -> list[list[DatePart]]:
     return list(images.values())
 
 
-def read_heights(runs: Path, stack: StackFacts) -> NDArray[np.float64]:
-    """The heights of all pixels of a stack, (lines, samples), read where they are used.
-
-    Parameters
-    ----------
-    runs : Path
-    stack : StackFacts
-    """
-    return np.memmap(runs / stack.layer("hgt.rdr.full"), np.float64, "r", shape=stack.grid.shape)
-
-
 def resample_window(
-    one: DatePart, window: Window, date: OpenDate, heights: NDArray[np.float64], image: DatasetReader
+    one: DatePart, window: Window, date: OpenDate, heights: IsceReader, image: DatasetReader
 ) -> Iterator[tuple[int, NDArray[np.complex64]]]:
     """Resample a window of a burst some lines at a time, and flatten it against the reference.
 
@@ -82,7 +69,7 @@ def resample_window(
     window : Window
         Lines and samples of the reference's burst.
     date : OpenDate
-    heights : (lines, samples) float64
+    heights : IsceReader
         Of the stack's grid.
     image : DatasetReader
         From `open_image`.
@@ -110,15 +97,15 @@ def resample_window(
         if seen is None:
             block.fill(0)
         else:
-            height = np.ascontiguousarray(heights[where.row + top : where.row + top + rows, where.slices[1]])
+            height = heights.read(replace(where, row=where.row + top, rows=rows))[:, 0]
             coregister(height, offsets, (window.row + top, window.column), radar, block)
         yield where.row + top, block
 
 
-def _find_height_range(heights: NDArray[np.float64], where: Window) -> tuple[float, float] | None:
+def _find_height_range(heights: IsceReader, where: Window) -> tuple[float, float] | None:
     """Lowest and highest ground of a window, a few lines at a time; None where none is known."""
     low, high = np.inf, -np.inf
     for top in range(where.row, where.row_stop, BLOCK_LINES):
-        block = heights[top : min(top + BLOCK_LINES, where.row_stop), where.slices[1]]
+        block = heights.read(replace(where, row=top, rows=min(BLOCK_LINES, where.row_stop - top)))
         low, high = np.fmin(low, np.fmin.reduce(block, axis=None)), np.fmax(high, np.fmax.reduce(block, axis=None))
     return (float(low), float(high)) if low <= high else None

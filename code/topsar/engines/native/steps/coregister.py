@@ -8,7 +8,7 @@ topography, as with topsStack.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from topsar.engines.native.radar.resampling import (
     DatePart,
     OpenDate,
     group_images,
-    read_heights,
     resample_window,
 )
 from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
@@ -32,7 +31,14 @@ from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import fit_pass_arc
 from topsar.files import read_json, replaced_folder, write_json, write_text
 from topsar.kernels.geometry import measure_baselines, rdr2geo
-from topsar.raster.isce_image import IsceHeader, IsceWriter, create_isce_image, write_isce_headers, write_isce_image
+from topsar.raster.isce_image import (
+    IsceHeader,
+    IsceReader,
+    IsceWriter,
+    create_isce_image,
+    write_isce_headers,
+    write_isce_image,
+)
 from topsar.schedule.jobs import Artifact
 from topsar.sentinel1 import check_content, iter_samples, open_image
 
@@ -140,7 +146,7 @@ class _Coregister(StepKind[CoregisterTask]):
 def _write_slc(task: CoregisterTask, date: OpenDate, runs: Path, staging: Path) -> None:
     grid, name = task.stack.grid, f"{task.date}.slc"
     header = IsceHeader(width=grid.samples, length=grid.lines, bands=1, dtype=np.dtype(np.complex64), scheme="BIP")
-    heights = read_heights(runs, task.stack)
+    heights = IsceReader(runs / task.stack.layer("hgt.rdr.full"))
     final = runs / task.stack.slc(task.date)
     with create_isce_image(staging / f"{name}.full", header, "slcimage", final / f"{name}.full") as slc:
         for parts in group_images(task.parts):
@@ -153,15 +159,13 @@ def _write_slc(task: CoregisterTask, date: OpenDate, runs: Path, staging: Path) 
     write_isce_headers(staging / name, header, "slcimage", final / name)
 
 
-def _write_part(
-    slc: IsceWriter, one: DatePart, date: OpenDate, heights: NDArray[np.float64], image: DatasetReader
-) -> None:
+def _write_part(slc: IsceWriter, one: DatePart, date: OpenDate, heights: IsceReader, image: DatasetReader) -> None:
     part = one.part
     if one.is_reference:
         blocks = iter_samples(one.burst, part.inside, READ_LINES, image)
         for number, samples in enumerate(blocks):
             row = part.row + number * READ_LINES
-            known = np.isfinite(heights[row : row + len(samples), part.where.slices[1]])
+            known = np.isfinite(heights.read(replace(part.where, row=row, rows=len(samples)))[:, 0])
             slc.write(row, part.column, np.where(known, samples, np.complex64(0)))
         return
     for row, block in resample_window(one, part.inside, date, heights, image):

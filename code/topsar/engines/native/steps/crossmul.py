@@ -17,7 +17,8 @@ from topsar.files import save_array
 from topsar.kernels.interferogram import multiply_slcs
 from topsar.kernels.mosaic import LookSums
 from topsar.kernels.statistics import count_phase_looks, estimate_coherence
-from topsar.model import Looks
+from topsar.model import Looks, Window
+from topsar.raster.isce_image import IsceReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,14 +85,12 @@ def _sum_looks(task: CrossmulTask, runs: Path) -> LookSums:
     grid, looks = task.stack.grid, task.looks
     rows, columns = grid.lines // looks.north, grid.samples // looks.east
     sums = LookSums.zeros((rows, columns))
-    images = [
-        np.memmap(runs / task.stack.slc(date) / f"{date}.slc.full", np.complex64, "r", shape=grid.shape)
-        for date in (task.first, task.second)
-    ]
+    images = [IsceReader(runs / task.stack.slc(date) / f"{date}.slc.full") for date in (task.first, task.second)]
     for top in range(0, rows, BLOCK_ROWS):
         part = slice(top, min(top + BLOCK_ROWS, rows))
-        lines = slice(part.start * looks.north, part.stop * looks.north)
-        first, second = (np.ascontiguousarray(image[lines, : columns * looks.east]) for image in images)
+        lines = (part.stop - part.start) * looks.north
+        window = Window(row=top * looks.north, column=0, rows=lines, columns=columns * looks.east)
+        first, second = (image.read(window)[:, 0] for image in images)
         multiply_slcs(first, second, looks, sums.cut((part, slice(None))))
     return sums
 

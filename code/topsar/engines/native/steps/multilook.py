@@ -16,8 +16,8 @@ from topsar.engines.passes import describe_pass
 from topsar.engines.radar_stack import StackFacts, Written
 from topsar.engines.step import Cost, StepKind
 from topsar.files import write_json
-from topsar.model import Looks
-from topsar.raster.isce_image import write_isce_image
+from topsar.model import Looks, Window
+from topsar.raster.isce_image import IsceReader, write_isce_image
 from topsar.schedule.jobs import Artifact
 
 if TYPE_CHECKING:
@@ -84,10 +84,11 @@ def _take_looks(path: Path, name: str, task: MultilookTask) -> NDArray[Any]:
     """Average an image over the looks; of a mask, whatever any of them has."""
     (kind, bands), grid, looks = LAYERS[name], task.stack.grid, task.looks
     rows, columns = grid.lines // looks.north, grid.samples // looks.east
-    whole = np.memmap(path, kind, "r", shape=(grid.lines, bands, grid.samples))
+    whole = IsceReader(path)
     small = np.empty((rows, bands, columns), kind)
     for row in range(rows):
-        block = whole[row * looks.north : (row + 1) * looks.north, :, : columns * looks.east]
+        window = Window(row=row * looks.north, column=0, rows=looks.north, columns=columns * looks.east)
+        block = whole.read(window)
         parts = block.reshape(looks.north, bands, columns, looks.east)
         small[row] = np.bitwise_or.reduce(parts, axis=(0, 3)) if kind == "u1" else _average(parts)
     return small if bands > 1 else small[:, 0]

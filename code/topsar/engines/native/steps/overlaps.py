@@ -19,7 +19,6 @@ from topsar.engines.native.radar.resampling import (
     DatePart,
     OpenDate,
     group_images,
-    read_heights,
     resample_window,
 )
 from topsar.engines.native.steps import BASE_MEMORY
@@ -30,6 +29,7 @@ from topsar.engines.step import Cost, StepKind
 from topsar.files import save_array
 from topsar.kernels.half import narrow
 from topsar.model import Window
+from topsar.raster.isce_image import IsceReader
 from topsar.schedule.jobs import Artifact, Lifetime
 from topsar.sentinel1 import check_content, open_image
 
@@ -121,7 +121,7 @@ class _Overlaps(StepKind[OverlapsTask]):
         out.mkdir(parents=True, exist_ok=True)
         orbits = [choice.load(first.swath, first.polarisation) for choice in (task.reference_orbit, task.orbit)]
         date = OpenDate(orbits[0], orbits[1], 0.0, 0.0, Memory())
-        heights = read_heights(runs, task.stack)
+        heights = IsceReader(runs / task.stack.layer("hgt.rdr.full"))
         found = find_overlapping([one.part for one in task.parts])
         for parts in group_images(task.parts):
             check_content(parts[0].burst)
