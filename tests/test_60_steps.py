@@ -137,6 +137,7 @@ TABLE = {
     "FORMATS": Change("geotiff", NOTHING, NOTHING),
     "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
     "TROPOSPHERE_DIR": Change("{data}", NOTHING, NOTHING),
+    "IONEX_DIR": Change("{data}", NOTHING, NOTHING),
     "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),
     "GRID": Change("radar", RADAR, None),
     "STACK_REFERENCE": Change("20250315", NOTHING, NOTHING),

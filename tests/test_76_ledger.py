@@ -63,9 +63,10 @@ KNOWN: dict[str, Callable[[float], np.ndarray]] = {
     "solid_earth_tide": tide,
     "stratified_troposphere": layers_of_air,
     "weather_troposphere": layers_of_air,
+    "ionosphere_map": tide,
 }
 """What each correction would find some days later; whoever adds one adds it here."""
-ONE_PAIR_IS_ENOUGH = set(NAMES) - {"solid_earth_tide"}
+ONE_PAIR_IS_ENOUGH = set(NAMES) - {"solid_earth_tide", "ionosphere_map"}
 """Others are hardly more than ramps, which air and orbits leave too."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from topsar.schedule.jobs import Job
     from topsar.settings import Options, Settings
 
-_FOLDERS = ("troposphere_dir",)
+_FOLDERS = ("troposphere_dir", "ionex_dir")
 
 
 @dataclass(frozen=True, kw_only=True)

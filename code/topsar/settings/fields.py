@@ -215,6 +215,12 @@ class Options(BaseModel):
         "paths start in the data folder",
         "a path, or empty",
     )
+    ionex_dir: str = _key(
+        "IONEX_DIR",
+        "",
+        "Folder with daily IONEX maps for ionosphere_map; relative paths start in the data folder",
+        "a path, or empty",
+    )
     apply_corrections: bool = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
     grid: Annotated[Literal["map", "radar"], Lower] = _key(
         "GRID",
