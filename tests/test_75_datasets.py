@@ -232,3 +232,14 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     (folder / "products" / "facts.json").write_text("{}")
     with pytest.raises(ProductError, match=r"facts\.json"):
         open_pair(folder)
+
+
+def test_a_stack_holds_one_polarisation(tmp_path: Path) -> None:
+    for first, polarisation in enumerate(("VV", "VH")):
+        facts = make_pair(tmp_path, first, 2) / "products" / "facts.json"
+        facts.write_text(json.dumps(json.loads(facts.read_text()) | {"polarisation": polarisation}))
+    with pytest.raises(SettingsError, match='polarisation="VH"'):
+        open_stack(tmp_path)
+    assert open_stack(tmp_path, polarisation="VV").attrs["polarisation"] == "VV"
+    with pytest.raises(SettingsError):
+        open_stack(tmp_path, polarisation="HH")

@@ -78,8 +78,8 @@ def open_stack(
     if track is None and len(tracks) > 1:
         msg = f"the pairs are of tracks {listed}, and a stack holds one"
         raise SettingsError(msg, hint=f"choose it: open_stack(..., track={tracks[0]})")
-    seen = sorted({pair.facts["polarisation"] for _, pair in chosen})
-    chosen = [one for one in chosen if polarisation in (None, one[1].facts["polarisation"])]
+    seen = sorted({str(pair.facts.get("polarisation")) for _, pair in chosen})
+    chosen = [one for one in chosen if polarisation in (None, one[1].facts.get("polarisation"))]
     if not chosen or (polarisation is None and len(seen) > 1):
         msg = f"the pairs are of {' and '.join(seen)}, and a stack holds one"
         raise SettingsError(msg, hint=f'choose it: open_stack(..., polarisation="{seen[0]}")')
