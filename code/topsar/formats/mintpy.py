@@ -1,4 +1,4 @@
-"""A track ready for MintPy: products named as HyP3's on one grid, and the template that loads them.
+"""A track ready for MintPy: products named as HyP3's on one grid, and templates that load them, or ARIA-tools' files.
 
 Their unwrapped phase is the unfiltered one: a filter lowers the peaks of a velocity.
 """
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _MISLEADING = ("unw_phase", "corr")
 """MintPy's ``hyp3`` takes any file for an interferogram whose absolute path holds one of these."""
-_TEMPLATE = """# smallbaselineApp.py reads this: cd here, then `smallbaselineApp.py smallbaselineApp.cfg`.
-# Everything that is not here has MintPy's default.
+_HYP3 = """# smallbaselineApp.py reads this: cd here, then `smallbaselineApp.py smallbaselineApp.cfg`.
 mintpy.load.processor      = hyp3
 mintpy.load.unwFile        = ../hyp3/*/*_unw_phase.tif
 mintpy.load.corFile        = ../hyp3/*/*_corr.tif
@@ -33,21 +32,37 @@ mintpy.load.demFile        = ../hyp3/*/*_dem.tif
 mintpy.load.incAngleFile   = ../hyp3/*/*_lv_theta.tif
 mintpy.load.azAngleFile    = ../hyp3/*/*_lv_phi.tif
 mintpy.load.waterMaskFile  = ../hyp3/*/*_water_mask.tif
+"""
+_ARIA = """# smallbaselineApp.py reads this once ARIA-tools has set up the GUNW files of the track in the folder above:
+# `cd ..; ariaTSsetup.py -f '<files>' -w .; cd mintpy_aria; smallbaselineApp.py smallbaselineApp.cfg`.
+mintpy.load.processor      = aria
+mintpy.load.unwFile        = ../stack/unwrapStack.vrt
+mintpy.load.corFile        = ../stack/cohStack.vrt
+mintpy.load.connCompFile   = ../stack/connCompStack.vrt
+mintpy.load.demFile        = ../DEM/*.dem
+mintpy.load.incAngleFile   = ../incidenceAngle/*.vrt
+mintpy.load.azAngleFile    = ../azimuthAngle/*.vrt
+mintpy.load.waterMaskFile  = ../mask/watermask.msk
+"""
+_COMMON = """# Everything that is not here has MintPy's default.
+# Where no triangle closes wrongly by whole cycles anywhere, or there is but one triangle, the step quick_overview of
+# MintPy 1.6.4 stops: go round it, with `--end reference_point` and then `--start correct_unwrap_error`.
 # Weather models are not at hand: set height_correlation, pyaps or gacos to take the troposphere off.
 mintpy.troposphericDelay.method = no
 """
+_TEMPLATES = {"mintpy": _HYP3 + _COMMON, "mintpy_aria": _ARIA + _COMMON}
 
 
 class MintPy(Format):
-    """``hyp3/<product>/`` of every pair, and ``mintpy/smallbaselineApp.cfg``."""
+    """``hyp3/<product>/`` of every pair, ``mintpy/`` and ``mintpy_aria/smallbaselineApp.cfg``."""
 
     name = "mintpy"
-    version = "1"
+    version = "2"
     cost = Cost(base_memory=190_000_000, memory=60, disk=60, start_s=1.0, microseconds=2.0)
     scope: Literal["pair", "stack"] = "stack"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
-        """Write the products of all pairs on the smallest grid that covers them, and the template.
+        """Write the products of all pairs on the smallest grid that covers them, and the templates.
 
         Parameters
         ----------
@@ -68,7 +83,7 @@ class MintPy(Format):
             raise ProductError(msg, hint="write it elsewhere: topsar export mintpy --to DIR")
         pairs = list(ifgs)
         grid = join_grids(pairs)
-        written = [folder / "mintpy" / "smallbaselineApp.cfg"]
+        written: list[Path] = []
         while pairs:
             ifg = pairs.pop(0)  # its layers are held no longer than it takes to write them
             require_unwrapped(ifg, "MintPy")
@@ -79,5 +94,7 @@ class MintPy(Format):
                 flavour="isce2" if has_burst_numbers(ifg) else "gamma",
                 browse=False,
             )
-        write_text(written[0], _TEMPLATE)
+        for name, text in _TEMPLATES.items():
+            written.append(folder / name / "smallbaselineApp.cfg")
+            write_text(written[-1], text)
         return tuple(written)
