@@ -26,7 +26,7 @@ FLOORS = (
     {"pairs"},
     {"gamma"},
     {"engines", "provision", "simulate"},
-    {"corrections"},
+    {"corrections", "stamps"},
     {"formats"},
     {"datasets", "report"},
     {"batch"},

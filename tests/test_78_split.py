@@ -150,6 +150,8 @@ def test_a_product_that_is_there_is_kept(data: Dataset, tmp_path: Path, capsys: 
     argv = ["burst", "split", str(data.scenes[0][0]), "--data", str(data.folder), "--to", str(tmp_path)]
     assert cli.main([*argv, "--bursts", "1"]) == 1
     assert "there already" in capsys.readouterr().err
+    assert cli.main([*argv, "--polarization", "VV,VH"]) == 2
+    assert "one polarisation at a time" in capsys.readouterr().err
     assert cli.main([*argv, "--roi", "0,1,0,1"]) == 1
     assert "lies in ROI" in capsys.readouterr().err
 

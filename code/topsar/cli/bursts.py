@@ -142,6 +142,9 @@ def _open(settings: Settings, name: str) -> Scene:
 
 def _choose_polarisation(settings: Settings, scene: Scene) -> str:
     wanted = ("VV", "HH") if settings.polarization == "auto" else settings.polarization
+    if settings.polarization != "auto" and len(wanted) > 1:
+        msg = f"POLARIZATION={','.join(wanted)}: these verbs write one polarisation at a time"
+        raise SettingsError(msg, hint="start it once for each")
     for one in wanted:
         if one in scene.polarisations:
             return one

@@ -74,7 +74,10 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar clean --dry-run             list what would go
   topsar clean --cleanup nuclear     all but products, facts and logs
 """,
-    "export": "\n  topsar export geotiff --to /disk/for-colleagues",
+    "export": """
+  topsar export geotiff --to /disk/for-colleagues
+  topsar export stamps --roi 37.4,37.9,14.7,15.3     a stack, as StaMPS's mt_prep_snap takes it
+""",
     "timeseries": "\n  topsar timeseries --timeseries-reference 37.62,-25.43",
     "check": "\n  topsar check gunw data/export/gunw/*/*.nc",
     "demo": "\n  topsar demo /tmp/topsar-demo --workers 2",
@@ -208,6 +211,8 @@ def _add_names(verb: argparse.ArgumentParser, name: str) -> None:
     elif name == "export":
         verb.add_argument("format", metavar="FORMAT", help="its name, such as quicklook")
         verb.add_argument("--to", metavar="DIR", type=Path, help="where to [data/export/FORMAT]")
+        shown = "stamps: interferograms of each date with the next N, not of all with the reference"
+        verb.add_argument("--small-baselines", metavar="N", type=_parse_count, default=0, help=shown)
     else:
         verb.add_argument("format", metavar="FORMAT", help="its name: gunw")
         verb.add_argument("files", metavar="FILE", type=Path, nargs="+", help="what to check")

@@ -148,7 +148,9 @@ def clean(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write one format of all finished pairs, without computing anything else."""
+    """Write one format of all finished pairs, or a stack for StaMPS, without computing anything else."""
+    if args.format == "stamps":
+        return _export_stamps(args)
     from topsar import workflow
 
     are_good = []
@@ -156,6 +158,23 @@ def export(args: argparse.Namespace) -> int:
         are_good.append(one.problem is None)
         print(f"{one.name}: {one.problem or one.folder}", file=sys.stderr if one.problem else sys.stdout)
     return 0 if are_good and all(are_good) else EXIT_FAILED
+
+
+def _export_stamps(args: argparse.Namespace) -> int:
+    from topsar.engines.radar_stack import STACKS, list_kept_stacks, open_radar_stack
+    from topsar.errors import ProductError
+    from topsar.stamps import write_stamps
+
+    settings = load(args)
+    runs, to = settings.data / "runs", args.to or settings.data / "export" / "stamps"
+    names = list_kept_stacks(runs)
+    if not names:
+        msg = f"no stack in radar geometry in {runs / STACKS}"
+        raise ProductError(msg, hint="topsar stack makes one")
+    for name in names:
+        stack = open_radar_stack(runs / STACKS / name)
+        print(write_stamps(stack, to / name, roi=settings.roi, neighbours=args.small_baselines))
+    return 0
 
 
 def timeseries(args: argparse.Namespace) -> int:
