@@ -29,6 +29,8 @@ def main() -> None:
 def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
     """Measure and print all that was asked for."""
     result: dict[str, Any] = {"machine": show_machine(threads, args.folder)}
+    if args.only == "formats":
+        return result | {"formats": show_formats(args.folder)}
     if args.only != "pipeline":
         result["startup"] = show_startup()
         result["kernels"] = show_kernels(threads, result["machine"]["copy_gb_s"])
@@ -103,6 +105,23 @@ def show_regressions(rows: list[dict[str, Any]], *, keep: bool) -> None:
         print(f"  {line}")
 
 
+def show_formats(folder: Path) -> list[dict[str, Any]]:
+    """Print what each format of a large pair takes."""
+    import formats
+
+    rows = []
+    print(f"\nFormats of a pair of {formats.SHAPE[0]} x {formats.SHAPE[1]} pixels")
+    print(f"  {'format':<14}{'seconds':>10}{'CPU s':>10}{'peak memory':>14}{'written':>12}{'files':>8}")
+    for row in formats.measure(folder):
+        print(
+            f"  {row['format']:<14}{row['seconds']:>10.1f}{row['cpu_s']:>10.1f}{row['peak_bytes'] / 1e6:>11.0f} MB"
+            f"{row['bytes'] / 1e6:>9.0f} MB{row['files']:>8}",
+            flush=True,
+        )
+        rows.append(row)
+    return rows
+
+
 def show_pipeline(args: argparse.Namespace) -> dict[str, Any]:
     """Simulate once, run as often as asked, print the run of median duration."""
     import pipeline
@@ -155,7 +174,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", help="cores to use [all]")
     parser.add_argument("--repeats", type=int, metavar="N", help="whole runs [3 of size small, else 1]")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where simulated data are kept [results]")
-    parser.add_argument("--only", choices=("kernels", "pipeline"), help="leave out the other part")
+    parser.add_argument("--only", choices=("kernels", "pipeline", "formats"), help="one part alone")
     parser.add_argument("--cold", action="store_true", help="compile anew: first calls and the first run show it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args()

@@ -118,6 +118,17 @@ def test_an_opened_pair_is_as_good_as_a_collected_one(grid: object, tmp_path: Pa
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
+def test_no_more_layers_stay_in_memory_than_a_raster_is_made_of(products: Path) -> None:
+    layers = read_pair(products).layers
+    height = layers["height"]
+    for name in ("los_east", "los_north", "los_up"):
+        layers[name]
+        assert layers["height"] is height
+    for name in ("coherence", "amplitude", "water", "burst"):
+        layers[name]
+    assert layers["height"] is not height
+
+
 def test_a_layer_is_read_when_it_is_asked_for(products: Path) -> None:
     (products / "water.tif").unlink()
     opened = read_pair(products)

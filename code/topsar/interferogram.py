@@ -252,12 +252,16 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Interferogram:
-    """The hinge: every engine ends in one, every format begins with one."""
+    """The hinge: every engine ends in one, every format begins with one.
+
+    ``folder`` is that of the products that it was read from, as long as its layers are theirs.
+    """
 
     pair_id: str
     grid: GeoGrid
     layers: Mapping[str, Layer]
     facts: dict[str, Any]
+    folder: Path | None = None
 
 
 def make_layers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Layer]:
@@ -280,7 +284,7 @@ def swap_dates(ifg: Interferogram) -> Interferogram:
         facts |= {one: facts[other], other: facts[one]}
     facts["passes"] = {"reference": facts["passes"]["secondary"], "secondary": facts["passes"]["reference"]}
     facts |= {key: -facts[key] for key in ("perpendicular_baseline_m", "temporal_baseline_days")}
-    return replace(ifg, layers=_Mapped(ifg.layers, _negate), facts=facts)
+    return replace(ifg, layers=_Mapped(ifg.layers, _negate), facts=facts, folder=None)
 
 
 def _negate(layer: Layer) -> Layer:
@@ -339,7 +343,7 @@ def place_on(ifg: Interferogram, grid: GeoGrid) -> Interferogram:
         values[inside] = layer.values
         return replace(layer, values=values)
 
-    return ifg if grid == ifg.grid else replace(ifg, grid=grid, layers=_Mapped(ifg.layers, place))
+    return ifg if grid == ifg.grid else replace(ifg, grid=grid, layers=_Mapped(ifg.layers, place), folder=None)
 
 
 PRODUCTS = "products"
@@ -360,7 +364,8 @@ def read_pair(folder: Path) -> Interferogram:
     except (ValueError, TypeError, KeyError) as exc:
         msg = f"cannot read {folder / 'facts.json'}: {exc}"
         raise ProductError(msg, hint=hint) from exc
-    return Interferogram(pair_id=pair_id, grid=grid, layers=_LayerFiles(folder, grid, layers), facts=facts)
+    files = _LayerFiles(folder, grid, layers)
+    return Interferogram(pair_id=pair_id, grid=grid, layers=files, facts=facts, folder=folder)
 
 
 def read_part(ifg: Interferogram, name: str, window: Window) -> NDArray[Any]:
@@ -377,8 +382,12 @@ def read_part(ifg: Interferogram, name: str, window: Window) -> NDArray[Any]:
     return ifg.layers[name].values[window.slices]
 
 
+_KEPT = 4
+"""Layers in memory: what a format makes one raster of. All of a frame's would be more than half a gigabyte."""
+
+
 class _LayerFiles(Mapping[str, Layer]):
-    """The layers of `read_pair`, each read once."""
+    """The layers of `read_pair`; those that were asked for last stay in memory."""
 
     def __init__(self, folder: Path, grid: GeoGrid, described: Mapping[str, Mapping[str, Any]]) -> None:
         self._folder, self._grid, self._described = folder, grid, described
@@ -386,7 +395,8 @@ class _LayerFiles(Mapping[str, Layer]):
 
     def __getitem__(self, name: str) -> Layer:
         if name in self._read:
-            return self._read[name]
+            self._read[name] = layer = self._read.pop(name)
+            return layer
         from topsar.raster import read_geotiff
 
         described, path = self._described[name], self._folder / f"{name}.tif"
@@ -398,6 +408,8 @@ class _LayerFiles(Mapping[str, Layer]):
             name=name, long_name=name, unit=described["unit"], description=described["description"]
         )
         self._read[name] = Layer(kind=kind, values=values)
+        while len(self._read) > _KEPT:
+            del self._read[next(iter(self._read))]
         return self._read[name]
 
     def read_window(self, name: str, window: Window) -> NDArray[Any]:

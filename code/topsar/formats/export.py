@@ -44,6 +44,8 @@ def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -
     Exported
         One for each pair that was written or cannot be; for a stack format also one for each track.
     """
+    from rasterio import Env
+
     form = open_format(name, options)
     if to.resolve().is_relative_to(runs.resolve()):
         msg = f"{to} lies in the runs folder"
@@ -62,7 +64,7 @@ def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -
         groups.setdefault(name_track(folder.name) if form.scope == "stack" else folder.name, []).append(folder)
     for group, members in groups.items():
         try:
-            with replaced_folder(to / group) as staging:
+            with replaced_folder(to / group) as staging, Env(GDAL_NUM_THREADS="ALL_CPUS"):
                 form.write((read_pair(folder / PRODUCTS) for folder in members), staging)
             yield Exported(name=group, folder=to / group)
         except TopsarError as exc:

@@ -6,8 +6,10 @@ Written as plain JSON: pystac has neither these versions nor files that appear w
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,10 +17,10 @@ import numpy as np
 from topsar import __version__
 from topsar.files import write_json
 from topsar.formats import Cost, Format
+from topsar.interferogram import find_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from topsar.interferogram import Interferogram, Layer
 
@@ -37,6 +39,8 @@ _LICENSE = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Dat
 _OVERLAYS = ("displacement", "filtered_phase", "coherence")
 """Layers that the KMZ shows, the first at once."""
 _CENTRE_FREQUENCY_GHZ = 5.405
+_STATISTICS = ("minimum", "maximum", "mean", "stddev", "valid_percent")
+"""What GDAL writes into a file."""
 _DIGITS = 7
 """Of degrees: centimetres."""
 
@@ -46,7 +50,7 @@ class Stac(Format):
 
     name = "stac"
     version = "1"
-    cost = Cost(base_memory=200_000_000, memory=120, disk=65, start_s=3.0, microseconds=2.5)
+    cost = Cost(base_memory=200_000_000, memory=60, disk=65, start_s=3.0, microseconds=1.0)
     scope: Literal["pair", "stack"] = "stack"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
@@ -72,12 +76,8 @@ class Stac(Format):
 
 def _write_item(ifg: Interferogram, folder: Path) -> tuple[list[Path], dict[str, Any]]:
     """Write what belongs to a pair; return the files, and the item."""
-    from topsar.formats.geotiff import GeoTiff
-
-    paths = list(GeoTiff().write([ifg], folder))
-    assets: dict[str, Any] = {}
-    for name, layer in ifg.layers.items():
-        assets[name] = _describe_layer(ifg, layer, folder / f"{name}.tif")
+    paths = _bring_products(ifg, folder)
+    assets = {name: _describe_layer(ifg, name, folder / f"{name}.tif") for name in ifg.layers}
     facts = {"title": "Facts of the pair", "roles": ["metadata"], "type": "application/json"}
     assets["facts"] = {"href": "./facts.json", **facts}
     for path, asset in _write_companions(ifg, folder):
@@ -89,6 +89,16 @@ def _write_item(ifg: Interferogram, folder: Path) -> tuple[list[Path], dict[str,
     return paths, item
 
 
+def _bring_products(ifg: Interferogram, folder: Path) -> list[Path]:
+    """Copy the products that the pair was read from, or write them."""
+    from topsar.formats.geotiff import GeoTiff
+
+    if ifg.folder is None:
+        return list(GeoTiff().write([ifg], folder))
+    names = [*(f"{name}.tif" for name in ifg.layers), "facts.json"]
+    return [Path(shutil.copyfile(ifg.folder / name, folder / name)) for name in names]
+
+
 # --- files of a pair --------------------------------------------------------------------------------------------
 
 
@@ -98,9 +108,9 @@ def _write_companions(ifg: Interferogram, folder: Path) -> Iterator[tuple[Path, 
     from topsar.formats.qgis import write_style
     from topsar.formats.scale import find_scale
 
-    for name, layer in ifg.layers.items():
-        path = folder / f"{name}.qml"
-        if layer.kind.drawing and write_style(path, _open_holes(layer), layer.kind.drawing):
+    for name in ifg.layers:
+        kind, path = find_kind(name), folder / f"{name}.qml"
+        if kind and kind.drawing and write_style(path, _open_holes(ifg.layers[name]), kind.drawing):
             title = f"Style of {name}.tif for QGIS"
             yield path, {"title": title, "roles": ["style"], "type": "application/xml"}
     overlays = []
@@ -136,34 +146,34 @@ def _write_thumbnail(path: Path, overlay: Any, ifg: Interferogram) -> Path:
 # --- JSON -------------------------------------------------------------------------------------------------------
 
 
-def _describe_layer(ifg: Interferogram, layer: Layer, path: Path) -> dict[str, Any]:
+def _describe_layer(ifg: Interferogram, name: str, path: Path) -> dict[str, Any]:
     from topsar.engines.ground import measure_pixel
+    from topsar.raster.geotiff import open_to_read
 
-    kind, east_north = layer.kind, measure_pixel(ifg.grid)
-    nodata = "nan" if np.isnan(kind.nodata) else kind.nodata
+    with open_to_read(path) as raster:
+        dtype, nodata, unit, about, known = (
+            raster.dtypes[0],
+            raster.nodata,
+            raster.units[0],
+            raster.descriptions[0],
+            raster.tags(1),
+        )
+        convention = raster.tags().get("CONVENTION", "")
+    kind = find_kind(name)
+    statistics = {key: f"STATISTICS_{key.upper()}" for key in _STATISTICS}
     return {
         "href": f"./{path.name}",
         "type": _COG,
-        "title": kind.long_name,
-        "description": f"{kind.description}. {kind.convention.capitalize()}".rstrip(". "),
+        "title": kind.long_name if kind else name,
+        "description": ". ".join(filter(None, (about, convention.capitalize()))),
         "roles": ["data"],
-        "data_type": np.dtype(layer.values.dtype).name,
-        "nodata": nodata,
-        "unit": kind.unit,
-        "statistics": _measure(layer),
+        "data_type": dtype,
+        "nodata": "nan" if np.isnan(nodata) else int(nodata),
+        "unit": unit,
+        "statistics": {key: float(known[tag]) for key, tag in statistics.items() if tag in known},
         "raster:sampling": "area",
-        "raster:spatial_resolution": round(sum(east_north) / 2, 3),
+        "raster:spatial_resolution": round(sum(measure_pixel(ifg.grid)) / 2, 3),
     }
-
-
-def _measure(layer: Layer) -> dict[str, float]:
-    """Measure what is no hole."""
-    true = layer.values[~layer.holes].astype(np.float64)
-    share = {"valid_percent": 100 * true.size / max(layer.values.size, 1)}
-    if not true.size:
-        return share
-    found = {"minimum": true.min(), "maximum": true.max(), "mean": true.mean(), "stddev": true.std()}
-    return {key: float(value) for key, value in found.items()} | share
 
 
 def _make_item(ifg: Interferogram, assets: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Hyp3(Format):
     name = "hyp3"
     version = "3"
     flavour: Flavour = "isce2"
-    cost = Cost(base_memory=205_000_000, memory=60, disk=80, start_s=2.0, microseconds=2.0)
+    cost = Cost(base_memory=205_000_000, memory=60, disk=80, start_s=2.0, microseconds=2.0, pixels_per_thread=5e5)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the product of one pair.
@@ -56,4 +56,4 @@ class Hyp3Gamma(Hyp3):
     name = "hyp3_gamma"
     version = "1"
     flavour: Flavour = "gamma"
-    cost = Cost(base_memory=250_000_000, memory=80, disk=120, start_s=2.0, microseconds=3.0)
+    cost = Cost(base_memory=205_000_000, memory=95, disk=120, start_s=2.0, microseconds=3.0, pixels_per_thread=5e5)
