@@ -46,7 +46,15 @@ class TimeSeries(Format):
 
     name = "timeseries"
     version = "1"
-    cost = Cost(base_memory=800_000_000, memory=40, disk=8, start_s=2.0, microseconds=4.0)
+    cost = Cost(
+        base_memory=215_000_000,
+        memory=40,
+        disk=8,
+        start_s=2.0,
+        microseconds=4.0,
+        first_memory=180,
+        first_pixels=3.2e6,
+    )
     scope: Literal["pair", "stack"] = "stack"
     options = ("timeseries_reference",)
 

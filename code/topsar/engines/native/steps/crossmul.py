@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.engines.native.radar.grid import RadarPart
-from topsar.engines.native.steps import LIGHT_MEMORY
+from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.timing import find_cells
 from topsar.engines.radar_stack import StackFacts
 from topsar.engines.step import Cost, StepKind
@@ -45,7 +45,7 @@ class _Crossmul(StepKind[CrossmulTask]):
     """The unfiltered interferogram of two dates; sizes are pixels of the stack's grid."""
 
     name, task = "crossmul", CrossmulTask
-    cost = Cost(base_memory=LIGHT_MEMORY, memory=0, disk=0, start_s=1.0, microseconds=0.02, pixels_per_thread=2e7)
+    cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=1.0, microseconds=0.02, pixels_per_thread=2e7)
     pixel_bytes, block_bytes = 90, 16
     """Memory per multilooked pixel, and per pixel of a block."""
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from topsar.engines.native.steps import LIGHT_MEMORY
 from topsar.engines.radar_stack import StackFacts
 from topsar.engines.step import Cost, StepKind
 from topsar.files import replaced_folder
@@ -38,7 +37,7 @@ class _Interferogram(StepKind[InterferogramTask]):
     """The folder of an interferogram in the tree; sizes are multilooked pixels."""
 
     name, task = "interferogram", InterferogramTask
-    cost = Cost(base_memory=LIGHT_MEMORY, memory=150, disk=33, start_s=1.0, microseconds=5, pixels_per_thread=1e7)
+    cost = Cost(base_memory=150_000_000, memory=150, disk=33, start_s=1.0, microseconds=5, pixels_per_thread=1e7)
 
     def alike(self, task: InterferogramTask) -> str:
         """Tell unwrappers apart: one takes longer than another."""
