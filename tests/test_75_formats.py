@@ -285,7 +285,10 @@ def test_corrections_become_layers_and_facts(runs: Path) -> None:
             "verdict": verdict,
         }
         assert (told["shy"]["refused"], told["shy"]["applied"]) == ("it would rather not", False)
-        assert {step["name"] for step in opened.facts["steps"]} >= {"correction_tide", "correction_shy", "filter"}
+        wrote = {step["name"]: step["products"] for step in opened.facts["steps"] if step["job"] == pair}
+        assert {"correction_tide", "correction_shy"} <= set(wrote)
+        assert wrote["filter"] == [f"{pair}/filter"]
+        assert wrote["format_geotiff"] == [f"{pair}/products"]
         assert opened.facts["settings"]["formats"] == [CANONICAL, "means", "dates"]
 
 

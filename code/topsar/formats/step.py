@@ -133,17 +133,22 @@ def _collect(folder: Path, known: Mapping[str, Any]) -> Interferogram:
     for name in ("numpy", "scipy", "numba", "rasterio", "pyproj", "snaphu", "whirlwind-insar"):
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
+    steps = [fact for job in known["jobs"] for fact in _list_steps(folder.parent, job)]
     facts = {
         "settings": options,
         "versions": versions,
-        "steps": [fact for job in known["jobs"] for fact in _list_steps(folder.parent, job)],
+        # of the step that writes this, what it takes is not known before it has ended
+        "steps": [
+            *steps,
+            {"job": folder.name, "name": f"{PREFIX}{CANONICAL}", "products": [f"{folder.name}/{PRODUCTS}"]},
+        ],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     return replace(ifg, facts=ifg.facts | facts)
 
 
 def _list_steps(runs: Path, job: str) -> list[dict[str, Any]]:
-    """What the finished steps of a job took, from its journal."""
+    """What the finished steps of a job took and wrote, from its journal."""
     latest = {event.step: event for event in read_journal(runs / job / "journal.jsonl") if event.ended}
     return [
         {
@@ -153,6 +158,7 @@ def _list_steps(runs: Path, job: str) -> list[dict[str, Any]]:
             "cpu_seconds": round(event.ended.cpu_s, 2),
             "peak_memory_bytes": event.ended.peak_memory_bytes,
             "written_bytes": event.ended.written_bytes,
+            "products": sorted(event.evidence),
         }
         for name, event in latest.items()
         if event.status is Status.DONE and event.ended is not None
