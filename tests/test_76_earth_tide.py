@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+import h5netcdf
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +19,9 @@ from topsar.corrections.ephemeris import find_sky
 from topsar.corrections.solid_earth_tide import SolidEarthTide, find_tide, fit_around
 from topsar.engines.layers import compute_displacement
 from topsar.engines.passes import read_passes
-from topsar.interferogram import Interferogram, swap_dates
+from topsar.formats.gunw import Gunw
+from topsar.formats.gunw.check import check_file
+from topsar.interferogram import Interferogram, Layer, swap_dates
 from topsar.kernels.earth_tide import find_earth_tide
 from topsar.kernels.geometry import ecef_to_geodetic, geo2rdr, geodetic_to_ecef, turn_to_local
 from topsar.model import GeoGrid
@@ -122,3 +126,20 @@ def test_without_a_line_of_sight_it_refuses() -> None:
     found = SolidEarthTide().compute(with_only(sample(), "wrapped_phase", "height"))
     assert found.phase_rad is None
     assert "line of sight" in found.facts["refused"]
+
+
+def test_gunw_carries_the_tides_of_both_dates(tmp_path: Path) -> None:
+    ifg = sample(DEGREES)
+    found = SolidEarthTide().compute(ifg)
+    assert found.phase_rad is not None
+    layers = {**ifg.layers, SolidEarthTide.layer.name: Layer(kind=SolidEarthTide.layer, values=found.phase_rad)}
+    (file,) = (path for path in Gunw().write([replace(ifg, layers=layers)], tmp_path) if path.suffix == ".nc")
+    assert not list(check_file(file))
+    with h5netcdf.File(file, "r") as nc:
+        tides = nc["science/grids/corrections/external/tides"]
+        assert "solidEarthTide" not in tides
+        cubes = [tides[f"solidEarth/{side}/solidEarthTide"][...] for side in ("reference", "secondary")]
+        assert nc["science/grids"].attrs["compute_solid_earth_tide"] == 1
+    # the later date is GUNW's reference; the sample's line of sight is near the orbit's
+    middle = (cubes[0] - cubes[1])[1, cubes[0].shape[1] // 2, cubes[0].shape[2] // 2]
+    assert middle == pytest.approx(-float(np.nanmean(found.phase_rad)), rel=0.1)

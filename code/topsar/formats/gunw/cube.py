@@ -89,5 +89,25 @@ def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
     )
 
 
+def make_tide_cube(one: PassFacts, cube: Cube, wavelength_m: float) -> NDArray[np.float32]:
+    """Compute the solid earth tide of a pass at the nodes of a cube, rad, positive toward the satellite.
+
+    Parameters
+    ----------
+    one : PassFacts
+    cube : Cube
+    wavelength_m : float
+    """
+    from topsar.corrections.solid_earth_tide import find_tide
+
+    axes = (cube.heights_m, np.radians(cube.latitude_deg), np.radians(cube.longitude_deg))
+    height, lat, lon = np.meshgrid(*axes, indexing="ij")
+    points = geodetic_to_ecef(lat, lon, height)
+    arc = _fit(one)
+    los = line_of_sight(points, arc.position(geo2rdr(points, arc)[0]))
+    toward = (find_tide(points, arc) * los).sum(-1)
+    return np.asarray(4 * math.pi / wavelength_m * toward, np.float32)
+
+
 def _fit(one: PassFacts) -> OrbitArc:
     return fit_orbit(one.orbit, one.start - _SECONDS_BEYOND, one.stop + _SECONDS_BEYOND)

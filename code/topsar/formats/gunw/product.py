@@ -12,7 +12,7 @@ from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.formats.degrees import cover_in_degrees, warp_layer
 from topsar.formats.exchange import fill_holes, order_dates, require_unwrapped
-from topsar.formats.gunw.cube import Cube, make_cube
+from topsar.formats.gunw.cube import Cube, make_cube, make_tide_cube
 from topsar.formats.gunw.labels import make_tag, name_place
 from topsar.formats.gunw.standard import (
     NO_FRAME,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from topsar.model import GeoGrid
 
 _FINE_BELOW_M = 50
+_TIDE = "solid_earth_tide"
 _PHASE = "filtered_unwrapped_phase"
 """GUNW carries the phase that was unwrapped: the filtered one."""
 
@@ -40,7 +41,8 @@ _PHASE = "filtered_unwrapped_phase"
 class Product:
     """What a file holds, ready to be written: layers on ``grid`` with GUNW's names and fills.
 
-    ``outline`` is that of the data, ``geometry`` that of the frame where there is one.
+    ``tides`` are the cubes of reference and secondary, none without the correction; ``outline`` is that of the
+    data, ``geometry`` that of the frame where there is one.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Product:
     grid: GeoGrid
     layers: Mapping[str, NDArray[np.float32]]
     ionosphere: NDArray[np.float32] | None
+    tides: Mapping[str, NDArray[np.float32]]
     cube: Cube
     outline: Polygon
     geometry: Polygon
@@ -77,6 +80,9 @@ def prepare_product(ifg: Interferogram) -> Product:
     reference, secondary = read_passes(ifg.facts)
     outline = draw_outline(seen, grid)
     ionosphere = warp_layer(ifg, "ionosphere", grid) if "ionosphere" in ifg.layers else None
+    cube = make_cube(reference, secondary, grid.bbox)
+    sides = {"reference": reference, "secondary": secondary} if _TIDE in ifg.layers else {}
+    tides = {side: make_tide_cube(one, cube, ifg.facts["wavelength_m"]) for side, one in sides.items()}
     frame = ifg.facts.get("settings", {}).get("frame")
     number, parameters = frame["number"] if frame else NO_FRAME, _list_parameters(ifg)
     geometry = Polygon(frame["outline"]) if frame else outline
@@ -90,7 +96,8 @@ def prepare_product(ifg: Interferogram) -> Product:
         grid=grid,
         layers=layers,
         ionosphere=ionosphere,
-        cube=make_cube(reference, secondary, grid.bbox),
+        tides=tides,
+        cube=cube,
         outline=outline,
         geometry=geometry,
     )
@@ -141,6 +148,6 @@ def _list_parameters(ifg: Interferogram) -> dict[str, float]:
         "dense_offsets": 0,
         "unfiltered_coherence": 1,
         "estimate_ionosphere_delay": int("ionosphere" in ifg.layers),
-        "compute_solid_earth_tide": 0,
+        "compute_solid_earth_tide": int(_TIDE in ifg.layers),
         "output_resolution": _choose_posting(ifg),
     }

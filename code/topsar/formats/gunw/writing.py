@@ -30,6 +30,7 @@ from topsar.formats.gunw.standard import (
     PLACEHOLDERS,
     RADAR,
     TEXTS,
+    TIDES,
 )
 from topsar.model import SPEED_OF_LIGHT, OrbitSource
 from topsar.raster.geotiff import compute_pixel_axes
@@ -72,6 +73,7 @@ def write_product(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
         _write_layers(nc.create_group(DATA), product)
         _write_cube(nc.create_group(GEOMETRY), product.cube)
         _write_corrections(nc, product)
+        _write_tides(nc, product)
         _write_radar(nc.create_group(RADAR), product)
         nc["science/grids"].attrs.update({**_list_scenes(product.facts), **product.parameters})
     draw_browse(browse, product)
@@ -87,7 +89,7 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
     nc.attrs.update(
         {
             **CONSTANT_ATTRIBUTES,
-            "version": "1b" if product.ionosphere is None else "1c",
+            "version": "1c" if product.tides or product.ionosphere is not None else "1b",
             "author": f"topsar {__version__}",
             "institution": "not JPL: made by a user of topsar in the layout of the ARIA standard product",
             "source": "Contains modified Copernicus Sentinel data processed by ESA and topsar",
@@ -124,13 +126,24 @@ def _write_cube(group: h5netcdf.Group, cube: Cube) -> None:
 def _write_corrections(nc: h5netcdf.File, product: Product) -> None:
     for path, text in PLACEHOLDERS.items():
         where, _, name = path.rpartition("/")
-        if where != IONOSPHERE or product.ionosphere is None:
+        if not (product.tides if where == TIDES else where == IONOSPHERE and product.ionosphere is not None):
             _write_text(nc[where] if where in nc else nc.create_group(where), name, text)
     if product.ionosphere is not None:
         found = nc.create_group(IONOSPHERE)
         _write_pixel_axes(found, product.grid)
         _write_grid(found, "ionosphere", ("latitude", "longitude"), fill_holes(product.ionosphere), 0)
         _describe(found["ionosphere"], "Estimated ionosphere phase correction", "rad", "crs")
+
+
+def _write_tides(nc: h5netcdf.File, product: Product) -> None:
+    """The tides of both dates on the nodes of the geometry cubes."""
+    cube = product.cube
+    axes = {"height": cube.heights_m, "latitude": cube.latitude_deg, "longitude": cube.longitude_deg}
+    for side, values in product.tides.items():
+        group = nc.create_group(f"{TIDES}/solidEarth/{side}")
+        _write_axes(group, axes, "crs")
+        _write_grid(group, "solidEarthTide", tuple(axes), values, 0)
+        _describe(group["solidEarthTide"], "Solid earth tide, positive toward the satellite", "rad", "crs")
 
 
 def _write_radar(group: h5netcdf.Group, product: Product) -> None:
@@ -180,11 +193,11 @@ def _write_pixel_axes(group: h5netcdf.Group, grid: GeoGrid) -> None:
 def _write_axes(group: h5netcdf.Group, axes: Mapping[str, NDArray[np.floating[Any]]], crs: str) -> None:
     for name, values in axes.items():
         plain = name.removesuffix("Meta")
-        unit, standard = AXIS_UNITS[plain]
+        unit, standard = AXIS_UNITS["heights" if plain == "height" else plain]
         group.dimensions[name] = len(values)
         axis = group.create_variable(name, (name,), "f8", data=values)
         axis.attrs.update({"standard_name": standard, "long_name": plain, "units": unit})
-        if plain == "heights":
+        if plain in ("height", "heights"):
             axis.attrs["positive"] = "up"
     group.create_variable(crs, (), "i4", data=0).attrs.update(CRS)
 
