@@ -612,7 +612,7 @@ def test_search_is_narrowed() -> None:
     with Loopback(catalogue(every)) as server:
         services = Services(asf_search=server.url)
         found = search_granules(
-            services, BOX, Search(start=start, stop=stop, track=36, direction=Direction.DESCENDING), "VV"
+            services, BOX, Search(start=start, stop=stop, track=36, direction=Direction.DESCENDING), ["VV"]
         )
         assert {granule.name for granule in found} == {
             scene.name
