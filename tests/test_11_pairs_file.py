@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topsar.errors import SettingsError
-from topsar.pairs.listing import PairLine, parse_line, parse_product_name, read_pairs
+from topsar.pairs.listing import PairLine, chain_scenes, parse_line, parse_product_name, read_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -244,3 +244,23 @@ def test_any_file_gives_pairs_or_a_settings_error(tmp_path_factory: pytest.TempP
 
 def test_brackets_of_any_depth() -> None:
     assert parse_line("[" * 5000 + A + "]" * 5000 + "," + "(" * 5000 + B) is not None
+
+
+# --- scenes of a stack ------------------------------------------------------------------------------------------
+
+LATER = "S1A_IW_SLC__1SDV_20230928T063730_20230928T063757_050524_060FCE_6815"
+
+
+def test_scenes_are_chained_date_by_date_whatever_their_order(tmp_path: Path) -> None:
+    listed = tmp_path / "scenes.txt"
+    listed.write_text(f"# two of them\n{LATER}.zip\n\n{A}\n")
+    first, second = chain_scenes([str(listed), f"data/raw/{B2}.SAFE", B, A])
+    assert (first.reference, first.secondary) == ((A,), (B, B2))
+    assert (second.reference, second.secondary) == ((B, B2), (LATER,))
+
+
+def test_a_stack_needs_two_dates_of_products() -> None:
+    with pytest.raises(SettingsError, match="2 products of 1 date"):
+        chain_scenes([B, B2])
+    with pytest.raises(SettingsError, match="not the name of a Sentinel-1 product"):
+        chain_scenes([A, "scene.zip"])

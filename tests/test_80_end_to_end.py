@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
+from pyproj import Transformer
 from scipy.ndimage import map_coordinates
 
 from topsar import workflow
@@ -319,6 +320,30 @@ def test_interferograms_of_a_stack_agree_with_the_truth(data: Path, stack: Radar
         assert abs(steps[0] - steps[1]) < 0.03
         unwrapped = read_isce_image(folder / "filt_fine.unw")[1]
         assert np.abs(unwrapped - truth)[seen & (unwrapped != 0)].std() < 0.1
+
+
+def test_an_interferogram_in_radar_geometry_is_that_of_the_map(products: list[Path], stack: RadarStack) -> None:
+    geometry = stack.folder / "merged" / "geom_reference"
+    lat, lon = (read_isce_image(geometry / f"{name}.rdr")[0] for name in ("lat", "lon"))
+    for folder in products:
+        facts = json.loads((folder / "facts.json").read_text())
+        days = [facts[name].replace("-", "") for name in ("reference_date", "secondary_date")]
+        pair = stack.folder / "merged" / "interferograms" / "_".join(days)
+        cross, coherence = (read_isce_image(pair / f"fine.{kind}")[0] for kind in ("int", "cor"))
+        phase, grid, _ = read_geotiff(folder / "wrapped_phase.tif")
+        noise, _, _ = read_geotiff(folder / "phase_noise.tif")
+        x, y = Transformer.from_crs("EPSG:4326", grid.crs, always_xy=True).transform(lon, lat)
+        row, column = np.floor((grid.north - y) / grid.dy), np.floor((x - grid.west) / grid.dx)
+        total, count = np.zeros(grid.shape, np.complex128), np.zeros(grid.shape, int)
+        inside = (row >= 0) & (row < grid.rows) & (column >= 0) & (column < grid.columns) & (coherence > COHERENT)
+        place = row[inside].astype(int), column[inside].astype(int)
+        np.add.at(total, place, cross[inside])
+        np.add.at(count, place, 1)
+        both = (count >= 3) & np.isfinite(phase) & (noise < 0.3)
+        apart = np.angle(total[both] * np.exp(-1j * phase[both]))
+        assert both.sum() > 10_000
+        assert abs(apart.mean()) < 0.01
+        assert apart.std() < np.sqrt((noise[both].astype(float) ** 2).mean())  # they share most of their speckle
 
 
 def test_the_reference_is_what_was_delivered_and_dates_know_their_shift(data: Path, stack: RadarStack) -> None:

@@ -270,11 +270,27 @@ def _print_outcomes(outcomes: Sequence[Outcome], runs: Path, unit: str = "pairs"
         for remark in pair.remarks:
             print(f"{pair.outcome.title}: done, but {remark}", file=sys.stderr)
     report, counted = runs / "report.html", pairs if unit == "pairs" else outcomes
+    if unit == "jobs":
+        _print_stacks(outcomes, runs)
     done = sum(outcome.is_done for outcome in counted)
     print(f"{done} of {len(counted)} {unit} done; see {report if report.is_file() else runs}")
     if any(outcome.status is Status.INTERRUPTED for outcome in outcomes):
         return EXIT_INTERRUPTED
     return 0 if counted and done == len(counted) and not failed else EXIT_FAILED
+
+
+def _print_stacks(outcomes: Sequence[Outcome], runs: Path) -> None:
+    """Print where stacks in radar geometry are, and which of their dates could not be timed."""
+    from topsar.engines.radar_stack import STACKS, open_radar_stack
+
+    for outcome in outcomes:
+        folder = runs / STACKS / outcome.job.removeprefix(f"{STACKS}_")
+        if outcome.is_done and (folder / "stack.json").is_file():
+            stack = open_radar_stack(folder)
+            for one in stack.dates:
+                if one.azimuth_shift_source.startswith("not estimated"):
+                    print(f"{one.date}: done, but its azimuth timing is {one.azimuth_shift_source}", file=sys.stderr)
+            print(f"{count_text(len(stack.dates), 'date')} coregistered to {stack.facts.reference} in {folder}")
 
 
 def _format_demo(shown: Demonstration) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from topsar.engines.radar_stack import StackFacts
 from topsar.engines.step import Cost, StepKind
-from topsar.files import replaced_folder
+from topsar.files import delete, replaced_folder
 from topsar.model import Looks
 from topsar.raster.isce_image import write_isce_image
 from topsar.schedule.jobs import Artifact
@@ -73,6 +73,7 @@ class _Interferogram(StepKind[InterferogramTask]):
         if task.unwrapper != "none":
             write_unwrapped(filtered, coherence, float(looks.mean()), task.unwrapper, folder / "unwrap")
             unwrapped, components = (np.load(folder / "unwrap" / f"{name}.npy") for name in ("unwrapped", "components"))
+            delete(folder / "unwrap", within=folder)
             amplitude[np.isnan(unwrapped)] = 0
             images["filt_fine.unw"] = np.stack([amplitude, np.nan_to_num(unwrapped)], axis=1).astype(np.float32)
             images["filt_fine.unw.conncomp"] = np.minimum(components, 255).astype(np.uint8)
