@@ -21,6 +21,10 @@ usage: ./run_local.sh VERB [ARGUMENTS]
   status     show how the run is getting on (--watch), or how it ended
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
   export     write a format of finished pairs, without computing anything else (FORMAT, --to DIR)
+  timeseries process the pairs, and invert them for velocity and the displacement of every date
+  check      check files against the standard of their format (gunw FILE)
+  burst      cut a product to bursts, give it its precise orbit, or write it as GAMMA has it
+  deramp     take the TOPS ramp off GAMMA's burst images, or put it back
   settings   show every setting, its value, where it comes from and what it means
   simulate   write simulated Sentinel-1 products
   test       run the tests (arguments go to pytest)
