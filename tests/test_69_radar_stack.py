@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ import twins
 from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe
 from topsar.engines.native.radar.choice import choose_reference
 from topsar.engines.native.radar.grid import lay_out_radar
+from topsar.engines.native.radar.resampling import DatePart
+from topsar.engines.native.steps import coregister, crossmul, geometry, overlaps
 from topsar.engines.native.steps.coregister import CoregisterTask
+from topsar.engines.native.steps.crossmul import CrossmulTask
 from topsar.engines.native.steps.geometry import GeometryTask
-from topsar.engines.native.steps.overlaps import find_overlapping
-from topsar.engines.step import load_task
+from topsar.engines.native.steps.overlaps import OverlapsTask, find_overlapping
+from topsar.engines.step import StepKind, as_step, load_task
 from topsar.errors import SettingsError
-from topsar.model import Burst, Window
+from topsar.model import Burst, Looks, Window
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
 from topsar.simulate import Acquisition
@@ -211,6 +215,46 @@ def test_azimuth_timing_is_given_measured_or_left(three: Path, tmp_path: Path) -
     assert {name: task.shift_pixels for name, task in given.items()} == {
         "20250303": 0.004, "20250315": 0.0, "20250327": 0.004
     }  # fmt: skip
+
+
+def test_a_date_of_27_bursts_fits_into_4_gigabytes(three: Path, tmp_path: Path) -> None:
+    planned = Planned(three, tmp_path, **RADAR)
+    wide = replace(make_bursts()[0].grid, samples=25_000)
+    valid = Window(row=20, column=10, rows=1460, columns=24_900)
+    late = (wide.stop_time - wide.first_line_time) / 1499
+    bursts = [
+        replace(
+            make_bursts()[0],
+            swath=f"IW{swath}",
+            index=index,
+            valid=valid,
+            grid=replace(
+                wide,
+                first_line_time=wide.first_line_time + (1342 * index + 450 * swath) * late,
+                near_range_m=wide.near_range_m + 22_000 * swath * wide.range_spacing_m,
+            ),
+        )
+        for swath in (1, 2, 3)
+        for index in range(9)
+    ]
+    layout = lay_out_radar(bursts)
+    task = next(iter(dates(planned, tmp_path).values()))
+    stack = replace(task.stack, grid=layout.grid)
+    parts = tuple(DatePart(part=part, burst=part.burst) for part in layout.parts)
+    orbit, looks = task.orbit, Looks(east=9, north=3)
+    ifg: dict[str, Any] = {"job": "i", "stack": stack, "looks": looks, "first": "20250303", "second": "20250315"}
+    steps: list[tuple[StepKind[Any], Any]] = [
+        (geometry.STEP, GeometryTask(job="g", stack=stack, parts=layout.parts, orbit=orbit, dem=planned.inputs.dem)),
+        (coregister.STEP, replace(task, stack=stack, parts=parts)),
+        (overlaps.STEP, OverlapsTask(job="d", stack=stack, parts=parts, reference_orbit=orbit, orbit=orbit)),
+        (crossmul.STEP, CrossmulTask(**ifg, parts=layout.parts)),
+    ]
+    pixels = layout.grid.lines * layout.grid.samples
+    for kind, one in steps:
+        needs = as_step(kind, one, key="test", dem_density=3600.0**2).needs
+        assert needs.memory_bytes < 4e9, kind.name
+        if kind is coregister.STEP:
+            assert needs.disk_bytes == 8 * pixels > 6e9
 
 
 def test_a_single_burst_has_no_timing_and_says_so(tmp_path: Path) -> None:

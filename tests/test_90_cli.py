@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -102,8 +103,8 @@ class Workflow(ModuleType):
         if self.error:
             raise self.error
 
-    def run(self, settings: object, services: object) -> tuple[Outcome, ...]:
-        self._called("run", settings, services)
+    def run(self, settings: object, services: object, *, pairs: object = None) -> tuple[Outcome, ...]:
+        self._called("run", settings, services, *([] if pairs is None else [pairs]))
         return self.outcomes
 
     def plan(self, pairs: Path, settings: Settings) -> PlannedRun:
@@ -250,6 +251,25 @@ def test_what_to_beware_of_in_a_pair_that_is_done_is_said(
     (products / "facts.json").write_text(json.dumps({"remarks": ["there is no signal"]}))
     assert cli.main(["run"]) == 0
     assert capsys.readouterr().err.count("pair 1: done, but there is no signal") == 1
+
+
+def test_a_stack_is_a_run_in_radar_geometry_of_scenes_or_of_the_list(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    date = Outcome(job="radar_stack_T008_VV_20230904", title="ground", status=Status.DONE, is_pair=False)
+    workflow.outcomes = (date, replace(date, job="another"))
+    name = "S1A_IW_SLC__1SDV_202309{}T063730_202309{}T063757_050{}_0609E3_DAA1"
+    scenes = [name.format("04", "04", 174), name.format("16", "16", 349)]
+    assert cli.main(["stack", *scenes, "--posting", "40"]) == 0
+    assert cli.main(["stack", "--interferograms", "2"]) == 0
+    (_, (first, _, pairs)), (_, (second, _)) = workflow.calls
+    assert [one.grid for one in (first, second)] == ["radar", "radar"]
+    assert [one.interferograms for one in (first, second)] == [0, 2]
+    assert [(line.reference, line.secondary) for line in pairs] == [((scenes[0],), (scenes[1],))]
+    assert "2 of 2 jobs done" in capsys.readouterr().out
+    workflow.outcomes = (replace(date, status=Status.FAILED, message="disk full"), date)
+    assert cli.main(["stack"]) == 1
+    assert "1 of 2 jobs done" in capsys.readouterr().out
 
 
 def test_a_failed_job_that_is_no_pair_fails_the_run(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
