@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topsar.errors import SettingsError
+from topsar.errors import ProductError, SettingsError
 from topsar.wording import count_text
 
 if TYPE_CHECKING:
@@ -200,7 +200,10 @@ def check(args: argparse.Namespace) -> int:
     form = open_format(args.format, Options().model_dump(mode="json"))
     are_good = True
     for path in args.files:
-        found = list(form.check(path))
+        try:
+            found = list(form.check(path))
+        except ProductError as exc:  # the files after it are checked all the same
+            found = [exc.message]
         for line in found:
             print(f"{path.name}: {line}")
         if not found:

@@ -160,7 +160,8 @@ def _describe_layer(ifg: Interferogram, name: str, path: Path) -> dict[str, Any]
         )
         convention = raster.tags().get("CONVENTION", "")
     kind = find_kind(name)
-    statistics = {key: f"STATISTICS_{key.upper()}" for key in _STATISTICS}
+    tags = {key: f"STATISTICS_{key.upper()}" for key in _STATISTICS}
+    statistics = {key: float(known[tag]) for key, tag in tags.items() if tag in known}
     return {
         "href": f"./{path.name}",
         "type": _COG,
@@ -170,7 +171,7 @@ def _describe_layer(ifg: Interferogram, name: str, path: Path) -> dict[str, Any]
         "data_type": dtype,
         "nodata": "nan" if np.isnan(nodata) else int(nodata),
         "unit": unit,
-        "statistics": {key: float(known[tag]) for key, tag in statistics.items() if tag in known},
+        **({"statistics": statistics} if statistics else {}),  # products of earlier versions have none
         "raster:sampling": "area",
         "raster:spatial_resolution": round(sum(measure_pixel(ifg.grid)) / 2, 3),
     }
