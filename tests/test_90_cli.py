@@ -427,7 +427,7 @@ def test_pairs_of_a_search(workflow: Workflow) -> None:
     argv = ["pairs", "--search", "--roi", "-3,-2,36,37", *period, "--track", "44", "--direction", "Descending"]
     assert cli.main([*argv, "--polarization", "VH", "--force"]) == 0
     settings, rules, search, force = asked_for(workflow)
-    assert (settings.roi.south, settings.roi.east, settings.polarization) == (-3, 37, "VH")
+    assert (settings.roi.south, settings.roi.east, settings.polarization) == (-3, 37, ("VH",))
     assert (rules, force) == (Rules(neighbours=2), True)
     assert search == Search(
         start=datetime(2025, 1, 1, tzinfo=timezone.utc),
