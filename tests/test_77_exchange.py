@@ -229,7 +229,9 @@ def test_mintpy_gets_all_pairs_on_one_grid_and_a_template_that_finds_them(tmp_pa
     part = UTM.crop(Window(row=0, column=0, rows=100, columns=120))
     later = {**FACTS, "pair": "T052_b_c", "reference_date": "2023-09-16", "secondary_date": "2023-09-28"}
     paths = write("mintpy", tmp_path / "out", sample(), sample(part, facts=later))
-    template = next(path for path in paths if path.parent.name == "mintpy")
+    templates = {path.parent.name: path for path in paths if path.name == "smallbaselineApp.cfg"}
+    assert "= ../stack/unwrapStack.vrt\n" in templates["mintpy_aria"].read_text()  # where ARIA-tools puts it
+    template = templates["mintpy"]
     keys = dict(line.split(" = ", 1) for line in template.read_text().splitlines() if line.startswith("mintpy.load."))
     patterns = [value.split("#")[0].strip() for key, value in keys.items() if key.strip().endswith("File")]
     for pattern in patterns:
