@@ -21,8 +21,10 @@ from topsar.engines.native.steps.coregister import CoregisterTask
 from topsar.engines.native.steps.crossmul import CrossmulTask
 from topsar.engines.native.steps.geometry import GeometryTask
 from topsar.engines.native.steps.overlaps import OverlapsTask, find_overlapping
+from topsar.engines.radar_stack import Written
 from topsar.engines.step import StepKind, as_step, load_task
 from topsar.errors import SettingsError
+from topsar.files import write_json, write_text
 from topsar.model import Burst, Looks, Window
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
@@ -204,6 +206,19 @@ def test_bursts_that_a_date_lacks_are_left_out_of_all(
     assert len(task.parts) == len(whole.parts) - 1
     assert set(whole.stack.bursts) - set(task.stack.bursts) == {whole.parts[-1].burst.label}
     assert "20250327 has no " in caplog.text
+
+
+@pytest.mark.parametrize("change", ["none", "grid", "damage"])
+def test_what_was_coregistered_to_another_grid_goes(change: str, three: Path, tmp_path: Path) -> None:
+    stack = ground(Planned(three, tmp_path, **RADAR), tmp_path).stack
+    runs = tmp_path / "runs"
+    write_json(runs / stack.facts_file, Written(stack=stack, looks=Looks(east=9, north=3)))
+    write_text(runs / stack.slc("20240101") / "20240101.slc.full", "of a date that is no longer listed")
+    if change == "damage":
+        (runs / stack.facts_file).write_text("{")
+    grid = replace(stack.grid, lines=stack.grid.lines + 1) if change == "grid" else stack.grid
+    geometry._clear_other_grid(replace(stack, grid=grid), runs)
+    assert (runs / stack.slc("20240101")).exists() == (change == "none")
 
 
 def test_azimuth_timing_is_given_measured_or_left(three: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from topsar.engines.orbits import OrbitChoice
 from topsar.engines.radar_stack import StackFacts, read_written
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import fit_burst_arc
-from topsar.errors import SceneError
+from topsar.errors import ProductError, SceneError
 from topsar.files import delete
 from topsar.kernels.profile import place_pixels
 from topsar.model import Dem, RadarGrid
@@ -117,7 +117,13 @@ _DEGREES_OF_A_BURST = 0.5  # square degrees of the box around a slanted burst
 def _clear_other_grid(stack: StackFacts, runs: Path) -> None:
     """Remove what was coregistered to another grid: with images of this one, no program could tell them apart."""
     path = runs / stack.facts_file
-    if path.exists() and read_written(path).stack.grid != stack.grid:
+    if not path.exists():
+        return
+    try:
+        known: RadarGrid | None = read_written(path).stack.grid
+    except ProductError:  # damaged, or of an earlier version
+        known = None
+    if known != stack.grid:
         log.warning("%s: what is there has another grid and is removed", stack.root)
         delete(runs / stack.root, within=runs)
 
