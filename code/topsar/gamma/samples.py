@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_BLOCK_BYTES = 1 << 25
+_BLOCK_BYTES = 1 << 22
 
 
 class SampleFormat(str, Enum):
