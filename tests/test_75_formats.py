@@ -31,7 +31,7 @@ from topsar.settings import Options, Settings, load_settings
 from topsar.simulate.recipe import SwathCut
 
 PLUGGED = ("means", "dates")
-NEED_UNWRAPPED = ("gunw", "licsbas", "mintpy")
+NEED_UNWRAPPED = ("gunw", "licsbas", "mintpy", "timeseries")
 OPTIONS = Options().model_dump(mode="json")
 
 
@@ -59,7 +59,8 @@ def test_a_format_says_what_it_is(form: Format) -> None:
     assert form.version
     assert form.scope in ("pair", "stack")
     assert set(form.options) <= set(Options.model_fields)
-    assert form.cost.needs(1e6).memory_bytes > 5e7
+    if form.name != CANONICAL:  # what it takes is what the engine takes that collects the layers
+        assert form.cost.needs(1e6).memory_bytes > 5e7
     assert form.cost.seconds(1e6) > 0
 
 
@@ -112,7 +113,7 @@ def test_an_opened_pair_is_as_good_as_a_collected_one(grid: object, tmp_path: Pa
     assert (opened.pair_id, opened.grid) == (ifg.pair_id, ifg.grid)
     assert opened.facts == {**ifg.facts, "crs": ifg.grid.crs}
     assert same_layers(opened, ifg)
-    assert set(LAYERS) - set(ifg.layers) == {"ionosphere"}
+    assert set(LAYERS) - set(ifg.layers) == {"ionosphere", "gamma0", "sigma0"}
     (tmp_path / "again").mkdir()
     for path in GeoTiff().write([opened], tmp_path / "again"):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()

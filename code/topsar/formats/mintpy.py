@@ -12,7 +12,6 @@ from topsar.files import write_text
 from topsar.formats import Cost, Format
 from topsar.formats.exchange import require_unwrapped
 from topsar.formats.hyp3.names import has_burst_numbers
-from topsar.formats.hyp3.product import write_product
 from topsar.interferogram import join_grids, place_on
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ class MintPy(Format):
         ProductError
             If a pair is not unwrapped, pixel sizes differ, or MintPy would misread the path.
         """
+        from topsar.formats.hyp3.product import write_product
+
         misleading = [word for word in _MISLEADING if word in str(folder.resolve())]
         if misleading:
             msg = (
