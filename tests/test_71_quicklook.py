@@ -23,7 +23,10 @@ from topsar.interferogram import LAYERS, Drawing, Layer, LayerKind
 from topsar.model import GeoGrid
 from topsar.raster import inspect
 
-PICTURES = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"} | {"masks"}
+BACKSCATTER = {"gamma0", "sigma0"}
+"""What the sample lacks."""
+DRAWN = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"}
+PICTURES = DRAWN - BACKSCATTER | {"masks"}
 
 
 class TestPictures:
