@@ -20,6 +20,11 @@ usage: ./run_docker.sh [--memory SIZE] [--cpus N] [--image NAME] VERB [ARGUMENTS
   status     show how the run is getting on (--watch), or how it ended
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
   export     write a format of finished pairs, without computing anything else (FORMAT, --to DIR)
+  stack      coregister all dates in the radar geometry of one of them, as topsStack does
+  timeseries process the pairs, and invert them for velocity and the displacement of every date
+  check      check files against the standard of their format (gunw FILE)
+  burst      cut a product to bursts, give it its precise orbit, or write it as GAMMA has it
+  deramp     take the TOPS ramp off GAMMA's burst images, or put it back
   settings   show every setting, its value, where it comes from and what it means
   simulate   write simulated Sentinel-1 products
   build      build the image and do nothing else
@@ -187,14 +192,14 @@ absolute() { # a path in whose folder one can look; ~ after = is not expanded by
 # --- the arguments of a verb ---
 
 arguments=()
-rasters=() # DEM, GEOID and WATER_MASK
+rasters=() # DEM, GEOID, WATER_MASK, and folders of weather and ionosphere
 data='' pairs='' env_file='' topsar_engine=''
 folder='' # of demo and simulate
-to=''     # of export
+to=''     # of export, burst and deramp
 
 is_secret() { case $1 in *USERNAME | *PASSWORD | *TOKEN | *KEY) ;; *) return 1 ;; esac; }
 
-raster() { # in: value of DEM, GEOID or WATER_MASK; prints it, absolute where it is a file
+raster() { # in: value of a key of rasters; prints it, absolute where it is there
   if [[ -e ${1/#\~\//$HOME/} ]]; then absolute "$1"; else printf '%s\n' "$1"; fi
 }
 
@@ -202,7 +207,7 @@ set_key() { # in: KEY, value, the arguments that say so
   ! is_secret "$1" || misused "others can read a command line: set $1 in .env"
   case $1 in
     ENGINE) topsar_engine=$2 ;;
-    DEM | GEOID | WATER_MASK)
+    DEM | GEOID | WATER_MASK | TROPOSPHERE_DIR | IONEX_DIR)
       rasters+=("$(raster "$2")")
       set -- "$1" "$2" -o "$1=${rasters[${#rasters[@]} - 1]}" ;;
   esac
@@ -214,11 +219,13 @@ take() { # in: flag, value, the arguments that say so
     --data) data=$(absolute "$2") ;;
     --pairs) pairs=$(absolute "$2") ;;
     --env) env_file=$(absolute "$2") ;;
-    --to) if [[ $verb == export ]]; then to=$(absolute "$2"); else arguments+=("${@:3}"); fi ;; # of pairs: a date
+    --to) if [[ $verb == pairs ]]; then arguments+=("${@:3}"); else to=$(absolute "$2"); fi ;; # of pairs: a date
     --engine) set_key ENGINE "$2" "${@:3}" ;;
     --dem) set_key DEM "$2" ;;
     --geoid) set_key GEOID "$2" ;;
     --water-mask) set_key WATER_MASK "$2" ;;
+    --troposphere-dir) set_key TROPOSPHERE_DIR "$2" ;;
+    --ionex-dir) set_key IONEX_DIR "$2" ;;
     --*-username | --*-password | --*-token | --*-key) misused "others can read a command line: set it in .env, not $1" ;;
     -o) set_key "${2%%=*}" "${2#*=}" "${@:3}" ;;
     *) arguments+=("${@:3}") ;;
@@ -228,7 +235,8 @@ take() { # in: flag, value, the arguments that say so
 read_arguments() {
   while (($#)); do
     case $1 in
-      --all | --debug | --dry-run | --force | --help | --image | --isce | --json | --search | --watch | -h) arguments+=("$1") ;;
+      --all | --debug | --dry-run | --force | --help | --image | --isce | --json | --phase | --scomplex | --search | --watch | -h)
+        arguments+=("$1") ;;
       --*=*) take "${1%%=*}" "${1#*=}" "$1" ;;
       -o?*) take -o "${1#-o}" "$1" ;;
       -*) if (($# == 1)); then arguments+=("$1"); else take "$1" "$2" "$1" "$2"; shift; fi ;;
@@ -253,7 +261,7 @@ pass_environment() { # settings of the environment that are no secrets
     case $key in
       ISCE_HOME | ISCE_PYTHON) continue ;; # the host's
       ENGINE) topsar_engine=${topsar_engine:-$value} ;;
-      DEM | GEOID | WATER_MASK) rasters+=("$value") ;;
+      DEM | GEOID | WATER_MASK | TROPOSPHERE_DIR | IONEX_DIR) rasters+=("$value") ;;
     esac
     if is_secret "$key"; then
       say "warning: $key of the environment is not passed on, because others could read it there: put it in .env"
@@ -281,32 +289,32 @@ make_pairs_file() { # in: where
 find_places() { # of verbs with data, pairs and settings
   local base=$PWD
   [[ -e data || -e pairs.txt || -e .env ]] || base=$here
-  if [[ $verb == run ]]; then
+  if [[ $verb == run || $verb == timeseries ]]; then
     [[ -n $env_file || -e $base/.env ]] || make_env_file "$base/.env"
     [[ -n $pairs || -e $base/pairs.txt ]] || make_pairs_file "$base/pairs.txt"
   fi
   data=${data:-$base/data}
   pairs=${pairs:-$base/pairs.txt}
   if [[ -z $env_file && -e $base/.env ]]; then env_file=$base/.env; fi
-  if [[ $verb == run && -f $pairs ]] && ! grep -qE '^[^#[:alnum:]]*[[:alnum:]]' "$pairs"; then
+  if [[ ($verb == run || $verb == timeseries) && -f $pairs ]] && ! grep -qE '^[^#[:alnum:]]*[[:alnum:]]' "$pairs"; then
     die "$pairs lists no pairs yet." "Write one per line, or let \`run_docker.sh pairs\` list them."
   fi
 }
 
 show_places() {
-  case $verb in run | pairs) mkdir -p -- "$data" ;; esac
+  case $verb in run | pairs | stack | timeseries) mkdir -p -- "$data" ;; esac
   if [[ -d $data ]]; then
     show "$data"
     mount_links "$data"
   fi
   arguments+=("--data=$data")
   [[ $verb != status ]] || return 0
-  if [[ $verb == pairs ]]; then
-    show "${pairs%/*}" # the list is replaced, and drawn beside it
-  elif [[ -f $pairs ]]; then
-    show "$pairs" readonly
-  fi
-  arguments+=("--pairs=$pairs")
+  case $verb in
+    burst | deramp) ;;
+    pairs) show "${pairs%/*}" ;; # the list is replaced, and drawn beside it
+    *) [[ ! -f $pairs ]] || show "$pairs" readonly ;;
+  esac
+  case $verb in burst | deramp) ;; *) arguments+=("--pairs=$pairs") ;; esac
   if [[ -n $to ]]; then
     mkdir -p -- "$to"
     show "$to"
@@ -315,6 +323,16 @@ show_places() {
   [[ -n $env_file ]] || return 0
   [[ ! -f $env_file ]] || show "$env_file" readonly
   arguments+=("--env=$env_file")
+}
+
+show_files() { # of verbs that take files by name; names of files in files begin in the current folder too
+  local name
+  show "$PWD"
+  options+=(--workdir "$PWD")
+  for name in ${arguments[@]+"${arguments[@]}"}; do
+    [[ ! -d $name ]] || show "$(absolute "$name")" readonly
+    [[ ! -f $name ]] || show_beside "$(absolute "$name")"
+  done
 }
 
 show_folder() { # of demo and simulate
@@ -394,7 +412,8 @@ verb=${1-}
 case $verb in
   "") usage >&2; exit 2 ;;
   help | -h | --help) usage; exit ;;
-  build | clean | demo | doctor | export | pairs | plan | run | settings | simulate | status) ;;
+  build | burst | check | clean | demo | deramp | doctor | export | pairs | plan | run | settings | simulate) ;;
+  stack | status | timeseries) ;;
   *) misused "there is no verb $verb" ;;
 esac
 choose_engine
@@ -403,11 +422,13 @@ pass_environment
 case $verb in
   build) ;;
   demo | simulate) show_folder ;;
+  check) show_files ;;
   *)
+    case $verb in burst | deramp) show_files ;; esac
     find_places
     show_places
     topsar_engine=${topsar_engine:-$(value_in_env ENGINE)}
-    rasters+=("$(value_in_env DEM)" "$(value_in_env GEOID)" "$(value_in_env WATER_MASK)") ;;
+    for key in DEM GEOID WATER_MASK TROPOSPHERE_DIR IONEX_DIR; do rasters+=("$(value_in_env "$key")"); done ;;
 esac
 show_rasters
 show_private_files

@@ -384,11 +384,20 @@ def test_a_run_sees_data_pairs_and_settings_under_their_own_names(project: Proje
     assert (root / "data").is_dir()
 
 
+NEEDED = {
+    "simulate": ["somewhere"],
+    "export": ["quicklook"],
+    "check": ["gunw", "a.nc"],
+    "burst": ["split", "S1A_IW_SLC"],
+}
+"""What verbs cannot do without."""
+
+
 def test_every_verb_passes_through_with_the_places_that_it_knows(project: Project) -> None:
     (project.root / ".env").touch()
     (project.root / "data").mkdir()
     for name, verb in _verbs().items():
-        arguments = [name, *{"simulate": ["somewhere"], "export": ["quicklook"]}.get(name, [])]
+        arguments = [name, *NEEDED.get(name, [])]
         started = project.run(*arguments)
         parsed = build_parser().parse_args(started.command)
         assert parsed.verb == name
@@ -402,6 +411,17 @@ def test_an_export_can_write_where_it_is_told_to(project: Project) -> None:
     started = project.run("export", "quicklook", "--to", str(project.root / "for colleagues"))
     assert f"--to={project.root}/for colleagues" in started.command
     assert (project.root / "for colleagues").is_dir()
+
+
+def test_verbs_that_take_files_see_them_from_where_they_were_called(project: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "b.nc").touch()
+    (project.root / "a.nc").touch()
+    started = project.run("check", "gunw", "a.nc", str(elsewhere / "b.nc"))
+    assert started.command == ["check", "gunw", "a.nc", str(elsewhere / "b.nc")]
+    assert started.mounts[str(project.root)] == "rw"
+    assert started.mounts[str(elsewhere)] == "ro"
 
 
 def test_the_first_run_makes_what_is_to_be_filled_in_and_stops_there(project: Project) -> None:
