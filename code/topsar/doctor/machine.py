@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from topsar.doctor.case import Case
     from topsar.schedule.graph import NodeId
 
-MODULES = {"pillow": "PIL", "python-dotenv": "dotenv", "whirlwind-insar": "whirlwind"}
+MODULES = {"pillow": "PIL", "pyerfa": "erfa", "python-dotenv": "dotenv", "whirlwind-insar": "whirlwind"}
 """What a package is imported as, where that is not its own name."""
 FIRST_BAD_NUMPY = 2
 """ISCE2's ionosphere step uses what this version of NumPy removed."""

@@ -9,7 +9,6 @@ from datetime import datetime
 import numpy as np
 
 from topsar.errors import SceneError
-from topsar.kernels.geometry import fit_orbit, geodetic_to_ecef
 from topsar.model import (
     SPEED_OF_LIGHT,
     Burst,
@@ -175,6 +174,8 @@ def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
 
 def _check_orbit(root: Element, orbit: Orbit, near: datetime) -> None:
     """Refuse an orbit that does not see the geolocation grid where the product's processor, with its own, saw it."""
+    from topsar.kernels.geometry import fit_orbit, geodetic_to_ecef  # compiled: a reader of products need not load it
+
     points = root.find_children(_GRID_POINTS)
     if not points:
         return
