@@ -87,6 +87,7 @@ def stack(laid_out: Path) -> RadarStack:
     return open_radar_stack(laid_out / "runs" / "radar_stack" / "T108_VV_20250406")
 
 
+@pytest.mark.slow
 def test_pixels_in_radar_geometry_lie_at_their_true_places(stack: RadarStack, shared_data: Path) -> None:
     assert stack.dates[1].azimuth_shift_pixels == pytest.approx(INJECTED_PX, abs=2e-4)
     lat, lon, height = (stack.read_layer(name)[:, 0] for name in ("lat", "lon", "hgt"))
@@ -109,6 +110,7 @@ def test_pixels_in_radar_geometry_lie_at_their_true_places(stack: RadarStack, sh
             assert np.abs(difference[seen]).max() < 0.1, name
 
 
+@pytest.mark.slow
 def test_an_interferogram_in_radar_geometry_agrees_with_the_truth(stack: RadarStack, shared_data: Path) -> None:
     folder = stack.folder / "merged" / "interferograms" / "20250406_20250418"
     geometry, truth = stack.folder / "merged" / "geom_reference", shared_data / "referee" / "truth"

@@ -669,7 +669,7 @@ def test_a_truncated_measurement_is_found_before_topsapp_reads_it(copied: Path, 
 def start(data: Path, **flags: str) -> tuple[list[Status], list[str]]:
     """Run the pair; how its jobs ended, and the steps of topsApp that were executed."""
     flags = {"ENGINE": "isce2", "ISCE_HOME": str(ISCE_HOME), "ISCE_PYTHON": sys.executable, "CRS": "latlon", **flags}
-    flags |= {"LOOKS": "9x3", "DISK_RESERVE_GB": "0"}
+    flags |= {"LOOKS": "9x3", "DISK_RESERVE_GB": "0", "FORMATS": "geotiff"}
     before = len(read_record(data / "runs", "step"))
     outcomes = run(load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags))
     after = [entry["step"] for entry in read_record(data / "runs", "step")[before:]]
