@@ -226,6 +226,17 @@ def test_empty_batch(tmp_path: Path) -> None:
     assert "0 of 0" in write(tmp_path).words
 
 
+def test_a_batch_without_pairs_counts_its_jobs(tmp_path: Path) -> None:
+    page = write(
+        tmp_path,
+        outcome("radar_stack", Status.DONE, is_pair=False),
+        outcome("radar_date", Status.FAILED, is_pair=False, message="no orbit"),
+    )
+    assert "1 of 2" in page.words
+    assert "jobs done" in page.words
+    assert "Pair by pair" not in page.words
+
+
 def test_many_pairs_have_fewer_thumbnails(tmp_path: Path) -> None:
     pair = done(tmp_path)
     put_pictures(tmp_path / pair.job / "quicklook", "filtered_phase", "displacement", "coherence")

@@ -113,6 +113,7 @@ def write_report(
         failures=_find_failures(runs, outcomes, pairs),
         networks=network.draw_networks(pairs),
         pairs=pairs,
+        jobs={"done": sum(one.is_done for one in outcomes), "all": len(outcomes)},
         pictures=pictures,
         closures=closures,
         corrections=ledger.summarise_corrections(pairs),
