@@ -364,6 +364,7 @@ def test_an_interrupt_ends_everything_within_seconds_and_says_nothing_else(clust
     assert not (tmp_path / ".dask").exists()
 
 
+@pytest.mark.slow
 def test_a_lost_dask_scheduler_interrupts_the_run_in_words_and_costs_no_try(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for is_lost in (True, False):

@@ -182,6 +182,7 @@ def test_step_repeated_by_hand_replaces_what_was_there(products: list[Path]) -> 
     assert not [*find_leftovers(products[0].parent)]
 
 
+@pytest.mark.slow
 def test_lost_product_is_made_again(data: Path, products: list[Path]) -> None:
     process(data)
     (products[1] / "coherence.tif").write_bytes(b"II*\0")
@@ -220,6 +221,7 @@ def test_a_plan_writes_nothing_and_foresees_the_run(fresh: Path) -> None:
     assert preview.rehearsal.unfitting == ()
 
 
+@pytest.mark.slow
 def test_nuclear_cleanup_leaves_products_alone_and_frees_nine_tenths(fresh: Path) -> None:
     most = 0
 

@@ -21,7 +21,7 @@ from topsar.simulate import recipe, simulate
 from topsar.simulate.compare import compare_pair
 from topsar.workflow import list_pairs, preview, run
 
-QUICK = {"UNWRAPPER": "none", "ENGINE": "native"}
+QUICK = {"UNWRAPPER": "none", "ENGINE": "native", "FORMATS": "geotiff"}
 
 
 @pytest.fixture(autouse=True)

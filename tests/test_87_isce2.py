@@ -676,6 +676,7 @@ def start(data: Path, **flags: str) -> tuple[list[Status], list[str]]:
     return [outcome.status for outcome in outcomes], after
 
 
+@pytest.mark.slow
 def test_a_pair_is_run_cleaned_up_and_only_what_changed_is_run_again(copied: Path) -> None:
     truth = {"phase_rad": 4.0, "phase_period_deg": 0.5, "coherence": 0.8, "amplitude": 120.0, "dull": None}
     esd = {"misregistration_px": 0.004, "range_shift_px": 0.0, "coherence": 0.97}

@@ -52,6 +52,7 @@ def test_the_notebook_is_stored_without_outputs() -> None:
     assert not any(cell.outputs or cell.execution_count for cell in code)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(notebook: tuple[Path, Any]) -> None:
     folder, book = notebook
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
