@@ -155,9 +155,18 @@ def test_exported_names_exist_and_are_sorted(name: str) -> None:
     assert not [member for member in exported if not hasattr(package, member)]
 
 
-@pytest.mark.parametrize("module", ["topsar.cli", "topsar.model", "topsar.errors"])
-def test_light_modules_import_nothing_heavy(module: str) -> None:
-    heavy = {"numpy", "scipy", "numba", "rasterio", "pyproj", "matplotlib", "pydantic", "psutil"}
+_HEAVY = {"numpy", "scipy", "numba", "rasterio", "pyproj", "matplotlib", "pydantic", "psutil"}
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        *((light, _HEAVY) for light in ("topsar.cli", "topsar.model", "topsar.errors")),
+        ("topsar.engines.native.steps.geocode", {"scipy.interpolate", "shapely"}),
+        ("topsar.engines.native.steps.coregister", {"scipy.interpolate", "shapely"}),
+    ],
+)
+def test_light_modules_import_nothing_heavy(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not heavy & set(loaded)

@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
 
 from topsar.errors import SceneError
 from topsar.sentinel1.container import open_container
@@ -44,6 +43,8 @@ class Table:
         line, sample : float64
             Of the image, of one shape; NaN remains.
         """
+        from scipy.interpolate import RegularGridInterpolator  # half a second, where nothing is calibrated
+
         line = np.clip(line, self.lines[0], self.lines[-1])
         sample = np.clip(sample, self.samples[0], self.samples[-1])
         grid = RegularGridInterpolator((self.lines, self.samples), self.values, bounds_error=False)
