@@ -23,7 +23,8 @@ from topsar.corrections import open_correction
 from topsar.errors import ProductError, SettingsError
 from topsar.formats import Format, open_format
 from topsar.formats.geotiff import GeoTiff
-from topsar.interferogram import LAYERS, Interferogram, Layer, LayerKind, find_kind, read_pair
+from topsar.interferogram import LAYERS, Interferogram, Layer, LayerKind, find_kind, read_pair, read_part
+from topsar.model import Window
 from topsar.raster import inspect
 from topsar.registry import BUILT_IN, CANONICAL, list_names
 from topsar.schedule.jobs import Event, Outcome, Status
@@ -156,6 +157,8 @@ def test_a_layer_of_another_grid_is_refused(products: Path, tmp_path: Path) -> N
     (tmp_path / "small" / "height.tif").replace(products / "height.tif")
     with pytest.raises(ProductError, match=r"height\.tif"):
         read_pair(products).layers["height"]
+    with pytest.raises(ProductError, match=r"height\.tif"):
+        read_part(read_pair(products), "height", Window(row=0, column=0, rows=9, columns=9))
 
 
 def test_kinds_of_layers_are_found(tmp_path: Path) -> None:

@@ -401,9 +401,7 @@ class _LayerFiles(Mapping[str, Layer]):
 
         described, path = self._described[name], self._folder / f"{name}.tif"
         values, grid, _ = read_geotiff(path)
-        if grid.shape != self._grid.shape:
-            msg = f"{path} has {grid.shape} pixels, facts.json says {self._grid.shape}"
-            raise ProductError(msg, hint=_AGAIN)
+        self._require_shape(path, grid.shape)
         kind = find_kind(name) or LayerKind(  # of a correction that is not installed here
             name=name, long_name=name, unit=described["unit"], description=described["description"]
         )
@@ -414,9 +412,19 @@ class _LayerFiles(Mapping[str, Layer]):
 
     def read_window(self, name: str, window: Window) -> NDArray[Any]:
         """A window of a layer, which is not kept."""
-        from topsar.raster import read_window
+        from topsar.raster.geotiff import open_to_read
 
-        return read_window(self._folder / f"{name}.tif", window)
+        path = self._folder / f"{name}.tif"
+        rows, columns = ((part.start, part.stop) for part in window.slices)
+        with open_to_read(path) as dataset:
+            self._require_shape(path, dataset.shape)
+            values: NDArray[Any] = dataset.read(1, window=(rows, columns))
+            return values
+
+    def _require_shape(self, path: Path, shape: tuple[int, ...]) -> None:
+        if shape != self._grid.shape:
+            msg = f"{path} has {shape} pixels, facts.json says {self._grid.shape}"
+            raise ProductError(msg, hint=_AGAIN)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._described)

@@ -174,6 +174,11 @@ class GeoGrid:
         """Affine coefficients a, b, c, d, e, f as rasterio's ``Affine`` takes them."""
         return self.dx, 0.0, self.west, 0.0, -self.dy, self.north
 
+    @property
+    def whole(self) -> Window:
+        """The window of all pixels."""
+        return Window(row=0, column=0, rows=self.rows, columns=self.columns)
+
     def window_of(self, other: GeoGrid) -> Window:
         """Where ``other``, a grid of the same posting, lies in this one (it may stick out)."""
         row, column = round((self.north - other.north) / self.dy), round((other.west - self.west) / self.dx)
@@ -181,7 +186,7 @@ class GeoGrid:
 
     def find_shared(self, other: GeoGrid) -> Window | None:
         """Find the window of this grid that ``other``, of the same posting, covers; None where they do not meet."""
-        return self.window_of(other).intersection(Window(row=0, column=0, rows=self.rows, columns=self.columns))
+        return self.window_of(other).intersection(self.whole)
 
     def crop(self, window: Window) -> GeoGrid:
         """The part of the grid inside ``window``."""

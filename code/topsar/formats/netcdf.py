@@ -149,11 +149,10 @@ def _find_number(facts: Mapping[str, Any], name: str) -> float:
 
 def _describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, Any]:
     """Attributes for discovery (ACDD), and the facts of all pairs as JSON."""
-    from pyproj import CRS, Transformer
+    from topsar.raster.geotiff import make_transformer
 
     facts, box = pairs[0].facts, grid.bbox
-    to_lonlat = Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
-    west, south, east, north = to_lonlat.transform_bounds(box.west, box.south, box.east, box.north)
+    west, south, east, north = make_transformer(grid).transform_bounds(box.west, box.south, box.east, box.north)
     corners = ((south, west), (north, west), (north, east), (south, east), (south, west))
     days = sorted(str(ifg.facts.get(f"{date}_time") or ifg.facts[f"{date}_date"]) for ifg in pairs for date in DATES)
     track = f"track {facts.get('track', 'unknown')}"

@@ -8,7 +8,6 @@ from topsar.raster.geotiff import (
     open_geotiff,
     read_geotiff,
     read_reduced,
-    read_window,
     write_geotiff,
 )
 from topsar.raster.inspection import inspect
@@ -25,7 +24,6 @@ __all__ = [
     "read_geoid",
     "read_geotiff",
     "read_reduced",
-    "read_window",
     "require_cover",
     "write_geotiff",
 ]

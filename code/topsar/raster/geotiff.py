@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from pyproj import CRS, Transformer
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path, write_failed
-from topsar.model import BBox, GeoGrid, Window
+from topsar.model import BBox, GeoGrid
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises when GDAL fails."""
@@ -147,21 +148,6 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
         return dataset.read(1), grid, dict(dataset.tags())
 
 
-def read_window(path: Path, window: Window) -> NDArray[Any]:
-    """Read a window of band 1 of a raster.
-
-    Parameters
-    ----------
-    path : Path
-    window : Window
-        It must lie inside the raster.
-    """
-    with open_to_read(path) as dataset:
-        rows, columns = ((part.start, part.stop) for part in window.slices)
-        values: NDArray[Any] = dataset.read(1, window=(rows, columns))
-        return values
-
-
 def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:
     """Read band 1 of a raster, halved in both directions until it is small enough.
 
@@ -201,6 +187,11 @@ def compute_pixel_axes(grid: GeoGrid) -> tuple[NDArray[np.float64], NDArray[np.f
     x = grid.west + (np.arange(grid.columns, dtype=np.float64) + 0.5) * grid.dx
     y = grid.north - (np.arange(grid.rows, dtype=np.float64) + 0.5) * grid.dy
     return x, y
+
+
+def make_transformer(grid: GeoGrid) -> Transformer:
+    """From map coordinates to longitude and latitude."""
+    return Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
 
 
 def is_unrotated(transform: Affine) -> bool:

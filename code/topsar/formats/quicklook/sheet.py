@@ -17,9 +17,9 @@ from matplotlib.patches import FancyBboxPatch, Patch
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from numpy.typing import NDArray
 
-from topsar.formats.quicklook.view import make_transformer, measure_ground_m
+from topsar.formats.quicklook.view import measure_ground_m
 from topsar.model import GeoGrid, Window
-from topsar.raster.geotiff import compute_pixel_axes
+from topsar.raster.geotiff import compute_pixel_axes, make_transformer
 
 DPI = 200
 WIDTH_IN, MAX_HEIGHT_IN = 8.0, 6.6

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Geod, Transformer
+from pyproj import Geod
 
 from topsar.interferogram import Interferogram
 from topsar.model import GeoGrid, Window
+from topsar.raster.geotiff import make_transformer
 
 MAX_ROWS, MAX_COLUMNS = 1000, 1200
 STRIP_ROWS = 64
@@ -79,7 +80,7 @@ def cut_view(ifg: Interferogram) -> View:
             valid = ~ifg.layers[name].holes
             rows |= valid.any(axis=1)
             columns |= valid.any(axis=0)
-    window = Window(row=0, column=0, rows=ifg.grid.rows, columns=ifg.grid.columns)
+    window = ifg.grid.whole
     if rows.any():
         (top, bottom), (left, right) = ([int(i) for i in np.flatnonzero(x)[[0, -1]]] for x in (rows, columns))
         window = Window(row=top, column=left, rows=bottom - top + 1, columns=right - left + 1)
@@ -96,11 +97,6 @@ def _nanmean(blocks: NDArray[Any]) -> NDArray[Any]:
     total = np.where(valid, blocks, 0).sum(axis=(1, 3))
     enough = 2 * count >= blocks.shape[1] * blocks.shape[3]
     return np.where(enough, total / np.maximum(count, 1), np.nan)
-
-
-def make_transformer(grid: GeoGrid) -> Transformer:
-    """From map coordinates to longitude and latitude."""
-    return Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
 
 
 def measure_ground_m(grid: GeoGrid) -> tuple[float, float]:

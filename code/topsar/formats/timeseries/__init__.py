@@ -80,7 +80,7 @@ class TimeSeries(Format):
         from topsar.formats.timeseries.closure import list_triangles
         from topsar.formats.timeseries.page import write_page
         from topsar.formats.timeseries.picture import draw_series
-        from topsar.formats.timeseries.stack import cut_blocks, find_reference, link_pairs, read_height
+        from topsar.formats.timeseries.stack import cut_blocks, find_reference, lay_largest, link_pairs
 
         network = link_pairs(ifgs)
         reference = find_reference(network, self._place)
@@ -95,14 +95,16 @@ class TimeSeries(Format):
             raise ProductError(msg, hint="look at the coherence of the pairs")
         facts = _describe(network, reference, tally)
         write_json(folder / "timeseries.json", facts)
-        page = write_page(folder, network.grid, read_height(network), facts)
-        pictures = draw_series(network, folder)
+        pair = lay_largest(network)
+        height = pair.layers["height"].values if "height" in pair.layers else None
+        page = write_page(folder, network.grid, height, facts)
+        pictures = draw_series(network, pair, folder)
         return (*(folder / f"{name}.tif" for name in files), *pictures, page, folder / "timeseries.json")
 
 
 @dataclass(slots=True, kw_only=True)
 class _Tally:
-    """What is summed over blocks; ``moments`` (dates, dates) are mean products of displacements, times ``whole``."""
+    """What is summed over blocks; ``moments`` (dates, dates): products of displacements, over ``whole`` pixels."""
 
     moments: NDArray[np.float64]
     whole: int = 0
@@ -141,18 +143,17 @@ def _tie(network: Network, reference: Reference) -> _Zero:
 
 def _locate(network: Network, reference: Reference) -> tuple[float, float]:
     """Latitude and longitude of the middle of the reference."""
-    from pyproj import CRS, Transformer
+    from topsar.raster.geotiff import make_transformer
 
     grid, window = network.grid, reference.window
     x = grid.west + (window.column + window.columns / 2) * grid.dx
     y = grid.north - (window.row + window.rows / 2) * grid.dy
-    to_degrees = Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
-    longitude, latitude = to_degrees.transform(x, y)
+    longitude, latitude = make_transformer(grid).transform(x, y)
     return float(latitude), float(longitude)
 
 
 def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[float, float]) -> dict[str, Any]:
-    from topsar.formats.timeseries.stack import TILE
+    from topsar.formats.timeseries.stack import TILE, name_displacement
     from topsar.raster import Labels, open_geotiff
 
     tags = {
@@ -165,7 +166,7 @@ def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[f
     described = dict(_LAYERS)
     for date in network.dates:
         text = f"Displacement of {date} since {network.dates[0]}"
-        described[f"displacement_{date.replace('-', '')}"] = ("m", text, _SIGN)
+        described[name_displacement(date)] = ("m", text, _SIGN)
     files = {}
     for name, (unit, description, convention) in described.items():
         dtype, nodata = ("int16", -1) if name == "closure_count" else ("float32", np.nan)
@@ -182,7 +183,7 @@ def _invert_block(
 ) -> None:
     from topsar.formats.timeseries.closure import repair_cycles
     from topsar.formats.timeseries.inversion import fit_trend, invert
-    from topsar.formats.timeseries.stack import read_block
+    from topsar.formats.timeseries.stack import name_displacement, read_block
 
     block = read_block(network, window)
     many, shape = len(network.pairs), (window.rows, window.columns)
@@ -205,7 +206,7 @@ def _invert_block(
         "residual_rms": series.residual,
         "closure_count": np.where(known, repair.after, -1).astype(np.int16),
     }
-    values |= {f"displacement_{date.replace('-', '')}": metres[place] for place, date in enumerate(network.dates)}
+    values |= {name_displacement(date): metres[place] for place, date in enumerate(network.dates)}
     rows, columns = ((part.start, part.stop) for part in window.slices)
     for name, array in values.items():
         dtype = np.int16 if name == "closure_count" else np.float32

@@ -55,7 +55,7 @@ def invert(
     days : (dates,) float64
     """
     dates, pixels = int(links.max()) + 1, phase.shape[1]
-    reached = _find_reached(weights > 0, links, dates)
+    reached = find_reached(weights > 0, links, dates)
     slope = _weigh_dates(reached, days)
     solved, variance = np.full((dates, pixels), np.nan), np.full(pixels, np.nan)
     step = max(_MOST_BYTES // (8 * dates * dates), 1)
@@ -105,8 +105,17 @@ def _weigh_dates(reached: NDArray[np.bool_], days: NDArray[np.float64]) -> NDArr
     return np.where(reached, time / np.where(moment > 0, moment, np.inf), 0)
 
 
-def _find_reached(used: NDArray[np.bool_], links: NDArray[np.intp], dates: int) -> NDArray[np.bool_]:
-    """Which dates the pairs of a pixel link to the first one, (dates, pixels)."""
+def find_reached(used: NDArray[np.bool_], links: NDArray[np.intp], dates: int) -> NDArray[np.bool_]:
+    """Find which dates the pairs of a pixel link to the first one, (dates, pixels).
+
+    Parameters
+    ----------
+    used : (pairs, pixels) bool
+    links : (pairs, 2) int
+        Earlier and later date of each pair.
+    dates : int
+        How many there are.
+    """
     patterns, members = np.unique(np.packbits(used, axis=0), axis=1, return_inverse=True)
     reached = np.zeros((dates, patterns.shape[1]), bool)
     for number, pattern in enumerate(patterns.T):

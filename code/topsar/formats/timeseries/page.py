@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 from matplotlib.colors import to_hex
-from pyproj import CRS, Transformer
 from rasterio.enums import Resampling
 
 from topsar.files import write_text
 from topsar.formats.quicklook.palette import DISPLACEMENT
 from topsar.formats.quicklook.view import shade_relief
-from topsar.raster.geotiff import open_to_read
+from topsar.formats.timeseries.stack import name_displacement
+from topsar.raster.geotiff import make_transformer, open_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ _HOLE = -32768
 _MAPS = ("velocity", "velocity_std", "temporal_coherence")
 
 
-def write_page(folder: Path, grid: GeoGrid, height: NDArray[np.float32], facts: Mapping[str, Any]) -> Path:
+def write_page(folder: Path, grid: GeoGrid, height: NDArray[np.float32] | None, facts: Mapping[str, Any]) -> Path:
     """Write ``timeseries.html``: a map with pan and zoom, and the displacements of points that are clicked.
 
     Parameters
@@ -41,15 +41,15 @@ def write_page(folder: Path, grid: GeoGrid, height: NDArray[np.float32], facts: 
         It holds the GeoTIFFs.
     grid : GeoGrid
     height : (rows, columns) float32
-        Metres, for the relief; NaN in holes.
+        Metres, for the relief; NaN in holes. None where they are not known.
     facts : mapping
         What ``timeseries.json`` says.
     """
     dates = [str(date) for date in facts["dates"]]
     fine, coarse = (_find_shape(grid, most) for most in (MOST_MAP_PIXELS, MOST_SAMPLES // len(dates)))
     layers = {name: _pack(_reduce(folder / f"{name}.tif", fine)) for name in _MAPS}
-    series = np.stack([_reduce(folder / f"displacement_{date.replace('-', '')}.tif", coarse) for date in dates])
-    relief = shade_relief(_thin(height, fine), grid)
+    series = np.stack([_reduce(folder / f"{name_displacement(date)}.tif", coarse) for date in dates])
+    relief = np.full(fine, 0.5) if height is None else shade_relief(_thin(height, fine), grid)
     described = {
         "dates": dates,
         "flagged": facts["flagged_dates"],
@@ -111,6 +111,6 @@ def _encode(values: NDArray[Any]) -> str:
 def _list_corners(grid: GeoGrid) -> Sequence[Sequence[float]]:
     """Latitude and longitude of the north-west, north-east, south-west and south-east corner."""
     box = grid.bbox
-    to_degrees = Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
+    to_degrees = make_transformer(grid)
     places = ((box.west, box.north), (box.east, box.north), (box.west, box.south), (box.east, box.south))
     return [to_degrees.transform(x, y)[::-1] for x, y in places]

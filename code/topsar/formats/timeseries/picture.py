@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.formats.quicklook.pictures import draw_pictures
-from topsar.interferogram import LAYERS, Drawing, Interferogram, Layer, LayerKind, place_on
+from topsar.interferogram import LAYERS, Drawing, Interferogram, Layer, LayerKind
 from topsar.raster import read_geotiff
 
 if TYPE_CHECKING:
@@ -31,15 +31,16 @@ _UNDERLAY = ("height", "los_east", "los_north", "coherence")
 """Layers of a pair that are not drawn, but give relief, direction of view, and where the radar saw the ground."""
 
 
-def draw_series(network: Network, folder: Path) -> tuple[Path, ...]:
+def draw_series(network: Network, pair: Interferogram, folder: Path) -> tuple[Path, ...]:
     """Draw the velocity, its standard error and the temporal coherence that lie in a folder.
 
     Parameters
     ----------
     network : Network
+    pair : Interferogram
+        On the network's grid; for what lies beneath.
     folder : Path
     """
-    pair = place_on(max(network.pairs, key=lambda one: one.grid.rows * one.grid.columns), network.grid)
     layers = {
         name: replace(pair.layers[name], kind=replace(LAYERS[name], drawing=None))
         for name in _UNDERLAY

@@ -10,7 +10,8 @@ from scipy.ndimage import uniform_filter
 
 from topsar.errors import ProductError, SettingsError
 from topsar.formats.exchange import require_unwrapped
-from topsar.interferogram import join_grids, read_part
+from topsar.formats.timeseries.inversion import find_reached
+from topsar.interferogram import join_grids, place_on, read_part
 from topsar.model import GeoGrid, Window
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Network:
     def to_metres(self) -> float:
         """Displacement toward the satellite in metres, of one radian of phase."""
         return -float(self.pairs[0].facts["wavelength_m"]) / (4 * np.pi)
+
+
+def name_displacement(date: str) -> str:
+    """Name the layer of a date, such as 2025-03-15."""
+    return f"displacement_{date.replace('-', '')}"
 
 
 class Reference(NamedTuple):
@@ -98,10 +104,8 @@ def link_pairs(pairs: Iterable[Interferogram]) -> Network:
 
 
 def _require_connected(dates: Sequence[str], links: NDArray[np.intp]) -> None:
-    reached = {0}
-    for _ in dates:
-        reached |= {int(one) for link in links if reached & set(link.tolist()) for one in link}
-    if missing := [date for number, date in enumerate(dates) if number not in reached]:
+    reached = find_reached(np.ones((len(links), 1), bool), links, len(dates))[:, 0]
+    if missing := [date for date, is_reached in zip(dates, reached, strict=True) if not is_reached]:
         msg = f"no chain of pairs links {dates[0]} to {', '.join(missing)}"
         raise ProductError(msg, hint="list pairs that link all dates of the track, `topsar pairs` does")
 
@@ -125,20 +129,16 @@ def find_reference(network: Network, place: tuple[float, float] | None) -> Refer
     row, column = _find_quietest(network) if place is None else _find_pixel(network.grid, *place)
     half = REFERENCE_PIXELS // 2
     square = Window(row=row - half, column=column - half, rows=REFERENCE_PIXELS, columns=REFERENCE_PIXELS)
-    window = square.intersection(_cover(network.grid))
+    window = square.intersection(network.grid.whole)
     assert window is not None
     return Reference(window, "TIMESERIES_REFERENCE" if place else "least noise and motion")
-
-
-def _cover(grid: GeoGrid) -> Window:
-    return Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
 
 
 def _find_quietest(network: Network) -> tuple[int, int]:
     """The middle of the square whose phase, noise and motion against the median of a pair, is least in all pairs."""
     variance = np.zeros(network.grid.shape, np.float32)
     for number, pair in enumerate(network.pairs):
-        block = read_block(network, _cover(network.grid), [number])
+        block = read_block(network, network.grid.whole, [number])
         known = np.isfinite(block.phase[0])
         moved = block.phase[0] - (np.median(block.phase[0][known]) if known.any() else 0)
         variance += np.where(known, block.noise[0] ** 2 + moved**2, np.inf)
@@ -152,11 +152,9 @@ def _find_quietest(network: Network) -> tuple[int, int]:
 
 
 def _find_pixel(grid: GeoGrid, latitude: float, longitude: float) -> tuple[int, int]:
-    from pyproj import CRS, Transformer
+    from topsar.raster.geotiff import make_transformer
 
-    x, y = Transformer.from_crs(CRS.from_epsg(4326), CRS.from_user_input(grid.crs), always_xy=True).transform(
-        longitude, latitude
-    )
+    x, y = make_transformer(grid).transform(longitude, latitude, direction="INVERSE")
     row, column = (grid.north - y) / grid.dy, (x - grid.west) / grid.dx
     if not (0 <= row < grid.rows and 0 <= column < grid.columns):
         msg = f"TIMESERIES_REFERENCE={latitude:g},{longitude:g} lies outside the pairs"
@@ -204,14 +202,9 @@ def read_block(network: Network, window: Window, numbers: Sequence[int] | None =
     return Block(phase, filtered, noise, label)
 
 
-def read_height(network: Network) -> NDArray[np.float32]:
-    """Heights of the largest pair on the grid of the network, metres; NaN elsewhere."""
-    pair = max(network.pairs, key=lambda one: one.grid.rows * one.grid.columns)
-    height = np.full(network.grid.shape, np.nan, np.float32)
-    if "height" in pair.layers:
-        window = Window(row=0, column=0, rows=pair.grid.rows, columns=pair.grid.columns)
-        height[network.grid.window_of(pair.grid).slices] = read_part(pair, "height", window)
-    return height
+def lay_largest(network: Network) -> Interferogram:
+    """Lay the largest pair on the grid of the network: pictures need its heights and the direction of its view."""
+    return place_on(max(network.pairs, key=lambda one: one.grid.rows * one.grid.columns), network.grid)
 
 
 def cut_blocks(network: Network, most_bytes: int) -> Iterator[Window]:

@@ -223,8 +223,7 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
 def _window_around(grid: GeoGrid, row: float, column: float, size: tuple[int, int]) -> Window | None:
     """The window of that size around a place, if it lies in the grid."""
     window = Window(row=int(row - size[0] / 2), column=int(column - size[1] / 2), rows=size[0], columns=size[1])
-    whole = Window(row=0, column=0, rows=grid.rows, columns=grid.columns)
-    return window if whole.intersection(window) == window else None
+    return window if grid.whole.intersection(window) == window else None
 
 
 def _read_image(
