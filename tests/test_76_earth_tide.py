@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from sample_layers import DEGREES, FACTS, UTM, sample, with_only
 from topsar.corrections.ephemeris import find_sky
-from topsar.corrections.solid_earth_tide import SolidEarthTide, find_tide, fit_around
+from topsar.corrections.solid_earth_tide import SolidEarthTide, find_tide
 from topsar.engines.layers import compute_displacement
-from topsar.engines.passes import read_passes
+from topsar.engines.passes import AROUND, read_passes
 from topsar.formats.gunw import Gunw
 from topsar.formats.gunw.check import check_file
 from topsar.interferogram import Interferogram, Layer, swap_dates
@@ -82,11 +82,11 @@ def test_each_pixel_has_the_tide_of_its_own_times_toward_the_satellite() -> None
     found = SolidEarthTide().compute(ifg)
     points = pixel_points(ifg)
     reference, secondary = read_passes(ifg.facts)
-    arc = fit_around(reference)
+    arc = reference.fit(AROUND)
     time, _ = geo2rdr(points, arc)
     assert np.ptp(time) > 3
     np.testing.assert_allclose(find_tide(points, arc)[5, 7], find_tide(points[5, 7], arc), atol=1e-9)
-    moved = find_tide(points, fit_around(secondary)) - find_tide(points, arc)
+    moved = find_tide(points, secondary.fit(AROUND)) - find_tide(points, arc)
     toward = sum(ifg.layers[f"los_{name}"].values * moved[..., k] for k, name in enumerate(("east", "north", "up")))
     assert found.phase_rad is not None
     seen = ~ifg.layers["wrapped_phase"].holes

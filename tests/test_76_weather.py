@@ -192,7 +192,8 @@ def test_a_changed_file_computes_the_correction_again(tmp_path: Path) -> None:
     options = {"corrections": ["weather_troposphere", "solid_earth_tide"], "troposphere_dir": str(tmp_path / "air")}
 
     def plan() -> tuple[Step, ...]:
-        return plan_corrections(job, load_engine("native"), options, (artifact.path,))
+        corrections = {name: open_correction(name, options) for name in options["corrections"]}
+        return plan_corrections(job, load_engine("native"), corrections, (artifact.path,))
 
     before, tide = plan()
     assert len(before.inputs) == 4

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from topsar.interferogram import Interferogram, LayerKind
 
-__all__ = ["Correction", "Cost", "Estimate", "open_correction"]
+__all__ = ["Correction", "Cost", "Estimate", "open_correction", "refuse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +38,19 @@ class Estimate:
 
     phase_rad: NDArray[np.float32] | None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def refuse(why: str, facts: Mapping[str, Any] | None = None) -> Estimate:
+    """Say why there is no estimate.
+
+    Parameters
+    ----------
+    why : str
+        Words that go on after "because".
+    facts : mapping, optional
+        What was found all the same.
+    """
+    return Estimate(phase_rad=None, facts={**(facts or {}), "refused": why})
 
 
 class Correction(Protocol):

@@ -6,12 +6,13 @@ The maps know waves of hundreds of kilometres, and the whole column: part of it 
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from topsar.corrections import Correction, Cost, Estimate
+from topsar.corrections import Correction, Cost, Estimate, refuse
 from topsar.errors import ProvisionError
 from topsar.interferogram import Drawing, LayerKind
 from topsar.model import SPEED_OF_LIGHT
@@ -56,9 +57,16 @@ class IonosphereMap(Correction):
         return tuple(dict.fromkeys(file.path for file in self._choose(times)))
 
     def _choose(self, times: Sequence[datetime]) -> tuple[MapFile, ...]:
-        from topsar.corrections.ionex import choose_maps, list_maps
+        from topsar.corrections.ionex import choose_maps
 
-        return choose_maps(list_maps(self._folder), times) if self._folder else ()
+        return choose_maps(self._files, times)
+
+    @cached_property
+    def _files(self) -> list[MapFile]:
+        """Those of the folder, listed once for all pairs."""
+        from topsar.corrections.ionex import list_maps
+
+        return list_maps(self._folder) if self._folder else []
 
     def compute(self, ifg: Interferogram) -> Estimate:
         """Read the maps of both dates; refuse without files that cover them."""
@@ -66,18 +74,18 @@ class IonosphereMap(Correction):
         from topsar.engines.passes import read_passes
 
         if self._folder is None:
-            return _refuse("IONEX_DIR names no folder with IONEX maps")
+            return refuse("IONEX_DIR names no folder with IONEX maps")
         passes = read_passes(ifg.facts)
         files = self._choose([one.middle for one in passes])
         if not files:
             days = " and ".join(f"{one.middle:%Y-%m-%d}" for one in passes)
-            return _refuse(f"no centre has IONEX maps of {days} in {self._folder}")
+            return refuse(f"no centre has IONEX maps of {days} in {self._folder}")
         step = choose_step(ifg.grid, NODE_SPACING_M)
         place = lay_nodes(ifg.grid, step)
         try:
             first, second = (_read_slant(file, one, place) for file, one in zip(files, passes, strict=True))
         except ProvisionError as exc:
-            return _refuse(exc.message)
+            return refuse(exc.message)
         # The group is late by what the phase is early: more electrons, and the phase says that the range shrank.
         per_content = (
             -4 * math.pi / ifg.facts["wavelength_m"] * _DELAY / (SPEED_OF_LIGHT / ifg.facts["wavelength_m"]) ** 2
@@ -95,10 +103,6 @@ class IonosphereMap(Correction):
             "std_rad": _find_deviation(first, second, per_content),
         }
         return Estimate(phase_rad=phase, facts=facts)
-
-
-def _refuse(why: str) -> Estimate:
-    return Estimate(phase_rad=None, facts={"refused": why})
 
 
 class _Slant(NamedTuple):
@@ -137,12 +141,12 @@ def _pierce_shell(
     one: PassFacts, place_deg: tuple[NDArray[np.float64], NDArray[np.float64]], radius_m: float
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
     """Where lines of sight pierce a sphere, latitude and longitude, and the cosine of their angle to its normal."""
-    from topsar.corrections.solid_earth_tide import fit_around
+    from topsar.engines.passes import AROUND
     from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef
 
     lon, lat = np.radians(place_deg)
     points = geodetic_to_ecef(lat, lon, 0.0)
-    arc = fit_around(one)
+    arc = one.fit(AROUND)
     time, slant = geo2rdr(points, arc)
     toward = (arc.position(time) - points) / slant[..., None]
     along = (points * toward).sum(-1)

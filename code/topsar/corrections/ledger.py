@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.corrections.samples import AREA_M, LAYERS, find_error, number_labels, take_samples
+from topsar.corrections.samples import AREA_M, LAYERS, find_error, find_means, number_labels, take_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,14 +62,10 @@ def weigh_corrections(ifg: Interferogram, phases: Mapping[str, NDArray[np.float3
 
 def _weigh(samples: Samples, taken: NDArray[np.float64], known: NDArray[np.bool_]) -> dict[str, Any]:
     component = number_labels(samples.component[known])
-    count = np.bincount(component)
-
-    def settle(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        mine = values[known]
-        return np.asarray(mine - (np.bincount(component, weights=mine) / count)[component])
-
+    even = np.ones(component.size)
     phase, layer, height, east, south = (
-        settle(values) for values in (samples.phase, taken, samples.height, samples.east_m, samples.south_m)
+        values[known] - find_means(values[known], component, even)
+        for values in (samples.phase, taken, samples.height, samples.east_m, samples.south_m)
     )
     sides = (phase, phase - layer)
     place = np.column_stack([east, -south])

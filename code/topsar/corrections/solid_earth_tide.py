@@ -7,12 +7,11 @@ wide as the Earth, so it is worked out at nodes and interpolated; the line of si
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.corrections import Correction, Cost, Estimate
+from topsar.corrections import Correction, Cost, Estimate, refuse
 from topsar.interferogram import Drawing, LayerKind
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 NODE_SPACING_M = 20_000.0
 """Between nodes the displacement bends by two micrometres."""
-_BEYOND = timedelta(seconds=15)
 _LOS = ("los_east", "los_north", "los_up")
 
 
@@ -47,26 +45,19 @@ class SolidEarthTide(Correction):
     def compute(self, ifg: Interferogram) -> Estimate:
         """Work out the tides of both dates; refuse where the line of sight is not known."""
         from topsar.corrections.nodes import choose_step, lay_nodes
-        from topsar.engines.passes import read_passes
+        from topsar.engines.passes import AROUND, read_passes
         from topsar.kernels.geometry import geodetic_to_ecef
 
         if not set(_LOS) <= ifg.layers.keys():
-            return Estimate(phase_rad=None, facts={"refused": "there is no line of sight"})
+            return refuse("there is no line of sight")
         reference, secondary = read_passes(ifg.facts)
         step = choose_step(ifg.grid, NODE_SPACING_M)
         lon, lat = np.radians(lay_nodes(ifg.grid, step))
         points = geodetic_to_ecef(lat, lon, 0.0)
-        tides = [find_tide(points, fit_around(one)) for one in (reference, secondary)]
+        tides = [find_tide(points, one.fit(AROUND)) for one in (reference, secondary)]
         towards = -4 * math.pi / ifg.facts["wavelength_m"]
         phase = _project(ifg, tides[1] - tides[0], step) * np.float32(towards)
         return Estimate(phase_rad=phase, facts=_describe(ifg, tides, step, (reference, secondary)))
-
-
-def fit_around(one: PassFacts) -> OrbitArc:
-    """The orbit of a pass, good for what lies some seconds before and after it."""
-    from topsar.kernels.geometry import fit_orbit
-
-    return fit_orbit(one.orbit, one.start - _BEYOND, one.stop + _BEYOND)
 
 
 def find_tide(points_m: NDArray[np.float64], arc: OrbitArc) -> NDArray[np.float64]:

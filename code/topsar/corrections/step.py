@@ -35,22 +35,23 @@ APPLIED = "applied"
 _TOGETHER = " together"  # no name has a space
 
 
-def plan_corrections(job: Job, engine: Engine, options: Mapping[str, Any], reads: tuple[str, ...]) -> tuple[Step, ...]:
+def plan_corrections(
+    job: Job, engine: Engine, corrections: Mapping[str, Correction], reads: tuple[str, ...]
+) -> tuple[Step, ...]:
     """Make a step for each correction of a pair; it first collects what the engine left.
 
     Parameters
     ----------
     job : Job
     engine : Engine
-    options : mapping
-        Settings by field name, in the types of JSON.
+    corrections : mapping
+        By name, opened once for all pairs: one may keep what it finds in the user's folder.
     reads : tuple of str
         The artifacts that its interferogram is collected from.
     """
     steps, pixels = [], job.steps[-1].size
     collecting = engine.collect_cost.needs(pixels).memory_bytes
-    for name in options["corrections"]:
-        correction = open_correction(name, options)
+    for name, correction in corrections.items():
         writes = Artifact(path=f"{job.id}/{FOLDER}/{name}", lifetime=Lifetime.RESTART)
         step = plan_step(f"{PREFIX}{name}", correction.version, correction.cost, pixels, reads, writes)
         step = replace(step, needs=replace(step.needs, memory_bytes=step.needs.memory_bytes + collecting))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.corrections import Correction, Cost, Estimate
+from topsar.corrections import Correction, Cost, Estimate, refuse
 from topsar.corrections.samples import AREA_M, Samples, find_error, find_means, take_samples
 from topsar.interferogram import Drawing, LayerKind
 
@@ -53,11 +53,11 @@ class StratifiedTroposphere(Correction):
     def compute(self, ifg: Interferogram) -> Estimate:
         """Fit phase against height; refuse where relief, coherence or noise do not let the slope be known."""
         if "unwrapped_phase" not in ifg.layers:
-            return Estimate(phase_rad=None, facts={"refused": "there is no unwrapped phase"})
+            return refuse("there is no unwrapped phase")
         samples = take_samples(ifg)
         facts: dict[str, Any] = {"pixels": samples.phase.size}
-        if refused := _judge_samples(samples):
-            return Estimate(phase_rad=None, facts={**facts, "refused": refused})
+        if why := _judge_samples(samples):
+            return refuse(why, facts)
         (slope, error), areas = _fit(samples), int(samples.area.max()) + 1
         facts |= {
             "areas": areas,
@@ -66,8 +66,8 @@ class StratifiedTroposphere(Correction):
             "std_before_rad": _find_deviation(samples, 0.0),
             "std_after_rad": _find_deviation(samples, slope),
         }
-        if refused := _judge_fit(slope, error, areas):
-            return Estimate(phase_rad=None, facts={**facts, "refused": refused})
+        if why := _judge_fit(slope, error, areas):
+            return refuse(why, facts)
         reference = float(np.average(samples.height, weights=samples.weight))
         phase = slope * (ifg.layers["height"].values - reference)
         phase[ifg.layers["wrapped_phase"].holes] = np.nan

@@ -7,12 +7,13 @@ divided by the cosine of the angle at which the satellite is seen there.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.corrections import Correction, Cost, Estimate
+from topsar.corrections import Correction, Cost, Estimate, refuse
 from topsar.errors import ProvisionError
 from topsar.interferogram import Drawing, LayerKind
 
@@ -56,38 +57,41 @@ class WeatherTroposphere(Correction):
         return tuple(dict.fromkeys(file.path for each in self._choose(times) for file in each))
 
     def _choose(self, times: Sequence[datetime]) -> tuple[tuple[WeatherFile, ...], ...]:
-        from topsar.corrections.zenith_delay import choose_model, list_weather
+        from topsar.corrections.zenith_delay import choose_model
 
-        return choose_model(list_weather(self._folder), times) if self._folder else ()
+        return choose_model(self._files, times)
+
+    @cached_property
+    def _files(self) -> list[WeatherFile]:
+        """Those of the folder, listed once for all pairs."""
+        from topsar.corrections.zenith_delay import list_weather
+
+        return list_weather(self._folder) if self._folder else []
 
     def compute(self, ifg: Interferogram) -> Estimate:
         """Take the delays of both dates; refuse without files that cover place and times."""
         from topsar.engines.passes import read_passes
 
         if not {"los_up", "height"} <= ifg.layers.keys():
-            return _refuse("there is no line of sight or height")
+            return refuse("there is no line of sight or height")
         if self._folder is None:
-            return _refuse("TROPOSPHERE_DIR names no folder with zenith delays")
+            return refuse("TROPOSPHERE_DIR names no folder with zenith delays")
         times = [one.middle for one in read_passes(ifg.facts)]
         chosen = self._choose(times)
         if not chosen:
             which = " and ".join(f"{time:%Y-%m-%d %H:%M} UTC" for time in times)
-            return _refuse(f"no model has files around {which} in {self._folder}")
+            return refuse(f"no model has files around {which} in {self._folder}")
         try:
             delay = _find_difference(ifg, chosen, times)
         except ProvisionError as exc:
-            return _refuse(exc.message)
+            return refuse(exc.message)
         seen = ~ifg.layers["wrapped_phase"].holes & np.isfinite(ifg.layers["height"].values)
         share = float(np.isfinite(delay[seen]).mean()) if seen.any() else 0.0
         if share < LEAST_SHARE:
-            return _refuse(f"the files have a delay at {share:.1%} of the pixels only")
+            return refuse(f"the files have a delay at {share:.1%} of the pixels only")
         delay[~seen] = np.nan
         phase = (4 * math.pi / ifg.facts["wavelength_m"] * delay).astype(np.float32)
         return Estimate(phase_rad=phase, facts=_describe(chosen, share))
-
-
-def _refuse(why: str) -> Estimate:
-    return Estimate(phase_rad=None, facts={"refused": why})
 
 
 def _describe(chosen: tuple[tuple[WeatherFile, ...], ...], share: float) -> dict[str, Any]:

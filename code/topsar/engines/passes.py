@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import Burst
 
+AROUND = timedelta(seconds=15)
+"""Before and after a pass: what lies around the pixels of a pair is seen then."""
 _REACH = timedelta(seconds=60)
 """State vectors are kept this long before and after the bursts."""
 
@@ -70,11 +72,11 @@ class PassFacts:
             velocities_m_s=np.array(self.velocities_m_s),
         )
 
-    def fit(self) -> OrbitArc:
-        """The orbit during the pass; it is good for seconds beyond it."""
+    def fit(self, beyond: timedelta = timedelta()) -> OrbitArc:
+        """The orbit during the pass and so long before and after it; it is good for seconds beyond that."""
         from topsar.kernels.geometry import fit_orbit
 
-        return fit_orbit(self.orbit, self.start, self.stop)
+        return fit_orbit(self.orbit, self.start - beyond, self.stop + beyond)
 
     def find_flight(self) -> Flight:
         """Where the satellite flies at the middle."""

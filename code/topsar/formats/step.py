@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from topsar import __version__
-from topsar.corrections import ledger
+from topsar.corrections import ledger, open_correction
 from topsar.corrections.step import add_corrections, plan_corrections, plan_step
 from topsar.engines import load_engine
 from topsar.engines.step import sign, watch_files
@@ -51,19 +51,20 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
     known = options.model_dump(mode="json")
     formats = {name: open_format(name, known) for name in dict.fromkeys((CANONICAL, *options.formats))}
     canonical, finished = formats.pop(CANONICAL), []
+    corrections = {name: open_correction(name, known) for name in options.corrections}
     for job in jobs:
         steps = job.steps
         if job.is_pair:
             kept = [one.path for step in steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
-            corrections = plan_corrections(job, engine, known, (*kept, *job.shared))
-            reads = (*kept, *job.shared, *(one.path for step in corrections for one in step.writes))
+            corrected = plan_corrections(job, engine, corrections, (*kept, *job.shared))
+            reads = (*kept, *job.shared, *(one.path for step in corrected for one in step.writes))
             first = _plan_canonical(canonical, job, engine, reads)
             used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
             if corrections:
                 used["ledger"] = ledger.VERSION
             steps = (
                 *steps,
-                *corrections,
+                *corrected,
                 replace(first, signature=sign(first.kind, used, inputs), inputs=watch_files(inputs)),
             )
             steps += tuple(_plan(one, n, job.id, [job], known) for n, one in formats.items() if one.scope == "pair")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.engines.passes import AROUND
 from topsar.formats.gunw.standard import CUBE_STEP_DEG, HEIGHTS_M
-from topsar.kernels.geometry import ecef_to_geodetic, fit_orbit, geo2rdr, geodetic_to_ecef, line_of_sight, up_vector
+from topsar.kernels.geometry import ecef_to_geodetic, geo2rdr, geodetic_to_ecef, line_of_sight, up_vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.passes import PassFacts
-    from topsar.kernels.geometry import OrbitArc
     from topsar.model import BBox
 
 _CELLS_BEYOND = 2
 """A client interpolates: the cubes reach this far beyond the data, whatever side."""
-_SECONDS_BEYOND = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +62,7 @@ def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
     heights = np.array(HEIGHTS_M)
     height, lat, lon = np.meshgrid(heights, np.radians(latitude), np.radians(longitude), indexing="ij")
     points = geodetic_to_ecef(lat, lon, height)
-    near, far = (_fit(one) for one in (reference, secondary))
+    near, far = (one.fit(AROUND) for one in (reference, secondary))
     time, slant = geo2rdr(points, near)
     satellite = near.position(time)
     view = (points - satellite) / slant[..., None]
@@ -103,11 +101,7 @@ def make_tide_cube(one: PassFacts, cube: Cube, wavelength_m: float) -> NDArray[n
     axes = (cube.heights_m, np.radians(cube.latitude_deg), np.radians(cube.longitude_deg))
     height, lat, lon = np.meshgrid(*axes, indexing="ij")
     points = geodetic_to_ecef(lat, lon, height)
-    arc = _fit(one)
+    arc = one.fit(AROUND)
     los = line_of_sight(points, arc.position(geo2rdr(points, arc)[0]))
     toward = (find_tide(points, arc) * los).sum(-1)
     return np.asarray(4 * math.pi / wavelength_m * toward, np.float32)
-
-
-def _fit(one: PassFacts) -> OrbitArc:
-    return fit_orbit(one.orbit, one.start - _SECONDS_BEYOND, one.stop + _SECONDS_BEYOND)
