@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.errors import SceneError
-from topsar.files import atomic_path, write_text
+from topsar.files import write_text
 from topsar.gamma.image import format_doppler
-from topsar.gamma.samples import SampleFormat, iter_lines, write_lines
+from topsar.gamma.samples import SampleFormat, create_samples, iter_lines, write_lines
 from topsar.gamma.swath import GammaSwath, read_swath
 from topsar.gamma.tab import TabRow, read_tab
 from topsar.kernels.tops import DerampTerms, find_deramp_terms, find_steering_rate, turn
@@ -172,11 +172,7 @@ def _write_swath(swath: GammaSwath, target: TabRow, *, adds_ramp: bool, keeps_ph
     shown = []
     with ExitStack() as stack:
         source = stack.enter_context(swath.slc.open("rb"))
-        slc = stack.enter_context(stack.enter_context(atomic_path(target.slc)).open("wb"))
-        phase = None
-        if keeps_phase:
-            beside = target.slc.with_name(f"{target.slc.name}.dph")
-            phase = stack.enter_context(stack.enter_context(atomic_path(beside)).open("wb"))
+        slc, phase = create_samples(stack, target.slc, keeps_phase=keeps_phase)
         for burst in swath.bursts:
             terms = find_deramp_terms(burst, swath.arc)
             shown.append(describe_terms(burst, swath.arc, terms))

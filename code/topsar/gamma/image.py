@@ -10,12 +10,19 @@ import numpy as np
 
 from topsar.errors import ProvisionError
 from topsar.gamma.samples import SampleFormat
-from topsar.kernels.geometry import WGS84_A, WGS84_F, ecef_to_geodetic, fit_orbit, line_of_sight, rdr2geo, up_vector
+from topsar.kernels.geometry import (
+    WGS84_A,
+    WGS84_F,
+    ecef_to_geodetic,
+    fit_orbit,
+    line_of_sight,
+    rdr2geo,
+    turn_to_local,
+    up_vector,
+)
 from topsar.model import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from topsar.kernels.geometry import OrbitArc
     from topsar.model import Burst, Orbit, RadarGrid
 
@@ -134,31 +141,27 @@ def format_image(image: Image, orbit: Orbit) -> str:
 
 
 def _locate_centre(arc: OrbitArc, time_s: float, range_m: float) -> dict[str, float]:
-    """Where the middle of an image lies on the ellipsoid and how it is seen; degrees, metres, metres per second."""
+    """Where the middle of an image lies on the ellipsoid and how it is seen; degrees, metres, metres per second.
+
+    The heading is that of the flight over the ground, from north by east, -180 to 180.
+    """
     step = 0.5  # seconds on both sides, for the speed of the beam on the ground
     times = np.array([time_s - step, time_s, time_s + step])
     ground = rdr2geo(times, np.full(3, range_m), 0.0, arc)
-    satellite, velocity = arc.position(time_s), arc.velocity(time_s)
+    satellite = arc.position(time_s)
+    eastward, northward, _ = turn_to_local(satellite, arc.velocity(time_s))
     latitude, longitude, _ = ecef_to_geodetic(ground[1])
     below, east, height = ecef_to_geodetic(satellite)
     under = satellite - height * up_vector(below, east)
     return {
         "latitude": float(np.degrees(latitude)),
         "longitude": float(np.degrees(longitude)),
-        "heading": _find_heading(velocity, float(below), float(east)),
+        "heading": float(np.degrees(np.arctan2(eastward, northward))),
         "incidence": float(np.degrees(np.arccos(line_of_sight(ground[1], satellite)[2]))),
         "ground_speed": float(np.linalg.norm(ground[2] - ground[0])) / (2 * step),
         "satellite_radius": float(np.linalg.norm(satellite)),
         "earth_radius": float(np.linalg.norm(under)),
     }
-
-
-def _find_heading(velocity: NDArray[np.float64], latitude: float, longitude: float) -> float:
-    """Direction of flight over the ground, degrees from north by east, -180 to 180."""
-    x, y, z = velocity
-    east = -np.sin(longitude) * x + np.cos(longitude) * y
-    north = -np.sin(latitude) * (np.cos(longitude) * x + np.sin(longitude) * y) + np.cos(latitude) * z
-    return float(np.degrees(np.arctan2(east, north)))
 
 
 def _list_vectors(orbit: Orbit, start: datetime, stop: datetime) -> dict[str, str]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.errors import SceneError
+from topsar.files import atomic_path
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from io import BufferedReader
     from typing import IO
 
@@ -91,6 +93,21 @@ def iter_lines(file: BufferedReader, lines: int, samples: int, kind: SampleForma
         elif np.little_endian:
             values.byteswap(inplace=True)
         yield values.view(np.complex64)
+
+
+def create_samples(stack: ExitStack, path: Path, *, keeps_phase: bool) -> tuple[IO[bytes], IO[bytes] | None]:
+    """Create a file of samples and, where it is kept, ``<path>.dph`` for its ramp; both appear when they are whole.
+
+    Parameters
+    ----------
+    stack : ExitStack
+        Closes them.
+    path : Path
+    keeps_phase : bool
+    """
+    places = [path, *([path.with_name(f"{path.name}.dph")] if keeps_phase else [])]
+    files = [stack.enter_context(stack.enter_context(atomic_path(place)).open("wb")) for place in places]
+    return files[0], files[1] if keeps_phase else None
 
 
 def write_lines(file: IO[bytes], values: NDArray[np.complex64], kind: SampleFormat) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topsar.errors import SceneError
-from topsar.files import atomic_path, write_text
+from topsar.files import write_text
 from topsar.gamma.deramp import BurstTerms, SwathTerms, describe_terms, turn_burst
 from topsar.gamma.image import Image, format_image
-from topsar.gamma.samples import SampleFormat, lines_of_block, write_lines
+from topsar.gamma.samples import SampleFormat, create_samples, lines_of_block, write_lines
 from topsar.gamma.tab import TabRow, format_tab
 from topsar.gamma.tops import format_tops
 from topsar.kernels.geometry import fit_orbit
@@ -118,11 +118,7 @@ def _write_samples(bursts: list[Burst], arc: OrbitArc, cut: SceneCut, path: Path
     shown = []
     with ExitStack() as stack:
         image = stack.enter_context(open_image(bursts[0]))
-        slc = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
-        phase = None
-        if cut.is_deramped and cut.keeps_phase:
-            beside = path.with_name(f"{path.name}.dph")
-            phase = stack.enter_context(stack.enter_context(atomic_path(beside)).open("wb"))
+        slc, phase = create_samples(stack, path, keeps_phase=cut.is_deramped and cut.keeps_phase)
         for burst in bursts:
             terms = find_deramp_terms(burst, arc)
             shown.append(describe_terms(burst, arc, terms))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +55,8 @@ def read_swath(row: TabRow) -> GammaSwath:
     kind = _read_format(image, "image_format")
     if tops.has("data_type") and _read_format(tops, "data_type") is not kind:
         tops.refuse(f"data_type is not the image_format of {image.path}, {kind.value}")
-    for parameters, keys in ((image, ("range_looks", "azimuth_looks")), (tops, ("range_looks", "azimuth_looks"))):
-        for key in keys:
+    for parameters in (image, tops):
+        for key in ("range_looks", "azimuth_looks"):
             if parameters.has(key) and parameters.read_count(key) != 1:
                 parameters.refuse(f"{key} is {parameters.read_count(key)}, and only single looks can be deramped")
     lines, samples = image.read_count("azimuth_lines"), image.read_count("range_samples")
@@ -124,14 +124,7 @@ def _read_bursts(image: Parameters, tops: Parameters, slc: Path) -> tuple[Burst,
                 burst_id=None,
                 measurement=str(slc),
                 first_line=(number - 1) * grid.lines,
-                grid=RadarGrid(
-                    first_line_time=first,
-                    line_interval_s=grid.line_interval_s,
-                    near_range_m=grid.near_range_m,
-                    range_spacing_m=grid.range_spacing_m,
-                    lines=grid.lines,
-                    samples=grid.samples,
-                ),
+                grid=replace(grid, first_line_time=first),
                 valid=Window(row=0, column=0, rows=grid.lines, columns=grid.samples),
                 radar_frequency_hz=image.read_positive("radar_frequency"),
                 steering_rate_rad_s=steering,

@@ -198,12 +198,24 @@ def _check_orbit(root: Element, orbit: Orbit, near: datetime) -> None:
         raise SceneError(msg, hint="put the orbit file of this pass into orbit_data, or " + DOWNLOAD_AGAIN)
 
 
-def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Container, SwathFiles, Element]:
+def find_files(scene: Scene, swath: str, polarisation: str) -> SwathFiles:
+    """Find the files of one swath and polarisation; a SceneError where the product has none.
+
+    Parameters
+    ----------
+    scene, swath, polarisation
+        As for `read_bursts`.
+    """
     files = next((f for f in scene.files if (f.swath, f.polarisation) == (swath, polarisation)), None)
     if files is None:
         present = ", ".join(f"{f.swath} {f.polarisation}" for f in scene.files)
         msg = f"{scene.name}: no annotation of {swath} {polarisation}, the product holds {present}"
         raise SceneError(msg, hint="choose a swath and polarisation that is there, or " + DOWNLOAD_AGAIN)
+    return files
+
+
+def _open_annotation(scene: Scene, swath: str, polarisation: str) -> tuple[Container, SwathFiles, Element]:
+    files = find_files(scene, swath, polarisation)
     container = open_container(scene.path)
     return container, files, container.read_xml(files.annotation)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from topsar.errors import SceneError
+from topsar.sentinel1.annotation import find_files
 from topsar.sentinel1.container import open_container
 from topsar.sentinel1.measurement import find_container
 
@@ -101,9 +102,8 @@ def explain_uncalibrated(scene: Scene, swath: str, polarisation: str) -> str:
     swath, polarisation : str
         Of an annotation that the scene has.
     """
-    files = next(file for file in scene.files if (file.swath, file.polarisation) == (swath, polarisation))
+    calibration, noise = name_tables(find_files(scene, swath, polarisation).annotation)
     container = open_container(scene.path)
-    calibration, noise = _name_files(files.annotation)
     try:
         with container.open(calibration):
             _read_noise(container.read_xml(noise))
@@ -128,7 +128,7 @@ def read_calibration(burst: Burst, nought: Nought) -> Calibration:
         If one of the two files is missing or damaged, or its noise has no unit that is known.
     """
     container = find_container(burst)
-    calibration, noise = (container.read_xml(name) for name in _name_files(burst.measurement))
+    calibration, noise = (container.read_xml(name) for name in name_tables(burst.measurement))
     for root in (calibration, noise):
         told = root.read_text("adsHeader/swath"), root.read_text("adsHeader/polarisation")
         if told != (burst.swath, burst.polarisation):
@@ -137,8 +137,8 @@ def read_calibration(burst: Burst, nought: Nought) -> Calibration:
     return Calibration(gain=_read_gain(calibration, _TABLES[nought]), noise=table, scallops=scallops)
 
 
-def _name_files(place: str) -> tuple[str, str]:
-    """Name the calibration and the noise of an annotation or image."""
+def name_tables(place: str) -> tuple[str, str]:
+    """Name the calibration and the noise of an annotation or image, inside the SAFE."""
     stem = PurePosixPath(place).stem
     return f"annotation/calibration/calibration-{stem}.xml", f"annotation/calibration/noise-{stem}.xml"
 

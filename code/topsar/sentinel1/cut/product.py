@@ -8,7 +8,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import rasterio
@@ -18,7 +18,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from topsar.errors import SceneError
 from topsar.files import replaced_folder, write_failed
 from topsar.model import PRODUCT_NAME, Burst, Window
-from topsar.sentinel1.annotation import read_annotation_orbit
+from topsar.sentinel1.annotation import find_files, read_annotation_orbit
+from topsar.sentinel1.calibration import name_tables
 from topsar.sentinel1.container import MANIFEST, Container, open_container
 from topsar.sentinel1.cut.documents import BurstCut, cut_annotation, cut_calibration
 from topsar.sentinel1.cut.manifest import Extent, NewFile, cut_manifest, keep_prefixes
@@ -72,7 +73,7 @@ def cut_product(
         files: list[NewFile] = []
         grids = []
         for cut in cuts.values():
-            source = _find_files(scene, cut)
+            source = find_files(scene, cut.bursts[0].swath, cut.bursts[0].polarisation)
             written, grid = _write_swath(container, source, cut, part, precise)
             files += written
             grids.append(grid)
@@ -117,17 +118,11 @@ def _name_product(scene: Scene, polarisation: str, start: datetime, stop: dateti
     )
 
 
-def _find_files(scene: Scene, cut: BurstCut) -> SwathFiles:
-    burst = cut.bursts[0]
-    return next(f for f in scene.files if (f.swath, f.polarisation) == (burst.swath, burst.polarisation))
-
-
 def _write_swath(
     container: Container, source: SwathFiles, cut: BurstCut, root: Path, precise: Orbit | None
 ) -> tuple[list[NewFile], list[list[tuple[float, float]]]]:
     """Write the files of a swath; what they are, and latitudes and longitudes of its grid, row by row."""
-    old = source.annotation.rpartition("/")[2].removesuffix(".xml")
-    parts = old.split("-")
+    parts = PurePosixPath(source.annotation).stem.split("-")
     parts[4:6] = [f"{time:%Y%m%dt%H%M%S}" for time in (cut.start, cut.stop)]
     stem = "-".join(parts)
     for sub in ("measurement", "annotation/calibration"):
@@ -139,11 +134,10 @@ def _write_swath(
     for node, offset in zip(annotation.findall("swathTiming/burstList/burst/byteOffset"), offsets, strict=True):
         node.text = str(offset)
     documents = {source.annotation: (f"annotation/{stem}.xml", annotation)}
-    for kind in ("calibration", "noise"):
-        name = f"annotation/calibration/{kind}-{old}.xml"
-        document = container.read_xml(name).element
+    for old, new in zip(name_tables(source.annotation), name_tables(documents[source.annotation][0]), strict=True):
+        document = container.read_xml(old).element
         cut_calibration(document, cut)
-        documents[name] = f"annotation/calibration/{kind}-{stem}.xml", document
+        documents[old] = new, document
     for path, document in documents.values():
         (root / path).write_bytes(_serialise(document))
     named = {name: path for name, (path, _) in documents.items()} | {source.measurement: image}
