@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from topsar.engines.ground import LONLAT, find_lonlat_box
+from topsar.formats.exchange import open_holes
 from topsar.model import GeoGrid
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def warp_layer(ifg: Interferogram, name: str, target: GeoGrid) -> NDArray[Any]:
         NaN in holes, or the no-data value of labels.
     """
     layer, grid = ifg.layers[name], ifg.grid
-    if layer.values.dtype.kind != "f":
-        return warp(layer.values, grid, target, nodata=layer.kind.nodata, how="nearest")
-    values = np.where(layer.holes, np.float32(np.nan), layer.values)
+    values = open_holes(layer)
+    if values.dtype.kind != "f":
+        return warp(values, grid, target, nodata=layer.kind.nodata, how="nearest")
     if layer.kind.cyclic:
         parts = [warp(part(values), grid, target, nodata=np.nan) for part in (np.cos, np.sin)]
         phase: NDArray[Any] = np.arctan2(parts[1], parts[0])

@@ -10,9 +10,11 @@ from topsar.errors import ProductError
 from topsar.interferogram import swap_dates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from topsar.interferogram import Interferogram
+    from topsar.interferogram import Interferogram, Layer
 
 
 def order_dates(ifg: Interferogram, *, older_first: bool) -> Interferogram:
@@ -27,6 +29,11 @@ def order_dates(ifg: Interferogram, *, older_first: bool) -> Interferogram:
     return ifg if is_older == older_first else swap_dates(ifg)
 
 
+def name_dates(facts: Mapping[str, Any]) -> str:
+    """Name both dates of a pair as other programs do: ``20250303_20250315``."""
+    return "_".join(facts[f"{side}_date"].replace("-", "") for side in ("reference", "secondary"))
+
+
 def require_unwrapped(ifg: Interferogram, client: str) -> None:
     """Raise a ProductError for a pair that is not unwrapped.
 
@@ -39,6 +46,13 @@ def require_unwrapped(ifg: Interferogram, client: str) -> None:
     if "unwrapped_phase" not in ifg.layers:
         msg = f"{ifg.pair_id} is not unwrapped, and {client} needs unwrapped phase"
         raise ProductError(msg, hint="run again with UNWRAPPER=snaphu")
+
+
+def open_holes(layer: Layer) -> NDArray[Any]:
+    """Values of a layer with NaN in holes; labels and masks as they are."""
+    if layer.values.dtype.kind != "f":
+        return layer.values
+    return np.where(layer.holes, np.float32(np.nan), layer.values)
 
 
 def fill_holes(values: NDArray[Any]) -> NDArray[np.float32]:

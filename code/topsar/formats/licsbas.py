@@ -10,7 +10,7 @@ import numpy as np
 from topsar.engines.passes import read_passes
 from topsar.files import write_text
 from topsar.formats import Cost, Format
-from topsar.formats.exchange import fill_holes, order_dates, require_unwrapped
+from topsar.formats.exchange import fill_holes, name_dates, order_dates, require_unwrapped
 from topsar.interferogram import join_grids
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _write_geometry(ifg: Interferogram, target: GeoGrid, geoc: Path) -> Iterator
 
 def _write_pair(ifg: Interferogram, target: GeoGrid, geoc: Path) -> Iterator[Path]:
     require_unwrapped(ifg, "LiCSBAS")
-    days = "_".join(ifg.facts[key].replace("-", "") for key in ("reference_date", "secondary_date"))
+    days = name_dates(ifg.facts)
     yield _write(geoc / days / f"{days}.geo.unw.tif", _warp(ifg, "unwrapped_phase", target), target)
     coherence = _warp(ifg, "coherence", target)
     scaled = np.where(np.isnan(coherence), 0, np.clip(np.rint(coherence * 255), 1, 255)).astype(np.uint8)

@@ -73,11 +73,11 @@ def write_kmz(path: Path, overlays: Sequence[Overlay], grid: GeoGrid, descriptio
     rows, columns = min(grid.rows, _MOST_PIXELS), min(grid.columns, _MOST_PIXELS)
     dx, dy = (box.east - box.west) / columns, (box.north - box.south) / rows
     shown = GeoGrid(crs=LONLAT, west=box.west, north=box.north, dx=dx, dy=dy, rows=rows, columns=columns)
+    edges = {"north": box.north, "south": box.south, "east": box.east, "west": box.west}
     pictures, parts = [], []
     for number, overlay in enumerate(overlays):
         href = f"{number}.png"
         pictures.append((href, encode_picture(overlay, grid, shown)))
-        edges = {"north": box.north, "south": box.south, "east": box.east, "west": box.west}
         parts.append(_OVERLAY.format(name=escape(overlay.name), visibility=int(number == 0), href=href, **edges))
     kml = _KML.format(name=escape(path.stem), description=escape(description), overlays="".join(parts))
     write_zip(path, [("doc.kml", kml.encode()), *pictures])

@@ -68,11 +68,11 @@ def _add_scale(pipe: Element, scale: Scale, drawing: Drawing) -> None:
     for share in np.linspace(0, 1, _STEPS + 1).tolist():
         value = scale.low + share * (scale.high - scale.low)
         colour = to_hex(scale.colours(share))
-        label = f"{_round(value * drawing.scale)}"
+        label = _format_round(value * drawing.scale)
         SubElement(ramp, "item", value=repr(value), color=colour, alpha="255", label=label)
 
 
-def _round(value: float) -> str:
+def _format_round(value: float) -> str:
     return f"{0.0 if math.isclose(value, 0, abs_tol=1e-9) else value:.3g}"
 
 

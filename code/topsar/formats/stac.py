@@ -17,12 +17,14 @@ import numpy as np
 from topsar import __version__
 from topsar.files import write_json
 from topsar.formats import Cost, Format
+from topsar.formats.exchange import open_holes
 from topsar.interferogram import find_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from topsar.interferogram import Interferogram, Layer
+    from topsar.formats.overlay import Overlay
+    from topsar.interferogram import Interferogram
 
 STAC = "1.1.0"
 EXTENSIONS = {
@@ -110,12 +112,12 @@ def _write_companions(ifg: Interferogram, folder: Path) -> Iterator[tuple[Path, 
 
     for name in ifg.layers:
         kind, path = find_kind(name), folder / f"{name}.qml"
-        if kind and kind.drawing and write_style(path, _open_holes(ifg.layers[name]), kind.drawing):
+        if kind and kind.drawing and write_style(path, open_holes(ifg.layers[name]), kind.drawing):
             title = f"Style of {name}.tif for QGIS"
             yield path, {"title": title, "roles": ["style"], "type": "application/xml"}
     overlays = []
     for name in filter(ifg.layers.__contains__, _OVERLAYS):
-        kind, values = ifg.layers[name].kind, _open_holes(ifg.layers[name])
+        kind, values = ifg.layers[name].kind, open_holes(ifg.layers[name])
         if kind.drawing and (scale := find_scale(values, kind.drawing)):
             overlays.append(Overlay(name=kind.long_name, values=values, scale=scale, cyclic=kind.cyclic))
     if overlays:
@@ -125,12 +127,7 @@ def _write_companions(ifg: Interferogram, folder: Path) -> Iterator[tuple[Path, 
         yield path, {"title": overlays[0].name, "roles": ["thumbnail"], "type": "image/png"}
 
 
-def _open_holes(layer: Layer) -> Any:
-    """Values with NaN in holes; labels as they are."""
-    return np.where(layer.holes, np.float32(np.nan), layer.values) if layer.values.dtype.kind == "f" else layer.values
-
-
-def _write_thumbnail(path: Path, overlay: Any, ifg: Interferogram) -> Path:
+def _write_thumbnail(path: Path, overlay: Overlay, ifg: Interferogram) -> Path:
     from topsar.files import atomic_path
     from topsar.formats.overlay import encode_picture
 

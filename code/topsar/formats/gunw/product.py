@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely import Polygon
 
+from topsar.engines.ground import LONLAT
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.formats.degrees import cover_in_degrees, warp_layer
-from topsar.formats.exchange import fill_holes, order_dates, require_unwrapped
+from topsar.formats.exchange import fill_holes, name_dates, order_dates, require_unwrapped
 from topsar.formats.gunw.cube import Cube, make_cube, make_tide_cube
 from topsar.formats.gunw.labels import make_tag, name_place
 from topsar.formats.gunw.standard import (
@@ -105,7 +106,7 @@ def prepare_product(ifg: Interferogram) -> Product:
 
 def _choose_posting(ifg: Interferogram) -> int:
     """The standard posting, 90 or 30 m, that is nearer to the pair's."""
-    metres = ifg.grid.dy if ifg.grid.crs != "EPSG:4326" else ifg.grid.dy * 111_000
+    metres = ifg.grid.dy if ifg.grid.crs != LONLAT else ifg.grid.dy * 111_000
     return 30 if metres < _FINE_BELOW_M else 90
 
 
@@ -118,7 +119,6 @@ def _fill(values: NDArray[np.float32], seen: NDArray[np.bool_], fill: float) -> 
 def _name_product(facts: Mapping[str, Any], reference: PassFacts, geometry: Polygon, *, is_custom: bool) -> str:
     place = name_place(*geometry.bounds[:2])
     tag = make_tag(facts["reference_scenes"], facts["secondary_scenes"])
-    days = "_".join(facts[f"{side}_date"].replace("-", "") for side in ("reference", "secondary"))
     return "-".join(
         (
             "S1",
@@ -127,7 +127,7 @@ def _name_product(facts: Mapping[str, Any], reference: PassFacts, geometry: Poly
             "R",
             f"{facts['track']:03d}",
             "tops",
-            days,
+            name_dates(facts),
             f"{reference.middle:%H%M%S}",
             place,
             "PP",

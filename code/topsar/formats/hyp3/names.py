@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
+from topsar.formats.exchange import name_dates
 from topsar.model import OrbitSource
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def name_burst_product(ifg: Interferogram) -> str:
     swaths = "-".join(
         f"{min(found, default='000000')}s{swath[2:]}n{len(found):02d}" for swath, found in numbers.items()
     )
-    days = "_".join(facts[key].replace("-", "") for key in ("reference_date", "secondary_date"))
-    return f"S1_{facts['track']:03d}_{swaths}_IW_{days}_{facts['polarisation']}_INT{posting}_{_make_tag(ifg)}"
+    days, tag = name_dates(facts), _make_tag(ifg)
+    return f"S1_{facts['track']:03d}_{swaths}_IW_{days}_{facts['polarisation']}_INT{posting}_{tag}"
 
 
 def name_scene_product(ifg: Interferogram) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topsar.engines.ground import measure_pixel, step_pixel
-from topsar.formats.exchange import fill_holes
+from topsar.formats.exchange import fill_holes, open_holes
 from topsar.formats.hyp3.names import Flavour
 from topsar.interferogram import LAYERS, UNKNOWN
-from topsar.kernels.geometry import ecef_to_geodetic
+from topsar.kernels.geometry import turn_to_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def write_rasters(ifg: Interferogram, stem: Path, phase: str, flavour: Flavour, 
     for suffix, (sources, convert) in rasters.items():
         if not all(name in ifg.layers for name in sources):
             continue
-        values = convert(*(_take(ifg, name) for name in sources))
+        values = convert(*(open_holes(ifg.layers[name]) for name in sources))
         path = stem.with_name(f"{stem.name}_{suffix}.tif")
         _write_raster(path, values, ifg)
         yield path
@@ -101,19 +101,8 @@ def find_local_incidence(grid: GeoGrid, *layers: NDArray[np.float32]) -> NDArray
 def measure_convergence(grid: GeoGrid) -> float:
     """Measure how far the rows of a grid turn from true east to true north at its middle, radians."""
     middle, beside, _ = step_pixel(grid)
-    lat, lon, _ = ecef_to_geodetic(middle)
-    step = beside - middle
-    to_east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-    to_north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
-    return float(np.arctan2(step @ to_north, step @ to_east))
-
-
-def _take(ifg: Interferogram, name: str) -> NDArray[Any]:
-    """Values of a layer with NaN in holes; masks as they are."""
-    layer = ifg.layers[name]
-    if layer.values.dtype.kind == "f":
-        return np.where(layer.holes, np.float32(np.nan), layer.values)
-    return layer.values
+    east, north, _ = turn_to_local(middle, beside - middle)
+    return float(np.arctan2(north, east))
 
 
 _Rasters = Mapping[str, tuple[tuple[str, ...], Callable[..., NDArray[Any]]]]

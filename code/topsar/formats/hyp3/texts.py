@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar import __version__
-from topsar.engines.ground import LONLAT, change_crs
+from topsar.engines.ground import LONLAT, change_crs, measure_pixel
 from topsar.engines.passes import read_passes
+from topsar.gamma.image import seconds_of_day
 from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def make_parameters(ifg: Interferogram, phase: str, flavour: Flavour) -> str:
         "Secondary Pass Direction": facts["direction"].upper(),
         "Secondary Orbit Number": secondary.absolute_orbit,
         "Baseline": facts["perpendicular_baseline_m"],
-        "UTC time": (start - start.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds(),
+        "UTC time": seconds_of_day(start, start),
         "Heading": flight.heading_deg,
         "Spacecraft height": flight.altitude_m,
         "Earth radius at nadir": flight.earth_radius_m,
@@ -66,8 +67,6 @@ def make_parameters(ifg: Interferogram, phase: str, flavour: Flavour) -> str:
 
 
 def _measure_posting(ifg: Interferogram) -> int:
-    from topsar.engines.ground import measure_pixel
-
     return round(measure_pixel(ifg.grid)[1])
 
 

@@ -160,13 +160,20 @@ def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
 
 
 def _paint_grey(view: View, name: str, drawing: Drawing) -> Picture:
-    values = view.average(name)
-    if drawing.style == "power":  # black where there is less than noise
-        values, seen = np.sqrt(np.maximum(values, 0)), np.isfinite(values)[..., np.newaxis]
-        grey, (low, high) = _find_decibel_grey(values)
-        grey = np.where(seen, np.nan_to_num(grey), np.nan)
-    else:
-        grey, (low, high) = _find_decibel_grey(values)
+    grey, ends = _find_decibel_grey(view.average(name))
+    return _add_decibel_bar(grey, ends, drawing)
+
+
+def _paint_power(view: View, name: str, drawing: Drawing) -> Picture:
+    """Decibels of a power, black where there is less than noise."""
+    power = view.average(name)
+    grey, ends = _find_decibel_grey(np.sqrt(np.maximum(power, 0)))
+    black = np.where(np.isfinite(power)[..., np.newaxis], np.nan_to_num(grey), np.nan)
+    return _add_decibel_bar(black, ends, drawing)
+
+
+def _add_decibel_bar(grey: NDArray[Any], ends: tuple[float, float], drawing: Drawing) -> Picture:
+    low, high = ends
     bar = ColourBar(cmap=matplotlib.colormaps["gray"], low=low, high=high, label=drawing.label, extend="both")
     return _add_alpha(grey, np.isfinite(grey).all(axis=2)), bar, drawing.note
 
@@ -199,7 +206,7 @@ _STYLES: dict[str, Callable[[View, str, Drawing], Picture]] = {
     "range": _paint_range,
     "unit": _paint_unit,
     "grey": _paint_grey,
-    "power": _paint_grey,
+    "power": _paint_power,
     "classes": _paint_classes,
 }
 
