@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import twins
-from dry_data import DAYS, Planned, drop_burst, dry_data, dry_recipe
+from dry_data import DAYS, Planned, annotation, drop_burst, dry_data, dry_recipe
 from topsar.engines.native.radar.choice import choose_reference
 from topsar.engines.native.radar.grid import lay_out_radar
 from topsar.engines.native.radar.resampling import DatePart
@@ -206,6 +206,14 @@ def test_bursts_that_a_date_lacks_are_left_out_of_all(
     assert len(task.parts) == len(whole.parts) - 1
     assert set(whole.stack.bursts) - set(task.stack.bursts) == {whole.parts[-1].burst.label}
     assert "20250327 has no " in caplog.text
+
+
+def test_a_swath_that_is_not_wanted_may_be_damaged(three: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(three, tmp_path / "data")
+    annotation(next((data / "raw").glob("*20250327*")), "IW1").write_text("no XML")
+    planned = Planned(data, tmp_path, **RADAR, SWATHS="IW2")
+    assert not planned.plan.refused
+    assert ground(planned, tmp_path).stack.swaths == ("IW2",)
 
 
 @pytest.mark.parametrize("change", ["none", "grid", "damage"])

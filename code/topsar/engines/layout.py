@@ -47,8 +47,12 @@ class LaidPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Pairs on their grids, in listed order; by id an outlook, or the error that refuses a pair."""
+    """Pairs on their grids, in listed order; by id an outlook, or the error that refuses a pair.
 
+    ``outlines`` are those of all their bursts.
+    """
+
+    outlines: Outlines
     pairs: tuple[LaidPair, ...]
     outlooks: dict[str, Outlook]
     refused: dict[str, TopsarError]
@@ -79,6 +83,7 @@ def lay_out(inputs: Inputs, options: Options) -> Layout:
         except TopsarError as exc:
             refused.update({one.pair.id: exc for one in group})
     return Layout(
+        outlines=outlines,
         pairs=tuple(laid[pair.id] for pair in survey.pairs if pair.id in laid),
         outlooks={name: describe_outlook(one.matched, survey) for name, one in laid.items()},
         refused=refused,

@@ -148,7 +148,7 @@ class Survey:
         return MatchedPair(
             pair=pair,
             polarisation=polarisation,
-            orbits=(self._choose_orbit(*pair.reference), self._choose_orbit(*pair.secondary)),
+            orbits=(self.choose_orbit(*pair.reference), self.choose_orbit(*pair.secondary)),
             shared=shared,
             bursts=tuple(bursts),
             outlines=tuple(lines),
@@ -234,14 +234,15 @@ class Survey:
         _check_frame(pair, self.options.frame)
         return _choose_polarisation(pair, self.options)
 
-    def _choose_orbit(self, *scenes: Scene) -> OrbitChoice:
+    def choose_orbit(self, *scenes: Scene) -> OrbitChoice:
+        """The orbit of some slices of a pass: the file found for the first one, or their annotations."""
         return OrbitChoice(file=self.orbits[scenes[0].name], scenes=scenes)
 
     def read_orbit(self, scene: Scene, polarisation: str) -> Orbit:
         """Read the orbit of a slice: its bursts lie at the same place whatever slices a pair lists beside it."""
         key = scene.name, polarisation
         if key not in self._vectors:
-            self._vectors[key] = self._choose_orbit(scene).load(scene.swaths[0], polarisation)
+            self._vectors[key] = self.choose_orbit(scene).load(scene.swaths[0], polarisation)
         return self._vectors[key]
 
     def _get_orbit(self, burst: Burst) -> Orbit:

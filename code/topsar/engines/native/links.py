@@ -76,7 +76,7 @@ def find_geocodings(laid: tuple[LaidPair, ...], inputs: Inputs) -> dict[str, Geo
             job=name,
             windows=tuple(windows[name][key] for key in sorted(windows[name])),
             looks=one.looks,
-            orbit=OrbitChoice(file=inputs.survey.orbits[scene.name], scenes=(scene,)),
+            orbit=inputs.survey.choose_orbit(scene),
             dem=inputs.dem,
             delay="",
         )
@@ -109,10 +109,10 @@ def find_networks(pairs: Sequence[Pair]) -> list[SolveTask]:
 
     Slices of one pass share its timing, whichever of them a pair lists.
     """
-    networks = []
-    for stack in dict.fromkeys(name_track(pair.id).partition("_")[2] for pair in pairs):
-        networks += _join_networks([pair for pair in pairs if name_track(pair.id).partition("_")[2] == stack], stack)
-    return networks
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(name_track(pair.id).partition("_")[2], []).append(pair)
+    return [network for crossed, group in groups.items() for network in _join_networks(group, crossed)]
 
 
 def _join_networks(pairs: Sequence[Pair], crossed: str) -> list[SolveTask]:

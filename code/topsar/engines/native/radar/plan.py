@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.footprint import Outlines
 from topsar.engines.ground import measure_dem_density
 from topsar.engines.layout import lay_out
 from topsar.engines.native.joblist import JobList
@@ -30,9 +29,9 @@ from topsar.engines.native.steps import (
     timing,
 )
 from topsar.engines.native.steps.overlaps import find_overlapping
-from topsar.engines.orbits import OrbitChoice
 from topsar.engines.protocol import Inputs, Plan
 from topsar.engines.radar_stack import STACKS, StackFacts
+from topsar.engines.survey import list_bursts
 from topsar.engines.viewing import MID_INCIDENCE_RAD, fit_pass_arc
 from topsar.errors import SceneError, TopsarError
 from topsar.kernels.geometry import measure_baseline
@@ -41,8 +40,10 @@ from topsar.model import Looks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from topsar.engines.footprint import Outlines
     from topsar.engines.layout import LaidPair
     from topsar.engines.native.steps.burst_window import BurstWindow
+    from topsar.engines.orbits import OrbitChoice
     from topsar.engines.step import StepKind
     from topsar.engines.survey import MatchedPair, Survey
     from topsar.model import Burst, Scene
@@ -68,7 +69,7 @@ def plan_radar(inputs: Inputs, options: Options) -> Plan:
     jobs = JobList(density)
     for name, laid in name_stacks(layout.pairs).items():
         try:
-            stack = _Stack(name, laid, inputs, options)
+            stack = _Stack(name, laid, layout.outlines, inputs, options)
             refused |= stack.refused
             stack.plan(jobs)
         except TopsarError as exc:
@@ -92,13 +93,15 @@ class _Date:
 class _Stack:
     """The dates of one stack, coregistered to one of them."""
 
-    def __init__(self, name: str, laid: Sequence[LaidPair], inputs: Inputs, options: Options) -> None:
+    def __init__(
+        self, name: str, laid: Sequence[LaidPair], outlines: Outlines, inputs: Inputs, options: Options
+    ) -> None:
         self.name, self.laid, self.inputs, self.options = name, laid, inputs, options
         self.dates = _group_dates(laid)
         self.refused: dict[str, TopsarError] = {}
         self.choice = self._choose_reference()
         self.reference = next(date for date in self.dates if date.name == self.choice.date)
-        self.bursts = self._match_dates()
+        self.bursts = self._match_dates(outlines)
         self.layout = lay_out_radar(self.bursts[self.reference.name])
         self.looks = choose_radar_looks(options, self.layout)
         self.facts = self._describe(self.bursts[self.reference.name])
@@ -110,15 +113,12 @@ class _Stack:
     def _choose_reference(self) -> Choice:
         first = self.laid[0].matched
         middle = self.survey.locate_centre(first.bursts[len(first.bursts) // 2].reference)
-        arcs = []
-        for date in self.dates:
-            scene = date.scenes[0]
-            bursts = [
-                burst
-                for swath in scene.swaths
-                for burst in self.survey.collect_bursts((scene,), swath, first.polarisation)
-            ]
-            arcs.append(fit_pass_arc(self.survey.read_orbit(scene, first.polarisation), bursts))
+        used: dict[str, list[Burst]] = {}
+        for burst in (burst for one in self.laid for burst in list_bursts(one.matched.bursts)):
+            used.setdefault(burst.scene, []).append(burst)
+        scenes = [next(scene for scene in date.scenes if scene.name in used) for date in self.dates]
+        orbits = [self.survey.read_orbit(scene, first.polarisation) for scene in scenes]
+        arcs = [fit_pass_arc(orbit, used[scene.name]) for orbit, scene in zip(orbits, scenes, strict=True)]
         days = np.array([(date.scenes[0].start - self.dates[0].scenes[0].start).total_seconds() for date in self.dates])
         baselines = np.array([float(measure_baseline(middle[None], arcs[0], arc)[0]) for arc in arcs])
         kept = [name.rpartition("_")[2] for name in self.inputs.kept_stacks if name.rpartition("_")[0] == self.name]
@@ -127,9 +127,8 @@ class _Stack:
         log.info("%s: reference %s, %s", self.name, choice.date, choice.why)
         return choice
 
-    def _match_dates(self) -> dict[str, list[Burst]]:
+    def _match_dates(self, outlines: Outlines) -> dict[str, list[Burst]]:
         """The bursts of each date that all dates have, in one order."""
-        outlines = Outlines(self.inputs.dem, self.options.roi)
         matched: dict[str, MatchedPair] = {}
         for date in self.dates:
             if date == self.reference:
@@ -251,17 +250,17 @@ class _Stack:
         return tuple(DatePart(part=part, burst=own[part.burst]) for part in self.layout.parts)
 
     def _orbit(self, date: _Date) -> OrbitChoice:
-        return OrbitChoice(file=self.survey.orbits[date.scenes[0].name], scenes=date.scenes)
+        return self.survey.choose_orbit(*date.scenes)
 
     def _find_delays(self, dates: Sequence[_Date]) -> dict[str, delay.DelayTask]:
         """Map each date to the task that measures its range delay against the reference, on three bursts a swath."""
-        windows = {_find_place(window.burst): window for one in self.laid for window in place_bursts(one)}
+        windows = {window.burst: window for one in self.laid for window in place_bursts(one)}
         found = {}
         for date in dates:
             chosen: list[tuple[BurstWindow, BurstWindow]] = []
             for swath in self.facts.swaths:
                 near, far = (
-                    [windows.get(_find_place(burst)) for burst in self.bursts[one.name] if burst.swath == swath]
+                    [windows.get(burst) for burst in self.bursts[one.name] if burst.swath == swath]
                     for one in (self.reference, date)
                 )
                 both = [(one, other) for one, other in zip(near, far, strict=True) if one and other]
@@ -303,10 +302,6 @@ class _Stack:
             unwrapper=self.options.unwrapper,
         )
         jobs.add(f"{first} to {second} of {self.name}", (crossmul.STEP, multiplied), (interferogram.STEP, written))
-
-
-def _find_place(burst: Burst) -> tuple[str, str, int]:
-    return burst.scene, burst.swath, burst.index
 
 
 def _group_dates(laid: Sequence[LaidPair]) -> list[_Date]:

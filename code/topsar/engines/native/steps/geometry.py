@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[str, int]] = {
 """Type and bands of each image, as topsStack writes them."""
 HEADERS = ("", ".xml", ".vrt")
 """What lies beside an image, after its name."""
-PIXEL_BYTES = 41
+PIXEL_BYTES = sum(bands * np.dtype(kind).itemsize for kind, bands in LAYERS.values())
 """Of all images together, per pixel."""
 
 

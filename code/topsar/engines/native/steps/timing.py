@@ -108,9 +108,9 @@ class _Timing(StepKind[TimingTask]):
         interval = burst.grid.line_interval_s
         found: list[dict[str, Any]] = []
         for one in task.before:
-            bias = _compare(task, one, orbit, runs)
             known = read_json(runs / one.timing / TIMING_FILE)
-            if bias is not None and known["pixels"] is not None:
+            bias = _compare(task, one, orbit, runs) if known["pixels"] is not None else None
+            if bias is not None:
                 found.append(_describe(one.date, bias, known, interval))
         write_json(folder / "timing" / TIMING_FILE, {"date": task.date} | _join(task, found))
 
