@@ -9,8 +9,19 @@ import h5netcdf
 
 from topsar.errors import ProductError
 from topsar.formats.gunw import contents, labels
-from topsar.formats.gunw.reading import POLYGON, SIDES, Violation
-from topsar.formats.gunw.standard import CORRECTIONS, CUBES, DATA, GEOMETRY, LAYERS, NUMBERS, RADAR
+from topsar.formats.gunw.reading import Violation
+from topsar.formats.gunw.standard import (
+    CORRECTIONS,
+    CUBES,
+    DATA,
+    FOOTPRINT,
+    GEOMETRY,
+    LAYERS,
+    NUMBERS,
+    POLYGON,
+    RADAR,
+    SIDES,
+)
 from topsar.formats.gunw.structure import check_structure
 
 if TYPE_CHECKING:
@@ -23,7 +34,7 @@ _CUBES = (*(f"{GEOMETRY}/{name}" for name in CUBES), *_CUBE_AXES)
 _GRANULES = tuple(f"{RADAR}/inputSLC/{side}/L1InputGranules" for side in SIDES)
 _SLANT_RANGES = tuple(f"{RADAR}/slantRange{end}" for end in ("Start", "End"))
 _TIMES = tuple(f"{RADAR}/azimuthZeroDoppler{end}Time" for end in ("Start", "End"))
-_GEOMETRY = "attribute product_geometry_wkt"
+_FOOTPRINT = f"attribute {FOOTPRINT}"
 _CHECKS: tuple[tuple[Callable[[h5netcdf.File], Iterator[Violation]], tuple[str, ...]], ...] = (
     (contents.check_axes, _AXES),
     (contents.check_layers, _LAYERS),
@@ -31,7 +42,7 @@ _CHECKS: tuple[tuple[Callable[[h5netcdf.File], Iterator[Violation]], tuple[str, 
     (contents.check_cubes, _CUBES),
     (contents.check_numbers, tuple(f"{RADAR}/{name}" for name in NUMBERS)),
     (contents.check_slant_ranges, (*_CUBES, POLYGON, *_SLANT_RANGES)),
-    (contents.check_outlines, (*_AXES, f"{DATA}/unwrappedPhase", POLYGON, _GEOMETRY)),
+    (contents.check_outlines, (*_AXES, f"{DATA}/unwrappedPhase", POLYGON, _FOOTPRINT)),
     (labels.check_granules, _GRANULES),
     (labels.check_times, (*_GRANULES, *_TIMES)),
     (labels.check_corrections, (CORRECTIONS,)),
@@ -56,7 +67,7 @@ def check_file(path: Path) -> Iterator[Violation]:
             for check, needed in _CHECKS:
                 if broken.isdisjoint(needed):
                     yield from check(nc)
-            if broken.isdisjoint((*_GRANULES, *_CUBES, _GEOMETRY)):
+            if broken.isdisjoint((*_GRANULES, *_CUBES, _FOOTPRINT)):
                 yield from labels.check_name(nc, path.stem)
     except OSError as exc:
         msg = f"cannot read {path} as netCDF-4: {exc}"

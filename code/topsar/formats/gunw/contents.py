@@ -12,8 +12,19 @@ import shapely
 from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 
-from topsar.formats.gunw.reading import POLYGON, Violation, as_text, find, parse_polygon, read, read_outline
-from topsar.formats.gunw.standard import CUBES, DATA, GEOMETRY, HEIGHTS_M, LAYERS, NUMBERS, RADAR, STEPS_PER_DEGREE
+from topsar.formats.gunw.reading import Violation, as_text, find, parse_polygon, read, read_number, read_outline
+from topsar.formats.gunw.standard import (
+    CUBES,
+    DATA,
+    FOOTPRINT,
+    GEOMETRY,
+    HEIGHTS_M,
+    LAYERS,
+    NUMBERS,
+    POLYGON,
+    RADAR,
+    STEPS_PER_DEGREE,
+)
 from topsar.model import SPEED_OF_LIGHT
 
 _STRIP = 512
@@ -167,7 +178,7 @@ def _compare_cubes(nc: h5netcdf.File, cubes: Mapping[str, NDArray[np.float64]]) 
 
 def check_numbers(nc: h5netcdf.File) -> Iterator[Violation]:
     """The numbers of the radar must be those of Sentinel-1 in mode IW."""
-    numbers = {name: float(np.ravel(read(nc, f"{RADAR}/{name}"))[0]) for name in NUMBERS}
+    numbers = {name: read_number(nc, f"{RADAR}/{name}") for name in NUMBERS}
     for name, (low, high) in _PLAUSIBLE.items():
         if not low <= numbers[name] <= high:
             yield Violation(f"{RADAR}/{name}", f"is {numbers[name]:.9g}; {low:g} to {high:g} is possible")
@@ -189,7 +200,7 @@ def check_slant_ranges(nc: h5netcdf.File) -> Iterator[Violation]:
     cubes = (read(nc, f"{GEOMETRY}/{name}")[level] for name in ("lookAngle", "incidenceAngle"))
     look, incidence = (np.radians(RegularGridInterpolator((-lat, lon), cube)(corners * (-1, 1))) for cube in cubes)
     slant = _RADIUS_M * np.sin(incidence - look) / np.sin(look)
-    start, end = (float(np.ravel(read(nc, f"{RADAR}/slantRange{one}"))[0]) for one in ("Start", "End"))
+    start, end = (read_number(nc, f"{RADAR}/slantRange{one}") for one in ("Start", "End"))
     if slant.min() < (1 - _SLANT_SHARE) * start or slant.max() > (1 + _SLANT_SHARE) * end:
         found = f"{slant.min() / 1000:.0f} to {slant.max() / 1000:.0f} km"
         yield Violation(f"{RADAR}/slantRangeStart", f"to slantRangeEnd do not hold the {found} that the angles say")
@@ -200,8 +211,8 @@ def check_slant_ranges(nc: h5netcdf.File) -> Iterator[Violation]:
 
 def check_outlines(nc: h5netcdf.File) -> Iterator[Violation]:
     """Both polygons must be valid and hold the pixels with phase."""
-    geometry, outline = parse_polygon(as_text(nc.attrs["product_geometry_wkt"])), read_outline(nc)
-    for where, found in (("attribute product_geometry_wkt", geometry), (POLYGON, outline)):
+    geometry, outline = parse_polygon(as_text(nc.attrs[FOOTPRINT])), read_outline(nc)
+    for where, found in ((f"attribute {FOOTPRINT}", geometry), (POLYGON, outline)):
         if found is None:
             yield Violation(where, "is not the WKT of a valid polygon in degrees")
     if outline is None or geometry is None:

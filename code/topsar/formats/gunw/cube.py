@@ -10,7 +10,14 @@ import numpy as np
 
 from topsar.engines.passes import AROUND
 from topsar.formats.gunw.standard import CUBE_STEP_DEG, HEIGHTS_M
-from topsar.kernels.geometry import ecef_to_geodetic, geo2rdr, geodetic_to_ecef, line_of_sight, up_vector
+from topsar.kernels.geometry import (
+    ecef_to_geodetic,
+    geo2rdr,
+    geodetic_to_ecef,
+    line_of_sight,
+    measure_baselines,
+    up_vector,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,11 +51,9 @@ def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
     Returns
     -------
     Cube
-        ``perpendicularBaseline`` and ``parallelBaseline``, m: the secondary from the reference at right angles to the
-        line of sight, with the sign of `topsar.kernels.geometry.perpendicular_baseline`, and along the view from the
-        satellite to the ground; ``incidenceAngle`` against the ellipsoid's normal on the ground, ``lookAngle`` against
-        it at the satellite; ``azimuthAngle`` of the line from the ground to the satellite, anticlockwise from true
-        east, all in degrees.
+        ``perpendicularBaseline`` and ``parallelBaseline``, m, as `topsar.kernels.geometry.measure_baselines` has them;
+        ``incidenceAngle`` against the ellipsoid's normal on the ground, ``lookAngle`` against it at the satellite;
+        ``azimuthAngle`` of the line from the ground to the satellite, anticlockwise from true east, all in degrees.
     """
     first, last = (
         math.floor(box.west / CUBE_STEP_DEG) - _CELLS_BEYOND,
@@ -60,16 +65,12 @@ def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
     )
     longitude, latitude = np.arange(first, last + 1) * CUBE_STEP_DEG, np.arange(high, low - 1, -1) * CUBE_STEP_DEG
     heights = np.array(HEIGHTS_M)
-    height, lat, lon = np.meshgrid(heights, np.radians(latitude), np.radians(longitude), indexing="ij")
-    points = geodetic_to_ecef(lat, lon, height)
+    points = _place_nodes(heights, latitude, longitude)
     near, far = (one.fit(AROUND) for one in (reference, secondary))
+    across, along = measure_baselines(points, near, far)
     time, slant = geo2rdr(points, near)
     satellite = near.position(time)
     view = (points - satellite) / slant[..., None]
-    between = far.position(geo2rdr(points, far)[0]) - satellite
-    along = (view * between).sum(-1)
-    side = np.sign((np.cross(view, between) * near.velocity(time)).sum(-1))
-    across = side * np.sqrt(np.clip((between**2).sum(-1) - along**2, 0, None))
     los = line_of_sight(points, satellite)
     below = up_vector(*ecef_to_geodetic(satellite)[:2])
     values = {
@@ -98,10 +99,16 @@ def make_tide_cube(one: PassFacts, cube: Cube, wavelength_m: float) -> NDArray[n
     """
     from topsar.corrections.solid_earth_tide import find_tide
 
-    axes = (cube.heights_m, np.radians(cube.latitude_deg), np.radians(cube.longitude_deg))
-    height, lat, lon = np.meshgrid(*axes, indexing="ij")
-    points = geodetic_to_ecef(lat, lon, height)
+    points = _place_nodes(cube.heights_m, cube.latitude_deg, cube.longitude_deg)
     arc = one.fit(AROUND)
     los = line_of_sight(points, arc.position(geo2rdr(points, arc)[0]))
     toward = (find_tide(points, arc) * los).sum(-1)
     return np.asarray(4 * math.pi / wavelength_m * toward, np.float32)
+
+
+def _place_nodes(
+    heights_m: NDArray[np.float64], latitude_deg: NDArray[np.floating[Any]], longitude_deg: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """The nodes of a cube, ECEF, (height, latitude, longitude, 3)."""
+    height, lat, lon = np.meshgrid(heights_m, np.radians(latitude_deg), np.radians(longitude_deg), indexing="ij")
+    return geodetic_to_ecef(lat, lon, height)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,21 @@ import h5netcdf
 import numpy as np
 
 from topsar.files import read_json
-from topsar.formats.gunw.reading import SIDES, Violation, as_text, find, is_layer, parse_polygon, read, read_texts
-from topsar.formats.gunw.standard import DATA, GEOMETRY, IONOSPHERE, NO_FRAME, RADAR, TIDES, is_standard
+from topsar.formats.gunw.reading import Violation, as_text, find, is_layer, parse_polygon, read, read_texts
+from topsar.formats.gunw.standard import (
+    DATA,
+    FOOTPRINT,
+    GEOMETRY,
+    GRIDS,
+    IONOSPHERE,
+    NO_FRAME,
+    RADAR,
+    SIDES,
+    TIDES,
+    is_standard,
+    make_tag,
+    name_place,
+)
 
 _NAME = re.compile(
     r"S1-GUNW(?P<custom>_CUSTOM)?-(?P<direction>[AD])-R-(?P<track>\d{3})-tops-(?P<reference>\d{8})_(?P<secondary>\d{8})"
@@ -31,7 +43,6 @@ _TRACKS = 175
 _SECOND = timedelta(seconds=1)
 _POLAR_DEG = 75
 _COHERENCE_APART = 0.02
-_GRIDS = "science/grids"
 
 
 # --- dates, times, name -----------------------------------------------------------------------------------------
@@ -55,9 +66,9 @@ def check_granules(nc: h5netcdf.File) -> Iterator[Violation]:
         orbits = set(read_texts(nc, f"{RADAR}/inputSLC/{side}/orbitType"))
         if orbits - {"precise", "restituted"}:
             yield Violation(f"{RADAR}/inputSLC/{side}/orbitType", f"is {', '.join(sorted(orbits))}")
-        listed = as_text(find(nc, _GRIDS).attrs.get(f"{side}_scenes", ""))
+        listed = as_text(find(nc, GRIDS).attrs.get(f"{side}_scenes", ""))
         if {text.removesuffix(".zip") for text in texts} - set(re.findall(r"\w+", listed)):
-            yield Violation(f"{_GRIDS}, attribute {side}_scenes", "does not name the input granules")
+            yield Violation(f"{GRIDS}, attribute {side}_scenes", "does not name the input granules")
 
 
 def _parse_time(text: str) -> datetime:
@@ -114,13 +125,13 @@ def check_name(nc: h5netcdf.File, name: str) -> Iterator[Violation]:
     is_polar = np.abs(read(nc, f"{GEOMETRY}/latitudeMeta")).max() > _POLAR_DEG
     if not is_polar and ascends != (found["direction"] == "A"):
         yield Violation("name", f"{found['direction']} is not the direction that azimuthAngle says")
-    geometry = parse_polygon(as_text(nc.attrs["product_geometry_wkt"]))
+    geometry = parse_polygon(as_text(nc.attrs[FOOTPRINT]))
     if geometry is not None and name_place(*geometry.bounds[:2]) != found["place"]:
         yield Violation("name", f"{found['place']} is not the south-western corner of product_geometry_wkt")
     tag = make_tag(*([one["name"] for one in _find_granules(nc, side)] for side in SIDES))
     if tag != found["tag"]:
         yield Violation("name", f"{found['tag']} is not the checksum of the granules, {tag}")
-    parameters = find(nc, _GRIDS).attrs
+    parameters = find(nc, GRIDS).attrs
     should_be_custom = not is_standard(int(parameters.get("frame_id", NO_FRAME)), parameters)
     if should_be_custom and not found["custom"]:
         yield Violation("name", "CUSTOM is missing, and the parameters are not those of a standard product")
@@ -149,29 +160,6 @@ def _check_track(nc: h5netcdf.File, found: re.Match[str]) -> Iterator[Violation]
                 yield Violation("name", f"{found['track']} is not the track of {granule[0]}, {tracks[-1]}")
 
 
-def name_place(west: float, south: float) -> str:
-    """How a name tells the south-western corner.
-
-    Parameters
-    ----------
-    west, south : float
-        Degrees.
-    """
-    return f"{abs(round(west)):05d}{'W' if west <= 0 else 'E'}_{abs(round(south)):05d}{'N' if south >= 0 else 'S'}"
-
-
-def make_tag(reference: list[str], secondary: list[str]) -> str:
-    """How a name tells its scenes: four digits of a checksum.
-
-    Parameters
-    ----------
-    reference, secondary : list of str
-        Names of scenes.
-    """
-    scenes = [" ".join(sorted(names)) for names in (reference, secondary)]
-    return hashlib.md5(json.dumps(scenes).encode(), usedforsecurity=False).hexdigest()[:4]
-
-
 # --- attributes against layers ----------------------------------------------------------------------------------
 
 
@@ -184,11 +172,11 @@ def check_corrections(nc: h5netcdf.File) -> Iterator[Violation]:
         yield Violation("attribute version", f"is {version}, and a file with ionosphere or tides is 1c")
     if version == "1c" and not has_ionosphere | has_tides:
         yield Violation("attribute version", "is 1c, and there is neither ionosphere nor tides")
-    grids = find(nc, _GRIDS)
+    grids = find(nc, GRIDS)
     for key, is_there in (("estimate_ionosphere_delay", has_ionosphere), ("compute_solid_earth_tide", has_tides)):
         if key in grids.attrs and bool(grids.attrs[key]) != is_there:
             said = "1, and there is no such layer" if not is_there else "0, and there is such a layer"
-            yield Violation(f"{_GRIDS}, attribute {key}", f"is {said}")
+            yield Violation(f"{GRIDS}, attribute {key}", f"is {said}")
     frame, other = nc.attrs.get("aria_frame_id"), grids.attrs.get("frame_id")
     if frame is not None and other is not None and int(frame) != int(other):
         yield Violation("attribute aria_frame_id", f"is {int(frame)}, frame_id of science/grids is {int(other)}")

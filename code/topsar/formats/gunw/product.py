@@ -14,13 +14,7 @@ from topsar.errors import ProductError
 from topsar.formats.degrees import cover_in_degrees, warp_layer
 from topsar.formats.exchange import fill_holes, name_dates, order_dates, require_unwrapped
 from topsar.formats.gunw.cube import Cube, make_cube, make_tide_cube
-from topsar.formats.gunw.labels import make_tag, name_place
-from topsar.formats.gunw.standard import (
-    NO_FRAME,
-    STEPS_PER_DEGREE,
-    VERSION,
-    is_standard,
-)
+from topsar.formats.gunw.standard import NO_FRAME, STEPS_PER_DEGREE, VERSION, is_standard, make_tag, name_place
 from topsar.formats.outline import draw_outline
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-SIDES = ("reference", "secondary")
-POLYGON = "productBoundingBox"
+from topsar.formats.gunw.standard import POLYGON
 
 
 class Violation(NamedTuple):
@@ -50,6 +49,17 @@ def read(nc: h5netcdf.File, path: str) -> NDArray[Any]:
     path : str
     """
     return np.asarray(find(nc, path)[...])
+
+
+def read_number(nc: h5netcdf.File, path: str) -> float:
+    """Read a variable of one number, or the first of several.
+
+    Parameters
+    ----------
+    nc : h5netcdf.File
+    path : str
+    """
+    return float(np.ravel(read(nc, path))[0])
 
 
 def read_texts(nc: h5netcdf.File, path: str) -> list[str]:

@@ -6,6 +6,8 @@ checked from here, so that both say the same.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,13 +19,19 @@ HEIGHTS_M = (-1500.0, 0.0, 3000.0, 9000.0)
 """Of the geometry cubes."""
 CUBE_STEP_DEG = 0.1
 
-DATA = "science/grids/data"
-GEOMETRY = "science/grids/imagingGeometry"
-CORRECTIONS = "science/grids/corrections"
+GRIDS = "science/grids"
+DATA = f"{GRIDS}/data"
+GEOMETRY = f"{GRIDS}/imagingGeometry"
+CORRECTIONS = f"{GRIDS}/corrections"
 RADAR = "science/radarMetaData"
 IONOSPHERE = f"{CORRECTIONS}/derived/ionosphere"
 TIDES = f"{CORRECTIONS}/external/tides"
 TROPOSPHERE = f"{CORRECTIONS}/external/troposphere"
+SIDES = ("reference", "secondary")
+POLYGON = "productBoundingBox"
+"""The outline of the data, which clients read."""
+FOOTPRINT = "product_geometry_wkt"
+"""Attribute with the outline of the frame, or of the data where there is none."""
 
 
 class Raster(NamedTuple):
@@ -79,22 +87,23 @@ TEXTS: Mapping[str, str] = {
     "azimuthZeroDopplerEndTime": "Zero Doppler azimuth end time",
 }
 """Texts of the radar metadata, and what they are."""
-NUMBERS: Mapping[str, Raster] = {
-    "wavelength": Raster("Radar wavelength", "meter"),
-    "centerFrequency": Raster("Radar center frequency", "Hertz"),
-    "ESDthreshold": Raster("ESD threshold, -1 = no ESD applied", "unitless"),
-    "azimuthTimeInterval": Raster("Azimuth time interval", "seconds"),
-    "slantRangeSpacing": Raster("Slant range pixel spacing", "meter"),
-    "slantRangeStart": Raster("Slant range start", "meter"),
-    "slantRangeEnd": Raster("Slant range end", "meter"),
+NUMBERS: Mapping[str, tuple[str, str]] = {
+    "wavelength": ("Radar wavelength", "meter"),
+    "centerFrequency": ("Radar center frequency", "Hertz"),
+    "ESDthreshold": ("ESD threshold, -1 = no ESD applied", "unitless"),
+    "azimuthTimeInterval": ("Azimuth time interval", "seconds"),
+    "slantRangeSpacing": ("Slant range pixel spacing", "meter"),
+    "slantRangeStart": ("Slant range start", "meter"),
+    "slantRangeEnd": ("Slant range end", "meter"),
 }
+"""Numbers of the radar metadata: what they are, and their unit."""
 CONSTANT_ATTRIBUTES: Mapping[str, str] = {
     "product_type": "UNW GEO IFG",
     "Conventions": "CF-1.6",
     "title": "ARIA standard product UNW GEO IFG",
     "references": "https://aria.jpl.nasa.gov/",
-    "ogr_geometry_field": "productBoundingBox",
-    "ogr_layer_name": "productBoundingBox",
+    "ogr_geometry_field": POLYGON,
+    "ogr_layer_name": POLYGON,
     "ogr_layer_type": "POLYGON",
 }
 OTHER_ATTRIBUTES = (
@@ -104,7 +113,7 @@ OTHER_ATTRIBUTES = (
     "source",
     "aria_frame_id",
     "topsapp_command_line_string",
-    "product_geometry_wkt",
+    FOOTPRINT,
     "mean_unfiltered_coherence_without_water_mask",
     "mean_incidence_angle",
     "mean_azimuth_angle",
@@ -135,3 +144,26 @@ def is_standard(frame: int, parameters: Mapping[str, Any]) -> bool:
         Those of `STANDARD_RUN`.
     """
     return frame != NO_FRAME and all(parameters.get(key) == value for key, value in STANDARD_RUN.items())
+
+
+def name_place(west: float, south: float) -> str:
+    """How a name tells the south-western corner.
+
+    Parameters
+    ----------
+    west, south : float
+        Degrees.
+    """
+    return f"{abs(round(west)):05d}{'W' if west <= 0 else 'E'}_{abs(round(south)):05d}{'N' if south >= 0 else 'S'}"
+
+
+def make_tag(reference: list[str], secondary: list[str]) -> str:
+    """How a name tells its scenes: four digits of a checksum.
+
+    Parameters
+    ----------
+    reference, secondary : list of str
+        Names of scenes.
+    """
+    scenes = [" ".join(sorted(names)) for names in (reference, secondary)]
+    return hashlib.md5(json.dumps(scenes).encode(), usedforsecurity=False).hexdigest()[:4]

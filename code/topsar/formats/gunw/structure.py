@@ -8,7 +8,7 @@ from typing import Any
 import h5netcdf
 import numpy as np
 
-from topsar.formats.gunw.reading import POLYGON, SIDES, Violation, as_text, find, is_layer
+from topsar.formats.gunw.reading import Violation, as_text, find, is_layer
 from topsar.formats.gunw.standard import (
     AXIS_UNITS,
     CONSTANT_ATTRIBUTES,
@@ -17,23 +17,26 @@ from topsar.formats.gunw.standard import (
     CUBES,
     DATA,
     GEOMETRY,
+    GRIDS,
     IONOSPHERE,
     LAYERS,
     NUMBERS,
     OFFSETS,
     OTHER_ATTRIBUTES,
     PLACEHOLDERS,
+    POLYGON,
     RADAR,
+    SIDES,
     STANDARD_RUN,
     TEXTS,
     TIDES,
+    TROPOSPHERE,
     Raster,
 )
 
 _VERSIONS = ("1a", "1b", "1c")
 _LAYER_AXES = ("latitude", "longitude")
 _CUBE_AXES = ("heightsMeta", "latitudeMeta", "longitudeMeta")
-_GRIDS = "science/grids"
 
 
 def check_structure(nc: h5netcdf.File) -> Iterator[Violation]:
@@ -60,10 +63,10 @@ def _check_attributes(nc: h5netcdf.File) -> Iterator[Violation]:
             yield Violation(f"attribute {name}", "is missing")
     if "version" in nc.attrs and as_text(nc.attrs["version"]) not in _VERSIONS:
         yield Violation("attribute version", f"is {as_text(nc.attrs['version'])!r}, not one of {', '.join(_VERSIONS)}")
-    grids = find(nc, _GRIDS)
+    grids = find(nc, GRIDS)
     for name in (*STANDARD_RUN, "frame_id", *(f"{side}_scenes" for side in SIDES)):
         if grids is not None and name not in grids.attrs:
-            yield Violation(f"{_GRIDS}, attribute {name}", "is missing")
+            yield Violation(f"{GRIDS}, attribute {name}", "is missing")
 
 
 def _check_polygon(nc: h5netcdf.File) -> Iterator[Violation]:
@@ -146,8 +149,7 @@ def _check_corrections(nc: h5netcdf.File) -> Iterator[Violation]:
 
 def _has_model(nc: h5netcdf.File) -> bool:
     """Whether a weather model has been added in the place of the troposphere's placeholders."""
-    troposphere = find(nc, f"{CORRECTIONS}/external/troposphere")
-    return bool(getattr(troposphere, "groups", {}))
+    return bool(getattr(find(nc, TROPOSPHERE), "groups", {}))
 
 
 def _check_ionosphere(nc: h5netcdf.File) -> Iterator[Violation]:
@@ -180,14 +182,14 @@ def _check_radar(nc: h5netcdf.File) -> Iterator[Violation]:
             yield Violation(path, "is missing")
         elif np.dtype(variable.dtype).kind not in "OSU" or variable.dimensions != ("matchup",):
             yield Violation(path, "is not text along the dimension matchup")
-    for name, number in NUMBERS.items():
+    for name, (_, unit) in NUMBERS.items():
         path, variable = f"{RADAR}/{name}", find(nc, f"{RADAR}/{name}")
         if variable is None:
             yield Violation(path, "is missing")
             continue
         if np.dtype(variable.dtype).kind != "f" or variable.shape not in ((), (1,)):
             yield Violation(path, "is not one real number")
-        yield from _compare_attribute(variable, path, "units", number.unit)
+        yield from _compare_attribute(variable, path, "units", unit)
 
 
 def _compare_attribute(holder: Any, where: str, name: str, expected: str) -> Iterator[Violation]:

@@ -23,12 +23,16 @@ from topsar.formats.gunw.standard import (
     CRS,
     CUBES,
     DATA,
+    FOOTPRINT,
     GEOMETRY,
+    GRIDS,
     IONOSPHERE,
     LAYERS,
     NUMBERS,
     PLACEHOLDERS,
+    POLYGON,
     RADAR,
+    SIDES,
     TEXTS,
     TIDES,
 )
@@ -75,7 +79,7 @@ def write_product(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
         _write_corrections(nc, product)
         _write_tides(nc, product)
         _write_radar(nc.create_group(RADAR), product)
-        nc["science/grids"].attrs.update({**_list_scenes(product.facts), **product.parameters})
+        nc[GRIDS].attrs.update({**_list_scenes(product.facts), **product.parameters})
     draw_browse(browse, product)
     write_json(record, make_record(product))
     return file, browse, record
@@ -97,12 +101,12 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
             "aria_frame_id": product.frame,
             "topsapp_command_line_string": "",
             "topsar_version": __version__,
-            "product_geometry_wkt": product.geometry.wkt,
+            FOOTPRINT: product.geometry.wkt,
             **_summarise(product),
         }
     )
     nc.dimensions.update({"wkt_count": 1, "wkt_length": len(wkt), "matchup": 1})
-    polygon = nc.create_variable("productBoundingBox", ("wkt_count", "wkt_length"), "S1")
+    polygon = nc.create_variable(POLYGON, ("wkt_count", "wkt_length"), "S1")
     polygon[...] = np.frombuffer(wkt.encode(), "S1")[None]
     _describe(polygon, "Product bounding box defined as ISO WKT polygon", "unitless", "crs_polygon")
     nc.create_variable("crs_polygon", (), "i4", data=0).attrs.update({**CRS, "spatial_ref": 4326})
@@ -168,7 +172,7 @@ def _write_radar(group: h5netcdf.Group, product: Product) -> None:
         "slantRangeStart": one.near_range_m,
         "slantRangeEnd": one.far_range_m,
     }
-    for name, (description, unit, _) in NUMBERS.items():
+    for name, (description, unit) in NUMBERS.items():
         _describe(group.create_variable(name, (), "f8", data=float(numbers[name])), description, unit)
     for side, found in (("reference", one), ("secondary", product.secondary)):
         inner = group.create_group(f"inputSLC/{side}")
@@ -247,4 +251,4 @@ def _summarise(product: Product) -> dict[str, float]:
 
 
 def _list_scenes(facts: Mapping[str, Any]) -> dict[str, str]:
-    return {f"{side}_scenes": ", ".join(facts[f"{side}_scenes"]) for side in ("reference", "secondary")}
+    return {f"{side}_scenes": ", ".join(facts[f"{side}_scenes"]) for side in SIDES}
