@@ -18,7 +18,7 @@ from sample_layers import FACTS, sample
 from topsar.corrections import Estimate, open_correction
 from topsar.corrections.ledger import weigh_corrections
 from topsar.corrections.step import FOLDER, add_corrections
-from topsar.files import save_array, write_json
+from topsar.files import read_json, save_array, write_json
 from topsar.interferogram import Interferogram
 from topsar.model import GeoGrid
 from topsar.raster import write_geotiff
@@ -169,18 +169,18 @@ def test_layers_that_do_not_close_are_measured(tmp_path: Path) -> None:
     days = ("2025-03-03", "2025-03-15", "2025-03-27")
     rng = np.random.default_rng(3)
     delay = {day: rng.normal(size=WIDE.shape).astype(np.float32) for day in days}
-    folders = []
+    pairs = {}
     for first, second in ((0, 1), (2, 1), (0, 2)):
         folder = tmp_path / f"{first}_{second}" / "products"
         values = delay[days[first]] - delay[days[second]]
         write_geotiff(folder / "air.tif", values, WIDE, nodata=math.nan)
         facts = {"pair": "x", "track": 1, "reference_date": days[first], "secondary_date": days[second], "grid": WIDE}
         write_json(folder / "facts.json", facts)
-        folders.append(folder)
-    assert close_layer(folders, "air") == pytest.approx(0, abs=1e-6)
-    assert close_layer(folders[:2], "air") is None
-    write_geotiff(folders[2] / "air.tif", values + np.float32(0.4), WIDE, nodata=math.nan)
-    assert close_layer(folders, "air") == pytest.approx(0.4, abs=1e-5)
+        pairs[folder] = read_json(folder / "facts.json")
+    assert close_layer(pairs, "air") == pytest.approx(0, abs=1e-6)
+    assert close_layer(dict(list(pairs.items())[:2]), "air") is None
+    write_geotiff(folder / "air.tif", values + np.float32(0.4), WIDE, nodata=math.nan)
+    assert close_layer(pairs, "air") == pytest.approx(0.4, abs=1e-5)
 
 
 def test_facts_of_others_are_read_with_care() -> None:

@@ -8,11 +8,12 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topsar.cli.verbs import load
 from topsar.errors import ProvisionError, SceneError, SettingsError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from topsar.engines.orbits import OrbitChoice
     from topsar.gamma import SwathTerms
@@ -56,15 +57,12 @@ def add_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--safe", metavar="NAME", help="deramp a product instead: its name in data/raw, or its path")
         verb.add_argument("--phase", action="store_true", help="with --safe: write the ramp too")
     else:
-        shown = (
-            "split: write some bursts as a product of their own; orbit: the same with the state vectors of the orbit "
-        )
-        shown += "file in the annotation; gamma: write tab, par and SLC of GAMMA"
+        shown = "split: write some bursts as a product of their own; orbit: the same with the state vectors of the "
+        shown += "orbit file in the annotation; gamma: write tab, par and SLC of GAMMA"
         verb.add_argument("action", metavar="ACTION", choices=("split", "orbit", "gamma"), help=shown)
         verb.add_argument("safe", metavar="NAME", help="a product: its name in data/raw, or its path")
-        verb.add_argument(
-            "--scomplex", action="store_true", help="samples as whole numbers of 2 bytes, as in the product"
-        )
+        shown = "samples as whole numbers of 2 bytes, as in the product"
+        verb.add_argument("--scomplex", action="store_true", help=shown)
     verb.set_defaults(pairs=Path("pairs.txt"))  # settings have a list of pairs, these verbs do not look at it
     verb.add_argument("--bursts", metavar="N-M", type=_parse_bursts, help="bursts N to M of each swath, from 1 [all]")
     verb.add_argument("--to", metavar="DIR", type=Path, default=Path("slc"), help="folder to write into [./slc]")
@@ -91,7 +89,6 @@ def burst(args: argparse.Namespace) -> int:
     """Cut a product to bursts, give it its precise orbit, or write it as GAMMA has it."""
     if args.action == "gamma":
         return _write_gamma(args, is_deramped=False)
-    from topsar.cli.verbs import load
     from topsar.sentinel1 import advise_on_orbit
     from topsar.sentinel1.cut import cut_product
 
@@ -99,7 +96,7 @@ def burst(args: argparse.Namespace) -> int:
     scene = _open(settings, args.safe)
     polarisation = _choose_polarisation(settings, scene)
     swaths = _choose_swaths(settings, scene, polarisation)
-    chosen = _choose_bursts(settings, scene, {swath: polarisation for swath in swaths}, args.bursts)
+    chosen = _choose_bursts(settings, scene, swaths, polarisation, args.bursts)
     precise = None
     if args.action == "orbit":
         choice = _choose_orbit(settings, scene)
@@ -112,7 +109,6 @@ def burst(args: argparse.Namespace) -> int:
 
 
 def _write_gamma(args: argparse.Namespace, *, is_deramped: bool) -> int:
-    from topsar.cli.verbs import load
     from topsar.gamma import SampleFormat, SceneCut, write_scene
 
     settings = load(args)
@@ -120,7 +116,7 @@ def _write_gamma(args: argparse.Namespace, *, is_deramped: bool) -> int:
     polarisation = _choose_polarisation(settings, scene)
     swaths = _choose_swaths(settings, scene, polarisation)
     cut = SceneCut(
-        bursts=_choose_bursts(settings, scene, {swath: polarisation for swath in swaths}, args.bursts),
+        bursts=_choose_bursts(settings, scene, swaths, polarisation, args.bursts),
         format=SampleFormat.SCOMPLEX if not is_deramped and args.scomplex else SampleFormat.FCOMPLEX,
         is_deramped=is_deramped,
         keeps_phase=is_deramped and args.phase,
@@ -173,14 +169,14 @@ def _choose_orbit(settings: Settings, scene: Scene) -> OrbitChoice:
 
 
 def _choose_bursts(
-    settings: Settings, scene: Scene, swaths: Mapping[str, str], numbers: tuple[int, int] | None
+    settings: Settings, scene: Scene, swaths: Sequence[str], polarisation: str, numbers: tuple[int, int] | None
 ) -> dict[str, tuple[Burst, ...]]:
     """Bursts by swath: those with the numbers, and of those the ones in ROI; swaths without any are left out."""
     from topsar.engines.footprint import lies_in
     from topsar.sentinel1 import read_annotation_orbit, read_bursts, read_grid_heights
 
     chosen = {}
-    for swath, polarisation in swaths.items():
+    for swath in swaths:
         bursts = read_bursts(scene, swath, polarisation)
         first, last = numbers or (1, len(bursts))
         if not 1 <= first <= last <= len(bursts):

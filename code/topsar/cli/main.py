@@ -26,23 +26,9 @@ from topsar.environment import drop_foreign_data
 from topsar.errors import SettingsError, TopsarError
 
 VERBS = (
-    *(
-        "run",
-        "stack",
-        "plan",
-        "pairs",
-        "status",
-        "doctor",
-        "clean",
-        "export",
-        "check",
-        "timeseries",
-        "demo",
-        "settings",
-        "simulate",
-    ),
-    *bursts.VERBS,
-)
+    "run", "stack", "plan", "pairs", "status", "doctor", "clean", "export", "check", "timeseries", "demo", "settings",
+    "simulate", *bursts.VERBS,
+)  # fmt: skip
 """All but the hidden ``step``."""
 EXAMPLES = {
     "": """
@@ -166,15 +152,17 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_subparsers(metavar="VERB", title="verbs")
     for name in VERBS:
         verb = _add_verb(group, name)
-        if name not in {"demo", "simulate", "check"}:
+        has_data = name not in {"demo", "simulate", "check"}
+        has_settings = has_data and name != "status"
+        if has_data:
             verb.add_argument("--data", metavar="DIR", type=Path, default=Path("data"), help="data folder [./data]")
-        if name not in {"demo", "simulate", "status", "check", *bursts.VERBS}:
+        if has_settings and name not in bursts.VERBS:
             default = Path("pairs.txt")
             verb.add_argument("--pairs", metavar="FILE", type=Path, default=default, help="pairs [./pairs.txt]")
-        if name not in {"demo", "simulate", "status", "check"}:
+        if has_settings:
             verb.add_argument("--env", metavar="FILE", type=Path, help="settings [./.env where there is one]")
         _add_own_flags(verb, name)
-        if name not in {"simulate", "status", "check"}:
+        if has_settings or name == "demo":
             _add_settings(verb, bursts.KEYS if name in bursts.VERBS else ())
     return parser
 
@@ -297,9 +285,8 @@ def _add_settings(verb: argparse.ArgumentParser, chosen: Sequence[str]) -> None:
         "-o", dest="flags", metavar="KEY=VALUE", type=_parse_assignment, action="append", help="set any key, repeatable"
     )
     for key in KEYS:
-        if not key.secret and (
-            not chosen or key.name in chosen
-        ):  # a command line is visible to every user of the machine
+        # A secret has no flag: a command line is visible to every user of the machine.
+        if not key.secret and (not chosen or key.name in chosen):
             text = f"{key.meaning}. Value: {key.allowed} [{key.default or 'empty'}]".replace("%", "%%")
             pair = partial(lambda name, value: (name, value), key.name)
             group.add_argument(key.flag, dest="flags", metavar="VALUE", type=pair, action="append", help=text)

@@ -162,7 +162,6 @@ def export(args: argparse.Namespace) -> int:
 
 def _export_stamps(args: argparse.Namespace) -> int:
     from topsar.engines.radar_stack import STACKS, list_kept_stacks, open_radar_stack
-    from topsar.errors import ProductError
     from topsar.stamps import write_stamps
 
     settings = load(args)

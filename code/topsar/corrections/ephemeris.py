@@ -44,9 +44,8 @@ def find_sky(epoch: datetime, seconds: NDArray[np.float64]) -> Sky:
 
     utc = (epoch - _NOON_2000).total_seconds() / _DAY_S + seconds / _DAY_S
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", erfa.ErfaWarning
-        )  # a leap second that nobody knows of yet moves the Moon by 1 m
+        # A leap second that nobody knows of yet moves the Moon by 1 m.
+        warnings.simplefilter("ignore", erfa.ErfaWarning)
         tt = erfa.taitt(*erfa.utctai(_J2000, utc))
         turned = erfa.c2t00b(*tt, _J2000, utc, 0.0, 0.0)
         moon, earth = erfa.moon98(*tt)["p"], erfa.epv00(*tt)[0]["p"]

@@ -106,11 +106,11 @@ def _find_difference(
 ) -> NDArray[np.float64]:
     """The slant delay of the secondary date minus that of the reference, metres, NaN where no file has it."""
     from topsar.corrections.nodes import choose_step, lay_nodes, spread_nodes
-    from topsar.model import BBox
+    from topsar.engines.ground import find_box
 
     step = choose_step(ifg.grid, _NODE_SPACING_M)
     lon, lat = lay_nodes(ifg.grid, step)
-    box = BBox(west=float(lon.min()), south=float(lat.min()), east=float(lon.max()), north=float(lat.max()))
+    box = find_box(lon, lat)
     parts = [
         (sign * weight, _Sampler(file, box))
         for sign, files, time in zip((-1, 1), chosen, times, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -72,23 +73,27 @@ def close_triplets(folders: Sequence[Path]) -> Closures:
     The pairs of a triangle share track, polarisation and grid; a pair whose facts cannot be read, or lack dates or
     grid, is left out.
     """
-    chosen, total = _choose_triangles(folders, MOST_TRIPLETS)
+    pairs = {}
+    for folder in folders:
+        with suppress(ProductError):
+            pairs[folder] = read_json(folder / "facts.json")
+    chosen, total = _choose_triangles(pairs, MOST_TRIPLETS)
     read = lru_cache(_PAIRS_IN_MEMORY)(_read_layers)
     closures = (_close(dates, sides, [read(edge.folder) for edge in sides]) for dates, sides in chosen)
     return Closures(tuple(one for one in closures if one), total)
 
 
-def close_layer(folders: Sequence[Path], name: str) -> float | None:
+def close_layer(pairs: Mapping[Path, Mapping[str, Any]], name: str) -> float | None:
     """Root mean square of what a layer leaves around triangles of pairs; None where no triangle has it.
 
     Parameters
     ----------
-    folders : sequence of Path
-        The ``products`` folders of pairs.
+    pairs : mapping
+        Facts by the ``products`` folders of pairs.
     name : str
         Of a layer that changes its sign with the order of the dates.
     """
-    having = [folder for folder in folders if (folder / f"{name}.tif").is_file()]
+    having = {folder: facts for folder, facts in pairs.items() if (folder / f"{name}.tif").is_file()}
     chosen, _ = _choose_triangles(having, MOST_LAYER_TRIPLETS)
     read = lru_cache(_PAIRS_IN_MEMORY)(lambda folder: read_reduced(folder / f"{name}.tif", MOST_PIXELS))
     squares, pixels = 0.0, 0
@@ -101,14 +106,10 @@ def close_layer(folders: Sequence[Path], name: str) -> float | None:
     return float(np.sqrt(squares / pixels)) if pixels else None
 
 
-def _choose_triangles(folders: Sequence[Path], most: int) -> tuple[list[_Triangle], int]:
+def _choose_triangles(pairs: Mapping[Path, Mapping[str, Any]], most: int) -> tuple[list[_Triangle], int]:
     """The triangles among pairs, by date, those with the shortest spans where there are too many; and how many."""
     stacks: dict[str, dict[tuple[str, str], _Edge]] = {}
-    for folder in folders:
-        try:
-            facts = read_json(folder / "facts.json")
-        except ProductError:
-            continue
+    for folder, facts in pairs.items():
         if not {"reference_date", "secondary_date", "grid"} <= facts.keys():
             continue
         first, second = facts["reference_date"], facts["secondary_date"]

@@ -10,8 +10,11 @@ import numpy as np
 
 from topsar.corrections.ledger import SIGNIFICANT
 from topsar.report.closure import close_layer
+from topsar.report.pair import read_number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from topsar.report.pair import PairReport
 
 Sides = tuple[float | None, float | None]
@@ -67,8 +70,8 @@ def _read(name: str, known: Any) -> Entry:
         std=_read_sides(entry.get("std_rad")),
         ramp=(ramps[0], ramps[1]),
         height=_read_sides(entry.get("height_correlation")),
-        share=_number(entry.get("share")),
-        error=_number(entry.get("share_error")),
+        share=read_number(entry.get("share")),
+        error=read_number(entry.get("share_error")),
     )
 
 
@@ -76,12 +79,8 @@ def _pair(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) and len(value) == 2 else [None, None]
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
 def _read_sides(value: Any) -> Sides:
-    before, after = (_number(one) for one in _pair(value))
+    before, after = (read_number(one) for one in _pair(value))
     return before, after
 
 
@@ -97,13 +96,13 @@ def summarise_corrections(pairs: Sequence[PairReport]) -> list[Summary]:
     for pair in done:
         for entry in list_entries(pair.facts):
             found.setdefault(entry.name, []).append(entry)
-    folders = [pair.products for pair in done]
-    return [_summarise(name, entries, _close(folders, entries)) for name, entries in found.items()]
+    facts = {pair.products: pair.facts for pair in done}
+    return [_summarise(name, entries, _close(facts, entries)) for name, entries in found.items()]
 
 
-def _close(folders: Sequence[Any], entries: Sequence[Entry]) -> float | None:
+def _close(facts: Mapping[Path, Mapping[str, Any]], entries: Sequence[Entry]) -> float | None:
     layer = next((entry.layer for entry in entries if entry.layer), "")
-    return close_layer(folders, layer) if layer else None
+    return close_layer(facts, layer) if layer else None
 
 
 def _summarise(name: str, entries: Sequence[Entry], closing_rad: float | None) -> Summary:

@@ -92,8 +92,12 @@ class PairReport:
 
     def find_number(self, key: str) -> float | None:
         """A fact that is a finite number, or None."""
-        value = self.facts.get(key)
-        return float(value) if isinstance(value, int | float) and isfinite(value) else None
+        return read_number(self.facts.get(key))
+
+
+def read_number(value: object) -> float | None:
+    """A value of facts if it is a finite number."""
+    return float(value) if isinstance(value, int | float) and isfinite(value) else None
 
 
 def read_pairs(runs: Path, outcomes: Sequence[Outcome]) -> tuple[PairReport, ...]:

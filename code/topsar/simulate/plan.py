@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.kernels.geometry import OrbitArc, rdr2geo
-from topsar.model import SPEED_OF_LIGHT, Burst, BurstId, RadarGrid, RangePolynomial, Window
+from topsar.model import CROSSED, SPEED_OF_LIGHT, Burst, BurstId, RadarGrid, RangePolynomial, Window
 from topsar.simulate import mode as iw
 from topsar.simulate.orbit import (
     CYCLE_DAYS,
@@ -54,7 +54,7 @@ class SwathPlan:
     @property
     def is_cross(self) -> bool:
         """Whether other waves are received than are sent."""
-        return self.bursts[0].polarisation in ("VH", "HV")
+        return self.bursts[0].polarisation in CROSSED
 
     def noise_power(self, nesz_db: float) -> float:
         """Power of thermal noise in squared digital numbers, from the noise-equivalent sigma nought (dB).
