@@ -192,25 +192,27 @@ absolute() { # a path in whose folder one can look; ~ after = is not expanded by
 # --- the arguments of a verb ---
 
 arguments=()
-rasters=() # DEM, GEOID, WATER_MASK, and folders of weather and ionosphere
+path_keys=(DEM GEOID WATER_MASK TROPOSPHERE_DIR IONEX_DIR)
+paths=() # what they name
 data='' pairs='' env_file='' topsar_engine=''
 folder='' # of demo and simulate
 to=''     # of export, burst and deramp
 
 is_secret() { case $1 in *USERNAME | *PASSWORD | *TOKEN | *KEY) ;; *) return 1 ;; esac; }
 
-raster() { # in: value of a key of rasters; prints it, absolute where it is there
+names_path() { [[ " ${path_keys[*]} " == *" $1 "* ]]; }
+
+resolve() { # in: value of such a key; prints it, absolute where it is there
   if [[ -e ${1/#\~\//$HOME/} ]]; then absolute "$1"; else printf '%s\n' "$1"; fi
 }
 
 set_key() { # in: KEY, value, the arguments that say so
   ! is_secret "$1" || misused "others can read a command line: set $1 in .env"
-  case $1 in
-    ENGINE) topsar_engine=$2 ;;
-    DEM | GEOID | WATER_MASK | TROPOSPHERE_DIR | IONEX_DIR)
-      rasters+=("$(raster "$2")")
-      set -- "$1" "$2" -o "$1=${rasters[${#rasters[@]} - 1]}" ;;
-  esac
+  if [[ $1 == ENGINE ]]; then topsar_engine=$2; fi
+  if names_path "$1"; then
+    paths+=("$(resolve "$2")")
+    set -- "$1" "$2" -o "$1=${paths[${#paths[@]} - 1]}"
+  fi
   arguments+=("${@:3}")
 }
 
@@ -261,8 +263,8 @@ pass_environment() { # settings of the environment that are no secrets
     case $key in
       ISCE_HOME | ISCE_PYTHON) continue ;; # the host's
       ENGINE) topsar_engine=${topsar_engine:-$value} ;;
-      DEM | GEOID | WATER_MASK | TROPOSPHERE_DIR | IONEX_DIR) rasters+=("$value") ;;
     esac
+    if names_path "$key"; then paths+=("$value"); fi
     if is_secret "$key"; then
       say "warning: $key of the environment is not passed on, because others could read it there: put it in .env"
     else
@@ -286,17 +288,19 @@ make_pairs_file() { # in: where
   say "Made $1: your pairs go there, or let \`run_docker.sh pairs\` list them."
 }
 
+needs_pairs() { [[ $verb == run || $verb == timeseries ]]; }
+
 find_places() { # of verbs with data, pairs and settings
   local base=$PWD
   [[ -e data || -e pairs.txt || -e .env ]] || base=$here
-  if [[ $verb == run || $verb == timeseries ]]; then
+  if needs_pairs; then
     [[ -n $env_file || -e $base/.env ]] || make_env_file "$base/.env"
     [[ -n $pairs || -e $base/pairs.txt ]] || make_pairs_file "$base/pairs.txt"
   fi
   data=${data:-$base/data}
   pairs=${pairs:-$base/pairs.txt}
   if [[ -z $env_file && -e $base/.env ]]; then env_file=$base/.env; fi
-  if [[ ($verb == run || $verb == timeseries) && -f $pairs ]] && ! grep -qE '^[^#[:alnum:]]*[[:alnum:]]' "$pairs"; then
+  if needs_pairs && [[ -f $pairs ]] && ! grep -qE '^[^#[:alnum:]]*[[:alnum:]]' "$pairs"; then
     die "$pairs lists no pairs yet." "Write one per line, or let \`run_docker.sh pairs\` list them."
   fi
 }
@@ -309,12 +313,7 @@ show_places() {
   fi
   arguments+=("--data=$data")
   [[ $verb != status ]] || return 0
-  case $verb in
-    burst | deramp) ;;
-    pairs) show "${pairs%/*}" ;; # the list is replaced, and drawn beside it
-    *) [[ ! -f $pairs ]] || show "$pairs" readonly ;;
-  esac
-  case $verb in burst | deramp) ;; *) arguments+=("--pairs=$pairs") ;; esac
+  takes_files || show_pairs
   if [[ -n $to ]]; then
     mkdir -p -- "$to"
     show "$to"
@@ -324,6 +323,17 @@ show_places() {
   [[ ! -f $env_file ]] || show "$env_file" readonly
   arguments+=("--env=$env_file")
 }
+
+show_pairs() {
+  if [[ $verb == pairs ]]; then
+    show "${pairs%/*}" # the list is replaced, and drawn beside it
+  elif [[ -f $pairs ]]; then
+    show "$pairs" readonly
+  fi
+  arguments+=("--pairs=$pairs")
+}
+
+takes_files() { [[ $verb == burst || $verb == deramp ]]; } # and no pairs
 
 show_files() { # of verbs that take files by name; names of files in files begin in the current folder too
   local name
@@ -348,9 +358,9 @@ show_folder() { # of demo and simulate
   arguments=("$folder" ${arguments[@]+"${arguments[@]}"})
 }
 
-show_rasters() {
+show_paths() { # those of settings
   local path
-  for path in ${rasters[@]+"${rasters[@]}"}; do
+  for path in ${paths[@]+"${paths[@]}"}; do
     [[ $path != \~/* ]] || path=$HOME/${path#\~/}
     if [[ $path == /* && -f $path ]]; then show_beside "$path"; fi
     if [[ $path == /* && -d $path ]]; then show "$path" readonly; fi # height tiles
@@ -424,13 +434,13 @@ case $verb in
   demo | simulate) show_folder ;;
   check) show_files ;;
   *)
-    case $verb in burst | deramp) show_files ;; esac
+    ! takes_files || show_files
     find_places
     show_places
     topsar_engine=${topsar_engine:-$(value_in_env ENGINE)}
-    for key in DEM GEOID WATER_MASK TROPOSPHERE_DIR IONEX_DIR; do rasters+=("$(value_in_env "$key")"); done ;;
+    for key in "${path_keys[@]}"; do paths+=("$(value_in_env "$key")"); done ;;
 esac
-show_rasters
+show_paths
 show_private_files
 if [[ -z $image ]]; then
   target=$(choose_target)
