@@ -38,24 +38,46 @@ def write_unwrapped(
     StepFailed
         If the package cannot.
     """
-    from topsar.kernels.unwrap import unwrap
-
     folder.mkdir(exist_ok=True)
     if unwrapper == "none":
         unwrapped = np.full(filtered.shape, np.nan, np.float32)
         components = np.zeros(filtered.shape, np.uint32)
     else:
-        threads = _count_threads(filtered.shape)
-        try:
-            with _scratch_folder(folder) as scratch:
-                unwrapped, components = unwrap(
-                    filtered, coherence, looks, method=unwrapper, threads=threads, scratch=scratch
-                )
-        except RuntimeError as exc:  # how both packages report a failure of theirs
-            msg = f"{unwrapper} could not unwrap {folder.absolute().parent.name}: {exc}"
-            raise StepFailed(msg, hint="unwrap.log has its own words; UNWRAPPER=none leaves the phase wrapped") from exc
+        unwrapped, components = unwrap_filtered(filtered, coherence, looks, unwrapper, folder)
     save_array(folder / "unwrapped.npy", unwrapped)
     save_array(folder / "components.npy", components)
+
+
+def unwrap_filtered(
+    filtered: NDArray[np.complex64], coherence: NDArray[np.float32], looks: float, unwrapper: str, folder: Path
+) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Unwrap a filtered interferogram; phase and components, as `topsar.kernels.unwrap.unwrap` gives them.
+
+    Parameters
+    ----------
+    filtered : (rows, columns) complex64
+    coherence : (rows, columns) float32
+    looks : float
+        Independent looks of a pixel.
+    unwrapper : {"snaphu", "whirlwind"}
+    folder : Path
+        The package's own files lie in it meanwhile.
+
+    Raises
+    ------
+    StepFailed
+        If the package cannot.
+    """
+    from topsar.kernels.unwrap import unwrap
+
+    threads = _count_threads(filtered.shape)
+    try:
+        with _scratch_folder(folder) as scratch:
+            return unwrap(filtered, coherence, looks, method=unwrapper, threads=threads, scratch=scratch)
+    except RuntimeError as exc:  # how both packages report a failure of theirs
+        msg = f"{unwrapper} could not unwrap the phase: {exc}"
+        hint = "the log of the step has its own words; UNWRAPPER=none leaves the phase wrapped"
+        raise StepFailed(msg, hint=hint) from exc
 
 
 @contextmanager

@@ -35,6 +35,12 @@ class LookSums(NamedTuple):
         """The sums inside a window, as views."""
         return LookSums(self.cross[where], self.power_reference[where], self.power_secondary[where], self.filled[where])
 
+    def average_amplitude(self) -> NDArray[np.float32]:
+        """Root of the mean power of both dates, (rows, columns); 0 where there is no signal."""
+        power = self.power_reference + self.power_secondary
+        mean = np.divide(power, 2 * self.filled, out=np.zeros_like(power), where=self.filled > 0)
+        return np.asarray(np.sqrt(mean), np.float32)
+
     @classmethod
     def zeros(cls, shape: tuple[int, int]) -> LookSums:
         """Empty sums."""

@@ -234,6 +234,11 @@ def write_isce_headers(path: Path, header: IsceHeader, family: str, known_as: Pa
 def _describe_raw(name: str, header: IsceHeader) -> str:
     """The ``.vrt`` of raw values."""
     root = ElementTree.Element("VRTDataset", rasterXSize=str(header.width), rasterYSize=str(header.length))
+    _add_raw_bands(root, name, header)
+    return _xml_text(root)
+
+
+def _add_raw_bands(root: ElementTree.Element, name: str, header: IsceHeader) -> None:
     size = header.dtype.itemsize
     for band in range(header.bands):
         element = ElementTree.SubElement(
@@ -250,7 +255,6 @@ def _describe_raw(name: str, header: IsceHeader) -> str:
         }
         for key, value in layout.items():
             ElementTree.SubElement(element, key).text = str(value)
-    return _xml_text(root)
 
 
 # --- a DEM ------------------------------------------------------------------------------------------------------
@@ -308,11 +312,8 @@ def _gdal_header(path: Path, field: HeightField) -> str:
     ElementTree.SubElement(root, "SRS").text = "EPSG:4326"
     transform = west - dx / 2, dx, 0.0, north - dy / 2, 0.0, dy
     ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in transform)
-    band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Float32", band="1", subClass="VRTRawRasterBand")
-    ElementTree.SubElement(band, "SourceFilename", relativeToVRT="1").text = path.name
-    layout = {"ByteOrder": "LSB", "ImageOffset": 0, "PixelOffset": 4, "LineOffset": 4 * columns}
-    for name, value in layout.items():
-        ElementTree.SubElement(band, name).text = str(value)
+    header = IsceHeader(width=columns, length=rows, bands=1, dtype=np.dtype("<f4"), scheme="BIP")
+    _add_raw_bands(root, path.name, header)
     return _xml_text(root)
 
 

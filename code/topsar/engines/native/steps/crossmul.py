@@ -74,10 +74,9 @@ class _Crossmul(StepKind[CrossmulTask]):
         coherence = estimate_coherence(sums, looks, float(independent.mean()))
         few = sums.filled < max(looks.count // 2, 1)
         sums.cross[few], coherence[few] = 0, 0
-        power = (sums.power_reference + sums.power_secondary) / (2 * np.maximum(sums.filled, 1))
         save_array(out / "cross.npy", sums.cross / np.maximum(sums.filled, 1).astype(np.float32))
         save_array(out / "coherence.npy", coherence)
-        save_array(out / "amplitude.npy", np.sqrt(power, dtype=np.float32))
+        save_array(out / "amplitude.npy", sums.average_amplitude())
         save_array(out / "looks.npy", independent[: stack.grid.samples // looks.east])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from topsar.engines.radar_stack import StackFacts
 from topsar.engines.step import Cost, StepKind
-from topsar.files import delete, replaced_folder
+from topsar.files import replaced_folder
 from topsar.model import Looks
 from topsar.raster.isce_image import write_isce_image
 from topsar.schedule.jobs import Artifact
@@ -56,7 +56,7 @@ class _Interferogram(StepKind[InterferogramTask]):
     def run(self, task: InterferogramTask, runs: Path, folder: Path) -> None:
         """Write ``fine`` and ``filt_fine`` with their headers."""
         from topsar.engines.layers import estimate_phase_noise
-        from topsar.engines.unwrapping import write_unwrapped
+        from topsar.engines.unwrapping import unwrap_filtered
         from topsar.kernels.filter import filter_phase
 
         cross, coherence, amplitude, looks = (
@@ -70,15 +70,14 @@ class _Interferogram(StepKind[InterferogramTask]):
             "filt_fine.int": (filtered / np.maximum(np.abs(filtered), 1e-9) * amplitude**2).astype(np.complex64),
             "filt_fine.cor": coherence,
         }
-        if task.unwrapper != "none":
-            write_unwrapped(filtered, coherence, float(looks.mean()), task.unwrapper, folder / "unwrap")
-            unwrapped, components = (np.load(folder / "unwrap" / f"{name}.npy") for name in ("unwrapped", "components"))
-            delete(folder / "unwrap", within=folder)
-            amplitude[np.isnan(unwrapped)] = 0
-            images["filt_fine.unw"] = np.stack([amplitude, np.nan_to_num(unwrapped)], axis=1).astype(np.float32)
-            images["filt_fine.unw.conncomp"] = np.minimum(components, 255).astype(np.uint8)
         final = runs / task.stack.interferogram(task.first, task.second)
         with replaced_folder(final) as staging:
+            if task.unwrapper != "none":
+                mean = float(looks.mean())
+                unwrapped, components = unwrap_filtered(filtered, coherence, mean, task.unwrapper, staging)
+                amplitude[np.isnan(unwrapped)] = 0
+                images["filt_fine.unw"] = np.stack([amplitude, np.nan_to_num(unwrapped)], axis=1).astype(np.float32)
+                images["filt_fine.unw.conncomp"] = np.minimum(components, 255).astype(np.uint8)
             for name, values in images.items():
                 family = "intimage" if name.endswith(".int") else "image"
                 write_isce_image(staging / name, values, family, final / name)

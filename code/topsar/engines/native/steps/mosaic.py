@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from topsar.kernels.mosaic import LookSums
     from topsar.kernels.registration import Overlap
 
 
@@ -90,7 +89,7 @@ class _Mosaic(StepKind[MosaicTask]):
         arrays: dict[str, NDArray[Any]] = {
             "cross": mosaic.sums.cross,
             "coherence": gamma,
-            "amplitude": _average_amplitude(mosaic.sums),
+            "amplitude": mosaic.sums.average_amplitude(),
             "burst": place,
             "doppler": mosaic.doppler_hz,
         }
@@ -118,12 +117,6 @@ def _lay_swaths(task: MosaicTask, runs: Path) -> tuple[Mosaic, dict[str, list[Ov
         mosaic.add(burst + np.int16(before), part)
         before += len(swath.bursts)
     return mosaic, overlaps
-
-
-def _average_amplitude(sums: LookSums) -> NDArray[np.float32]:
-    power = sums.power_reference + sums.power_secondary
-    mean = np.divide(power, 2 * sums.filled, out=np.zeros_like(power), where=sums.filled > 0)
-    return np.asarray(np.sqrt(mean), np.float32)
 
 
 STEP = _Mosaic()
