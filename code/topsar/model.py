@@ -264,6 +264,11 @@ class RadarGrid:
         return self.lines, self.samples
 
     @property
+    def whole(self) -> Window:
+        """The window of all samples."""
+        return Window(row=0, column=0, rows=self.lines, columns=self.samples)
+
+    @property
     def mid_time(self) -> datetime:
         """Azimuth time half-way between line 0 and the line after the last (ESA's η = 0)."""
         return self.first_line_time + timedelta(seconds=self.lines / 2 * self.line_interval_s)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
 from matplotlib.colors import to_hex
 
 from topsar.files import write_text
-from topsar.formats.scale import find_scale
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from topsar.formats.scale import Scale
     from topsar.interferogram import Drawing
@@ -25,15 +22,15 @@ _STEPS = 24
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
-def write_style(path: Path, values: NDArray[Any], drawing: Drawing) -> bool:
+def write_style(path: Path, drawing: Drawing, scale: Scale | None) -> bool:
     """Write how QGIS draws a layer: a scale of colours, or a colour for each class of a mask.
 
     Parameters
     ----------
     path : Path
-    values : (rows, columns)
-        NaN in holes.
     drawing : Drawing
+    scale : Scale, optional
+        What `find_scale` found of the layer.
 
     Returns
     -------
@@ -44,7 +41,7 @@ def write_style(path: Path, values: NDArray[Any], drawing: Drawing) -> bool:
     pipe = SubElement(root, "pipe")
     if drawing.style == "mask":
         _add_classes(pipe, drawing)
-    elif (scale := find_scale(values, drawing)) is not None:
+    elif scale is not None:
         _add_scale(pipe, scale, drawing)
     else:
         return False

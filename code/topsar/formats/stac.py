@@ -110,17 +110,19 @@ def _write_companions(ifg: Interferogram, folder: Path) -> Iterator[tuple[Path, 
     from topsar.formats.qgis import write_style
     from topsar.formats.scale import find_scale
 
+    shown = {}
     for name in ifg.layers:
         kind, path = find_kind(name), folder / f"{name}.qml"
-        if kind and kind.drawing and write_style(path, open_holes(ifg.layers[name]), kind.drawing):
+        if kind is None or kind.drawing is None:
+            continue
+        values = open_holes(ifg.layers[name])
+        scale = find_scale(values, kind.drawing)
+        if write_style(path, kind.drawing, scale):
             title = f"Style of {name}.tif for QGIS"
             yield path, {"title": title, "roles": ["style"], "type": "application/xml"}
-    overlays = []
-    for name in filter(ifg.layers.__contains__, _OVERLAYS):
-        kind, values = ifg.layers[name].kind, open_holes(ifg.layers[name])
-        if kind.drawing and (scale := find_scale(values, kind.drawing)):
-            overlays.append(Overlay(name=kind.long_name, values=values, scale=scale, cyclic=kind.cyclic))
-    if overlays:
+        if scale is not None and name in _OVERLAYS:
+            shown[name] = Overlay(name=kind.long_name, values=values, scale=scale, cyclic=kind.cyclic)
+    if overlays := [shown[name] for name in _OVERLAYS if name in shown]:
         path = write_kmz(folder / f"{ifg.pair_id}.kmz", overlays, ifg.grid, _describe_dates(ifg.facts))
         yield path, {"title": "For Google Earth", "roles": ["visual"], "type": "application/vnd.google-earth.kmz"}
         path = _write_thumbnail(folder / "thumbnail.png", overlays[0], ifg)

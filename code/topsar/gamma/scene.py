@@ -16,7 +16,6 @@ from topsar.gamma.tab import TabRow, format_tab
 from topsar.gamma.tops import format_tops
 from topsar.kernels.geometry import fit_orbit
 from topsar.kernels.tops import find_deramp_terms
-from topsar.model import Window
 from topsar.sentinel1 import check_content, iter_samples, open_image, read_burst_times
 
 if TYPE_CHECKING:
@@ -122,9 +121,7 @@ def _write_samples(bursts: list[Burst], arc: OrbitArc, cut: SceneCut, path: Path
         for burst in bursts:
             terms = find_deramp_terms(burst, arc)
             shown.append(describe_terms(burst, arc, terms))
-            lines, samples = burst.grid.shape
-            window = Window(row=0, column=0, rows=lines, columns=samples)
-            blocks = iter_samples(burst, window, lines_of_block(samples), image)
+            blocks = iter_samples(burst, burst.grid.whole, lines_of_block(burst.grid.samples), image)
             if cut.is_deramped:
                 turn_burst(blocks, burst, terms, slc, phase=phase, direction=1.0)
             else:

@@ -14,7 +14,7 @@ import numpy as np
 from topsar.gamma.parameters import Parameters, read_parameters
 from topsar.gamma.samples import SampleFormat, check_size
 from topsar.kernels.geometry import OrbitArc, fit_orbit
-from topsar.model import Burst, Orbit, OrbitSource, RadarGrid, RangePolynomial, Window
+from topsar.model import Burst, Orbit, OrbitSource, RadarGrid, RangePolynomial
 
 if TYPE_CHECKING:
     from topsar.gamma.tab import TabRow
@@ -125,7 +125,7 @@ def _read_bursts(image: Parameters, tops: Parameters, slc: Path) -> tuple[Burst,
                 measurement=str(slc),
                 first_line=(number - 1) * grid.lines,
                 grid=replace(grid, first_line_time=first),
-                valid=Window(row=0, column=0, rows=grid.lines, columns=grid.samples),
+                valid=grid.whole,
                 radar_frequency_hz=image.read_positive("radar_frequency"),
                 steering_rate_rad_s=steering,
                 fm_rate=_read_polynomial(tops, f"az_fmrate_polynomial_{number}", f"az_fmrate_srdelay_{number}"),

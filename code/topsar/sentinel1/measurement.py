@@ -95,8 +95,7 @@ def iter_samples(
     (lines, window.columns) complex64
         The same memory each time; NaN and infinity become zero.
     """
-    whole = Window(row=0, column=0, rows=burst.grid.lines, columns=burst.grid.samples)
-    if whole.intersection(window) != window:
+    if burst.grid.whole.intersection(window) != window:
         msg = f"window {window} leaves the burst of {burst.grid.lines} lines by {burst.grid.samples} samples"
         raise ValueError(msg)
     if image is None:

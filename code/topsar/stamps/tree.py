@@ -21,6 +21,7 @@ from topsar.gamma.samples import SampleFormat, lines_of_block, write_lines
 from topsar.kernels.geometry import geodetic_to_ecef, measure_baseline
 from topsar.model import SPEED_OF_LIGHT, BBox, RadarGrid, Window
 from topsar.stamps.baseline import NONE, Baseline, fit_baseline
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,9 +93,9 @@ def _find_window(stack: RadarStack, roi: BBox | None) -> Window:
     """The lines and samples around a region."""
     grid = stack.facts.grid
     if roi is None:
-        return Window(row=0, column=0, rows=grid.lines, columns=grid.samples)
+        return grid.whole
     rows, columns = np.zeros(grid.lines, bool), np.zeros(grid.samples, bool)
-    for block in _iter_blocks(Window(row=0, column=0, rows=grid.lines, columns=grid.samples)):
+    for block in _iter_blocks(grid.whole):
         lat, lon = (stack.read_layer(name, block)[:, 0] for name in ("lat", "lon"))
         inside = (lat >= roi.south) & (lat <= roi.north) & (lon >= roi.west) & (lon <= roi.east)
         rows[block.slices[0]] = inside.any(axis=1)
@@ -132,7 +133,7 @@ def _check_space(folder: Path, pixels: int, dates: int, pairs: int) -> None:
     near = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(near).free
     if needed > free:
-        msg = f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
+        msg = f"{folder}: {bytes_text(needed)} are needed, {bytes_text(free)} are free"
         raise ProductError(msg, hint="cut to a region (ROI), or choose another disk: --to DIR")
 
 

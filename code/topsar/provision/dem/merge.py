@@ -213,8 +213,7 @@ class _Canvas:
     def draw(self, piece: Piece) -> None:
         with rasterio.Env(**WITH_SIDECARS), rasterio.open(piece.path) as dataset:
             window = self._find_window(dataset, piece)
-            whole = Window(row=0, column=0, rows=self.grid.rows, columns=self.grid.columns)
-            if (part := window.intersection(whole)) is None:
+            if (part := window.intersection(self.grid.whole)) is None:
                 return
             source = RasterWindow(part.column - window.column, part.row - window.row, part.columns, part.rows)
             values = fill_masked(dataset.read(1, window=source, masked=True))
@@ -233,10 +232,9 @@ class _Canvas:
         position = (x - strip.grid.west) / strip.grid.dx - 0.5
         left = np.clip(np.floor(position).astype(np.intp), 0, strip.grid.columns - 2)
         share = (position - left).astype(np.float32)
-        whole = Window(row=0, column=0, rows=self.grid.rows, columns=self.grid.columns)
         first = round((self.grid.north - strip.grid.north) / self.grid.dy)
         window = Window(row=first, column=0, rows=strip.grid.rows, columns=self.grid.columns)
-        part = window.intersection(whole) or whole
+        part = window.intersection(self.grid.whole) or self.grid.whole
         rows = slice(part.row - first, part.row_stop - first)
         west, east = strip.heights[rows, left], strip.heights[rows, left + 1]
         nearest = np.where(share < 0.5, left, left + 1)

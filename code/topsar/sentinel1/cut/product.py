@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from topsar.errors import SceneError
 from topsar.files import replaced_folder, write_failed
-from topsar.model import PRODUCT_NAME, Burst, Window
+from topsar.model import PRODUCT_NAME, Burst
 from topsar.sentinel1.annotation import find_files, read_annotation_orbit
 from topsar.sentinel1.calibration import name_tables
 from topsar.sentinel1.container import MANIFEST, Container, open_container
@@ -159,8 +159,7 @@ def _write_image(path: Path, cut: BurstCut, annotation: ET.Element) -> list[int]
             target.gcps = _list_points(annotation), "EPSG:4326"
             row = 0
             for burst in cut.bursts:
-                whole = Window(row=0, column=0, rows=burst.grid.lines, columns=samples)
-                for block in iter_samples(burst, whole, _BLOCK_LINES, source):
+                for block in iter_samples(burst, burst.grid.whole, _BLOCK_LINES, source):
                     target.write(block, 1, window=rasterio.windows.Window(0, row, samples, len(block)))
                     row += len(block)
         with rasterio.open(path) as target:
