@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from client_place import GDAL, Broken, Made, Missing, Place, call, describe_clone, find_version
-from pyproj import Transformer
 
-from topsar.engines.ground import find_lonlat_box
+from topsar.engines.ground import LONLAT, change_crs, find_lonlat_box
 from topsar.files import read_json
 from topsar.raster import compute_pixel_centres, read_geotiff
 
@@ -96,10 +95,11 @@ def _find_peaks(place: Place) -> Iterator[tuple[str, Spot]]:
         reliable = (layers["components"][0] == 1) & (layers["coherence"][0] > _RELIABLE) & np.isfinite(phase)
         away = np.where(reliable, np.abs(phase - np.median(phase[reliable])), 0)
         row, column = np.unravel_index(away.argmax(), away.shape)
-        x, y = compute_pixel_centres(grid)
-        back = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
-        lon, lat = back.transform(x[row, column], y[row, column])
-        yield folder.parent.name, Spot(lon, lat, {name: float(one[0][row, column]) for name, one in layers.items()})
+        lon, lat = change_crs(grid.crs, LONLAT, *(axis[row, column] for axis in compute_pixel_centres(grid)))
+        yield (
+            folder.parent.name,
+            Spot(float(lon), float(lat), {name: float(one[0][row, column]) for name, one in layers.items()}),
+        )
 
 
 _RELIABLE = 0.6

@@ -9,7 +9,9 @@ from pathlib import Path
 from client_place import Broken, Made, Missing, Place, call, describe_clone, find_version, list_topsar
 from client_truth import compare_velocity, find_peak
 
-_WAVELENGTH_M = 0.05546576
+from topsar.model import SPEED_OF_LIGHT
+from topsar.simulate.mode import RADAR_FREQUENCY_HZ
+
 _AROUND_DEG = 0.03
 
 
@@ -134,7 +136,7 @@ def run_dolphin(place: Place) -> Made:
     app, log = str(programs / "dolphin"), folder / "log"
     environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
     config = (
-        app, "config", "--slc-files", *files, "--input-options.wavelength", str(_WAVELENGTH_M),
+        app, "config", "--slc-files", *files, "--input-options.wavelength", str(SPEED_OF_LIGHT / RADAR_FREQUENCY_HZ),
         "--sx", "8", "--sy", "4",
         "--output-options.bounds", *box, "--output-options.bounds-epsg", "4326",
     )  # fmt: skip

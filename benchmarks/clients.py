@@ -18,11 +18,12 @@ from pathlib import Path
 from client_place import SOURCES, Agreement, Broken, Made, Missing, Place, call, list_topsar
 from client_readers import run_cogeo, run_compliance, run_gdal, run_raider, run_stac, run_xarray
 from client_series import run_aria, run_dolphin, run_licsbas, run_mintpy, run_radar
+from pipeline import data_of
 from run import RESULTS
 
 from topsar.files import write_json, write_text
 from topsar.model import Direction
-from topsar.simulate import Acquisition, Recipe, recipe, simulate
+from topsar.simulate import Acquisition, Dataset, recipe
 from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
@@ -69,24 +70,18 @@ burst. There the source is so deep that the ground beyond the gap rises too."""
 
 def make_data(scene: str, folder: Path) -> Path:
     """Simulate a scene, unless it is there: all pairs of its dates are listed."""
-    chosen: Recipe = SCENES[scene]
-    data, mark = folder / scene, folder / scene / "complete.txt"
-    if mark.is_file() and mark.read_text() == repr(chosen):
-        return data
-    shutil.rmtree(data, ignore_errors=True)
-    made = simulate(data, chosen)
-    if scene == "gap":
-        lost = made.scenes[1][1]
-        shutil.rmtree(lost)
-        text = made.pairs_file.read_text()
-        made.pairs_file.write_text(text.replace(f'"{lost.stem}", ', ""))
-    mark.write_text(repr(chosen))
-    return data
+    return data_of(SCENES[scene], folder, _lose_slice if scene == "gap" else None)[0]
 
 
-def run_topsar(data: Path, engine: str, dates: int) -> Path:
-    """Process the pairs of the first dates with an engine, in a folder beside the data that links to it."""
-    folder = data.with_name(f"{data.name}-{engine}")
+def _lose_slice(made: Dataset) -> None:
+    """Remove the middle product of the second date, and take it off the list."""
+    lost = made.scenes[1][1]
+    shutil.rmtree(lost)
+    made.pairs_file.write_text(made.pairs_file.read_text().replace(f'"{lost.stem}", ', ""))
+
+
+def run_topsar(data: Path, folder: Path, engine: str, dates: int) -> None:
+    """Process the pairs of the first dates with an engine, in a folder that links to the data."""
     folder.mkdir(exist_ok=True)
     for name in ("raw", "dem", "orbit_data", "truth"):
         link = folder / name
@@ -96,8 +91,7 @@ def run_topsar(data: Path, engine: str, dates: int) -> Path:
     lines = (data / "pairs.txt").read_text().splitlines(keepends=True)
     write_text(folder / "pairs.txt", "".join(line for line in lines if not any(day in line for day in late)))
     environment = {"ENGINE": engine, "FORMATS": "geotiff", "SLC_STACK": str(int(engine == "native"))}
-    call([*list_topsar("run", folder)], folder / "topsar.log", environment=environment)
-    return folder
+    call(list_topsar("run", folder), folder / "topsar.log", environment=environment)
 
 
 # --- clients ----------------------------------------------------------------------------------------------------
@@ -141,7 +135,7 @@ def main() -> None:
         for engine in args.engines:
             folder = data.with_name(f"{data.name}-{engine}")
             if not (args.reuse and (folder / "runs").is_dir()):
-                folder = run_topsar(data, engine, args.dates)
+                run_topsar(data, folder, engine, args.dates)
             place = Place(
                 scene=scene,
                 engine=engine,

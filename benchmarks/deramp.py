@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -73,8 +74,7 @@ def _time(work: Callable[[], object]) -> tuple[float, float]:
 
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as file, target.open("wb") as copy:
-        while block := file.read(_BLOCK_BYTES):
-            copy.write(block)
+        shutil.copyfileobj(file, copy, _BLOCK_BYTES)
 
 
 def _write_swath(row: TabRow, bursts: int, samples: int) -> None:

@@ -1,8 +1,8 @@
 """Compare the tides of the solid earth with PySolid and pyTMD, which are no part of topsar.
 
     python -m venv /tmp/tides && /tmp/tides/bin/pip install pysolid pyTMD skyfield-data
-    python benchmarks/earth_tides.py /tmp/tides/bin/python --places 1000
-    python benchmarks/earth_tides.py /tmp/tides/bin/python --places 60 --write tests/earth_tides.csv
+    .venv/bin/python benchmarks/earth_tides.py /tmp/tides/bin/python --places 1000
+    .venv/bin/python benchmarks/earth_tides.py /tmp/tides/bin/python --places 60 --write tests/earth_tides.csv
 
 Both run in a process of that other Python, at random places and times from 2014-04 to 2026-12. PySolid (GPL-3) has
 positions of Moon and Sun of its own, good to some arc minutes; pyTMD (MIT) is given those of JPL's DE421, which the
@@ -14,11 +14,14 @@ from __future__ import annotations
 import argparse
 import csv
 import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+
+from topsar.corrections.ephemeris import find_sky
+from topsar.kernels.earth_tide import find_earth_tide
+from topsar.kernels.geometry import geodetic_to_ecef, turn_to_local
 
 REFERENCE = r"""
 import csv, datetime as dt, importlib.metadata as metadata, io, pathlib, sys
@@ -70,11 +73,6 @@ for one in range(count):
 
 def compare(text: str) -> dict[str, float]:
     """The largest and the root mean square distance of topsar's displacements from the others', millimetres."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "code"))
-    from topsar.corrections.ephemeris import find_sky
-    from topsar.kernels.earth_tide import find_earth_tide
-    from topsar.kernels.geometry import geodetic_to_ecef, turn_to_local
-
     rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
     lat, lon = (np.radians([float(row[name]) for row in rows]) for name in ("lat", "lon"))
     times = [datetime.fromisoformat(row["utc"]) for row in rows]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_jobs import Cgroup
 from topsar.schedule.journal import read_journal
-from topsar.simulate import Recipe, recipe, simulate
+from topsar.simulate import Dataset, Recipe, recipe, simulate
 from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
@@ -53,8 +53,8 @@ def million_samples(chosen: Recipe) -> float:
     return sum(SWATHS[cut.swath].lines * cut.samples for cut in chosen.cuts) * chosen.bursts / 1e6
 
 
-def data_of(chosen: Recipe, folder: Path) -> tuple[Path, float]:
-    """The simulated data in ``folder``, made if they are not there yet, and the seconds that it took."""
+def data_of(chosen: Recipe, folder: Path, change: Callable[[Dataset], None] | None = None) -> tuple[Path, float]:
+    """The simulated data in ``folder``, made if they are not there yet and then changed; the seconds that it took."""
     dates, identity = len(chosen.acquisitions), repr(chosen)
     data = folder / (chosen.name if dates == 2 else f"{chosen.name}-{dates}")
     mark = data / "complete.txt"
@@ -62,7 +62,9 @@ def data_of(chosen: Recipe, folder: Path) -> tuple[Path, float]:
         return data, 0.0
     shutil.rmtree(data, ignore_errors=True)
     started = time.perf_counter()
-    simulate(data, chosen)
+    made = simulate(data, chosen)
+    if change:
+        change(made)
     mark.write_text(identity)
     return data, time.perf_counter() - started
 

@@ -82,15 +82,30 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
 
 def _read_true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np.float64]:
     """4π/λ times the range change from reference to secondary, at the pixel centres; NaN outside the truth."""
+    change = read_true_change(truth, (facts["reference_date"], facts["secondary_date"]), grid)
+    return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)
+
+
+def read_true_change(truth: Path, dates: tuple[str, str], grid: GeoGrid) -> NDArray[np.float64]:
+    """Read how far slant range grew from one date to another, metres, at pixel centres; NaN outside the truth.
+
+    Parameters
+    ----------
+    truth : Path
+        Of the data set.
+    dates : (str, str)
+        As ``2025-03-03``.
+    grid : GeoGrid
+    """
     changes = []
-    for date in (facts["reference_date"], facts["secondary_date"]):
+    for date in dates:
         day = date.replace("-", "")
         values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
         changes.append(values)
     lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(*compute_pixel_centres(grid))
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)
-    return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)
+    return np.asarray(change, dtype=np.float64)
 
 
 def _fit_tilt(difference: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
