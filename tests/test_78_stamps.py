@@ -233,7 +233,7 @@ def test_what_is_there_stays_and_what_does_not_fit_is_said(
     with pytest.raises(ProductError, match="ROI lies outside"):
         write_stamps(stack, tmp_path, roi=BBox(west=1, south=1, east=2, north=2))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
-    with pytest.raises(ProductError, match="MB are free"):
+    with pytest.raises(ProductError, match="GB are free"):
         write_stamps(stack, tmp_path)
     (tmp_path / f"INSAR_{REFERENCE}").mkdir()
     with pytest.raises(ProductError, match="is there already"):

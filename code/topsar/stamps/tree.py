@@ -21,7 +21,6 @@ from topsar.gamma.samples import SampleFormat, lines_of_block, write_lines
 from topsar.kernels.geometry import geodetic_to_ecef, measure_baseline
 from topsar.model import SPEED_OF_LIGHT, BBox, RadarGrid, Window
 from topsar.stamps.baseline import NONE, Baseline, fit_baseline
-from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,7 +132,7 @@ def _check_space(folder: Path, pixels: int, dates: int, pairs: int) -> None:
     near = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(near).free
     if needed > free:
-        msg = f"{folder}: {bytes_text(needed)} are needed, {bytes_text(free)} are free"
+        msg = f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
         raise ProductError(msg, hint="cut to a region (ROI), or choose another disk: --to DIR")
 
 
