@@ -198,6 +198,13 @@ def test_the_script_takes_every_secret_for_one() -> None:
     assert {key.name for key in KEYS if key.name.endswith(endings)} == secret
 
 
+def test_the_script_knows_which_settings_name_paths() -> None:
+    listed = re.search(r"^path_keys=\((.*)\)$", (ROOT / "run_docker.sh").read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed
+    named = {key.name for key in KEYS if "a path" in key.allowed and not key.name.startswith("ISCE_")}  # the host's
+    assert set(listed[1].split()) == named
+
+
 # --- Docker and Podman ------------------------------------------------------------------------------------------
 
 
