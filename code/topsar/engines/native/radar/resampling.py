@@ -50,14 +50,6 @@ class OpenDate(NamedTuple):
     memory: Memory
 
 
-def group_images(parts: tuple[DatePart, ...]) -> list[list[DatePart]]:
-    """Group bursts by the image that they lie in, in its order: a zipped one is read forward."""
-    images: dict[str, list[DatePart]] = {}
-    for one in sorted(parts, key=lambda one: one.burst.first_line):
-        images.setdefault(one.burst.measurement, []).append(one)
-    return list(images.values())
-
-
 def resample_window(
     one: DatePart, window: Window, date: OpenDate, heights: IsceReader, image: DatasetReader
 ) -> Iterator[tuple[int, NDArray[np.complex64]]]:
@@ -72,7 +64,7 @@ def resample_window(
     heights : IsceReader
         Of the stack's grid.
     image : DatasetReader
-        From `open_image`.
+        From `topsar.engines.native.steps.geocode.open_images`.
 
     Yields
     ------

@@ -18,11 +18,10 @@ from topsar.engines.native.radar.resampling import (
     BLOCK_LINES,
     DatePart,
     OpenDate,
-    group_images,
     resample_window,
 )
 from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
-from topsar.engines.native.steps.geocode import READ_LINES, Memory
+from topsar.engines.native.steps.geocode import READ_LINES, Memory, open_images
 from topsar.engines.native.steps.timing import read_shift
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.passes import describe_pass
@@ -40,7 +39,7 @@ from topsar.raster.isce_image import (
     write_isce_image,
 )
 from topsar.schedule.jobs import Artifact
-from topsar.sentinel1 import check_content, iter_samples, open_image
+from topsar.sentinel1 import iter_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,12 +148,9 @@ def _write_slc(task: CoregisterTask, date: OpenDate, runs: Path, staging: Path) 
     heights = IsceReader(runs / task.stack.layer("hgt.rdr.full"))
     final = runs / task.stack.slc(task.date)
     with create_isce_image(staging / f"{name}.full", header, "slcimage", final / f"{name}.full") as slc:
-        for parts in group_images(task.parts):
-            check_content(parts[0].burst)
-            with open_image(parts[0].burst) as image:
-                for one in parts:
-                    log.info("%s: %d by %d pixels", one.burst.label, one.part.inside.rows, one.part.inside.columns)
-                    _write_part(slc, one, date, heights, image)
+        for one, image in open_images(task.parts, lambda one: one.burst):
+            log.info("%s: %d by %d pixels", one.burst.label, one.part.inside.rows, one.part.inside.columns)
+            _write_part(slc, one, date, heights, image)
     (staging / name).symlink_to(f"{name}.full")
     write_isce_headers(staging / name, header, "slcimage", final / name)
 

@@ -31,6 +31,7 @@ from topsar.schedule.jobs import Artifact, Lifetime
 from topsar.sentinel1 import check_content, iter_samples, open_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from numpy.typing import NDArray
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=np.generic)
+Item = TypeVar("Item")
 
 BLOCK_ROWS = 16 * NODE_STEP
 """Fine rows geocoded at once."""
@@ -115,18 +117,31 @@ class _Geocode(StepKind[GeocodeTask]):
         orbit = task.orbit.load(first.swath, first.polarisation)
         delay_px = float(read_json(runs / task.delay / DELAY_FILE)["applied_pixels"]) if task.delay else 0.0
         swath = _Swath(orbit, delay_px, Memory())
-        images: dict[str, list[BurstWindow]] = {}
-        for window in task.windows:
-            images.setdefault(window.burst.measurement, []).append(window)
-        for windows in images.values():
-            check_content(windows[0].burst)
-            with open_image(windows[0].burst) as image:
-                for window in sorted(windows, key=lambda one: one.burst.first_line):
-                    fine = replace(window, grid=window.grid.refine(task.looks))
-                    field = open_dem_under(task.dem, window.grid)
-                    log.info("%s: %d by %d pixels", window.burst.label, fine.grid.rows, fine.grid.columns)
-                    with atomic_path(runs / window.file) as path:
-                        _geocode_burst(fine, image, field, swath, path)
+        for window, image in open_images(task.windows, lambda window: window.burst):
+            fine = replace(window, grid=window.grid.refine(task.looks))
+            field = open_dem_under(task.dem, window.grid)
+            log.info("%s: %d by %d pixels", window.burst.label, fine.grid.rows, fine.grid.columns)
+            with atomic_path(runs / window.file) as path:
+                _geocode_burst(fine, image, field, swath, path)
+
+
+def open_images(items: Iterable[Item], get_burst: Callable[[Item], Burst]) -> Iterator[tuple[Item, DatasetReader]]:
+    """Give each item with the image of its burst, which is checked and opened once, and read forward: it may be zipped.
+
+    Parameters
+    ----------
+    items : iterable
+    get_burst : callable
+        The burst of an item.
+    """
+    images: dict[str, list[Item]] = {}
+    for item in items:
+        images.setdefault(get_burst(item).measurement, []).append(item)
+    for held in images.values():
+        check_content(get_burst(held[0]))
+        with open_image(get_burst(held[0])) as image:
+            for item in sorted(held, key=lambda item: get_burst(item).first_line):
+                yield item, image
 
 
 class _Swath(NamedTuple):

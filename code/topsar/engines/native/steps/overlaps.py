@@ -18,11 +18,10 @@ from topsar.engines.native.radar.resampling import (
     BLOCK_LINES,
     DatePart,
     OpenDate,
-    group_images,
     resample_window,
 )
 from topsar.engines.native.steps import BASE_MEMORY
-from topsar.engines.native.steps.geocode import Memory
+from topsar.engines.native.steps.geocode import Memory, open_images
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.radar_stack import StackFacts
 from topsar.engines.step import Cost, StepKind
@@ -31,7 +30,6 @@ from topsar.kernels.half import narrow
 from topsar.model import Window
 from topsar.raster.isce_image import IsceReader
 from topsar.schedule.jobs import Artifact, Lifetime
-from topsar.sentinel1 import check_content, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,14 +121,11 @@ class _Overlaps(StepKind[OverlapsTask]):
         date = OpenDate(orbits[0], orbits[1], 0.0, 0.0, Memory())
         heights = IsceReader(runs / task.stack.layer("hgt.rdr.full"))
         found = find_overlapping([one.part for one in task.parts])
-        for parts in group_images(task.parts):
-            check_content(parts[0].burst)
-            with open_image(parts[0].burst) as image:
-                for one in parts:
-                    for overlap in found:
-                        for side in overlap.find_sides(one.part):
-                            blocks = resample_window(one, overlap.cut(one.part), date, heights, image)
-                            _save_halves(out / overlap.name_file(side), overlap.where, blocks)
+        for one, image in open_images(task.parts, lambda one: one.burst):
+            for overlap in found:
+                for side in overlap.find_sides(one.part):
+                    blocks = resample_window(one, overlap.cut(one.part), date, heights, image)
+                    _save_halves(out / overlap.name_file(side), overlap.where, blocks)
 
 
 def _save_halves(path: Path, where: Window, blocks: Iterable[tuple[int, NDArray[np.complex64]]]) -> None:
