@@ -164,6 +164,7 @@ _HEAVY = {"numpy", "scipy", "numba", "rasterio", "pyproj", "matplotlib", "pydant
         *((light, _HEAVY) for light in ("topsar.cli", "topsar.model", "topsar.errors")),
         ("topsar.engines.native.steps.geocode", {"scipy.interpolate", "shapely"}),
         ("topsar.engines.native.steps.coregister", {"scipy.interpolate", "shapely"}),
+        ("topsar.engines.isce2.stages", {"scipy.interpolate"}),
     ],
 )
 def test_light_modules_import_nothing_heavy(module: str, heavy: set[str]) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates
 
 from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under
@@ -248,6 +247,8 @@ def _count_cells(apart: float, points: int) -> float:
 
     The mean square of the weights is that of overlapping triangles: a cubic B-spline of the distance of two points.
     """
+    from scipy.interpolate import BSpline  # half a second in every step, if it were loaded above
+
     overlap = BSpline.basis_element(np.arange(-2, 3), extrapolate=False)
     distances = apart * np.subtract.outer(np.arange(points), np.arange(points))
     return points**2 / float(np.nansum(overlap(distances)))
