@@ -219,6 +219,11 @@ def test_a_plan_writes_nothing_and_foresees_the_run(fresh: Path) -> None:
     assert preview.is_timed
     assert preview.rehearsal.seconds > 0
     assert preview.rehearsal.unfitting == ()
+    large = workflow.preview(batch, cores=64, memory_bytes=10**12)
+    assert (large.capacity.threads, large.capacity.memory_bytes) == (64, 10**12)
+    small = workflow.preview(batch, cores=1, memory_bytes=10**12)
+    assert large.rehearsal.seconds < small.rehearsal.seconds
+    assert workflow.preview(batch, cores=1, memory_bytes=10**6).rehearsal.unfitting
 
 
 @pytest.mark.slow

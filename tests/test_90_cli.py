@@ -107,8 +107,8 @@ class Workflow(ModuleType):
         self._called("run", settings, services, *([] if pairs is None else [pairs]))
         return self.outcomes
 
-    def plan(self, pairs: Path, settings: Settings) -> PlannedRun:
-        self._called("plan", pairs, settings)
+    def plan(self, pairs: Path, settings: Settings, *, cores: int | None, memory_gb: float | None) -> PlannedRun:
+        self._called("plan", pairs, settings, *filter(None, (cores, memory_gb)))
         return PlannedRun(missing=self.missing, refused=self.refused, preview=PREVIEW)
 
     def list_pairs(
@@ -355,6 +355,15 @@ def test_plan(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
     assert "to be fetched" not in shown
     ((name, (pairs, settings)),) = workflow.calls
     assert (name, pairs, settings.posting_m) == ("plan", settings.pairs, 40)
+
+
+def test_plan_for_another_machine(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--cores", "16", "--memory", "64"]) == 0
+    assert workflow.calls[0][1][2:] == (16, 64.0)
+    for memory in ("0", "inf", "much"):
+        with pytest.raises(SystemExit):
+            cli.main(["plan", "--memory", memory])
+        assert f"expected gigabytes, more than 0, got '{memory}'" in capsys.readouterr().err
 
 
 def test_plan_says_first_what_is_to_be_fetched(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from topsar.pairs.network import Pass, Rules, build_network, group_passes
 from topsar.provision import Services, find_local_slices
 from topsar.report.terminal_plan import sum_up_plan
 from topsar.schedule.jobs import Status
-from topsar.settings import Settings
+from topsar.settings import GIGABYTE, Settings
 from topsar.wording import bytes_text, plain, seconds_text
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def find_pairs(
     return [(_name_pass(one.reference), _name_pass(one.secondary)) for one in network.connections]
 
 
-def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
+def plan(
+    pairs: Pairs, settings: Settings | None = None, *, cores: int | None = None, memory_gb: float | None = None
+) -> PlannedRun:
     """Say what `run` would do, and what it would take; nothing is fetched or written.
 
     Parameters
@@ -76,6 +78,10 @@ def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
         A list of pairs in a file, or product names; a date of several slices is a sequence of names.
     settings : Settings, optional
         The defaults where absent.
+    cores : int, optional
+        Of another machine of this kind; those of this one where absent.
+    memory_gb : float, optional
+        What steps may use of its memory; what they may here where absent.
 
     Raises
     ------
@@ -83,10 +89,11 @@ def plan(pairs: Pairs, settings: Settings | None = None) -> PlannedRun:
         If nothing can be processed.
     """
     drop_foreign_data()
+    memory_bytes = None if memory_gb is None else int(memory_gb * GIGABYTE)
     batch = Batch(settings=settings or Settings(), pairs=_load_lines(pairs))
     missing = batch.missing
     try:
-        preview = workflow.preview(batch)
+        preview = workflow.preview(batch, cores=cores, memory_bytes=memory_bytes)
     except ProvisionError as exc:
         if batch.settings.offline or not (missing or isinstance(exc, NotFetchedError)):
             raise

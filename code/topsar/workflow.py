@@ -87,10 +87,18 @@ def run(
     return outcomes
 
 
-def preview(batch: Batch) -> Preview:
-    """Say what `run` would do, and what it would take; writes nothing."""
+def preview(batch: Batch, *, cores: int | None = None, memory_bytes: int | None = None) -> Preview:
+    """Say what `run` would do, and what it would take; writes nothing.
+
+    Parameters
+    ----------
+    batch : Batch
+    cores, memory_bytes : int, optional
+        Of another machine; of this one where absent.
+    """
     prepare(batch)
-    return preview_jobs(batch.jobs, Store(batch.runs, inspect), _make_policy(batch.settings))
+    store, policy = Store(batch.runs, inspect), _make_policy(batch.settings)
+    return preview_jobs(batch.jobs, store, policy, cores=cores, memory_bytes=memory_bytes)
 
 
 def list_pairs(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
 import sys
@@ -48,7 +49,10 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar stack data/raw/*.zip --interferograms 2   all these scenes, and each date with the next two
   topsar stack --stack-reference 20250315 --looks 9x3
 """,
-    "plan": "\n  topsar plan --posting 40           what another posting would make anew",
+    "plan": """
+  topsar plan --posting 40                what another posting would make anew
+  topsar plan --cores 16 --memory 64      what a larger machine of this kind would take
+""",
     "pairs": """
   topsar pairs                                     each date of data/raw with the next two
   topsar pairs --days 24 --baseline 150
@@ -174,6 +178,10 @@ def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
         _add_rules_and_search(verb)
     elif name in {"stack", "export", "check"}:
         _add_names(verb, name)
+    elif name == "plan":
+        verb.add_argument("--cores", metavar="N", type=_parse_count, help="of another machine [those of this one]")
+        shown = "what steps may use of its memory, gigabytes [as here]"
+        verb.add_argument("--memory", metavar="GB", type=_parse_gigabytes, help=shown)
     elif name == "status":
         verb.add_argument("--json", action="store_true", help="for programs: every step")
         verb.add_argument("--watch", action="store_true", help="again and again, until the run is over")
@@ -261,6 +269,14 @@ def _parse_length(text: str) -> float:
         if float(text) >= 0:
             return float(text)
     msg = f"expected metres from 0, got {text!r}"
+    raise argparse.ArgumentTypeError(msg)
+
+
+def _parse_gigabytes(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    msg = f"expected gigabytes, more than 0, got {text!r}"
     raise argparse.ArgumentTypeError(msg)
 
 

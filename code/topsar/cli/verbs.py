@@ -60,7 +60,7 @@ def plan(args: argparse.Namespace) -> int:
     from topsar.report.terminal_plan import format_outlooks, format_plan
 
     settings = load(args)
-    planned = api.plan(settings.pairs, settings)
+    planned = api.plan(settings.pairs, settings, cores=args.cores, memory_gb=args.memory)
     if planned.missing:
         print("to be fetched first:", *planned.missing, sep="\n  ", end="\n\n")
     if planned.preview is None:

@@ -23,7 +23,7 @@ from topsar.schedule.events import describe_jobs
 from topsar.schedule.executor import LocalExecutor
 from topsar.schedule.forecast import Ledger
 from topsar.schedule.graph import build_graph
-from topsar.schedule.jobs import Policy, Status
+from topsar.schedule.jobs import Policy, Resources, Status
 from topsar.schedule.stale import plan_graph
 from topsar.schedule.state import Board
 
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from topsar.schedule.evidence import Store
-    from topsar.schedule.executor import Executor
     from topsar.schedule.forecast import Forecast
     from topsar.schedule.graph import Graph, Node, NodeId
-    from topsar.schedule.jobs import Job, Resources, Step
+    from topsar.schedule.jobs import Job, Step
     from topsar.schedule.record import PlannedJob
     from topsar.schedule.stale import Decision
 
@@ -123,14 +122,21 @@ class Preview:
 
 
 def preview_jobs(
-    jobs: Sequence[Job], store: Store, policy: Policy | None = None, *, executor: Executor | None = None
+    jobs: Sequence[Job],
+    store: Store,
+    policy: Policy | None = None,
+    *,
+    cores: int | None = None,
+    memory_bytes: int | None = None,
 ) -> Preview:
     """Say what `run_jobs` would do with the same arguments; changes nothing.
 
     Parameters
     ----------
-    jobs, store, policy, executor
+    jobs, store, policy
         As `run_jobs` has them; the runs folder need not exist.
+    cores, memory_bytes : int, optional
+        What all steps together may use of another machine; where absent, as much as here.
 
     Raises
     ------
@@ -140,10 +146,10 @@ def preview_jobs(
     policy, runs = policy or Policy(), store.runs
     graph, ledger = build_graph(jobs), Ledger(runs)
     decisions = plan_graph(graph, store)
-    place = executor or LocalExecutor(policy.budget)
+    here = LocalExecutor(policy.budget).capacity()
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free - policy.budget.free_disk_bytes
-    capacity = replace(place.capacity(), disk_bytes=free)
+    capacity = Resources(memory_bytes=memory_bytes or here.memory_bytes, threads=cores or here.threads, disk_bytes=free)
     script = Script(graph=graph, decisions=decisions, predict=ledger.predict, capacity=capacity, policy=policy)
     return Preview(
         jobs=describe_jobs(jobs, decisions, ledger),
