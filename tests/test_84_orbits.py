@@ -20,7 +20,14 @@ from topsar.errors import SceneError
 from topsar.formats.geotiff import GeoTiff
 from topsar.interferogram import Interferogram
 from topsar.kernels.geometry import geodetic_to_ecef
-from topsar.sentinel1 import open_scene, read_annotation_orbit
+from topsar.sentinel1 import (
+    check_orbit_file,
+    choose_orbit,
+    find_orbits,
+    open_scene,
+    read_annotation_orbit,
+    read_orbit,
+)
 from topsar.simulate import Acquisition, recipe
 from topsar.simulate.compare import Comparison, compare_pair
 from topsar.simulate.recipe import SwathCut
@@ -69,6 +76,15 @@ def displace(tag: str, offset_m: float) -> Callable[[str], str]:
     return change
 
 
+def shift(tag: str, offset_m: float) -> Callable[[str], str]:
+    """Add metres to one coordinate of the position of every state vector of an orbit file."""
+
+    def change(text: str) -> str:
+        return re.sub(rf'(<{tag}(?: unit="m")?>)([^<]+)', lambda m: f"{m[1]}{float(m[2]) + offset_m:.6f}", text)
+
+    return change
+
+
 def check_truth(found: Comparison) -> None:
     assert found.pixels > 5_000
     assert abs(found.mean_rad) < 0.03
@@ -103,6 +119,39 @@ def test_an_annotated_orbit_that_is_wrong_by_metres_is_refused(data: Path, tmp_p
     planned = Planned(data, tmp_path / "planned", UNWRAPPER="none", ESD="off")
     assert not planned.pairs
     assert re.search(rf"{annotation(scene).name}: state vectors and geolocation grid contradict", planned.problem)
+
+
+@pytest.mark.parametrize("axis", ["X", "Y", "Z"])
+def test_an_orbit_file_shifted_smoothly_is_refused(data: Path, tmp_path: Path, axis: str) -> None:
+    """All vectors by 5 m: each lies on the curve through its neighbours."""
+    rewrite(orbit_file(data), shift(axis, 5.0))
+    planned = Planned(data, tmp_path / "planned", UNWRAPPER="none", ESD="off")
+    assert not planned.pairs
+    assert re.search(rf"{orbit_file(data).name} and geolocation grid contradict", planned.problem)
+
+
+def test_an_orbit_file_may_differ_from_what_the_satellite_itself_knew(data: Path, tmp_path: Path) -> None:
+    rewrite(orbit_file(data), shift("Z", 5.0))
+    (scene,) = (data / "raw").glob("*_20250315T*")
+    rewrite(annotation(scene), lambda text: text.replace("<orbitSource>Auxiliary<", "<orbitSource>Downlink<"))
+    assert Planned(data, tmp_path / "planned", UNWRAPPER="none", ESD="off").pairs
+
+
+@pytest.mark.real
+def test_real_orbit_files_agree_with_the_grids_of_real_products(shared_data: Path) -> None:
+    """Made with restituted, precise and predicted orbits, by processors from IPF 2.36 to 3.52."""
+    files, checked = find_orbits(shared_data / "orbits"), 0
+    for path in sorted((shared_data / "safe").glob("*.zip")):
+        scene = open_scene(path)
+        file = choose_orbit(files, scene.mission, scene.start, scene.stop)
+        if file is None:
+            continue
+        orbit, checked = read_orbit(file, scene.start, scene.stop), checked + 1
+        check_orbit_file(scene, "IW2", "VV", orbit)
+        other = replace(orbit, positions_m=orbit.positions_m + np.array([0.0, 0.0, 20.0]))
+        with pytest.raises(SceneError, match="geolocation grid"):
+            check_orbit_file(scene, "IW2", "VV", other)
+    assert checked == 6
 
 
 @pytest.mark.real

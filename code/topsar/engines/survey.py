@@ -20,7 +20,7 @@ from topsar.errors import ProvisionError, SceneError, TopsarError
 from topsar.kernels.geometry import rdr2geo
 from topsar.model import Burst
 from topsar.raster import require_cover
-from topsar.sentinel1 import explain_uncalibrated, read_bursts
+from topsar.sentinel1 import check_orbit_file, explain_uncalibrated, read_bursts
 from topsar.sentinel1.container import DOWNLOAD_AGAIN
 
 if TYPE_CHECKING:
@@ -242,7 +242,13 @@ class Survey:
         """Read the orbit of a slice: its bursts lie at the same place whatever slices a pair lists beside it."""
         key = scene.name, polarisation
         if key not in self._vectors:
-            self._vectors[key] = self.choose_orbit(scene).load(scene.swaths[0], polarisation)
+            here = [swath for swath in self.options.swaths if _has_swath(scene, swath, polarisation)]
+            choice, swath = self.choose_orbit(scene), here[0] if here else scene.swaths[0]
+            _refuse_faults(scene, scene.find_faults("annotation", swath, polarisation))
+            orbit = choice.load(swath, polarisation)
+            if choice.file and here:
+                check_orbit_file(scene, swath, polarisation, orbit)
+            self._vectors[key] = orbit
         return self._vectors[key]
 
     def _get_orbit(self, burst: Burst) -> Orbit:

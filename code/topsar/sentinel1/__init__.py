@@ -1,6 +1,12 @@
 """Reader of Sentinel-1 products and orbit files; ESA's XML is read nowhere else."""
 
-from topsar.sentinel1.annotation import read_annotation_orbit, read_burst_times, read_bursts, read_grid_heights
+from topsar.sentinel1.annotation import (
+    check_orbit_file,
+    read_annotation_orbit,
+    read_burst_times,
+    read_bursts,
+    read_grid_heights,
+)
 from topsar.sentinel1.calibration import explain_uncalibrated, read_calibration
 from topsar.sentinel1.measurement import check_content, check_header, iter_samples, open_image, read_samples
 from topsar.sentinel1.orbit import (
@@ -20,6 +26,7 @@ __all__ = [
     "advise_on_orbit",
     "check_content",
     "check_header",
+    "check_orbit_file",
     "choose_orbit",
     "explain_uncalibrated",
     "find_orbits",

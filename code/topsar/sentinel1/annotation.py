@@ -27,14 +27,28 @@ from topsar.sentinel1.document import Element
 from topsar.sentinel1.orbit import build_orbit
 
 _GRID_POINTS = "geolocationGrid/geolocationGridPointList/geolocationGridPoint"
-_FARTHEST_RANGE_M, _FARTHEST_TRACK_M = 0.15, 2.5
-"""Real grids lie within 0.043 and 1.11 m of annotated and of precise orbits; those of IPF 3 within 0.001 and 0.02 m of
-the annotated one."""
-_MOST_TURNED_M = 0.06
-"""By which that in range may change across a swath, as by a baseline wrong by 0.7 m; real ones stay below 0.022 m."""
 
 _Estimate = tuple[datetime, RangePolynomial]
 """Azimuth time of an estimate, and what was estimated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """How far from the places of the geolocation grid an orbit may see its points."""
+
+    range_m: float
+    turned_m: float
+    """By which that in range may change across a swath: 0.06 m are a baseline wrong by 0.7 m."""
+    track_m: float
+
+
+_OF_ANNOTATION = _Bounds(range_m=0.15, turned_m=0.06, track_m=2.5)
+"""Real ones stay within 0.043, 0.022 and 1.11 m; those of IPF 3 within 0.001, 0.001 and 0.02 m."""
+_BESIDE_GROUND_SEGMENT = _Bounds(range_m=1.0, turned_m=0.15, track_m=10.0)
+"""The grid was made with another orbit of the same service, a predicted one at worst: in its second revolution
+this is off by 0.35 m on average (ESA, 2022), mostly along the track. Precise ones: 0.043, 0.019, 0.81 m at most."""
+_BESIDE_RECEIVER = _Bounds(range_m=10.0, turned_m=1.0, track_m=30.0)
+"""The grid was made with what the satellite's own receiver said, 2.4 m off on average (ESA, 2022), 10 m at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +182,34 @@ def read_annotation_orbit(scene: Scene, swath: str, polarisation: str) -> Orbit:
         positions=[[orbit.read_number(f"position/{axis}") for axis in "xyz"] for orbit in orbits],
         velocities=[[orbit.read_number(f"velocity/{axis}") for axis in "xyz"] for orbit in orbits],
     )
-    _check_orbit(root, orbit, scene.start)
+    hint = "put the orbit file of this pass into orbit_data, or " + DOWNLOAD_AGAIN
+    _check_orbit(root, orbit, scene.start, _OF_ANNOTATION, "state vectors", hint)
     return orbit
 
 
-def _check_orbit(root: Element, orbit: Orbit, near: datetime) -> None:
+def check_orbit_file(scene: Scene, swath: str, polarisation: str, orbit: Orbit) -> None:
+    """Refuse the orbit of an orbit file that does not see the geolocation grid where the product has it.
+
+    The product's processor had another orbit, whose kind the annotation tells: it decides how far they may differ.
+
+    Parameters
+    ----------
+    scene, swath, polarisation
+        As for `read_bursts`.
+    orbit : Orbit
+
+    Raises
+    ------
+    SceneError
+    """
+    _, _, root = _open_annotation(scene, swath, polarisation)
+    from_ground = root.read_text("imageAnnotation/processingInformation/orbitSource") == "Auxiliary"
+    bounds = _BESIDE_GROUND_SEGMENT if from_ground else _BESIDE_RECEIVER
+    hint = "one is of another pass, or damaged: take the orbit file out of orbit_data, or download both again"
+    _check_orbit(root, orbit, scene.start, bounds, orbit.name, hint)
+
+
+def _check_orbit(root: Element, orbit: Orbit, near: datetime, bounds: _Bounds, who: str, hint: str) -> None:
     """Refuse an orbit that does not see the geolocation grid where the product's processor, with its own, saw it."""
     from topsar.kernels.geometry import fit_orbit, geodetic_to_ecef  # compiled: a reader of products need not load it
 
@@ -192,10 +229,10 @@ def _check_orbit(root: Element, orbit: Orbit, near: datetime) -> None:
     farther = np.linalg.norm(look, axis=1) - delay * SPEED_OF_LIGHT / 2
     ahead = (look * velocity).sum(axis=1) / np.linalg.norm(velocity, axis=1)
     range_m, track_m, turned_m = float(np.abs(farther).max()), float(np.abs(ahead).max()), float(np.ptp(farther))
-    if range_m > _FARTHEST_RANGE_M or track_m > _FARTHEST_TRACK_M or turned_m > _MOST_TURNED_M:
+    if range_m > bounds.range_m or track_m > bounds.track_m or turned_m > bounds.turned_m:
         off = f"{range_m:.2g} m in range, which changes by {turned_m:.2g} m, and {track_m:.2g} m along the track"
-        msg = f"{root.where}: state vectors and geolocation grid contradict each other: {off}"
-        raise SceneError(msg, hint="put the orbit file of this pass into orbit_data, or " + DOWNLOAD_AGAIN)
+        msg = f"{root.where}: {who} and geolocation grid contradict each other: {off}"
+        raise SceneError(msg, hint=hint)
 
 
 def find_files(scene: Scene, swath: str, polarisation: str) -> SwathFiles:
