@@ -31,7 +31,7 @@ from topsar.kernels.geometry import (
 )
 from topsar.kernels.resample import sample_heights
 from topsar.kernels.tops import find_deramp_terms
-from topsar.model import Burst, Direction, VerticalDatum, Window
+from topsar.model import SPEED_OF_LIGHT, Burst, Direction, VerticalDatum, Window
 from topsar.raster import read_datum, read_geotiff
 from topsar.sentinel1 import (
     choose_orbit,
@@ -44,8 +44,9 @@ from topsar.sentinel1 import (
 from topsar.simulate import Acquisition, Dataset, Recipe, SwathCut, recipe, simulate
 from topsar.simulate.focus import Surface, focus_burst
 from topsar.simulate.mode import BETA_NOUGHT, BURST_INTERVAL_S, SWATHS
-from topsar.simulate.motion import compute_coherence, displace_fault, displace_mogi
+from topsar.simulate.motion import compute_coherence, compute_ionosphere, displace_fault, displace_mogi
 from topsar.simulate.plan import ProductPlan, SwathPlan, plan_products
+from topsar.simulate.recipe import Screen
 from topsar.simulate.scatter import _choose_kernel_shape, restore_ramp, tabulate_kernel, transform_kernel, weight_band
 from topsar.simulate.terrain import Terrain, build_terrain, draw_field
 
@@ -214,6 +215,64 @@ def test_two_dates_of_the_same_track_and_ground_give_a_flat_interferogram() -> N
     assert abs(np.angle(cross.sum())) < 0.002
     assert np.angle(cross).std() < 0.02
     assert (np.abs(cross) / power).mean() > 0.995
+
+
+def spectral_phase(
+    plan: ProductPlan, a: NDArray[np.complex128], b: NDArray[np.complex128]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Range frequencies, Hz, in a burst's band, and the phase of a · conj(b) there."""
+    burst = plan.swaths[0].bursts[0]
+    valid, interval = burst.valid.slices, 2 * burst.grid.range_spacing_m / SPEED_OF_LIGHT
+    first, second = (np.fft.fft(values[valid], axis=1) for values in (a, b))
+    frequency = np.fft.fftfreq(first.shape[1], interval)
+    inside = np.abs(frequency) < 0.45 * burst.range_bandwidth_hz
+    bins = np.digitize(frequency[inside], np.linspace(-0.45, 0.45, 10) * burst.range_bandwidth_hz)
+    cross = (first * np.conj(second))[:, inside].sum(axis=0)
+    sums = np.array([cross[bins == k].sum() for k in range(1, 10)])
+    middle = np.array([frequency[inside][bins == k].mean() for k in range(1, 10)])
+    return middle, np.angle(sums)
+
+
+def test_an_ionosphere_delays_the_group_and_advances_the_phase() -> None:
+    first, second = ground(STILL)
+    here = surface(STILL, (first, second))
+    delay_m = 0.006
+    behind = replace(here, ionosphere=np.full_like(here.change, delay_m))
+    late = replace(
+        second,
+        recipe=replace(
+            STILL,
+            acquisitions=(STILL.acquisitions[0], replace(STILL.acquisitions[1], swath_delays_m=(("IW2", delay_m),))),
+        ),
+    )
+    wavelength = first.swaths[0].bursts[0].wavelength_m
+    a, b, c = (
+        complex_samples(focus_burst(plan, plan.swaths[0], plan.swaths[0].bursts[0], surface=on))
+        for plan, on in ((first, here), (second, behind), (late, here))
+    )
+    for other, at_carrier in ((b, -4 * np.pi * delay_m / wavelength), (c, 0.0)):
+        frequency, phase = spectral_phase(first, a, other)
+        np.testing.assert_allclose(phase, at_carrier + 4 * np.pi * frequency * delay_m / SPEED_OF_LIGHT, atol=2e-3)
+
+
+@pytest.mark.parametrize("part", [{"north_m": 0.02}, {"east_m": -0.02}, {"bump_m": 0.02}, {"turbulence_m": 0.02}])
+def test_a_screen_has_the_size_that_is_asked_for(part: dict[str, float]) -> None:
+    screen = Screen(**part, bump_radius_m=4000.0)
+    asked = replace(SMALL, acquisitions=(SMALL.acquisitions[0], replace(SMALL.acquisitions[1], ionosphere=screen)))
+    terrain = build_terrain(asked, plan_products(asked))
+    assert not compute_ionosphere(asked, terrain, 0).any()
+    delay = compute_ionosphere(asked, terrain, 1)
+    rows, columns = (n // 2 for n in delay.shape)
+    if "north_m" in part:
+        assert delay[0, 0] - delay[-1, 0] == pytest.approx(0.02, rel=0.01)
+    if "east_m" in part:
+        assert delay[0, -1] - delay[0, 0] == pytest.approx(-0.02, rel=0.01)
+    if "bump_m" in part:
+        assert delay[rows, columns] == pytest.approx(0.02, rel=0.01)
+        beside = delay[rows, columns + round(4000 / terrain.spacing_m[1])]
+        assert beside == pytest.approx(0.02 * np.exp(-0.5), rel=0.02)
+    if "turbulence_m" in part:
+        assert delay.std() == pytest.approx(0.02, rel=0.01)
 
 
 def test_brightness_is_calibrated() -> None:

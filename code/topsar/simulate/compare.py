@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pyproj import Transformer
@@ -81,12 +81,17 @@ def compare_pair(products: Path, truth: Path) -> Comparison:
 
 
 def _read_true_phase(facts: dict[str, Any], truth: Path, grid: GeoGrid) -> NDArray[np.float64]:
-    """4π/λ times the range change from reference to secondary, at the pixel centres; NaN outside the truth."""
-    change = read_true_change(truth, (facts["reference_date"], facts["secondary_date"]), grid)
-    return np.asarray(4 * np.pi / facts["wavelength_m"] * change, dtype=np.float64)
+    """4π/λ times what the path of the phase grew from reference to secondary, at the pixel centres; NaN outside."""
+    dates = facts["reference_date"], facts["secondary_date"]
+    grown = read_true_change(truth, dates, grid)
+    if any(truth.glob("ionosphere_*.tif")):
+        grown -= read_true_change(truth, dates, grid, "ionosphere")
+    return np.asarray(4 * np.pi / facts["wavelength_m"] * grown, dtype=np.float64)
 
 
-def read_true_change(truth: Path, dates: tuple[str, str], grid: GeoGrid) -> NDArray[np.float64]:
+def read_true_change(
+    truth: Path, dates: tuple[str, str], grid: GeoGrid, what: Literal["range_change", "ionosphere"] = "range_change"
+) -> NDArray[np.float64]:
     """Read how far slant range grew from one date to another, metres, at pixel centres; NaN outside the truth.
 
     Parameters
@@ -96,12 +101,13 @@ def read_true_change(truth: Path, dates: tuple[str, str], grid: GeoGrid) -> NDAr
     dates : (str, str)
         As ``2025-03-03``.
     grid : GeoGrid
+    what : {"range_change", "ionosphere"}
+        The ground and the air, or the group delay of the ionosphere; a date without its map has none.
     """
-    changes = []
-    for date in dates:
-        day = date.replace("-", "")
-        values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
-        changes.append(values)
+    days = [date.replace("-", "") for date in dates]
+    values, source, _ = read_geotiff(truth / f"range_change_{days[0]}.tif")
+    paths = [truth / f"{what}_{day}.tif" for day in days]
+    changes = [read_geotiff(path)[0] if what != "ionosphere" or path.is_file() else 0 * values for path in paths]
     lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(*compute_pixel_centres(grid))
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)

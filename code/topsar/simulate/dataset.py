@@ -18,7 +18,7 @@ from topsar.raster import Labels, write_geotiff
 from topsar.simulate.document import render_document
 from topsar.simulate.focus import Surface
 from topsar.simulate.mode import WAVELENGTH_M
-from topsar.simulate.motion import compute_coherence, compute_deformation, compute_range_change
+from topsar.simulate.motion import compute_coherence, compute_deformation, compute_ionosphere, compute_range_change
 from topsar.simulate.orbit import list_vectors
 from topsar.simulate.plan import ProductPlan, plan_products
 from topsar.simulate.recipe import Recipe
@@ -90,8 +90,11 @@ def simulate(
         change = compute_range_change(recipe, terrain, slices[0], deformation)
         day = f"{slices[0].acquisition.day:%Y%m%d}"
         _write_map(truth / f"range_change_{day}.tif", recipe, terrain, change, "m", f"slant range change on {day}")
+        screen = compute_ionosphere(recipe, terrain, slices[0].number)
+        if screen.any():
+            _write_map(truth / f"ionosphere_{day}.tif", recipe, terrain, screen, "m", f"ionospheric delay on {day}")
         orbits.append(_write_orbit_file(orbit_data, slices[0]))
-        surface = Surface(terrain=terrain, change=change)
+        surface = Surface(terrain=terrain, change=change, ionosphere=screen)
         scenes.append(tuple(write_product(raw, p, surface, threads=threads, watch=watch) for p in slices))
     _write_facts(truth, recipe, terrain, products)
     pairs = tuple(combinations(range(len(products)), 2))
@@ -167,6 +170,7 @@ def _write_facts(folder: Path, recipe: Recipe, terrain: Terrain, products: tuple
         {
             "wavelength_m": WAVELENGTH_M,
             "truth_phase": "reference * conj(secondary): 4 pi / wavelength * (range change secondary - reference)",
+            "ionosphere": "slant group delay, none without a map: its difference counts with a minus sign in the phase",
             "perpendicular_baseline": "positive where (ground - first) x (this - first) points along the flight",
             "shifts": "the image content lies so many lines and samples later than the annotation and the orbit say",
             "height": "ellipsoidal; between nodes the simulated ground is their Catmull-Rom interpolation",
@@ -189,6 +193,7 @@ def _list_facts(product: ProductPlan) -> dict[str, Any]:
         "perpendicular_baseline_m": product.acquisition.perpendicular_baseline_m,
         "azimuth_shift_px": product.acquisition.azimuth_shift_px,
         "range_shift_px": product.acquisition.range_shift_px,
+        "swath_delays_m": dict(product.acquisition.swath_delays_m),
         "swaths": {
             swath.name: {
                 "incidence_deg": float(np.degrees(swath.incidence_rad)),

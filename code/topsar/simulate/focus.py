@@ -9,6 +9,7 @@ A burst is made in the deramped domain, where its spectrum is a fixed band in bo
 3. the TOPS phase ramp is put back and the samples are quantised.
 
 A scatterer of amplitude a at zero-Doppler time t and slant range R thus has the phase -4πR/λ + arg a at its peak.
+Behind an ionosphere that delays the group by I its peak lies at the range R + I and has the phase -4π(R - I)/λ + arg a.
 The geometry of step 1 is this module's own, on the closed-form orbit; the ramp terms come from the annotation through
 ``kernels.tops``, as a processor reads them.
 """
@@ -49,10 +50,14 @@ _MARGIN_PX = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surface:
-    """The ground as one pass finds it: ``change`` is the extra range of the terrain's nodes, m."""
+    """The ground as one pass finds it.
+
+    ``change`` is the extra range of the terrain's nodes, m, ``ionosphere`` the group delay in front of them, m one way.
+    """
 
     terrain: Terrain
     change: NDArray[np.float32]
+    ionosphere: NDArray[np.float32] | None = None
 
 
 def focus_burst(
@@ -121,7 +126,7 @@ def _prepare_canvas(burst: Burst, product: ProductPlan, terms: DerampTerms) -> s
         range_spacing=grid.range_spacing_m,
         mid_time=mid_time,
         azimuth_bias=acquisition.azimuth_shift_px * grid.line_interval_s,
-        range_bias=acquisition.range_shift_px * grid.range_spacing_m,
+        range_bias=acquisition.find_delay_m(burst.swath, grid.range_spacing_m),
         k_t=terms.k_t,
         f_dc=terms.f_dc,
         eta_ref=terms.eta_ref,
@@ -147,6 +152,7 @@ def _describe_ground(surface: Surface, recipe: Recipe, number: int, *, is_cross:
         gamma=terrain.gamma * np.float32(CROSS_SHARE if is_cross else 1),
         stable=terrain.stable,
         change=surface.change,
+        ionosphere=np.zeros_like(surface.change) if surface.ionosphere is None else surface.ionosphere,
         north=recipe.scatterers[0],
         east=recipe.scatterers[1],
         seed=recipe.seed + is_cross,

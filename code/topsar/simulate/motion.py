@@ -1,4 +1,7 @@
-"""What moves phases: a Mogi source, a fault, and the atmosphere, as slant range change of every node and pass."""
+"""What moves phases: a Mogi source, a fault, and the atmosphere, as slant range change of every node and pass.
+
+The ionosphere is told apart: it delays the group and advances the phase.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ _FAULT_LENGTH_SHARE = 0.35  # of the frame's height
 _FAULT_FADE = 3.0  # locking depths over which the far field fades, so that nothing tilts the frame
 _TURBULENCE_EXPONENT = 11 / 3
 _TURBULENCE_BAND_M = (600.0, 30_000.0)
+_IONOSPHERE_BAND_M = (5_000.0, 60_000.0)
 _LATTICE = 48
 
 
@@ -150,6 +154,29 @@ def compute_range_change(
     return np.asarray(
         np.float32(share) * deformation + _draw_atmosphere(recipe, terrain, product.number), dtype=np.float32
     )
+
+
+def compute_ionosphere(recipe: Recipe, terrain: Terrain, number: int) -> NDArray[np.float32]:
+    """Slant group delay (rows, columns) of the nodes by the ionosphere of a pass, m one way; see `recipe.Screen`.
+
+    Parameters
+    ----------
+    recipe, terrain : Recipe, Terrain
+    number : int
+        Which pass.
+    """
+    screen = recipe.acquisitions[number].ionosphere
+    rows, columns = terrain.shape
+    north, east = 0.5 - (np.arange(rows)[:, None] + 0.5) / rows, (np.arange(columns) + 0.5) / columns - 0.5
+    along, across = (n * spacing for n, spacing in zip(terrain.shape, terrain.spacing_m, strict=True))
+    hill = np.exp(-((north * along) ** 2 + (east * across) ** 2) / (2 * screen.bump_radius_m**2))
+    delay = screen.north_m * north + screen.east_m * east + screen.bump_m * hill
+    if screen.turbulence_m:
+        seed = recipe.seed + 1000 * (number + 1) + 1
+        delay += screen.turbulence_m * draw_field(
+            terrain.shape, terrain.spacing_m, exponent=_TURBULENCE_EXPONENT, band_m=_IONOSPHERE_BAND_M, seed=seed
+        )
+    return delay.astype(np.float32)
 
 
 def compute_coherence(recipe: Recipe, terrain: Terrain, first: int, second: int) -> NDArray[np.float32]:

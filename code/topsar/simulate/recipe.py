@@ -10,6 +10,21 @@ from topsar.simulate.mode import SWATHS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """The ionosphere of a pass as slant group delay at the carrier, metres one way: the phase is early by as much.
+
+    ``north_m`` and ``east_m`` are what it grows across the terrain, ``bump_m`` the height of a Gaussian hill of the
+    radius ``bump_radius_m`` over its middle, ``turbulence_m`` the standard deviation of waves of 5 to 60 km.
+    """
+
+    north_m: float = 0.0
+    east_m: float = 0.0
+    bump_m: float = 0.0
+    bump_radius_m: float = 15_000.0
+    turbulence_m: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
     """One pass of the track.
 
@@ -25,6 +40,9 @@ class Acquisition:
     sync_s : float
         How much later the burst cycle runs than on the nominal burst grid.
     mission : str
+    ionosphere : Screen
+    swath_delays_m : tuple of (str, float)
+        By how much one-way range the image content of some swaths lies later still; phases stay what they are.
     """
 
     day: date
@@ -33,6 +51,12 @@ class Acquisition:
     range_shift_px: float = 0.0
     sync_s: float = 0.0
     mission: str = "S1A"
+    ionosphere: Screen = Screen()
+    swath_delays_m: tuple[tuple[str, float], ...] = ()
+
+    def find_delay_m(self, swath: str, spacing_m: float) -> float:
+        """How much range the image content of a swath lies too late, m; samples are ``spacing_m`` apart."""
+        return self.range_shift_px * spacing_m + dict(self.swath_delays_m).get(swath, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

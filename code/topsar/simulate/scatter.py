@@ -31,6 +31,7 @@ class Ground(NamedTuple):
     gamma: NDArray[np.float32]
     stable: NDArray[np.float32]
     change: NDArray[np.float32]
+    ionosphere: NDArray[np.float32]
     north: int
     east: int
     seed: int
@@ -147,11 +148,10 @@ def _evaluate_orbit(t, canvas):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _spread_scatterer(canvas, t, range_m, delay, turn, amplitude):  # type: ignore[no-untyped-def]
-    """Spread one scatterer: zero-Doppler time, range, extra range, random phase in turns, amplitude."""
-    total = range_m + delay
+def _spread_scatterer(canvas, t, range_m, group, turn, amplitude):  # type: ignore[no-untyped-def]
+    """Spread one scatterer: zero-Doppler time, range of its phase, what its group is late, random phase in turns."""
     row = (t + canvas.azimuth_bias - canvas.first_time) / canvas.line_interval
-    column = (total + canvas.range_bias - canvas.first_range) / canvas.range_spacing
+    column = (range_m + group + canvas.range_bias - canvas.first_range) / canvas.range_spacing
     i = math.floor(row)
     j = math.floor(column)
     first_row = i - (LINE_TAPS // 2 - 1)
@@ -167,7 +167,7 @@ def _spread_scatterer(canvas, t, range_m, delay, turn, amplitude):  # type: igno
     f_dc = canvas.f_dc[k] + w * (canvas.f_dc[k + 1] - canvas.f_dc[k])
     eta_ref = canvas.eta_ref[k] + w * (canvas.eta_ref[k + 1] - canvas.eta_ref[k])
     eta = t + canvas.azimuth_bias - canvas.mid_time - eta_ref
-    turn -= 2.0 * total / canvas.wavelength + eta * (0.5 * k_t * eta + f_dc)
+    turn -= 2.0 * range_m / canvas.wavelength + eta * (0.5 * k_t * eta + f_dc)
     angle = np.float32(_TWO_PI * (turn - math.floor(turn)))
     re = amplitude * math.cos(angle)
     im = amplitude * math.sin(angle)
@@ -255,17 +255,20 @@ def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-unty
                         x -= s * (vx + 0.5 * s * qx)
                         y -= s * (vy + 0.5 * s * qy)
                         z -= s * (vz + 0.5 * s * qz)
-                        delay = (
-                            wa * ground.change[i, j]
-                            + wb * ground.change[i, j + 1]
-                            + wc * ground.change[i + 1, j]
-                            + wd * ground.change[i + 1, j + 1]
-                        )
+                        early = _mix_corners(ground.ionosphere, i, j, wa, wb, wc, wd)
+                        extra = _mix_corners(ground.change, i, j, wa, wb, wc, wd) - early
                         draw = _draw_bits(ground, h, stable)
                         turn = (draw & np.uint64(0xFFFFFF)) * 5.9604644775390625e-08
                         amplitude = strength * canvas.rayleigh[draw >> np.uint64(52)]
-                        _spread_scatterer(canvas, t + s, math.sqrt(x * x + y * y + z * z), delay, turn, amplitude)
+                        distance = math.sqrt(x * x + y * y + z * z)
+                        _spread_scatterer(canvas, t + s, distance + extra, 2 * early, turn, amplitude)
             ax, ay, az, cx, cy, cz = bx, by, bz, dx, dy, dz
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mix_corners(values, i, j, wa, wb, wc, wd):  # type: ignore[no-untyped-def]
+    """Mean of a cell's corners: north-west, north-east, south-west, south-east."""
+    return wa * values[i, j] + wb * values[i, j + 1] + wc * values[i + 1, j] + wd * values[i + 1, j + 1]
 
 
 @njit(cache=True, nogil=True, inline="always")
