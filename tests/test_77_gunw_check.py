@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,17 @@ from topsar.cli import main
 from topsar.formats import open_format
 from topsar.formats.gunw import standard
 from topsar.formats.gunw.structure import check_structure
-from topsar.interferogram import Interferogram, make_layers, swap_dates
+from topsar.interferogram import Interferogram, Layer, find_kind, make_layers, swap_dates
 from topsar.settings import Options
 
 OPTIONS = Options().model_dump(mode="json")
 DATA, GEOMETRY, RADAR = standard.DATA, standard.GEOMETRY, standard.RADAR
 GRIDS = "science/grids"
+OUTLINE = [(-9.4, 31.2), (-8.2, 31.2), (-8.2, 32.2), (-9.4, 32.2)]
+SETTINGS = {
+    "frame": {"number": 25502, "track": 52, "direction": "descending", "outline": OUTLINE},
+    "filter_strength": 0.5,
+}
 
 
 def write(folder: Path, ifg: Interferogram) -> Path:
@@ -61,21 +67,40 @@ def test_what_topsar_writes_follows_the_standard(ifg: Interferogram, tmp_path: P
 
 
 def test_a_product_on_a_frame_has_its_number_and_outline(tmp_path: Path) -> None:
-    outline = [(-9.4, 31.2), (-8.2, 31.2), (-8.2, 32.2), (-9.4, 32.2)]
-    frame = {"number": 25502, "track": 52, "direction": "descending", "outline": outline}
-    path = write(
-        tmp_path / "out", sample(DEGREES, facts={**FACTS, "settings": {"frame": frame, "filter_strength": 0.5}})
-    )
+    path = write(tmp_path / "out", sample(DEGREES, facts={**FACTS, "settings": SETTINGS}))
     assert check(path) == []
     assert "-00009W_00031N-" in path.name  # of the frame, not of the data
     assert "GUNW_CUSTOM" in path.name  # without ionosphere and tides it is no standard product
     with h5py.File(path) as file:
         assert file.attrs["aria_frame_id"] == file[GRIDS].attrs["frame_id"] == 25502
-        assert shapely.from_wkt(file.attrs["product_geometry_wkt"]).equals(shapely.Polygon(outline))
+        assert shapely.from_wkt(file.attrs["product_geometry_wkt"]).equals(shapely.Polygon(OUTLINE))
     assert json.loads(path.with_suffix(".json").read_text())["metadata"]["frame_number"] == 25502
 
 
+def test_a_product_on_a_frame_with_all_that_the_standard_has_is_none_of_the_users(tmp_path: Path) -> None:
+    facts = {**FACTS, "settings": SETTINGS}
+    ifg = with_ionosphere(sample(DEGREES, facts=facts))
+    kind = find_kind("solid_earth_tide")
+    assert kind is not None
+    tide = Layer(kind=kind, values=ifg.layers["ionosphere"].values)
+    path = write(tmp_path / "out", replace(ifg, layers={**ifg.layers, kind.name: tide}))
+    assert check(path) == []
+    assert path.name.startswith("S1-GUNW-D-R-052-")
+
+
+def test_a_product_of_crossed_waves_is_told_from_that_of_the_same_scenes(product: Path, tmp_path: Path) -> None:
+    known = {"pair": f"{FACTS['pair']}_VH", "polarisation": "VH", "settings": SETTINGS}
+    path = write(tmp_path / "out", sample(DEGREES, facts={**FACTS, **known}))
+    assert check(path) == []
+    assert "GUNW_CUSTOM" in path.name
+    assert path.stem.split("-")[10] != product.stem.split("-")[10]  # the checksum
+    assert sorted(one.suffix for one in path.parent.iterdir()) == [".nc", ".png"]  # the archive takes VV and HH alone
+    renamed = path.rename(path.with_name(path.name.replace(path.stem.split("-")[10], product.stem.split("-")[10])))
+    assert "is not the checksum" in " ".join(check(renamed))
+
+
 def test_a_standard_product_has_a_frame_and_standard_parameters() -> None:
+    assert not standard.is_standard(25502, {**standard.STANDARD_RUN, standard.CROSSED_KEY: "VH"})
     assert standard.is_standard(25502, standard.STANDARD_RUN)
     assert not standard.is_standard(standard.NO_FRAME, standard.STANDARD_RUN)
     for key in standard.STANDARD_RUN:

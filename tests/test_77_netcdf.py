@@ -51,6 +51,7 @@ def test_a_track_is_one_file_on_the_grid_that_covers_all(tmp_path: Path) -> None
     first, later = sample(), sample(replace(UTM, west=UTM.west + 800, rows=60))
     later = replace(with_only(later, "displacement", "coherence"), pair_id="T052_b_c")
     read = write(tmp_path, first, later)
+    assert (tmp_path / "T052.nc").is_file()
     assert dict(read.sizes) == {"pair": 2, "y": UTM.rows, "x": UTM.columns + 10}
     assert read.pair_name.values.tolist() == [first.pair_id, "T052_b_c"]
     np.testing.assert_array_equal(read.displacement[0, :, :-10], first.layers["displacement"].values)
@@ -58,6 +59,12 @@ def test_a_track_is_one_file_on_the_grid_that_covers_all(tmp_path: Path) -> None
     assert np.isnan(read.displacement[1, 60:]).all()
     assert np.isnan(read.water[1]).all()
     assert set(json.loads(read.attrs["facts"])) == {first.pair_id, "T052_b_c"}
+
+
+def test_files_of_a_track_are_named_by_its_polarisation_where_waves_are_crossed(tmp_path: Path) -> None:
+    pairs = [replace(with_only(sample(), "coherence"), pair_id=f"T052_{day}_VH") for day in "ab"]
+    assert write(tmp_path, *pairs).attrs["id"] == "T052_VH"
+    assert (tmp_path / "T052_VH.nc").is_file()
 
 
 def test_names_and_units_are_those_of_the_catalogue(tmp_path: Path) -> None:

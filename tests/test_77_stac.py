@@ -16,7 +16,7 @@ import rasterio
 import shapely
 from PIL import Image
 
-from sample_layers import DEGREES, FACTS, UTM, same_layers, sample
+from sample_layers import DEGREES, FACTS, UTM, same_layers, sample, with_only
 from topsar.engines.ground import LONLAT, change_crs
 from topsar.formats import open_format
 from topsar.formats.geotiff import GeoTiff
@@ -122,6 +122,21 @@ def test_facts_that_are_not_known_are_left_out(tmp_path: Path) -> None:
     assert not any("/sat/" in url for url in item["stac_extensions"])
     assert None not in [value for key, value in item["properties"].items() if key != "datetime"]
     assert item["properties"]["start_datetime"] == "2023-09-04T00:00:00Z"
+
+
+def test_collections_of_two_polarisations_are_told_apart(tmp_path: Path) -> None:
+    told = []
+    for polarisation in ("VV", "VH"):
+        name = FACTS["pair"] + {"VV": "", "VH": "_VH"}[polarisation]
+        ifg = with_only(sample(facts={**FACTS, "pair": name, "polarisation": polarisation}), "coherence")
+        (tmp_path / polarisation).mkdir()
+        open_format("stac", {}).write(iter([ifg]), tmp_path / polarisation)
+        collection = read(tmp_path / polarisation / "collection.json")
+        ((_, item),) = read_items(tmp_path / polarisation)
+        assert item["collection"] == collection["id"]
+        told += [(collection["id"], collection["title"], item["properties"]["title"].rpartition(", ")[2])]
+    title = "Sentinel-1 interferograms of track 52"
+    assert told == [("topsar-T052", title, "VV"), ("topsar-T052_VH", f"{title} VH", "VH")]
 
 
 def test_styles_of_qgis_have_the_colours_of_the_layers(catalogue: Path) -> None:

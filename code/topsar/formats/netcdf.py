@@ -51,7 +51,7 @@ class NetCdf(Format):
 
         pairs = list(ifgs)
         grid, along = join_grids(pairs), ("pair",) if self.scope == "stack" else ()
-        path = folder / f"{pairs[0].pair_id.partition('_')[0] if along else pairs[0].pair_id}.nc"
+        path = folder / f"{name_track(pairs[0].pair_id) if along else pairs[0].pair_id}.nc"
         with ExitStack() as stack:
             file = stack.enter_context(h5netcdf.File(path, "w"))
             file.attrs.update(_describe_file(pairs, grid))
@@ -70,6 +70,7 @@ class NetCdfStack(NetCdf):
     """All pairs of a track in ``<track>.nc``."""
 
     name = "netcdf_stack"
+    version = "2"
     scope: Literal["pair", "stack"] = "stack"
 
 

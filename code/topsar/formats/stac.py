@@ -19,6 +19,7 @@ from topsar.files import write_json
 from topsar.formats import Cost, Format
 from topsar.formats.exchange import open_holes
 from topsar.interferogram import find_kind
+from topsar.model import name_track
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +52,7 @@ class Stac(Format):
     """``collection.json``, and ``<pair>/`` with item, GeoTIFFs, styles for QGIS and a KMZ."""
 
     name = "stac"
-    version = "1"
+    version = "2"
     cost = Cost(base_memory=200_000_000, memory=60, disk=65, start_s=3.0, microseconds=1.0)
     scope: Literal["pair", "stack"] = "stack"
 
@@ -263,22 +264,23 @@ def _find_time(facts: Mapping[str, Any], date: str) -> str:
 
 def _describe_dates(facts: Mapping[str, Any]) -> str:
     track = f"track {facts['track']}" if "track" in facts else "track unknown"
-    return f"Sentinel-1 interferogram {facts['reference_date']} to {facts['secondary_date']}, {track}"
+    dates = f"{facts['reference_date']} to {facts['secondary_date']}"
+    return ", ".join(filter(None, (f"Sentinel-1 interferogram {dates}", track, facts.get("polarisation"))))
 
 
 def _name_collection(ifg: Interferogram) -> str:
-    return f"topsar-{ifg.pair_id.partition('_')[0]}"
+    return f"topsar-{name_track(ifg.pair_id)}"
 
 
 def _make_collection(items: list[dict[str, Any]]) -> dict[str, Any]:
     boxes = np.array([item["bbox"] for item in items])
-    properties = [item["properties"] for item in items]
+    properties, track = [item["properties"] for item in items], name_track(items[0]["id"])
     polarisations = {name for one in properties for name in one.get("sar:polarizations", ())}
     return {
         "type": "Collection",
         "stac_version": STAC,
         "id": items[0]["collection"],
-        "title": f"Sentinel-1 interferograms of track {items[0]['id'].partition('_')[0].removeprefix('T').lstrip('0')}",
+        "title": f"Sentinel-1 interferograms of track {track.lstrip('T0').replace('_', ' ')}",
         "description": "Phase, coherence and line-of-sight displacement from Sentinel-1 TOPS data, made with topsar. "
         "Contains modified Copernicus Sentinel data.",
         "license": "other",

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Gunw(Format):
-    """``<name>.nc``, ``.png`` and ``.json``; the later date is the reference."""
+    """``<name>.nc``, ``.png`` and ``.json`` (but of VH and HV); the later date is the reference."""
 
     name = "gunw"
-    version = "3"
+    version = "4"
     cost = Cost(base_memory=280_000_000, memory=45, disk=25, start_s=1.5, microseconds=2.0)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

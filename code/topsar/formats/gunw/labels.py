@@ -15,6 +15,7 @@ import numpy as np
 from topsar.files import read_json
 from topsar.formats.gunw.reading import Violation, as_text, find, is_layer, parse_polygon, read, read_texts
 from topsar.formats.gunw.standard import (
+    CROSSED_KEY,
     DATA,
     FOOTPRINT,
     GEOMETRY,
@@ -128,10 +129,11 @@ def check_name(nc: h5netcdf.File, name: str) -> Iterator[Violation]:
     geometry = parse_polygon(as_text(nc.attrs[FOOTPRINT]))
     if geometry is not None and name_place(*geometry.bounds[:2]) != found["place"]:
         yield Violation("name", f"{found['place']} is not the south-western corner of product_geometry_wkt")
-    tag = make_tag(*([one["name"] for one in _find_granules(nc, side)] for side in SIDES))
+    parameters = find(nc, GRIDS).attrs
+    reference, secondary = ([one["name"] for one in _find_granules(nc, side)] for side in SIDES)
+    tag = make_tag(reference, secondary, as_text(parameters.get(CROSSED_KEY, "")))
     if tag != found["tag"]:
         yield Violation("name", f"{found['tag']} is not the checksum of the granules, {tag}")
-    parameters = find(nc, GRIDS).attrs
     should_be_custom = not is_standard(int(parameters.get("frame_id", NO_FRAME)), parameters)
     if should_be_custom and not found["custom"]:
         yield Violation("name", "CUSTOM is missing, and the parameters are not those of a standard product")

@@ -14,8 +14,17 @@ from topsar.errors import ProductError
 from topsar.formats.degrees import cover_in_degrees, warp_layer
 from topsar.formats.exchange import fill_holes, name_dates, order_dates, require_unwrapped
 from topsar.formats.gunw.cube import Cube, make_cube, make_tide_cube
-from topsar.formats.gunw.standard import NO_FRAME, STEPS_PER_DEGREE, VERSION, is_standard, make_tag, name_place
+from topsar.formats.gunw.standard import (
+    CROSSED_KEY,
+    NO_FRAME,
+    STEPS_PER_DEGREE,
+    VERSION,
+    is_standard,
+    make_tag,
+    name_place,
+)
 from topsar.formats.outline import draw_outline
+from topsar.model import CROSSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +51,7 @@ class Product:
 
     name: str
     frame: int
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, float | str]
     facts: Mapping[str, Any]
     reference: PassFacts
     secondary: PassFacts
@@ -112,7 +121,7 @@ def _fill(values: NDArray[np.float32], seen: NDArray[np.bool_], fill: float) -> 
 
 def _name_product(facts: Mapping[str, Any], reference: PassFacts, geometry: Polygon, *, is_custom: bool) -> str:
     place = name_place(*geometry.bounds[:2])
-    tag = make_tag(facts["reference_scenes"], facts["secondary_scenes"])
+    tag = make_tag(facts["reference_scenes"], facts["secondary_scenes"], find_crossed(facts))
     return "-".join(
         (
             "S1",
@@ -131,7 +140,12 @@ def _name_product(facts: Mapping[str, Any], reference: PassFacts, geometry: Poly
     )
 
 
-def _list_parameters(ifg: Interferogram) -> dict[str, float]:
+def find_crossed(facts: Mapping[str, Any]) -> str:
+    """Tell VH or HV; nothing of other pairs."""
+    return str(facts["polarisation"]) if facts["polarisation"] in CROSSED else ""
+
+
+def _list_parameters(ifg: Interferogram) -> dict[str, float | str]:
     """The standard's parameters, as this run had them."""
     facts, settings = ifg.facts, ifg.facts.get("settings", {})
     has_esd = facts.get("azimuth_misregistration", {}).get("pixels", 0.0) != 0
@@ -144,4 +158,5 @@ def _list_parameters(ifg: Interferogram) -> dict[str, float]:
         "estimate_ionosphere_delay": int("ionosphere" in ifg.layers),
         "compute_solid_earth_tide": int(_TIDE in ifg.layers),
         "output_resolution": _choose_posting(ifg),
+        **({CROSSED_KEY: crossed} if (crossed := find_crossed(facts)) else {}),
     }

@@ -132,6 +132,8 @@ STANDARD_RUN: Mapping[str, float] = {
 }
 """Parameters of a standard product, beside a frame; attributes of ``science/grids``. All others are custom products."""
 NO_FRAME = -1
+CROSSED_KEY = "polarization"
+"""Parameter that only a product of VH or HV has: the standard's are VV or HH, and do not say which."""
 
 
 def is_standard(frame: int, parameters: Mapping[str, Any]) -> bool:
@@ -141,9 +143,11 @@ def is_standard(frame: int, parameters: Mapping[str, Any]) -> bool:
     ----------
     frame : int
     parameters : mapping
-        Those of `STANDARD_RUN`.
+        Those of `STANDARD_RUN`, and `CROSSED_KEY` where it applies.
     """
-    return frame != NO_FRAME and all(parameters.get(key) == value for key, value in STANDARD_RUN.items())
+    return frame != NO_FRAME and all(
+        parameters.get(key) == value for key, value in {**STANDARD_RUN, CROSSED_KEY: None}.items()
+    )
 
 
 def name_place(west: float, south: float) -> str:
@@ -157,13 +161,16 @@ def name_place(west: float, south: float) -> str:
     return f"{abs(round(west)):05d}{'W' if west <= 0 else 'E'}_{abs(round(south)):05d}{'N' if south >= 0 else 'S'}"
 
 
-def make_tag(reference: list[str], secondary: list[str]) -> str:
+def make_tag(reference: list[str], secondary: list[str], crossed: str = "") -> str:
     """How a name tells its scenes: four digits of a checksum.
 
     Parameters
     ----------
     reference, secondary : list of str
         Names of scenes.
+    crossed : str
+        VH or HV: the same scenes make a product of VV too, and nothing else in the name differs.
     """
     scenes = [" ".join(sorted(names)) for names in (reference, secondary)]
-    return hashlib.md5(json.dumps(scenes).encode(), usedforsecurity=False).hexdigest()[:4]
+    made_of = [*scenes, *([crossed] if crossed else [])]
+    return hashlib.md5(json.dumps(made_of).encode(), usedforsecurity=False).hexdigest()[:4]

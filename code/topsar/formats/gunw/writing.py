@@ -20,6 +20,7 @@ from topsar.formats.gunw.product import Product, prepare_product
 from topsar.formats.gunw.standard import (
     AXIS_UNITS,
     CONSTANT_ATTRIBUTES,
+    CROSSED_KEY,
     CRS,
     CUBES,
     DATA,
@@ -58,7 +59,7 @@ _TEXT = h5py.string_dtype()
 
 
 def write_product(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
-    """Write the file of a pair, its browse image and its ingest record.
+    """Write the file of a pair, its browse image, and its ingest record: the archive has none of VH and HV.
 
     Parameters
     ----------
@@ -81,6 +82,8 @@ def write_product(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
         _write_radar(nc.create_group(RADAR), product)
         nc[GRIDS].attrs.update({**_list_scenes(product.facts), **product.parameters})
     draw_browse(browse, product)
+    if CROSSED_KEY in product.parameters:
+        return file, browse
     write_json(record, make_record(product))
     return file, browse, record
 
