@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import shutil
-import subprocess
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import combinations
@@ -14,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from pyproj import Transformer
 
 from sample_layers import FACTS, UTM, sample, with_only
 from topsar.errors import ProductError, SettingsError
@@ -202,59 +198,3 @@ def facts_of_written(folder: Path, pairs: list[Interferogram], place: tuple[floa
     found = facts_of(folder)["reference"]
     assert isinstance(found, dict)
     return found
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-CLICKS = """<!doctype html>
-<iframe id="page" src="timeseries.html" style="width:1200px;height:900px"></iframe><pre id="seen"></pre>
-<script>
-const page = document.getElementById("page"), wait = () => new Promise(done => setTimeout(done, 50));
-page.onload = async () => {
-  const inside = page.contentDocument;
-  while (!inside.body.dataset.ready) await wait();
-  const map = inside.getElementById("map"), box = map.getBoundingClientRect();
-  map.setPointerCapture = () => {};
-  const { PointerEvent } = page.contentWindow;
-  const click = (x, y) => {
-    const where = { pointerId: 1, clientX: box.left + x * box.width, clientY: box.top + y * box.height };
-    for (const type of ["pointerdown", "pointerup"]) map.dispatchEvent(new PointerEvent(type, where));
-  };
-  click(0.5, 0.5);
-  inside.getElementById("compare").click();
-  click(0.5, 0.6);
-  const lines = [...inside.querySelectorAll("#points tbody tr")];
-  const rows = lines.map(row => [...row.cells].map(cell => cell.textContent));
-  const dots = inside.querySelectorAll("#series circle").length, csv = page.contentWindow.eval("makeCsv()");
-  document.getElementById("seen").textContent = JSON.stringify({ rows, dots, csv });
-};
-</script>"""
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_a_click_on_the_page_shows_what_the_files_hold(tmp_path: Path) -> None:
-    made = write(tmp_path, make_stack())
-    (tmp_path / "clicks.html").write_text(CLICKS)
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-web-security", "--dump-dom"]
-    command += [
-        "--allow-file-access-from-files",
-        "--virtual-time-budget=20000",
-        f"--user-data-dir={tmp_path / 'browser'}",
-    ]
-    shown = subprocess.run(
-        [*command, (tmp_path / "clicks.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
-    ).stdout
-    seen = json.loads(html.unescape(shown.partition('id="seen">')[2].partition("</pre>")[0]))
-    assert len(seen["rows"]) == 2
-    assert seen["dots"] == 2 * len(DAYS)
-    to_map = Transformer.from_crs("EPSG:4326", GRID.crs, always_xy=True)
-    for place, velocity, coherence in seen["rows"]:
-        latitude, longitude = map(float, place.split(", "))
-        x, y = to_map.transform(longitude, latitude)
-        row, column = int((GRID.north - y) / GRID.dy), int((x - GRID.west) / GRID.dx)
-        around = 1000 * made["velocity"][row - 1 : row + 2, column - 1 : column + 2]
-        assert around.min() - 0.1 <= float(velocity.split()[0]) <= around.max() + 0.1
-        assert float(coherence) == pytest.approx(made["temporal_coherence"][row, column], abs=0.01)
-    lines = seen["csv"].splitlines()
-    assert [line.split(",")[0] for line in lines[1:]] == [day_text(day) for day in DAYS]
-    assert lines[1].split(",")[1:] == ["0.00", "0.00"]

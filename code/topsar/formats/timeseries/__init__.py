@@ -45,7 +45,7 @@ class TimeSeries(Format):
     """``velocity.tif`` and its quality, ``displacement_<date>.tif``, pictures, ``timeseries.json``."""
 
     name = "timeseries"
-    version = "1"
+    version = "2"
     cost = Cost(
         base_memory=215_000_000,
         memory=40,
@@ -97,7 +97,7 @@ class TimeSeries(Format):
         write_json(folder / "timeseries.json", facts)
         pair = lay_largest(network)
         height = pair.layers["height"].values if "height" in pair.layers else None
-        page = write_page(folder, network.grid, height, facts)
+        page = write_page(folder, network, height, facts)
         pictures = draw_series(network, pair, folder)
         return (*(folder / f"{name}.tif" for name in files), *pictures, page, folder / "timeseries.json")
 

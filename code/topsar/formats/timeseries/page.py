@@ -2,115 +2,194 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from matplotlib.colors import to_hex
-from rasterio.enums import Resampling
+from markupsafe import Markup
 
 from topsar.files import write_text
-from topsar.formats.quicklook.palette import DISPLACEMENT
 from topsar.formats.quicklook.view import shade_relief
 from topsar.formats.timeseries.stack import name_displacement
-from topsar.raster.geotiff import make_transformer, open_to_read
+from topsar.formats.viewer import Shown, average, coarsen, encode, list_palettes, pack_scene, read_asset
+from topsar.raster.geotiff import open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from topsar.model import GeoGrid
+    from topsar.formats.timeseries.stack import Network
 
-MOST_MAP_PIXELS, MOST_SAMPLES = 1_000_000, 4_000_000
-"""Of a map, and of the displacements of all dates; larger grids are averaged. Together they stay below 15 MB."""
-_HOLE = -32768
-_MAPS = ("velocity", "velocity_std", "temporal_coherence")
+MOST_MAP_PIXELS, MOST_SAMPLES = 16_000_000, 4_000_000
+"""Of a map, and of the displacements of all dates; larger grids are averaged."""
+MOST_BYTES, MOST_SERIES_BYTES = 9_000_000, 5_000_000
+"""Of all maps, which lose their finest level beyond, and of the displacements, which are averaged further."""
+FINE_PIXELS = 2_000_000
+"""From here on, maps other than the velocity have half its resolution."""
+SERIES_TILE = 32
+LEAST_STEP_MM = 0.01
+_STRIP_ROWS = 512
 
 
-def write_page(folder: Path, grid: GeoGrid, height: NDArray[np.float32] | None, facts: Mapping[str, Any]) -> Path:
+def write_page(folder: Path, network: Network, height: NDArray[np.float32] | None, facts: Mapping[str, Any]) -> Path:
     """Write ``timeseries.html``: a map with pan and zoom, and the displacements of points that are clicked.
 
     Parameters
     ----------
     folder : Path
         It holds the GeoTIFFs.
-    grid : GeoGrid
+    network : Network
     height : (rows, columns) float32
         Metres, for the relief; NaN in holes. None where they are not known.
     facts : mapping
         What ``timeseries.json`` says.
     """
-    dates = [str(date) for date in facts["dates"]]
-    fine, coarse = (_find_shape(grid, most) for most in (MOST_MAP_PIXELS, MOST_SAMPLES // len(dates)))
-    layers = {name: _pack(_reduce(folder / f"{name}.tif", fine)) for name in _MAPS}
-    series = np.stack([_reduce(folder / f"{name_displacement(date)}.tif", coarse) for date in dates])
-    relief = np.full(fine, 0.5) if height is None else shade_relief(_thin(height, fine), grid)
-    described = {
-        "dates": dates,
-        "flagged": facts["flagged_dates"],
-        "reference": [facts["reference"]["latitude"], facts["reference"]["longitude"]],
-        "map": list(fine),
-        "grid": list(coarse),
-        "corners": _list_corners(grid),
-        "palette": [to_hex(DISPLACEMENT(share)) for share in np.linspace(0, 1, 33)],
-        "layers": layers,
-        "series": _pack(series),
-        "relief": _encode(np.round(255 * relief).astype(np.uint8)),
-    }
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("topsar.formats.timeseries", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    factor = 1
+    while np.prod((grid := coarsen(network.grid, factor)).shape) > MOST_MAP_PIXELS:
+        factor += 1
+    first = int(np.prod(grid.shape) > FINE_PIXELS)
+    layers = _read_maps(folder, factor, first)
+    lit = np.full(coarsen(grid, 1 << first).shape, 0.5, np.float32)
+    if height is not None:
+        lit = shade_relief(average(height, factor << first), coarsen(grid, 1 << first))
+    layers["relief"] = Shown(
+        values=255 * lit, step=4, title="Relief", unit="", style="unit", low=0, high=255, first=first
     )
-    text = environment.get_template("page.html.j2").render(
-        title=f"Track {facts['track']}" if facts.get("track") else "Time series",
-        dates=dates,
-        pairs=len(facts["pairs"]),
+    title = f"Track {facts['track']}" if facts.get("track") else "Time series"
+    scene = pack_scene(
+        grid,
+        layers,
+        MOST_BYTES,
+        title=f"{title}: {network.dates[0]} to {network.dates[-1]}",
+        mask="temporal_coherence",
+        palettes=list_palettes(),
+        dates=network.dates,
         flagged=facts["flagged_dates"],
-        described=json.dumps(described).replace("<", "\\u003c"),
+        reference=[facts["reference"]["latitude"], facts["reference"]["longitude"]],
+        series=_pack_series(folder, network, factor, layers["velocity_std"]),
+        network=_describe_network(network),
     )
     path = folder / "timeseries.html"
-    write_text(path, text)
+    write_text(path, _render(title, network, facts, scene))
     return path
 
 
-def _find_shape(grid: GeoGrid, most: int) -> tuple[int, int]:
-    step = 1
-    while (shape := (-(-grid.rows // step), -(-grid.columns // step)))[0] * shape[1] > most:
-        step += 1
-    return shape
+def _render(title: str, network: Network, facts: Mapping[str, Any], scene: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("topsar.formats.timeseries", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals["asset"] = lambda name: Markup(read_asset(name))
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        dates=network.dates,
+        pairs=len(network.pairs),
+        flagged=facts["flagged_dates"],
+        chosen_by=facts["reference"]["chosen_by"],
+        scene=Markup(json.dumps(scene).replace("<", "\\u003c")),
+    )
 
 
-def _reduce(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Average a band of real numbers to a shape, holes left out."""
+def _read_maps(folder: Path, factor: int, first: int) -> dict[str, Shown]:
+    """The maps in millimetres a year and as shares, rounded to a third of what neighbours usually differ by."""
+    deviation = 1000 * _reduce(folder / "velocity_std.tif", factor << first)
+    known = deviation[np.isfinite(deviation)]
+    usual = max(float(np.median(known)) if known.size else 1.0, LEAST_STEP_MM)
+    velocity = 1000 * _reduce(folder / "velocity.tif", factor)
+    limit = _find_limit(np.abs(velocity))
+    note = "in line of sight, positive toward the satellite, relative to the reference"
+    coherence = _reduce(folder / "temporal_coherence.tif", factor << first)
+    return {
+        "velocity": Shown(
+            values=velocity,
+            step=max(min(usual / 2, _find_roughness(velocity) / 3), LEAST_STEP_MM),
+            title="Velocity",
+            unit="mm/yr",
+            style="symmetric",
+            low=-limit,
+            high=limit,
+            ends=("away", "toward"),
+            note=note,
+        ),
+        "velocity_std": Shown(
+            values=deviation,
+            step=usual / 50,
+            title="Standard error of the velocity",
+            unit="mm/yr",
+            style="range",
+            low=0,
+            high=_find_limit(deviation),
+            first=first,
+        ),
+        "temporal_coherence": Shown(
+            values=coherence, step=0.005, title="Temporal coherence", unit="", style="unit", low=0, high=1, first=first
+        ),
+    }
+
+
+def _find_roughness(values: NDArray[np.float32]) -> float:
+    """The median of what neighbours in a row differ by; 0 where none are known."""
+    differences = np.abs(np.diff(values[::4], axis=1))
+    known = differences[np.isfinite(differences)]
+    return float(np.median(known)) if known.size else 0.0
+
+
+def _find_limit(values: NDArray[np.float32]) -> float:
+    """What one of a hundred values exceeds, rounded up to two digits."""
+    known = values[np.isfinite(values)]
+    limit = float(np.percentile(known, 99)) if known.size else 1.0
+    power = 10.0 ** np.floor(np.log10(max(limit, 1e-3)) - 1)
+    return float(np.ceil(limit / power) * power) or 1.0
+
+
+def _pack_series(folder: Path, network: Network, factor: int, deviation: Shown) -> dict[str, Any]:
+    """Displacements of all dates, millimetres, in squares of pixels: a row per date."""
+    files = [folder / f"{name_displacement(date)}.tif" for date in network.dates]
+    level = 0
+    while np.prod(coarsen(network.grid, factor << level).shape) * len(files) > MOST_SAMPLES:
+        level += 1
+    series = np.stack([1000 * _reduce(path, factor << level) for path in files])
+    usual = float(np.nanmedian(deviation.values)) if np.isfinite(deviation.values).any() else 1.0
+    step = max(usual * network.days[-1] / 365.25 / 10, LEAST_STEP_MM)
+    step = max(step, float(np.nanmax(np.abs(series), initial=0)) / 16_000)
+    while True:
+        rows, columns = series.shape[1:]
+        squares = (
+            series[:, row : row + SERIES_TILE, column : column + SERIES_TILE]
+            for row in range(0, rows, SERIES_TILE)
+            for column in range(0, columns, SERIES_TILE)
+        )
+        tiles = [encode(np.round(square / step).reshape(len(files), -1)) for square in squares]
+        if sum(map(len, tiles)) <= MOST_SERIES_BYTES or max(rows, columns) == 1:
+            return {"level": level, "rows": rows, "columns": columns, "step": step, "tile": SERIES_TILE, "tiles": tiles}
+        series, level = np.stack([average(one, 2) for one in series]), level + 1
+
+
+def _describe_network(network: Network) -> dict[str, Any]:
+    """Pairs as indices of dates, and the perpendicular baseline of each date, metres; none where one is not known."""
+    found = [pair.facts.get("perpendicular_baseline_m") for pair in network.pairs]
+    coherences = [pair.facts.get("coherence_mean") for pair in network.pairs]
+    baselines = None
+    if all(isinstance(one, int | float) and np.isfinite(one) for one in found):
+        design = np.zeros((len(network.pairs), len(network.dates)))
+        every = np.arange(len(network.pairs))
+        design[every, network.links[:, 0]], design[every, network.links[:, 1]] = -1, 1
+        measured = np.array(found, np.float64) * network.signs
+        baselines = np.round(np.linalg.lstsq(design[:, 1:], measured, rcond=None)[0], 1).tolist()
+    return {
+        "links": network.links.tolist(),
+        "baselines": None if baselines is None else [0.0, *baselines],
+        "coherences": [one if isinstance(one, float) and np.isfinite(one) else None for one in coherences],
+    }
+
+
+def _reduce(path: Path, factor: int) -> NDArray[np.float32]:
+    """Average a band to squares of ``factor`` pixels, strip by strip."""
+    strip = max(_STRIP_ROWS // factor, 1) * factor
     with open_to_read(path) as dataset:
-        values: NDArray[np.float32] = dataset.read(1, out_shape=shape, resampling=Resampling.average)
-        return values
-
-
-def _thin(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    rows, columns = (np.arange(n) * full // n for n, full in zip(shape, values.shape, strict=True))
-    return values[np.ix_(rows, columns)]
-
-
-def _pack(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Pack values into 16 bits, with the step that one of them means."""
-    known = np.isfinite(values)
-    step = max(float(np.abs(values[known]).max(initial=0)) / 32767, 1e-9)
-    whole = np.where(known, np.round(np.nan_to_num(values) / step), _HOLE).astype("<i2")
-    return {"step": step, "data": _encode(whole)}
-
-
-def _encode(values: NDArray[Any]) -> str:
-    return base64.b64encode(zlib.compress(values.tobytes(), 9)).decode()
-
-
-def _list_corners(grid: GeoGrid) -> Sequence[Sequence[float]]:
-    """Latitude and longitude of the north-west, north-east, south-west and south-east corner."""
-    box = grid.bbox
-    to_degrees = make_transformer(grid)
-    places = ((box.west, box.north), (box.east, box.north), (box.west, box.south), (box.east, box.south))
-    return [to_degrees.transform(x, y)[::-1] for x, y in places]
+        windows = [
+            ((row, min(row + strip, dataset.height)), (0, dataset.width)) for row in range(0, dataset.height, strip)
+        ]
+        return np.concatenate([average(dataset.read(1, window=window), factor) for window in windows])
