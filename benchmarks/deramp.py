@@ -98,7 +98,7 @@ def _write_swath(row: TabRow, bursts: int, samples: int) -> None:
     orbit = product.track.make_orbit(product.start - margin, product.stop + margin)
     row.image.write_text(format_image(image, orbit), encoding="utf-8")
     start = burst.grid.first_line_time
-    times = BurstTimes(sensing=start, fm_rate=start, doppler=start, since_node_s=0.0)
+    times = BurstTimes(sensing=start, fm_rate=start, doppler=start, since_node_s=0.0, pulse_rate_hz=1700.0)
     row.tops.write_text(format_tops([(one, times) for one in swath], product.arc, image.format), encoding="utf-8")
     noise = np.random.default_rng(1).normal(size=(burst.grid.lines, samples, 2)).astype(">f4")
     with row.slc.open("wb") as file:

@@ -124,7 +124,7 @@ def test_angles_are_those_of_the_ground_and_of_its_slope() -> None:
     look = line_of_sight(points, ARC.position(time))
     incidence, azimuth = np.moveaxis(found.los, 1, 0)
     np.testing.assert_allclose(incidence, np.degrees(np.arccos(look[..., 2])), atol=1e-3)
-    np.testing.assert_allclose(azimuth, np.degrees(np.arctan2(-look[..., 0], look[..., 1])), atol=1e-3)
+    np.testing.assert_allclose(azimuth, np.degrees(np.arctan2(look[..., 1], look[..., 0])) - 90, atol=1e-3)
     normal = np.array([-0.2, -0.1, 1]) / np.linalg.norm([0.2, 0.1, 1])
     np.testing.assert_allclose(found.local[:, 1], np.degrees(np.arccos(look @ normal)), atol=0.05)
     upright = np.stack([-look[..., 0], -look[..., 1], np.hypot(look[..., 0], look[..., 1])], axis=-1)

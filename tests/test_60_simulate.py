@@ -643,8 +643,8 @@ def test_measurement_bytes_lie_where_the_annotation_says(small: Dataset) -> None
 def test_manifest_checksums_are_true(small: Dataset) -> None:
     safe = small.scenes[1][0]
     objects = ET.parse(safe / "manifest.safe").findall("dataObjectSection/dataObject")
-    assert len(objects) == 4
-    assert len({item.get("ID") for item in objects}) == 4
+    assert len(objects) == 5
+    assert len({item.get("ID") for item in objects}) == 5
     for item in objects:
         location = item.find("byteStream/fileLocation")
         assert location is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,16 +18,18 @@ from dry_data import DAYS, Planned, annotation, drop_burst, dry_data, dry_recipe
 from topsar.engines.native.radar.choice import choose_reference
 from topsar.engines.native.radar.grid import lay_out_radar
 from topsar.engines.native.radar.resampling import DatePart
+from topsar.engines.native.radar.swath_product import find_frames, format_swath, read_reference_bursts
 from topsar.engines.native.steps import coregister, crossmul, geometry, overlaps
 from topsar.engines.native.steps.coregister import CoregisterTask
 from topsar.engines.native.steps.crossmul import CrossmulTask
 from topsar.engines.native.steps.geometry import GeometryTask
 from topsar.engines.native.steps.overlaps import OverlapsTask, find_overlapping
+from topsar.engines.passes import describe_pass
 from topsar.engines.radar_stack import Written
 from topsar.engines.step import StepKind, as_step, load_task
 from topsar.errors import SettingsError
 from topsar.files import write_json, write_text
-from topsar.model import Burst, Looks, Window
+from topsar.model import SPEED_OF_LIGHT, Burst, Looks, Window
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
 from topsar.simulate import Acquisition
@@ -117,6 +121,43 @@ def test_overlaps_are_what_two_bursts_of_a_swath_both_see() -> None:
         for part in (one.upper, one.lower):
             assert part.find_rows(one.cut(part)) == one.where
             assert part.burst.valid.intersection(one.cut(part)) == one.cut(part)
+
+
+# --- what ISCE2 reads of the reference ---------------------------------------------------------------------------
+
+
+def test_isce_finds_the_bursts_of_the_reference(three: Path, tmp_path: Path) -> None:
+    """Values, names and factories are what ISCE2's product manager loads: it was compared with its own once."""
+    task = ground(Planned(three, tmp_path, **RADAR, STACK_REFERENCE="20250315"), tmp_path)
+    bursts, scene = [part.burst for part in task.parts], task.orbit.scenes[0]
+    flight = describe_pass(task.orbit, task.orbit.load("IW2", "VV"), bursts)
+    found = read_reference_bursts(task.orbit.scenes, bursts[::-1])
+    root = ElementTree.fromstring(format_swath(found["IW2"], task.stack, flight, scene.ipf))
+
+    def read(node: ElementTree.Element, name: str) -> str:
+        return node.findtext(f"property[@name='{name}']/value") or ""
+
+    swath = root.find("component[@name='instance']")
+    assert swath is not None
+    assert swath.findtext("factoryname") == "TOPSSwathSLCProduct"
+    nodes = swath.findall("component[@name='bursts']/component")
+    own = [burst for burst in bursts if burst.swath == "IW2"]
+    assert len(nodes) == int(read(swath, "numberofbursts")) == len(own)
+    for number, (node, burst) in enumerate(zip(nodes, own, strict=True), start=1):
+        assert node.get("name") == f"burst{number}"
+        start = datetime.fromisoformat(read(node, "sensingstart")).replace(tzinfo=timezone.utc)
+        assert start == burst.grid.first_line_time
+        assert read(node, "swathnumber") == "2"
+        rate = node.find("component[@name='azimuthfmrate']")
+        assert rate is not None
+        mean, norm = (float(read(rate, name)) for name in ("mean", "norm"))
+        at = (900e3 - mean) / norm
+        value = sum(c * at**power for power, c in enumerate(json.loads(read(rate, "coeffs"))))
+        assert value == pytest.approx(float(burst.fm_rate(np.array(2 * 900e3 / SPEED_OF_LIGHT))), rel=1e-12)
+        assert len(node.findall("component[@name='orbit']/component/component")) == len(flight.times) > 4
+    assert found["IW1"][0].node == pytest.approx(found["IW2"][2].node, abs=timedelta(microseconds=5))
+    since = float(scene.start.timestamp() - found["IW1"][0].node.timestamp())
+    assert find_frames(found) == (int(since / 5), int((since + 9) / 5))
 
 
 # --- the reference ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -82,6 +83,12 @@ def test_the_bursts_that_stay_are_the_same(data: Dataset, tmp_path: Path) -> Non
         np.testing.assert_array_equal(read_samples(other, whole(other)), read_samples(one, whole(one)))
     assert cut.start == after[0].grid.first_line_time
     assert cut.stop == after[-1].grid.stop_time
+    root = ElementTree.parse(cut.path / "preview/map-overlay.kml").getroot()
+    places = [tuple(map(float, text.split(","))) for text in (root.findtext(".//{*}coordinates") or "").split()]
+    points = points_of(open_container(cut.path).read_xml(cut.files[0].annotation).element)[:, [3, 2]]
+    np.testing.assert_allclose(places, points[[-21, -1, 20, 0]], atol=1e-6)
+    listed = open_container(cut.path).read_xml("manifest.safe").element
+    assert listed.find(".//dataObject[@ID='mapoverlay']") is not None
 
 
 def test_the_points_lie_on_the_lines_that_are_there(data: Dataset, tmp_path: Path) -> None:

@@ -102,13 +102,15 @@ def read_bursts(scene: Scene, swath: str, polarisation: str) -> tuple[Burst, ...
 class BurstTimes:
     """What the annotation says of a burst besides its samples: times (UTC) and seconds since the ascending node.
 
-    ``fm_rate`` and ``doppler`` are those of the estimates that `read_bursts` takes for the burst.
+    ``fm_rate`` and ``doppler`` are those of the estimates that `read_bursts` takes for the burst, ``pulse_rate_hz`` is
+    how often the radar sent.
     """
 
     sensing: datetime
     fm_rate: datetime
     doppler: datetime
     since_node_s: float
+    pulse_rate_hz: float
 
 
 def read_burst_times(scene: Scene, swath: str, polarisation: str) -> tuple[BurstTimes, ...]:
@@ -121,6 +123,7 @@ def read_burst_times(scene: Scene, swath: str, polarisation: str) -> tuple[Burst
     """
     _, _, root = _open_annotation(scene, swath, polarisation)
     common = _read_swath(root, swath)
+    pulse_rate = root.read_positive("generalAnnotation/downlinkInformationList/downlinkInformation/prf")
     found = []
     for node in root.find_children("swathTiming/burstList/burst"):
         middle = replace(common.grid, first_line_time=node.read_time("azimuthTime")).mid_time
@@ -130,6 +133,7 @@ def read_burst_times(scene: Scene, swath: str, polarisation: str) -> tuple[Burst
             fm_rate=fm_rate,
             doppler=doppler,
             since_node_s=node.read_number("azimuthAnxTime"),
+            pulse_rate_hz=pulse_rate,
         )
         found.append(times)
     return tuple(found)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topsar.files import atomic_path, replaced_folder
+from topsar.sentinel1.overlay import OVERLAY, write_overlay
 from topsar.simulate.annotation import (
     GRID_COLUMNS,
     GridPoint,
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ProductFile:
-    """A file as the manifest lists it: ``kind`` is Product (annotation), Noise, Calibration or Measurement."""
+    """A file as the manifest lists it.
+
+    ``kind`` is Product (annotation), Noise, Calibration, Measurement or MapOverlay.
+    """
 
     path: str
     kind: str
@@ -155,17 +159,19 @@ def _describe_file(root: Path, path: str, kind: str, described_by: Iterable[_Pro
 def _write_manifest(
     root: Path, product: ProductPlan, files: list[_ProductFile], grids: list[tuple[GridPoint, ...]]
 ) -> None:
-    """Write what the product is, which files it has, how long they are and their checksums."""
+    """Write where the product lies, what it is, which files it has, how long they are and their checksums."""
     near, far = grids[0], grids[-1]
-    corners = near[-GRID_COLUMNS], far[-1], far[GRID_COLUMNS - 1], near[0]
+    points = near[-GRID_COLUMNS], far[-1], far[GRID_COLUMNS - 1], near[0]
+    corners = [(point.latitude_deg, point.longitude_deg) for point in points]
+    write_overlay(root, corners)
     processed = product.stop + timedelta(hours=3)
     text = render_document(
         "manifest.safe",
         product=product,
-        files=files,
+        files=[*files, _describe_file(root, OVERLAY, "MapOverlay")],
         processed=(processed, processed + timedelta(minutes=5)),
         satellite_id=SATELLITE_ID[product.acquisition.mission],
         since_node_ms=[(t - product.track.node_time).total_seconds() * 1e3 for t in (product.start, product.stop)],
-        places=" ".join(f"{p.latitude_deg:.6f},{p.longitude_deg:.6f}" for p in corners),
+        places=" ".join(f"{latitude:.6f},{longitude:.6f}" for latitude, longitude in corners),
     )
     (root / "manifest.safe").write_text(text + "\n", encoding="utf-8")

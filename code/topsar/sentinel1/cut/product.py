@@ -24,6 +24,7 @@ from topsar.sentinel1.container import MANIFEST, Container, open_container
 from topsar.sentinel1.cut.documents import BurstCut, cut_annotation, cut_calibration
 from topsar.sentinel1.cut.manifest import Extent, NewFile, cut_manifest, keep_prefixes
 from topsar.sentinel1.measurement import check_content, iter_samples, open_image
+from topsar.sentinel1.overlay import OVERLAY, write_overlay
 
 if TYPE_CHECKING:
     from topsar.model import Orbit, Scene, SwathFiles
@@ -37,7 +38,7 @@ def cut_product(
     """Write a SAFE folder that holds some bursts of a product; its name tells its period.
 
     Samples stay as they are. Annotation, calibration and noise are cut to the bursts, the manifest lists what is there.
-    Previews, RFI annotation and other polarisations are left out.
+    The overlay of the map is drawn anew; pictures, RFI annotation and other polarisations are left out.
 
     Parameters
     ----------
@@ -78,12 +79,15 @@ def cut_product(
             files += written
             grids.append(grid)
         near, far = grids[0], grids[-1]
+        corners = near[-1][0], far[-1][-1], far[0][-1], near[0][0]
+        write_overlay(part, corners)
+        files.append(_describe(part, OVERLAY, OVERLAY))
         extent = Extent(
             start=start,
             stop=stop,
             swaths=tuple(cuts),
             polarisations=(polarisation,),
-            corners=(near[-1][0], far[-1][-1], far[0][-1], near[0][0]),
+            corners=corners,
         )
         manifest = container.read_xml(MANIFEST).element
         cut_manifest(manifest, files, extent)

@@ -103,9 +103,10 @@ def _describe_nodes(
 
 
 def _find_direction(east: NDArray[np.float64], north: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Degrees anticlockwise from north, without a step where they pass from 180 to -180."""
+    """Degrees anticlockwise from north, beginning in ISCE2's range of -270 to 90, without a step anywhere."""
     angle = np.degrees(np.arctan2(-east, north))
-    return np.asarray((angle - angle[0, 0] + 180) % 360 - 180 + angle[0, 0])
+    first = angle[0, 0] - 360 * (angle[0, 0] > 90)
+    return np.asarray((angle - first + 180) % 360 - 180 + first)
 
 
 def _step_aside(

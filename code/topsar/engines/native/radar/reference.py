@@ -1,18 +1,19 @@
-"""What MintPy reads of the radar: the folder ``reference`` of a stack."""
+"""What ISCE2 and MintPy read of the radar: the folder ``reference`` of a stack."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from topsar.engines.native.radar.swath_product import ReferenceBurst, find_frames, format_swath
 from topsar.files import replaced_folder, write_text
 from topsar.kernels.geometry import WGS84_A, WGS84_E2, ecef_to_geodetic
 from topsar.model import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
     from topsar.engines.radar_stack import StackFacts
     from topsar.model import Looks
 
-_PRODUCT = "<productmanager_name>\n</productmanager_name>\n"
+
+class ReferencePass(NamedTuple):
+    """The pass of the reference, its bursts by swath, and the version of ESA's processor."""
+
+    flight: PassFacts
+    bursts: Mapping[str, Sequence[ReferenceBurst]]
+    ipf: str
 
 
 def write_reference(
-    folder: Path, stack: StackFacts, looks: Looks, flight: PassFacts, corners: Mapping[str, tuple[float, ...]]
+    folder: Path, stack: StackFacts, looks: Looks, reference: ReferencePass, corners: Mapping[str, tuple[float, ...]]
 ) -> None:
-    """Write ``IW*.xml`` and ``data.rsc``.
+    """Write ``IW*.xml``, which ISCE2 loads, and ``data.rsc``.
 
     MintPy tells by the names of the ``.xml`` that the stack is of TOPS, and takes all else from a ``data.rsc`` that is
     newer than these; with it, it needs no ISCE2.
@@ -38,15 +45,15 @@ def write_reference(
         It is replaced.
     stack : StackFacts
     looks : Looks
-    flight : PassFacts
-        Of the reference.
+    reference : ReferencePass
     corners : mapping
         Latitudes and longitudes of the corners of the multilooked grid, line by line.
     """
-    lines = [f"{key:<25} {value}" for key, value in _describe_radar(stack, looks, flight, corners).items()]
+    known = _describe_radar(stack, looks, reference.flight, corners) | _describe_bursts(reference)
+    lines = [f"{key:<25} {value}" for key, value in known.items()]
     with replaced_folder(folder) as staging:
-        for swath in stack.swaths:
-            write_text(staging / f"{swath}.xml", _PRODUCT)
+        for swath, bursts in reference.bursts.items():
+            write_text(staging / f"{swath}.xml", format_swath(bursts, stack, reference.flight, reference.ipf))
         write_text(staging / "data.rsc", "\n".join(lines) + "\n")
 
 
@@ -81,7 +88,6 @@ def _describe_radar(
         "NCORRLOOKS": looks.count * range_m * azimuth_m / (range_resolution * azimuth_resolution),
         "LENGTH": grid.lines // looks.north,
         "WIDTH": grid.samples // looks.east,
-        "PRF": 1 / grid.line_interval_s,
         "POLARIZATION": stack.polarisation,
         "beam_mode": "IW",
         "swathNumber": "".join(swath[-1] for swath in stack.swaths),
@@ -95,6 +101,12 @@ def _describe_radar(
         **{f"LAT_REF{number}": value for number, value in enumerate(corners["lat"], start=1)},
         **{f"LON_REF{number}": value for number, value in enumerate(corners["lon"], start=1)},
     }
+
+
+def _describe_bursts(reference: ReferencePass) -> dict[str, object]:
+    first, last = find_frames(reference.bursts)
+    rates = [one.times.pulse_rate_hz for bursts in reference.bursts.values() for one in bursts]
+    return {"PRF": rates[0], "firstFrameNumber": first, "lastFrameNumber": last}
 
 
 def _find_radius(position_m: NDArray[np.float64], heading_deg: float) -> float:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.engines.native.radar.grid import RadarPart
-from topsar.engines.native.radar.reference import write_reference
+from topsar.engines.native.radar.reference import ReferencePass, write_reference
+from topsar.engines.native.radar.swath_product import read_reference_bursts
 from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.geometry import HEADERS, LAYERS, PIXEL_BYTES
 from topsar.engines.orbits import OrbitChoice
@@ -75,8 +76,10 @@ class _Multilook(StepKind[MultilookTask]):
             if name in ("lat", "lon"):
                 corners[name] = tuple(float(values[row, column]) for row in (0, -1) for column in (0, -1))
         orbit = task.orbit.load(first.swath, first.polarisation)
-        flight = describe_pass(task.orbit, orbit, [part.burst for part in task.parts])
-        write_reference(runs / stack.reference_folder, stack, task.looks, flight, corners)
+        bursts, scenes = [part.burst for part in task.parts], task.orbit.scenes
+        flight = describe_pass(task.orbit, orbit, bursts)
+        reference = ReferencePass(flight, read_reference_bursts(scenes, bursts), scenes[0].ipf)
+        write_reference(runs / stack.reference_folder, stack, task.looks, reference, corners)
         write_json(runs / stack.facts_file, Written(stack=stack, looks=task.looks))
 
 
