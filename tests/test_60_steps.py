@@ -136,6 +136,7 @@ TABLE = {
     "BACKSCATTER": Change("sigma0", PAIR, NOTHING),
     "FORMATS": Change("geotiff", NOTHING, NOTHING),
     "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
+    "TROPOSPHERE": Change("geos-fp", NOTHING, NOTHING),
     "TROPOSPHERE_DIR": Change("{data}", NOTHING, NOTHING),
     "IONEX_DIR": Change("{data}", NOTHING, NOTHING),
     "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),

@@ -22,7 +22,7 @@ from topsar.corrections.zenith_delay import choose_around, choose_model, list_we
 from topsar.engines import load_engine
 from topsar.errors import ProvisionError
 from topsar.interferogram import Interferogram, swap_dates
-from topsar.kernels.refractivity import integrate_refractivity
+from topsar.kernels.refractivity import CUBE_M, convert_geopotential, integrate_columns, integrate_refractivity
 from topsar.model import BBox
 from topsar.raster import compute_pixel_centres
 from topsar.schedule.jobs import Artifact, Job, Step
@@ -219,7 +219,8 @@ def test_a_layer_of_air_has_the_delay_of_its_weight() -> None:
     pressure = 101_325 * np.exp(-9.80665 * height / (gas * temperature))
     vapour = 1000 * np.exp(-height / 2000)
     hydrostatic, wet = integrate_refractivity(pressure, np.full(height.shape, temperature), vapour, height)
-    assert hydrostatic[0] == pytest.approx(0.776e-6 * 101_325 * gas / 9.80665, rel=1e-4)
+    weight = 101_325 - 0.378 * 1000 * 2000 * 9.80665 / (gas * temperature)  # of dry air in the place of vapour
+    assert hydrostatic[0] == pytest.approx(0.776e-6 * weight * gas / 9.80665, rel=1e-4)
     assert wet[0] == pytest.approx(1e-6 * (0.233 / temperature + 3750 / temperature**2) * 1000 * 2000, rel=1e-4)
     assert hydrostatic[-1] == wet[-1] == 0
 
@@ -231,6 +232,7 @@ SCENE = BBox(west=-118.5, south=33.0, east=-116.5, north=35.0)
 
 @pytest.mark.real
 def test_levels_of_a_weather_model_give_the_delay_that_another_program_found(shared_data: Path, tmp_path: Path) -> None:
+    """Theirs has k1·p/T where the density of moist air belongs: vapour twice, up to 3 mm here, and nothing else."""
     files = [one for one in list_weather(shared_data / "weather") if one.model == "GMAO"]
     assert [one.time.hour for one in files] == [12, 13, 15]
     for one in (files[0], files[2]):
@@ -239,9 +241,33 @@ def test_levels_of_a_weather_model_give_the_delay_that_another_program_found(sha
             theirs = (data["hydro_total"] + data["wet_total"]).load()
         levels.to_netcdf(tmp_path / one.path.name, engine="h5netcdf")
         ours = read_zenith_delay(tmp_path / one.path.name, SCENE)
-        theirs = theirs.sel(y=ours.latitude_deg, x=ours.longitude_deg)
-        np.testing.assert_allclose(ours.delay_m, theirs.values, atol=1e-6)
+        twice = 1e-6 * 0.776 * 0.378 * (levels["e"] / levels["t"].where(levels["t"] > 0, 1)).astype(float)
+        above = twice.isel(z=slice(None, None, -1)).cumulative_integrate("z").isel(z=slice(None, None, -1))
+        expected = (theirs + above).sel(y=ours.latitude_deg, x=ours.longitude_deg)
+        np.testing.assert_allclose(ours.delay_m, expected.values, atol=2e-6)
         assert theirs.values.max() > 2.3
+        assert float(-above.min()) < 0.004
+
+
+@pytest.mark.real
+def test_columns_of_another_weather_model_have_the_delay_of_their_weight(shared_data: Path) -> None:
+    """Saastamoinen, 1972: 2.2768 mm for each hPa above, whatever the temperature."""
+    (path,) = (shared_data / "weather").glob("ERA-5*.nc")
+    with xarray.open_dataset(path, engine="scipy", decode_times=False) as data:
+        level, lat = 100.0 * data["level"].values[::-1], np.repeat(data["latitude"].values, data.sizes["longitude"])
+        warm, humidity, high = (
+            data[name].values[0, ::-1].reshape(level.size, -1).astype(float) for name in ("t", "q", "z")
+        )
+    height = convert_geopotential(lat, high / 9.80665)
+    hydrostatic, wet = integrate_columns(
+        np.broadcast_to(level[:, None], height.shape), warm, np.maximum(humidity, 0), height, lat
+    )
+    for above in (3000, 5000):
+        row = int(np.searchsorted(CUBE_M, above))
+        pressure = np.exp([np.interp(above, one, np.log(level)) for one in height.T])
+        law = 2.2768e-5 * pressure / (1 - 0.00266 * np.cos(2 * np.radians(lat)) - 0.28e-6 * above)
+        np.testing.assert_allclose(hydrostatic[row], law, atol=1e-3)
+        assert 0 < wet[row].min() < wet[row].max() < 0.1
 
 
 @pytest.mark.real

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from topsar.engines.survey import Survey
     from topsar.model import BBox, Dem
     from topsar.provision import Found, ListedPair, Services
+    from topsar.provision.weather.choice import Analyses
     from topsar.schedule.jobs import Job
     from topsar.settings import Options, Settings
 
@@ -45,7 +46,8 @@ class Batch:
         options, data = self.settings.options, self.settings.data.resolve()
         named = {key: getattr(options, key) for key in _FOLDERS}
         places = {key: str(data / Path(name).expanduser()) for key, name in named.items() if name}
-        return options.model_copy(update=places)
+        fetched = {"troposphere_dir": str(self.weather.folder)} if self.weather else {}
+        return options.model_copy(update=places | fetched)
 
     @cached_property
     def lines(self) -> Sequence[PairLine]:
@@ -96,6 +98,18 @@ class Batch:
 
         box = self.find_footprint() if needs_box(self.settings) else None  # the user's own raster is taken as it is
         return find_dem(self.settings, box, self.services)
+
+    @cached_property
+    def weather(self) -> Analyses | None:
+        """The analyses of a weather model that a correction needs; None where it needs none, or the user has files."""
+        from topsar.provision import plan_weather, provide_weather
+
+        if "weather_troposphere" not in self.settings.corrections:
+            return None
+        analyses = plan_weather(self.found.pairs, self.settings, self.find_footprint)
+        if analyses and self.services:
+            provide_weather(analyses, self.settings, self.services)
+        return analyses
 
     @cached_property
     def water_mask(self) -> Path | None:

@@ -47,7 +47,7 @@ def prepare(batch: Batch) -> None:
         log.warning("not used: %s", stray)
     if needs_box(batch.settings):
         batch.found.require_pairs()
-    _ = batch.dem
+    _ = batch.dem, batch.weather
     _warn(one for one in batch.found.listed if one.problem)
     _warn(one for one in batch.refused if one.pair)
 

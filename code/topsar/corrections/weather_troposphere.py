@@ -36,7 +36,7 @@ class WeatherTroposphere(Correction):
     """The delay of the secondary date minus that of the reference, as phase."""
 
     name = "weather_troposphere"
-    version = "1"
+    version = "2"
     layer = LayerKind(
         name="troposphere",
         long_name="Tropospheric delay",
@@ -75,7 +75,7 @@ class WeatherTroposphere(Correction):
         if not {"los_up", "height"} <= ifg.layers.keys():
             return refuse("there is no line of sight or height")
         if self._folder is None:
-            return refuse("TROPOSPHERE_DIR names no folder with zenith delays")
+            return refuse("TROPOSPHERE_DIR names no folder with zenith delays, and nothing was downloaded")
         times = [one.middle for one in read_passes(ifg.facts)]
         chosen = self._choose(times)
         if not chosen:

@@ -58,7 +58,7 @@ class ZenithDelay:
 
 def list_weather(folder: Path) -> list[WeatherFile]:
     """List the files of a folder whose names tell a time, by time; other files are no business of ours."""
-    found = (_read_name(path) for path in sorted(folder.glob("*")) if path.is_file())
+    found = (_read_name(path) for path in sorted(folder.glob("[!.]*")) if path.is_file())
     return sorted((one for one in found if one), key=lambda one: (one.time, one.path.name))
 
 

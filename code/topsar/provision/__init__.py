@@ -10,7 +10,9 @@ from topsar.provision.inputs import (
     find_water_mask,
     list_unused,
     needs_box,
+    plan_weather,
     provide_calibration,
+    provide_weather,
     search_slices,
 )
 from topsar.provision.orbits import find_pass_orbits
@@ -32,6 +34,8 @@ __all__ = [
     "find_water_mask",
     "list_unused",
     "needs_box",
+    "plan_weather",
     "provide_calibration",
+    "provide_weather",
     "search_slices",
 ]

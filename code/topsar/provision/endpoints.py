@@ -23,6 +23,10 @@ class Services:
         Catalogue that `asf_search` asks (NASA's CMR).
     earthdata : str
         Earthdata Login.
+    geos_fp : str
+        Folder of GEOS-FP's analyses on the GrADS Data Server of NASA's NCCS.
+    hrrr : str
+        Public bucket of HRRR.
     aux_cal : tuple of str
         Folders with ``S1A_AUX_CAL.zip`` archives, in the order in which they are tried.
     """
@@ -33,4 +37,6 @@ class Services:
     s3_orbits: str = "https://s1-orbits.s3.amazonaws.com"
     asf_search: str = "https://cmr.earthdata.nasa.gov"
     earthdata: str = "https://urs.earthdata.nasa.gov"
+    geos_fp: str = "https://opendap.nccs.nasa.gov/dods/GEOS-5/fp/0.25_deg/assim"
+    hrrr: str = "https://noaa-hrrr-bdp-pds.s3.amazonaws.com"
     aux_cal: tuple[str, ...] = ("https://d3g9emy65n853h.cloudfront.net/AUX_CAL", "https://sar-mpc.eu/files")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from topsar.provision.orbits import find_pass_orbits, provide_orbits
 from topsar.provision.scene_download import download_scenes
 from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import ListedPair, find_missing_scenes, find_pairs
+from topsar.provision.weather.choice import Analyses, describe_times, fetch_analyses, plan_analyses
 from topsar.provision.web.client import Fetcher, Web
 from topsar.raster.geotiff import GDAL_ERRORS, WITH_SIDECARS
 from topsar.sentinel1 import list_unused_orbits, list_unused_products
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from topsar.provision.endpoints import Services
     from topsar.settings import Settings
 
+log = logging.getLogger(__name__)
 
 _MOST_NAMED = 10
 """Files in one folder that are not used and are named."""
@@ -176,6 +179,39 @@ def provide_calibration(pairs: Sequence[Pair], settings: Settings, services: Ser
     return provide_aux_cal(scenes.values(), folder, Web(_make_fetcher(settings), services))
 
 
+def plan_weather(pairs: Sequence[Pair], settings: Settings, find_box: Callable[[], BBox]) -> Analyses | None:
+    """Choose the analyses of a weather model that the correction `weather_troposphere` needs; None where files serve.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    settings : Settings
+    find_box : callable
+        Finds the box that the pairs show.
+
+    Raises
+    ------
+    ProvisionError
+        If no model covers the pairs.
+    """
+    wanted = settings.troposphere
+    has_files = wanted == "files" or (wanted == "auto" and settings.troposphere_dir)
+    if "weather_troposphere" not in settings.corrections or has_files or not pairs:
+        return None
+    return plan_analyses(wanted, pairs, find_box(), settings.data.resolve())
+
+
+def provide_weather(analyses: Analyses, settings: Settings, services: Services) -> None:
+    """Fetch the analyses that are missing.
+
+    What cannot be had fails no pair: the correction then refuses itself, and the next run asks again.
+    """
+    try:
+        fetch_analyses(analyses, Web(_make_fetcher(settings), services))
+    except ProvisionError as exc:
+        log.warning("weather_troposphere: %s (%s)", exc.message, exc.hint)
+
+
 def search_slices(settings: Settings, search: Search, services: Services) -> tuple[Slice, ...]:
     """Search the archive for products over the region of interest.
 
@@ -225,6 +261,9 @@ def describe_missing(
     if asks_model and (not found.pairs or _must_fetch_dem(settings, find_box)):
         auto = "SRTMGL1" if _get_key(settings) else "COP30, because OPENTOPO_API_KEY is not set"
         missing.append(f"height model {auto if settings.dem == 'auto' else settings.dem.upper()}")
+    with suppress(ProvisionError):
+        analyses = plan_weather(found.pairs, settings, find_box)
+        missing += [f"weather: {describe_times(analyses)}"] if analyses and analyses.missing else []
     return tuple(missing)
 
 

@@ -208,6 +208,13 @@ class Options(BaseModel):
         "Phases that are not ground motion, each estimated and added to the products as a layer",
         "names with commas such as solid_earth_tide,weather_troposphere, or empty",
     )
+    troposphere: Annotated[Literal["auto", "files", "geos-fp", "hrrr"], Lower] = _key(
+        "TROPOSPHERE",
+        "auto",
+        "Weather model for weather_troposphere: files takes TROPOSPHERE_DIR; geos-fp (everywhere, from December 2017 "
+        "on) and hrrr (North America) are downloaded, without an account; auto takes TROPOSPHERE_DIR where it is set, "
+        "else hrrr where it covers all pairs, else geos-fp",
+    )
     troposphere_dir: str = _key(
         "TROPOSPHERE_DIR",
         "",
@@ -350,6 +357,13 @@ class Settings(Options):
         if self.frame is not None and self.roi is not None:
             msg = f"FRAME = {self.frame} and ROI both say where"
             raise SettingsError(msg, hint="leave one of them empty")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_models(self) -> Settings:
+        if self.troposphere in ("geos-fp", "hrrr") and self.troposphere_dir:
+            msg = f"TROPOSPHERE = {self.troposphere} downloads a weather model, and TROPOSPHERE_DIR names files"
+            raise SettingsError(msg, hint="leave TROPOSPHERE_DIR empty, or set TROPOSPHERE=files")
         return self
 
     @property
