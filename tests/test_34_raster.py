@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -230,6 +232,24 @@ class TestInspect:
         path.write_bytes(path.read_bytes()[:-5000])
         with pytest.raises(ProductError, match=r"a\.tif is not valid"):
             inspect(path)
+
+    def test_what_was_read_is_not_kept(self, tmp_path: Path) -> None:
+        """The scheduler inspects large images; GDAL's own cache grows to a twentieth of the memory."""
+        profile = {"driver": "GTiff", "width": 2048, "height": 8192, "count": 1, "dtype": "complex64", "tiled": True}
+        with (
+            rasterio.Env(GDAL_CACHEMAX=16),
+            pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+            rasterio.open(tmp_path / "a.tif", "w", **profile),
+        ):
+            pass
+        code = """
+from pathlib import Path
+from topsar.raster import inspect
+def peak(): return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before = peak(); inspect(Path("a.tif")); print(peak() - before)
+"""
+        told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+        assert int(told.stdout) < 70_000  # kilobytes: half of the image
 
     def test_array_in_radar_geometry_needs_no_position(self, tmp_path: Path) -> None:
         profile = {"driver": "GTiff", "width": 5, "height": 4, "count": 2, "dtype": "complex64"}

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.corrections.samples import AREA_M, LAYERS, find_error, find_means, number_labels, take_samples
+from topsar.corrections.samples import (
+    AREA_M,
+    LAYERS,
+    MOST_PIXELS,
+    find_error,
+    find_means,
+    number_labels,
+    take_samples,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +38,21 @@ SIGNIFICANT = 2.0
 """Standard errors."""
 LEAST_PIXELS = 100
 _AREAS_ACROSS = 6
+_SAMPLE_BYTES, _PIXEL_BYTES = 170, 4
+"""Memory per reliable pixel that is weighed; per pixel of the grid and correction."""
+
+
+def predict_memory(pixels: float, corrections: int) -> float:
+    """Predict the memory of a pair's corrections and of their ledger, bytes.
+
+    Parameters
+    ----------
+    pixels : float
+        Of the grid.
+    corrections : int
+        How many.
+    """
+    return (_SAMPLE_BYTES * min(pixels, MOST_PIXELS) + _PIXEL_BYTES * (corrections + 1) * pixels) * (corrections > 0)
 
 
 def weigh_corrections(ifg: Interferogram, phases: Mapping[str, NDArray[np.float32]]) -> dict[str, dict[str, Any]]:

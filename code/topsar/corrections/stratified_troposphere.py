@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.corrections import Correction, Cost, Estimate, refuse
-from topsar.corrections.samples import AREA_M, Samples, find_error, find_means, take_samples
+from topsar.corrections.samples import AREA_M, MOST_PIXELS, Samples, find_error, find_means, take_samples
 from topsar.interferogram import Drawing, LayerKind
 
 if TYPE_CHECKING:
@@ -47,7 +47,13 @@ class StratifiedTroposphere(Correction):
         drawing=Drawing(style="symmetric", label="Phase (rad)", note="Estimated from the phase itself"),
     )
     cost = Cost(
-        base_memory=25_000_000, memory=4, disk=4, start_s=1.5, microseconds=0.5, first_memory=70, first_pixels=5e5
+        base_memory=25_000_000,
+        memory=4,
+        disk=4,
+        start_s=1.5,
+        microseconds=0.5,
+        first_memory=80,
+        first_pixels=MOST_PIXELS,
     )
 
     def compute(self, ifg: Interferogram) -> Estimate:

@@ -58,7 +58,7 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
             kept = [one.path for step in steps for one in step.writes if one.lifetime is not Lifetime.SCRATCH]
             corrected = plan_corrections(job, engine, corrections, (*kept, *job.shared))
             reads = (*kept, *job.shared, *(one.path for step in corrected for one in step.writes))
-            first = _plan_canonical(canonical, job, engine, reads)
+            first = _plan_canonical(canonical, job, engine, reads, len(corrections))
             used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
             if corrections:
                 used["ledger"] = ledger.VERSION
@@ -85,12 +85,13 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
     return tuple(finished)
 
 
-def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...]) -> Step:
+def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...], corrections: int) -> Step:
     """Make the step that collects what the engine's steps left, and writes it a layer at a time."""
     pixels = job.steps[-1].size
     writes = Artifact(path=f"{job.id}/{PRODUCTS}")
     step = plan_step(f"{PREFIX}{CANONICAL}", form.version, form.cost, pixels, reads, writes)
     memory = step.needs.memory_bytes + engine.collect_cost.needs(pixels).memory_bytes
+    memory += int(ledger.predict_memory(pixels, corrections))
     return replace(step, kind=f"{step.kind} {engine.name}", needs=replace(step.needs, memory_bytes=memory))
 
 

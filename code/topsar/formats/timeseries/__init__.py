@@ -52,7 +52,7 @@ class TimeSeries(Format):
         disk=8,
         start_s=2.0,
         microseconds=4.0,
-        first_memory=180,
+        first_memory=160,
         first_pixels=3.2e6,
     )
     scope: Literal["pair", "stack"] = "stack"

@@ -54,8 +54,8 @@ TRIALS_PX = (1.0, 0.5, 0.5)
 """Distances of three trial delays around the last estimate."""
 PIXELS = 10 * PATCHES * int(PATCH_EAST_M * PATCH_NORTH_M / SAMPLE_EAST_M / SAMPLE_NORTH_M)
 """Geocoded per burst, in all trials and the reference."""
-STRIP_LINES = 600
-"""Lines of a burst that all of its patches look at, at most: one row of them, slanted."""
+_ROW_LINES, _MARGIN_LINES = 46, 65
+"""Lines of a row of patches, and beside all rows: what the map is turned by, and what interpolation reads."""
 LARGEST_PX = 1.0
 """A larger delay is not believed."""
 LEAST_PX = 0.01
@@ -92,14 +92,15 @@ class _Delay(StepKind[DelayTask]):
     name, task = "delay", DelayTask
     cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=2.5, microseconds=0.07, pixels_per_thread=5e6)
     sample_bytes = 8
-    """Memory per sample of a strip, of each date."""
+    """Memory per sample of a strip: those of the later date stay for all trials, of the other one at a time."""
 
     def size(self, task: DelayTask) -> float:
         return len(task.bursts) * PIXELS
 
     def extra_memory(self, task: DelayTask, dem_density: float) -> float:
-        strip = max(window.burst.valid.columns for window in task.windows) * STRIP_LINES
-        return 2 * strip * self.sample_bytes + max(predict_dem(window.grid, dem_density) for window in task.windows)
+        strip = max(_count_strip(window.burst) for window in task.windows)
+        dem = max(predict_dem(window.grid, dem_density) for window in task.windows)
+        return (len(task.bursts) + 1) * strip * self.sample_bytes + dem
 
     def inputs(self, task: DelayTask) -> tuple[Path, ...]:
         images = (Path(window.burst.measurement) for window in task.windows)
@@ -124,6 +125,18 @@ class _Delay(StepKind[DelayTask]):
             }
         which = {"scene": task.orbit.scenes[0].name, "date": f"{task.orbit.start:%Y-%m-%d}", "against": against}
         write_json(folder / "delay" / DELAY_FILE, which | found)
+
+
+def _count_strip(burst: Burst) -> int:
+    """Count the samples of a burst that its patches look at, at most: rows of patches from edge to edge."""
+    rows = -(-PATCHES // _count_across(burst, burst.valid.columns))
+    return burst.valid.columns * min(rows * _ROW_LINES + _MARGIN_LINES, burst.valid.rows)
+
+
+def _count_across(burst: Burst, samples: float) -> int:
+    """Count the patches that lie side by side on so many samples."""
+    width = PATCH_EAST_M * np.sin(MID_INCIDENCE_RAD) / burst.grid.range_spacing_m
+    return int(np.clip(samples // width, 1, PATCHES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -203,9 +216,8 @@ def _lay_patches(common: GeoGrid, burst: Burst, arc: OrbitArc, field: HeightFiel
     grid, valid = burst.grid, burst.valid
     lines = max(line.min(), valid.row), min(line.max(), valid.row_stop)
     samples = max(sample.min(), valid.column), min(sample.max(), valid.column_stop)
-    width = PATCH_EAST_M * np.sin(MID_INCIDENCE_RAD) / grid.range_spacing_m
     height = PATCH_NORTH_M / 14.0
-    across = int(np.clip((samples[1] - samples[0]) // width, 1, PATCHES))
+    across = _count_across(burst, samples[1] - samples[0])
     along = int(np.clip((lines[1] - lines[0]) // height, 1, -(-PATCHES // across)))
     at_line = (lines[0] + lines[1]) / 2 + (np.arange(along) - (along - 1) / 2) * height
     at_sample = samples[0] + (np.arange(across) + 0.5) / across * (samples[1] - samples[0])

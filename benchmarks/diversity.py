@@ -1,0 +1,130 @@
+"""How sure spectral diversity is: estimates of many simulated pairs beside the truth, in standard errors.
+
+Every seed is four dates of one narrow strip of two bursts, each with an azimuth timing of its own. The steps of the
+engines are run up to the estimate, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
+from dry_data import plan_inputs, simulate_with_short_orbits
+from topsar.engines import load_engine
+from topsar.engines.isce2.esd import FACTS
+from topsar.engines.native.steps.esd import read_estimate
+from topsar.engines.native.steps.timing import TIMING_FILE
+from topsar.files import read_json
+from topsar.schedule.graph import build_graph
+from topsar.simulate import Acquisition, recipe
+from topsar.simulate.recipe import SwathCut
+
+LAST = {"native": "mosaic", "radar": "timing", "isce2": "esd"}
+"""The step that makes the estimate; the later ones are not run."""
+_NOT_NEEDED = ("view", "multilook")
+_LARGEST_SHIFT_PX = 0.01
+
+
+def main() -> None:
+    """Simulate, estimate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "engines", nargs="+", choices=sorted(LAST), help="radar is the native engine's stack in radar geometry"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=40, help="how many: six pairs, three dates of a stack, of each [40]"
+    )
+    parser.add_argument("--first", type=int, default=0, help="the first seed [0]")
+    parser.add_argument("--samples", type=int, default=400, help="width of the strip [400]")
+    args = parser.parse_args()
+    rows: dict[str, list[tuple[float, float]]] = {engine: [] for engine in args.engines}
+    for seed in range(args.first, args.first + args.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            shifts = _simulate(seed, args.samples, Path(folder))
+            for engine, found in rows.items():
+                found += _estimate(engine, shifts, Path(folder))
+                _show(engine, seed, np.array(found))
+
+
+def _show(engine: str, seed: int, rows: NDArray[np.float64]) -> None:
+    off, sigma = rows.T
+    pull = off / sigma
+    print(
+        f"seed {seed}, {engine}: {len(rows)} estimates, {1e5 * off.mean():+.1f} ± {1e5 * off.std():.1f}e-5 lines; "
+        f"standard error {1e5 * np.median(sigma):.1f}e-5; in standard errors: mean {pull.mean():+.2f}, "
+        f"rms {np.sqrt((pull**2).mean()):.2f}, largest {np.abs(pull).max():.1f}",
+        flush=True,
+    )
+
+
+def _simulate(seed: int, samples: int, folder: Path) -> dict[date, float]:
+    """Write four dates; their azimuth timings, lines."""
+    shifts = np.random.default_rng(seed).uniform(-_LARGEST_SHIFT_PX, _LARGEST_SHIFT_PX, 4)
+    days = [date(2025, 3, 3) + timedelta(days=12 * number) for number in range(4)]
+    acquisitions = tuple(
+        Acquisition(day=day, azimuth_shift_px=shift, perpendicular_baseline_m=20.0 * number)
+        for number, (day, shift) in enumerate(zip(days, shifts, strict=True))
+    )
+    cut = SwathCut(swath="IW2", first_sample=12000, samples=samples)
+    chosen = replace(recipe("tiny"), acquisitions=acquisitions, cuts=(cut,), seed=seed, dem_posting_arcsec=3)
+    simulate_with_short_orbits(folder, replace(chosen, scatterers=(10, 15)))
+    return dict(zip(days, shifts, strict=True))
+
+
+def _estimate(engine: str, shifts: dict[date, float], folder: Path) -> Iterator[tuple[float, float]]:
+    """Estimate minus truth, and standard error, lines: of six pairs, or of three dates against the first."""
+    runs = folder / engine
+    _run(engine, folder, runs)
+    first = next(iter(shifts))
+    for reference, secondary in combinations(shifts, 2):
+        if engine == "radar" and reference != first:
+            continue
+        found = _read(engine, runs, reference, secondary)
+        if found is not None:
+            yield found[0] - (shifts[secondary] - shifts[reference]), found[1]
+
+
+def _run(engine: str, folder: Path, runs: Path) -> None:
+    flags = {"GRID": "radar"} if engine == "radar" else {"UNWRAPPER": "none", "POSTING": "80"}
+    given = plan_inputs(folder, **flags)
+    made = load_engine("isce2" if engine == "isce2" else "native")
+    planned = made.plan(given.inputs, given.settings.options)
+    if planned.refused:
+        sys.exit(f"error: {next(iter(planned.refused.values()))}")
+    for name, text in planned.tasks.items():
+        (runs / name).mkdir(parents=True)
+        (runs / name / "job.json").write_text(text)
+    is_over = set()
+    for job, step in build_graph(planned.jobs).nodes:
+        if job not in is_over and step not in _NOT_NEEDED:
+            made.execute(runs / job, step)
+        if step == LAST[engine]:
+            is_over.add(job)
+
+
+def _read(engine: str, runs: Path, reference: date, secondary: date) -> tuple[float, float] | None:
+    if engine == "radar":
+        (path,) = runs.glob(f"*_{secondary:%Y%m%d}/timing/{TIMING_FILE}")
+        found = read_json(path)
+        return None if found["pixels"] is None else (found["pixels"], found["standard_error_pixels"])
+    (pair,) = runs.glob(f"*_{reference:%Y%m%d}T*_{secondary:%Y%m%d}T*")
+    if engine == "isce2":
+        found = read_json(pair / "topsapp" / FACTS)
+        return (found["estimate_pixels"], found["standard_error_pixels"]) if found["estimated"] else None
+    estimated = read_estimate(pair)
+    return None if estimated is None else (estimated["pixels"], estimated["standard_error_pixels"])
+
+
+if __name__ == "__main__":
+    main()
