@@ -144,6 +144,9 @@ TABLE = {
     "STACK_REFERENCE": Change("20250315", NOTHING, NOTHING),
     "INTERFEROGRAMS": Change("1", NOTHING, NOTHING),
     "TIMESERIES_REFERENCE": Change("37.2,28.4", NOTHING, NOTHING),
+    "POINTS": Change("csv", NOTHING, NOTHING),
+    "POINT_DISPERSION": Change("0.4", NOTHING, NOTHING),
+    "POINT_COHERENCE": Change("0.8", NOTHING, NOTHING),
     "SLC_STACK": Change("1", {"slc"}, None),
 }
 """Whoever adds an option says here which steps it may rerun. Of the DEM, the value says what was found anyway."""

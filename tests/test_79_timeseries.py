@@ -26,6 +26,7 @@ LAMBDA = float(FACTS["wavelength_m"])
 ROWS, COLUMNS = np.mgrid[: GRID.rows, : GRID.columns]
 VELOCITY = -0.08 * np.exp(-((np.hypot(ROWS - 30, COLUMNS - 20) / 9) ** 2))
 """Metres a year toward the satellite: a bowl that sinks."""
+SETTINGS = {"timeseries_reference": None, "points": [], "point_dispersion": 0.25, "point_coherence": 0.7}
 LAYERS = ("displacement", "filtered_unwrapped_phase", "unwrapped_phase", "phase_noise", "components", "coherence")
 
 
@@ -65,7 +66,7 @@ def make_stack(weather: dict[int, np.ndarray] | None = None, span: int = 3) -> l
 
 
 def write(folder: Path, pairs: list[Interferogram], place: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
-    written = open_format("timeseries", {"timeseries_reference": place}).write(iter(pairs), folder)
+    written = open_format("timeseries", SETTINGS | {"timeseries_reference": place}).write(iter(pairs), folder)
     return {path.stem: rasterio.open(path).read(1) for path in written if path.suffix == ".tif"}
 
 

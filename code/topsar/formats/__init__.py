@@ -37,6 +37,8 @@ class Format(Protocol):
         Whether it takes pairs one by one, or all pairs of a track together.
     options : tuple of str
         Names of the fields of `topsar.settings.Options` that it uses.
+    beside : tuple of str
+        Names of files that a stack format reads besides products, where a run makes them of the same track.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Format(Protocol):
     cost: Cost
     scope: Literal["pair", "stack"] = "pair"
     options: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @abstractmethod
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

@@ -75,6 +75,7 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
         if one.scope == "stack":
             for track, found in tracks.items():
                 step = _plan(one, name, f"{name}_{track}", found, known)
+                step = replace(step, reads=(*step.reads, *_list_beside(one, track, jobs)))
                 finished.append(
                     Job(
                         id=f"{name}_{track}",
@@ -83,6 +84,13 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
                     )
                 )
     return tuple(finished)
+
+
+def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ...]:
+    """Files of jobs that are no pairs' which a format of a track reads."""
+    wanted = getattr(form, "beside", ())
+    written = [one.path.split("/") for job in jobs if not job.is_pair for step in job.steps for one in step.writes]
+    return tuple("/".join(parts) for parts in written if parts[-1] in wanted and parts[-2].startswith(track))
 
 
 def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...], corrections: int) -> Step:

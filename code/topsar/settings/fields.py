@@ -40,6 +40,7 @@ from topsar.settings.text import (
     parse_polarisations,
     parse_roi,
     parse_swaths,
+    split_names,
 )
 
 GIGABYTE = 1_000_000_000
@@ -254,6 +255,23 @@ class Options(BaseModel):
         None,
         "Place that does not move, for the format timeseries; empty takes the one of least noise and motion",
         "latitude,longitude in degrees such as 37.62,-25.43, or empty",
+    )
+    points: Annotated[tuple[Literal["csv", "gpkg", "parquet", "stamps"], ...], BeforeValidator(split_names)] = _key(
+        "POINTS",
+        ("csv", "gpkg", "stamps"),
+        "Files of the points of a time series: CSV, GeoPackage, GeoParquet (needs topsar[parquet]), text as StaMPS has "
+        "it; empty writes none",
+        "some of csv, gpkg, parquet and stamps with commas, or empty",
+    )
+    point_dispersion: float = _key(
+        "POINT_DISPERSION",
+        0.25,
+        "Most amplitude dispersion of a point: of the SLCs with SLC_STACK=1, else of the pairs",
+        "a number above 0",
+        gt=0,
+    )
+    point_coherence: float = _key(
+        "POINT_COHERENCE", 0.7, "Least temporal coherence of a point", "a number from 0 to 1", ge=0, le=1
     )
     slc_stack: bool = _switch(
         "SLC_STACK",

@@ -136,6 +136,11 @@ def parse_polarisations(value: object) -> object:
     return tuple(name for name in POLARISATIONS if name in value)
 
 
+def split_names(value: object) -> object:
+    """Names in small letters, each once, from text with commas or blanks between them; what is no text stays."""
+    return tuple(dict.fromkeys(re.findall(r"[^\s,;]+", value.lower()))) if isinstance(value, str) else value
+
+
 def parse_names(group: Literal["formats", "corrections"], value: object) -> object:
     """Names, each once, from several or from text with commas or blanks between them; the canonical format leads.
 

@@ -42,10 +42,10 @@ _LAYERS: Mapping[str, tuple[str, str, str]] = {
 
 
 class TimeSeries(Format):
-    """``velocity.tif`` and its quality, ``displacement_<date>.tif``, pictures, ``timeseries.json``."""
+    """``velocity.tif`` and its quality, ``displacement_<date>.tif``, pictures, points, ``timeseries.json``."""
 
     name = "timeseries"
-    version = "2"
+    version = "3"
     cost = Cost(
         base_memory=215_000_000,
         memory=40,
@@ -56,10 +56,21 @@ class TimeSeries(Format):
         first_pixels=3.2e6,
     )
     scope: Literal["pair", "stack"] = "stack"
-    options = ("timeseries_reference",)
+    options = ("timeseries_reference", "points", "point_dispersion", "point_coherence")
+    beside = ("amplitude_dispersion.tif",)
 
-    def __init__(self, timeseries_reference: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        timeseries_reference: Sequence[float] | None = None,
+        points: Sequence[str] = (),
+        point_dispersion: float = 0.25,
+        point_coherence: float = 0.7,
+    ) -> None:
+        from topsar.formats.timeseries.point_files import require_writers
+
+        require_writers(points)
         self._place = (timeseries_reference[0], timeseries_reference[1]) if timeseries_reference else None
+        self._points, self._dispersion, self._coherence = tuple(points), point_dispersion, point_coherence
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Invert all pairs of a track, block by block.
@@ -94,12 +105,26 @@ class TimeSeries(Format):
             msg = f"no pixel of {len(network.pairs)} pairs links two dates"
             raise ProductError(msg, hint="look at the coherence of the pairs")
         facts = _describe(network, reference, tally)
+        point_files, facts["points"] = self._write_points(network, folder)
         write_json(folder / "timeseries.json", facts)
         pair = lay_largest(network)
         height = pair.layers["height"].values if "height" in pair.layers else None
         page = write_page(folder, network, height, facts)
         pictures = draw_series(network, pair, folder)
-        return (*(folder / f"{name}.tif" for name in files), *pictures, page, folder / "timeseries.json")
+        return (*(folder / f"{name}.tif" for name in files), *pictures, *point_files, page, folder / "timeseries.json")
+
+    def _write_points(self, network: Network, folder: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
+        from topsar.formats.timeseries.point_files import write_points
+        from topsar.formats.timeseries.points import Rules, choose_points
+
+        rules = Rules(self._dispersion, self._coherence)
+        facts: dict[str, Any] = {"dispersion_to": rules.dispersion, "coherence_from": rules.coherence}
+        if not self._points:
+            return (), facts | {"written": 0}
+        points = choose_points(network, folder, rules)
+        written = points.longitude.size
+        files = write_points(points, network.dates, folder / "points", self._points) if written else ()
+        return files, facts | {"found": points.found, "written": written, "dispersion_of": points.source}
 
 
 @dataclass(slots=True, kw_only=True)

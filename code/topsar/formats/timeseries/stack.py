@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -11,7 +11,7 @@ from scipy.ndimage import uniform_filter
 from topsar.errors import ProductError, SettingsError
 from topsar.formats.exchange import require_unwrapped
 from topsar.formats.timeseries.inversion import find_reached
-from topsar.interferogram import join_grids, place_on, read_part
+from topsar.interferogram import LAYERS, join_grids, place_on, read_part
 from topsar.model import GeoGrid, Window
 
 if TYPE_CHECKING:
@@ -178,28 +178,35 @@ def read_block(network: Network, window: Window, numbers: Sequence[int] | None =
     phase, filtered, noise = (np.full(shape, np.nan, np.float32) for _ in range(3))
     label = np.zeros(shape, np.uint16)
     for place, number in enumerate(chosen):
-        pair = network.pairs[number]
-        theirs = network.grid.window_of(pair.grid)
-        if (shared := window.intersection(theirs)) is None:
-            continue
-        inside = (
-            place,
-            slice(shared.row - window.row, shared.row_stop - window.row),
-            slice(shared.column - window.column, shared.column_stop - window.column),
-        )
-        part = Window(
-            row=shared.row - theirs.row,
-            column=shared.column - theirs.column,
-            rows=shared.rows,
-            columns=shared.columns,
-        )
+        pair, sign = network.pairs[number], network.signs[number]
         name = "filtered_unwrapped_phase" if "filtered_unwrapped_phase" in pair.layers else "unwrapped_phase"
-        label[inside] = read_part(pair, "components", part)
-        phase[inside] = read_part(pair, "displacement", part) * (network.signs[number] / network.to_metres)
-        filtered[inside] = read_part(pair, name, part) * network.signs[number]
-        noise[inside] = read_part(pair, "phase_noise", part)
+        label[place] = read_layer(network, pair, "components", window)
+        phase[place] = read_layer(network, pair, "displacement", window) * (sign / network.to_metres)
+        filtered[place] = read_layer(network, pair, name, window) * sign
+        noise[place] = read_layer(network, pair, "phase_noise", window)
     phase[(label == 0) | ~np.isfinite(noise) | ~np.isfinite(filtered)] = np.nan
     return Block(phase, filtered, noise, label)
+
+
+def read_layer(network: Network, pair: Interferogram, name: str, window: Window) -> NDArray[Any]:
+    """Read a window of a layer of one pair; what the pair does not cover is a hole.
+
+    Parameters
+    ----------
+    network : Network
+    pair : Interferogram
+    name : str
+    window : Window
+        Of the network's grid.
+    """
+    kind = LAYERS[name]
+    values = np.full((window.rows, window.columns), kind.nodata, kind.dtype)
+    theirs = network.grid.window_of(pair.grid)
+    if (shared := window.intersection(theirs)) is not None:
+        inside = replace(shared, row=shared.row - window.row, column=shared.column - window.column)
+        part = replace(shared, row=shared.row - theirs.row, column=shared.column - theirs.column)
+        values[inside.slices] = read_part(pair, name, part)
+    return values
 
 
 def lay_largest(network: Network) -> Interferogram:
