@@ -15,6 +15,7 @@ import pytest
 
 import twins
 from dry_data import DAYS, Planned, annotation, drop_burst, dry_data, dry_recipe
+from topsar.engines import load_engine
 from topsar.engines.native.radar.choice import choose_reference
 from topsar.engines.native.radar.grid import lay_out_radar
 from topsar.engines.native.radar.resampling import DatePart
@@ -29,7 +30,8 @@ from topsar.engines.radar_stack import Written
 from topsar.engines.step import StepKind, as_step, load_task
 from topsar.errors import SettingsError
 from topsar.files import write_json, write_text
-from topsar.model import SPEED_OF_LIGHT, Burst, Looks, Window
+from topsar.formats.step import finish_jobs
+from topsar.model import SPEED_OF_LIGHT, BBox, Burst, Looks, Window
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
 from topsar.simulate import Acquisition
@@ -206,6 +208,27 @@ def test_one_tree_for_all_dates_and_the_interferograms_that_are_asked_for(three:
         again = Planned(three, tmp_path, **RADAR, INTERFEROGRAMS=count)
         made = [node for node in build_graph(again.plan.jobs).nodes.values() if node.step.name == "interferogram"]
         assert len(made) == expected
+
+
+def test_stamps_is_written_of_a_stack_when_its_dates_are_there(three: Path, tmp_path: Path) -> None:
+    planned = Planned(three, tmp_path, **RADAR, STACK_REFERENCE="20250315", FORMATS="stamps")
+    jobs = finish_jobs(planned.plan.jobs, load_engine("native"), planned.settings.options)
+    (job,) = (job for job in jobs if job.id.startswith("stamps"))
+    (step,) = job.steps
+    assert (job.id, step.name) == ("stamps_T131_VV_20250315", "format_stamps")
+    images = {path.rpartition("/")[2] for path in step.reads}
+    assert {"20250303", "20250315", "20250327", "lat.rdr.full", "lon.rdr.full", "hgt.rdr.full", "stack.json"} <= images
+    pixels = int(np.prod(ground(planned, tmp_path).stack.grid.shape))
+    assert step.needs.disk_bytes == 3 * 18 * pixels
+    before = planned.settings.options
+    for change, same in (
+        ({"filter_strength": 0.1}, True),
+        ({"roi": BBox(west=28, south=36, east=29, north=38)}, False),
+    ):
+        again = finish_jobs(planned.plan.jobs, load_engine("native"), before.model_copy(update=change))
+        assert (again[-1].steps[0].signature == step.signature) == same
+    with pytest.raises(SettingsError, match="GRID is map"):
+        finish_jobs(planned.plan.jobs, load_engine("native"), before.model_copy(update={"grid": "map"}))
 
 
 def test_a_later_date_costs_that_date_alone(three: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_format_says_what_it_is(form: Format) -> None:
     assert form.name in list_names("formats")
     assert isinstance(form.version, str)
     assert form.version
-    assert form.scope in ("pair", "stack")
+    assert form.scope in ("pair", "stack", "radar")
     assert set(form.options) <= set(Options.model_fields)
     if form.name != CANONICAL:  # what it takes is what the engine takes that collects the layers
         assert form.cost.needs(1e6).memory_bytes > 5e7
@@ -75,6 +75,10 @@ def test_a_format_says_what_it_is(form: Format) -> None:
 )
 def test_a_format_says_what_it_wrote_and_nothing_else_changes(form: Format, ifg: Interferogram, tmp_path: Path) -> None:
     before = sample(ifg.grid)
+    if form.scope == "radar":
+        with pytest.raises(SettingsError, match="GRID=radar"):
+            form.write(iter([ifg]), tmp_path)
+        return
     if form.name in NEED_UNWRAPPED and "unwrapped_phase" not in ifg.layers:
         with pytest.raises(ProductError, match=ifg.pair_id):
             form.write(iter([ifg]), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,9 +19,11 @@ from topsar.engines.passes import PassFacts
 from topsar.engines.radar_stack import DateFacts, RadarStack, StackFacts, Written, open_radar_stack
 from topsar.errors import ProductError
 from topsar.files import write_json
+from topsar.formats.step import run_format
 from topsar.gamma.parameters import Parameters, read_parameters
 from topsar.kernels.geometry import OrbitArc, ecef_to_geodetic, geodetic_to_ecef, measure_baseline, rdr2geo
 from topsar.model import BBox, Looks, Orbit, OrbitSource, RadarGrid
+from topsar.raster import inspect
 from topsar.raster.isce_image import write_isce_image
 from topsar.stamps import write_stamps
 
@@ -238,6 +241,22 @@ def test_what_is_there_stays_and_what_does_not_fit_is_said(
     (tmp_path / f"INSAR_{REFERENCE}").mkdir()
     with pytest.raises(ProductError, match="is there already"):
         write_stamps(stack, tmp_path)
+
+
+def test_the_step_of_a_run_writes_the_dates_of_that_run(folder: Path, stack: RadarStack, tmp_path: Path) -> None:
+    runs, name = tmp_path / "runs", f"T131_VV_{REFERENCE}"
+    shutil.copytree(folder / "runs", runs)
+    job = runs / f"stamps_{name}"
+    west, east = sorted(stack.read_layer("lon")[40, 0, [300, 700]].tolist())
+    roi = {"west": west, "south": -90, "east": east, "north": 90}
+    jobs = [job.name, f"radar_stack_{name}", *(f"radar_stack_{name}_{date}" for date in list(DATES)[:2])]
+    write_json(job / "run.json", {"engine": "native", "jobs": jobs, "options": {"roi": roi}})
+    run_format(job, "format_stamps")
+    root = job / "stamps" / f"INSAR_{REFERENCE}"
+    assert sorted(path.stem for path in (root / "rslc").glob("*.rslc")) == list(DATES)[:2]
+    image = read_parameters(root / "rslc" / f"{REFERENCE}.rslc.par")
+    assert 400 <= image.read_count("range_samples") < 800
+    inspect(job / "stamps")
 
 
 def test_export_finds_the_stack(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

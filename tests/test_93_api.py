@@ -117,6 +117,30 @@ def test_a_pair_that_failed_has_no_products(monkeypatch: pytest.MonkeyPatch, tmp
         results[0].open()
 
 
+def test_a_stack_in_radar_geometry_is_one_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def end(job: str, title: str, status: Status = Status.DONE, message: str = "", *, is_pair: bool = False) -> Outcome:
+        return Outcome(job=job, title=title, status=status, is_pair=is_pair, message=message)
+
+    good, bad = "radar_stack_T131_VV_20250315", "radar_stack_T131_VV_2_20250303"
+    outcomes = [
+        end("T131_a_b", "another track", Status.FAILED, "no burst", is_pair=True),
+        end(good, "ground"),
+        end(f"{good}_20250303", "date", Status.CACHED),
+        end(bad, "ground", Status.FAILED, "no <DEM>"),
+        end(f"{bad}_20250303", "date", Status.BLOCKED),
+    ]
+    monkeypatch.setattr("topsar.workflow.run", lambda *_, **__: outcomes)
+    results = topsar.run([(FIRST, SECOND)], topsar.Settings(data=tmp_path, grid="radar"))
+    assert [one.is_done for one in results] == [True, False, False]
+    assert results[0].folder == tmp_path / "runs" / "radar_stack" / "T131_VV_20250315"
+    assert "1 of 3 stacks done" in repr(results)
+    assert "no &lt;DEM&gt;" in results._repr_html_()
+    with pytest.raises(ProductError, match="ground: no <DEM>"):
+        results[1].open()
+    with pytest.raises(ProductError, match="stack\\.json"):
+        results[0].open()
+
+
 def test_a_plan_says_what_is_to_be_fetched(tmp_path: Path) -> None:
     planned = topsar.plan([(FIRST, (SECOND,))], topsar.Settings(data=tmp_path, engine="native"))
     assert planned.preview is None

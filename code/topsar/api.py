@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from topsar.engines import Outlook
+    from topsar.engines.radar_stack import RadarStack
     from topsar.schedule.jobs import Event, Outcome
     from topsar.schedule.record import PlannedJob
     from topsar.schedule.rehearsal import Preview
@@ -120,7 +121,8 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
     Returns
     -------
     Results
-        One `PairResult` per pair, in no case an exception for a pair that failed.
+        One `PairResult` per pair, in no case an exception for a pair that failed; with ``grid="radar"`` a `StackResult`
+        per stack and a `PairResult` for each line that could not be taken.
 
     Raises
     ------
@@ -131,8 +133,23 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
     settings = settings or Settings()
     outcomes = workflow.run(settings, Services(), pairs=_load_lines(pairs), observe=on_event)
     runs = settings.data.resolve() / "runs"
-    results = (PairResult(outcome=one, folder=runs / one.job) for one in outcomes if one.is_pair)
-    return Results(results, runs / "report.html")
+    results = [PairResult(outcome=one, folder=runs / one.job) for one in outcomes if one.is_pair]
+    return Results([*_find_stacks(outcomes, runs), *results], runs / "report.html")
+
+
+def _find_stacks(outcomes: Sequence[Outcome], runs: Path) -> list[StackResult]:
+    """The stacks in radar geometry of a run; their jobs are named after that of the ground."""
+    from topsar.engines.radar_stack import STACKS
+
+    own = [one for one in outcomes if one.job.startswith(f"{STACKS}_")]
+    roots = [one for one in own if not any(one.job.startswith(f"{other.job}_") for other in own)]
+    return [
+        StackResult(
+            outcomes=tuple(one for one in own if one == root or one.job.startswith(f"{root.job}_")),
+            folder=runs / STACKS / root.job.removeprefix(f"{STACKS}_"),
+        )
+        for root in roots
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -156,19 +173,57 @@ class PairResult:
             raise ProductError(msg.strip(), hint=f"{self.folder.parent / 'report.html'} holds the end of its log")
         return open_pair(self.folder)
 
+    def list_cells(self) -> list[str]:
+        """Name, status, and what is wrong or where it lies."""
+        return [self.outcome.title, self.outcome.status.value, self.outcome.message or str(self.folder)]
+
     def __repr__(self) -> str:
-        return f"{self.outcome.title}: {self.outcome.status.value}. {self.outcome.message or self.folder}"
+        return "{}: {}. {}".format(*self.list_cells())
 
     def _repr_html_(self) -> str:
         return _tabulate_results([self])
 
 
-class Results(tuple[PairResult, ...]):
-    """What became of the pairs of a run, in the order of their list; ``report`` is the page that tells of it."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StackResult:
+    """What became of a stack in radar geometry: its ground first, then its dates and interferograms."""
+
+    outcomes: tuple[Outcome, ...]
+    folder: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it is there, made now or before."""
+        return all(one.is_done for one in self.outcomes)
+
+    def open(self) -> RadarStack:
+        """Open it for reading, with the dates that are there; a ProductError says why it has no ground."""
+        from topsar.engines.radar_stack import open_radar_stack
+
+        if not self.outcomes[0].is_done:
+            raise ProductError(repr(self), hint=f"{self.folder.parent.parent / 'report.html'} holds the end of its log")
+        return open_radar_stack(self.folder)
+
+    def list_cells(self) -> list[str]:
+        """Name, status, and what is wrong or where it lies."""
+        bad = next((one for one in self.outcomes if not one.is_done), None)
+        if bad is None:
+            return [self.folder.name, Status.DONE.value, str(self.folder)]
+        return [self.folder.name, bad.status.value, f"{bad.title}: {bad.message}"]
+
+    def __repr__(self) -> str:
+        return "{}: {}. {}".format(*self.list_cells())
+
+    def _repr_html_(self) -> str:
+        return _tabulate_results([self])
+
+
+class Results(tuple["PairResult | StackResult", ...]):
+    """What became of the pairs or stacks of a run, in the order of their list; ``report`` is the page on it."""
 
     report: Path
 
-    def __new__(cls, pairs: Iterable[PairResult], report: Path) -> Results:
+    def __new__(cls, pairs: Iterable[PairResult | StackResult], report: Path) -> Results:
         """A tuple with a report."""
         made = super().__new__(cls, pairs)
         made.report = report
@@ -176,7 +231,8 @@ class Results(tuple[PairResult, ...]):
 
     def __repr__(self) -> str:
         done = sum(one.is_done for one in self)
-        return "\n".join([f"{done} of {len(self)} pairs done; see {self.report}", *map(repr, self)])
+        unit = "stacks" if any(isinstance(one, StackResult) for one in self) else "pairs"
+        return "\n".join([f"{done} of {len(self)} {unit} done; see {self.report}", *map(repr, self)])
 
     def _repr_html_(self) -> str:
         return f"{_tabulate_results(self)}<p>{escape(str(self.report))}</p>"
@@ -231,9 +287,8 @@ def _plan_cells(job: PlannedJob) -> list[str]:
     return [job.title, ", ".join(step.name for step in steps), bytes_text(memory), seconds_text(time)]
 
 
-def _tabulate_results(results: Sequence[PairResult]) -> str:
-    rows = [[one.outcome.title, one.outcome.status.value, one.outcome.message or str(one.folder)] for one in results]
-    return _html_table(["pair", "status", ""], rows)
+def _tabulate_results(results: Sequence[PairResult | StackResult]) -> str:
+    return _html_table(["pair or stack", "status", ""], [one.list_cells() for one in results])
 
 
 def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -33,6 +33,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
         "netcdf": "topsar.formats.netcdf:NetCdf",
         "netcdf_stack": "topsar.formats.netcdf:NetCdfStack",
         "stac": "topsar.formats.stac:Stac",
+        "stamps": "topsar.formats.stamps:Stamps",
         "timeseries": "topsar.formats.timeseries:TimeSeries",
     },
     "corrections": {

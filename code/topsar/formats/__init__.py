@@ -1,4 +1,7 @@
-"""Formats: what is written of a pair, or of all pairs of a track. Each is one file or package, found by its name."""
+"""Formats: what is written of a pair, of all pairs of a track, or of a stack in radar geometry.
+
+Each is one file or package, found by its name.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from topsar.engines.radar_stack import RadarStack
     from topsar.interferogram import Interferogram
 
 __all__ = ["Cost", "Format", "open_format"]
@@ -32,9 +36,10 @@ class Format(Protocol):
     version : str
         Raised when the same interferogram would be written otherwise.
     cost : Cost
-        Per pixel of a pair; of a stack, time and disk are per pixel of all pairs, memory of the largest.
-    scope : {"pair", "stack"}
-        Whether it takes pairs one by one, or all pairs of a track together.
+        Per pixel of a pair; of a stack, time and disk are per pixel of all pairs (in radar geometry: of all dates),
+        memory of the largest.
+    scope : {"pair", "stack", "radar"}
+        Whether it takes pairs one by one, all pairs of a track together, or a stack in radar geometry.
     options : tuple of str
         Names of the fields of `topsar.settings.Options` that it uses.
     beside : tuple of str
@@ -44,7 +49,7 @@ class Format(Protocol):
     name: str
     version: str
     cost: Cost
-    scope: Literal["pair", "stack"] = "pair"
+    scope: Literal["pair", "stack", "radar"] = "pair"
     options: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
@@ -60,6 +65,18 @@ class Format(Protocol):
         folder : Path
         """
         ...
+
+    def write_radar(self, stack: RadarStack, folder: Path) -> tuple[Path, ...]:
+        """Write a stack in radar geometry as `write` writes interferograms; only formats of that scope can.
+
+        Parameters
+        ----------
+        stack : RadarStack
+            With the dates of the run.
+        folder : Path
+        """
+        msg = f"format {self.name!r} is not written of {stack.folder.name}, nor into {folder}"
+        raise SettingsError(msg, hint="it takes pairs on a map grid: GRID=map")
 
     def check(self, path: Path) -> Iterator[str]:
         """Say what in a file of this format does not follow its standard, a line each; most formats cannot.

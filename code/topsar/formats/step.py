@@ -1,8 +1,10 @@
-"""The steps ``format_<name>``: of a pair, or of a job of its own that waits for all pairs of a track."""
+"""The steps ``format_<name>``: of a pair, or of a job of its own that waits for all pairs or dates of a track."""
 
 from __future__ import annotations
 
 import platform
+import re
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -14,7 +16,9 @@ from topsar import __version__
 from topsar.corrections import ledger, open_correction
 from topsar.corrections.step import add_corrections, plan_corrections, plan_step
 from topsar.engines import load_engine
+from topsar.engines.radar_stack import FACTS, GEOMETRY, STACKS, open_radar_stack
 from topsar.engines.step import sign, watch_files
+from topsar.errors import SettingsError
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
@@ -28,15 +32,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from topsar.engines import Engine
+    from topsar.engines.radar_stack import RadarStack
     from topsar.formats import Format
     from topsar.interferogram import Interferogram
     from topsar.settings import Options
 
 PREFIX = "format_"
+_IMAGE = re.compile(rf"{STACKS}/(?P<stack>[^/]+)/(?:(?P<slc>merged/SLC/)|{GEOMETRY}/\w+\.rdr\.full$|{FACTS}$)")
+"""What a stack in radar geometry is read from."""
 
 
 def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: Sequence[Path] = ()) -> tuple[Job, ...]:
     """Let each pair's job end with its corrections and formats, and add a job per stack format and track.
+
+    A SettingsError tells of a format that needs a stack in radar geometry where none is made.
 
     Parameters
     ----------
@@ -83,6 +92,8 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
                         steps=(step,),
                     )
                 )
+        elif one.scope == "radar":
+            finished += _plan_radar(one, name, jobs, options)
     return tuple(finished)
 
 
@@ -91,6 +102,28 @@ def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ..
     wanted = getattr(form, "beside", ())
     written = [one.path.split("/") for job in jobs if not job.is_pair for step in job.steps for one in step.writes]
     return tuple("/".join(parts) for parts in written if parts[-1] in wanted and parts[-2].startswith(track))
+
+
+def _plan_radar(form: Format, name: str, jobs: Sequence[Job], options: Options) -> list[Job]:
+    """Make a job for each stack in radar geometry, which waits for its ground and all of its dates."""
+    if options.grid != "radar":
+        msg = f"FORMATS={name}: it is written of stacks in radar geometry, and GRID is {options.grid}"
+        raise SettingsError(msg, hint="set GRID=radar, or start `topsar stack`")
+    known, reads, sizes = options.model_dump(mode="json"), defaultdict(list), defaultdict(list)
+    for step in (step for job in jobs for step in job.steps):
+        for match in filter(None, (_IMAGE.match(artifact.path) for artifact in step.writes)):
+            reads[match["stack"]].append(match.string)
+            if match["slc"]:
+                sizes[match["stack"]].append(step.size)
+    found = []
+    for stack, paths in reads.items():
+        owner, size = f"{name}_{stack}", sum(sizes[stack])
+        step = plan_step(
+            f"{PREFIX}{name}", form.version, form.cost, size, tuple(paths), Artifact(path=f"{owner}/{name}")
+        )
+        signature = sign(step.kind, {option: known[option] for option in form.options}, ())
+        found.append(Job(id=owner, title=f"{name} of {stack}", steps=(replace(step, signature=signature),)))
+    return found
 
 
 def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...], corrections: int) -> Step:
@@ -124,6 +157,10 @@ def run_format(folder: Path, step: str) -> None:
     """
     known, name = read_json(folder / "run.json", engine=str, options=dict, jobs=list), step.removeprefix(PREFIX)
     form = open_format(name, known["options"])
+    if form.scope == "radar":
+        with replaced_folder(folder / name) as staging:
+            form.write_radar(_open_stack(folder, name, known["jobs"]), staging)
+        return
     if name == CANONICAL:
         ifgs: Iterable[Interferogram] = (_collect(folder, known),)
     elif form.scope == "pair":
@@ -132,6 +169,13 @@ def run_format(folder: Path, step: str) -> None:
         ifgs = (read_pair(folder.parent / pair / PRODUCTS) for pair in known["jobs"] if pair != folder.name)
     with replaced_folder(folder / (PRODUCTS if name == CANONICAL else name)) as staging:
         form.write(ifgs, staging)
+
+
+def _open_stack(folder: Path, name: str, jobs: Sequence[str]) -> RadarStack:
+    """The stack that a job is named after, with the dates of this run alone."""
+    stack = open_radar_stack(folder.parent / STACKS / folder.name.removeprefix(f"{name}_"))
+    dates = {job.rpartition("_")[2] for job in jobs}
+    return replace(stack, dates=tuple(date for date in stack.dates if date.date in dates))
 
 
 def _collect(folder: Path, known: Mapping[str, Any]) -> Interferogram:

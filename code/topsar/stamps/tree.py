@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LAYERS = {"lon": "lon", "lat": "lat", "hgt": "dem"}
 _LEAST_DATES = 2
+_NOT_READ = "not read where there is geo/*.lon and *.lat\n"
 _FIT_LINES, _FIT_SAMPLES = 12, 24
 """Pixels to which a baseline is fitted."""
 
@@ -163,8 +164,8 @@ def _write_parameters(stack: RadarStack, dates: Sequence[DateFacts], window: Win
             azimuth_bandwidth_hz=facts.azimuth_bandwidth_hz,
         )
         write_text(root / "rslc" / f"{date.date}.rslc.par", format_image(image, reference.flight.orbit))
-    write_text(root / "geo" / f"{facts.reference}.diff_par", "")
-    write_text(root / "dem" / f"{facts.reference}_seg.par", "")
+    for path in (root / "geo" / f"{facts.reference}.diff_par", root / "dem" / f"{facts.reference}_seg.par"):
+        write_text(path, _NOT_READ)
     return read_parameters(root / "rslc" / f"{facts.reference}.rslc.par")
 
 
