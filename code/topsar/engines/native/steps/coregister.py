@@ -101,7 +101,8 @@ class _Coregister(StepKind[CoregisterTask]):
     def extra_memory(self, task: CoregisterTask, dem_density: float) -> float:  # noqa: ARG002
         valid = [one.burst.valid for one in task.parts]
         largest = max(window.rows * window.columns for window in valid)
-        return largest * self.sample_bytes + max(window.columns for window in valid) * BLOCK_LINES * self.block_bytes
+        deramped = 0 if task.is_reference else largest * self.sample_bytes
+        return deramped + max(window.columns for window in valid) * BLOCK_LINES * self.block_bytes
 
     def reads(self, task: CoregisterTask) -> tuple[str, ...]:
         return (task.stack.layer("hgt.rdr.full"), *task.timings, *([task.delay] if task.delay else []))

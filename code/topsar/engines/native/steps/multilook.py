@@ -10,7 +10,6 @@ import numpy as np
 from topsar.engines.native.radar.grid import RadarPart
 from topsar.engines.native.radar.reference import ReferencePass, write_reference
 from topsar.engines.native.radar.swath_product import read_reference_bursts
-from topsar.engines.native.steps import BASE_MEMORY
 from topsar.engines.native.steps.geometry import HEADERS, LAYERS, PIXEL_BYTES
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.passes import describe_pass
@@ -42,7 +41,7 @@ class _Multilook(StepKind[MultilookTask]):
     """The multilooked images of ``geom_reference``; sizes are pixels of the stack's grid."""
 
     name, task = "multilook", MultilookTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=1.0, microseconds=0.1)
+    cost = Cost(base_memory=145_000_000, memory=0, disk=0, start_s=1.0, microseconds=0.1)
     line_bytes, pixel_bytes = 40, 24
     """Memory per sample and look of a multilooked line; per multilooked pixel."""
 

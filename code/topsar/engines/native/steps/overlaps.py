@@ -100,8 +100,8 @@ class _Overlaps(StepKind[OverlapsTask]):
     def extra_memory(self, task: OverlapsTask, dem_density: float) -> float:  # noqa: ARG002
         windows = [one.where for one in find_overlapping([one.part for one in task.parts])]
         largest = max((window.rows * window.columns for window in windows), default=0)
-        columns = max((window.columns for window in windows), default=0)
-        return 2 * largest * self.sample_bytes + columns * BLOCK_LINES * self.block_bytes
+        block = max((min(window.rows, BLOCK_LINES) * window.columns for window in windows), default=0)
+        return 2 * largest * self.sample_bytes + block * self.block_bytes
 
     def reads(self, task: OverlapsTask) -> tuple[str, ...]:
         return (task.stack.layer("hgt.rdr.full"),)

@@ -82,7 +82,7 @@ class _Timing(StepKind[TimingTask]):
 
     name, task = "timing", TimingTask
     cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=1.5, microseconds=0.05)
-    overlap_bytes = 40
+    overlap_bytes = 25
 
     def size(self, task: TimingTask) -> float:
         pixels = sum(one.where.rows * one.where.columns for one in find_overlapping(task.parts))
@@ -90,7 +90,7 @@ class _Timing(StepKind[TimingTask]):
 
     def extra_memory(self, task: TimingTask, dem_density: float) -> float:  # noqa: ARG002
         sizes = [one.where.rows * one.where.columns for one in find_overlapping(task.parts)]
-        return max(sizes, default=0) * self.overlap_bytes
+        return max(sizes, default=0) * self.overlap_bytes if task.before else 0
 
     def reads(self, task: TimingTask) -> tuple[str, ...]:
         if not task.before:
