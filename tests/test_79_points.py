@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rioxarray  # noqa: F401  (gives datasets their coordinate system)
+import xarray
 from pyogrio import raw
 from pyproj import Transformer
 
@@ -118,3 +120,19 @@ def test_a_kind_of_file_whose_package_is_missing_is_refused_at_once(monkeypatch:
     monkeypatch.setattr("topsar.formats.timeseries.point_files.find_spec", lambda _: None)
     with pytest.raises(SettingsError, match="pyarrow"):
         open_format("timeseries", RULES | {"points": ["parquet"]})
+
+
+def test_one_netcdf_holds_what_the_geotiffs_hold(written: Path) -> None:
+    with xarray.open_dataset(written / "timeseries.nc", decode_coords="all") as opened:
+        assert opened.displacement.dims == ("time", "y", "x")
+        assert [str(day)[:10] for day in opened.time.values] == [day_text(day) for day in DAYS]
+        assert opened.rio.crs == GRID.crs
+        assert opened.displacement.attrs["units"] == "m"
+        names = {name: name for name in ("velocity", "velocity_std", "temporal_coherence", "residual_rms")}
+        for name in names:
+            np.testing.assert_array_equal(opened[name], rasterio.open(written / f"{name}.tif").read(1))
+        last = day_text(DAYS[-1])
+        displaced = rasterio.open(written / f"displacement_{last.replace('-', '')}.tif").read(1)
+        np.testing.assert_array_equal(opened.displacement.sel(time=last), displaced)
+        x, y = opened.x.values[20], opened.y.values[30]
+    assert (x, y) == (GRID.west + 20.5 * GRID.dx, GRID.north - 30.5 * GRID.dy)

@@ -54,14 +54,14 @@ class NetCdf(Format):
         path = folder / f"{name_track(pairs[0].pair_id) if along else pairs[0].pair_id}.nc"
         with ExitStack() as stack:
             file = stack.enter_context(h5netcdf.File(path, "w"))
-            file.attrs.update(_describe_file(pairs, grid))
+            file.attrs.update(describe_file(pairs, grid))
             places = _write_coordinates(file, pairs, grid, along)
             for number in range(len(pairs)):
                 ifg = pairs.pop(0)  # layers stay in memory as long as their pair
                 place = (*([number] if along else []), *grid.window_of(ifg.grid).slices)
                 for name, layer in ifg.layers.items():
                     if name not in file.variables:
-                        _create_layer(file, layer.kind, (*along, *places), ifg)
+                        _create_pair_layer(file, layer.kind, (*along, *places), ifg)
                     file.variables[name][place] = layer.values
         return (path,)
 
@@ -74,20 +74,33 @@ class NetCdfStack(NetCdf):
     scope: Literal["pair", "stack"] = "stack"
 
 
-def _create_layer(file: Any, kind: LayerKind, dimensions: Sequence[str], ifg: Interferogram) -> None:
-    chunks = [min(CHUNK, file.dimensions[name].size) for name in dimensions[-2:]]
+def create_layer(
+    file: Any, kind: LayerKind, dimensions: Sequence[str], chunks: Sequence[int], **attributes: str
+) -> Any:
+    """Create the variable of a layer, empty, with what its kind says as attributes.
+
+    Parameters
+    ----------
+    file : h5netcdf.File
+    kind : LayerKind
+    dimensions : sequence of str
+    chunks : sequence of int
+        Of each dimension; longer ones are cut to the dimension.
+    **attributes : str
+        More of them; empty ones are left out.
+    """
     variable = file.create_variable(
         kind.name,
         tuple(dimensions),
         kind.dtype,
         fillvalue=kind.dtype(kind.nodata),
-        chunks=tuple([1] * (len(dimensions) - 2) + chunks),
+        chunks=tuple(min(size, file.dimensions[name].size) for size, name in zip(chunks, dimensions, strict=True)),
         compression="gzip",
         compression_opts=DEFLATE,
         shuffle=True,
     )
     is_class = np.issubdtype(kind.dtype, np.integer)
-    attributes: dict[str, Any] = {
+    known: dict[str, Any] = {
         "long_name": kind.long_name,
         "standard_name": kind.standard_name,
         "units": kind.unit,
@@ -95,21 +108,31 @@ def _create_layer(file: Any, kind: LayerKind, dimensions: Sequence[str], ifg: In
         "comment": kind.convention,
         "coverage_content_type": "thematicClassification" if is_class else "physicalMeasurement",
         "grid_mapping": "crs",
-        "coordinates": " ".join([*_COORDINATES, *(["pair_name"] if len(dimensions) > 2 else [])]),
+        **attributes,
     }
-    if kind.name in _JUDGED:
-        attributes["ancillary_variables"] = " ".join(name for name in _ANCILLARY if name in ifg.layers)
     if kind.drawing and kind.drawing.style == "mask":
         names = ["none", *(name for _, name in kind.drawing.classes)]
-        attributes |= {"flag_values": np.arange(len(names), dtype=kind.dtype), "flag_meanings": " ".join(names)}
-    variable.attrs.update({key: value for key, value in attributes.items() if not isinstance(value, str) or value})
+        known |= {"flag_values": np.arange(len(names), dtype=kind.dtype), "flag_meanings": " ".join(names)}
+    variable.attrs.update({key: value for key, value in known.items() if not isinstance(value, str) or value})
+    return variable
 
 
-def _write_coordinates(
-    file: Any, pairs: Sequence[Interferogram], grid: GeoGrid, along: tuple[str, ...]
-) -> tuple[str, str]:
-    """Write the places of pixels, the grid mapping, and what is known along the pairs; return the names of y and x."""
-    import h5py
+def _create_pair_layer(file: Any, kind: LayerKind, dimensions: Sequence[str], ifg: Interferogram) -> None:
+    is_stack = len(dimensions) > 2
+    more = {"coordinates": " ".join([*_COORDINATES, *(["pair_name"] if is_stack else [])])}
+    if kind.name in _JUDGED:
+        more["ancillary_variables"] = " ".join(name for name in _ANCILLARY if name in ifg.layers)
+    create_layer(file, kind, dimensions, [1, CHUNK, CHUNK][-len(dimensions) :], **more)
+
+
+def write_grid(file: Any, grid: GeoGrid) -> tuple[str, str]:
+    """Write the places of pixels and the grid mapping; return the names of the dimensions y and x.
+
+    Parameters
+    ----------
+    file : h5netcdf.File
+    grid : GeoGrid
+    """
     from pyproj import CRS
 
     from topsar.raster.geotiff import compute_pixel_axes
@@ -118,13 +141,24 @@ def _write_coordinates(
     names = ("lat", "lon") if crs.is_geographic else ("y", "x")
     known = {attributes["axis"]: attributes for attributes in crs.cs_to_cf()}
     x, y = compute_pixel_axes(grid)
-    file.dimensions = {**{name: len(pairs) for name in along}, names[0]: grid.rows, names[1]: grid.columns}
+    file.dimensions.update({names[0]: grid.rows, names[1]: grid.columns})
     for name, axis, values in zip(names, "YX", (y, x), strict=True):
         file.create_variable(name, (name,), np.float64, data=values).attrs.update(known[axis])
     mapping = file.create_variable("crs", (), np.int32, data=np.int32(0))
     a, b, c, d, e, f = grid.transform
     wkt = crs.to_wkt()
     mapping.attrs.update({**crs.to_cf(), "spatial_ref": wkt, "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"})
+    return names
+
+
+def _write_coordinates(
+    file: Any, pairs: Sequence[Interferogram], grid: GeoGrid, along: tuple[str, ...]
+) -> tuple[str, str]:
+    """Write the places of pixels and what is known along the pairs; return the names of y and x."""
+    import h5py
+
+    file.dimensions.update({name: len(pairs) for name in along})
+    names = write_grid(file, grid)
     numbers = {
         f"{date}_time": {"standard_name": "time", "long_name": f"Start of the {date}", "units": _SINCE}
         for date in DATES
@@ -148,8 +182,15 @@ def _find_number(facts: Mapping[str, Any], name: str) -> float:
     return float((np.datetime64(time, "us") - _EPOCH) / np.timedelta64(1, "s"))
 
 
-def _describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, Any]:
-    """Attributes for discovery (ACDD), and the facts of all pairs as JSON."""
+def describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, Any]:
+    """Attributes for discovery (ACDD), and the facts of all pairs as JSON.
+
+    Parameters
+    ----------
+    pairs : sequence of Interferogram
+    grid : GeoGrid
+        That covers them.
+    """
     from topsar.raster.geotiff import make_transformer
 
     facts, box = pairs[0].facts, grid.bbox

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,29 +27,17 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 400_000_000
 OUTLYING = 3.0
 """A date is flagged that scatters so many times as much about the lines through the others as the median of them."""
-_SIGN = "line of sight, positive toward the satellite"
-_LAYERS: Mapping[str, tuple[str, str, str]] = {
-    "velocity": ("m/yr", "Mean velocity in line of sight", _SIGN),
-    "velocity_std": (
-        "m/yr",
-        "Standard error of the velocity, from the noise of the pairs and the scatter of the dates about the line",
-        "",
-    ),
-    "temporal_coherence": ("1", "Temporal coherence of the pairs about the series", ""),
-    "residual_rms": ("rad", "Root mean square of what the pairs differ from the series", ""),
-    "closure_count": ("1", "Triangles of pairs that do not close by whole cycles, after repair", ""),
-}
 
 
 class TimeSeries(Format):
-    """``velocity.tif`` and its quality, ``displacement_<date>.tif``, pictures, points, ``timeseries.json``."""
+    """Velocity, its quality and displacements as GeoTIFFs and netCDF; points, pictures, a page, ``timeseries.json``."""
 
     name = "timeseries"
-    version = "3"
+    version = "4"
     cost = Cost(
         base_memory=215_000_000,
         memory=40,
-        disk=8,
+        disk=14,
         start_s=2.0,
         microseconds=4.0,
         first_memory=160,
@@ -91,6 +79,7 @@ class TimeSeries(Format):
         from topsar.formats.timeseries.closure import list_triangles
         from topsar.formats.timeseries.page import write_page
         from topsar.formats.timeseries.picture import draw_series
+        from topsar.formats.timeseries.series_file import write_series
         from topsar.formats.timeseries.stack import cut_blocks, find_reference, lay_largest, link_pairs
 
         network = link_pairs(ifgs)
@@ -106,12 +95,14 @@ class TimeSeries(Format):
             raise ProductError(msg, hint="look at the coherence of the pairs")
         facts = _describe(network, reference, tally)
         point_files, facts["points"] = self._write_points(network, folder)
+        series = write_series(network, folder, facts)
         write_json(folder / "timeseries.json", facts)
         pair = lay_largest(network)
         height = pair.layers["height"].values if "height" in pair.layers else None
         page = write_page(folder, network, height, facts)
         pictures = draw_series(network, pair, folder)
-        return (*(folder / f"{name}.tif" for name in files), *pictures, *point_files, page, folder / "timeseries.json")
+        rasters = (folder / f"{name}.tif" for name in files)
+        return (*rasters, series, *pictures, *point_files, page, folder / "timeseries.json")
 
     def _write_points(self, network: Network, folder: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
         from topsar.formats.timeseries.point_files import write_points
@@ -178,6 +169,7 @@ def _locate(network: Network, reference: Reference) -> tuple[float, float]:
 
 
 def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[float, float]) -> dict[str, Any]:
+    from topsar.formats.timeseries.layers import DISPLACEMENT, SERIES_LAYERS
     from topsar.formats.timeseries.stack import TILE, name_displacement
     from topsar.raster import Labels, open_geotiff
 
@@ -188,17 +180,18 @@ def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[f
         "LAST_DATE": network.dates[-1],
         "PAIRS": str(len(network.pairs)),
     }
-    described = dict(_LAYERS)
+    kinds = dict(SERIES_LAYERS)
     for date in network.dates:
         text = f"Displacement of {date} since {network.dates[0]}"
-        described[name_displacement(date)] = ("m", text, _SIGN)
+        kinds[name_displacement(date)] = replace(DISPLACEMENT, description=text)
     files = {}
-    for name, (unit, description, convention) in described.items():
-        dtype, nodata = ("int16", -1) if name == "closure_count" else ("float32", np.nan)
-        labels = Labels(
-            unit=unit, description=description, tags=tags | ({"CONVENTION": convention} if convention else {})
+    for name, kind in kinds.items():
+        sign = {"CONVENTION": kind.convention} if kind.convention else {}
+        labels = Labels(unit=kind.unit, description=kind.description, tags=tags | sign)
+        dtype = np.dtype(kind.dtype).name
+        opened = open_geotiff(
+            folder / f"{name}.tif", network.grid, dtype, nodata=kind.nodata, tile_rows=TILE, labels=labels
         )
-        opened = open_geotiff(folder / f"{name}.tif", network.grid, dtype, nodata=nodata, tile_rows=TILE, labels=labels)
         files[name] = stack.enter_context(opened)
     return files
 

@@ -226,11 +226,19 @@ def cut_blocks(network: Network, most_bytes: int) -> Iterator[Window]:
     edge = TILE
     while edge > 32 and edge * edge * len(network.pairs) * _PIXEL_BYTES > most_bytes:
         edge //= 2
-    for row in range(0, network.grid.rows, edge):
-        for column in range(0, network.grid.columns, edge):
-            yield Window(
-                row=row,
-                column=column,
-                rows=min(edge, network.grid.rows - row),
-                columns=min(edge, network.grid.columns - column),
-            )
+    yield from cut_tiles(network.grid, edge)
+
+
+def cut_tiles(grid: GeoGrid, edge: int) -> Iterator[Window]:
+    """Cut a grid into squares, row by row; those at its end are smaller.
+
+    Parameters
+    ----------
+    grid : GeoGrid
+    edge : int
+        In pixels.
+    """
+    for row in range(0, grid.rows, edge):
+        for column in range(0, grid.columns, edge):
+            rows, columns = min(edge, grid.rows - row), min(edge, grid.columns - column)
+            yield Window(row=row, column=column, rows=rows, columns=columns)
