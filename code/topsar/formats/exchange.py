@@ -49,13 +49,15 @@ def require_unwrapped(ifg: Interferogram, client: str) -> None:
 
 
 def open_holes(layer: Layer) -> NDArray[Any]:
-    """Values of a layer with NaN in holes; labels and masks as they are."""
-    if layer.values.dtype.kind != "f":
+    """Values of a layer with NaN in holes, the layer's own where it has no other; labels and masks as they are."""
+    if layer.values.dtype.kind != "f" or np.isnan(layer.kind.nodata):
         return layer.values
     return np.where(layer.holes, np.float32(np.nan), layer.values)
 
 
 def fill_holes(values: NDArray[Any]) -> NDArray[np.float32]:
     """Replace NaN by 0, which clients take for a hole; a true zero becomes the smallest positive number."""
-    filled: NDArray[np.float32] = np.nan_to_num(np.where(values == 0, np.finfo(np.float32).tiny, values))
-    return filled.astype(np.float32)
+    filled = np.array(values, np.float32)
+    filled[filled == 0] = np.finfo(np.float32).tiny
+    filled[np.isnan(filled)] = 0
+    return filled

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _MOST_PIXELS = 2048
-_PNG_LEVEL = 3
+PNG_LEVEL = 3
 """A picture of noise is hardly smaller at 6, and takes twice as long."""
 _KML = """<?xml version="1.0" encoding="UTF-8"?>
 <kml xmlns="http://www.opengis.net/kml/2.2">
@@ -99,5 +99,5 @@ def encode_picture(overlay: Overlay, grid: GeoGrid, shown: GeoGrid) -> bytes:
     how: Literal["average", "nearest"] = "average" if averaged else "nearest"
     picture = warp(overlay.values.astype(np.float32), grid, shown, nodata=np.nan, how=how)
     held = io.BytesIO()
-    Image.fromarray(overlay.scale.paint(picture)).save(held, "PNG", compress_level=_PNG_LEVEL)
+    Image.fromarray(overlay.scale.paint(picture)).save(held, "PNG", compress_level=PNG_LEVEL)
     return held.getvalue()

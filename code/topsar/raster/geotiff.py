@@ -86,7 +86,7 @@ def write_geotiff(
     layout = {"blocksize": BLOCK, "level": 4, "predictor": "YES", "overview_resampling": overviews.upper()}
     layout["statistics"] = "YES"
     with _create(path, grid, labels, driver="COG", dtype=values.dtype, nodata=nodata, **layout) as dataset:
-        dataset.write(values, 1)
+        dataset.write(values[np.newaxis])  # of two dimensions rasterio makes a copy
 
 
 @contextmanager

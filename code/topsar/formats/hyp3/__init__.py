@@ -24,7 +24,7 @@ class Hyp3(Format):
     name = "hyp3"
     version = "3"
     flavour: Flavour = "isce2"
-    cost = Cost(base_memory=205_000_000, memory=60, disk=80, start_s=2.0, microseconds=2.0, pixels_per_thread=5e5)
+    cost = Cost(base_memory=205_000_000, memory=44, disk=80, start_s=2.0, microseconds=1.5, pixels_per_thread=5e5)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the product of one pair.
@@ -54,6 +54,6 @@ class Hyp3Gamma(Hyp3):
     """The same as HyP3's GAMMA jobs have it: named by start times, with displacements and angles of incidence."""
 
     name = "hyp3_gamma"
-    version = "1"
+    version = "2"
     flavour: Flavour = "gamma"
-    cost = Cost(base_memory=205_000_000, memory=95, disk=120, start_s=2.0, microseconds=3.0, pixels_per_thread=5e5)
+    cost = Cost(base_memory=205_000_000, memory=44, disk=120, start_s=2.0, microseconds=2.0, pixels_per_thread=5e5)

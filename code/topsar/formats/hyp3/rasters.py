@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from topsar.model import GeoGrid
 
 _BROWSE_WIDTH = 2048
+_ROWS = 256
+"""Of an image that are worked on at once."""
 
 
 def write_rasters(ifg: Interferogram, stem: Path, phase: str, flavour: Flavour, *, browse: bool) -> Iterator[Path]:
@@ -89,12 +92,16 @@ def find_local_incidence(grid: GeoGrid, *layers: NDArray[np.float32]) -> NDArray
     (rows, columns) float32
     """
     height, east, north, up = layers
-    width, breadth = measure_pixel(grid)
-    southward, along_x = np.gradient(height, breadth, width)
-    along_y, turn = -southward, measure_convergence(grid)
-    x, y = east * np.cos(turn) + north * np.sin(turn), north * np.cos(turn) - east * np.sin(turn)
-    cosine = (up - x * along_x - y * along_y) / np.sqrt(1 + along_x**2 + along_y**2)
-    angle: NDArray[np.float32] = np.arccos(np.clip(cosine, -1, 1)).astype(np.float32)
+    (width, breadth), turn = measure_pixel(grid), measure_convergence(grid)
+    along, across = math.cos(turn), math.sin(turn)
+    angle = np.empty(grid.shape, np.float32)
+    for first in range(0, grid.rows, _ROWS):
+        rows, start = slice(first, first + _ROWS), max(first - 1, 0)
+        slopes: list[NDArray[np.float32]] = list(np.gradient(height[start : first + _ROWS + 1], breadth, width))
+        southward, along_x = (slope[first - start :][:_ROWS] for slope in slopes)
+        x, y = east[rows] * along + north[rows] * across, north[rows] * along - east[rows] * across
+        cosine = (up[rows] - x * along_x + y * southward) / np.sqrt(1 + along_x**2 + southward**2)
+        angle[rows] = np.arccos(np.clip(cosine, -1, 1))
     return angle
 
 
@@ -158,6 +165,7 @@ def _write_browse(path: Path, values: NDArray[Any]) -> Path:
     from PIL import Image
 
     from topsar.files import atomic_path
+    from topsar.formats.overlay import PNG_LEVEL
 
     step = -(-values.shape[1] // _BROWSE_WIDTH)
     small = values[::step, ::step]
@@ -165,5 +173,5 @@ def _write_browse(path: Path, values: NDArray[Any]) -> Path:
     low, high = (float(small[seen].min()), float(small[seen].max())) if seen.any() else (0.0, 1.0)
     grey = np.where(seen, 1 + 254 * (small - low) / max(high - low, 1e-9), 0)
     with atomic_path(path) as part:
-        Image.fromarray(np.nan_to_num(grey).astype(np.uint8)).save(part)
+        Image.fromarray(np.nan_to_num(grey).astype(np.uint8)).save(part, compress_level=PNG_LEVEL)
     return path
