@@ -21,6 +21,15 @@ def run_mintpy(place: Place) -> Made:
     return _run_mintpy(place, track / "mintpy")
 
 
+def run_mintpy_scenes(place: Place) -> Made:
+    """Do the same with the folders of pairs, named as GAMMA's jobs name scenes."""
+    folder = place.work("mintpy_scenes")
+    template = (_only(place.export_once("mintpy")) / "mintpy" / "smallbaselineApp.cfg").read_text()
+    products = place.export("hyp3_gamma")
+    (folder / "smallbaselineApp.cfg").write_text(template.replace("../hyp3/*/", f"{products}/*/*/"))
+    return _run_mintpy(place, folder)
+
+
 def run_aria(place: Place) -> Made:
     """Set a time series up with ARIA-tools, and give it to MintPy."""
     source = place.source("aria")

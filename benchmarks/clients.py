@@ -17,7 +17,7 @@ from pathlib import Path
 
 from client_place import SOURCES, Agreement, Broken, Made, Missing, Place, call, list_topsar
 from client_readers import run_cogeo, run_compliance, run_gdal, run_raider, run_stac, run_xarray
-from client_series import run_aria, run_dolphin, run_licsbas, run_mintpy, run_radar
+from client_series import run_aria, run_dolphin, run_licsbas, run_mintpy, run_mintpy_scenes, run_radar
 from pipeline import data_of
 from run import RESULTS
 
@@ -112,6 +112,7 @@ class Row:
 
 CLIENTS: dict[str, tuple[str, Callable[[Place], Made]]] = {
     "mintpy": ("mintpy", run_mintpy),
+    "mintpy_scenes": ("hyp3_gamma", run_mintpy_scenes),
     "aria": ("gunw", run_aria),
     "licsbas": ("licsbas", run_licsbas),
     "dolphin": ("slc_stack", run_dolphin),

@@ -248,6 +248,11 @@ def test_mintpy_gets_the_phase_that_no_filter_lowered(tmp_path: Path) -> None:
         assert values[60, 75] == pytest.approx(expected)
 
 
+def test_mintpy_refuses_polarisations_whose_names_it_cannot_read(tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match="VV and HH alone"):
+        write("mintpy", tmp_path / "out", sample(facts={**FACTS, "polarisation": "VH"}))
+
+
 def test_mintpy_refuses_a_path_that_it_would_misread(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="corr"):
         write("mintpy", tmp_path / "corrections", sample())

@@ -13,9 +13,10 @@ from topsar.formats import Cost, Format
 from topsar.formats.exchange import require_unwrapped
 from topsar.formats.hyp3.names import has_burst_numbers
 from topsar.interferogram import join_grids, place_on
+from topsar.model import CROSSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from topsar.interferogram import Interferogram
@@ -72,7 +73,7 @@ class MintPy(Format):
         Raises
         ------
         ProductError
-            If a pair is not unwrapped, pixel sizes differ, or MintPy would misread the path.
+            If a pair is not unwrapped or is of VH or HV, pixel sizes differ, or MintPy would misread the path.
         """
         from topsar.formats.hyp3.product import write_product
 
@@ -83,6 +84,7 @@ class MintPy(Format):
             )
             raise ProductError(msg, hint="write it elsewhere: topsar export mintpy --to DIR")
         pairs = list(ifgs)
+        _refuse_crossed(pairs)
         grid = join_grids(pairs)
         written: list[Path] = []
         while pairs:
@@ -99,3 +101,10 @@ class MintPy(Format):
             written.append(folder / name / "smallbaselineApp.cfg")
             write_text(written[-1], text)
         return tuple(written)
+
+
+def _refuse_crossed(pairs: Sequence[Interferogram]) -> None:
+    for ifg in pairs:
+        if ifg.facts["polarisation"] in CROSSED:
+            msg = f"{ifg.pair_id}: MintPy knows HyP3's products of VV and HH alone"
+            raise ProductError(msg, hint="take mintpy out of FORMATS, or process VV or HH alone: POLARIZATION=VV")
