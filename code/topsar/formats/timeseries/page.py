@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MOST_MAP_PIXELS, MOST_SAMPLES = 16_000_000, 4_000_000
 """Of a map, and of the displacements of all dates; larger grids are averaged."""
-MOST_BYTES, MOST_SERIES_BYTES = 9_000_000, 5_000_000
-"""Of all maps, which lose their finest level beyond, and of the displacements, which are averaged further."""
+MOST_BYTES, MOST_SERIES_BYTES = 14_500_000, 5_000_000
+"""Of maps and displacements together, and of the displacements; the largest map loses its finest level beyond."""
 FINE_PIXELS = 2_000_000
 """From here on, maps other than the velocity have half its resolution."""
 SERIES_TILE = 32
@@ -56,20 +56,21 @@ def write_page(folder: Path, network: Network, height: NDArray[np.float32] | Non
     if height is not None:
         lit = shade_relief(average(height, factor << first), coarsen(grid, 1 << first))
     layers["relief"] = Shown(
-        values=255 * lit, step=4, title="Relief", unit="", style="unit", low=0, high=255, first=first
+        values=255 * lit, step=10, title="Relief", unit="", style="unit", low=0, high=255, first=first
     )
     title = f"Track {facts['track']}" if facts.get("track") else "Time series"
+    series = _pack_series(folder, network, factor, layers["velocity_std"])
     scene = pack_scene(
         grid,
         layers,
-        MOST_BYTES,
+        MOST_BYTES - sum(map(len, series["tiles"])),
         title=f"{title}: {network.dates[0]} to {network.dates[-1]}",
         mask="temporal_coherence",
         palettes=list_palettes(),
         dates=network.dates,
         flagged=facts["flagged_dates"],
         reference=[facts["reference"]["latitude"], facts["reference"]["longitude"]],
-        series=_pack_series(folder, network, factor, layers["velocity_std"]),
+        series=series,
         network=_describe_network(network),
     )
     path = folder / "timeseries.html"
@@ -93,7 +94,7 @@ def _render(title: str, network: Network, facts: Mapping[str, Any], scene: Mappi
 
 
 def _read_maps(folder: Path, factor: int, first: int) -> dict[str, Shown]:
-    """The maps in millimetres a year and as shares, rounded to a third of what neighbours usually differ by."""
+    """The maps in millimetres a year and as shares, rounded to less than what neighbours usually differ by."""
     deviation = 1000 * _reduce(folder / "velocity_std.tif", factor << first)
     known = deviation[np.isfinite(deviation)]
     usual = max(float(np.median(known)) if known.size else 1.0, LEAST_STEP_MM)
@@ -104,7 +105,7 @@ def _read_maps(folder: Path, factor: int, first: int) -> dict[str, Shown]:
     return {
         "velocity": Shown(
             values=velocity,
-            step=max(min(usual / 2, _find_roughness(velocity) / 3), LEAST_STEP_MM),
+            step=max(min(usual / 2, 0.6 * _find_roughness(velocity)), LEAST_STEP_MM),
             title="Velocity",
             unit="mm/yr",
             style="symmetric",
@@ -115,7 +116,7 @@ def _read_maps(folder: Path, factor: int, first: int) -> dict[str, Shown]:
         ),
         "velocity_std": Shown(
             values=deviation,
-            step=usual / 50,
+            step=usual / 20,
             title="Standard error of the velocity",
             unit="mm/yr",
             style="range",
@@ -124,7 +125,7 @@ def _read_maps(folder: Path, factor: int, first: int) -> dict[str, Shown]:
             first=first,
         ),
         "temporal_coherence": Shown(
-            values=coherence, step=0.005, title="Temporal coherence", unit="", style="unit", low=0, high=1, first=first
+            values=coherence, step=0.02, title="Temporal coherence", unit="", style="unit", low=0, high=1, first=first
         ),
     }
 

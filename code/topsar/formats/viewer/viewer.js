@@ -319,7 +319,8 @@ class Viewer {
     level = Math.max(level, raster.first);
     const tiles = await raster.readAll(level), masks = least > 0 && this.scene.mask ? await this.rasters[this.scene.mask].readAll(level) : null;
     tiles.forEach((tile, n) => tile.forEach((value, at) => {
-      const bin = Math.floor((value - low) / (high - low) * 60);
+      const spread = raster.step * (at * 0.6180339 % 1 - 0.5);  // values are rounded: bins would fill like a comb
+      const bin = Math.floor((value + spread - low) / (high - low) * 60);
       if (bin >= 0 && bin < 60 && !(masks && !(masks[n][at] >= least))) counts[bin]++;
     }));
     return { counts, pixel: this.pixelAt(level) };
