@@ -65,13 +65,12 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str) -> Any:
+    def wait_for(self, expression: str) -> None:
         """Ask until an expression is true."""
         end = time.monotonic() + PATIENCE_S
-        while not (found := self.evaluate(expression)):
+        while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < end, f"{expression} never came true; {self.complaints}"
             time.sleep(0.02)
-        return found
 
     def open(self, path: Path, fragment: str = "", width: int = 1280, height: int = 900, scale: float = 1) -> None:
         self.resize(width, height, scale)

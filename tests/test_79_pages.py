@@ -14,7 +14,13 @@ from PIL import Image
 from pyproj import Transformer
 
 from browser import CHROMIUM, Browser, start_browser
+from sample_layers import UTM, sample
+from test_72_report import done, failed, put_pictures
+from test_72_report import write as write_report
 from test_79_timeseries import DAYS, GRID, day_text, make_stack, write
+from topsar.formats.quicklook.layers import write_layers
+from topsar.formats.quicklook.palette import PHASE
+from topsar.formats.quicklook.view import cut_view
 from topsar.formats.viewer import MOST_STEPS, TILE, Shown, average, encode, pack_scene
 from topsar.model import GeoGrid
 
@@ -171,6 +177,118 @@ def test_what_is_packed_is_what_the_browser_unpacks(page: Browser) -> None:
         code += ".then(found => [...found].map(x => Number.isNaN(x) ? null : x))"
         found = np.array([np.nan if one is None else one for one in page.evaluate(code)]).reshape(shape)
         np.testing.assert_array_equal(found, whole * 0.5)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pairs that are done, of which one has lost its layers, and one that failed."""
+    runs = tmp_path_factory.mktemp("runs")
+    names = [f"T052_20230904T063730_2023{day}T063730" for day in ("0916", "1010")]
+    days = ("2023-09-16", "2023-10-10")
+    outcomes = [
+        done(runs, name, secondary_date=day, coherence_mean=coherence)
+        for name, day, coherence in zip(names, days, (0.8, 0.3), strict=True)
+    ]
+    for name in names:
+        put_pictures(runs / name / "quicklook", "filtered_phase")
+        write_layers(cut_view(sample(UTM)), runs / name / "quicklook")
+    write_report(runs, *outcomes, failed(runs))
+    (runs / names[1] / "quicklook" / "layers.js").unlink()
+    return runs / "report.html"
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Iterator[Browser]:
+    browser.open(report)
+    yield browser
+    assert browser.complaints == []
+
+
+LOOK = "document.getElementById('viewer').dataset.ready === '1'"
+NAMES = "[...document.querySelectorAll('#pairs tbody tr:not([hidden])')].map(row => row.cells[0].textContent.slice(-5))"
+
+
+@needs_browser
+def test_the_table_of_the_report_is_sorted_and_filtered(opened: Browser) -> None:
+    assert opened.evaluate(NAMES) == ["09-16", "10-10", "09-28"]
+    opened.click("#pairs th:nth-child(5) button")
+    assert opened.evaluate(NAMES) == ["10-10", "09-16", "09-28"], "what has no coherence comes last"
+    opened.click("#pairs th:nth-child(5) button")
+    assert opened.evaluate(NAMES) == ["09-16", "10-10", "09-28"]
+    assert opened.evaluate("document.querySelector('#pairs th:nth-child(5)').ariaSort") == "descending"
+    opened.click("#pairs th:nth-child(1) button")
+    assert opened.evaluate(NAMES) == ["09-16", "10-10", "09-28"]
+    opened.choose("#find", "Killed memory", "input")
+    assert opened.evaluate(NAMES) == ["09-28"]
+    assert opened.evaluate("[...document.querySelectorAll('.pair:not([hidden]) h3')].length") == 1
+    assert opened.evaluate("document.getElementById('count').textContent") == "1 of 3 pairs"
+    opened.choose("#find", "", "input")
+    opened.choose("#status", "done")
+    assert opened.evaluate(NAMES) == ["09-16", "10-10"]
+
+
+@needs_browser
+def test_pictures_and_details_of_a_pair_come_when_they_are_wanted(opened: Browser) -> None:
+    assert opened.evaluate("document.querySelectorAll('#pair-1 .facts').length") == 0
+    opened.click("#pair-1 summary")
+    opened.wait_for("document.querySelector('#pair-1 .facts td')")
+    opened.wait_for("document.querySelector('#pair-1 img').naturalWidth === 480")
+    opened.resize(390, 844)
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def read_values(opened: Browser, row: int, column: int) -> dict[str, str]:
+    """What the page says of all layers at the middle of a pixel of the sample."""
+    x, y = UTM.west + (column + 0.5) * UTM.dx, UTM.north - (row + 0.5) * UTM.dy
+    longitude, latitude = Transformer.from_crs(UTM.crs, "EPSG:4326", always_xy=True).transform(x, y)
+    opened.evaluate(f"readValues(viewer.fromDegrees([{latitude}, {longitude}]))")
+    lines = opened.evaluate("document.getElementById('values').innerText").splitlines()[1:]
+    return dict(line.rsplit(": ", 1) for line in lines)
+
+
+@needs_browser
+def test_the_layers_of_a_pair_are_read_in_the_report(opened: Browser) -> None:
+    ifg = sample(UTM)
+    opened.click("#pair-1 .look")
+    opened.wait_for(LOOK)
+    for row, column in ((60, 75), (75, 40)):
+        said = read_values(opened, row, column)
+        for name, title, scale, near in (
+            ("displacement", "Line-of-sight displacement", 100, 0.1),
+            ("unwrapped_phase", "Unwrapped phase", 1, 0.2),
+            ("filtered_phase", "Filtered phase", 1, 0.03),
+            ("coherence", "Coherence", 1, 0.01),
+        ):
+            expected = scale * ifg.layers[name].values[row, column]
+            assert read_number(said[title]) == pytest.approx(expected, abs=near), (name, row, column)
+    assert read_values(opened, 20, 110)["Line-of-sight displacement"] == "no value", "nothing unwraps a lake"
+    opened.choose("#viewer select", "displacement")
+    opened.choose("[aria-label^='Layer to the right']", "filtered_phase")
+    opened.wait_for(LOOK)
+    legends = opened.evaluate("document.querySelector('.legends').innerText")
+    assert "positive toward the satellite" in legends
+    assert "reference * conj(secondary)" in legends
+    opened.click("#close")
+    assert not opened.evaluate("document.getElementById('look').open")
+
+
+@needs_browser
+def test_the_colour_wheel_has_the_colours_of_the_phase(opened: Browser) -> None:
+    opened.click("#pair-1 .look")
+    opened.wait_for(LOOK)
+    for phase in (-3.0, -1.5, 0.0, 1.5, 3.0):
+        x, y = 120 + 60 * np.cos(phase), 90 - 60 * np.sin(phase)
+        code = f"[...document.querySelector('.wheel').getContext('2d').getImageData({int(x)}, {int(y)}, 1, 1).data]"
+        expected = 255 * np.array(PHASE((phase + np.pi) / (2 * np.pi))[:3])
+        np.testing.assert_allclose(opened.evaluate(code)[:3], expected, atol=12)
+
+
+@needs_browser
+def test_layers_that_are_not_beside_the_report_are_said(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.click("#pair-2 .look")
+    browser.wait_for("document.querySelector('#viewer .error')")
+    assert "layers.js" in browser.evaluate("document.querySelector('#viewer .error').textContent")
 
 
 def shown(values: np.ndarray, style: str = "range") -> Shown:

@@ -1,6 +1,6 @@
-"""The report of a batch as one HTML page: no script, nothing loaded from elsewhere.
+"""The report of a batch as one HTML page: nothing is loaded but the layers of a pair that somebody looks at.
 
-What it says is gathered here; how it looks is in ``page.html.j2``.
+What it says is gathered here; how it looks is in ``page.html.j2``, what it does in ``page.js``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from urllib.parse import quote
 
 import jinja2
 import psutil
-from PIL import Image
+from markupsafe import Markup
+from PIL import Image, features
 
 from topsar import __version__
 from topsar.errors import TopsarError
 from topsar.files import read_json, write_text
+from topsar.formats.quicklook.layers import LAYERS_FILE
+from topsar.formats.viewer import read_asset
 from topsar.interferogram import LAYERS
 from topsar.report import ledger, network, timeline
 from topsar.report.closure import close_triplets
@@ -49,7 +52,17 @@ PICTURED = tuple(_PLACES[place] for place in sorted(_PLACES))
 MANY_PAIRS = 40
 """From this number of pairs on, thumbnails are smaller and only the first two are on the page."""
 MOST_CLOSURES = 20
-THUMBNAIL_WIDTH, SMALL_THUMBNAIL_WIDTH = 480, 320
+
+
+class Size(NamedTuple):
+    """Width in pixels and quality, 0 to 100, of thumbnails."""
+
+    width: int
+    quality: int
+
+
+LARGE, SMALL = Size(480, 75), Size(280, 50)
+KIND = "webp" if features.check("webp") else "jpeg"
 
 
 _NUMBERS = {
@@ -61,10 +74,12 @@ _NUMBERS = {
 
 
 class Picture(NamedTuple):
-    """A thumbnail, base64, of the picture of a layer."""
+    """A thumbnail of the picture of a layer, ``data`` in base64."""
 
     layer: str
     path: Path
+    width: int
+    height: int
     data: str
 
 
@@ -144,7 +159,9 @@ def _load_template(runs: Path) -> jinja2.Template:
     }
     environment.globals |= {
         "DASH": DASH, "KEYS": KEYS, "find_kind": LAYERS.get, "ledger": ledger, "network": network, "timeline": timeline,
-        "version": __version__, "MOST_CLOSURES": MOST_CLOSURES,
+        "version": __version__, "MOST_CLOSURES": MOST_CLOSURES, "KIND": KIND,
+        "asset": lambda name: Markup(read_asset(name)), "LAYERS_FILE": LAYERS_FILE,
+        "script": Markup(Path(__file__).with_name("page.js").read_text(encoding="utf-8")),
     }  # fmt: skip
     return environment.get_template("page.html.j2")
 
@@ -184,22 +201,21 @@ def _describe_run(record: RunRecord) -> Mapping[str, Any]:
 def _find_pictures(pair: PairReport, *, are_many: bool) -> list[Picture]:
     if not pair.outcome.is_done:
         return []
-    shown, width = (PICTURED[:2], SMALL_THUMBNAIL_WIDTH) if are_many else (PICTURED, THUMBNAIL_WIDTH)
+    shown, size = (PICTURED[:2], SMALL) if are_many else (PICTURED, LARGE)
     paths = ((layer, pair.find_picture(layer)) for layer in shown)
-    return [Picture(layer, path, data) for layer, path in paths if path and (data := _shrink(path, width))]
+    return [small for layer, path in paths if path and (small := _shrink(layer, path, size))]
 
 
-def _shrink(path: Path, width: int) -> str:
-    """A small PNG of a picture, base64; empty if the picture cannot be read."""
+def _shrink(layer: str, path: Path, size: Size) -> Picture | None:
+    """A small picture; None if the picture cannot be read."""
     try:
         with Image.open(path) as picture:
-            height = max(round(picture.height * width / picture.width), 1)
-            small = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+            height = max(round(picture.height * size.width / picture.width), 1)
+            small = picture.convert("RGB").resize((size.width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     except OSError:
-        return ""
-    stream = io.BytesIO()
-    small.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+        return None
+    small.save(stream := io.BytesIO(), KIND, quality=size.quality)
+    return Picture(layer, path, size.width, height, base64.b64encode(stream.getvalue()).decode("ascii"))
 
 
 def _format_number(value: float | None, spec: str) -> str:

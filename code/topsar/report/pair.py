@@ -90,6 +90,11 @@ class PairReport:
         places = (self.folder / "quicklook", self.products)
         return next((path for place in places if (path := place / f"{layer}.png").is_file()), None)
 
+    def find_scene(self, name: str) -> Path | None:
+        """The file of its layers for the map, if it was written."""
+        path = self.folder / "quicklook" / name
+        return path if self.outcome.is_done and path.is_file() else None
+
     def find_number(self, key: str) -> float | None:
         """A fact that is a finite number, or None."""
         return read_number(self.facts.get(key))

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Quicklook(Format):
-    """One ``<layer>.png`` per layer that has a picture, and ``masks.png``."""
+    """One ``<layer>.png`` per layer that has a picture, ``masks.png``, and ``layers.js`` for the report."""
 
     name = "quicklook"
-    version = "3"
+    version = "4"
     cost = Cost(
         base_memory=178_000_000,
         memory=60,
-        disk=12,
+        disk=17,
         start_s=4.5,
         microseconds=0.8,
         first_memory=200,
@@ -38,6 +38,9 @@ class Quicklook(Format):
         folder : Path
             The empty folder to write into.
         """
-        from topsar.formats.quicklook.pictures import draw_pictures
+        from topsar.formats.quicklook.layers import write_layers
+        from topsar.formats.quicklook.pictures import draw_view
+        from topsar.formats.quicklook.view import cut_view
 
-        return tuple(path for ifg in ifgs for path in draw_pictures(ifg, folder))
+        views = (cut_view(ifg) for ifg in ifgs)
+        return tuple(path for view in views for path in (*draw_view(view, folder), write_layers(view, folder)))

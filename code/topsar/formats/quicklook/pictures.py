@@ -57,7 +57,12 @@ def draw_pictures(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
     ifg : Interferogram
     folder : Path
     """
-    view, paths = cut_view(ifg), []
+    return draw_view(cut_view(ifg), folder)
+
+
+def draw_view(view: View, folder: Path) -> tuple[Path, ...]:
+    """Draw the pictures of a view, as `draw_pictures` does."""
+    paths = []
     for name, title, paint in _list_pictures(view):
         if (picture := paint()) is not None:
             paths.append(folder / f"{name}.png")

@@ -100,6 +100,8 @@ class Viewer {
     this.setLayer(this.layer);
   }
 
+  end() { this.watcher.disconnect(); cancelAnimationFrame(this.waiting); }
+
   build() {
     const choices = () => this.names.map(name => make("option", { value: name }, this.rasters[name].title));
     this.select = make("select", { "aria-label": "Layer" }, ...choices());
@@ -274,7 +276,7 @@ class Viewer {
     return [`${say(low, digits)}${unit}${raster.ends[0] && `, ${raster.ends[0]}`}`, say(middle, digits), `${raster.ends[1] && `${raster.ends[1]}, `}${say(high, digits)}${unit}`];
   }
   makeLegend(name, side) {
-    const raster = this.rasters[name], stops = this.scene.palettes[raster.style], head = make("div", {}, make("b", {}, side + raster.title), ` ${raster.unit && `(${raster.unit})`} ${raster.note}`);
+    const raster = this.rasters[name], stops = this.scene.palettes[raster.style], head = make("div", {}, make("b", {}, side + raster.title), ` ${raster.unit && `(${raster.unit})`}${raster.note && `: ${raster.note}`}`);
     if (raster.style === "cyclic") return make("div", { class: "legend" }, head, this.makeWheel(stops));
     const ends = make("div", { class: "ends" }, ...this.ticks(name).map(text => make("span", {}, text)));
     const bar = make("div", { class: "bar", style: `background:linear-gradient(to right,${stops.join(",")})` });
@@ -299,7 +301,7 @@ class Viewer {
     const raster = this.rasters[name], stops = this.scene.palettes[raster.style], shade = pen.createLinearGradient(12 * dot, 0, width - 12 * dot, 0);
     stops.forEach((stop, k) => shade.addColorStop(k / (stops.length - 1), stop));
     pen.fillStyle = "#111"; pen.font = `${12 * dot}px system-ui, sans-serif`; pen.textAlign = "left";
-    pen.fillText(`${side}${raster.title} ${raster.unit && `(${raster.unit})`} ${raster.note}`, 12 * dot, top + 17 * dot);
+    pen.fillText(`${side}${raster.title} ${raster.unit && `(${raster.unit})`}${raster.note && `: ${raster.note}`}`, 12 * dot, top + 17 * dot);
     pen.fillStyle = shade; pen.fillRect(12 * dot, top + 23 * dot, width - 24 * dot, 10 * dot);
     pen.fillStyle = "#111";
     const ticks = raster.style === "cyclic" ? ["−π", "0", "π"] : this.ticks(name);
