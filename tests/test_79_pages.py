@@ -17,7 +17,9 @@ from browser import CHROMIUM, Browser, start_browser
 from sample_layers import UTM, sample
 from test_72_report import done, failed, put_pictures
 from test_72_report import write as write_report
+from test_79_points import RULES, read_csv, with_amplitudes
 from test_79_timeseries import DAYS, GRID, day_text, make_stack, write
+from topsar.formats import open_format
 from topsar.formats.quicklook.layers import write_layers
 from topsar.formats.quicklook.palette import PHASE
 from topsar.formats.quicklook.view import cut_view
@@ -165,6 +167,30 @@ def test_a_place_behind_the_address_is_opened(page: Browser, series: Any) -> Non
     page.wait_for(READY)
     assert list_points(page)[0][1:] == place[1:]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing sticks out on a phone"
+
+
+@needs_browser
+def test_a_click_near_a_point_takes_it(browser: Browser, tmp_path: Path) -> None:
+    open_format("timeseries", RULES).write(iter(with_amplitudes(make_stack())), tmp_path)
+    table = read_csv(tmp_path)
+    browser.open(tmp_path / "timeseries.html")
+    browser.wait_for(READY)
+    browser.click(MAP, 0.45, 0.6)
+    browser.wait_for("document.querySelectorAll('#points td').length === 3")
+    place, velocity, _ = list_points(browser)[0]
+    assert "point of dispersion" in place
+    latitude, longitude = map(float, place.split(", ")[:2])
+    nearest = int(np.hypot(table["lat"] - latitude, table["lon"] - longitude).argmin())
+    assert (latitude, longitude) == pytest.approx((table["lat"][nearest], table["lon"][nearest]), abs=2e-5)
+    assert read_number(velocity) == pytest.approx(1000 * table["velocity"][nearest], abs=0.06)
+    lines = browser.evaluate("makeCsv()").splitlines()
+    assert len(lines) == 1 + len(DAYS)
+    last = f"D{day_text(DAYS[-1]).replace('-', '')}"
+    assert float(lines[-1].split(",")[1]) == pytest.approx(1000 * table[last][nearest], abs=0.02)
+    browser.click("#dots")
+    browser.click(MAP, 0.45, 0.6)
+    browser.wait_for("!document.getElementById('points').textContent.includes('point of')")
+    assert browser.complaints == []
 
 
 @needs_browser

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.formats.timeseries.closure import Triangles
+    from topsar.formats.timeseries.points import Points
     from topsar.formats.timeseries.stack import Network, Reference
     from topsar.interferogram import Interferogram
     from topsar.model import Window
@@ -94,28 +95,35 @@ class TimeSeries(Format):
             msg = f"no pixel of {len(network.pairs)} pairs links two dates"
             raise ProductError(msg, hint="look at the coherence of the pairs")
         facts = _describe(network, reference, tally)
-        point_files, facts["points"] = self._write_points(network, folder)
+        points = self._choose_points(network, folder)
+        point_files, facts["points"] = self._write_points(points, network, folder)
         series = write_series(network, folder, facts)
         write_json(folder / "timeseries.json", facts)
         pair = lay_largest(network)
         height = pair.layers["height"].values if "height" in pair.layers else None
-        page = write_page(folder, network, height, facts)
+        page = write_page(folder, network, height, facts, points)
         pictures = draw_series(network, pair, folder)
         rasters = (folder / f"{name}.tif" for name in files)
         return (*rasters, series, *pictures, *point_files, page, folder / "timeseries.json")
 
-    def _write_points(self, network: Network, folder: Path) -> tuple[tuple[Path, ...], dict[str, Any]]:
-        from topsar.formats.timeseries.point_files import write_points
+    def _choose_points(self, network: Network, folder: Path) -> Points | None:
+        """Choose the points; None where none are wanted or found."""
         from topsar.formats.timeseries.points import Rules, choose_points
 
-        rules = Rules(self._dispersion, self._coherence)
-        facts: dict[str, Any] = {"dispersion_to": rules.dispersion, "coherence_from": rules.coherence}
-        if not self._points:
+        points = choose_points(network, folder, Rules(self._dispersion, self._coherence)) if self._points else None
+        return points if points is not None and points.longitude.size else None
+
+    def _write_points(
+        self, points: Points | None, network: Network, folder: Path
+    ) -> tuple[tuple[Path, ...], dict[str, Any]]:
+        from topsar.formats.timeseries.point_files import write_points
+
+        facts: dict[str, Any] = {"dispersion_to": self._dispersion, "coherence_from": self._coherence}
+        if points is None:
             return (), facts | {"written": 0}
-        points = choose_points(network, folder, rules)
-        written = points.longitude.size
-        files = write_points(points, network.dates, folder / "points", self._points) if written else ()
-        return files, facts | {"found": points.found, "written": written, "dispersion_of": points.source}
+        files = write_points(points, network.dates, folder / "points", self._points)
+        written = {"found": points.found, "written": points.longitude.size, "dispersion_of": points.source}
+        return files, facts | written
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from topsar.files import write_text
 from topsar.formats.quicklook.view import shade_relief
 from topsar.formats.timeseries.stack import name_displacement
-from topsar.formats.viewer import Shown, average, coarsen, encode, list_palettes, pack_scene, read_asset
-from topsar.raster.geotiff import open_to_read
+from topsar.formats.viewer import MOST_STEPS, Shown, average, coarsen, encode, list_palettes, pack_scene, read_asset
+from topsar.raster.geotiff import make_transformer, open_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from topsar.formats.timeseries.points import Points
     from topsar.formats.timeseries.stack import Network
+    from topsar.model import GeoGrid
 
 MOST_MAP_PIXELS, MOST_SAMPLES = 16_000_000, 4_000_000
 """Of a map, and of the displacements of all dates; larger grids are averaged."""
 MOST_BYTES, MOST_SERIES_BYTES = 14_500_000, 5_000_000
 """Of maps and displacements together, and of the displacements; the largest map loses its finest level beyond."""
+MOST_POINT_VALUES = 1_000_000
+"""Displacements of points, points times dates; of more points the steadiest are shown."""
 FINE_PIXELS = 2_000_000
 """From here on, maps other than the velocity have half its resolution."""
 SERIES_TILE = 32
@@ -34,7 +38,13 @@ LEAST_STEP_MM = 0.01
 _STRIP_ROWS = 512
 
 
-def write_page(folder: Path, network: Network, height: NDArray[np.float32] | None, facts: Mapping[str, Any]) -> Path:
+def write_page(
+    folder: Path,
+    network: Network,
+    height: NDArray[np.float32] | None,
+    facts: Mapping[str, Any],
+    points: Points | None = None,
+) -> Path:
     """Write ``timeseries.html``: a map with pan and zoom, and the displacements of points that are clicked.
 
     Parameters
@@ -46,6 +56,8 @@ def write_page(folder: Path, network: Network, height: NDArray[np.float32] | Non
         Metres, for the relief; NaN in holes. None where they are not known.
     facts : mapping
         What ``timeseries.json`` says.
+    points : Points, optional
+        Shown over the map.
     """
     factor = 1
     while np.prod((grid := coarsen(network.grid, factor)).shape) > MOST_MAP_PIXELS:
@@ -60,10 +72,12 @@ def write_page(folder: Path, network: Network, height: NDArray[np.float32] | Non
     )
     title = f"Track {facts['track']}" if facts.get("track") else "Time series"
     series = _pack_series(folder, network, factor, layers["velocity_std"])
+    packed = _pack_points(points, grid) if points is not None else None
+    taken = sum(map(len, series["tiles"])) + (sum(map(len, packed["rows"].values())) if packed else 0)
     scene = pack_scene(
         grid,
         layers,
-        MOST_BYTES - sum(map(len, series["tiles"])),
+        MOST_BYTES - taken,
         title=f"{title}: {network.dates[0]} to {network.dates[-1]}",
         mask="temporal_coherence",
         palettes=list_palettes(),
@@ -71,6 +85,7 @@ def write_page(folder: Path, network: Network, height: NDArray[np.float32] | Non
         flagged=facts["flagged_dates"],
         reference=[facts["reference"]["latitude"], facts["reference"]["longitude"]],
         series=series,
+        points=packed,
         network=_describe_network(network),
     )
     path = folder / "timeseries.html"
@@ -88,6 +103,7 @@ def _render(title: str, network: Network, facts: Mapping[str, Any], scene: Mappi
         dates=network.dates,
         pairs=len(network.pairs),
         flagged=facts["flagged_dates"],
+        points=bool(scene["points"]),
         chosen_by=facts["reference"]["chosen_by"],
         scene=Markup(json.dumps(scene).replace("<", "\\u003c")),
     )
@@ -166,6 +182,24 @@ def _pack_series(folder: Path, network: Network, factor: int, deviation: Shown) 
         if sum(map(len, tiles)) <= MOST_SERIES_BYTES or max(rows, columns) == 1:
             return {"level": level, "rows": rows, "columns": columns, "step": step, "tile": SERIES_TILE, "tiles": tiles}
         series, level = np.stack([average(one, 2) for one in series]), level + 1
+
+
+def _pack_points(points: Points, grid: GeoGrid) -> dict[str, Any]:
+    """Places as shares of the grid, velocities and displacements in millimetres; a column per point."""
+    most = MOST_POINT_VALUES // len(points.series)
+    chosen = np.sort(np.argsort(points.columns["amplitude_dispersion"], kind="stable")[:most])
+    x, y = make_transformer(grid).transform(points.longitude[chosen], points.latitude[chosen], direction="INVERSE")
+    box = grid.bbox
+    place = np.stack([(x - box.west) / (box.east - box.west), (box.north - y) / (box.north - box.south)])
+    known = {name: points.columns[name][chosen][None] for name in ("temporal_coherence", "amplitude_dispersion")}
+    known |= {name: 1000 * points.columns[name][chosen][None] for name in ("velocity", "velocity_std")}
+    known |= {"place": 2 * place - 1, "series": 1000 * points.series[:, chosen]}
+    steps = {
+        name: max(float(np.nanmax(np.abs(values), initial=0)) / MOST_STEPS, 1e-6) for name, values in known.items()
+    }
+    steps |= {name: max(steps[name], LEAST_STEP_MM) for name in ("velocity", "velocity_std", "series")}
+    rows = {name: encode(np.round(values / steps[name])) for name, values in known.items()}
+    return {"shown": chosen.size, "found": points.found, "rows": rows, "steps": steps}
 
 
 def _describe_network(network: Network) -> dict[str, Any]:
