@@ -14,7 +14,7 @@ from PIL import Image
 from pyproj import Transformer
 
 from browser import CHROMIUM, Browser, start_browser
-from sample_layers import UTM, sample
+from sample_layers import UTM, sample, with_only
 from test_72_report import done, failed, put_pictures
 from test_72_report import write as write_report
 from test_79_points import RULES, read_csv, with_amplitudes
@@ -22,6 +22,7 @@ from test_79_timeseries import DAYS, GRID, day_text, make_stack, write
 from topsar.formats import open_format
 from topsar.formats.quicklook.layers import write_layers
 from topsar.formats.quicklook.palette import PHASE
+from topsar.formats.quicklook.pictures import draw_pictures
 from topsar.formats.quicklook.view import cut_view
 from topsar.formats.viewer import MOST_STEPS, TILE, Shown, average, encode, pack_scene
 from topsar.model import GeoGrid
@@ -315,6 +316,28 @@ def test_layers_that_are_not_beside_the_report_are_said(browser: Browser, report
     browser.click("#pair-2 .look")
     browser.wait_for("document.querySelector('#viewer .error')")
     assert "layers.js" in browser.evaluate("document.querySelector('#viewer .error').textContent")
+
+
+@needs_browser
+@pytest.mark.slow
+def test_nine_hundred_pairs_stay_below_25_megabytes(browser: Browser, tmp_path: Path) -> None:
+    quicklook = tmp_path / "quicklook"
+    quicklook.mkdir()
+    draw_pictures(with_only(sample(UTM), "filtered_phase", "displacement", "coherence", "height"), quicklook)
+    outcomes = []
+    for number in range(900):
+        outcomes.append(done(tmp_path, f"T052_{number:03d}", reference_date=day_text(number // 3)))
+        (tmp_path / outcomes[-1].job / "quicklook").symlink_to(quicklook)
+    write_report(tmp_path, *outcomes)
+    assert (tmp_path / "report.html").stat().st_size < 25_000_000
+    browser.open(tmp_path / "report.html")
+    drawn = "[...document.images].filter(one => one.src).length"
+    browser.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert browser.evaluate(drawn) < 60, "pictures are drawn when they are seen"
+    browser.evaluate("document.getElementById('pair-900').scrollIntoView()")
+    browser.wait_for("document.querySelector('#pair-900 img').naturalWidth === 280")
+    assert browser.evaluate(drawn) < 120
+    assert browser.complaints == []
 
 
 def shown(values: np.ndarray, style: str = "range") -> Shown:
