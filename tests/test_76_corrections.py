@@ -126,6 +126,19 @@ def put(folder: Path, correction: Correction, found: Estimate) -> None:
     write_json(place / "facts.json", {"version": correction.version, **found.facts})
     if found.phase_rad is not None:
         save_array(place / f"{correction.layer.name}.npy", found.phase_rad)
+    if found.std_rad is not None:
+        save_array(place / f"{correction.layer.name}_std.npy", found.std_rad)
+
+
+def test_a_deviation_is_a_layer_of_its_own(tmp_path: Path) -> None:
+    ifg, correction = layered(3.0), open_correction("tide")
+    found = replace(correction.compute(ifg), std_rad=np.full(ifg.grid.shape, 0.2, np.float32))
+    put(tmp_path, correction, found)
+    applied = add_corrections(ifg, tmp_path, ("tide",), apply=True)
+    layer = applied.layers["tide_std"]
+    assert (layer.kind.unit, layer.kind.antisymmetric, float(layer.values.max())) == ("rad", False, np.float32(0.2))
+    assert find_kind("tide_std") == layer.kind
+    assert find_kind("nobodys_std") is None
 
 
 def test_applied_corrections_are_taken_off_the_displacement_alone(tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ def test_facts_tell_both_tides_and_what_is_along_the_flight() -> None:
     assert north > 0.01
     assert -1.5 * north < facts["azimuth_m"] < -0.8 * north
     assert facts["azimuth_lines"] == pytest.approx(facts["azimuth_m"] / 13.98, rel=0.02)
+    assert facts["misregistration_without_tide_lines"] is None
+    for told in ({"pixels": 0.0, "source": "off", "estimate": {"pixels": 0.004}}, {"pixels": 0.004, "estimated": True}):
+        known = replace(ifg, facts={**ifg.facts, "azimuth_misregistration": told})
+        left = SolidEarthTide().compute(known).facts["misregistration_without_tide_lines"]
+        assert left == pytest.approx(0.004 - facts["azimuth_lines"], abs=2e-5)
+    none = replace(ifg, facts={**ifg.facts, "azimuth_misregistration": {"pixels": 0.001, "estimated": False}})
+    assert SolidEarthTide().compute(none).facts["misregistration_without_tide_lines"] is None
 
 
 def test_swapped_dates_have_the_opposite_phase() -> None:

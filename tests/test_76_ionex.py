@@ -72,6 +72,9 @@ def test_more_electrons_bring_the_phase_forward(tmp_path: Path) -> None:
     assert float(np.nanmean(found.phase_rad)) == pytest.approx(-RAD_PER_TECU * slant * 0.0555 / 0.0554658, rel=5e-3)
     # a group delay of 17 cm: the range seems larger, and the phase says that it shrank
     assert found.facts["std_rad"] == pytest.approx(RAD_PER_TECU * slant / 10 * math.hypot(2, 2), rel=1e-2)
+    assert found.std_rad is not None
+    np.testing.assert_array_equal(np.isfinite(found.std_rad), seen)
+    np.testing.assert_allclose(found.std_rad[seen], found.facts["std_rad"], rtol=0.02)
     other = IonosphereMap(str(tmp_path / "maps")).compute(swap_dates(ifg)).phase_rad
     assert other is not None
     np.testing.assert_allclose(other, -found.phase_rad, atol=0.05)

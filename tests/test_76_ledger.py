@@ -105,6 +105,7 @@ def sum_up(folder: Path, name: str, sign: int) -> tuple[list[Interferogram], Sum
 def test_the_ledger_objects_to_a_wrong_sign(name: str, tmp_path: Path) -> None:
     pairs, summary = sum_up(tmp_path, name, 1)
     assert not summary.objection
+    assert summary.ramp[0] == pytest.approx(RAMP_RAD_PER_100_KM * math.sqrt(2), rel=0.5)
     assert summary.share == pytest.approx(1, abs=3 * (summary.error or 0))
     assert not any(pair.facts.get("remarks") for pair in pairs)
     flipped, wrong = sum_up(tmp_path, name, -1)
@@ -187,6 +188,11 @@ def test_facts_of_others_are_read_with_care() -> None:
     assert list_entries({}) == []
     assert list_entries({"corrections": "none"}) == []
     (entry,) = list_entries(
-        {"corrections": {"tide": {"applied": True, "ledger": {"std_rad": ["?", 1], "share": math.nan}}}}
+        {
+            "corrections": {
+                "tide": {"applied": True, "std_rad": 0.25, "ledger": {"std_rad": ["?", 1], "share": math.nan}}
+            }
+        }
     )
     assert (entry.name, entry.std, entry.ramp, entry.share) == ("tide", (None, 1.0), (None, None), None)
+    assert entry.uncertainty == 0.25

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
+import h5py
 import numpy as np
 import pytest
 import xarray
@@ -21,15 +24,19 @@ from topsar.corrections.weather_troposphere import WeatherTroposphere
 from topsar.corrections.zenith_delay import choose_around, choose_model, list_weather, read_zenith_delay
 from topsar.engines import load_engine
 from topsar.errors import ProvisionError
-from topsar.interferogram import Interferogram, swap_dates
+from topsar.formats import open_format
+from topsar.formats.gunw.standard import CORRECTIONS, GEOMETRY, TROPOSPHERE
+from topsar.formats.gunw.structure import check_structure
+from topsar.interferogram import Interferogram, Layer, swap_dates
 from topsar.kernels.refractivity import CUBE_M, convert_geopotential, integrate_columns, integrate_refractivity
 from topsar.model import BBox
 from topsar.raster import compute_pixel_centres
 from topsar.schedule.jobs import Artifact, Job, Step
-from topsar.settings import load_settings
+from topsar.settings import Options, load_settings
 
 DAYS = (datetime(2023, 9, 4, 6, 37, 30, tzinfo=timezone.utc), datetime(2023, 9, 16, 6, 37, 30, tzinfo=timezone.utc))
 BOX = BBox(west=-9.2, south=31.4, east=-8.2, north=32.2)
+GUNW: Any = open_format("gunw", Options().model_dump(mode="json"))
 WET_M = (0.10, 0.16)
 """Wet delay at sea level of each date, at the hours of the pass."""
 
@@ -122,6 +129,103 @@ def test_gacos_is_the_delay_at_the_ground_at_the_hour_of_the_pass(tmp_path: Path
     assert found.phase_rad is not None, found.facts
     seen = ~ifg.layers["wrapped_phase"].holes
     np.testing.assert_allclose(found.phase_rad[seen], expected_rad(ifg)[seen], atol=0.02)
+
+
+def test_the_deviation_is_that_of_a_walk_between_the_models_times(tmp_path: Path) -> None:
+    ifg = sample()
+    for day in DAYS:
+        for hour in hours_around(day):
+            write_cube(tmp_path / "air", "opera", hour)
+    found = WeatherTroposphere(str(tmp_path / "air")).compute(ifg)
+    assert found.std_rad is not None
+    seen = ~ifg.layers["wrapped_phase"].holes
+    np.testing.assert_array_equal(np.isfinite(found.std_rad), seen)
+    # 6 cm of change in 6 hours on each date, 37.5 minutes after the first of them
+    later = 37.5 / 360
+    change = 0.06 * np.exp(-ifg.layers["height"].values / 2000) / ifg.layers["los_up"].values
+    square = (change**2 + (change[seen] ** 2).mean()) / 2
+    expected = 4 * math.pi / FACTS["wavelength_m"] * np.sqrt(2 * later * (1 - later) * square)
+    np.testing.assert_allclose(found.std_rad[seen], expected[seen], rtol=0.02)
+    assert found.facts["std_rad"] == pytest.approx(float(found.std_rad[seen].mean()), abs=1e-3)
+    for day in DAYS:
+        write_cube(tmp_path / "now", "opera", day)
+    exact = WeatherTroposphere(str(tmp_path / "now")).compute(ifg)
+    assert exact.phase_rad is not None
+    assert exact.std_rad is None
+
+
+def with_weather(folder: Path) -> Interferogram:
+    """The sample with the layer and the facts of the correction."""
+    for day in DAYS:
+        for hour in hours_around(day):
+            write_cube(folder, "opera", hour)
+    ifg, correction = sample(), WeatherTroposphere(str(folder))
+    found = correction.compute(ifg)
+    assert found.phase_rad is not None
+    layer = Layer(kind=correction.layer, values=found.phase_rad)
+    facts = {**ifg.facts, "corrections": {correction.name: found.facts}}
+    return replace(ifg, layers={**ifg.layers, correction.layer.name: layer}, facts=facts)
+
+
+@pytest.fixture(scope="module")
+def gunw_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weather")
+    return GUNW.write([with_weather(folder / "air")], folder / "gunw")[0]
+
+
+def test_gunw_has_the_delays_of_both_dates(gunw_file: Path) -> None:
+    """In groups as RAiDER makes them; the later date is the reference, and a delay makes the phase negative."""
+    assert list(GUNW.check(gunw_file)) == []
+    with h5py.File(gunw_file) as file:
+        assert file.attrs["version"] == "1c"
+        model, geometry = file[f"{TROPOSPHERE}/HRES"], file[GEOMETRY]
+        for side, day in (("reference", DAYS[1]), ("secondary", DAYS[0])):
+            group = model[side]
+            height, lat, lon = (group[name][...] for name in ("heightsMeta", "latitudeMeta", "longitudeMeta"))
+            column = np.searchsorted(geometry["longitudeMeta"][...], lon[3] - 1e-6)
+            row = int(np.argmin(np.abs(geometry["latitudeMeta"][...] - lat[2])))
+            for level, known in ((0.0, 1), (3000.0, 2)):
+                up = math.cos(math.radians(geometry["incidenceAngle"][known, row, column]))
+                here = (int(np.searchsorted(height, level)), 2, 3)
+                wet, dry = (float(group[name][here]) for name in ("troposphereWet", "troposphereHydrostatic"))
+                per_metre = -4 * math.pi / FACTS["wavelength_m"] / up
+                assert wet == pytest.approx(per_metre * float(wet_at(day, np.array(level), lon[3])), abs=0.02)
+                assert dry == pytest.approx(per_metre * 2.3 * math.exp(-level / 8000), abs=0.02)
+            assert group["troposphereWet"].attrs["units"] == "radians"
+            assert group["troposphereWet"].attrs["model_times_used"].count("T") == 2
+        assert "troposphereWet" not in file[TROPOSPHERE]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda file: file[f"{TROPOSPHERE}/HRES/reference"].pop("troposphereWet"), "is missing, while there is a weat"),
+        (lambda file: file[f"{CORRECTIONS}/derived/ionosphere"].pop("ionosphere"), "ionosphere/ionosphere: is missing"),
+        (lambda file: flip(file[f"{TROPOSPHERE}/HRES/secondary/troposphereWet"], -1.0), "no delay of air"),
+        (lambda file: flip(file[f"{TROPOSPHERE}/HRES/secondary/troposphereHydrostatic"], 0.004), "no delay of air"),
+    ],
+    ids=["a delay is missing", "the ionosphere is missing", "wrong sign", "metres"],
+)
+def test_faults_of_a_weather_model_in_gunw_are_told(change: Any, told: str, gunw_file: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(gunw_file, tmp_path))
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with h5netcdf.File(path) as nc:
+        assert any(told in str(line) for line in check_structure(nc))
+
+
+def flip(variable: Any, factor: float) -> None:
+    variable[...] = factor * variable[...]
+
+
+def test_gunw_without_the_files_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ifg = with_weather(tmp_path / "air")
+    next((tmp_path / "air").iterdir()).unlink()
+    path = GUNW.write([ifg], tmp_path / "gunw")[0]
+    assert "does not have the files any more" in caplog.text
+    assert list(GUNW.check(path)) == []
+    with h5py.File(path) as file:
+        assert "troposphereWet" in file[TROPOSPHERE]
 
 
 def refusal(folder: Path | str, ifg: Interferogram | None = None) -> str:

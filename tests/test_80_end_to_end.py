@@ -12,19 +12,23 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 from pyproj import Transformer
+from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import map_coordinates
 
 from topsar import workflow
 from topsar.batch import Batch
+from topsar.engines.ground import LONLAT, change_crs, find_box
 from topsar.engines.layers import estimate_phase_noise
 from topsar.engines.native.radar.grid import RadarPart
+from topsar.engines.passes import read_passes
 from topsar.engines.radar_stack import RadarStack, open_radar_stack
 from topsar.errors import TopsarError
 from topsar.files import find_leftovers, size_of
-from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef
+from topsar.formats.gunw.cube import make_cube
+from topsar.kernels.geometry import geo2rdr, geodetic_to_ecef, measure_baselines
 from topsar.kernels.resample import sample_heights
 from topsar.kernels.statistics import count_phase_looks
-from topsar.raster import inspect, read_geotiff
+from topsar.raster import compute_pixel_centres, inspect, read_geotiff
 from topsar.raster.geotiff import open_quietly
 from topsar.raster.isce_image import check_isce_image, read_isce_image
 from topsar.report.closure import close_triplets
@@ -140,6 +144,27 @@ def test_signs_hold_together(products: list[Path]) -> None:
     assert east.mean() < 0  # an ascending, right-looking satellite stands in the west
     incidence = read_geotiff(folder / "incidence.tif")[0]
     np.testing.assert_allclose(np.cos(np.radians(incidence)), up, atol=1e-4)
+
+
+def test_cubes_on_a_coarse_grid_agree_with_the_layers_of_every_pixel(products: list[Path]) -> None:
+    height, grid, _ = read_geotiff(products[0] / "height.tif")
+    seen = np.isfinite(height)
+    lon, lat = change_crs(grid.crs, LONLAT, *compute_pixel_centres(grid))
+    reference, secondary = read_passes(json.loads((products[0] / "facts.json").read_text()))
+    cube = make_cube(reference, secondary, find_box(lon, lat))
+    axes, place = (cube.heights_m, cube.latitude_deg[::-1], cube.longitude_deg), np.stack([height, lat, lon], axis=-1)
+    found = {name: RegularGridInterpolator(axes, values[:, ::-1])(place[seen]) for name, values in cube.values.items()}
+    east, north, up, incidence = (
+        read_geotiff(products[0] / f"{name}.tif")[0][seen] for name in ("los_east", "los_north", "los_up", "incidence")
+    )
+    assert np.abs(found["incidenceAngle"] - incidence).max() < 0.01
+    assert np.abs(found["incidenceAngle"] - np.degrees(np.arccos(up))).max() < 0.01
+    turn = found["azimuthAngle"] - np.degrees(np.arctan2(north, east))
+    assert np.abs((turn + 180) % 360 - 180).max() < 0.01
+    points = geodetic_to_ecef(np.radians(lat[seen]), np.radians(lon[seen]), height[seen].astype(np.float64))[::50]
+    baselines = measure_baselines(points, reference.fit(), secondary.fit())
+    for name, true in zip(("perpendicularBaseline", "parallelBaseline"), baselines, strict=True):
+        assert np.abs(found[name][::50] - true).max() < 0.1
 
 
 def test_reports_the_batch(data: Path, products: list[Path]) -> None:

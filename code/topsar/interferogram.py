@@ -224,6 +224,16 @@ LAYERS: Mapping[str, LayerKind] = {kind.name: kind for kind in _KINDS}
 """Every layer that engines make, in the order in which products list them. Corrections bring kinds of their own."""
 
 
+def describe_deviation(kind: LayerKind) -> LayerKind:
+    """Describe the layer of a correction's standard deviation, by that of the correction."""
+    return LayerKind(
+        name=f"{kind.name}_std",
+        long_name=f"Standard deviation of {kind.name}",
+        unit=kind.unit,
+        description=f"Standard deviation of the layer {kind.name}, as far as its source tells",
+    )
+
+
 def find_kind(name: str) -> LayerKind | None:
     """Find the kind of a layer, of `LAYERS` or of an installed correction; None where nobody knows the name."""
     if name in LAYERS:
@@ -231,8 +241,9 @@ def find_kind(name: str) -> LayerKind | None:
     for correction in list_names("corrections"):
         with suppress(SettingsError):  # a correction that cannot be imported has no say
             kind: LayerKind = load_named("corrections", correction).layer
-            if kind.name == name:
-                return kind
+            for known in (kind, describe_deviation(kind)):
+                if known.name == name:
+                    return known
     return None
 
 

@@ -34,9 +34,12 @@ class Estimate:
         where it is not known. None where the data do not determine it: ``facts["refused"]`` then says why.
     facts : mapping
         What JSON can hold; it goes into the pair's facts.
+    std_rad : (rows, columns) float32, optional
+        Standard deviation of the phase, NaN where that is not known; None where the source tells nothing of it.
     """
 
     phase_rad: NDArray[np.float32] | None
+    std_rad: NDArray[np.float32] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -36,7 +36,7 @@ class IonosphereMap(Correction):
     """The phase that maps of the electron content foretell."""
 
     name = "ionosphere_map"
-    version = "1"
+    version = "2"
     layer = LayerKind(
         name="ionosphere_map",
         long_name="Ionospheric phase from maps",
@@ -46,7 +46,7 @@ class IonosphereMap(Correction):
         antisymmetric=True,
         drawing=Drawing(style="range", label="Phase (rad)", note="From maps of the electron content"),
     )
-    cost = Cost(base_memory=150_000_000, memory=16, disk=4, start_s=2.5, microseconds=0.1)
+    cost = Cost(base_memory=150_000_000, memory=20, disk=8, start_s=2.5, microseconds=0.15)
     options = ("ionex_dir",)
 
     def __init__(self, ionex_dir: str = "") -> None:
@@ -90,19 +90,21 @@ class IonosphereMap(Correction):
         per_content = (
             -4 * math.pi / ifg.facts["wavelength_m"] * _DELAY / (SPEED_OF_LIGHT / ifg.facts["wavelength_m"]) ** 2
         )
-        phase = np.empty(ifg.grid.shape, np.float32)
-        for rows, values in spread_nodes((second.content - first.content)[..., None], step, ifg.grid.shape):
-            phase[rows] = per_content * values[..., 0]
-        phase[ifg.layers["wrapped_phase"].holes] = np.nan
+        deviation = _find_deviation(first, second, per_content)
+        parts = [per_content * (second.content - first.content), *([] if deviation is None else [deviation])]
+        found = np.empty((len(parts), *ifg.grid.shape), np.float32)
+        for rows, values in spread_nodes(np.stack(parts, axis=-1), step, ifg.grid.shape):
+            found[:, rows] = np.moveaxis(values, -1, 0)
+        found[:, ifg.layers["wrapped_phase"].holes] = np.nan
         facts = {
             "files": {side: file.path.name for side, file in zip(("reference", "secondary"), files, strict=True)},
             "slant_tecu": {
                 side: round(float(one.content.mean()), 3)
                 for side, one in zip(("reference", "secondary"), (first, second), strict=True)
             },
-            "std_rad": _find_deviation(first, second, per_content),
+            "std_rad": None if deviation is None else round(float(np.nanmean(deviation)), 3),
         }
-        return Estimate(phase_rad=phase, facts=facts)
+        return Estimate(phase_rad=found[0], std_rad=None if deviation is None else found[1], facts=facts)
 
 
 class _Slant(NamedTuple):
@@ -112,12 +114,12 @@ class _Slant(NamedTuple):
     rms: NDArray[np.float64] | None
 
 
-def _find_deviation(first: _Slant, second: _Slant, per_content: float) -> float | None:
-    """What the rms of the maps comes to, on average: an error nearly the same over a scene."""
+def _find_deviation(first: _Slant, second: _Slant, per_content: float) -> NDArray[np.float64] | None:
+    """What the rms of the maps comes to at nodes, rad: an error nearly the same over a scene."""
     if first.rms is None or second.rms is None:
         return None
     deviation = abs(per_content) * np.hypot(first.rms, second.rms)
-    return round(float(np.nanmean(deviation)), 3) if np.isfinite(deviation).any() else None
+    return deviation if np.isfinite(deviation).any() else None
 
 
 def _read_slant(file: MapFile, one: PassFacts, place_deg: tuple[NDArray[np.float64], NDArray[np.float64]]) -> _Slant:

@@ -7,6 +7,7 @@ wide as the Earth, so it is worked out at nodes and interpolated; the line of si
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class SolidEarthTide(Correction):
     """The tide of the reference date minus that of the secondary, toward the satellite, as phase."""
 
     name = "solid_earth_tide"
-    version = "1"
+    version = "2"
     layer = LayerKind(
         name="solid_earth_tide",
         long_name="Solid earth tide",
@@ -102,11 +103,23 @@ def _describe(
     east, north, _ = middle[1] - middle[0]
     along = float(east * math.sin(heading) + north * math.cos(heading))
     speed = float(np.linalg.norm(passes[0].velocities_m_s[0])) * GROUND_SPEED
+    lines = along / speed / passes[0].line_interval_s
+    seen = _read_misregistration(ifg.facts)
     return {
         "middle_m": {
             side: dict(zip(("east", "north", "up"), (round(float(part), 4) for part in moved), strict=True))
             for side, moved in zip(("reference", "secondary"), middle, strict=True)
         },
         "azimuth_m": round(along, 4),
-        "azimuth_lines": round(along / speed / passes[0].line_interval_s, 5),
+        "azimuth_lines": round(lines, 5),
+        "misregistration_without_tide_lines": None if seen is None else round(seen - lines, 5),
     }
+
+
+def _read_misregistration(facts: Mapping[str, Any]) -> float | None:
+    """What spectral diversity saw of a pair, lines, whether it is removed or not; None where it saw nothing."""
+    told = facts.get("azimuth_misregistration") or {}
+    estimate = told.get("estimate")
+    if isinstance(estimate, Mapping):
+        return float(estimate["pixels"])
+    return float(told["pixels"]) if told.get("estimated") is True else None

@@ -15,7 +15,7 @@ from topsar.engines import load_engine
 from topsar.engines.layers import compute_displacement
 from topsar.engines.step import Cost, sign, step_argv, watch_files
 from topsar.files import read_json, replaced_folder, save_array, write_json
-from topsar.interferogram import Layer
+from topsar.interferogram import Layer, describe_deviation
 from topsar.schedule.jobs import Artifact, Lifetime, Step
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ def run_correction(folder: Path, step: str) -> None:
         facts = {"version": correction.version, "layer": correction.layer.name, **found.facts}
         if found.phase_rad is not None:
             save_array(staging / f"{correction.layer.name}.npy", found.phase_rad.astype(np.float32, copy=False))
+            if found.std_rad is not None:
+                kind = describe_deviation(correction.layer)
+                save_array(staging / f"{kind.name}.npy", found.std_rad.astype(np.float32, copy=False))
         else:
             facts.setdefault("refused", "the correction gave no reason")
         write_json(staging / "facts.json", facts)
@@ -137,6 +140,9 @@ def add_corrections(ifg: Interferogram, folder: Path, names: Sequence[str], *, a
         if "refused" not in known:
             phases[name] = np.load(place / f"{kind.name}.npy")
             layers[kind.name] = Layer(kind=kind, values=phases[name])
+            deviation = describe_deviation(kind)
+            if (path := place / f"{deviation.name}.npy").is_file():
+                layers[deviation.name] = Layer(kind=deviation, values=np.load(path))
         known["verdict"] = _judge(known, layers, apply=apply)
         known["applied"] = known["verdict"] == APPLIED
         if known["applied"]:

@@ -1,7 +1,8 @@
 """The delay of the troposphere, from zenith delays of a weather model.
 
 Between the model's times before and after a pass the delay is linear; it is taken at the height of each pixel and
-divided by the cosine of the angle at which the satellite is seen there.
+divided by the cosine of the angle at which the satellite is seen there. What it does between those times otherwise is
+its standard deviation: that of a random walk whose two ends are known.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class WeatherTroposphere(Correction):
     """The delay of the secondary date minus that of the reference, as phase."""
 
     name = "weather_troposphere"
-    version = "2"
+    version = "3"
     layer = LayerKind(
         name="troposphere",
         long_name="Tropospheric delay",
@@ -46,7 +47,7 @@ class WeatherTroposphere(Correction):
         antisymmetric=True,
         drawing=Drawing(style="range", label="Phase (rad)", note="From a weather model"),
     )
-    cost = Cost(base_memory=220_000_000, memory=20, disk=4, start_s=2.5, microseconds=1.0)
+    cost = Cost(base_memory=220_000_000, memory=30, disk=8, start_s=2.5, microseconds=1.1)
     options = ("troposphere_dir",)
 
     def __init__(self, troposphere_dir: str = "") -> None:
@@ -82,7 +83,7 @@ class WeatherTroposphere(Correction):
             which = " and ".join(f"{time:%Y-%m-%d %H:%M} UTC" for time in times)
             return refuse(f"no model has files around {which} in {self._folder}")
         try:
-            delay = _find_difference(ifg, chosen, times)
+            delay, spread = _find_difference(ifg, chosen, times)
         except ProvisionError as exc:
             return refuse(exc.message)
         seen = ~ifg.layers["wrapped_phase"].holes & np.isfinite(ifg.layers["height"].values)
@@ -90,42 +91,74 @@ class WeatherTroposphere(Correction):
         if share < LEAST_SHARE:
             return refuse(f"the files have a delay at {share:.1%} of the pixels only")
         delay[~seen] = np.nan
-        phase = (4 * math.pi / ifg.facts["wavelength_m"] * delay).astype(np.float32)
-        return Estimate(phase_rad=phase, facts=_describe(chosen, share))
+        per_metre = 4 * math.pi / ifg.facts["wavelength_m"]
+        std = None if spread is None else np.where(seen, per_metre * spread, np.nan).astype(np.float32)
+        facts = _describe(chosen, share) | {"std_rad": None if std is None else round(float(np.nanmean(std)), 3)}
+        return Estimate(phase_rad=(per_metre * delay).astype(np.float32), std_rad=std, facts=facts)
 
 
 def _describe(chosen: tuple[tuple[WeatherFile, ...], ...], share: float) -> dict[str, Any]:
     names = {
         side: [file.path.name for file in files] for side, files in zip(("reference", "secondary"), chosen, strict=True)
     }
-    return {"model": chosen[0][0].model, "files": names, "covered_share": round(share, 4)}
+    folder = str(chosen[0][0].path.parent)
+    return {"model": chosen[0][0].model, "folder": folder, "files": names, "covered_share": round(share, 4)}
 
 
 def _find_difference(
     ifg: Interferogram, chosen: tuple[tuple[WeatherFile, ...], ...], times: Sequence[datetime]
-) -> NDArray[np.float64]:
-    """The slant delay of the secondary date minus that of the reference, metres, NaN where no file has it."""
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    """The slant delay of the secondary date minus that of the reference, and its deviation, metres; NaN in holes.
+
+    The deviation is None where each date has a file of its own time.
+    """
     from topsar.corrections.nodes import choose_step, lay_nodes, spread_nodes
     from topsar.engines.ground import find_box
 
     step = choose_step(ifg.grid, _NODE_SPACING_M)
     lon, lat = lay_nodes(ifg.grid, step)
     box = find_box(lon, lat)
-    parts = [
-        (sign * weight, _Sampler(file, box))
+    sides = [
+        (sign, [(weight, _Sampler(file, box)) for weight, file in weigh_times(files, time)])
         for sign, files, time in zip((-1, 1), chosen, times, strict=True)
-        for weight, file in _weigh(files, time)
     ]
+    shares = [math.prod(weight for weight, _ in side) if len(side) > 1 else 0.0 for _, side in sides]
     delay = np.empty(ifg.grid.shape)
+    changes = np.zeros((2, *ifg.grid.shape), np.float32)
     for rows, place in spread_nodes(np.stack([lat, lon], axis=-1), step, ifg.grid.shape):
-        height = ifg.layers["height"].values[rows]
-        zenith = sum(weight * sampler(height, place) for weight, sampler in parts)
-        delay[rows] = zenith / ifg.layers["los_up"].values[rows]
-    return delay
+        height, toward = ifg.layers["height"].values[rows], 1 / ifg.layers["los_up"].values[rows]
+        delay[rows] = 0
+        for (sign, samplers), change in zip(sides, changes, strict=True):
+            zenith = [sampler(height, place) for _, sampler in samplers]
+            weights = [weight for weight, _ in samplers]
+            delay[rows] += sign * toward * sum(w * one for w, one in zip(weights, zenith, strict=True))
+            change[rows] = toward * (zenith[-1] - zenith[0])
+    return delay, _find_spread(shares, changes) if any(shares) else None
 
 
-def _weigh(files: tuple[WeatherFile, ...], time: datetime) -> list[tuple[float, WeatherFile]]:
-    """Weights of the times before and after, linear."""
+def _find_spread(shares: Sequence[float], changes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The deviation of a random walk between times at which it is known, by what it changed by from one to the other.
+
+    Its variance is w(1 - w) times that of the change. Half of the change's variance is taken from the pixel and half
+    from the scene: where a change goes through zero the walk is no surer.
+    """
+    variance = np.zeros(changes.shape[1:], np.float32)
+    for share, change in zip(shares, changes, strict=True):
+        mean = float(np.nanmean(change**2, dtype=np.float64)) if np.isfinite(change).any() else math.nan
+        if share:
+            variance += np.float32(share / 2) * (change**2 + np.float32(mean))
+    return np.sqrt(variance)
+
+
+def weigh_times(files: Sequence[WeatherFile], time: datetime) -> list[tuple[float, WeatherFile]]:
+    """Weigh the files of the times before and after one, linearly.
+
+    Parameters
+    ----------
+    files : sequence of WeatherFile
+        One or two, as `choose_around` gives them.
+    time : datetime
+    """
     if len(files) == 1:
         return [(1.0, files[0])]
     before, after = files

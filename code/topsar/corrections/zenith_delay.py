@@ -47,13 +47,15 @@ class WeatherFile(NamedTuple):
 class ZenithDelay:
     """Delay toward the zenith, one way, metres, on (height, latitude, longitude), all rising.
 
-    Without ``height_m`` the delay is that at the ground, and its first axis has one level.
+    Without ``height_m`` the delay is that at the ground, and its first axis has one level. ``wet_m`` is the wet part,
+    None where the file does not tell.
     """
 
     height_m: NDArray[np.float64] | None
     latitude_deg: NDArray[np.float64]
     longitude_deg: NDArray[np.float64]
     delay_m: NDArray[np.float64]
+    wet_m: NDArray[np.float64] | None = None
 
 
 def list_weather(folder: Path) -> list[WeatherFile]:
@@ -154,7 +156,9 @@ def _read_netcdf(path: Path, box: BBox) -> ZenithDelay:
         _require_cover(path, latitude, longitude, box)
         hydrostatic, wet = _read_delays(data, height)
     _require_zenith(path, hydrostatic, height)
-    return ZenithDelay(height_m=height, latitude_deg=latitude, longitude_deg=longitude, delay_m=hydrostatic + wet)
+    return ZenithDelay(
+        height_m=height, latitude_deg=latitude, longitude_deg=longitude, delay_m=hydrostatic + wet, wet_m=wet
+    )
 
 
 def _crop(data: Any, axis: str, low: float, high: float) -> Any:

@@ -22,7 +22,7 @@ Sides = tuple[float | None, float | None]
 
 
 class Entry(NamedTuple):
-    """A correction of a pair; ``ramp`` is in rad over 100 km."""
+    """A correction of a pair; ``ramp`` is in rad over 100 km, ``uncertainty`` the deviation that its source tells."""
 
     name: str
     layer: str
@@ -32,19 +32,21 @@ class Entry(NamedTuple):
     height: Sides
     share: float | None
     error: float | None
+    uncertainty: float | None = None
 
 
 class Summary(NamedTuple):
     """A correction in all pairs.
 
-    ``std`` and ``height`` are root mean squares; ``share`` is the mean with the weights of its errors. ``closing_rad``
-    is the rms of what the layer itself leaves around triangles of pairs, None without any.
+    ``std``, ``ramp`` and ``height`` are root mean squares; ``share`` is the mean with the weights of its errors.
+    ``closing_rad`` is the rms of what the layer itself leaves around triangles of pairs, None without any.
     """
 
     name: str
     layers: int
     applied: int
     std: Sides
+    ramp: Sides
     height: Sides
     share: float | None
     error: float | None
@@ -72,6 +74,7 @@ def _read(name: str, known: Any) -> Entry:
         height=_read_sides(entry.get("height_correlation")),
         share=read_number(entry.get("share")),
         error=read_number(entry.get("share_error")),
+        uncertainty=read_number(known.get("std_rad")),
     )
 
 
@@ -115,6 +118,7 @@ def _summarise(name: str, entries: Sequence[Entry], closing_rad: float | None) -
         layers=sum(bool(entry.layer) for entry in entries),
         applied=sum(entry.verdict == "applied" for entry in entries),
         std=_find_rms([entry.std for entry in entries]),
+        ramp=_find_rms([entry.ramp for entry in entries]),
         height=_find_rms([entry.height for entry in entries]),
         share=share,
         error=error,

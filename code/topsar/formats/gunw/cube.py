@@ -65,7 +65,7 @@ def make_cube(reference: PassFacts, secondary: PassFacts, box: BBox) -> Cube:
     )
     longitude, latitude = np.arange(first, last + 1) * CUBE_STEP_DEG, np.arange(high, low - 1, -1) * CUBE_STEP_DEG
     heights = np.array(HEIGHTS_M)
-    points = _place_nodes(heights, latitude, longitude)
+    points = place_nodes(heights, latitude, longitude)
     near, far = (one.fit(AROUND) for one in (reference, secondary))
     across, along = measure_baselines(points, near, far)
     time, slant = geo2rdr(points, near)
@@ -99,16 +99,21 @@ def make_tide_cube(one: PassFacts, cube: Cube, wavelength_m: float) -> NDArray[n
     """
     from topsar.corrections.solid_earth_tide import find_tide
 
-    points = _place_nodes(cube.heights_m, cube.latitude_deg, cube.longitude_deg)
+    points = place_nodes(cube.heights_m, cube.latitude_deg, cube.longitude_deg)
     arc = one.fit(AROUND)
     los = line_of_sight(points, arc.position(geo2rdr(points, arc)[0]))
     toward = (find_tide(points, arc) * los).sum(-1)
     return np.asarray(4 * math.pi / wavelength_m * toward, np.float32)
 
 
-def _place_nodes(
+def place_nodes(
     heights_m: NDArray[np.float64], latitude_deg: NDArray[np.floating[Any]], longitude_deg: NDArray[np.floating[Any]]
 ) -> NDArray[np.float64]:
-    """The nodes of a cube, ECEF, (height, latitude, longitude, 3)."""
+    """Place the nodes of a cube, ECEF, (height, latitude, longitude, 3).
+
+    Parameters
+    ----------
+    heights_m, latitude_deg, longitude_deg : (n,) float64
+    """
     height, lat, lon = np.meshgrid(heights_m, np.radians(latitude_deg), np.radians(longitude_deg), indexing="ij")
     return geodetic_to_ecef(lat, lon, height)

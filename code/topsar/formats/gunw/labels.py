@@ -25,6 +25,7 @@ from topsar.formats.gunw.standard import (
     RADAR,
     SIDES,
     TIDES,
+    TROPOSPHERE,
     is_standard,
     make_tag,
     name_place,
@@ -169,11 +170,12 @@ def check_corrections(nc: h5netcdf.File) -> Iterator[Violation]:
     """What the attributes say of corrections and frame must be so."""
     has_ionosphere = is_layer(find(nc, f"{IONOSPHERE}/ionosphere"))
     has_tides = find(nc, f"{TIDES}/solidEarth") is not None
+    has_any = has_ionosphere | has_tides | bool(getattr(find(nc, TROPOSPHERE), "groups", {}))
     version = as_text(nc.attrs.get("version", ""))
-    if has_ionosphere | has_tides and version != "1c":
-        yield Violation("attribute version", f"is {version}, and a file with ionosphere or tides is 1c")
-    if version == "1c" and not has_ionosphere | has_tides:
-        yield Violation("attribute version", "is 1c, and there is neither ionosphere nor tides")
+    if has_any and version != "1c":
+        yield Violation("attribute version", f"is {version}, and a file with ionosphere, tides or troposphere is 1c")
+    if version == "1c" and not has_any:
+        yield Violation("attribute version", "is 1c, and there is neither ionosphere nor tides nor troposphere")
     grids = find(nc, GRIDS)
     for key, is_there in (("estimate_ionosphere_delay", has_ionosphere), ("compute_solid_earth_tide", has_tides)):
         if key in grids.attrs and bool(grids.attrs[key]) != is_there:

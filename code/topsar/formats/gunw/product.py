@@ -23,6 +23,7 @@ from topsar.formats.gunw.standard import (
     make_tag,
     name_place,
 )
+from topsar.formats.gunw.troposphere import Troposphere, make_troposphere
 from topsar.formats.outline import draw_outline
 from topsar.model import CROSSED
 
@@ -45,8 +46,8 @@ _PHASE = "filtered_unwrapped_phase"
 class Product:
     """What a file holds, ready to be written: layers on ``grid`` with GUNW's names and fills.
 
-    ``tides`` are the cubes of reference and secondary, none without the correction; ``outline`` is that of the
-    data, ``geometry`` that of the frame where there is one.
+    ``tides`` are the cubes of reference and secondary, none without the correction, ``troposphere`` those of a
+    weather model; ``outline`` is that of the data, ``geometry`` that of the frame where there is one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Product:
     layers: Mapping[str, NDArray[np.float32]]
     ionosphere: NDArray[np.float32] | None
     tides: Mapping[str, NDArray[np.float32]]
+    troposphere: Troposphere | None
     cube: Cube
     outline: Polygon
     geometry: Polygon
@@ -85,8 +87,9 @@ def prepare_product(ifg: Interferogram) -> Product:
     outline = draw_outline(seen, grid)
     ionosphere = warp_layer(ifg, "ionosphere", grid) if "ionosphere" in ifg.layers else None
     cube = make_cube(reference, secondary, grid.bbox)
-    sides = {"reference": reference, "secondary": secondary} if _TIDE in ifg.layers else {}
-    tides = {side: make_tide_cube(one, cube, ifg.facts["wavelength_m"]) for side, one in sides.items()}
+    passes = {"reference": reference, "secondary": secondary}
+    tidal = passes if _TIDE in ifg.layers else {}
+    tides = {side: make_tide_cube(one, cube, ifg.facts["wavelength_m"]) for side, one in tidal.items()}
     frame = ifg.facts.get("settings", {}).get("frame")
     number, parameters = frame["number"] if frame else NO_FRAME, _list_parameters(ifg)
     geometry = Polygon(frame["outline"]) if frame else outline
@@ -101,6 +104,7 @@ def prepare_product(ifg: Interferogram) -> Product:
         layers=layers,
         ionosphere=ionosphere,
         tides=tides,
+        troposphere=make_troposphere(ifg, passes, cube, grid.bbox),
         cube=cube,
         outline=outline,
         geometry=geometry,

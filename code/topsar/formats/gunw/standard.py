@@ -18,6 +18,8 @@ STEPS_PER_DEGREE: Mapping[int, int] = {90: 1200, 30: 3600}
 HEIGHTS_M = (-1500.0, 0.0, 3000.0, 9000.0)
 """Of the geometry cubes."""
 CUBE_STEP_DEG = 0.1
+TROPOSPHERE_HEIGHTS_M = tuple(500.0 * level for level in range(-1, 19))
+"""Of the cubes of a weather model."""
 
 GRIDS = "science/grids"
 DATA = f"{GRIDS}/data"
@@ -27,6 +29,8 @@ RADAR = "science/radarMetaData"
 IONOSPHERE = f"{CORRECTIONS}/derived/ionosphere"
 TIDES = f"{CORRECTIONS}/external/tides"
 TROPOSPHERE = f"{CORRECTIONS}/external/troposphere"
+DELAYS = ("troposphereHydrostatic", "troposphereWet")
+"""Cubes of each date in the group of a weather model, below `TROPOSPHERE`."""
 SIDES = ("reference", "secondary")
 POLYGON = "productBoundingBox"
 """The outline of the data, which clients read."""

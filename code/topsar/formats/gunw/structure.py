@@ -16,6 +16,7 @@ from topsar.formats.gunw.standard import (
     CRS,
     CUBES,
     DATA,
+    DELAYS,
     GEOMETRY,
     GRIDS,
     IONOSPHERE,
@@ -36,7 +37,9 @@ from topsar.formats.gunw.standard import (
 
 _VERSIONS = ("1a", "1b", "1c")
 _LAYER_AXES = ("latitude", "longitude")
-_CUBE_AXES = ("heightsMeta", "latitudeMeta", "longitudeMeta")
+_CUBE_AXES = _MODEL_AXES = ("heightsMeta", "latitudeMeta", "longitudeMeta")
+_LEAST_RAD = 200.0
+"""Of a hydrostatic delay low in the air, which has 500 rad and more."""
 
 
 def check_structure(nc: h5netcdf.File) -> Iterator[Violation]:
@@ -139,17 +142,35 @@ def _check_corrections(nc: h5netcdf.File) -> Iterator[Violation]:
     found = {
         f"{IONOSPHERE}/ionosphere": _check_ionosphere(nc),
         f"{TIDES}/solidEarthTide": _check_tides(nc),
+        f"{TROPOSPHERE}/{DELAYS[0]}": _check_models(nc),
     }
+    replaced = {TIDES: find(nc, f"{TIDES}/solidEarth") is not None, TROPOSPHERE: bool(_list_models(nc))}
     for path in PLACEHOLDERS:
         yield from found.get(path, ())
-        is_replaced = find(nc, f"{TIDES}/solidEarth") if path.startswith(TIDES) else _has_model(nc)
-        if find(nc, path) is None and not is_replaced:
+        if find(nc, path) is None and not replaced.get(path.rpartition("/")[0]):
             yield Violation(path, "is missing: neither a layer nor the standard's placeholder")
 
 
-def _has_model(nc: h5netcdf.File) -> bool:
-    """Whether a weather model has been added in the place of the troposphere's placeholders."""
-    return bool(getattr(find(nc, TROPOSPHERE), "groups", {}))
+def _list_models(nc: h5netcdf.File) -> list[str]:
+    """The weather models that stand in the place of the troposphere's placeholders."""
+    return list(getattr(find(nc, TROPOSPHERE), "groups", {}))
+
+
+def _check_models(nc: h5netcdf.File) -> Iterator[Violation]:
+    """Each weather model has both delays of both dates; a delay makes the phase negative."""
+    for path in (f"{TROPOSPHERE}/{model}/{side}/{name}" for model in _list_models(nc) for side in SIDES
+                 for name in DELAYS):  # fmt: skip
+        variable = find(nc, path)
+        if not is_layer(variable):
+            yield Violation(path, "is missing, while there is a weather model")
+        elif variable.dimensions != _MODEL_AXES:
+            yield Violation(path, f"has the dimensions {variable.dimensions}, not {_MODEL_AXES}")
+        else:
+            values = np.asarray(variable[...], np.float64)
+            is_weak = path.endswith(DELAYS[0]) and not values.min(initial=0.0) < -_LEAST_RAD
+            if is_weak or not (np.isfinite(values) & (values <= 0)).all():
+                yield Violation(path, f"ranges from {values.min():.4g} to {values.max():.4g} rad: no delay of air")
+            yield from _check_mapping(nc, path, variable, CRS)
 
 
 def _check_ionosphere(nc: h5netcdf.File) -> Iterator[Violation]:

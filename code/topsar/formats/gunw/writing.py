@@ -36,6 +36,7 @@ from topsar.formats.gunw.standard import (
     SIDES,
     TEXTS,
     TIDES,
+    TROPOSPHERE,
 )
 from topsar.model import SPEED_OF_LIGHT, OrbitSource
 from topsar.raster.geotiff import compute_pixel_axes
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.formats.gunw.cube import Cube
+    from topsar.formats.gunw.troposphere import Troposphere
     from topsar.interferogram import Interferogram
     from topsar.model import GeoGrid
 
@@ -79,6 +81,7 @@ def write_product(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
         _write_cube(nc.create_group(GEOMETRY), product.cube)
         _write_corrections(nc, product)
         _write_tides(nc, product)
+        _write_troposphere(nc, product.troposphere)
         _write_radar(nc.create_group(RADAR), product)
         nc[GRIDS].attrs.update({**_list_scenes(product.facts), **product.parameters})
     draw_browse(browse, product)
@@ -96,7 +99,7 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
     nc.attrs.update(
         {
             **CONSTANT_ATTRIBUTES,
-            "version": "1c" if product.tides or product.ionosphere is not None else "1b",
+            "version": "1c" if _has_corrections(product) else "1b",
             "author": f"topsar {__version__}",
             "institution": "not JPL: made by a user of topsar in the layout of the ARIA standard product",
             "source": "Contains modified Copernicus Sentinel data processed by ESA and topsar",
@@ -113,6 +116,11 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
     polygon[...] = np.frombuffer(wkt.encode(), "S1")[None]
     _describe(polygon, "Product bounding box defined as ISO WKT polygon", "unitless", "crs_polygon")
     nc.create_variable("crs_polygon", (), "i4", data=0).attrs.update({**CRS, "spatial_ref": 4326})
+
+
+def _has_corrections(product: Product) -> bool:
+    """Whether there is a layer where the standard has placeholders."""
+    return bool(product.tides) or product.ionosphere is not None or product.troposphere is not None
 
 
 def _write_layers(group: h5netcdf.Group, product: Product) -> None:
@@ -133,7 +141,8 @@ def _write_cube(group: h5netcdf.Group, cube: Cube) -> None:
 def _write_corrections(nc: h5netcdf.File, product: Product) -> None:
     for path, text in PLACEHOLDERS.items():
         where, _, name = path.rpartition("/")
-        if not (product.tides if where == TIDES else where == IONOSPHERE and product.ionosphere is not None):
+        found = {TIDES: product.tides, IONOSPHERE: product.ionosphere, TROPOSPHERE: product.troposphere}[where]
+        if found is None or (where == TIDES and not product.tides):
             _write_text(nc[where] if where in nc else nc.create_group(where), name, text)
     if product.ionosphere is not None:
         found = nc.create_group(IONOSPHERE)
@@ -151,6 +160,23 @@ def _write_tides(nc: h5netcdf.File, product: Product) -> None:
         _write_axes(group, axes, "crs")
         _write_grid(group, "solidEarthTide", tuple(axes), values, 0)
         _describe(group["solidEarthTide"], "Solid earth tide, positive toward the satellite", "rad", "crs")
+
+
+def _write_troposphere(nc: h5netcdf.File, found: Troposphere | None) -> None:
+    """The delays of both dates, in groups as RAiDER makes them."""
+    if found is None:
+        return
+    axes = {"heightsMeta": found.heights_m, "latitudeMeta": found.latitude_deg, "longitudeMeta": found.longitude_deg}
+    for side, delays in found.sides.items():
+        group = nc.create_group(f"{TROPOSPHERE}/{found.model}/{side}")
+        _write_axes(group, axes, "crs")
+        for name, values in delays.values.items():
+            _write_grid(group, name, tuple(axes), values, 0)
+            part = name.removeprefix("troposphere").lower()
+            _describe(group[name], f"Delay due to {part} component of troposphere", "radians", "crs")
+            group[name].attrs.update(
+                {"standard_name": name, "model_times_used": delays.model_times, "time_interpolation_method": "linear"}
+            )
 
 
 def _write_radar(group: h5netcdf.Group, product: Product) -> None:
