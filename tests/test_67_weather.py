@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from services.loopback import Asked, Handler, Loopback, Reply
-from services.weather import GAS, GRAVITY, air_at, geos_fp, hrrr, make_grib
+from services.weather import GRAVITY, find_true_delay, geos_fp, hrrr, make_grib
 from topsar.batch import Batch
 from topsar.corrections.zenith_delay import choose_model, list_weather, read_zenith_delay
 from topsar.errors import ProvisionError, SettingsError
@@ -28,7 +28,6 @@ from topsar.provision.inputs import Found
 from topsar.provision.weather.choice import fetch_analyses, plan_analyses
 from topsar.provision.weather.hrrr import DOMAINS
 from topsar.provision.web.client import Fetcher, Patience, Web
-from topsar.raster.geoid import EGM96, read_geoid
 from topsar.settings import load_settings
 
 BOX = BBox(west=-116.0, south=33.6, east=-115.6, north=33.9)
@@ -73,23 +72,6 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, li
     }
 
 
-def true_delay(time: datetime, height_m: float, lon: float, lat: float) -> float:
-    """Zenith delay of the air of the services, integrated in steps of a metre over geometric height."""
-    above = float(read_geoid(EGM96, BBox(west=lon - 1, south=lat - 1, east=lon + 1, north=lat + 1)).interpolate(
-        np.array([lon]), np.array([lat])
-    )[0])  # fmt: skip
-    height = np.arange(height_m - above, 48_000.0)
-    geopotential = np.arange(-600.0, 50_000, 1.0)
-    geometric = convert_geopotential(np.array([lat]), geopotential)
-    z = np.interp(height, geometric, geopotential)
-    pressure, warm, humidity = air_at(z, np.full(z.shape, lon), time)
-    vapour = pressure * humidity / (0.622 + 0.378 * humidity)
-    wet = 0.233 * vapour / warm + 3750 * vapour / warm**2
-    dry = 0.776 * (pressure - 0.378 * vapour) / warm
-    rest = 1e-6 * 0.776 * GAS / float(find_normal_gravity(np.array([lat]), np.array([48_000.0]))[0]) * pressure[-1]
-    return float(1e-6 * np.trapezoid(wet + dry, height)) + rest
-
-
 @pytest.mark.parametrize(("wanted", "count"), [("geos-fp", 4), ("hrrr", 1)])
 def test_the_delay_of_the_air_arrives(wanted: str, count: int, fetched: dict[str, Any]) -> None:
     analyses, _ = fetched[wanted]
@@ -101,7 +83,7 @@ def test_the_delay_of_the_air_arrives(wanted: str, count: int, fetched: dict[str
         for level in (0, 1500, 3000):
             row, column = found.latitude_deg.size // 2, found.longitude_deg.size // 2
             ours = found.delay_m[int(np.searchsorted(found.height_m, level)), row, column]
-            true = true_delay(time, level, found.longitude_deg[column], found.latitude_deg[row])
+            true = find_true_delay(time, level, found.longitude_deg[column], found.latitude_deg[row])
             assert ours == pytest.approx(true, abs=1e-3)
     with Loopback() as server:
         fetch_analyses(analyses, web_at(server.url))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,19 +10,24 @@ import pytest
 from pydantic import SecretStr
 
 from services.loopback import Asked
+from services.weather import find_true_delay
 from services.world import KEY, USER, serve, services_at
 from topsar.batch import Batch
+from topsar.engines.ground import LONLAT, change_crs
+from topsar.engines.passes import read_passes
+from topsar.interferogram import read_pair
 from topsar.pairs.listing import read_pairs
 from topsar.pairs.network import Rules
 from topsar.provision import Search
 from topsar.raster import read_geotiff
+from topsar.raster.geotiff import compute_pixel_axes
 from topsar.schedule.jobs import Outcome, Status
 from topsar.settings import KEYS, Settings, load_settings
 from topsar.simulate import recipe, simulate
 from topsar.simulate.compare import compare_pair
 from topsar.workflow import list_pairs, preview, run
 
-QUICK = {"UNWRAPPER": "none", "ENGINE": "native", "FORMATS": "geotiff"}
+QUICK = {"UNWRAPPER": "none", "ENGINE": "native", "FORMATS": "geotiff", "CORRECTIONS": "weather_troposphere"}
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +95,25 @@ def test_phase_agrees_with_the_truth(shown: Shown) -> None:
     assert found.deviation_rad < 1.2 * found.expected_rad
     assert found.tilt_rad < 0.05
     assert found.seam_rad < 0.03
+
+
+def test_the_air_of_both_dates_is_in_the_products(shown: Shown) -> None:
+    """Between the analyses around each pass, at the height of the ground, along the line of sight."""
+    (pair,) = (outcome for outcome in shown.outcomes if outcome.is_pair)
+    folder = shown.folder / "runs" / pair.job / "products"
+    ifg = read_pair(folder)
+    told = ifg.facts["corrections"]["weather_troposphere"]
+    assert told["model"] == "GEOS-FP"
+    assert [len(names) for names in told["files"].values()] == [2, 2]
+    row, column = (size // 2 for size in ifg.grid.shape)
+    x, y = compute_pixel_axes(ifg.grid)
+    (lon,), (lat,) = change_crs(ifg.grid.crs, LONLAT, x[[column]], y[[row]])
+    height, up, found = (float(ifg.layers[name].values[row, column]) for name in ("height", "los_up", "troposphere"))
+    delays = [find_true_delay(one.middle, height, float(lon), float(lat)) for one in read_passes(ifg.facts)]
+    expected = 4 * math.pi / ifg.facts["wavelength_m"] * (delays[1] - delays[0]) / up
+    assert found == pytest.approx(expected, abs=0.3)  # a millimetre is 0.27 rad
+    assert abs(expected) > 0.5
+    assert 0 < told["std_rad"] < 5
 
 
 def test_no_secret_is_left_behind(shown: Shown) -> None:

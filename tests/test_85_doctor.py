@@ -352,6 +352,15 @@ def test_folders_that_are_not_there(tmp_path: Path) -> None:
     assert "--pairs" in only(findings, PROBLEM, "^no .*/pairs.txt$").remedy
 
 
+def test_weather_that_is_missing_offline(data: Path) -> None:
+    flags = {"OFFLINE": "1", "CORRECTIONS": "weather_troposphere"}
+    found = only(look(data, "inputs", **flags), WARNING, "forbids to fetch GEOS-FP of 20")
+    assert "TROPOSPHERE_DIR" in found.remedy
+    assert not told(look(data, "inputs", **flags, TROPOSPHERE="files"), WARNING, "GEOS-FP")
+    assert only(look(data, "inputs", CORRECTIONS="weather_troposphere"), NOTE, "a run will fetch: weather: GEOS-FP")
+    assert only(look(data, "inputs", **flags, TROPOSPHERE="hrrr"), PROBLEM, "HRRR does not cover the pairs")
+
+
 def test_each_bad_line_of_pairs(data: Path) -> None:
     list_pairs(data, "S1A_IW_SLC S1A_IW_SLC", *absent_pairs(1), "one")
     problems = [problem.text for problem in told(look(data, "inputs"), PROBLEM)]

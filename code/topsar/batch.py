@@ -102,13 +102,13 @@ class Batch:
     @cached_property
     def weather(self) -> Analyses | None:
         """The analyses of a weather model that a correction needs; None where it needs none, or the user has files."""
-        from topsar.provision import plan_weather, provide_weather
+        from topsar.provision import Services, plan_weather, provide_weather
 
         if "weather_troposphere" not in self.settings.corrections:
             return None
         analyses = plan_weather(self.found.pairs, self.settings, self.find_footprint)
-        if analyses and self.services:
-            provide_weather(analyses, self.settings, self.services)
+        if analyses and (self.services or self.settings.offline):
+            provide_weather(analyses, self.settings, self.services or Services())
         return analyses
 
     @cached_property

@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.loopback import Asked, Handler, Reply
+from topsar.kernels.refractivity import convert_geopotential, find_normal_gravity
+from topsar.model import BBox
+from topsar.raster.geoid import EGM96, read_geoid
 
 FIRST = datetime(2017, 12, 1, tzinfo=timezone.utc)
 GRAVITY, GAS = 9.80665, 287.05
@@ -30,13 +33,34 @@ _EPOCH_DAYS = 2
 
 
 def air_at(height_m: NDArray[Any], lon_deg: NDArray[Any], time: datetime) -> tuple[NDArray[Any], ...]:
-    """Pressure, temperature and specific humidity at geopotential heights: drier to the east and by the hour."""
+    """Pressure, temperature and specific humidity at geopotential heights: drier to the east, by hour and by day."""
     height = np.asarray(height_m, np.float64)
     warm, base = 288.15 - 0.0065 * np.minimum(height, 11_000.0), np.maximum(height - 11_000.0, 0.0)
     pressure = 101_325 * (warm / 288.15) ** (GRAVITY / (GAS * 0.0065)) * np.exp(-GRAVITY * base / (GAS * 216.65))
     hours = (time - FIRST).total_seconds() / 3600
-    humidity = 0.008 * np.exp(-height / 2500) * (1 - 0.01 * (hours % 24) - 0.02 * (np.asarray(lon_deg) % 10))
+    humidity = (
+        0.008
+        * np.exp(-height / 2500)
+        * (1 - 0.01 * (hours % 24) - 0.02 * (np.asarray(lon_deg) % 10) - 0.02 * (hours // 24 % 7))
+    )
     return pressure, warm, humidity
+
+
+def find_true_delay(time: datetime, height_m: float, lon: float, lat: float) -> float:
+    """Zenith delay of that air above an ellipsoidal height, in steps of a metre."""
+    above = float(read_geoid(EGM96, BBox(west=lon - 1, south=lat - 1, east=lon + 1, north=lat + 1)).interpolate(
+        np.array([lon]), np.array([lat])
+    )[0])  # fmt: skip
+    height = np.arange(height_m - above, 48_000.0)
+    geopotential = np.arange(-600.0, 50_000, 1.0)
+    geometric = convert_geopotential(np.array([lat]), geopotential)
+    z = np.interp(height, geometric, geopotential)
+    pressure, warm, humidity = air_at(z, np.full(z.shape, lon), time)
+    vapour = pressure * humidity / (0.622 + 0.378 * humidity)
+    wet = 0.233 * vapour / warm + 3750 * vapour / warm**2
+    dry = 0.776 * (pressure - 0.378 * vapour) / warm
+    rest = 1e-6 * 0.776 * GAS / float(find_normal_gravity(np.array([lat]), np.array([48_000.0]))[0]) * pressure[-1]
+    return float(1e-6 * np.trapezoid(wet + dry, height)) + rest
 
 
 def geos_fp(*, at: str = "/geos_fp", times: int = 8 * 365 * 8, spoil: dict[str, Any] | None = None) -> Handler:

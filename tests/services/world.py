@@ -10,6 +10,7 @@ from services.earthdata import Account, archive, archived, catalogue, login, sto
 from services.loopback import Asked, Handler, Loopback, Reply
 from services.opentopography import copernicus_dem, egm2008, ground_of, opentopography
 from services.orbit_services import s3_orbits
+from services.weather import geos_fp
 from topsar.provision.endpoints import Services
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def services_at(url: str) -> Services:
         copernicus_dem=url,
         egm2008=url,
         s3_orbits=f"{url}/s3_orbits",
+        geos_fp=f"{url}/geos_fp",
+        hrrr=f"{url}/hrrr",
         asf_search=url,
         earthdata=url,
         aux_cal=(f"{url}/aux_cal",),
@@ -72,6 +75,7 @@ def serve(folder: Path, spoil: Callable[[Asked, Reply], Reply] = lambda _, reply
             remembered(opentopography(ground, key=KEY, edges_on_postings=True)),
             copernicus_dem(ground),
             egm2008(),
+            geos_fp(),
         )
         with Loopback(*map(spoiled, services)) as front:
             yield front

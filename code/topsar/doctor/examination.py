@@ -31,6 +31,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("inputs", inputs.check_images),
     ("inputs", inputs.check_orbits),
     ("inputs", inputs.check_dem),
+    ("inputs", inputs.check_weather),
     ("engine", inputs.check_engine),
     ("engine", machine.check_executor),
     ("memory", machine.check_memory),

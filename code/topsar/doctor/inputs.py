@@ -62,6 +62,18 @@ def list_missing(case: Case) -> Iterator[Finding]:
         yield Finding(Grade.NOTE, f"a run will fetch: {text}")
 
 
+def check_weather(case: Case) -> Iterator[Finding]:
+    """Whether the weather that a correction needs is there where it cannot be fetched."""
+    from topsar.provision.weather.choice import describe_times
+
+    analyses = case.weather
+    if analyses and analyses.missing and case.settings.offline:
+        text = f"weather_troposphere will refuse itself: OFFLINE=1 forbids to fetch {describe_times(analyses)}"
+        yield Finding(Grade.WARNING, text, "set OFFLINE=0, or TROPOSPHERE_DIR to files of yours")
+    elif analyses and not analyses.missing:
+        yield Finding(Grade.OK, f"{count_text(len(analyses.times), 'analysis', 'analyses')} of {analyses.model}")
+
+
 def check_strays(case: Case) -> Iterator[Finding]:
     """Whether the data folder holds what nothing uses."""
     from topsar.provision import list_unused
