@@ -230,7 +230,9 @@ def test_settings_choose(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     found: Any = SimpleNamespace(pairs=PAIRS, orbits={})
     (tmp_path / "dem").mkdir()
     missing = describe_missing((), settings_of(DEM="mine.tif"), found, lambda: BOX)
-    assert missing == ("weather: HRRR of 2023-01-14 13:00, 2023-01-14 14:00, 2023-01-26 13:00, 2023-01-26 14:00 UTC",)
+    assert missing == (
+        "weather: HRRR of 2023-01-14 13:00, 2023-01-14 14:00, 2023-01-26 13:00, 2023-01-26 14:00 UTC, about 320 MB",
+    )
     offline = settings_of(OFFLINE="1", TROPOSPHERE="geos-fp")
     with caplog.at_level(logging.WARNING):
         provide_weather(plan(TROPOSPHERE="geos-fp"), offline, Services())

@@ -15,6 +15,7 @@ from topsar.model import BBox
 from topsar.provision.weather import geos_fp, hrrr
 from topsar.provision.weather.columns import write_delays
 from topsar.provision.web.client import OFFLINE
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ LARGEST_DEG = 20.0
 SAME_TIME = timedelta(minutes=4)
 """A model time that near needs no second one; less than what `weather_troposphere` takes as it is."""
 AT_ONCE = 2
+_MOST_NAMED = 8
 _FOLDER = re.compile(r"S(-?[\d.]+)_N(-?[\d.]+)_W(-?[\d.]+)_E(-?[\d.]+)")
 
 
@@ -142,5 +144,8 @@ def fetch_analyses(analyses: Analyses, web: Web) -> None:
 
 
 def describe_times(analyses: Analyses) -> str:
-    """Name the model and the times that are missing."""
-    return f"{analyses.model} of {', '.join(f'{time:%Y-%m-%d %H:%M}' for time in analyses.missing)} UTC"
+    """Name the model, the times that are missing, and what they bring along."""
+    times = [f"{time:%Y-%m-%d %H:%M}" for time in analyses.missing]
+    told = ", ".join(times) if len(times) <= _MOST_NAMED else f"{len(times)} times from {times[0]} to {times[-1]}"
+    size = f", about {bytes_text(len(times) * hrrr.TIME_BYTES)}" if analyses.domain else ""
+    return f"{analyses.model} of {told} UTC{size}"

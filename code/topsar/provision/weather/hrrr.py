@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NAME = "HRRR"
 POSTING_DEG = 0.03
 AT_ONCE = 4
+TIME_BYTES = 80_000_000
+"""About what is fetched for a model time: three elements on 40 levels, each of the whole grid."""
 _ELEMENTS = ("HGT", "TMP", "SPFH")
 _LINE = re.compile(r"\d+:(\d+):d=(\d{10}):(\w+):(\d+(?:\.\d+)?) mb:anl:?")
 _GAP_BYTES = 100_000
