@@ -156,7 +156,7 @@ run_tests() {
   local argument memory_gb workers parallel=()
   memory_gb=$(awk '/^MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
   workers=$(printf '%s\n' "$(nproc)" $((memory_gb / 2)) 8 | sort -n | head -n 1)
-  ((workers < 2)) || parallel=(-n "$workers" --dist loadfile)
+  ((workers < 2)) || parallel=(-n "$workers" --dist loadfile --no-loadscope-reorder)
   for argument in "$@"; do
     case $argument in -n* | --numprocesses* | --pdb | -p) parallel=() ;; esac
   done

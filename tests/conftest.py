@@ -14,6 +14,12 @@ hypothesis.settings.load_profile("topsar")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run in parallel, begin with the upper floors: their files take longest, and the last one runs alone."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.name, reverse=True)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data: ``TOPSAR_TEST_DATA``, or the one beside the project."""
