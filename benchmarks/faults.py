@@ -32,6 +32,7 @@ import fault_places
 from fault_count import Count, Place
 
 from fault_jobs import (
+    FORKED,
     HARMS,
     SECONDS,
     Cgroup,
@@ -669,6 +670,9 @@ def _mount(*options: str) -> None:
 def main() -> None:
     """Play, print, and exit with 1 if anything was wrong."""
     args = _parse()
+    if args.forked:
+        tests = str(Path(__file__).resolve().parent.parent / "tests")
+        os.environ.update({FORKED: "1", "PYTHONPATH": tests})
     if args.inside:
         place = Field(args.folder / "inside", seed=args.seed, pace=args.pace, share=args.share)
         print(json.dumps(asdict(CAMPAIGNS[args.only[0]](place))))
@@ -698,6 +702,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the random instants [0]")
     parser.add_argument("--pace", type=float, default=1.0, help="by how much the steps take longer [1]")
     parser.add_argument("--folder", type=Path, help="where runs folders are made [the system's temporary folder]")
+    parser.add_argument("--forked", action="store_true", help="fork the steps, as those of a native run are")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

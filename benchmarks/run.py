@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,10 @@ def show_startup() -> list[dict[str, Any]]:
 
     rows = list(startup.measure())
     print("\nStart, CPU seconds: " + ", ".join(f"{row['start']} {row['cpu_s']:.2f}" for row in rows))
-    return rows
+    waits = startup.measure_admission()
+    texts = (f"{name} {1e3 * statistics.median(seconds):.0f}" for name, seconds in waits.items())
+    print("From admission to a step's first line, milliseconds: " + ", ".join(texts))
+    return [*rows, {"admission_s": waits}]
 
 
 def show_kernels(threads: int, copy_gb_s: float) -> list[dict[str, Any]]:

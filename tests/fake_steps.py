@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -61,6 +62,11 @@ def make_step(
         timeout_s=timeout_s,
         inputs=watch(inputs),
     )
+
+
+def as_fork(argv: tuple[str, ...]) -> dict[str, Any]:
+    """Let the command ``sh -c`` be one that can be forked: its ``argv`` and ``preload``."""
+    return {"argv": (sys.executable, "-m", "shell_step", *argv[2:]), "preload": ("shell_step",)}
 
 
 def inspect(path: Path) -> dict[str, Any]:

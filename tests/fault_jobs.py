@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fake_steps import as_fork
 from topsar.errors import ProductError, TopsarError
 from topsar.schedule.evidence import Store
 from topsar.schedule.jobs import Artifact, Budget, Job, Lifetime, Outcome, Policy, Resources, Step
@@ -30,6 +31,8 @@ from topsar.schedule.run import run_jobs
 MARKER = "FAULT_TRIAL"
 """Variable in the environment of a trial's scheduler and of everything below it."""
 
+FORKED = "FAULT_FORKED"
+"""Variable that lets steps be forked from a process that has loaded Python."""
 SECONDS = {
     "read": 0.05,
     "geocode": 0.2,
@@ -65,9 +68,11 @@ def step_of(
     begin = [f"mkdir -p '{Path(file).parent}'; echo {node} | cat {inputs} - > '{file}'" for file in files]
     end = [f"echo '{node} is whole' | cat >> '{file}'" for file in files]
     wait = [f"sleep {seconds:.3f}"] if seconds else []
+    argv = ("sh", "-c", "\n".join([f"echo {node} $$ >> '{executed}'", "set -e", *begin, does, *wait, *end]))
+    started = as_fork(argv) if FORKED in os.environ else {"argv": argv}
     return Step(
         name=node.partition("/")[2],
-        argv=("sh", "-c", "\n".join([f"echo {node} $$ >> '{executed}'", "set -e", *begin, does, *wait, *end])),
+        **started,
         signature="1",
         writes=tuple(Artifact(path=path.rstrip("/"), lifetime=lifetime) for path, lifetime in writes.items()),
         reads=tuple(path.removesuffix("/content") for path in reads),

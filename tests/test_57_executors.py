@@ -5,11 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fake_steps import Bench, chain, make_step, wait_for
+from fake_steps import Bench, as_fork, chain, make_step, wait_for
 from topsar.errors import SettingsError
 from topsar.registry import list_names, load_named
 from topsar.schedule.executor import Executor
@@ -71,23 +72,30 @@ def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 Open = Callable[..., Executor]
 
 
-@pytest.fixture(params=["local", "dask", "elsewhere"])
-def kind(request: pytest.FixtureRequest, plugin: None, dask_address: Callable[[], str]) -> tuple[str, str]:
-    """The name of an executor, and an address for it."""
+@pytest.fixture(params=["local", "forked", "dask", "elsewhere"])
+def kind(
+    request: pytest.FixtureRequest, plugin: None, dask_address: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, str]:
+    """The name of an executor, and an address for it; ``forked`` is ``local`` with commands that it can fork."""
     name = str(request.param)
-    return name, {"local": "", "elsewhere": "there"}[name] if name != "dask" else dask_address()
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for `as_fork`
+    return name, {"local": "", "forked": "", "elsewhere": "there"}[name] if name != "dask" else dask_address()
 
 
 def open_executor(kind: tuple[str, str], runs: Path, mark: str) -> Executor:
     name, address = kind
-    executor: Executor = load_named("executors", name).open(address, runs=runs, mark=mark, budget=BUDGET)
+    executor: Executor = load_named("executors", name.replace("forked", "local")).open(
+        address, runs=runs, mark=mark, budget=BUDGET
+    )
     return executor
 
 
-def command(folder: Path, script: str) -> Command:
-    log = folder / f"log{zlib.crc32(script.encode())}"
-    env, needs = {MARK: "", "OMP_NUM_THREADS": "1"}, Resources(memory_bytes=10**6)
-    return Command(argv=("sh", "-c", script), cwd=folder, log=log, needs=needs, env=env)
+def command(kind: tuple[str, str], mark: str, folder: Path, script: str) -> Command:
+    serial = zlib.crc32(script.encode())
+    log = folder / f"log{serial}"
+    env, needs = {MARK: f"{mark}.{serial}.", "OMP_NUM_THREADS": "1"}, Resources(memory_bytes=10**6)
+    made = Command(argv=("sh", "-c", script), cwd=folder, log=log, needs=needs, env=env)
+    return replace(made, **as_fork(made.argv)) if kind[0] == "forked" else made
 
 
 def test_all_are_known_by_name(plugin: None) -> None:
@@ -113,7 +121,7 @@ def test_commands_run_once_and_say_how_they_ended(kind: tuple[str, str], tmp_pat
     scripts = {"exit 0": Reason.DONE, "exit 65": Reason.BAD_INPUT, "exit 75": Reason.RETRYABLE, "exit 3": Reason.ERROR}
     with hold_runs(tmp_path) as mark, closing(open_executor(kind, tmp_path, mark)) as executor:
         note = f"echo $PWD $OMP_NUM_THREADS >> {tmp_path}/notes; echo 'error: why' >&2;"
-        futures = [executor.submit(command(tmp_path, f"{note} {script}")) for script in scripts]
+        futures = [executor.submit(command(kind, mark, tmp_path, f"{note} {script}")) for script in scripts]
         ended = [future.result(60) for future in futures]
         assert [one.reason for one in ended] == list(scripts.values())
         assert [one.exit_code for one in ended] == [0, 65, 75, 3]
@@ -132,8 +140,7 @@ def test_the_budget_bounds_what_there_is(kind: tuple[str, str], tmp_path: Path) 
 def test_what_is_stopped_says_so_and_nothing_outlives_the_end(kind: tuple[str, str], tmp_path: Path) -> None:
     with hold_runs(tmp_path) as mark:
         with closing(open_executor(kind, tmp_path, mark)) as executor:
-            sleeping = command(tmp_path, f"setsid sleep 60 & touch {tmp_path}/started; sleep 60")
-            sleeping.env[MARK] = f"{mark}.1."
+            sleeping = command(kind, mark, tmp_path, f"setsid sleep 60 & touch {tmp_path}/started; sleep 60")
             future = executor.submit(sleeping)
             assert wait_for((tmp_path / "started").exists, 30)
             assert find_marked(mark)
@@ -144,7 +151,9 @@ def test_what_is_stopped_says_so_and_nothing_outlives_the_end(kind: tuple[str, s
 
 def test_a_run_ends_and_is_resumed_wherever_it_runs(kind: tuple[str, str], tmp_path: Path) -> None:
     bench, flaky = Bench(tmp_path / "runs"), "[ -e once ] || { touch once; exit 75; }"
-    jobs = (chain("a"), Job(id="b", title="b", steps=(make_step("x", keeps=("b/x",), does=flaky),)))
+    jobs = [chain("a"), Job(id="b", title="b", steps=(make_step("x", keeps=("b/x",), does=flaky),))]
+    if kind[0] == "forked":
+        jobs = [replace(job, steps=tuple(replace(step, **as_fork(step.argv)) for step in job.steps)) for job in jobs]
     for status in (Status.DONE, Status.CACHED):
         with hold_runs(bench.runs) as mark:
             outcomes = bench.run(*jobs, mark=mark, executor=open_executor(kind, bench.runs, mark))

@@ -42,3 +42,14 @@ def drop_foreign_data() -> None:
     if spec and spec.origin and (Path(spec.origin).parent / "proj_data" / "proj.db").is_file():
         for name in LIBRARY_DATA:
             os.environ.pop(name, None)
+
+
+def replace_environment(env: Mapping[str, str]) -> None:
+    """Let this process have another environment altogether.
+
+    Parameters
+    ----------
+    env : mapping of str to str
+    """
+    os.environ.clear()
+    os.environ.update(env)

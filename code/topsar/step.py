@@ -5,6 +5,8 @@ Nothing is imported here that not every step needs: steps are short, and there a
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from topsar.files import read_json
@@ -22,6 +24,7 @@ def execute_step(job_file: Path, step: str) -> None:
         ``job.json`` of the job; ``run.json`` lies beside it.
     step : str
     """
+    obey_thread_caps()
     folder = job_file.parent.resolve()
     if step.startswith("format_"):
         from topsar.formats.step import run_format
@@ -35,3 +38,11 @@ def execute_step(job_file: Path, step: str) -> None:
         from topsar.engines import load_engine
 
         load_engine(read_json(folder / "run.json", engine=str)["engine"]).execute(folder, step)
+
+
+def obey_thread_caps() -> None:
+    """Let Numba, which is loaded already in a process that was forked, start as many threads as its variable says."""
+    if "numba" in sys.modules:
+        config, parallel = (import_module(f"numba.{name}") for name in ("core.config", "np.ufunc.parallel"))
+        config.reload_config()
+        vars(parallel)["NUM_THREADS"] = config.NUMBA_NUM_THREADS

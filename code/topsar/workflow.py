@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from topsar.pairs.network import Network, Rules
     from topsar.provision import ListedPair, Search, Services
     from topsar.schedule.cleanup import Removable
-    from topsar.schedule.jobs import Event
+    from topsar.schedule.jobs import Event, Job
     from topsar.schedule.rehearsal import Preview
     from topsar.settings import Settings
 
@@ -229,6 +230,11 @@ def _make_policy(settings: Settings) -> Policy:
     return Policy(budget=budget, cleanup=settings.cleanup, retries=settings.retries)
 
 
+def _start_anew(job: Job) -> Job:
+    """The job, none of whose steps may be forked."""
+    return replace(job, steps=tuple(replace(step, preload=()) for step in job.steps))
+
+
 def _schedule(batch: Batch, observe: Callable[[Event], None] | None, mark: str) -> tuple[Outcome, ...]:
     if not batch.jobs:
         return ()
@@ -242,4 +248,5 @@ def _schedule(batch: Batch, observe: Callable[[Event], None] | None, mark: str) 
                 observe(event)
 
         executor = kind.open(settings.dask_scheduler, runs=runs, mark=mark, budget=policy.budget)
-        return run_jobs(batch.jobs, Store(runs, inspect), policy, observe=watch, executor=executor, mark=mark)
+        jobs = batch.jobs if settings.fork_steps else tuple(map(_start_anew, batch.jobs))
+        return run_jobs(jobs, Store(runs, inspect), policy, observe=watch, executor=executor, mark=mark)

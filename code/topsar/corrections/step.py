@@ -13,7 +13,7 @@ from topsar.corrections import open_correction
 from topsar.corrections.ledger import weigh_corrections
 from topsar.engines import load_engine
 from topsar.engines.layers import compute_displacement
-from topsar.engines.step import Cost, sign, step_argv, watch_files
+from topsar.engines.step import PRELOAD, Cost, sign, step_argv, watch_files
 from topsar.files import read_json, replaced_folder, save_array, write_json
 from topsar.interferogram import Layer, describe_deviation
 from topsar.schedule.jobs import Artifact, Lifetime, Step
@@ -81,7 +81,8 @@ def plan_step(name: str, version: str, cost: Cost, size: float, reads: tuple[str
     writes : Artifact
     """
     key, argv = f"{name} {version}", step_argv(name)
-    step = Step(name=name, argv=argv, signature=sign(key, None, ()), reads=reads, writes=(writes,), kind=key)
+    signature = sign(key, None, ())
+    step = Step(name=name, argv=argv, signature=signature, reads=reads, writes=(writes,), kind=key, preload=PRELOAD)
     return cost.predict(step, size)
 
 

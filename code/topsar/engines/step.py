@@ -28,6 +28,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_THREADS = 8
+PRELOAD = (
+    "topsar.cli",
+    "topsar.formats.step",
+    "topsar.engines.native.collect",
+    *(f"topsar.engines.native.steps.{name}" for name in ("geocode", "multiply", "mosaic", "filter", "unwrap", "view")),
+    "topsar.formats.geotiff",
+    "topsar.formats.quicklook",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+)
+"""Modules that most steps need, none of which opens a file to read on or starts a thread."""
 _AGAIN = "start the run again: it writes the file anew"
 
 
@@ -178,6 +189,7 @@ def as_step(kind: StepKind[T], task: T, *, key: str, dem_density: float = 0.0) -
         writes=kind.writes(task),
         kind=f"{key} {kind.alike(task)}",
         inputs=watch_files(kind.inputs(task)),
+        preload=PRELOAD,
     )
     return kind.cost.predict(step, kind.size(task), kind.extra_memory(task, dem_density), kind.extra_disk(task))
 

@@ -2,6 +2,6 @@
 
 This room knows nothing of radar: it sees jobs, steps, artifacts and a function that validates a file. It can be read
 alone, best in this order: `jobs`, `graph`, `lines`, `journal`, `evidence`, `watch`, `stale`, `forecast`, `admission`,
-`capacity`, `machine`, `command`, `executor`, `state`, `patience`, `loop`, `run`; then `rehearsal`, `cleanup`,
-`events`, `record`, `progress`, `signals`, `lock` and `guard` in any.
+`capacity`, `machine`, `command`, `forking`, `executor`, `state`, `patience`, `loop`, `run`; then `rehearsal`,
+`cleanup`, `events`, `record`, `progress`, `signals`, `lock` and `guard` in any.
 """

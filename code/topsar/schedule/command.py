@@ -20,11 +20,17 @@ import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from topsar.environment import make_environment
 from topsar.schedule.guard import MARK, end_all, end_marked
 from topsar.schedule.jobs import Command, Ended, Reason
 from topsar.schedule.machine import count_oom_kills, sum_session_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Fork = Callable[[Command, int], int | None]
 
 _BAD_INPUT, _RETRYABLE = 65, 75
 THREAD_VARIABLES = (
@@ -88,7 +94,7 @@ class Handle:
         self.is_stopping.set()
 
 
-def run_command(command: Command, handle: Handle | None = None) -> Ended:
+def run_command(command: Command, handle: Handle | None = None, fork: Fork | None = None) -> Ended:
     """Run a command to its end and return how it ended; never raises for what the command does.
 
     Parameters
@@ -97,18 +103,20 @@ def run_command(command: Command, handle: Handle | None = None) -> Ended:
         Its output is appended to ``command.log``.
     handle : Handle, optional
         By which another thread may end it.
+    fork : callable, optional
+        Starts it, given the descriptor of its log, and returns its process id; None where it cannot.
     """
     handle = handle or Handle()
     if handle.is_stopping.is_set():
         return Ended(reason=Reason.INTERRUPTED)
     started, kills = time.monotonic(), count_oom_kills()
     try:
-        process, offset = _start(command)
+        pid, offset = _start(command, fork)
     except (OSError, ValueError, IndexError) as exc:
         reason = _START_REASONS.get(getattr(exc, "errno", None) or 0, Reason.ERROR)
         return Ended(reason=reason, message=f"cannot start {command.argv[:1]}: {exc}")
-    cut_short, peak = _watch(process.pid, started, command, handle)
-    code, cpu_s, highest = _reap(process, command, is_cut_short=cut_short is not None)
+    cut_short, peak = _watch(pid, started, command, handle)
+    code, cpu_s, highest = _reap(pid, command, is_cut_short=cut_short is not None)
     peak = max(peak, highest)
     message = _read_last_words(command.log, offset)
     over = count_oom_kills() > kills or 0 < command.needs.memory_bytes < peak
@@ -155,26 +163,32 @@ def _select_lines(lines: list[str]) -> list[str]:
     return lines[-3:]
 
 
-def _start(command: Command) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the command; also return where in the log its own output begins."""
+def _start(command: Command, fork: Fork | None) -> tuple[int, int]:
+    """Start the command; return its process id, and where in the log its own output begins."""
     with command.log.open("ab") as log:
         title = f"# {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ} {' '.join(command.argv)}\n"
         log.write(title.encode(errors="replace"))
         log.flush()
         offset = log.tell()  # before the start: the child shares this file's position
-        process = subprocess.Popen(
-            command.argv,
-            cwd=command.cwd,
-            env=make_environment(command.env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        pid = (fork(command, log.fileno()) if fork else None) or _spawn(command, log)
     # Should the kernel run out of memory, it is to kill a step, which is tried again, and nothing else of the user's.
     with contextlib.suppress(OSError):
-        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_KILL_ME_FIRST)
-    return process, offset
+        Path(f"/proc/{pid}/oom_score_adj").write_text(_KILL_ME_FIRST)
+    return pid, offset
+
+
+def _spawn(command: Command, log: IO[bytes]) -> int:
+    process = subprocess.Popen(
+        command.argv,
+        cwd=command.cwd,
+        env=make_environment(command.env),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    process.returncode = 0  # `_reap` waits for it, nobody else
+    return process.pid
 
 
 def _watch(pid: int, started: float, command: Command, handle: Handle) -> tuple[Reason | None, int]:
@@ -207,18 +221,25 @@ def _terminate(pid: int, command: Command, handle: Handle) -> None:
         time.sleep(0.01)
 
 
-def _reap(process: subprocess.Popen[bytes], command: Command, *, is_cut_short: bool) -> tuple[int, float, int]:
+def _reap(pid: int, command: Command, *, is_cut_short: bool) -> tuple[int, float, int]:
     """End what is left of the tree, then the process; return its exit code, CPU seconds and highest memory."""
     # The leader is not reaped yet, so its process group cannot be anybody else's.
-    strays = _signal_tree(process.pid, command, signal.SIGKILL)
+    strays = _signal_tree(pid, command, signal.SIGKILL)
     if strays or (is_cut_short and MARK in command.env):
         end_all(command.env[MARK])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    _, status, usage = os.wait4(pid, 0)
+    _reap_orphans(pid)
     # Linux counts into ru_maxrss what the process was before it became the command: a copy of this one.
     is_its_own = usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     highest = usage.ru_maxrss * 1024 if is_its_own else 0
-    return process.returncode, usage.ru_utime + usage.ru_stime, highest
+    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, highest
+
+
+def _reap_orphans(group: int) -> None:
+    """Reap what a process group has left to this process, which adopts orphans where steps are forked."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitid(os.P_PGID, group, os.WEXITED | os.WNOHANG):
+            pass
 
 
 def _signal_tree(pid: int, command: Command, number: int) -> int:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from topsar.schedule.command import GRACE_S, Handle, run_command
+from topsar.schedule.forking import Parent
 from topsar.schedule.jobs import UNBOUNDED, Resources
 from topsar.schedule.machine import count_cores, find_available_memory, find_memory_limit
 
@@ -79,25 +80,28 @@ class LocalExecutor:
     """Subprocesses on this machine, each supervised by a thread of its own, within a budget.
 
     A pool of worker processes would lose all its tasks when one worker is killed; a thread per subprocess does not.
+    Given the mark of a run, it forks the steps that allow it from a process that has loaded their modules.
     """
 
-    def __init__(self, budget: Budget = UNBOUNDED) -> None:
+    def __init__(self, budget: Budget = UNBOUNDED, mark: str = "") -> None:
         self._budget = budget
+        self._parent = Parent(mark) if mark else None
         self._lock = threading.Lock()
         self._running: dict[Handle, int] = {}
         self._threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="step")
 
     @classmethod
     def open(cls, address: str, *, runs: Path, mark: str, budget: Budget) -> LocalExecutor:  # noqa: ARG003 - protocol
-        """Use this machine; only the budget matters.
+        """Use this machine.
 
         Parameters
         ----------
-        address, runs, mark : str, Path, str
-            This machine needs none of them.
+        address, runs : str, Path
+            This machine needs neither.
+        mark : str
         budget : Budget
         """
-        return cls(budget)
+        return cls(budget, mark)
 
     def limits(self) -> Resources:
         """Cores, and the smaller of the machine's memory and the user's limit."""
@@ -132,6 +136,8 @@ class LocalExecutor:
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End all commands: SIGTERM to every process group, SIGKILL after ``grace_s`` seconds."""
+        if self._parent:
+            self._parent.stop()
         with self._lock:
             for handle in self._running:
                 handle.stop(grace_s)
@@ -140,10 +146,12 @@ class LocalExecutor:
         """End all commands and wait for their threads."""
         self.stop()
         self._threads.shutdown(wait=True)
+        if self._parent:
+            self._parent.close()
 
     def _supervise(self, command: Command, handle: Handle) -> Ended:
         try:
-            return run_command(command, handle)
+            return run_command(command, handle, self._parent.fork if self._parent else None)
         finally:
             with self._lock:
                 del self._running[handle]

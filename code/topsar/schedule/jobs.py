@@ -97,6 +97,7 @@ class Command:
     needs: Resources = Resources()
     env: dict[str, str] = field(default_factory=dict)
     timeout_s: float | None = None
+    preload: tuple[str, ...] = ()
 
 
 class Lifetime(str, Enum):
@@ -139,6 +140,9 @@ class Step:
     inputs : tuple of Input
         What it reads that no step made. What has changed by its start fails it, what changes before its end makes it
         run again.
+    preload : tuple of str
+        Modules that it needs, if its command is a module that Python runs (``python -m``): an executor may fork it
+        from a process that has loaded them.
     """
 
     name: str
@@ -152,6 +156,7 @@ class Step:
     size: float = 0.0
     timeout_s: float | None = None
     inputs: tuple[Input, ...] = ()
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -287,6 +287,7 @@ class Run:
             needs=needs,
             env={MARK: f"{self._mark}.{self._serial}."} | dict.fromkeys(THREAD_VARIABLES, str(needs.threads)),
             timeout_s=node.step.timeout_s,
+            preload=node.step.preload,
         )
 
     def _gather_evidence(self, node: Node, before: list[tuple[int, ...]], future: Future[Ended]) -> None:

@@ -63,7 +63,7 @@ def run_jobs(
     """
     graph, policy = build_graph(jobs), policy or Policy()
     with contextlib.nullcontext(mark) if mark else hold_runs(store.runs) as held, Guard(held):
-        place = executor or LocalExecutor(policy.budget)
+        place = executor or LocalExecutor(policy.budget, held)
         try:
             return Run(graph, store.resolve(), place, policy, held, observe).run()
         finally:

@@ -26,7 +26,7 @@ STEPS = (
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""
 DELAY_FILE = "delay.json"
 """The range delay of a date, in the folder of its step; ``applied_pixels`` is what geocoding must apply."""
-BASE_MEMORY, LIGHT_MEMORY = 265_000_000, 80_000_000
+BASE_MEMORY, LIGHT_MEMORY = 265_000_000, 120_000_000
 """An interpreter with its packages, compiled kernels and rasters among them or not: what is resident of it.
 
 The cost of a step begins with it. Memory follows from the arrays that the step holds, and is held to what was measured

@@ -34,7 +34,7 @@ class _Filter(StepKind[FilterTask]):
     """Take off the noise that coherence and looks predict."""
 
     name, task = "filter", FilterTask
-    cost = Cost(base_memory=88_000_000, memory=68, disk=8, start_s=0.6, microseconds=0.6)
+    cost = Cost(base_memory=129_000_000, memory=68, disk=8, start_s=0.6, microseconds=0.6)
 
     def size(self, task: FilterTask) -> float:
         return task.pixels

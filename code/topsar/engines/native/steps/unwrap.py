@@ -29,7 +29,7 @@ class _Unwrap(StepKind[UnwrapTask]):
 
     name, task = "unwrap", UnwrapTask
     cost = Cost(base_memory=0, memory=0, disk=9, start_s=0.5, microseconds=4, pixels_per_thread=1e7)
-    memory: ClassVar = {"none": (48e6, 18), "snaphu": (65e6, 130), "whirlwind": (50e6, 92)}
+    memory: ClassVar = {"none": (112e6, 18), "snaphu": (114e6, 130), "whirlwind": (112e6, 92)}
     """Of each unwrapper: that of one without work, bytes per pixel."""
 
     def alike(self, task: UnwrapTask) -> str:
