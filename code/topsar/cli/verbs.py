@@ -188,7 +188,20 @@ def timeseries(args: argparse.Namespace) -> int:
     for outcome in outcomes:
         if outcome.is_done and outcome.job.startswith(f"{TimeSeries.name}_"):
             print(f"{outcome.title}: {settings.data / 'runs' / outcome.job / TimeSeries.name}")
+    _combine_tracks(settings.data / "runs")
     return _print_outcomes(outcomes, settings.data / "runs")
+
+
+def _combine_tracks(runs: Path) -> None:
+    from topsar.formats.timeseries.tracks import combine_tracks
+
+    try:
+        folder = combine_tracks(runs)
+    except ProductError as exc:  # each track has its series all the same
+        print(f"no velocities east and up: {exc}", file=sys.stderr)
+        return
+    if folder:
+        print(f"velocities east and up: {folder}")
 
 
 def check(args: argparse.Namespace) -> int:
