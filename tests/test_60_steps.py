@@ -143,6 +143,8 @@ TABLE = {
     "GRID": Change("radar", RADAR, None),
     "STACK_REFERENCE": Change("20250315", NOTHING, NOTHING),
     "INTERFEROGRAMS": Change("1", NOTHING, NOTHING),
+    "TIMESERIES": Change("least-squares", NOTHING, NOTHING),
+    "TIMESERIES_PROGRAM": Change("", NOTHING, NOTHING),
     "TIMESERIES_REFERENCE": Change("37.2,28.4", NOTHING, NOTHING),
     "POINTS": Change("csv", NOTHING, NOTHING),
     "POINT_DISPERSION": Change("0.4", NOTHING, NOTHING),

@@ -26,7 +26,14 @@ LAMBDA = float(FACTS["wavelength_m"])
 ROWS, COLUMNS = np.mgrid[: GRID.rows, : GRID.columns]
 VELOCITY = -0.08 * np.exp(-((np.hypot(ROWS - 30, COLUMNS - 20) / 9) ** 2))
 """Metres a year toward the satellite: a bowl that sinks."""
-SETTINGS = {"timeseries_reference": None, "points": [], "point_dispersion": 0.25, "point_coherence": 0.7}
+SETTINGS = {
+    "timeseries": "least-squares",
+    "timeseries_program": "",
+    "timeseries_reference": None,
+    "points": [],
+    "point_dispersion": 0.25,
+    "point_coherence": 0.7,
+}
 LAYERS = ("displacement", "filtered_unwrapped_phase", "unwrapped_phase", "phase_noise", "components", "coherence")
 
 

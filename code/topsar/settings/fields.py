@@ -250,6 +250,18 @@ class Options(BaseModel):
         "ones",
         "listed, or a whole number from 0",
     )
+    timeseries: Annotated[Literal["least-squares", "insar-rs", "dolphin", "mintpy"], Lower] = _key(
+        "TIMESERIES",
+        "least-squares",
+        "Who inverts the pairs of a time series: topsar's weighted least squares, the package insar-rs "
+        "(topsar[insar-rs]), or the program of dolphin or MintPy",
+    )
+    timeseries_program: str = _key(
+        "TIMESERIES_PROGRAM",
+        "",
+        "The program dolphin, or ifgram_inversion.py of MintPy, of an environment of its own; empty looks in PATH",
+        "a path, or empty",
+    )
     timeseries_reference: Annotated[tuple[float, float] | None, BeforeValidator(parse_place)] = _key(
         "TIMESERIES_REFERENCE",
         None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,12 +16,12 @@ from topsar.files import write_json
 from topsar.formats import Cost, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from topsar.formats.timeseries.closure import Triangles
+    from topsar.formats.timeseries.engines import Prepared, SeriesEngine
     from topsar.formats.timeseries.points import Points
     from topsar.formats.timeseries.stack import Network, Reference
     from topsar.interferogram import Interferogram
@@ -34,7 +36,7 @@ class TimeSeries(Format):
     """Velocity, its quality and displacements as GeoTIFFs and netCDF; points, pictures, a page, ``timeseries.json``."""
 
     name = "timeseries"
-    version = "4"
+    version = "5"
     cost = Cost(
         base_memory=215_000_000,
         memory=40,
@@ -45,19 +47,30 @@ class TimeSeries(Format):
         first_pixels=3.2e6,
     )
     scope: Literal["pair", "stack"] = "stack"
-    options = ("timeseries_reference", "points", "point_dispersion", "point_coherence")
+    options = (
+        "timeseries",
+        "timeseries_program",
+        "timeseries_reference",
+        "points",
+        "point_dispersion",
+        "point_coherence",
+    )
     beside = ("amplitude_dispersion.tif",)
 
     def __init__(
         self,
+        timeseries: str = "least-squares",
+        timeseries_program: str = "",
         timeseries_reference: Sequence[float] | None = None,
         points: Sequence[str] = (),
         point_dispersion: float = 0.25,
         point_coherence: float = 0.7,
     ) -> None:
+        from topsar.formats.timeseries.engines import open_engine
         from topsar.formats.timeseries.point_files import require_writers
 
         require_writers(points)
+        self._engine, self._solver = timeseries, open_engine(timeseries, timeseries_program)
         self._place = (timeseries_reference[0], timeseries_reference[1]) if timeseries_reference else None
         self._points, self._dispersion, self._coherence = tuple(points), point_dispersion, point_coherence
 
@@ -87,14 +100,21 @@ class TimeSeries(Format):
         reference = find_reference(network, self._place)
         zero, triangles = _tie(network, reference), list_triangles(network.links)
         tally = _Tally(moments=np.zeros((len(network.dates), len(network.dates))))
-        with ExitStack() as stack:
-            files = _open_files(stack, network, folder, _locate(network, reference))
+
+        def prepare() -> Iterator[tuple[Window, Prepared]]:
             for window in cut_blocks(network, BLOCK_BYTES):
-                _invert_block(network, window, zero, triangles, files, tally)
+                yield window, _prepare_block(network, window, zero, triangles)
+
+        with ExitStack() as stack:
+            work = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
+            self._solver.prepare(network, reference, prepare(), work)
+            files = _open_files(stack, network, folder, _locate(network, reference))
+            for window, prepared in prepare():
+                _invert_block(network, window, prepared, self._solver, files, tally)
         if not tally.pixels:
             msg = f"no pixel of {len(network.pairs)} pairs links two dates"
             raise ProductError(msg, hint="look at the coherence of the pairs")
-        facts = _describe(network, reference, tally)
+        facts = _describe(network, reference, tally) | {"inverted_by": self._engine}
         points = self._choose_points(network, folder)
         point_files, facts["points"] = self._write_points(points, network, folder)
         series = write_series(network, folder, facts)
@@ -204,15 +224,13 @@ def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[f
     return files
 
 
-def _invert_block(
-    network: Network, window: Window, zero: _Zero, triangles: Triangles, files: Mapping[str, Any], tally: _Tally
-) -> None:
+def _prepare_block(network: Network, window: Window, zero: _Zero, triangles: Triangles) -> Prepared:
     from topsar.formats.timeseries.closure import repair_cycles
-    from topsar.formats.timeseries.inversion import fit_trend, invert
-    from topsar.formats.timeseries.stack import name_displacement, read_block
+    from topsar.formats.timeseries.engines import Prepared
+    from topsar.formats.timeseries.stack import read_block
 
     block = read_block(network, window)
-    many, shape = len(network.pairs), (window.rows, window.columns)
+    many = len(network.pairs)
     phase = (block.phase - zero.phase[:, None, None]).reshape(many, -1)
     filtered = np.where(np.isfinite(block.phase), block.filtered - zero.filtered[:, None, None], np.nan)
     is_island = (block.label != zero.label[:, None, None]).reshape(many, -1)
@@ -221,7 +239,17 @@ def _invert_block(
     # Another component is off by unknown cycles, so it counts only where a triangle confirms it.
     used = np.isfinite(phase) & (~is_island | repair.closed)
     noise = np.maximum(block.noise.reshape(many, -1), np.float32(1e-3))
-    series = invert(phase, np.where(used, 1 / noise**2, 0).astype(np.float32), network.links, network.days)
+    return Prepared(phase, np.where(used, 1 / noise**2, 0).astype(np.float32), repair)
+
+
+def _invert_block(
+    network: Network, window: Window, prepared: Prepared, engine: SeriesEngine, files: Mapping[str, Any], tally: _Tally
+) -> None:
+    from topsar.formats.timeseries.inversion import fit_trend, invert
+    from topsar.formats.timeseries.stack import name_displacement
+
+    repair, given = prepared.repair, engine.solve(network, window, prepared)
+    series = invert(prepared.phase, prepared.weights, network.links, network.days, given)
     metres = series.phase * network.to_metres
     trend = fit_trend(metres, network.days)
     known = np.isfinite(series.residual)
@@ -236,7 +264,7 @@ def _invert_block(
     rows, columns = ((part.start, part.stop) for part in window.slices)
     for name, array in values.items():
         dtype = np.int16 if name == "closure_count" else np.float32
-        files[name].write(array.reshape(shape).astype(dtype), 1, window=(rows, columns))
+        files[name].write(array.reshape(window.rows, window.columns).astype(dtype), 1, window=(rows, columns))
     whole = metres[:, np.isfinite(metres).all(axis=0)]
     tally.moments += whole @ whole.T
     tally.whole += whole.shape[1]

@@ -37,7 +37,11 @@ class Trend(NamedTuple):
 
 
 def invert(
-    phase: NDArray[np.float32], weights: NDArray[np.float32], links: NDArray[np.intp], days: NDArray[np.float64]
+    phase: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    links: NDArray[np.intp],
+    days: NDArray[np.float64],
+    given: NDArray[np.float64] | None = None,
 ) -> Series:
     """Solve for the phase of each date (Berardino et al. 2002, with weights): minimise Σ w (φ_later − φ_earlier − φ)².
 
@@ -53,6 +57,8 @@ def invert(
     links : (pairs, 2) int
         Earlier and later date of each pair.
     days : (dates,) float64
+    given : (dates, pixels) float64, optional
+        The phase of each date by another engine: coherence and residual are then those of its solution.
     """
     dates, pixels = int(links.max()) + 1, phase.shape[1]
     reached = find_reached(weights > 0, links, dates)
@@ -63,8 +69,10 @@ def invert(
         part = slice(start, min(start + step, pixels))
         solved[:, part], solved_slope = _solve(phase[:, part], weights[:, part], links, slope[:, part])
         variance[part] = np.einsum("ij,ij->j", slope[:, part], solved_slope)
+    solved = solved if given is None else given.copy()
     solved[~reached] = np.nan
     solved[:, reached.sum(axis=0) < 2] = np.nan
+    variance[np.isnan(solved).all(axis=0)] = np.nan
     used = (weights > 0) & np.isfinite(solved[links[:, 0]]) & np.isfinite(solved[links[:, 1]])
     residual = np.where(used, phase - (solved[links[:, 1]] - solved[links[:, 0]]), 0.0)
     count = np.where(used.any(axis=0), used.sum(axis=0), np.nan)

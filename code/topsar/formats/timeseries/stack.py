@@ -59,6 +59,11 @@ def name_displacement(date: str) -> str:
     return f"displacement_{date.replace('-', '')}"
 
 
+def name_dates(network: Network, first: int, second: int) -> str:
+    """Name two dates of a network by their numbers: ``20250303_20250315``."""
+    return "_".join(network.dates[number].replace("-", "") for number in (first, second))
+
+
 class Reference(NamedTuple):
     """The square of pixels that does not move, in the grid of the network, and who chose it."""
 
