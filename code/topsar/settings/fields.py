@@ -260,7 +260,7 @@ class Options(BaseModel):
         "TIMESERIES_PROGRAM",
         "",
         "The program dolphin, or ifgram_inversion.py of MintPy, of an environment of its own; empty looks in PATH",
-        "a path, or empty",
+        "the name of a program, with its folder or in PATH, or empty",
     )
     timeseries_reference: Annotated[tuple[float, float] | None, BeforeValidator(parse_place)] = _key(
         "TIMESERIES_REFERENCE",
