@@ -74,7 +74,7 @@ FACTS: Mapping[str, Any] = {
 
 
 def sample(grid: GeoGrid = UTM, facts: Mapping[str, Any] = FACTS, **changed: np.ndarray) -> Interferogram:
-    """All layers but ``ionosphere``; ``changed`` are arrays in the place of the usual ones."""
+    """All layers but those of the ionosphere; ``changed`` are arrays in the place of the usual ones."""
     rows, columns = np.mgrid[: grid.rows, : grid.columns].astype(np.float32)
     rng = np.random.default_rng(1)
     distance = np.hypot(rows - grid.rows / 2, columns - grid.columns / 2) / grid.rows

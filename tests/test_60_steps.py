@@ -126,7 +126,6 @@ TABLE = {
     "RANGE_REGISTRATION": Change("auto", {"delay", "geocode", *PAIR}, NOTHING),
     "TOPSAPP_ESD": Change("own", NOTHING, {"esd", "rangecoreg", *FINE}),
     "ESD_COHERENCE": Change("0.5", NOTHING, {"esd", "rangecoreg", *FINE}),
-    "IONOSPHERE": Change("1", NOTHING, {"fineresamp", "ion", "burstifg", *MERGED}),
     "USE_GPU": Change("1", NOTHING, {"topo", *COARSE, *FINE}),
     "UNWRAPPER": Change("none", {"unwrap", *PRODUCTS}, {"unwrap", *PRODUCTS}),
     "DEM": Change("{data}/dem/dem.tif", NOTHING, NOTHING),
@@ -215,6 +214,15 @@ def test_applying_corrections_rewrites_products_where_there_are_some(engine: Eng
     before = plan_keys(engine, data, CORRECTIONS="stratified_troposphere")
     after = plan_keys(engine, data, CORRECTIONS="stratified_troposphere", APPLY_CORRECTIONS="1")
     assert {node[1] for node in after if before[node] != after[node]} == PRODUCTS
+
+
+def test_the_ionosphere_is_a_matter_of_the_engine(engine: Engine, data: Path, before: Keys) -> None:
+    after = plan_keys(engine, data, CORRECTIONS="ionosphere")
+    native = {"split", "subband_IW1", "subband_IW2", "ionosphere", *PRODUCTS}
+    steps = native if engine.name == "native" else {"fineresamp", "ion", "burstifg", *MERGED}
+    assert {node[1] for node in after if before.get(node) != after[node]} == {*steps, "correction_ionosphere"}
+    unwrapped = {node[1] for node in plan_keys(engine, data, CORRECTIONS="ionosphere", UNWRAPPER="none")}
+    assert engine.name != "native" or not unwrapped & {"split", "subband_IW1", "ionosphere"}
 
 
 def test_the_same_engine_by_its_name_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

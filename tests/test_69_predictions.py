@@ -19,7 +19,7 @@ MEDIUM = replace(DEMO, acquisitions=DEMO.acquisitions[:3], cuts=(replace(DEMO.cu
 EVERYTHING = {
     "ENGINE": "native",
     "FORMATS": "geotiff,quicklook,hyp3,hyp3_gamma,mintpy,licsbas,gunw,netcdf,netcdf_stack,stac,timeseries",
-    "CORRECTIONS": "stratified_troposphere,solid_earth_tide",
+    "CORRECTIONS": "stratified_troposphere,solid_earth_tide,ionosphere",
     "SLC_STACK": "1",
     "RANGE_REGISTRATION": "auto",
     "ESD": "network",

@@ -25,7 +25,8 @@ from topsar.raster import inspect
 
 BACKSCATTER = {"gamma0", "sigma0"}
 """What the sample lacks."""
-DRAWN = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"}
+DRAWN = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"} - {"ionosphere"}
+"""Of the sample's layers."""
 PICTURES = DRAWN - BACKSCATTER | {"masks"}
 
 

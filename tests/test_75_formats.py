@@ -118,7 +118,7 @@ def test_an_opened_pair_is_as_good_as_a_collected_one(grid: object, tmp_path: Pa
     assert (opened.pair_id, opened.grid) == (ifg.pair_id, ifg.grid)
     assert opened.facts == {**ifg.facts, "crs": ifg.grid.crs}
     assert same_layers(opened, ifg)
-    assert set(LAYERS) - set(ifg.layers) == {"ionosphere", "gamma0", "sigma0"}
+    assert set(LAYERS) - set(ifg.layers) == {"ionosphere", "ionosphere_std", "gamma0", "sigma0"}
     (tmp_path / "again").mkdir()
     for path in GeoTiff().write([opened], tmp_path / "again"):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
@@ -302,7 +302,7 @@ def test_corrections_become_layers_and_facts(runs: Path) -> None:
 
 def test_only_what_a_setting_decides_is_made_anew(runs: Path, data: Path) -> None:
     assert waiting(data) == set()
-    assert waiting(data, TOPSAPP_ESD="own", ESD_COHERENCE="0.5", IONOSPHERE="1", SLC_STACK="0") == set()
+    assert waiting(data, TOPSAPP_ESD="own", ESD_COHERENCE="0.5", SLC_STACK="0") == set()
     assert waiting(data, APPLY_CORRECTIONS="0", CORRECTIONS="tide,shy", FORMATS="dates,means") == set()
     assert waiting(data, USE_GPU="1") == {"format_means"}
     assert waiting(data, FORMATS="means,dates,quicklook") == {"format_quicklook"}

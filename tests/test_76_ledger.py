@@ -63,6 +63,7 @@ KNOWN: dict[str, Callable[[float], np.ndarray]] = {
     "solid_earth_tide": tide,
     "stratified_troposphere": layers_of_air,
     "weather_troposphere": layers_of_air,
+    "ionosphere": layers_of_air,
     "ionosphere_map": tide,
 }
 """What each correction would find some days later; whoever adds one adds it here."""

@@ -221,7 +221,7 @@ def test_nothing_is_left_to_topsapps_defaults(data: Path, tmp_path: Path) -> Non
 def test_options_reach_topsapp(data: Path, tmp_path: Path) -> None:
     footprint = inputs_of(data).survey.find_footprint(whole=Isce2Engine.whole_bursts)
     roi = BBox(west=footprint.west, south=footprint.centre[1], east=footprint.east, north=footprint.north)
-    plan = planned(data, roi=roi, ionosphere=True, use_gpu=True, esd="off")
+    plan = planned(data, roi=roi, corrections=("ionosphere",), use_gpu=True, esd="off")
     said = properties(task_in(job_folder(plan, tmp_path)))
     assert said["region of interest"] == [roi.south, roi.north, roi.west, roi.east]
     assert said["do ionosphere correction"] is True
@@ -641,7 +641,7 @@ def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:
 
 def test_an_ionosphere_of_zeros_is_an_error(data: Path, tmp_path: Path) -> None:
     """As the double writes it."""
-    folder = merged(data, tmp_path, ionosphere=True)
+    folder = merged(data, tmp_path, corrections=("ionosphere",))
     with pytest.raises(StepFailed, match="ionosphere"):
         load_engine("isce2").execute(folder, "geocode")
 

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 
 from topsar.kernels.geometry import OrbitArc, fit_orbit
 from topsar.kernels.resample import FRACTIONS, NODE_STEP, TAPS, RadarImage
+from topsar.kernels.subband import SplitFilter
 from topsar.kernels.tops import DerampTerms
 from topsar.model import SPEED_OF_LIGHT, Burst, Looks, Orbit, OrbitSource, RadarGrid, RangePolynomial, Window
 
@@ -67,6 +68,22 @@ def cross_multiply(
         return values.reshape(rows, looks.north, columns, looks.east).sum(axis=(1, 3))
 
     return looked(r * np.conj(s)), looked(np.abs(r) ** 2), looked(np.abs(s) ** 2), looked(both.astype(np.int64))
+
+
+def split_band(
+    lines: NDArray[np.complex64], split: SplitFilter, centre: int, first_time_s: float
+) -> NDArray[np.complex128]:
+    """The definition: a sum over the frequencies of a band, each without its weighting, moved to the centre."""
+    sample = np.arange(lines.shape[1])
+    place = np.arange(int(lines.shape[1] / split.step) + 2) * split.step
+    total = np.zeros((len(lines), place.size), np.complex128)
+    for frequency in range(centre - split.reach, centre + split.reach + 1):
+        position = frequency / split.size * split.sampling_hz / split.bandwidth_hz
+        weighting = 0.75 + 0.25 * math.cos(2 * math.pi * position)
+        part = (lines * np.exp(-2j * np.pi * frequency * sample / split.size)).sum(axis=1) / split.size / weighting
+        total += part[:, None] * np.exp(2j * np.pi * (frequency - centre) * place / split.size)
+    moved = centre / split.size * split.sampling_hz * first_time_s
+    return np.asarray(total * np.exp(-2j * np.pi * moved))
 
 
 def signal(image: RadarImage, time_s: float, range_m: float) -> complex:

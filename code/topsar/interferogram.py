@@ -206,8 +206,16 @@ _KINDS = (
         "ionosphere",
         "Ionospheric phase",
         "rad",
-        "Ionospheric phase by the split spectrum, not removed",
+        "Ionospheric phase by the split spectrum, up to a constant",
+        convention="positive: the phase path grew from reference to secondary, the electron content fell",
         antisymmetric=True,
+        drawing=Drawing(style="symmetric", label="Phase (rad)", note="By the split spectrum; up to a constant"),
+    ),
+    _kind(
+        "ionosphere_std",
+        "Uncertainty of the ionospheric phase",
+        "rad",
+        "Standard deviation of the ionospheric phase, from the noise of the sub-bands",
     ),
     _kind(
         "components",

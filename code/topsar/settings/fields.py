@@ -160,9 +160,6 @@ class Options(BaseModel):
         ge=0,
         le=1,
     )
-    ionosphere: bool = _switch(
-        "IONOSPHERE", "1 lets isce2 estimate the ionosphere by the split spectrum; the native engine cannot"
-    )
     use_gpu: bool = _switch("USE_GPU", "1 lets isce2 use a GPU where ISCE2 was built for one")
     unwrapper: Annotated[Literal["snaphu", "whirlwind", "none"], Lower] = _key(
         "UNWRAPPER", "snaphu", "Phase unwrapping; none leaves the phase wrapped"
@@ -207,7 +204,7 @@ class Options(BaseModel):
         "CORRECTIONS",
         (),
         "Phases that are not ground motion, each estimated and added to the products as a layer",
-        "names with commas such as solid_earth_tide,weather_troposphere, or empty",
+        "names with commas such as ionosphere,solid_earth_tide, or empty",
     )
     troposphere: Annotated[Literal["auto", "files", "geos-fp", "hrrr"], Lower] = _key(
         "TROPOSPHERE",

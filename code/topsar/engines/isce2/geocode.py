@@ -157,7 +157,7 @@ def _read_merged(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str, ND
             raise StepFailed(msg, hint=UNTRIED)
     if ionosphere and not ionosphere["ionosphere"].any():
         msg = "topsApp's ionosphere is zero everywhere: it could not estimate one, and went on"
-        raise StepFailed(msg, hint="set IONOSPHERE=0; ion.log may have the reason")
+        raise StepFailed(msg, hint="take ionosphere out of CORRECTIONS; ion.log may have the reason")
     with np.errstate(invalid="ignore"):
         seen = np.isfinite(cross) & np.isfinite(amplitude) & (cross != 0) & (coherence > 0)
     return {name: np.where(seen, image, 0) for name, image in images.items()}, ionosphere

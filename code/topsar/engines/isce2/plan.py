@@ -102,7 +102,7 @@ def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Instal
         esd_coherence=options.esd_coherence,
         filter_strength=options.filter_strength,
         unwrapper=options.unwrapper,
-        ionosphere=options.ionosphere,
+        ionosphere="ionosphere" in options.corrections,
         gpu=options.use_gpu,
         aux_cal=inputs.aux_cal if any(scene.ipf == UNCALIBRATED_IPF for scene in matched.pair.scenes) else None,
         water_mask=inputs.water_mask,
@@ -130,7 +130,7 @@ def _with_remarks(outlook: Outlook, task: TopsAppTask, installation: Installatio
         remarks.append(Remark(text=text, remedy="set ESD to a number of pixels if you know it, or list the next slice"))
     if task.ionosphere and int(installation.numpy.partition(".")[0]) > 1:
         text = f"ISCE2 runs on NumPy {installation.numpy}: its ionosphere step needs NumPy 1"
-        remarks.append(Remark(text=text, remedy="install numpy<2 beside ISCE2, or set IONOSPHERE=0"))
+        remarks.append(Remark(text=text, remedy="install numpy<2 beside ISCE2, or take ionosphere out of CORRECTIONS"))
     return replace(outlook, remarks=tuple(remarks))
 
 

@@ -18,6 +18,7 @@ from topsar.engines.layers import (
 )
 from topsar.engines.native.steps import VERSION
 from topsar.engines.native.steps.esd import read_correction, read_cross
+from topsar.engines.native.steps.ionosphere import FACTS_FILE
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import load_task
 from topsar.files import read_json
@@ -36,7 +37,8 @@ class CollectTask:
     """A pair whose results are to be gathered.
 
     ``view`` is the folder that says how the ground is seen, relative to the runs folder; ``water_mask`` is the user's
-    raster, if any. ``uncalibrated`` says why the wanted ``backscatter`` cannot be had; empty if it can.
+    raster, if any; ``ionosphere`` tells whether a step estimates it. ``uncalibrated`` says why the wanted
+    ``backscatter`` cannot be had; empty if it can.
     """
 
     facts: PairFacts
@@ -50,6 +52,7 @@ class CollectTask:
     water_mask: Path | None
     backscatter: str
     uncalibrated: str
+    ionosphere: bool
 
 
 def collect(folder: Path) -> Interferogram:
@@ -65,6 +68,9 @@ def collect(folder: Path) -> Interferogram:
     looks = np.array(measured["independent_looks_of_bursts"])[arrays["burst"]]
     arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], looks)
     facts["filter"] = describe_filter(arrays)
+    if task.ionosphere:
+        facts["ionosphere"] = read_json(folder / "ionosphere" / FACTS_FILE)
+        arrays |= _read_ionosphere(folder, np.isfinite(arrays["amplitude"]), facts["ionosphere"])
     facts |= describe_signal(arrays["coherence"], measured["coherence_bias_at_zero"])
     if task.uncalibrated:
         facts["remarks"].append(describe_uncalibrated(task.uncalibrated))
@@ -90,6 +96,14 @@ def _read_signal(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[
         arrays |= make_unwrapped_layers(arrays, _load(folder, "unwrap/unwrapped"), wavelength_m)
         arrays["components"] = _load(folder, "unwrap/components")
     return arrays
+
+
+def _read_ionosphere(folder: Path, seen: NDArray[np.bool_], facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Read the ionosphere and its uncertainty, where they could be estimated."""
+    if "refused" in facts:
+        return {}
+    names = {"ionosphere": "phase", "ionosphere_std": "deviation"}
+    return {layer: mask_unseen(seen, _load(folder, f"ionosphere/{name}")) for layer, name in names.items()}
 
 
 def _read_view(folder: Path) -> dict[str, NDArray[Any]]:

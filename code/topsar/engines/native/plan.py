@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from topsar.engines.facts import collect_facts
-from topsar.engines.ground import measure_dem_density
+from topsar.engines.ground import measure_dem_density, measure_pixel
 from topsar.engines.layout import lay_out
 from topsar.engines.native.collect import CollectTask
 from topsar.engines.native.joblist import JobList
@@ -18,10 +18,13 @@ from topsar.engines.native.steps import (
     dispersion,
     filter,
     geocode,
+    ionosphere,
     mosaic,
     multiply,
     slc,
     solve,
+    split,
+    subband,
     unwrap,
     view,
 )
@@ -78,7 +81,7 @@ def _plan_jobs(batch: JobList, laid: tuple[LaidPair, ...], inputs: Inputs, optio
         for geocoding in (geocodings[name] for name in fed_by[pair]):
             burst = geocoding.windows[0].burst
             title = f"{geocoding.orbit.start:%Y-%m-%d} {burst.swath} {burst.polarisation}"
-            batch.add(title, (geocode.STEP, geocoding))
+            batch.add(title, (geocode.STEP, geocoding), *_plan_split(geocoding, one, options))
         batch.add(f"{views[pair].orbit.start:%Y-%m-%d} ground", (view.STEP, views[pair]))
         used = tuple(sorted({geocodings[name].delay for name in fed_by[pair]} - {""}))
         collected = _plan_collect(one, inputs, options, views[pair])
@@ -93,6 +96,41 @@ def _plan_jobs(batch: JobList, laid: tuple[LaidPair, ...], inputs: Inputs, optio
             batch.add(f"amplitude dispersion of {stack.stack}", (dispersion.STEP, stack))
     for network in networks:
         batch.add(f"azimuth timing of the dates of {len(network.pairs)} pairs", (solve.STEP, network))
+
+
+def _wants_ionosphere(options: Options) -> bool:
+    return "ionosphere" in options.corrections and options.unwrapper != "none"
+
+
+def _plan_split(geocoding: geocode.GeocodeTask, laid: LaidPair, options: Options) -> list[tuple[StepKind[Any], Any]]:
+    """The step that splits what is geocoded, where the ionosphere is to be estimated."""
+    if not _wants_ionosphere(options):
+        return []
+    known = {name: getattr(geocoding, name) for name in ("job", "windows", "orbit", "dem", "delay")}
+    return [(split.STEP, split.SplitTask(**known, looks=split.choose_looks(laid.grid)))]
+
+
+def _plan_ionosphere(
+    laid: LaidPair, swaths: list[multiply.MultiplyTask], options: Options
+) -> tuple[list[tuple[StepKind[Any], Any]], list[tuple[StepKind[Any], Any]]]:
+    """The steps that multiply sub-bands, by swath, and the one that estimates the ionosphere from them."""
+    if not _wants_ionosphere(options):
+        return [], []
+    looks = split.choose_looks(laid.grid)
+    bands = [
+        subband.SubbandTask(
+            job=task.job, grid=laid.grid, looks=looks, bursts=task.bursts, reference_orbit=task.reference_orbit
+        )
+        for task in swaths
+    ]
+    east, north = measure_pixel(laid.grid)
+    estimated = ionosphere.IonosphereTask(
+        job=laid.matched.pair.id,
+        shape=laid.grid.shape,
+        pixel_m=(round(north, 3), round(east, 3)),
+        swaths=tuple(task.folder for task in bands),
+    )
+    return [(subband.STEP, task) for task in bands], [(ionosphere.STEP, estimated)]
 
 
 def _plan_pair(
@@ -134,11 +172,14 @@ def _plan_pair(
         job=one.pair.id, pixels=pixels, esd=options.esd, network=network, filter_strength=options.filter_strength
     )
     unwrapped = unwrap.UnwrapTask(job=one.pair.id, pixels=pixels, unwrapper=options.unwrapper)
+    bands, estimated = _plan_ionosphere(laid, swaths, options)
     return [
         *((multiply.STEP, task) for task in swaths),
+        *bands,
         (mosaic.STEP, joined),
         (filter.STEP, filtered),
         (unwrap.STEP, unwrapped),
+        *estimated,
     ]
 
 
@@ -155,4 +196,5 @@ def _plan_collect(laid: LaidPair, inputs: Inputs, options: Options, seen: view.V
         water_mask=inputs.water_mask,
         backscatter=options.backscatter,
         uncalibrated=laid.matched.uncalibrated,
+        ionosphere=_wants_ionosphere(options),
     )

@@ -21,6 +21,7 @@ VERSION = "7"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 STEPS = (
     *("geocode", "view", "multiply", "mosaic", "filter", "unwrap", "delay", "solve", "slc", "dispersion"),
+    *("split", "subband", "ionosphere"),
     *("geometry", "multilook", "overlaps", "timing", "coregister", "crossmul", "interferogram"),
 )
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""

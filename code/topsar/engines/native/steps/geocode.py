@@ -159,13 +159,13 @@ def _geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField
     terms = find_deramp_terms(burst, arc)
     aligned, offset = align_to_nodes(window.grid)
     nodes = lay_nodes(aligned, field)
-    seen = _find_seen_window(nodes, field, burst, arc, terms)
+    seen = find_seen_window(nodes, field, burst, arc, terms)
     with path.open("wb") as file:
-        plane = _SparsePlane(file, window.grid.shape)
+        plane = SparsePlane(file, window.grid.shape)
         if seen is not None:
             planes = load_deramped(burst, terms, seen, image, swath.memory)
             radar = radar_image(burst, arc, terms, seen, *planes).shift(swath.delay_px)
-            _fill(plane, offset, nodes, field, radar, swath.memory)
+            fill_plane(plane, offset, nodes, field, radar, swath.memory)
 
 
 def radar_image(
@@ -212,10 +212,19 @@ def radar_image(
     )
 
 
-def _find_seen_window(
+def find_seen_window(
     nodes: NDArray[np.float64], field: HeightField, burst: Burst, arc: OrbitArc, terms: DerampTerms
 ) -> Window | None:
-    """The part of the burst's valid window that the ground nodes look at."""
+    """The part of the burst's valid window that the ground nodes look at, None if they look past it.
+
+    Parameters
+    ----------
+    nodes : (r, c, 8) float64
+    field : HeightField
+    burst : Burst
+    arc : OrbitArc
+    terms : DerampTerms
+    """
     unread = np.empty((burst.valid.rows, burst.valid.columns), np.float32)
     placed = place_nodes(nodes, field.heights_m, radar_image(burst, arc, terms, burst.valid, unread, unread))
     if not placed.active.any():
@@ -273,7 +282,7 @@ def load_deramped(
     return real, imag
 
 
-class _SparsePlane:
+class SparsePlane:
     """A ``.npy`` of float16 (rows, columns, 2) that is written in parts; the rest is a hole in the file.
 
     Not a memory map: writing to one on a full disk kills the process.
@@ -299,15 +308,26 @@ class _SparsePlane:
         return (row * self.shape[1] + column) * 4
 
 
-def _fill(
-    out: _SparsePlane,
+def fill_plane(
+    out: SparsePlane,
     offset: tuple[int, int],
     nodes: NDArray[np.float64],
     field: HeightField,
     image: RadarImage,
     memory: Memory,
 ) -> None:
-    """Geocode block by block; only columns with signal are written."""
+    """Geocode block by block; only columns with signal are written.
+
+    Parameters
+    ----------
+    out : SparsePlane
+    offset : (int, int)
+        Of its first pixel from the first node.
+    nodes : (r, c, 8) float64
+    field : HeightField
+    image : RadarImage
+    memory : Memory
+    """
     placed = place_nodes(nodes, field.heights_m, image)
     rows, columns = out.shape[0] + offset[0], out.shape[1] + offset[1]
     for top in range(0, rows, BLOCK_ROWS):

@@ -105,15 +105,15 @@ class _Multiply(StepKind[MultiplyTask]):
         """Write the arrays of the swath and ``geometry.json`` into its folder."""
         out = runs / task.folder
         out.mkdir(parents=True, exist_ok=True)
-        windows = [_find_common_window(pair, task.grid) for pair in task.bursts]
-        where = _surround([window for window in windows if window is not None])
+        windows = [find_common_window(pair, task.grid) for pair in task.bursts]
+        where = surround_windows([window for window in windows if window is not None])
         grid = task.grid.crop(where)
         burst = task.bursts[0].reference.burst
         orbit, other = (
             choice.load(burst.swath, burst.polarisation) for choice in (task.reference_orbit, task.secondary_orbit)
         )
         _, points = find_ground_points(grid, open_dem_under(task.dem, grid))
-        cells = [_measure_cells(pair.reference, task.looks, orbit) for pair in task.bursts]
+        cells = [measure_burst_cells(pair.reference, task.looks, orbit) for pair in task.bursts]
         looks = [count_phase_looks(task.looks, one) for one in cells]
         mosaic, overlaps = Mosaic(grid.shape, task.looks), []
         calibrator = Calibrator(task.backscatter) if task.backscatter != "none" else None
@@ -122,7 +122,8 @@ class _Multiply(StepKind[MultiplyTask]):
             if window is None:
                 continue
             inside, arc = grid.window_of(task.grid.crop(window)), fit_burst_arc(pair.reference.burst, orbit)
-            sums = _sum_looks(pair, task.looks, grid.crop(inside), runs)
+            files = pair.reference.file, pair.secondary.file
+            sums = sum_looks(pair, files, task.looks, grid.crop(inside), runs)
             one = _view_burst(pair.reference.burst, arc, points[inside.slices], inside, sums)
             if calibrator is not None:
                 found = _find_backscatter(pair, sums, calibrator, points[inside.slices], (orbit, other))
@@ -137,13 +138,20 @@ class _Multiply(StepKind[MultiplyTask]):
         write_json(out / "geometry.json", geometry | {"looks": looks, "coherence_looks": averaged})
 
 
-def _find_common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
-    """The part of the grid that both dates of a burst cover."""
+def find_common_window(pair: BurstPair, grid: GeoGrid) -> Window | None:
+    """The part of a grid that both dates of a burst cover.
+
+    Parameters
+    ----------
+    pair : BurstPair
+    grid : GeoGrid
+        Of the same posting as those of the bursts.
+    """
     reference = grid.find_shared(pair.reference.grid)
     return reference.intersection(grid.window_of(pair.secondary.grid)) if reference else None
 
 
-def _surround(windows: list[Window]) -> Window:
+def surround_windows(windows: list[Window]) -> Window:
     """The smallest window around some; one pixel where there is none."""
     if not windows:
         return _NOWHERE
@@ -164,22 +172,31 @@ def _view_burst(burst: Burst, arc: OrbitArc, points_m: NDArray[np.float64], wher
     )
 
 
-def _sum_looks(pair: BurstPair, looks: Looks, grid: GeoGrid, runs: Path) -> LookSums:
+def sum_looks(pair: BurstPair, files: tuple[str, str], looks: Looks, grid: GeoGrid, runs: Path) -> LookSums:
     """Multiply both dates of a burst on a part of the output grid, a few rows at a time.
 
     Files are mapped for each block anew: what was read of a mapped file is this process's memory until it is unmapped.
+
+    Parameters
+    ----------
+    pair : BurstPair
+    files : (str, str)
+        What was geocoded of it on the two dates, relative to the runs folder.
+    looks : Looks
+        Geocoded pixels in an output pixel.
+    grid : GeoGrid
+    runs : Path
     """
     sums = LookSums.zeros(grid.shape)
-    dates = pair.reference, pair.secondary
-    origins = [window.grid.window_of(grid) for window in dates]
+    origins = [window.grid.window_of(grid) for window in (pair.reference, pair.secondary)]
     for top in range(0, grid.rows, BLOCK_ROWS):
         rows = min(BLOCK_ROWS, grid.rows - top)
         blocks = [
-            np.load(runs / date.file, mmap_mode="r")[
+            np.load(runs / file, mmap_mode="r")[
                 (origin.row + top) * looks.north : (origin.row + top + rows) * looks.north,
                 origin.column * looks.east : (origin.column + grid.columns) * looks.east,
             ]
-            for date, origin in zip(dates, origins, strict=True)
+            for file, origin in zip(files, origins, strict=True)
         ]
         cross_multiply(blocks[0], blocks[1], looks, sums.cut((slice(top, top + rows), slice(None))))
     return sums
@@ -215,8 +232,16 @@ def _describe_geometry(task: MultiplyTask, reference: Orbit, secondary: Orbit) -
     return describe_geometry(place, arcs, pairs[0].reference.burst) | {"passes": passes}
 
 
-def _measure_cells(window: BurstWindow, looks: Looks, orbit: Orbit) -> NDArray[np.float64]:
-    """Resolution cells from a fine pixel to its neighbours, in the middle of a burst."""
+def measure_burst_cells(window: BurstWindow, looks: Looks, orbit: Orbit) -> NDArray[np.float64]:
+    """Resolution cells from a fine pixel to its neighbours, in the middle of a burst; see `measure_cells`.
+
+    Parameters
+    ----------
+    window : BurstWindow
+    looks : Looks
+        Fine pixels in a pixel of its grid.
+    orbit : Orbit
+    """
     return measure_cells(step_pixel(window.grid.refine(looks)), window.burst, fit_burst_arc(window.burst, orbit))
 
 

@@ -1,0 +1,226 @@
+"""The step that estimates the ionosphere of a pair from its sub-bands and its unwrapped phase.
+
+It works on cells of 640 m. Swaths are kept apart until their constants are known: a timing of one swath that differs
+between the dates makes a step of the ionosphere, a hundred times larger than of the phase.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from topsar.engines.native.steps.subband import FACTS
+from topsar.engines.step import Cost, StepKind
+from topsar.files import read_json, save_array, write_json
+from topsar.kernels.ionosphere import (
+    SURE,
+    BandPair,
+    choose_components,
+    combine,
+    find_noise_factor,
+    find_offset,
+    join_swaths,
+    measure_difference,
+    solve_cycles,
+    sum_cells,
+)
+from topsar.kernels.smoothing import Cells, smooth_adaptively
+from topsar.kernels.unwrap import add_cycles
+from topsar.model import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CELL_M = 640.0
+NARROWEST_M, WIDEST_M = 1000.0, 32_000.0
+"""Standard deviations of the first and the last Gaussian; each is √2 times the one before."""
+LEAST_CELLS = 50
+"""Of fewer cells nothing is estimated."""
+SIGNIFICANT = 2.0
+"""The deviation of an ionosphere over the scene must be so many times that of its error."""
+CYCLE_RAD = math.pi
+"""What a cycle of the whole band's phase makes of the ionosphere."""
+FACTS_FILE = "facts.json"
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IonosphereTask:
+    """A pair whose ionosphere is to be estimated.
+
+    ``swaths`` are the folders of their sub-bands, from near to far, relative to the runs folder; ``pixel_m`` are the
+    sides of an output pixel, north and east.
+    """
+
+    job: str
+    shape: tuple[int, int]
+    pixel_m: tuple[float, float]
+    swaths: tuple[str, ...]
+
+
+class _Ionosphere(StepKind[IonosphereTask]):
+    """The ionosphere of a pair and its uncertainty; sizes are output pixels."""
+
+    name, task = "ionosphere", IonosphereTask
+    cost = Cost(base_memory=155_000_000, memory=70, disk=8, start_s=2.0, microseconds=0.7)
+
+    def size(self, task: IonosphereTask) -> float:
+        return task.shape[0] * task.shape[1]
+
+    def reads(self, task: IonosphereTask) -> tuple[str, ...]:
+        return (*task.swaths, f"{task.job}/mosaic", f"{task.job}/filter", f"{task.job}/unwrap")
+
+    def run(self, task: IonosphereTask, runs: Path, folder: Path) -> None:
+        """Write ``phase.npy`` and ``deviation.npy`` into ``ionosphere``, or why not, and ``facts.json``."""
+        out = folder / "ionosphere"
+        out.mkdir(parents=True, exist_ok=True)
+        side = max(round(CELL_M / math.sqrt(task.pixel_m[0] * task.pixel_m[1])), 1)
+        cell_m = side * task.pixel_m[0], side * task.pixel_m[1]
+        swaths, label, facts = _measure_swaths(task, runs, folder, side)
+        missions = {one["mission"] for one in read_json(folder / "mosaic" / "facts.json")["passes"].values()}
+        why = _judge_swaths(swaths, facts, differ=len(missions) > 1)
+        if not why:
+            joined = join_swaths(swaths)
+            facts["components"] = _level_components(joined, label, CYCLE_RAD, cell_m)
+            field = _smooth(joined, cell_m, facts["offsets"])
+            why = _judge_field(field, joined, facts)
+        if why:
+            facts["refused"] = why
+        else:
+            for name, values in (("phase", field.phase), ("deviation", np.sqrt(field.variance))):
+                save_array(out / f"{name}.npy", _spread(values, side, task.shape))
+        write_json(out / FACTS_FILE, facts)
+
+
+def _measure_swaths(
+    task: IonosphereTask, runs: Path, folder: Path, side: int
+) -> tuple[list[Cells], NDArray[np.intp], dict[str, Any]]:
+    """The ionosphere in cells of each swath, the component of each cell, and the first facts."""
+    filtered, coherence = (np.load(folder / name) for name in ("filter/filtered.npy", "mosaic/coherence.npy"))
+    components = np.load(folder / "unwrap" / "components.npy")
+    phase = add_cycles(np.angle(filtered), np.load(folder / "unwrap" / "unwrapped.npy"))
+    looks = read_json(folder / "mosaic" / "facts.json")["independent_looks"]
+    label = choose_components(components, side)
+    used = (
+        (components > 0)
+        & (components == _expand(label.astype(components.dtype), side, task.shape))
+        & np.isfinite(phase)
+    )
+    gamma = np.sqrt(np.maximum(coherence**2 - 1 / looks, 0)).astype(np.float32)
+    flat = np.where(used, np.conj(filtered) / np.maximum(np.abs(filtered), _TINY), np.complex64(0))
+    whole = Window(row=0, column=0, rows=task.shape[0], columns=task.shape[1])
+    weight, weighted = (
+        sum_cells(values, whole, side, label.shape) for values in (used * gamma**2, np.where(used, phase, 0) * gamma**2)
+    )
+    mean = np.divide(weighted, weight, out=np.full(label.shape, np.nan), where=weight > 0)
+    found: list[Cells] = []
+    facts: dict[str, Any] = {"swaths": []}
+    for name in task.swaths:
+        known = read_json(runs / name / FACTS)
+        if not known["frequencies_hz"]:
+            continue
+        pair = _load_bands(runs / name, known)
+        cells = combine(pair, measure_difference(pair, flat, gamma, side, label.shape), mean)
+        factor = find_noise_factor(cells, label)
+        found.append(Cells(cells.phase, cells.variance * factor**2))
+        facts["swaths"].append(
+            {"swath": known["swath"], "frequencies_hz": known["frequencies_hz"], "noise": round(factor, 3)}
+        )
+    return found, label, facts
+
+
+def _load_bands(folder: Path, known: dict[str, Any]) -> BandPair:
+    lower, upper, filled = (np.load(folder / f"{name}.npy") for name in ("lower", "upper", "filled"))
+    carrier, (low, high) = known["carrier_hz"], known["frequencies_hz"]
+    return BandPair(
+        where=Window(**known["window"]),
+        lower=lower,
+        upper=upper,
+        looks=(filled * known["independent_share"]).astype(np.float32),
+        carrier_hz=carrier,
+        frequencies_hz=(carrier + low, carrier + high),
+    )
+
+
+def _judge_swaths(swaths: list[Cells], facts: dict[str, Any], *, differ: bool) -> str:
+    """Take off what the swaths differ by, where that is sure or the missions differ; say why nothing can be done."""
+    facts["offsets"] = []
+    names = [one["swath"] for one in facts["swaths"]]
+    for number, (before, after) in enumerate(pairwise(swaths)):
+        offset = find_offset(before, after)
+        entry: dict[str, Any] = {"swaths": names[number : number + 2]}
+        if offset is None:
+            if differ:
+                return f"{names[number]} and {names[number + 1]} of different satellites share too little ground"
+            entry["why"] = "they share too few coherent cells"
+        else:
+            believed = differ or abs(offset.value) > SURE * offset.error
+            after.phase[...] -= offset.value if believed else 0.0
+            entry |= {
+                "rad": round(offset.value, 4),
+                "standard_error_rad": round(offset.error, 4),
+                "cells": offset.cells,
+                "removed": believed,
+            }
+        facts["offsets"].append(entry)
+    count = sum(int(np.isfinite(cells.phase).sum()) for cells in swaths)
+    return f"{count} cells are coherent, {LEAST_CELLS} are needed" if count < LEAST_CELLS else ""
+
+
+def _level_components(
+    joined: Cells, label: NDArray[np.intp], cycle_rad: float, cell_m: tuple[float, float]
+) -> dict[str, Any]:
+    """Take off the cycles that components have too many, and what is left unknown; say how many."""
+    solved = solve_cycles(joined, label, cycle_rad, cell_m)
+    for one, cycles in solved.items():
+        joined.phase[label == one] -= np.nan if cycles is None else cycles * cycle_rad
+    moved = {str(one): cycles for one, cycles in solved.items() if cycles}
+    return {"count": len(solved), "cycles": moved, "unknown": sum(cycles is None for cycles in solved.values())}
+
+
+def _smooth(cells: Cells, cell_m: tuple[float, float], offsets: list[dict[str, Any]]) -> Cells:
+    """A smooth ionosphere; its mean over known cells is zero. The error of an offset goes by halves to both swaths."""
+    count = round(2 * math.log2(WIDEST_M / NARROWEST_M)) + 1
+    widths = [NARROWEST_M * 2 ** (number / 2) for number in range(count)]
+    field = smooth_adaptively(cells, [(width / cell_m[0], width / cell_m[1]) for width in widths])
+    steps = sum((one.get("standard_error_rad", 0.0) / 2) ** 2 for one in offsets)
+    return Cells(field.phase - field.phase[np.isfinite(cells.phase)].mean(), field.variance + steps)
+
+
+def _judge_field(field: Cells, joined: Cells, facts: dict[str, Any]) -> str:
+    """Say why an ionosphere is none, or nothing."""
+    known = np.isfinite(joined.phase)
+    signal, noise = float(field.phase[known].std()), float(np.sqrt(field.variance[known].mean()))
+    facts |= {"std_rad": round(signal, 4), "error_rad": round(noise, 4)}
+    if signal < SIGNIFICANT * noise:
+        return f"its deviation of {signal:.2f} rad is less than {SIGNIFICANT:g} times its error, {noise:.2f} rad"
+    return ""
+
+
+def _expand(label: NDArray[Any], side: int, shape: tuple[int, int]) -> NDArray[Any]:
+    """The value of its cell for each pixel."""
+    return label.repeat(side, axis=0).repeat(side, axis=1)[: shape[0], : shape[1]]
+
+
+def _spread(values: NDArray[np.float64], side: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate from the middles of cells to pixels, linearly."""
+    rows, columns = ((np.arange(n) + 0.5) / side - 0.5 for n in shape)
+    down = _interpolate(values, rows)
+    return _interpolate(down.T, columns).T.astype(np.float32)
+
+
+def _interpolate(values: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate along the first axis; beyond the first and last value it stays what it is."""
+    at = np.clip(place, 0, len(values) - 1)
+    first = np.minimum(at.astype(np.intp), max(len(values) - 2, 0))
+    share = (at - first)[:, None]
+    return np.asarray((1 - share) * values[first] + share * values[np.minimum(first + 1, len(values) - 1)])
+
+
+STEP = _Ionosphere()
