@@ -16,6 +16,8 @@ from dry_data import DAYS, dry_recipe, simulate_with_short_orbits
 from topsar import cli
 from topsar.kernels.geometry import ecef_to_geodetic, fit_orbit, rdr2geo
 from topsar.model import PRODUCT_NAME, SPEED_OF_LIGHT, Burst, Scene, Window
+from topsar.pairs.listing import PairLine
+from topsar.schedule.jobs import Outcome, Status
 from topsar.sentinel1 import (
     check_content,
     check_header,
@@ -29,6 +31,7 @@ from topsar.sentinel1 import (
 from topsar.sentinel1.container import open_container
 from topsar.sentinel1.cut.documents import BurstCut, cut_annotation, cut_calibration
 from topsar.sentinel1.document import parse_time
+from topsar.settings import Settings
 from topsar.simulate.dataset import Dataset
 
 
@@ -161,6 +164,60 @@ def test_a_product_that_is_there_is_kept(data: Dataset, tmp_path: Path, capsys: 
     assert "one polarisation at a time" in capsys.readouterr().err
     assert cli.main([*argv, "--roi", "0,1,0,1"]) == 1
     assert "lies in ROI" in capsys.readouterr().err
+
+
+NAMES = [f"S1A_IW_SLC__1SSV_202503{day}T160222_202503{day}T160230_05830{day[-1]}_071DFF_1E37" for day in ("03", "15")]
+
+
+@pytest.mark.parametrize(
+    ("action", "made", "settings"),
+    [
+        ("back-geocoding", "radar_stack/T131_VV_20250303/merged/SLC/20250315/20250315.slc.full", {"esd": "off"}),
+        ("spectral-diversity", "radar_stack/T131_VV_20250303/merged/SLC/20250315/20250315.slc.full", {"esd": "auto"}),
+        ("topo-phase-removal", "T131_a_b/products/wrapped_phase.tif", {"unwrapper": "none", "grid": "map"}),
+        ("goldstein", "T131_a_b/products/filtered_phase.tif", {"unwrapper": "none", "filter_strength": 0.7}),
+        ("displacement", "T131_a_b/products/displacement.tif", {"unwrapper": "snaphu"}),
+        (
+            "stamps",
+            "stamps_T131_VV_20250303/stamps/INSAR_20250303",
+            {"formats": ("geotiff", "stamps"), "grid": "radar"},
+        ),
+    ],
+)
+def test_the_chain_of_snap_runs_what_leads_to_a_stage(
+    action: str, made: str, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = tmp_path / "runs" / made
+    path.mkdir(parents=True)
+    job, *_ = made.removeprefix("radar_stack/").split("/")
+    name = f"radar_stack_{job}" if made.startswith("radar") else job
+    outcomes = (
+        Outcome(job=name, title="a title", status=Status.DONE, is_pair=not made.startswith(("radar", "stamps"))),
+    )
+    asked = []
+
+    def run(given: Settings, _services: object, *, pairs: tuple[PairLine, ...]) -> tuple[Outcome, ...]:
+        asked.append(given)
+        assert [pair.secondary for pair in pairs] == [(NAMES[1],)]
+        return outcomes
+
+    monkeypatch.setattr("topsar.workflow.run", run)
+    monkeypatch.setattr("topsar.report.pair.read_pairs", lambda *_: [])
+    assert cli.main(["burst", action, *NAMES[::-1], "--data", str(tmp_path), "-o", "FILTER_STRENGTH=0.7"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(path)
+    assert {key: getattr(asked[0], key) for key in settings} == settings
+
+
+def test_what_a_stage_cannot_take_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv, message in (
+        (["split", *NAMES], "takes one product, 2 are named"),
+        (["goldstein", *NAMES, "--bursts", "1-2"], "belong to split, orbit and gamma"),
+        (["unwrapping", *NAMES, "-o", "UNWRAPPER=none"], "needs unwrapped phase"),
+        (["interferogram", NAMES[0]], "needs two dates"),
+    ):
+        assert cli.main(["burst", *argv, "--data", str(tmp_path)]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.real

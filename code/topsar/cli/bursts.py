@@ -8,6 +8,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topsar.cli.chain import CHAIN, run_stage
 from topsar.cli.verbs import load
 from topsar.errors import ProvisionError, SceneError, SettingsError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERBS = ("deramp", "burst")
+_SINGLE = ("split", "orbit", "gamma")
 KEYS = ("SWATHS", "POLARIZATION", "ROI")
 """Settings that they use."""
 EXAMPLES = {
@@ -36,6 +38,7 @@ EXAMPLES = {
   topsar burst split S1A_IW_SLC__1SDV_20250303T... --swaths IW2 --bursts 3-5 --to cut
   topsar burst orbit S1A_IW_SLC__1SDV_20250303T... --to with_orbit
   topsar burst gamma S1A_IW_SLC__1SDV_20250303T... --swaths IW1,IW2 --bursts 2-4 --to slc
+  topsar burst interferogram S1A_IW_SLC__1SDV_20250303T... S1A_IW_SLC__1SDV_20250315T... --swaths IW2
 """,
 }
 
@@ -58,9 +61,12 @@ def add_flags(verb: argparse.ArgumentParser, name: str) -> None:
         verb.add_argument("--phase", action="store_true", help="with --safe: write the ramp too")
     else:
         shown = "split: write some bursts as a product of their own; orbit: the same with the state vectors of the "
-        shown += "orbit file in the annotation; gamma: write tab, par and SLC of GAMMA"
-        verb.add_argument("action", metavar="ACTION", choices=("split", "orbit", "gamma"), help=shown)
-        verb.add_argument("safe", metavar="NAME", help="a product: its name in data/raw, or its path")
+        shown += "orbit file in the annotation; gamma: write tab, par and SLC of GAMMA; of two dates or more, "
+        shown += "; ".join(f"{action}: {stage.meaning}" for action, stage in CHAIN.items())
+        verb.add_argument("action", metavar="ACTION", choices=(*_SINGLE, *CHAIN), help=shown)
+        verb.add_argument(
+            "safes", metavar="NAME", nargs="+", help="products: names in data/raw; of one, its path will do"
+        )
         shown = "samples as whole numbers of 2 bytes, as in the product"
         verb.add_argument("--scomplex", action="store_true", help=shown)
     verb.set_defaults(pairs=Path("pairs.txt"))  # settings have a list of pairs, these verbs do not look at it
@@ -86,7 +92,13 @@ def deramp(args: argparse.Namespace) -> int:
 
 
 def burst(args: argparse.Namespace) -> int:
-    """Cut a product to bursts, give it its precise orbit, or write it as GAMMA has it."""
+    """Cut a product to bursts, give it its precise orbit, write it as GAMMA has it; or the chain of SNAP."""
+    if args.action in CHAIN:
+        return run_stage(args)
+    if len(args.safes) > 1:
+        msg = f"{args.action} takes one product, {len(args.safes)} are named"
+        raise SettingsError(msg, hint="start it once for each")
+    args.safe = args.safes[0]
     if args.action == "gamma":
         return _write_gamma(args, is_deramped=False)
     from topsar.sentinel1 import advise_on_orbit

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load(args)
     outcomes = workflow.run(settings, Services())
-    return _print_outcomes(outcomes, settings.data / "runs", "jobs" if settings.grid == "radar" else "pairs")
+    return print_outcomes(outcomes, settings.data / "runs", "jobs" if settings.grid == "radar" else "pairs")
 
 
 def stack(args: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def stack(args: argparse.Namespace) -> int:
         wanted["interferograms"] = 0
     settings = settings.model_copy(update=wanted)
     lines = chain_scenes(args.scenes) if args.scenes else None
-    return _print_outcomes(workflow.run(settings, Services(), pairs=lines), settings.data / "runs", "jobs")
+    return print_outcomes(workflow.run(settings, Services(), pairs=lines), settings.data / "runs", "jobs")
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -189,7 +189,7 @@ def timeseries(args: argparse.Namespace) -> int:
         if outcome.is_done and outcome.job.startswith(f"{TimeSeries.name}_"):
             print(f"{outcome.title}: {settings.data / 'runs' / outcome.job / TimeSeries.name}")
     _combine_tracks(settings.data / "runs")
-    return _print_outcomes(outcomes, settings.data / "runs")
+    return print_outcomes(outcomes, settings.data / "runs")
 
 
 def _combine_tracks(runs: Path) -> None:
@@ -230,7 +230,7 @@ def demo(args: argparse.Namespace) -> int:
 
     shown = run_demo(args.folder, size=args.size, flags=dict(args.flags))
     print(_format_demo(shown))
-    return _print_outcomes(shown.outcomes, args.folder / "runs")
+    return print_outcomes(shown.outcomes, args.folder / "runs")
 
 
 def simulate(args: argparse.Namespace) -> int:
@@ -271,8 +271,16 @@ def _find_width() -> int:
     return max(80, shutil.get_terminal_size((120, 24)).columns)
 
 
-def _print_outcomes(outcomes: Sequence[Outcome], runs: Path, unit: str = "pairs") -> int:
-    """Print what became of the pairs, or of all jobs where there are no pairs; the exit code."""
+def print_outcomes(outcomes: Sequence[Outcome], runs: Path, unit: str = "pairs") -> int:
+    """Print what became of the pairs, or of all jobs where there are no pairs; the exit code.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+    runs : Path
+        The runs folder.
+    unit : {"pairs", "jobs"}
+    """
     from topsar.report.pair import read_pairs
     from topsar.schedule.jobs import Status
 
