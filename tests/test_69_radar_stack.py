@@ -23,12 +23,13 @@ from topsar.engines.native.radar.swath_product import find_frames, format_swath,
 from topsar.engines.native.steps import coregister, crossmul, geometry, overlaps
 from topsar.engines.native.steps.coregister import CoregisterTask
 from topsar.engines.native.steps.crossmul import CrossmulTask
+from topsar.engines.native.steps.geocode import open_images
 from topsar.engines.native.steps.geometry import GeometryTask
 from topsar.engines.native.steps.overlaps import OverlapsTask, find_overlapping
 from topsar.engines.passes import describe_pass
 from topsar.engines.radar_stack import Written
 from topsar.engines.step import StepKind, as_step, load_task
-from topsar.errors import SettingsError
+from topsar.errors import SceneError, SettingsError
 from topsar.files import write_json, write_text
 from topsar.formats.step import finish_jobs
 from topsar.model import SPEED_OF_LIGHT, BBox, Burst, Looks, Window
@@ -270,6 +271,24 @@ def test_bursts_that_a_date_lacks_are_left_out_of_all(
     assert len(task.parts) == len(whole.parts) - 1
     assert set(whole.stack.bursts) - set(task.stack.bursts) == {whole.parts[-1].burst.label}
     assert "20250327 has no " in caplog.text
+
+
+def test_an_image_is_read_through_once(three: Path, tmp_path: Path) -> None:
+    """The overlaps of a date check its images, its SLC need not; that of the reference waits for no overlaps."""
+    data = shutil.copytree(three, tmp_path / "data")
+    planned = Planned(data, tmp_path, **RADAR, STACK_REFERENCE="20250303")
+    tasks = dates(planned, tmp_path)
+    parts = tasks["20250315"].parts
+    assert all(len(list(open_images(parts, lambda one: one.burst, are_checked=known))) == 6 for known in (True, False))
+    with Path(parts[0].burst.measurement).open("r+b") as image:
+        image.seek(-4, 2)
+        image.write(b"\1\2\3\4")
+    assert len(list(open_images(parts, lambda one: one.burst, are_checked=True))) == 6
+    with pytest.raises(SceneError, match="checksum"):
+        list(open_images(parts, lambda one: one.burst))
+    assert {name: bool(task.timings) for name, task in tasks.items()} == {
+        "20250303": False, "20250315": True, "20250327": True
+    }  # fmt: skip
 
 
 def test_a_swath_that_is_not_wanted_may_be_damaged(three: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from dry_data import Planned
 from topsar.engines import load_engine
+from topsar.engines.radar_stack import open_radar_stack
 from topsar.formats.geotiff import GeoTiff
 from topsar.interferogram import Interferogram
 from topsar.schedule.graph import build_graph
@@ -212,6 +213,26 @@ def test_range_delays_are_found_and_corrected(runs: Runs, tmp_path: Path) -> Non
         )
     lost = 1 - np.array([1 / gains[dates] for dates in combinations(DAYS, 2)])
     np.testing.assert_allclose(lost, 0.6 * np.array(apart) ** 2, atol=0.001)  # what a shifted Hamming band loses
+
+
+@pytest.mark.slow
+def test_range_delays_are_found_and_corrected_in_a_stack(runs: Runs) -> None:
+    """The image of a date lies later by its delay; read there, it is flat against the reference in range."""
+    flags = {"GRID": "radar", "STACK_REFERENCE": "20250303", "INTERFEROGRAMS": "0"}
+    coherences = []
+    for setting in ("off", "auto"):
+        runs.update(RANGE_REGISTRATION=setting, **flags)
+        stack = open_radar_stack(runs.folder / "radar_stack" / "T131_VV_20250303")
+        reference, other = (stack.read_slc(day.replace("-", "")) for day in DAYS[:2])
+        power = np.vdot(reference, reference).real * np.vdot(other, other).real
+        blocks = (reference * other.conj())[:2700, :1150].reshape(270, 10, 115, 10).sum(axis=(1, 3))
+        coherences.append(float(np.abs(blocks).sum() / np.sqrt(power)))
+        for one in stack.dates:
+            day = f"{one.date[:4]}-{one.date[4:6]}-{one.date[6:]}"
+            wanted = DELAYS.get(day, 0.0) if setting == "auto" else 0.0
+            assert one.range_delay_pixels == pytest.approx(wanted, abs=0.01)
+    gain = coherences[1] / coherences[0]
+    assert gain == pytest.approx(1 / (1 - 0.6 * DELAYS[DAYS[1]] ** 2), abs=0.001)
 
 
 def test_a_delay_that_is_small_or_has_no_witnesses_is_not_applied(tmp_path: Path) -> None:

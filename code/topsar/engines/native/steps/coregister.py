@@ -149,7 +149,8 @@ def _write_slc(task: CoregisterTask, date: OpenDate, runs: Path, staging: Path) 
     heights = IsceReader(runs / task.stack.layer("hgt.rdr.full"))
     final = runs / task.stack.slc(task.date)
     with create_isce_image(staging / f"{name}.full", header, "slcimage", final / f"{name}.full") as slc:
-        for one, image in open_images(task.parts, lambda one: one.burst):
+        # with timings, the overlaps of the date were taken of the same images
+        for one, image in open_images(task.parts, lambda one: one.burst, are_checked=bool(task.timings)):
             log.info("%s: %d by %d pixels", one.burst.label, one.part.inside.rows, one.part.inside.columns)
             _write_part(slc, one, date, heights, image)
     (staging / name).symlink_to(f"{name}.full")

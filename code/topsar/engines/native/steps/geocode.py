@@ -125,7 +125,9 @@ class _Geocode(StepKind[GeocodeTask]):
                 _geocode_burst(fine, image, field, swath, path)
 
 
-def open_images(items: Iterable[Item], get_burst: Callable[[Item], Burst]) -> Iterator[tuple[Item, DatasetReader]]:
+def open_images(
+    items: Iterable[Item], get_burst: Callable[[Item], Burst], *, are_checked: bool = False
+) -> Iterator[tuple[Item, DatasetReader]]:
     """Give each item with the image of its burst, which is checked and opened once, and read forward: it may be zipped.
 
     Parameters
@@ -133,12 +135,15 @@ def open_images(items: Iterable[Item], get_burst: Callable[[Item], Burst]) -> It
     items : iterable
     get_burst : callable
         The burst of an item.
+    are_checked : bool
+        An earlier step of the chain has read the images through: it runs again when one of them is another file.
     """
     images: dict[str, list[Item]] = {}
     for item in items:
         images.setdefault(get_burst(item).measurement, []).append(item)
     for held in images.values():
-        check_content(get_burst(held[0]))
+        if not are_checked:
+            check_content(get_burst(held[0]))
         with open_image(get_burst(held[0])) as image:
             for item in sorted(held, key=lambda item: get_burst(item).first_line):
                 yield item, image
