@@ -58,7 +58,15 @@ class MintPy(Format):
 
     name = "mintpy"
     version = "2"
-    cost = Cost(base_memory=190_000_000, memory=60, disk=60, start_s=1.0, microseconds=2.0)
+    cost = Cost(
+        base_memory=190_000_000,
+        memory=34,
+        disk=60,
+        start_s=1.0,
+        microseconds=1.0,
+        first_memory=20,
+        first_pixels=2e6,
+    )
     scope: Literal["pair", "stack"] = "stack"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

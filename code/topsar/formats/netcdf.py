@@ -34,7 +34,15 @@ class NetCdf(Format):
 
     name = "netcdf"
     version = "1"
-    cost = Cost(base_memory=145_000_000, memory=75, disk=70, start_s=1.5, microseconds=3)
+    cost = Cost(
+        base_memory=145_000_000,
+        memory=24,
+        disk=70,
+        start_s=1.5,
+        microseconds=1.5,
+        first_memory=60,
+        first_pixels=2e6,
+    )
     scope: Literal["pair", "stack"] = "pair"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

@@ -53,7 +53,15 @@ class Stac(Format):
 
     name = "stac"
     version = "2"
-    cost = Cost(base_memory=200_000_000, memory=60, disk=65, start_s=3.0, microseconds=1.0)
+    cost = Cost(
+        base_memory=200_000_000,
+        memory=29,
+        disk=65,
+        start_s=3.0,
+        microseconds=0.5,
+        first_memory=31,
+        first_pixels=2e6,
+    )
     scope: Literal["pair", "stack"] = "stack"
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

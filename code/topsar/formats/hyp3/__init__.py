@@ -24,7 +24,16 @@ class Hyp3(Format):
     name = "hyp3"
     version = "3"
     flavour: Flavour = "isce2"
-    cost = Cost(base_memory=205_000_000, memory=44, disk=80, start_s=2.0, microseconds=1.5, pixels_per_thread=5e5)
+    cost = Cost(
+        base_memory=205_000_000,
+        memory=33,
+        disk=80,
+        start_s=2.0,
+        microseconds=1.2,
+        pixels_per_thread=5e5,
+        first_memory=24,
+        first_pixels=2e6,
+    )
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the product of one pair.
@@ -56,4 +65,13 @@ class Hyp3Gamma(Hyp3):
     name = "hyp3_gamma"
     version = "2"
     flavour: Flavour = "gamma"
-    cost = Cost(base_memory=205_000_000, memory=44, disk=120, start_s=2.0, microseconds=2.0, pixels_per_thread=5e5)
+    cost = Cost(
+        base_memory=205_000_000,
+        memory=28,
+        disk=120,
+        start_s=2.0,
+        microseconds=1.8,
+        pixels_per_thread=5e5,
+        first_memory=46,
+        first_pixels=2e6,
+    )
