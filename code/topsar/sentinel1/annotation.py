@@ -207,7 +207,8 @@ def check_orbit_file(scene: Scene, swath: str, polarisation: str, orbit: Orbit) 
     SceneError
     """
     _, _, root = _open_annotation(scene, swath, polarisation)
-    from_ground = root.read_text("imageAnnotation/processingInformation/orbitSource") == "Auxiliary"
+    source = "imageAnnotation/processingInformation/orbitSource"
+    from_ground = root.has(source) and root.read_text(source) == "Auxiliary"
     bounds = _BESIDE_GROUND_SEGMENT if from_ground else _BESIDE_RECEIVER
     hint = "one is of another pass, or damaged: take the orbit file out of orbit_data, or download both again"
     _check_orbit(root, orbit, scene.start, bounds, orbit.name, hint)
