@@ -38,7 +38,7 @@ SIGNIFICANT = 2.0
 """Standard errors."""
 LEAST_PIXELS = 100
 _AREAS_ACROSS = 6
-_SAMPLE_BYTES, _PIXEL_BYTES = 170, 4
+_SAMPLE_BYTES, _PIXEL_BYTES = 200, 4
 """Memory per reliable pixel that is weighed; per pixel of the grid and correction."""
 
 
