@@ -32,6 +32,8 @@ def measure(args: argparse.Namespace, threads: int) -> dict[str, Any]:
     result: dict[str, Any] = {"machine": show_machine(threads, args.folder)}
     if args.only == "formats":
         return result | {"formats": show_formats(args.folder)}
+    if args.compare:
+        return result | {"comparison": show_comparison(args)}
     if args.only != "pipeline":
         result["startup"] = show_startup()
         result["kernels"] = show_kernels(threads, result["machine"]["copy_gb_s"])
@@ -167,6 +169,27 @@ def show_pipeline(args: argparse.Namespace) -> dict[str, Any]:
     return {"size": size, "million_samples": samples, "simulated_s": simulated_s, "runs": uses}
 
 
+def show_comparison(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Print what another revision takes beside what this one does."""
+    import pipeline
+    import revision
+
+    data, _ = pipeline.data_of(pipeline.recipe_of(args.size, args.dates), args.folder)
+    rows = revision.compare(data, args.compare, args.flags, args.repeats or 5)
+    print(f"\nThis revision beside {args.compare}, size {args.size}, medians")
+    print(
+        f"  {'step':<16}{'seconds':>9}{'other':>9}{'ratio':>8}{'CPU s':>9}{'other':>9}{'ratio':>8}{'memory ratio':>14}"
+    )
+    for row in rows:
+        seconds, cpu, memory = ((row[key], row[f"other_{key}"]) for key in ("seconds", "cpu_s", "peak_bytes"))
+        print(
+            f"  {row['step']:<16}"
+            + "".join(f"{ours:>9.2f}{other:>9.2f}{ours / other:>8.2f}" for ours, other in (seconds, cpu))
+            + f"{memory[0] / memory[1]:>14.2f}"
+        )
+    return rows
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="small", help="what the whole run processes [small]")
@@ -176,7 +199,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--flags", nargs="*", default=[], metavar="NAME=VALUE", help="settings of the whole runs")
     parser.add_argument("--keep", action="store_true", help="make the kernels' figures the baseline")
     parser.add_argument("--threads", type=int, metavar="N", help="cores to use [all]")
-    parser.add_argument("--repeats", type=int, metavar="N", help="whole runs [3 of size small, else 1]")
+    shown = "whole runs [3 of size small, else 1; 5 of each to compare]"
+    parser.add_argument("--repeats", type=int, metavar="N", help=shown)
+    parser.add_argument("--compare", metavar="REV", help="whole runs of this revision and of another one, in turns")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where simulated data are kept [results]")
     parser.add_argument("--only", choices=("kernels", "pipeline", "formats"), help="one part alone")
     parser.add_argument("--cold", action="store_true", help="compile anew: first calls and the first run show it")

@@ -140,7 +140,7 @@ class TimeSeries(Format):
 
         facts: dict[str, Any] = {"dispersion_to": self._dispersion, "coherence_from": self._coherence}
         if points is None:
-            return (), facts | {"written": 0}
+            return (), facts | {"found": 0, "written": 0}
         files = write_points(points, network.dates, folder / "points", self._points)
         written = {"found": points.found, "written": points.longitude.size, "dispersion_of": points.source}
         return files, facts | written
