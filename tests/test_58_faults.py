@@ -40,6 +40,8 @@ SHARES = {
     "state": 0.01,
 }
 """Which part of each campaign is played in the small."""
+LONG = {"state", "disk", "read-only", "mutants", "names"}
+"""Campaigns that take long even so."""
 LARGE = ("swaps", "services", "disk sizes", "clock set", "open files", "umask", "home", "many")
 """Campaigns that process too much for that."""
 
@@ -58,7 +60,7 @@ def play(faults: ModuleType, name: str, folder: Path, *, pace: float, share: flo
     assert count.is_clean, count
 
 
-@pytest.mark.parametrize("name", SHARES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SHARES])
 def test_a_harmed_run_is_resumed_as_if_nothing_had_happened(faults: ModuleType, tmp_path: Path, name: str) -> None:
     play(faults, name, tmp_path, pace=0.3, share=SHARES[name])
 

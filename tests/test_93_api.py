@@ -12,6 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 import topsar
+from dry_data import dry_data, dry_recipe
 from topsar.errors import ProductError, SettingsError
 from topsar.schedule.jobs import Event, Outcome, Status
 
@@ -64,10 +65,19 @@ def test_the_notebook_runs(notebook: tuple[Path, Any]) -> None:
     assert (folder / "reliable.tif").is_file()
 
 
-def test_pairs_by_name_or_in_a_file_run_once(notebook: tuple[Path, Any], tmp_path: Path) -> None:
-    folder, _ = notebook
-    settings, events = topsar.Settings(data=folder, engine="native"), list[Event]()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two dates."""
+    folder: Path = tmp_path_factory.mktemp("api") / "data"
+    dry_data(folder, dry_recipe())
+    return folder
+
+
+def test_pairs_by_name_or_in_a_file_run_once(folder: Path, tmp_path: Path) -> None:
+    settings = topsar.Settings(data=folder, engine="native", unwrapper="none", formats=("geotiff",))
+    events = list[Event]()
     (pair,) = topsar.find_pairs(folder)
+    topsar.run([pair], settings)
     again = topsar.run([pair], settings, on_event=events.append)
     assert {event.status for event in events} <= {Status.CACHED, Status.UNNEEDED}
     (tmp_path / "pairs.txt").write_text(f"{pair[0]} {pair[1]}\n")
@@ -81,8 +91,7 @@ def test_pairs_by_name_or_in_a_file_run_once(notebook: tuple[Path, Any], tmp_pat
     assert float(ifg.coherence.mean()) == pytest.approx(ifg.attrs["coherence_mean"], abs=1e-3)
 
 
-def test_rules_of_find_pairs(notebook: tuple[Path, Any]) -> None:
-    folder, _ = notebook
+def test_rules_of_find_pairs(folder: Path) -> None:
     with pytest.raises(topsar.TopsarError, match="6 days"):
         topsar.find_pairs(folder, max_days=6)
     with pytest.raises(topsar.TopsarError, match="1 m"):

@@ -105,6 +105,7 @@ class TimeSeries(Format):
             for window in cut_blocks(network, BLOCK_BYTES):
                 yield window, _prepare_block(network, window, zero, triangles)
 
+        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             work = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
             self._solver.prepare(network, reference, prepare(), work)
