@@ -254,6 +254,7 @@ def test_a_step_whose_worker_dies_is_tried_again(cluster: Cluster, bench: DaskBe
     assert not (bench.runs / ".dask").exists()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_slow_to_answer_is_waited_for(cluster: Cluster, bench: DaskBench) -> None:
     address = cluster.scale(1)
     cluster.scheduler.send_signal(signal.SIGSTOP)
@@ -261,6 +262,7 @@ def test_a_scheduler_that_is_slow_to_answer_is_waited_for(cluster: Cluster, benc
     assert bench.run_by(address, chain("a"), workers=1)[0].status is Status.DONE
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_does_not_hold_up_the_end(cluster: Cluster, tmp_path: Path) -> None:
     cluster.scale(2)
     with hold_runs(tmp_path) as mark:
