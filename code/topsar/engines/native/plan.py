@@ -106,8 +106,7 @@ def _plan_split(geocoding: geocode.GeocodeTask, laid: LaidPair, options: Options
     """The step that splits what is geocoded, where the ionosphere is to be estimated."""
     if not _wants_ionosphere(options):
         return []
-    known = {name: getattr(geocoding, name) for name in ("job", "windows", "orbit", "dem", "delay")}
-    return [(split.STEP, split.SplitTask(**known, looks=split.choose_looks(laid.grid)))]
+    return [(split.STEP, replace(geocoding, looks=split.choose_looks(laid.grid)))]
 
 
 def _plan_ionosphere(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
+    _Ramp = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=np.generic)
 Item = TypeVar("Item")
@@ -67,7 +69,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeocodeTask:
-    """One swath of one scene, to be geocoded.
+    """One swath of one scene, to be geocoded; ``looks`` are pixels of its images in an output pixel.
 
     ``delay`` is the folder with its range delay, relative to the runs folder; empty where none is looked for.
     """
@@ -113,10 +115,7 @@ class _Geocode(StepKind[GeocodeTask]):
     def run(self, task: GeocodeTask, runs: Path, folder: Path) -> None:
         """Write one file per burst into ``slc``."""
         (folder / "slc").mkdir(parents=True, exist_ok=True)
-        first = task.windows[0].burst
-        orbit = task.orbit.load(first.swath, first.polarisation)
-        delay_px = float(read_json(runs / task.delay / DELAY_FILE)["applied_pixels"]) if task.delay else 0.0
-        swath = _Swath(orbit, delay_px, Memory())
+        swath = OpenSwath.of(task, runs)
         for window, image in open_images(task.windows, lambda window: window.burst):
             fine = replace(window, grid=window.grid.refine(task.looks))
             field = open_dem_under(task.dem, window.grid)
@@ -149,28 +148,62 @@ def open_images(
                 yield item, image
 
 
-class _Swath(NamedTuple):
+class OpenSwath(NamedTuple):
     """What all bursts of a swath share; its samples lie ``delay_px`` later than annotated."""
 
     orbit: Orbit
     delay_px: float
     memory: Memory
 
+    @classmethod
+    def of(cls, task: GeocodeTask, runs: Path) -> OpenSwath:
+        """Read the orbit and the range delay of a task's swath."""
+        first = task.windows[0].burst
+        orbit = task.orbit.load(first.swath, first.polarisation)
+        delay_px = float(read_json(runs / task.delay / DELAY_FILE)["applied_pixels"]) if task.delay else 0.0
+        return cls(orbit, delay_px, Memory())
 
-def _geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: _Swath, path: Path) -> None:
-    """Geocode one burst of an open image onto its part of the fine grid, and write it."""
-    burst = window.burst
-    arc = fit_burst_arc(burst, swath.orbit)
-    terms = find_deramp_terms(burst, arc)
+
+class BurstView(NamedTuple):
+    """How a burst sees the ground of a grid.
+
+    ``nodes`` are of the ground, ``offset`` is the place of the grid's first pixel from the first node, ``seen`` the
+    window of the burst that they look at: None if they look past it.
+    """
+
+    arc: OrbitArc
+    terms: DerampTerms
+    nodes: NDArray[np.float64]
+    offset: tuple[int, int]
+    seen: Window | None
+
+
+def view_burst(window: BurstWindow, field: HeightField, orbit: Orbit) -> BurstView:
+    """Lay nodes under a grid and find where a burst sees them.
+
+    Parameters
+    ----------
+    window : BurstWindow
+    field : HeightField
+        Under its grid.
+    orbit : Orbit
+    """
+    arc = fit_burst_arc(window.burst, orbit)
+    terms = find_deramp_terms(window.burst, arc)
     aligned, offset = align_to_nodes(window.grid)
     nodes = lay_nodes(aligned, field)
-    seen = find_seen_window(nodes, field, burst, arc, terms)
+    return BurstView(arc, terms, nodes, offset, _find_seen_window(nodes, field, window.burst, arc, terms))
+
+
+def _geocode_burst(window: BurstWindow, image: DatasetReader, field: HeightField, swath: OpenSwath, path: Path) -> None:
+    """Geocode one burst of an open image onto its part of the fine grid, and write it."""
+    burst, view = window.burst, view_burst(window, field, swath.orbit)
     with path.open("wb") as file:
         plane = SparsePlane(file, window.grid.shape)
-        if seen is not None:
-            planes = load_deramped(burst, terms, seen, image, swath.memory)
-            radar = radar_image(burst, arc, terms, seen, *planes).shift(swath.delay_px)
-            fill_plane(plane, offset, nodes, field, radar, swath.memory)
+        if view.seen is not None:
+            planes = load_deramped(burst, view.terms, view.seen, image, swath.memory)
+            radar = radar_image(burst, view.arc, view.terms, view.seen, *planes).shift(swath.delay_px)
+            fill_plane(plane, view, field, radar, swath.memory)
 
 
 def radar_image(
@@ -217,19 +250,10 @@ def radar_image(
     )
 
 
-def find_seen_window(
+def _find_seen_window(
     nodes: NDArray[np.float64], field: HeightField, burst: Burst, arc: OrbitArc, terms: DerampTerms
 ) -> Window | None:
-    """The part of the burst's valid window that the ground nodes look at, None if they look past it.
-
-    Parameters
-    ----------
-    nodes : (r, c, 8) float64
-    field : HeightField
-    burst : Burst
-    arc : OrbitArc
-    terms : DerampTerms
-    """
+    """The part of the burst's valid window that the ground nodes look at, None if they look past it."""
     unread = np.empty((burst.valid.rows, burst.valid.columns), np.float32)
     placed = place_nodes(nodes, field.heights_m, radar_image(burst, arc, terms, burst.valid, unread, unread))
     if not placed.active.any():
@@ -276,15 +300,34 @@ def load_deramped(
     """
     memory = memory or Memory()
     real, imag = (memory.array(part, (window.rows, window.columns), np.float32) for part in ("real", "imag"))
+    for lines, samples, ramp in iter_ramped(burst, terms, window, image):
+        deramp(samples, *ramp, real[lines], imag[lines])
+    return real, imag
+
+
+def iter_ramped(
+    burst: Burst, terms: DerampTerms, window: Window, image: DatasetReader | None
+) -> Iterator[tuple[slice, NDArray[np.complex64], _Ramp]]:
+    """Read a window of a burst a few lines at a time, each with its ramp.
+
+    Parameters
+    ----------
+    burst, terms, window, image
+        As for `load_deramped`.
+
+    Yields
+    ------
+    slice, (lines, window.columns) complex64, tuple of float64
+        Which lines of the window; their samples, in the same memory each time; eta, k_t, f_dc and eta_ref, as
+        `topsar.kernels.tops.deramp` and `turn` take them.
+    """
     columns = slice(window.column, window.column_stop)
-    k_t, f_dc, eta_ref = terms.k_t[columns], terms.f_dc[columns], terms.eta_ref[columns]
     eta = (np.arange(window.row, window.row_stop) - burst.grid.lines / 2) * burst.grid.line_interval_s
     start = 0
     for samples in iter_samples(burst, window, READ_LINES, image):
         lines = slice(start, start + len(samples))
-        deramp(samples, eta[lines], k_t, f_dc, eta_ref, real[lines], imag[lines])
+        yield lines, samples, (eta[lines], terms.k_t[columns], terms.f_dc[columns], terms.eta_ref[columns])
         start = lines.stop
-    return real, imag
 
 
 class SparsePlane:
@@ -313,27 +356,20 @@ class SparsePlane:
         return (row * self.shape[1] + column) * 4
 
 
-def fill_plane(
-    out: SparsePlane,
-    offset: tuple[int, int],
-    nodes: NDArray[np.float64],
-    field: HeightField,
-    image: RadarImage,
-    memory: Memory,
-) -> None:
+def fill_plane(out: SparsePlane, view: BurstView, field: HeightField, image: RadarImage, memory: Memory) -> None:
     """Geocode block by block; only columns with signal are written.
 
     Parameters
     ----------
     out : SparsePlane
-    offset : (int, int)
-        Of its first pixel from the first node.
-    nodes : (r, c, 8) float64
+        Of the grid that is viewed.
+    view : BurstView
     field : HeightField
     image : RadarImage
+        Of the window that is seen.
     memory : Memory
     """
-    placed = place_nodes(nodes, field.heights_m, image)
+    placed, offset = place_nodes(view.nodes, field.heights_m, image), view.offset
     rows, columns = out.shape[0] + offset[0], out.shape[1] + offset[1]
     for top in range(0, rows, BLOCK_ROWS):
         bottom = min(top + BLOCK_ROWS, rows)

@@ -5,67 +5,49 @@ Each band becomes a ``.npy`` as a geocoded burst is one, on pixels that its coar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import get_num_threads
 
-from topsar.engines.ground import align_to_nodes, lay_nodes, measure_pixel, open_dem_under, predict_dem
-from topsar.engines.native.steps import BASE_MEMORY, DELAY_FILE
-from topsar.engines.native.steps.burst_window import BurstWindow
+from topsar.engines.ground import measure_pixel, open_dem_under, predict_dem
+from topsar.engines.native.steps import BASE_MEMORY, geocode
 from topsar.engines.native.steps.geocode import (
     BLOCK_ROWS,
     READ_LINES,
-    Memory,
+    BurstView,
+    GeocodeTask,
+    OpenSwath,
     SparsePlane,
     fill_plane,
-    find_seen_window,
+    iter_ramped,
     open_images,
     radar_image,
+    view_burst,
 )
-from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
-from topsar.engines.viewing import fit_burst_arc
-from topsar.files import atomic_path, read_json, write_json
+from topsar.files import atomic_path, write_json
 from topsar.kernels.resample import design_interpolator
 from topsar.kernels.subband import OCCUPIED, SplitFilter, design_split, find_centroids, split_lines
-from topsar.kernels.tops import find_deramp_terms, turn
-from topsar.model import SPEED_OF_LIGHT, Dem, GeoGrid, Looks
+from topsar.kernels.tops import turn
+from topsar.model import SPEED_OF_LIGHT, Looks
 from topsar.schedule.jobs import Artifact, Lifetime
-from topsar.sentinel1 import iter_samples
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
+
     from rasterio.io import DatasetReader
 
-    from topsar.kernels.geometry import OrbitArc
+    from topsar.engines.native.steps.burst_window import BurstWindow
     from topsar.kernels.resample import RadarImage
-    from topsar.kernels.tops import DerampTerms
-    from topsar.model import Burst, Orbit, Window
-    from topsar.raster import HeightField
+    from topsar.model import Burst, GeoGrid, Window
 
 PIXEL_M = 20.0
 """Side of a geocoded sub-band's pixel, about: a third of the bandwidth resolves no less on the ground."""
 BANDS = "lower", "upper"
 FREQUENCIES = "frequencies.json"
 """Spectral centroids of both bands of each burst, Hz from the carrier, by the burst's label."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitTask:
-    """One swath of one scene, to be split; ``looks`` are pixels of a sub-band in an output pixel.
-
-    ``delay`` is the folder with its range delay, relative to the runs folder; empty where none is looked for.
-    """
-
-    job: str
-    windows: tuple[BurstWindow, ...]
-    looks: Looks
-    orbit: OrbitChoice
-    dem: Dem
-    delay: str
 
 
 def choose_looks(grid: GeoGrid) -> Looks:
@@ -84,18 +66,18 @@ def band_file(window: BurstWindow, band: str) -> str:
     return f"{bands_folder(window.job)}/{window.burst.label}_{band}.npy"
 
 
-class _Split(StepKind[SplitTask]):
-    """Both sub-bands of the bursts of a swath; sizes are samples of the bursts."""
+class _Split(StepKind[GeocodeTask]):
+    """Both sub-bands of the bursts of a swath, from what geocoding reads; sizes are samples of the bursts."""
 
-    name, task = "split", SplitTask
+    name, task = "split", GeocodeTask
     cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=1.5, microseconds=0.06, pixels_per_thread=2e7)
     pixel_bytes, block_bytes = 8, 20
     """On the disk, both bands of a pixel; memory per pixel of a block."""
 
-    def size(self, task: SplitTask) -> float:
+    def size(self, task: GeocodeTask) -> float:
         return sum(window.burst.valid.rows * window.burst.valid.columns for window in task.windows)
 
-    def extra_memory(self, task: SplitTask, dem_density: float) -> float:
+    def extra_memory(self, task: GeocodeTask, dem_density: float) -> float:
         bursts = [window.burst for window in task.windows]
         planes = max(burst.valid.rows * burst.valid.columns * _find_share(burst) for burst in bursts) * 16
         lines = max(burst.valid.columns for burst in bursts) * READ_LINES * 8 * 3
@@ -103,36 +85,33 @@ class _Split(StepKind[SplitTask]):
         dem = max(predict_dem(window.grid, dem_density) for window in task.windows)
         return planes + lines + columns * BLOCK_ROWS * self.block_bytes + dem
 
-    def extra_disk(self, task: SplitTask) -> float:
+    def extra_disk(self, task: GeocodeTask) -> float:
         pixels = sum(window.grid.rows * window.grid.columns for window in task.windows) * task.looks.count
         return pixels * self.pixel_bytes
 
-    def reads(self, task: SplitTask) -> tuple[str, ...]:
-        return (task.delay,) if task.delay else ()
+    def reads(self, task: GeocodeTask) -> tuple[str, ...]:
+        return geocode.STEP.reads(task)
 
-    def writes(self, task: SplitTask) -> tuple[Artifact, ...]:
+    def inputs(self, task: GeocodeTask) -> tuple[Path, ...]:
+        return geocode.STEP.inputs(task)
+
+    def writes(self, task: GeocodeTask) -> tuple[Artifact, ...]:
         """Leave the folder ``bands`` until nobody multiplies it any more."""
         return (Artifact(path=bands_folder(task.job), lifetime=Lifetime.SCRATCH),)
 
-    def inputs(self, task: SplitTask) -> tuple[Path, ...]:
-        return (*(Path(window.burst.measurement) for window in task.windows), task.orbit.path, *task.dem.files)
-
-    def run(self, task: SplitTask, runs: Path, folder: Path) -> None:
+    def run(self, task: GeocodeTask, runs: Path, folder: Path) -> None:
         """Write two files per burst and their frequencies into ``bands``."""
         (folder / "bands").mkdir(parents=True, exist_ok=True)
-        first = task.windows[0].burst
-        orbit = task.orbit.load(first.swath, first.polarisation)
-        delay_px = float(read_json(runs / task.delay / DELAY_FILE)["applied_pixels"]) if task.delay else 0.0
-        memory, frequencies = Memory(), {}
+        swath, frequencies = OpenSwath.of(task, runs), {}
         for window, image in open_images(task.windows, lambda window: window.burst):
             fine, field = replace(window, grid=window.grid.refine(task.looks)), open_dem_under(task.dem, window.grid)
-            view = _look_at(fine, field, orbit)
-            bands = _split_burst(window.burst, view, view.seen, image, delay_px, memory) if view.seen else None
+            view = view_burst(fine, field, swath.orbit)
+            bands = _split_burst(window.burst, view, view.seen, image, swath) if view.seen else None
             for number, band in enumerate(BANDS):
                 with atomic_path(runs / band_file(window, band)) as path, path.open("wb") as file:
                     plane = SparsePlane(file, fine.grid.shape)
                     if bands is not None:
-                        fill_plane(plane, view.offset, view.nodes, field, bands.images[number], memory)
+                        fill_plane(plane, view, field, bands.images[number], swath.memory)
             if bands is not None:
                 frequencies[window.burst.label] = bands.centroids_hz
         write_json(folder / "bands" / FREQUENCIES, frequencies)
@@ -143,16 +122,6 @@ def _find_share(burst: Burst) -> float:
     return burst.range_bandwidth_hz * 2 * burst.grid.range_spacing_m / SPEED_OF_LIGHT / 3 / OCCUPIED
 
 
-class _View(NamedTuple):
-    """Ground nodes of a burst's grid, the place of the grid in theirs, and how the burst sees them."""
-
-    nodes: NDArray[np.float64]
-    offset: tuple[int, int]
-    arc: OrbitArc
-    terms: DerampTerms
-    seen: Window | None
-
-
 class _Bands(NamedTuple):
     """The sub-bands of a burst, and their spectral centroids, Hz from the carrier."""
 
@@ -160,32 +129,18 @@ class _Bands(NamedTuple):
     centroids_hz: tuple[float, float]
 
 
-def _look_at(window: BurstWindow, field: HeightField, orbit: Orbit) -> _View:
-    arc = fit_burst_arc(window.burst, orbit)
-    terms = find_deramp_terms(window.burst, arc)
-    aligned, offset = align_to_nodes(window.grid)
-    nodes = lay_nodes(aligned, field)
-    return _View(nodes, offset, arc, terms, find_seen_window(nodes, field, window.burst, arc, terms))
-
-
-def _split_burst(
-    burst: Burst, view: _View, seen: Window, image: DatasetReader, delay_px: float, memory: Memory
-) -> _Bands:
+def _split_burst(burst: Burst, view: BurstView, seen: Window, image: DatasetReader, swath: OpenSwath) -> _Bands:
     """Read, deramp and split a window of a burst, a few lines at a time."""
     split = design_split(burst, seen.columns)
-    near_m = burst.grid.near_range_m + (seen.column - delay_px) * burst.grid.range_spacing_m
+    near_m = burst.grid.near_range_m + (seen.column - swath.delay_px) * burst.grid.range_spacing_m
     shape = seen.rows, split.count(seen.columns)
-    planes = [[memory.array(f"{band} {part}", shape, np.float32) for part in ("real", "imag")] for band in BANDS]
-    columns, moments, start = slice(seen.column, seen.column_stop), np.zeros((2, 2)), 0
-    ramp = view.terms.k_t[columns], view.terms.f_dc[columns], view.terms.eta_ref[columns]
-    eta = (np.arange(seen.row, seen.row_stop) - burst.grid.lines / 2) * burst.grid.line_interval_s
-    for samples in iter_samples(burst, seen, READ_LINES, image):
-        lines = slice(start, start + len(samples))
-        turn(samples, eta[lines], *ramp, 1.0)
+    planes = [[swath.memory.array(f"{band} {part}", shape, np.float32) for part in ("real", "imag")] for band in BANDS]
+    moments = np.zeros((2, 2))
+    for lines, samples, ramp in iter_ramped(burst, view.terms, seen, image):
+        turn(samples, *ramp, 1.0)
         bands = split_lines(samples, split, 2 * near_m / SPEED_OF_LIGHT, moments, get_num_threads())
         for (real, imag), values in zip(planes, bands, strict=True):
             real[lines], imag[lines] = values.real, values.imag
-        start = lines.stop
     whole = radar_image(burst, view.arc, view.terms, seen, *planes[0])
     images = [
         _place_band(whole._replace(real=real, imag=imag), split, near_m, split.find_frequency(centre))
