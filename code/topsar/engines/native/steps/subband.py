@@ -33,6 +33,7 @@ from topsar.schedule.jobs import Lifetime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from topsar.engines.native.steps.burst_window import BurstWindow
     from topsar.model import Orbit
 
 FACTS = "bands.json"
@@ -47,6 +48,11 @@ class SubbandTask:
     looks: Looks
     bursts: tuple[BurstPair, ...]
     reference_orbit: OrbitChoice
+
+    @property
+    def windows(self) -> list[BurstWindow]:
+        """The bursts of both dates."""
+        return [window for both in self.bursts for window in (both.reference, both.secondary)]
 
     @property
     def swath(self) -> str:
@@ -78,8 +84,7 @@ class _Subband(StepKind[SubbandTask]):
         return columns * task.looks.count * BLOCK_ROWS * self.block_bytes
 
     def reads(self, task: SubbandTask) -> tuple[str, ...]:
-        windows = [one for both in task.bursts for one in (both.reference, both.secondary)]
-        return tuple(sorted({bands_folder(window.job) for window in windows}))
+        return tuple(sorted({bands_folder(window.job) for window in task.windows}))
 
     def inputs(self, task: SubbandTask) -> tuple[Path, ...]:
         return (task.reference_orbit.path,)
@@ -126,11 +131,8 @@ def _normalise(sums: LookSums) -> NDArray[np.complex64]:
 
 def _average_frequencies(task: SubbandTask, runs: Path) -> list[float]:
     """Spectral centroids of both bands, Hz from the carrier, mean of the bursts of both dates; empty without signal."""
-    found = []
-    for both in task.bursts:
-        for one in (both.reference, both.secondary):
-            known = read_json(runs / bands_folder(one.job) / FREQUENCIES)
-            found += [known[one.burst.label]] if one.burst.label in known else []
+    known = {job: read_json(runs / bands_folder(job) / FREQUENCIES) for job in {one.job for one in task.windows}}
+    found = [known[one.job][one.burst.label] for one in task.windows if one.burst.label in known[one.job]]
     return [float(value) for value in np.mean(found, axis=0)] if found else []
 
 
