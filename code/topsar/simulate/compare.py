@@ -104,10 +104,13 @@ def read_true_change(
     what : {"range_change", "ionosphere"}
         The ground and the air, or the group delay of the ionosphere; a date without its map has none.
     """
-    days = [date.replace("-", "") for date in dates]
-    values, source, _ = read_geotiff(truth / f"range_change_{days[0]}.tif")
-    paths = [truth / f"{what}_{day}.tif" for day in days]
-    changes = [read_geotiff(path)[0] if what != "ionosphere" or path.is_file() else 0 * values for path in paths]
+    changes = []
+    for day in (date.replace("-", "") for date in dates):
+        values, source, _ = read_geotiff(truth / f"range_change_{day}.tif")
+        if what == "ionosphere":
+            path = truth / f"ionosphere_{day}.tif"
+            values = read_geotiff(path)[0] if path.is_file() else 0 * values
+        changes.append(values)
     lon, lat = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(*compute_pixel_centres(grid))
     place = [(source.north - lat) / source.dy - 0.5, (lon - source.west) / source.dx - 0.5]
     change = map_coordinates(changes[1] - changes[0], place, order=1, cval=np.nan, output=np.float64)
