@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import twins
-from topsar.engines.native.steps.ionosphere import _judge_field, _judge_swaths, _smooth, _spread
+from topsar.engines.native.steps.ionosphere import _judge_field, _level_swaths, _smooth, _spread
 from topsar.kernels.ionosphere import (
     BandPair,
     Cells,
@@ -277,7 +277,7 @@ def test_swaths_are_levelled_where_that_is_sure_and_always_between_satellites() 
         rng, facts = np.random.default_rng(9), told("IW1", "IW2")
         before, after = noisy(rng, np.zeros((60, 40)), 0.5), noisy(rng, np.full((60, 40), step), 0.5)
         before.phase[:, 24:], after.phase[:, :16] = np.nan, np.nan
-        assert _judge_swaths([before, after], facts, differ=differ) == ""
+        assert _level_swaths([before, after], facts, differ=differ) == ""
         (offset,) = facts["offsets"]
         assert offset["removed"] is removed
         left = step - offset["rad"] if removed else step
@@ -287,13 +287,13 @@ def test_swaths_are_levelled_where_that_is_sure_and_always_between_satellites() 
 def test_swaths_of_two_satellites_that_share_nothing_have_no_ionosphere() -> None:
     apart = [noisy(np.random.default_rng(k), np.zeros((60, 40))) for k in range(2)]
     apart[0].phase[:, 20:], apart[1].phase[:, :20] = np.nan, np.nan
-    assert "different satellites" in _judge_swaths(apart, told("IW1", "IW2"), differ=True)
+    assert "different satellites" in _level_swaths(apart, told("IW1", "IW2"), differ=True)
     facts = told("IW1", "IW2")
-    assert _judge_swaths(apart, facts, differ=False) == ""
+    assert _level_swaths(apart, facts, differ=False) == ""
     assert "too few" in facts["offsets"][0]["why"]
     apart[1].phase[:], apart[0].phase[5:] = np.nan, np.nan
     apart[0].phase[:, 5:] = np.nan
-    assert "25 cells" in _judge_swaths(apart, told("IW1", "IW2"), differ=False)
+    assert "25 cells" in _level_swaths(apart, told("IW1", "IW2"), differ=False)
 
 
 def test_cells_are_interpolated_between_their_middles() -> None:

@@ -37,7 +37,7 @@ class CollectTask:
     """A pair whose results are to be gathered.
 
     ``view`` is the folder that says how the ground is seen, relative to the runs folder; ``water_mask`` is the user's
-    raster, if any; ``ionosphere`` tells whether a step estimates it. ``uncalibrated`` says why the wanted
+    raster, if any; ``ionosphere`` tells whether a step estimates the ionosphere. ``uncalibrated`` says why the wanted
     ``backscatter`` cannot be had; empty if it can.
     """
 

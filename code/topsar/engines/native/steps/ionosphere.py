@@ -84,7 +84,7 @@ class _Ionosphere(StepKind[IonosphereTask]):
         cell_m = side * task.pixel_m[0], side * task.pixel_m[1]
         swaths, label, facts = _measure_swaths(task, runs, folder, side)
         missions = {one["mission"] for one in read_json(folder / "mosaic" / "facts.json")["passes"].values()}
-        why = _judge_swaths(swaths, facts, differ=len(missions) > 1)
+        why = _level_swaths(swaths, facts, differ=len(missions) > 1)
         if not why:
             joined = join_swaths(swaths)
             facts["components"] = _level_components(joined, label, CYCLE_RAD, cell_m)
@@ -148,7 +148,7 @@ def _load_bands(folder: Path, known: dict[str, Any]) -> BandPair:
     )
 
 
-def _judge_swaths(swaths: list[Cells], facts: dict[str, Any], *, differ: bool) -> str:
+def _level_swaths(swaths: list[Cells], facts: dict[str, Any], *, differ: bool) -> str:
     """Take off what the swaths differ by, where that is sure or the missions differ; say why nothing can be done."""
     facts["offsets"] = []
     names = [one["swath"] for one in facts["swaths"]]
