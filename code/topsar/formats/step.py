@@ -28,7 +28,7 @@ from topsar.schedule.jobs import Artifact, Job, Lifetime, Status, Step
 from topsar.schedule.journal import read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from topsar.engines import Engine
@@ -61,6 +61,10 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
     formats = {name: open_format(name, known) for name in dict.fromkeys((CANONICAL, *options.formats))}
     canonical, finished = formats.pop(CANONICAL), []
     corrections = {name: open_correction(name, known) for name in options.corrections}
+    used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
+    if corrections:
+        used["ledger"] = ledger.VERSION
+    watched = watch_files(inputs)
     for job in jobs:
         steps = job.steps
         if job.is_pair:
@@ -68,33 +72,33 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
             corrected = plan_corrections(job, engine, corrections, (*kept, *job.shared))
             reads = (*kept, *job.shared, *(one.path for step in corrected for one in step.writes))
             first = _plan_canonical(canonical, job, engine, reads, len(corrections))
-            used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
-            if corrections:
-                used["ledger"] = ledger.VERSION
-            steps = (
-                *steps,
-                *corrected,
-                replace(first, signature=sign(first.kind, used, inputs), inputs=watch_files(inputs)),
-            )
-            steps += tuple(_plan(one, n, job.id, [job], known) for n, one in formats.items() if one.scope == "pair")
+            first = replace(first, signature=sign(first.kind, used, inputs), inputs=watched)
+            steps = (*steps, *corrected, first, *_plan_others(job, formats, known))
         finished.append(replace(job, steps=steps))
-    pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: (name_track(job.id), job.id))
-    tracks = {track: list(found) for track, found in groupby(pairs, key=lambda job: name_track(job.id))}
     for name, one in formats.items():
         if one.scope == "stack":
-            for track, found in tracks.items():
-                step = _plan(one, name, f"{name}_{track}", found, known)
-                step = replace(step, reads=(*step.reads, *_list_beside(one, track, jobs)))
-                finished.append(
-                    Job(
-                        id=f"{name}_{track}",
-                        title=f"{name} of track {track.lstrip('T0').replace('_', ' ')}",
-                        steps=(step,),
-                    )
-                )
+            finished += _plan_tracks(one, name, jobs, known)
         elif one.scope == "radar":
-            finished += _plan_radar(one, name, jobs, options)
+            finished += _plan_stacks(one, name, jobs, known)
     return tuple(finished)
+
+
+def _plan_others(job: Job, formats: Mapping[str, Format], known: Mapping[str, Any]) -> Iterator[Step]:
+    """Make the steps of a pair that write what its products hold in other formats."""
+    for name, one in formats.items():
+        if one.scope == "pair":
+            yield _plan(one, name, job.id, [job.steps[-1].size], (f"{job.id}/{PRODUCTS}",), known)
+
+
+def _plan_tracks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[str, Any]) -> Iterator[Job]:
+    """Make a job for each track, which waits for all of its pairs."""
+    pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: (name_track(job.id), job.id))
+    for track, group in groupby(pairs, key=lambda job: name_track(job.id)):
+        found, owner = list(group), f"{name}_{track}"
+        reads = (*(f"{job.id}/{PRODUCTS}" for job in found), *_list_beside(form, track, jobs))
+        step = _plan(form, name, owner, [job.steps[-1].size for job in found], reads, known)
+        title = f"{name} of track {track.lstrip('T0').replace('_', ' ')}"
+        yield Job(id=owner, title=title, steps=(step,))
 
 
 def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ...]:
@@ -104,26 +108,21 @@ def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ..
     return tuple("/".join(parts) for parts in written if parts[-1] in wanted and parts[-2].startswith(track))
 
 
-def _plan_radar(form: Format, name: str, jobs: Sequence[Job], options: Options) -> list[Job]:
+def _plan_stacks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[str, Any]) -> Iterator[Job]:
     """Make a job for each stack in radar geometry, which waits for its ground and all of its dates."""
-    if options.grid != "radar":
-        msg = f"FORMATS={name}: it is written of stacks in radar geometry, and GRID is {options.grid}"
+    if known["grid"] != "radar":
+        msg = f"FORMATS={name}: it is written of stacks in radar geometry, and GRID is {known['grid']}"
         raise SettingsError(msg, hint="set GRID=radar, or start `topsar stack`")
-    known, reads, sizes = options.model_dump(mode="json"), defaultdict(list), defaultdict(list)
+    reads, sizes = defaultdict(list), defaultdict(list)
     for step in (step for job in jobs for step in job.steps):
         for match in filter(None, (_IMAGE.match(artifact.path) for artifact in step.writes)):
             reads[match["stack"]].append(match.string)
             if match["slc"]:
                 sizes[match["stack"]].append(step.size)
-    found = []
     for stack, paths in reads.items():
-        owner, size = f"{name}_{stack}", sum(sizes[stack])
-        step = plan_step(
-            f"{PREFIX}{name}", form.version, form.cost, size, tuple(paths), Artifact(path=f"{owner}/{name}")
-        )
-        signature = sign(step.kind, {option: known[option] for option in form.options}, ())
-        found.append(Job(id=owner, title=f"{name} of {stack}", steps=(replace(step, signature=signature),)))
-    return found
+        owner = f"{name}_{stack}"
+        step = _plan(form, name, owner, sizes[stack], tuple(paths), known)
+        yield Job(id=owner, title=f"{name} of {stack}", steps=(step,))
 
 
 def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...], corrections: int) -> Step:
@@ -136,9 +135,13 @@ def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ..
     return replace(step, kind=f"{step.kind} {engine.name}", needs=replace(step.needs, memory_bytes=memory))
 
 
-def _plan(form: Format, name: str, owner: str, pairs: Sequence[Job], known: Mapping[str, Any]) -> Step:
-    """Make a step that reads nothing but products; ``owner`` is its job's id."""
-    sizes, reads = [job.steps[-1].size for job in pairs], tuple(f"{job.id}/{PRODUCTS}" for job in pairs)
+def _plan(
+    form: Format, name: str, owner: str, sizes: Sequence[float], reads: tuple[str, ...], known: Mapping[str, Any]
+) -> Step:
+    """Make a step of the job ``owner`` that the options of its format decide, besides what it reads.
+
+    ``sizes`` are those of the pairs or dates, of which it has one in memory at a time.
+    """
     writes = Artifact(path=f"{owner}/{name}")
     step = plan_step(f"{PREFIX}{name}", form.version, form.cost, sum(sizes), reads, writes)
     memory = form.cost.needs(max(sizes)).memory_bytes
