@@ -73,12 +73,14 @@ def _run_topsstack(data: Path, args: argparse.Namespace) -> dict[str, Any]:
     )
     write_isce_dem(Dem(path=data / "dem" / "dem.tif", datum=VerticalDatum.ELLIPSOID), inner, folder / "dem.wgs84")
     text = _RUN.format(swath=_SWATH[-1], range=_LOOKS[0], azimuth=_LOOKS[1])
-    use = pipeline.run_command(["bash", "-ec", f"cd {folder}\n{text}"], folder, data / "topsstack.log", _environ(args))
+    use = pipeline.run_command(
+        ["bash", "-ec", f"cd {folder}\n{text}"], folder, data / "topsstack.log", _environ(args, data)
+    )
     known.write_text(json.dumps(use) + "\n")
     return use
 
 
-def _environ(args: argparse.Namespace) -> dict[str, str]:
+def _environ(args: argparse.Namespace, data: Path) -> dict[str, str]:
     """ISCE2's package, its programs and topsStack's; its own Python first."""
     shims = args.folder / "python"
     shims.mkdir(parents=True, exist_ok=True)
@@ -90,7 +92,7 @@ def _environ(args: argparse.Namespace) -> dict[str, str]:
     dead = "http://127.0.0.1:9"
     return {
         **os.environ,
-        "DATA": str(args.data),
+        "DATA": str(data),
         "ISCE_HOME": str(home),
         "PATH": ":".join(map(str, (shims, home / "applications", home / "bin", *os.get_exec_path(), scripts))),
         "PYTHONPATH": ":".join(map(str, packages)),
@@ -238,8 +240,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     args = parser.parse_args()
     args.folder = args.folder.resolve()
-    dates = f"-{args.dates}" if args.dates != 2 else ""
-    args.data = args.folder / f"{args.size}{dates}"
     return args
 
 
