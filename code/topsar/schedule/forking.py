@@ -142,10 +142,10 @@ class Parent:
 
     def _ask(self, request: list[Any], log: int) -> int:
         socket.send_fds(self._connection, [json.dumps(request).encode()], [log])
-        return int(self._connection.recv(64) or self._fail())
-
-    def _fail(self) -> bytes:
-        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        answer = self._connection.recv(64)
+        if not answer:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        return int(answer)
 
     def _end(self) -> None:
         if self._process:
