@@ -67,3 +67,17 @@ def test_formats_of_a_track_take_one_polarisation(data: Path, tmp_path: Path) ->
     for name, paths in read.items():
         assert {name_track(path.split("/")[0]) for path in paths} == {name.removeprefix("mintpy_")}
         assert len(paths) == 3
+
+
+def test_a_series_waits_for_the_stack_of_its_own_polarisation(data: Path, tmp_path: Path) -> None:
+    planned = Planned(data, tmp_path, POLARIZATION="VV,VH", SLC_STACK="1")
+    jobs = finish_jobs(planned.plan.jobs, load_engine("native"), Settings(formats=("timeseries",)).options)
+    beside = {
+        job.id: [path for path in job.steps[0].reads if path.startswith("slc_stack")]
+        for job in jobs
+        if job.id.startswith("timeseries")
+    }
+    assert beside == {
+        "timeseries_T131": ["slc_stack/T131_VV/amplitude_dispersion.tif"],
+        "timeseries_T131_VH": ["slc_stack/T131_VH/amplitude_dispersion.tif"],
+    }

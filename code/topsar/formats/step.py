@@ -105,7 +105,11 @@ def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ..
     """Files of jobs that are no pairs' which a format of a track reads."""
     wanted = getattr(form, "beside", ())
     written = [one.path.split("/") for job in jobs if not job.is_pair for step in job.steps for one in step.writes]
-    return tuple("/".join(parts) for parts in written if parts[-1] in wanted and parts[-2].startswith(track))
+    return tuple(
+        "/".join(parts)
+        for parts in written
+        if parts[-1] in wanted and name_track("_".join(parts[-2].split("_")[:2])) == track  # T131_VV_2 is of T131
+    )
 
 
 def _plan_stacks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[str, Any]) -> Iterator[Job]:
