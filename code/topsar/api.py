@@ -139,14 +139,14 @@ def run(pairs: Pairs, settings: Settings | None = None, *, on_event: Callable[[E
 
 def _find_stacks(outcomes: Sequence[Outcome], runs: Path) -> list[StackResult]:
     """The stacks in radar geometry of a run; their jobs are named after that of the ground."""
-    from topsar.engines.radar_stack import STACKS
+    from topsar.engines.radar_stack import STACKS, place_stack
 
     own = [one for one in outcomes if one.job.startswith(f"{STACKS}_")]
     roots = [one for one in own if not any(one.job.startswith(f"{other.job}_") for other in own)]
     return [
         StackResult(
             outcomes=tuple(one for one in own if one == root or one.job.startswith(f"{root.job}_")),
-            folder=runs / STACKS / root.job.removeprefix(f"{STACKS}_"),
+            folder=place_stack(runs, root.job),
         )
         for root in roots
     ]

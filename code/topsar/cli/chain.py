@@ -71,9 +71,8 @@ def run_stage(args: argparse.Namespace) -> int:
 
 def _find_folders(outcomes: Sequence[Outcome], runs: Path) -> Iterator[Path]:
     """Folders of what is done: pairs, stacks, and exports of stacks."""
-    from topsar.engines.radar_stack import STACKS
+    from topsar.engines.radar_stack import STACKS, place_stack
 
     for one in outcomes:
         if one.is_done:
-            stack = runs / STACKS / one.job.removeprefix(f"{STACKS}_")
-            yield stack if one.job.startswith(f"{STACKS}_") else runs / one.job
+            yield place_stack(runs, one.job) if one.job.startswith(f"{STACKS}_") else runs / one.job

@@ -304,11 +304,11 @@ def print_outcomes(outcomes: Sequence[Outcome], runs: Path, unit: str = "pairs")
 
 def _print_stacks(outcomes: Sequence[Outcome], runs: Path) -> None:
     """Print where stacks in radar geometry are, and which of their dates could not be timed."""
-    from topsar.engines.radar_stack import STACKS, open_radar_stack
+    from topsar.engines.radar_stack import FACTS, open_radar_stack, place_stack
 
     for outcome in outcomes:
-        folder = runs / STACKS / outcome.job.removeprefix(f"{STACKS}_")
-        if outcome.is_done and (folder / "stack.json").is_file():
+        folder = place_stack(runs, outcome.job)
+        if outcome.is_done and (folder / FACTS).is_file():
             stack = open_radar_stack(folder)
             for one in stack.dates:
                 if one.azimuth_shift_source.startswith("not estimated"):

@@ -178,6 +178,19 @@ def open_radar_stack(folder: Path) -> RadarStack:
     return RadarStack(folder=folder, facts=known.stack, looks=known.looks, dates=tuple(dates))
 
 
+def place_stack(runs: Path, job: str) -> Path:
+    """Say where the stack lies whose ground a job makes, by the job's name.
+
+    Parameters
+    ----------
+    runs : Path
+        The runs folder.
+    job : str
+        Such as ``radar_stack_T131_VV_20250315``.
+    """
+    return runs / STACKS / job.removeprefix(f"{STACKS}_")
+
+
 def list_kept_stacks(runs: Path) -> tuple[str, ...]:
     """Names of the folders of the stacks in the runs folder, the newest first."""
     found = sorted(runs.glob(f"{STACKS}/*/{FACTS}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
