@@ -253,7 +253,8 @@ def describe_missing(
     found : Found
         What `find_scenes` makes of the lines.
     find_box : callable
-        Finds the box that the DEM must cover; called only if there are pairs and the DEM is a global model.
+        Finds the box that the pairs show; called only if there are pairs, and the DEM is a global model or a correction
+        needs the analyses of a weather model.
     """
     missing = [f"scene {name}" for name in find_missing_scenes(lines, settings.data.resolve() / "raw")]
     missing += [f"orbit of {name}" for name, orbit in found.orbits.items() if orbit is None]

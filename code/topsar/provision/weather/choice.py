@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from topsar.errors import ProvisionError
 from topsar.model import BBox
 from topsar.provision.weather import geos_fp, hrrr
-from topsar.provision.weather.columns import write_delays
+from topsar.provision.weather.columns import WeatherModel, write_delays
 from topsar.provision.web.client import OFFLINE
 from topsar.wording import bytes_text
 
@@ -130,7 +130,7 @@ def fetch_analyses(analyses: Analyses, web: Web) -> None:
     if web.fetcher.offline:
         msg = f"{describe_times(analyses)}: not in {analyses.folder}, and {OFFLINE}"
         raise ProvisionError(msg, hint="connect this machine and set OFFLINE=0, or put the files there")
-    service = hrrr.Hrrr(web, analyses.domain) if analyses.domain else geos_fp.GeosFp(web)
+    service: WeatherModel = hrrr.Hrrr(web, analyses.domain) if analyses.domain else geos_fp.GeosFp(web)
 
     def bring(time: datetime) -> None:
         log.info("fetching %s of %s UTC", analyses.model, f"{time:%Y-%m-%d %H:%M}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,8 @@ _BOUNDS = {
 }
 """What air can be: a fill value, another unit or another variable lies outside."""
 _GEOID_MARGIN_DEG = 0.5
+CHANGED = "the service may have changed; TROPOSPHERE=files takes files of yours"
+"""Hint where an answer cannot be what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,10 +58,31 @@ class Columns:
             low, high = float(values.min()), float(values.max())
             if not (least <= low and high <= most):
                 msg = f"{what}: its {name} is {low:.6g} to {high:.6g}, air has {least:g} to {most:g}"
-                raise ProvisionError(msg, hint="the service may have changed; TROPOSPHERE=files takes files of yours")
+                raise ProvisionError(msg, hint=CHANGED)
         if not (np.diff(self.height_m, axis=0) > 0).all():
             msg = f"{what}: its levels do not rise"
-            raise ProvisionError(msg, hint="the service may have changed; TROPOSPHERE=files takes files of yours")
+            raise ProvisionError(msg, hint=CHANGED)
+
+
+class WeatherModel(Protocol):
+    """A service that has the analyses of a model."""
+
+    def fetch(self, time: datetime, box: BBox) -> tuple[Columns, str]:
+        """Fetch the columns around a box, and say where they come from.
+
+        Parameters
+        ----------
+        time : datetime
+            A model time, UTC.
+        box : BBox
+            Degrees.
+
+        Raises
+        ------
+        ProvisionError
+            If the service has no such time, does not answer, or answers with something else.
+        """
+        ...
 
 
 def write_delays(path: Path, columns: Columns, time: datetime, source: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.errors import ProvisionError
+from topsar.provision.weather.columns import CHANGED
 from topsar.provision.web.failures import excerpt
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _FIRST = re.compile(r"(?:(\d\d):)?(\d\d)z(\d{1,2})([a-z]{3})(\d{4})")
 _STEP = re.compile(r"(\d+)(mn|hr|dy)")
 _MINUTES = {"mn": 1, "hr": 60, "dy": 1440}
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_HINT = "the service may have changed; TROPOSPHERE=files takes files of yours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def read_attributes(fetcher: Fetcher, url: str, what: str) -> Attributes:
         msg = (
             f"the axes of {what} cannot be read ({type(exc).__name__}: {exc}): {excerpt(text, fetcher.mask, most=80)!r}"
         )
-        raise ProvisionError(msg, hint=_HINT) from exc
+        raise ProvisionError(msg, hint=CHANGED) from exc
 
 
 def _read_block(text: str, name: str) -> dict[str, str]:
@@ -165,13 +165,13 @@ def read_grids(
     except ValueError as exc:
         said = excerpt(answer.body[:400].decode("ascii", "replace"), fetcher.mask, most=120)
         msg = f"{what}: the answer cannot be read ({exc}): {said!r}"
-        raise ProvisionError(msg, hint=_HINT) from exc
+        raise ProvisionError(msg, hint=CHANGED) from exc
     shape = tuple(part.stop - part.start for part in parts)
     for name in names:
         if name not in found or found[name][name].shape != shape:
             has = found[name][name].shape if name in found else "nothing"
             msg = f"{what}: {shape} of {name} were asked for, {has} came"
-            raise ProvisionError(msg, hint=_HINT)
+            raise ProvisionError(msg, hint=CHANGED)
     return found
 
 

@@ -39,20 +39,7 @@ class GeosFp:
         return read_attributes(self._fetcher, self._url, NAME)
 
     def fetch(self, time: datetime, box: BBox) -> tuple[Columns, str]:
-        """Fetch the columns around a box, nothing else, and say where they come from.
-
-        Parameters
-        ----------
-        time : datetime
-            A model time, UTC.
-        box : BBox
-            Degrees.
-
-        Raises
-        ------
-        ProvisionError
-            If the service has no such time, does not answer, or answers with something else.
-        """
+        """Fetch the columns around a box, nothing else, as `WeatherModel` has it."""
         axes, what = self._axes, f"{NAME} of {time:%Y-%m-%d %H:%M} UTC"
         number = (time - axes.first_time) / axes.interval
         if not 0 <= number <= axes.times - 1 or number != int(number):

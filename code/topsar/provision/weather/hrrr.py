@@ -108,20 +108,7 @@ class Hrrr:
         self._fetcher, self._url, self._domain = web.fetcher, web.services.hrrr, domain
 
     def fetch(self, time: datetime, box: BBox) -> tuple[Columns, str]:
-        """Fetch the levels and take the columns in a box, and say where they come from.
-
-        Parameters
-        ----------
-        time : datetime
-            A model time, UTC.
-        box : BBox
-            Degrees.
-
-        Raises
-        ------
-        ProvisionError
-            If the bucket has no such file, does not answer, or holds something else.
-        """
+        """Fetch the levels and take the columns in a box, as `WeatherModel` has it."""
         url = f"{self._url}/hrrr.{time:%Y%m%d}/{self._domain.path.format(time)}"
         what = f"{NAME} of {time:%Y-%m-%d %H:%M} UTC"
         messages = _choose(self._fetcher.ask(f"{url}.idx", what=f"the index of {what}").text, time, what)
