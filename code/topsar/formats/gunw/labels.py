@@ -13,7 +13,7 @@ import h5netcdf
 import numpy as np
 
 from topsar.files import read_json
-from topsar.formats.gunw.reading import Violation, as_text, find, is_layer, parse_polygon, read, read_texts
+from topsar.formats.gunw.reading import Violation, as_text, find, is_layer, list_models, parse_polygon, read, read_texts
 from topsar.formats.gunw.standard import (
     CROSSED_KEY,
     DATA,
@@ -25,7 +25,6 @@ from topsar.formats.gunw.standard import (
     RADAR,
     SIDES,
     TIDES,
-    TROPOSPHERE,
     is_standard,
     make_tag,
     name_place,
@@ -170,7 +169,7 @@ def check_corrections(nc: h5netcdf.File) -> Iterator[Violation]:
     """What the attributes say of corrections and frame must be so."""
     has_ionosphere = is_layer(find(nc, f"{IONOSPHERE}/ionosphere"))
     has_tides = find(nc, f"{TIDES}/solidEarth") is not None
-    has_any = has_ionosphere | has_tides | bool(getattr(find(nc, TROPOSPHERE), "groups", {}))
+    has_any = has_ionosphere | has_tides | bool(list_models(nc))
     version = as_text(nc.attrs.get("version", ""))
     if has_any and version != "1c":
         yield Violation("attribute version", f"is {version}, and a file with ionosphere, tides or troposphere is 1c")

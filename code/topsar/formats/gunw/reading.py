@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from topsar.formats.gunw.standard import POLYGON
+from topsar.formats.gunw.standard import POLYGON, TROPOSPHERE
 
 
 class Violation(NamedTuple):
@@ -60,6 +60,11 @@ def read_number(nc: h5netcdf.File, path: str) -> float:
     path : str
     """
     return float(np.ravel(read(nc, path))[0])
+
+
+def list_models(nc: h5netcdf.File) -> list[str]:
+    """List the weather models that stand in the place of the troposphere's placeholders."""
+    return list(getattr(find(nc, TROPOSPHERE), "groups", {}))
 
 
 def read_texts(nc: h5netcdf.File, path: str) -> list[str]:

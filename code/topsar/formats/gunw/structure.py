@@ -8,7 +8,7 @@ from typing import Any
 import h5netcdf
 import numpy as np
 
-from topsar.formats.gunw.reading import Violation, as_text, find, is_layer
+from topsar.formats.gunw.reading import Violation, as_text, find, is_layer, list_models
 from topsar.formats.gunw.standard import (
     AXIS_UNITS,
     CONSTANT_ATTRIBUTES,
@@ -37,7 +37,7 @@ from topsar.formats.gunw.standard import (
 
 _VERSIONS = ("1a", "1b", "1c")
 _LAYER_AXES = ("latitude", "longitude")
-_CUBE_AXES = _MODEL_AXES = ("heightsMeta", "latitudeMeta", "longitudeMeta")
+_CUBE_AXES = ("heightsMeta", "latitudeMeta", "longitudeMeta")
 _LEAST_RAD = 200.0
 """Of a hydrostatic delay low in the air, which has 500 rad and more."""
 
@@ -144,27 +144,22 @@ def _check_corrections(nc: h5netcdf.File) -> Iterator[Violation]:
         f"{TIDES}/solidEarthTide": _check_tides(nc),
         f"{TROPOSPHERE}/{DELAYS[0]}": _check_models(nc),
     }
-    replaced = {TIDES: find(nc, f"{TIDES}/solidEarth") is not None, TROPOSPHERE: bool(_list_models(nc))}
+    replaced = {TIDES: find(nc, f"{TIDES}/solidEarth") is not None, TROPOSPHERE: bool(list_models(nc))}
     for path in PLACEHOLDERS:
         yield from found.get(path, ())
         if find(nc, path) is None and not replaced.get(path.rpartition("/")[0]):
             yield Violation(path, "is missing: neither a layer nor the standard's placeholder")
 
 
-def _list_models(nc: h5netcdf.File) -> list[str]:
-    """The weather models that stand in the place of the troposphere's placeholders."""
-    return list(getattr(find(nc, TROPOSPHERE), "groups", {}))
-
-
 def _check_models(nc: h5netcdf.File) -> Iterator[Violation]:
     """Each weather model has both delays of both dates; a delay makes the phase negative."""
-    for path in (f"{TROPOSPHERE}/{model}/{side}/{name}" for model in _list_models(nc) for side in SIDES
+    for path in (f"{TROPOSPHERE}/{model}/{side}/{name}" for model in list_models(nc) for side in SIDES
                  for name in DELAYS):  # fmt: skip
         variable = find(nc, path)
         if not is_layer(variable):
             yield Violation(path, "is missing, while there is a weather model")
-        elif variable.dimensions != _MODEL_AXES:
-            yield Violation(path, f"has the dimensions {variable.dimensions}, not {_MODEL_AXES}")
+        elif variable.dimensions != _CUBE_AXES:
+            yield Violation(path, f"has the dimensions {variable.dimensions}, not {_CUBE_AXES}")
         else:
             values = np.asarray(variable[...], np.float64)
             is_weak = path.endswith(DELAYS[0]) and not values.min(initial=0.0) < -_LEAST_RAD

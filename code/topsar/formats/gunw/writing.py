@@ -99,7 +99,7 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
     nc.attrs.update(
         {
             **CONSTANT_ATTRIBUTES,
-            "version": "1c" if _has_corrections(product) else "1b",
+            "version": "1c" if any(_find_corrections(product).values()) else "1b",
             "author": f"topsar {__version__}",
             "institution": "not JPL: made by a user of topsar in the layout of the ARIA standard product",
             "source": "Contains modified Copernicus Sentinel data processed by ESA and topsar",
@@ -118,9 +118,13 @@ def _write_root(nc: h5netcdf.File, product: Product) -> None:
     nc.create_variable("crs_polygon", (), "i4", data=0).attrs.update({**CRS, "spatial_ref": 4326})
 
 
-def _has_corrections(product: Product) -> bool:
-    """Whether there is a layer where the standard has placeholders."""
-    return bool(product.tides) or product.ionosphere is not None or product.troposphere is not None
+def _find_corrections(product: Product) -> dict[str, bool]:
+    """Whether there is a layer where the standard has placeholders, by group."""
+    return {
+        TIDES: bool(product.tides),
+        IONOSPHERE: product.ionosphere is not None,
+        TROPOSPHERE: product.troposphere is not None,
+    }
 
 
 def _write_layers(group: h5netcdf.Group, product: Product) -> None:
@@ -139,10 +143,10 @@ def _write_cube(group: h5netcdf.Group, cube: Cube) -> None:
 
 
 def _write_corrections(nc: h5netcdf.File, product: Product) -> None:
+    is_there = _find_corrections(product)
     for path, text in PLACEHOLDERS.items():
         where, _, name = path.rpartition("/")
-        found = {TIDES: product.tides, IONOSPHERE: product.ionosphere, TROPOSPHERE: product.troposphere}[where]
-        if found is None or (where == TIDES and not product.tides):
+        if not is_there[where]:
             _write_text(nc[where] if where in nc else nc.create_group(where), name, text)
     if product.ionosphere is not None:
         found = nc.create_group(IONOSPHERE)
