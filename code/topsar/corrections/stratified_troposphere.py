@@ -27,8 +27,6 @@ LEAST_RELIEF_M = 200.0
 LEAST_PIXELS, LEAST_AREAS = 1000, 8
 SIGNIFICANT = 2.0
 """Standard errors that a slope must differ from zero by."""
-HUBER = 1.345
-"""Deviations from which on a pixel counts less (95 % efficiency for normal noise)."""
 _ROUNDS, _SETTLED = 50, 1e-6
 
 
@@ -101,6 +99,8 @@ def _judge_fit(slope: float, error: float, areas: int) -> str:
 
 def _fit(samples: Samples) -> tuple[float, float]:
     """Slope and its standard error, rad/m: least squares, iterated with Huber's weights until the slope stands."""
+    from topsar.kernels.smoothing import HUBER, weigh_robustly
+
     weight, slope = samples.weight, math.inf
     for _ in range(_ROUNDS):
         height = samples.height - find_means(samples.height, samples.cell, weight)
@@ -113,7 +113,7 @@ def _fit(samples: Samples) -> tuple[float, float]:
         limit = HUBER * 1.4826 * float(np.median(scaled))
         if not abs(slope - before) > _SETTLED * abs(slope) or not limit > 0:
             break
-        weight = samples.weight * np.minimum(1.0, limit / np.maximum(scaled, limit))
+        weight = samples.weight * weigh_robustly(scaled, limit)
     bend = float(np.where(scaled <= limit, samples.weight * height**2, 0.0).sum()) if limit > 0 else power
     return slope, find_error(samples.area, leverage * residual, bend)
 

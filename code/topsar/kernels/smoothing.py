@@ -39,14 +39,22 @@ def average_robustly(values: NDArray[np.float64], variance: NDArray[np.float64])
     """
     deviation, mean = np.sqrt(variance), float(np.median(values))
     for _ in range(_ROUNDS):
-        weight = _weigh((values - mean) / deviation) / variance
+        weight = weigh_robustly((values - mean) / deviation) / variance
         mean = float((weight * values).sum() / weight.sum())
     scatter = 1.4826 * float(np.median(np.abs(values - mean) / deviation))
     return mean, max(scatter, 1.0) / math.sqrt(float(weight.sum()))
 
 
-def _weigh(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.minimum(1.0, HUBER / np.maximum(np.abs(ratio), HUBER)))
+def weigh_robustly(deviation: NDArray[np.float64], limit: float = HUBER) -> NDArray[np.float64]:
+    """Huber's weights: 1, and less for what deviates by more than a limit.
+
+    Parameters
+    ----------
+    deviation : float64
+        By default in standard deviations.
+    limit : float
+    """
+    return np.asarray(np.minimum(1.0, limit / np.maximum(np.abs(deviation), limit)))
 
 
 def fit_surface(cells: Cells) -> Cells:
@@ -66,7 +74,7 @@ def fit_surface(cells: Cells) -> Cells:
     for _ in range(_ROUNDS):
         inverse = np.linalg.pinv(design.T @ (weight[:, None] * design), hermitian=True)
         found = inverse @ (design.T @ (weight * values))
-        weight = _weigh((values - design @ found) / np.sqrt(variance)) / variance
+        weight = weigh_robustly((values - design @ found) / np.sqrt(variance)) / variance
     return Cells(terms @ found, np.einsum("...i,ij,...j->...", terms, inverse, terms))
 
 
