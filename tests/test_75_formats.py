@@ -30,8 +30,10 @@ from topsar.interferogram import (
     LayerKind,
     describe_deviation,
     find_kind,
+    read_kind,
     read_pair,
     read_part,
+    swap_dates,
 )
 from topsar.model import Window
 from topsar.raster import inspect
@@ -148,6 +150,8 @@ def test_a_layer_is_read_when_it_is_asked_for(products: Path) -> None:
     (products / "water.tif").unlink()
     opened = read_pair(products)
     assert "water" in opened.layers
+    assert "water" in swap_dates(opened).layers
+    assert read_kind(opened, "water") is LAYERS["water"]
     assert np.isfinite(opened.layers["coherence"].values).any()
     with pytest.raises(ProductError, match=r"water\.tif"):
         opened.layers["water"]

@@ -325,6 +325,9 @@ class _Mapped(Mapping[str, Layer]):
     def __len__(self) -> int:
         return len(self._layers)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._layers
+
 
 def join_grids(pairs: Sequence[Interferogram]) -> GeoGrid:
     """Find the smallest grid that covers those of all pairs; they are snapped, so it has their pixels.
@@ -401,6 +404,17 @@ def read_part(ifg: Interferogram, name: str, window: Window) -> NDArray[Any]:
     return ifg.layers[name].values[window.slices]
 
 
+def read_kind(ifg: Interferogram, name: str) -> LayerKind:
+    """What is known of a layer of an interferogram; of a pair that lies on the disk no raster is read.
+
+    Parameters
+    ----------
+    ifg : Interferogram
+    name : str
+    """
+    return ifg.layers.read_kind(name) if isinstance(ifg.layers, _LayerFiles) else ifg.layers[name].kind
+
+
 _KEPT = 4
 """Layers in memory: what a format makes one raster of. All of a frame's would be more than half a gigabyte."""
 
@@ -418,16 +432,20 @@ class _LayerFiles(Mapping[str, Layer]):
             return layer
         from topsar.raster import read_geotiff
 
-        described, path = self._described[name], self._folder / f"{name}.tif"
+        kind, path = self.read_kind(name), self._folder / f"{name}.tif"
         values, grid, _ = read_geotiff(path)
         self._require_shape(path, grid.shape)
-        kind = find_kind(name) or LayerKind(  # of a correction that is not installed here
-            name=name, long_name=name, unit=described["unit"], description=described["description"]
-        )
         self._read[name] = Layer(kind=kind, values=values)
         while len(self._read) > _KEPT:
             del self._read[next(iter(self._read))]
         return self._read[name]
+
+    def read_kind(self, name: str) -> LayerKind:
+        """What is known of a layer: by its name, else by the facts."""
+        described = self._described[name]
+        return find_kind(name) or LayerKind(  # of a correction that is not installed here
+            name=name, long_name=name, unit=described["unit"], description=described["description"]
+        )
 
     def read_window(self, name: str, window: Window) -> NDArray[Any]:
         """A window of a layer, which is not kept."""

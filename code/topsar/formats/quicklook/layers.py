@@ -10,6 +10,7 @@ import numpy as np
 
 from topsar.files import write_text
 from topsar.formats.viewer import Shown, list_palettes, pack_scene
+from topsar.interferogram import read_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +34,11 @@ def write_layers(view: View, folder: Path) -> Path:
     view : View
     folder : Path
     """
+    kinds = (read_kind(view.ifg, name) for name in view.ifg.layers)
     shown = {
-        name: _show(view, layer.kind)
-        for name, layer in view.ifg.layers.items()
-        if layer.kind.drawing is not None and layer.kind.drawing.style not in {"classes", "mask"}
+        kind.name: _show(view, kind)
+        for kind in kinds
+        if kind.drawing is not None and kind.drawing.style not in {"classes", "mask"}
     }
     shown["relief"] = Shown(values=255 * view.shade(), step=8, title="", unit="", style="unit", low=0, high=255)
     mask = "coherence" if "coherence" in shown else ""

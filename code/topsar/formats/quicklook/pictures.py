@@ -20,6 +20,7 @@ from topsar.files import atomic_path
 from topsar.formats.quicklook import palette
 from topsar.formats.quicklook.sheet import ColourBar, Key, Lettering, Sheet, draw_sheet
 from topsar.formats.quicklook.view import Real, View, cut_view
+from topsar.interferogram import read_kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,12 +75,13 @@ def draw_view(view: View, folder: Path) -> tuple[Path, ...]:
 def _list_pictures(view: View) -> Iterator[tuple[str, str, Callable[[], Picture | None]]]:
     """Name, title and painter of each picture that the layers allow."""
     masks = []
-    for name, layer in view.ifg.layers.items():
-        drawing = layer.kind.drawing
+    for name in view.ifg.layers:
+        kind = read_kind(view.ifg, name)
+        drawing = kind.drawing
         if drawing is not None and drawing.style == "mask":
-            masks.append(layer.kind)
+            masks.append(kind)
         elif drawing is not None:
-            yield name, layer.kind.long_name, partial(_STYLES[drawing.style], view, name, drawing)
+            yield name, kind.long_name, partial(_STYLES[drawing.style], view, name, drawing)
     if masks and "amplitude" in view.ifg.layers:
         yield "masks", "Layover, shadow, water", partial(_paint_masks, view, masks)
 

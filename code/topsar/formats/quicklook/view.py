@@ -20,6 +20,7 @@ STRIP_ROWS = 64
 WITNESSES = ("coherence", "amplitude", "wrapped_phase", "filtered_phase", "unwrapped_phase", "displacement")
 Real = NDArray[np.float32]
 Reduction = Callable[[NDArray[Any]], NDArray[Any]]
+"""From blocks (rows, factor, columns, factor), NaN in holes, to one value each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class View:
     ifg: Interferogram
     window: Window
     factor: int
-    _means: dict[str, Real] = field(default_factory=dict, repr=False)
+    _reduced: dict[tuple[str, Reduction], Real] = field(default_factory=dict, repr=False)
 
     @property
     def grid(self) -> GeoGrid:
@@ -40,9 +41,7 @@ class View:
 
     def average(self, name: str) -> Real:
         """Average a layer to the picture's pixels, NaN in holes."""
-        if name not in self._means:
-            self._means[name] = self._reduce(name, lambda blocks: _nanmean(blocks).astype(np.float32))
-        return self._means[name]
+        return self._reduce(name, _nanmean)
 
     def shade(self) -> Real:
         """Light the relief from the north-west, 0 to 1; 0.5 everywhere without heights."""
@@ -52,13 +51,19 @@ class View:
 
     def average_phase(self, name: str) -> Real:
         """Average wrapped phase as complex numbers."""
-        return self._reduce(name, lambda blocks: np.angle(_nanmean(np.exp(1j * blocks))).astype(np.float32))
+        return self._reduce(name, _average_angles)
 
     def pick_labels(self, name: str) -> Real:
         """Pick one pixel of a layer of labels per block, NaN in holes."""
-        return self._reduce(name, lambda blocks: blocks[:, self.factor // 2, :, self.factor // 2])
+        return self._reduce(name, _pick_middle)
 
     def _reduce(self, name: str, reduce: Reduction) -> Real:
+        """Reduce a layer, once for all pictures and the map."""
+        if (name, reduce) not in self._reduced:
+            self._reduced[name, reduce] = self._reduce_strips(name, reduce)
+        return self._reduced[name, reduce]
+
+    def _reduce_strips(self, name: str, reduce: Reduction) -> Real:
         layer, grid, factor = self.ifg.layers[name], self.grid, self.factor
         result = np.empty(grid.shape, np.float32)
         rows, columns = self.window.slices
@@ -97,6 +102,14 @@ def _nanmean(blocks: NDArray[Any]) -> NDArray[Any]:
     total = np.where(valid, blocks, 0).sum(axis=(1, 3))
     enough = 2 * count >= blocks.shape[1] * blocks.shape[3]
     return np.where(enough, total / np.maximum(count, 1), np.nan)
+
+
+def _average_angles(blocks: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.angle(_nanmean(np.exp(1j * blocks))))
+
+
+def _pick_middle(blocks: NDArray[Any]) -> NDArray[Any]:
+    return blocks[:, blocks.shape[1] // 2, :, blocks.shape[3] // 2]
 
 
 def measure_ground_m(grid: GeoGrid) -> tuple[float, float]:
