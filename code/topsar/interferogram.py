@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -281,6 +282,11 @@ class Interferogram:
     layers: Mapping[str, Layer]
     facts: dict[str, Any]
     folder: Path | None = None
+
+
+def read_number(value: object) -> float | None:
+    """A value of facts if it is a finite number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def make_layers(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Layer]:

@@ -97,7 +97,7 @@ def _write(path: Path, values: NDArray[Any], grid: GeoGrid) -> Path:
 
 def _list_baselines(pairs: Sequence[Mapping[str, Any]]) -> str:
     """List reference date, date, perpendicular baseline (m) and days of every date against the first one."""
-    from topsar.pairs.network import solve_baselines
+    from topsar.pairs.baselines import solve_baselines
 
     parts = ("reference_date", "secondary_date")
     edges = [(*(date.fromisoformat(pair[part]) for part in parts), pair["perpendicular_baseline_m"]) for pair in pairs]

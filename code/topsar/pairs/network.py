@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -297,23 +297,6 @@ def _compute_baseline(first: Pass, second: Pass) -> float | None:
     point = rdr2geo(middle, np.array([_MID_RANGE_M]), 0.0, one.arc)
     length = float(measure_baseline(point, one.arc, other.arc)[0])
     return length if np.isfinite(length) else None
-
-
-def solve_baselines(edges: Sequence[tuple[date, date, float | None]]) -> dict[date, float]:
-    """Perpendicular baseline of every date relative to the first, from those of pairs (least squares, smallest norm).
-
-    Where a pair's is None it is not known.
-    """
-    dates = sorted({day for first, second, _ in edges for day in (first, second)})
-    known = [(first, second, value) for first, second, value in edges if value is not None]
-    design = np.zeros((len(known) or 1, len(dates)))
-    observed = np.zeros(len(known) or 1)
-    for row, (first, second, value) in enumerate(known):
-        design[row, dates.index(first)] -= 1
-        design[row, dates.index(second)] += 1
-        observed[row] = value
-    solution = np.linalg.lstsq(design, observed, rcond=None)[0]
-    return {day: float(value - solution[0]) for day, value in zip(dates, solution, strict=True)}
 
 
 def _compare_times_of_day(one: datetime, other: datetime) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from topsar.corrections.ledger import SIGNIFICANT
+from topsar.interferogram import read_number
 from topsar.report.closure import close_layer
-from topsar.report.pair import read_number
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from topsar.errors import ProductError
 from topsar.files import atomic_path
-from topsar.pairs.network import solve_baselines
+from topsar.pairs.baselines import solve_baselines
 from topsar.report.timeline import Tick
 from topsar.wording import count_text, round_step
 

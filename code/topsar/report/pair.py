@@ -6,12 +6,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from topsar.errors import ProductError
 from topsar.files import read_json
-from topsar.interferogram import LAYERS
+from topsar.interferogram import LAYERS, read_number
 from topsar.schedule.jobs import Status
 
 if TYPE_CHECKING:
@@ -98,11 +97,6 @@ class PairReport:
     def find_number(self, key: str) -> float | None:
         """A fact that is a finite number, or None."""
         return read_number(self.facts.get(key))
-
-
-def read_number(value: object) -> float | None:
-    """A value of facts if it is a finite number."""
-    return float(value) if isinstance(value, int | float) and isfinite(value) else None
 
 
 def read_pairs(runs: Path, outcomes: Sequence[Outcome]) -> tuple[PairReport, ...]:

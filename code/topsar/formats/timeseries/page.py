@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -13,6 +14,8 @@ from topsar.files import write_text
 from topsar.formats.quicklook.view import shade_relief
 from topsar.formats.timeseries.stack import name_displacement
 from topsar.formats.viewer import MOST_STEPS, Shown, average, coarsen, encode, list_palettes, pack_scene, read_asset
+from topsar.interferogram import read_number
+from topsar.pairs.baselines import solve_baselines
 from topsar.raster.geotiff import make_transformer, open_to_read
 
 if TYPE_CHECKING:
@@ -163,7 +166,7 @@ def _find_limit(values: NDArray[np.float32]) -> float:
 
 def _pack_series(folder: Path, network: Network, factor: int, deviation: Shown) -> dict[str, Any]:
     """Displacements of all dates, millimetres, in squares of pixels: a row per date."""
-    files = [folder / f"{name_displacement(date)}.tif" for date in network.dates]
+    files = [folder / f"{name_displacement(day)}.tif" for day in network.dates]
     level = 0
     while np.prod(coarsen(network.grid, factor << level).shape) * len(files) > MOST_SAMPLES:
         level += 1
@@ -204,19 +207,14 @@ def _pack_points(points: Points, grid: GeoGrid) -> dict[str, Any]:
 
 def _describe_network(network: Network) -> dict[str, Any]:
     """Pairs as indices of dates, and the perpendicular baseline of each date, metres; none where one is not known."""
-    found = [pair.facts.get("perpendicular_baseline_m") for pair in network.pairs]
-    coherences = [pair.facts.get("coherence_mean") for pair in network.pairs]
-    baselines = None
-    if all(isinstance(one, int | float) and np.isfinite(one) for one in found):
-        design = np.zeros((len(network.pairs), len(network.dates)))
-        every = np.arange(len(network.pairs))
-        design[every, network.links[:, 0]], design[every, network.links[:, 1]] = -1, 1
-        measured = np.array(found, np.float64) * network.signs
-        baselines = np.round(np.linalg.lstsq(design[:, 1:], measured, rcond=None)[0], 1).tolist()
+    ends = ("reference_date", "secondary_date")
+    days = [[date.fromisoformat(str(pair.facts[end])) for end in ends] for pair in network.pairs]
+    lengths = [read_number(pair.facts.get("perpendicular_baseline_m")) for pair in network.pairs]
+    edges = [(first, second, length) for (first, second), length in zip(days, lengths, strict=True)]
     return {
         "links": network.links.tolist(),
-        "baselines": None if baselines is None else [0.0, *baselines],
-        "coherences": [one if isinstance(one, float) and np.isfinite(one) else None for one in coherences],
+        "baselines": None if None in lengths else [round(one, 1) for one in solve_baselines(edges).values()],
+        "coherences": [read_number(pair.facts.get("coherence_mean")) for pair in network.pairs],
     }
 
 
