@@ -458,10 +458,9 @@ class _LayerFiles(Mapping[str, Layer]):
         from topsar.raster.geotiff import open_to_read
 
         path = self._folder / f"{name}.tif"
-        rows, columns = ((part.start, part.stop) for part in window.slices)
         with open_to_read(path) as dataset:
             self._require_shape(path, dataset.shape)
-            values: NDArray[Any] = dataset.read(1, window=(rows, columns))
+            values: NDArray[Any] = dataset.read(1, window=window.spans)
             return values
 
     def _require_shape(self, path: Path, shape: tuple[int, ...]) -> None:

@@ -117,6 +117,11 @@ class Window:
         """Index of the window into a (row, column) array."""
         return slice(self.row, self.row_stop), slice(self.column, self.column_stop)
 
+    @property
+    def spans(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """First row and the one after the last, and columns likewise, as rasterio's datasets take them."""
+        return (self.row, self.row_stop), (self.column, self.column_stop)
+
     def intersection(self, other: Window) -> Window | None:
         """The shared window, or None."""
         row, column = max(self.row, other.row), max(self.column, other.column)

@@ -194,6 +194,22 @@ def make_transformer(grid: GeoGrid) -> Transformer:
     return Transformer.from_crs(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), always_xy=True)
 
 
+def locate_pixels(
+    grid: GeoGrid, rows: float | NDArray[np.floating], columns: float | NDArray[np.floating]
+) -> tuple[Any, Any]:
+    """Longitude and latitude in degrees of places in a grid, in pixels from its north-west corner."""
+    longitude, latitude = make_transformer(grid).transform(grid.west + columns * grid.dx, grid.north - rows * grid.dy)
+    return longitude, latitude
+
+
+def find_pixels(
+    grid: GeoGrid, longitude: float | NDArray[np.floating], latitude: float | NDArray[np.floating]
+) -> tuple[Any, Any]:
+    """Rows and columns in a grid, or beyond it, of places in degrees; in pixels from its north-west corner."""
+    x, y = make_transformer(grid).transform(longitude, latitude, direction="INVERSE")
+    return (grid.north - y) / grid.dy, (x - grid.west) / grid.dx
+
+
 def is_unrotated(transform: Affine) -> bool:
     """Whether rows run east-west and columns north-south."""
     return bool(max(abs(transform.b), abs(transform.d)) <= ROTATION_SHARE * min(abs(transform.a), abs(transform.e)))

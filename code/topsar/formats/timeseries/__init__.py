@@ -188,12 +188,11 @@ def _tie(network: Network, reference: Reference) -> _Zero:
 
 def _locate(network: Network, reference: Reference) -> tuple[float, float]:
     """Latitude and longitude of the middle of the reference."""
-    from topsar.raster.geotiff import make_transformer
+    from topsar.raster.geotiff import locate_pixels
 
-    grid, window = network.grid, reference.window
-    x = grid.west + (window.column + window.columns / 2) * grid.dx
-    y = grid.north - (window.row + window.rows / 2) * grid.dy
-    longitude, latitude = make_transformer(grid).transform(x, y)
+    window = reference.window
+    middle = window.row + window.rows / 2, window.column + window.columns / 2
+    longitude, latitude = locate_pixels(network.grid, *middle)
     return float(latitude), float(longitude)
 
 
@@ -262,10 +261,9 @@ def _invert_block(
         "closure_count": np.where(known, repair.after, -1).astype(np.int16),
     }
     values |= {name_displacement(date): metres[place] for place, date in enumerate(network.dates)}
-    rows, columns = ((part.start, part.stop) for part in window.slices)
     for name, array in values.items():
         dtype = np.int16 if name == "closure_count" else np.float32
-        files[name].write(array.reshape(window.rows, window.columns).astype(dtype), 1, window=(rows, columns))
+        files[name].write(array.reshape(window.rows, window.columns).astype(dtype), 1, window=window.spans)
     whole = metres[:, np.isfinite(metres).all(axis=0)]
     tally.moments += whole @ whole.T
     tally.whole += whole.shape[1]

@@ -142,10 +142,9 @@ class Dolphin(Program):
 
     def _read(self, network: Network, window: Window) -> NDArray[np.float64]:
         solved = np.zeros((len(network.dates), window.rows * window.columns))
-        rows, columns = ((part.start, part.stop) for part in window.slices)
         for number in range(1, len(network.dates)):
             with open_to_read(self._made / "made" / f"{name_dates(network, 0, number)}.tif") as dataset:
-                solved[number] = dataset.read(1, window=(rows, columns)).reshape(-1)
+                solved[number] = dataset.read(1, window=window.spans).reshape(-1)
         return solved
 
 
@@ -208,13 +207,12 @@ def _write_rasters(
             for folder, kind in zip(folders, ("float32", "uint16"), strict=True)
         ]
         for window, prepared in blocks:
-            rows, columns = ((part.start, part.stop) for part in window.slices)
             shape = window.rows, window.columns
             for number in range(len(network.pairs)):
                 used = (prepared.weights[number] > 0).reshape(shape)
                 phase = np.where(used, prepared.phase[number].reshape(shape), 0).astype(np.float32)
                 for files, values in zip(opened, (phase, used.astype(np.uint16)), strict=True):
-                    files[number].write(values, 1, window=(rows, columns))
+                    files[number].write(values, 1, window=window.spans)
 
 
 def open_engine(name: str, program: str = "") -> SeriesEngine:

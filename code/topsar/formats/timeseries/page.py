@@ -16,7 +16,7 @@ from topsar.formats.timeseries.stack import name_displacement
 from topsar.formats.viewer import MOST_STEPS, Shown, average, coarsen, encode, list_palettes, pack_scene, read_asset
 from topsar.interferogram import read_number
 from topsar.pairs.baselines import solve_baselines
-from topsar.raster.geotiff import make_transformer, open_to_read
+from topsar.raster.geotiff import find_pixels, open_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,9 +191,8 @@ def _pack_points(points: Points, grid: GeoGrid) -> dict[str, Any]:
     """Places as shares of the grid, velocities and displacements in millimetres; a column per point."""
     most = MOST_POINT_VALUES // len(points.series)
     chosen = np.sort(np.argsort(points.columns["amplitude_dispersion"], kind="stable")[:most])
-    x, y = make_transformer(grid).transform(points.longitude[chosen], points.latitude[chosen], direction="INVERSE")
-    box = grid.bbox
-    place = np.stack([(x - box.west) / (box.east - box.west), (box.north - y) / (box.north - box.south)])
+    row, column = find_pixels(grid, points.longitude[chosen], points.latitude[chosen])
+    place = np.stack([column / grid.columns, row / grid.rows])
     known = {name: points.columns[name][chosen][None] for name in ("temporal_coherence", "amplitude_dispersion")}
     known |= {name: 1000 * points.columns[name][chosen][None] for name in ("velocity", "velocity_std")}
     known |= {"place": 2 * place - 1, "series": 1000 * points.series[:, chosen]}

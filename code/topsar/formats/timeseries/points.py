@@ -9,7 +9,7 @@ import numpy as np
 from topsar.formats.timeseries.stack import lay_largest, name_displacement, read_layer
 from topsar.model import Looks
 from topsar.raster import read_geotiff
-from topsar.raster.geotiff import make_transformer, open_to_read
+from topsar.raster.geotiff import locate_pixels, open_to_read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,10 +108,7 @@ def _locate(
     if steady.place is not None:
         fine_row, fine_column = np.divmod(steady.place[row, column], steady.looks.east)
         down, right = (fine_row + 0.5) / steady.looks.north, (fine_column + 0.5) / steady.looks.east
-    grid = network.grid
-    x, y = grid.west + (column + right) * grid.dx, grid.north - (row + down) * grid.dy
-    longitude, latitude = make_transformer(grid).transform(x, y)
-    return np.asarray(longitude), np.asarray(latitude)
+    return locate_pixels(network.grid, row + down, column + right)
 
 
 def _find_dispersion(network: Network) -> _Steadiness:

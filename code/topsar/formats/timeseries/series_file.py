@@ -56,9 +56,8 @@ def write_series(network: Network, folder: Path, facts: Mapping[str, Any]) -> Pa
         moved = create_layer(file, DISPLACEMENT, dimensions, chunks, ancillary_variables=quality)
         dates = [stack.enter_context(open_to_read(folder / f"{name_displacement(date)}.tif")) for date in network.dates]
         for window in cut_tiles(network.grid, TILE):
-            rows, columns = window.slices
-            part = ((rows.start, rows.stop), (columns.start, columns.stop))
-            moved[:, rows, columns] = np.stack([date.read(1, window=part) for date in dates])
+            part = (slice(None), *window.slices)
+            moved[part] = np.stack([date.read(1, window=window.spans) for date in dates])
     return path
 
 

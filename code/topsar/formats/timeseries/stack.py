@@ -132,11 +132,16 @@ def find_reference(network: Network, place: tuple[float, float] | None) -> Refer
         If no place is reliable in all pairs.
     """
     row, column = _find_quietest(network) if place is None else _find_pixel(network.grid, *place)
-    half = REFERENCE_PIXELS // 2
-    square = Window(row=row - half, column=column - half, rows=REFERENCE_PIXELS, columns=REFERENCE_PIXELS)
-    window = square.intersection(network.grid.whole)
+    window = surround(network.grid, row, column)
     assert window is not None
     return Reference(window, "TIMESERIES_REFERENCE" if place else "least noise and motion")
+
+
+def surround(grid: GeoGrid, row: int, column: int) -> Window | None:
+    """The square around a pixel that is taken for still, as far as it lies in a grid; None where none of it does."""
+    half = REFERENCE_PIXELS // 2
+    square = Window(row=row - half, column=column - half, rows=REFERENCE_PIXELS, columns=REFERENCE_PIXELS)
+    return square.intersection(grid.whole)
 
 
 def _find_quietest(network: Network) -> tuple[int, int]:
@@ -157,10 +162,9 @@ def _find_quietest(network: Network) -> tuple[int, int]:
 
 
 def _find_pixel(grid: GeoGrid, latitude: float, longitude: float) -> tuple[int, int]:
-    from topsar.raster.geotiff import make_transformer
+    from topsar.raster.geotiff import find_pixels
 
-    x, y = make_transformer(grid).transform(longitude, latitude, direction="INVERSE")
-    row, column = (grid.north - y) / grid.dy, (x - grid.west) / grid.dx
+    row, column = find_pixels(grid, longitude, latitude)
     if not (0 <= row < grid.rows and 0 <= column < grid.columns):
         msg = f"TIMESERIES_REFERENCE={latitude:g},{longitude:g} lies outside the pairs"
         raise SettingsError(msg, hint="latitude,longitude in degrees of a place that all pairs show")

@@ -10,14 +10,14 @@ import numpy as np
 from topsar import __version__
 from topsar.errors import ProductError
 from topsar.files import delete, read_json, replaced_folder, write_json
-from topsar.formats.timeseries.stack import REFERENCE_PIXELS
+from topsar.formats.timeseries.stack import surround
 from topsar.interferogram import PRODUCTS, read_pair
 from topsar.model import BBox, GeoGrid
 from topsar.raster import Labels, write_geotiff
-from topsar.raster.geotiff import make_transformer, open_to_read
+from topsar.raster.geotiff import find_pixels, locate_pixels, open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -171,34 +171,30 @@ def _set_zero(
     tracks: Sequence[Track], grid: GeoGrid, known: Sequence[dict[str, Any]]
 ) -> tuple[list[Track], tuple[float, float]]:
     """Let all tracks be zero at one place: a reference that all of them know, else where errors are least."""
-    to_degrees = make_transformer(grid)
-    squares = []
-    for facts in known:
-        place = facts["reference"]["latitude"], facts["reference"]["longitude"]
-        x, y = to_degrees.transform(place[1], place[0], direction="INVERSE")
-        squares.append((int((grid.north - y) // grid.dy), int((x - grid.west) // grid.dx)))
-    total = np.sum([track.deviation for track in tracks], axis=0)
-    if np.isfinite(total).any():
-        row, column = divmod(int(np.nanargmin(total)), grid.columns)
-        squares.append((row, column))
-    half = REFERENCE_PIXELS // 2
-    for row, column in squares:
-        window = (
-            slice(max(row - half, 0), max(row + half + 1, 0)),
-            slice(max(column - half, 0), max(column + half + 1, 0)),
-        )
-        known_here = np.all([np.isfinite(track.velocity[window]) for track in tracks], axis=0)
+    for row, column in _list_places(tracks, grid, known):
+        if (window := surround(grid, row, column)) is None:
+            continue
+        around = [track.velocity[window.slices] for track in tracks]
+        known_here = np.isfinite(around).all(axis=0)
         if known_here.any():
-            means = [float(track.velocity[window][known_here].mean()) for track in tracks]
             moved = [
-                track._replace(velocity=track.velocity - np.float32(mean))
-                for track, mean in zip(tracks, means, strict=True)
+                track._replace(velocity=track.velocity - values[known_here].mean())
+                for track, values in zip(tracks, around, strict=True)
             ]
-            x, y = grid.west + (column + 0.5) * grid.dx, grid.north - (row + 0.5) * grid.dy
-            longitude, latitude = to_degrees.transform(x, y)
+            longitude, latitude = locate_pixels(grid, row + 0.5, column + 0.5)
             return moved, (float(latitude), float(longitude))
     msg = "no pixel has a velocity in all tracks"
     raise ProductError(msg, hint="east and up need coherent ground that all tracks see")
+
+
+def _list_places(tracks: Sequence[Track], grid: GeoGrid, known: Sequence[dict[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Pixels that may be taken for still, the best first; references may lie outside the grid."""
+    for facts in known:
+        row, column = find_pixels(grid, facts["reference"]["longitude"], facts["reference"]["latitude"])
+        yield math.floor(row), math.floor(column)
+    total = np.sum([track.deviation for track in tracks], axis=0)
+    if np.isfinite(total).any():
+        yield divmod(int(np.nanargmin(total)), grid.columns)
 
 
 def _write(folder: Path, grid: GeoGrid, motion: Motion, place: tuple[float, float], tracks: Sequence[str]) -> None:
