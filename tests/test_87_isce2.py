@@ -26,11 +26,13 @@ from dry_data import drop_burst, dry_data, dry_recipe
 from fake_isce.fake_truth import phase
 from fake_isce.use import ISCE_HOME, double, read_record, write_options
 from fake_steps import wait_for
+from topsar.corrections import open_correction
 from topsar.engines import Inputs, Plan, choose_engine, load_engine
 from topsar.engines.isce2 import Isce2Engine, esd
 from topsar.engines.isce2.config import write_config
 from topsar.engines.isce2.geocode import _keep_coherence, _remove_bias, count_points
 from topsar.engines.isce2.installation import Installation
+from topsar.engines.isce2.ion import read_ionosphere
 from topsar.engines.isce2.slcs import check_bursts, check_orbits
 from topsar.engines.isce2.stages import list_stages
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S, RUN, TopsAppTask
@@ -38,12 +40,14 @@ from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.step import dump_tasks
 from topsar.engines.survey import Survey
 from topsar.errors import SettingsError, StepFailed, TopsarError
+from topsar.files import write_json
 from topsar.kernels.registration import measure_timing
 from topsar.model import BBox, Looks, Pair
 from topsar.pairs.listing import read_pairs
 from topsar.provision import find_pairs, find_pass_orbits
 from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
+from topsar.raster.isce_image import write_isce_image
 from topsar.schedule.graph import build_graph
 from topsar.schedule.guard import find_marked
 from topsar.schedule.jobs import Status
@@ -639,11 +643,31 @@ def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:
     assert np.isfinite(layers["filtered_phase"].values[seen]).all()
 
 
-def test_an_ionosphere_of_zeros_is_an_error(data: Path, tmp_path: Path) -> None:
-    """As the double writes it."""
+def test_a_crash_of_topsapps_ionosphere_costs_a_pair_nothing_else(data: Path, tmp_path: Path) -> None:
+    write_options(tmp_path, faults=[{"step": "ion", "attempt": 1, "action": "crash", "message": "no coherent cells"}])
     folder = merged(data, tmp_path, corrections=("ionosphere",))
-    with pytest.raises(StepFailed, match="ionosphere"):
-        load_engine("isce2").execute(folder, "geocode")
+    for name in ("geocode", "filter", "unwrap"):
+        load_engine("isce2").execute(folder, name)
+    ifg = load_engine("isce2").collect(folder)
+    assert np.isfinite(ifg.layers["wrapped_phase"].values).any()
+    assert "ionosphere" not in ifg.layers
+    assert "no coherent cells" in open_correction("ionosphere").compute(ifg).facts["refused"]
+
+
+def test_of_topsapps_ionosphere_stays_what_is_known(data: Path, tmp_path: Path) -> None:
+    """Around holes it fades to zero; where it is zero everywhere there is none."""
+    run = TopsAppRun.of(job_folder(planned(data, looks=Looks(east=9, north=3), corrections=("ionosphere",)), tmp_path))
+    image, place = np.full((200, 300), 6.5, np.float32), run.folder / "merged/topophase.ion"
+    image[:40, :150] = np.maximum(np.arange(40, dtype=np.float32) - 20, 0)[:, None] * 6.5 / 20
+    place.parent.mkdir(parents=True)
+    write_json(run.folder / "ionosphere.json", {})
+    write_isce_image(place, image)
+    found, facts = read_ionosphere(run)
+    assert not facts
+    assert found[:38, :150].max() == 0
+    assert (found[60:] == 6.5).all()
+    write_isce_image(place, np.zeros_like(image))
+    assert "zero everywhere" in read_ionosphere(run)[1]["refused"]
 
 
 def test_a_merged_image_of_another_size_is_an_error(data: Path, tmp_path: Path) -> None:

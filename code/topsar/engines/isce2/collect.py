@@ -45,7 +45,7 @@ def collect(folder: Path) -> Interferogram:
     height, points = find_ground_points(task.grid, open_dem_under(task.dem, task.grid))
     measured = read_json(run / GEOCODED / "facts.json")
     cross, coherence, looks = load_signal(run)
-    arrays = _read_arrays(task, run, cross, measured["wavelength_m"])
+    arrays = _read_arrays(task, run, cross, measured)
     arrays["height"] = height
     time, range_m, off_nadir, los = find_viewing_geometry(points, arc)
     arrays["layover_shadow"] = find_layover_shadow(time, range_m, off_nadir, height)
@@ -91,7 +91,7 @@ def _assign_bursts(
 
 
 def _read_arrays(
-    task: TopsAppTask, run: Path, cross: NDArray[np.complex64], wavelength_m: float
+    task: TopsAppTask, run: Path, cross: NDArray[np.complex64], measured: dict[str, Any]
 ) -> dict[str, NDArray[Any]]:
     """Layers of the signal."""
     seen, filtered = cross != 0, np.load(run / FILTERED / "filtered.npy")
@@ -100,10 +100,11 @@ def _read_arrays(
         "filtered_phase": mask_unseen(filtered != 0, np.angle(filtered)),
     }
     arrays |= {name: mask_unseen(seen, np.load(run / GEOCODED / f"{name}.npy")) for name in ("coherence", "amplitude")}
-    if task.ionosphere:
+    if task.ionosphere and "refused" not in measured["ionosphere"]:
         ionosphere = np.load(run / GEOCODED / "ionosphere.npy")
-        arrays["ionosphere"] = mask_unseen(seen & (ionosphere != 0), ionosphere)
+        known = seen & (ionosphere != 0)
+        arrays["ionosphere"] = mask_unseen(known, ionosphere - ionosphere[known].mean(dtype=np.float64))
     if task.unwrapper != "none":
-        arrays |= make_unwrapped_layers(arrays, np.load(run / UNWRAPPED / "unwrapped.npy"), wavelength_m)
+        arrays |= make_unwrapped_layers(arrays, np.load(run / UNWRAPPED / "unwrapped.npy"), measured["wavelength_m"])
         arrays["components"] = np.load(run / UNWRAPPED / "components.npy")
     return arrays

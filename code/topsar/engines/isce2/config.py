@@ -24,7 +24,7 @@ ESD_LOOKS = (5, 15)
 IONOSPHERE = "merged/topophase.ion"
 
 
-def write_config(task: TopsAppTask, run: Path, *, do_esd: bool | None = None) -> str:
+def write_config(task: TopsAppTask, run: Path, *, do_esd: bool | None = None, ionosphere: bool | None = None) -> str:
     """Write the text of ``topsApp.xml``; topsApp reads it at every start.
 
     Parameters
@@ -34,14 +34,17 @@ def write_config(task: TopsAppTask, run: Path, *, do_esd: bool | None = None) ->
         The folder in which topsApp runs.
     do_esd : bool, optional
         Whether topsApp estimates misregistration; by default as in the task.
+    ionosphere : bool, optional
+        Whether it estimates the ionosphere, likewise.
     """
     root = ElementTree.Element("topsApp")
     app = ElementTree.SubElement(root, "component", name="topsinsar")
     _add_property(app, "sensor name", "SENTINEL1")
     _add_date(app, "reference", task.reference_orbit, task, run)
     _add_date(app, "secondary", task.secondary_orbit, task, run)
-    changed = {} if do_esd is None else {"do ESD": do_esd}
-    for name, value in (_processing_values(task, run) | changed).items():
+    changed = {"do ESD": do_esd, "do ionosphere correction": ionosphere}
+    given = {name: value for name, value in changed.items() if value is not None}
+    for name, value in (_processing_values(task, run) | given).items():
         _add_property(app, name, value)
     ElementTree.indent(root, space="  ")
     text = ElementTree.tostring(root, encoding="unicode")

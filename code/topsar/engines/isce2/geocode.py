@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under
-from topsar.engines.isce2.config import IONOSPHERE
+from topsar.engines.isce2.ion import read_ionosphere
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S
 from topsar.engines.isce2.topsapp import UNTRIED
 from topsar.engines.layers import estimate_phase_noise
@@ -95,7 +95,8 @@ def write_geocoded(run: TopsAppRun) -> None:
         If the merged image is not that of the bursts and looks that were planned, or no pixel has data.
     """
     task = run.task
-    images, ionosphere = _read_merged(run)
+    images = _read_merged(run)
+    ionosphere, told = _read_ionosphere(run)
     _require_bursts(task, images["interferogram"] != 0)
     orbits = _load_orbits(task)
     arcs = _fit_arcs(task, orbits)
@@ -118,7 +119,7 @@ def write_geocoded(run: TopsAppRun) -> None:
         raise StepFailed(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
     centre = Window(row=task.grid.rows // 2, column=task.grid.columns // 2, rows=1, columns=1)
     _, middle = find_ground_points(task.grid.crop(centre), field)
-    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task, orbits)}
+    facts = _describe_looks(task, middle[0, 0], arcs, points) | {"passes": _describe_passes(task, orbits)} | told
     unbiased = _remove_bias(found["coherence"], facts["coherence_bias_at_zero"])
     found["true_coherence"] = np.minimum(unbiased / kept, 1)
     folder = run.folder / GEOCODED
@@ -143,24 +144,28 @@ def _place_points(
     return at, share
 
 
-def _read_merged(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """The merged images by the names of what they hold, zero without signal; the ionosphere's for itself."""
+def _read_ionosphere(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The merged ionosphere by its name, and what the facts say of it; nothing where it was not asked for."""
+    if not run.task.ionosphere:
+        return {}, {}
+    image, facts = read_ionosphere(run)
+    return {} if "refused" in facts else {"ionosphere": image}, {"ionosphere": facts}
+
+
+def _read_merged(run: TopsAppRun) -> dict[str, NDArray[Any]]:
+    """The merged images by the names of what they hold, zero without signal."""
     task, merged = run.task, run.folder / "merged"
     cross = read_isce_image(merged / "topophase.flat")[0]
     amplitude, coherence = read_isce_image(merged / "topophase.cor")
     images = {"interferogram": cross, "amplitude": amplitude, "coherence": coherence}
-    ionosphere = {"ionosphere": read_isce_image(run.folder / IONOSPHERE)[0]} if task.ionosphere else {}
     planned = task.merged.shape
-    for name, image in (images | ionosphere).items():
+    for name, image in images.items():
         if image.shape != planned:
             msg = f"topsApp's merged {name} has {image.shape} pixels, {task.looks} looks of its bursts {planned}"
             raise StepFailed(msg, hint=UNTRIED)
-    if ionosphere and not ionosphere["ionosphere"].any():
-        msg = "topsApp's ionosphere is zero everywhere: it could not estimate one, and went on"
-        raise StepFailed(msg, hint="take ionosphere out of CORRECTIONS; ion.log may have the reason")
     with np.errstate(invalid="ignore"):
         seen = np.isfinite(cross) & np.isfinite(amplitude) & (cross != 0) & (coherence > 0)
-    return {name: np.where(seen, image, 0) for name, image in images.items()}, ionosphere
+    return {name: np.where(seen, image, 0) for name, image in images.items()}
 
 
 def _require_bursts(task: TopsAppTask, seen: NDArray[np.bool_]) -> None:

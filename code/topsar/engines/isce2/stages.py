@@ -31,6 +31,7 @@ from topsar.engines.isce2.geocode import (
     write_geocoded,
     write_unwrapped_phase,
 )
+from topsar.engines.isce2.ion import ION_FACTS, run_ion, run_merge
 from topsar.engines.isce2.slcs import check_bursts, check_orbits, prepare_slcs
 from topsar.engines.isce2.tasks import TopsAppTask
 from topsar.engines.isce2.topsapp import TopsAppRun, record_files
@@ -253,6 +254,8 @@ def _burst_stages(task: TopsAppTask) -> Iterable[Stage]:
             name="ion",
             reads=("fine_offsets", *reference, *secondary),
             scratch=("ion",),
+            kept=(ION_FACTS,),
+            run=run_ion,
             cost=_cost(disk=40, microseconds=2),
             extra_memory=60 * largest,
         )
@@ -273,7 +276,7 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
     dem = predict_dem(task.grid, measure_dem_density(task.dem, task.dem_box))
     yield Stage(
         name="geocode",
-        reads=_images(*_list_merged(task)),
+        reads=(*_images(*_list_merged(task)), *((ION_FACTS,) if task.ionosphere else ())),
         kept=(GEOCODED,),
         uses=("grid", "dem", "looks", "bursts", "reference_orbit", "secondary_orbit"),
         inputs=task.dem.files,
@@ -318,7 +321,7 @@ def _merge_stage(task: TopsAppTask) -> Stage:
             *_swath_paths(task, "geom_reference"),
             *_swath_paths(task, "fine_coreg"),
             *_swath_paths(task, "reference"),
-            *(("ion",) if task.ionosphere else ()),
+            *(("ion", ION_FACTS) if task.ionosphere else ()),
         ),
         scratch=(
             *(f"merged/{name}.full.{kind}" for name in virtual for kind in ("vrt", "xml")),
@@ -329,6 +332,7 @@ def _merge_stage(task: TopsAppTask) -> Stage:
         cost=_cost(microseconds=0.06),
         extra_memory=11 * max(_count_samples(task)),
         extra_disk=36 * task.merged.lines * task.merged.samples,
+        run=run_merge if task.ionosphere else None,
     )
 
 

@@ -53,7 +53,7 @@ class TopsAppRun:
         """The run of the job whose ``job.json`` lies in the folder ``job``."""
         return cls(task=load_task(job, RUN, TopsAppTask), folder=job / RUN)
 
-    def start(self, steps: Sequence[str], *, do_esd: bool | None = None) -> None:
+    def start(self, steps: Sequence[str], *, do_esd: bool | None = None, ionosphere: bool | None = None) -> None:
         """Run steps of topsApp, and check that it left a record of the last.
 
         Parameters
@@ -62,9 +62,11 @@ class TopsAppRun:
             Names of topsApp's steps; all from the first to the last are run.
         do_esd : bool, optional
             Whether topsApp estimates misregistration; by default as in the task.
+        ionosphere : bool, optional
+            Whether it estimates the ionosphere, likewise.
         """
         first, last, folder = steps[0], steps[-1], self.folder
-        config = write_config(self.task, folder, do_esd=do_esd)
+        config = write_config(self.task, folder, do_esd=do_esd, ionosphere=ionosphere)
         write_text(folder / "topsApp.xml", config)
         argv = self.task.installation.command(folder, "topsApp.xml", f"--start={first}", f"--end={last}")
         output: deque[str] = deque(maxlen=400)
