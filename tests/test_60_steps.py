@@ -97,7 +97,7 @@ MERGED = {"mergebursts", "filter", "unwrap", "geocode", *PRODUCTS}
 FINE = {"fineoffsets", "fineresamp", "burstifg", *MERGED}
 COARSE = {"subsetoverlaps", "coarseoffsets", "coarseresamp", "overlapifg", "esd", "rangecoreg"}
 CORRECTED = {"correction_stratified_troposphere", *PRODUCTS}
-ISCE2 = {"dem", "preprocess", "computeBaselines", "verifyDEM", "topo", *COARSE, *FINE}
+ISCE2 = {"dem", "preprocess", "computeBaselines", "verifyDEM", "topo", "backscatter", *COARSE, *FINE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ TABLE = {
     "FRAME": Change("7", NATIVE, None),
     "POLARIZATION": Change("VV", NOTHING, NOTHING),
     "SWATHS": Change("IW1", {"view", *PAIR} - {"multiply_IW2"}, ISCE2),
-    "POSTING": Change("40", NATIVE, {"burstifg", *MERGED}),
-    "CRS": Change("latlon", NATIVE, {"geocode", "filter", "unwrap", *PRODUCTS}),
-    "LOOKS": Change("8x8", NATIVE - {"view"}, {"burstifg", *MERGED}),
+    "POSTING": Change("40", NATIVE, {"burstifg", "backscatter", *MERGED}),
+    "CRS": Change("latlon", NATIVE, {"backscatter", "geocode", "filter", "unwrap", *PRODUCTS}),
+    "LOOKS": Change("8x8", NATIVE - {"view"}, {"burstifg", "backscatter", *MERGED}),
     "FILTER_STRENGTH": Change("0.7", {"filter", "unwrap", *PRODUCTS}, {"filter", "unwrap", *PRODUCTS}),
     "ESD": Change("off", {"filter", "unwrap", *PRODUCTS}, {"esd", "rangecoreg", *FINE}),
     "RANGE_REGISTRATION": Change("auto", {"delay", "geocode", *PAIR}, NOTHING),
@@ -132,7 +132,7 @@ TABLE = {
     "DEM_DATUM": Change("ellipsoid", NOTHING, NOTHING),
     "GEOID": Change("", NOTHING, NOTHING),
     "WATER_MASK": Change("{data}/dem/dem.tif", PRODUCTS, PRODUCTS),
-    "BACKSCATTER": Change("sigma0", PAIR, NOTHING),
+    "BACKSCATTER": Change("sigma0", PAIR, {"backscatter", *PRODUCTS}),
     "FORMATS": Change("geotiff", NOTHING, NOTHING),
     "CORRECTIONS": Change("stratified_troposphere", CORRECTED, CORRECTED),
     "TROPOSPHERE": Change("geos-fp", NOTHING, NOTHING),

@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.warp import Resampling, reproject
 
+from fake_isce.use import double
 from topsar import workflow
+from topsar.engines import Inputs
+from topsar.engines.isce2 import Isce2Engine
+from topsar.engines.survey import Survey
 from topsar.model import GeoGrid
+from topsar.pairs.listing import read_pairs
+from topsar.provision import find_pairs, find_pass_orbits
+from topsar.provision.dem.choice import find_dem
 from topsar.raster import read_geotiff
 from topsar.schedule.jobs import Status
 from topsar.settings import load_settings
@@ -55,6 +62,26 @@ def test_backscatter_is_that_of_the_ground(data: Path) -> None:
         for part in np.array_split(np.flatnonzero(seen.any(axis=1 - axis)), 3):
             inside = seen & np.isin(np.indices(seen.shape)[axis], part)
             assert abs(10 * np.log10(found[inside].mean() / truth[inside].mean())) < 0.08
+
+
+def test_backscatter_of_topsapps_pairs_is_the_same(data: Path, tmp_path: Path) -> None:
+    """From the same products, averaged in radar geometry; half a pixel beside each other speckle would not agree."""
+    settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags={"UNWRAPPER": "none"})
+    (listed,) = find_pairs(read_pairs(settings.pairs), data / "raw")
+    assert listed.pair is not None
+    survey = Survey((listed.pair,), find_pass_orbits((listed.pair,), data / "orbit_data"), settings.options)
+    engine = Isce2Engine(double())
+    plan = engine.plan(Inputs(survey=survey, dem=find_dem(settings.options, data / "dem")), settings.options)
+    (job,) = plan.tasks
+    (tmp_path / "job.json").write_text(plan.tasks[job])
+    engine.execute(tmp_path, "backscatter")
+    found = np.load(tmp_path / "topsapp" / "backscatter" / "backscatter.npy")
+    native, _, _ = read_geotiff(data / "runs" / job / "products" / "gamma0.tif")
+    seen = np.isfinite(native)
+    assert np.isfinite(found[seen]).mean() > 0.97
+    seen &= np.isfinite(found)
+    assert abs(10 * np.log10(found[seen].mean() / native[seen].mean())) < 0.01
+    assert np.corrcoef(found[seen], native[seen])[0, 1] > 0.97
 
 
 def test_each_polarisation_is_a_pair_with_backscatter_of_its_own(data: Path) -> None:

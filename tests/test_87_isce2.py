@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, label
 
 from dry_data import drop_burst, dry_data, dry_recipe
 from fake_isce.fake_truth import phase
@@ -51,6 +51,7 @@ from topsar.raster.isce_image import write_isce_image
 from topsar.schedule.graph import build_graph
 from topsar.schedule.guard import find_marked
 from topsar.schedule.jobs import Status
+from topsar.sentinel1 import read_calibration
 from topsar.settings import Options, load_settings
 from topsar.workflow import run
 
@@ -252,7 +253,7 @@ def test_slices_and_calibration_files_are_listed_whatever_their_names(data: Path
 STAGES = [
     "dem", "startup", "preprocess", "computeBaselines", "verifyDEM", "topo", "subsetoverlaps", "coarseoffsets",
     "coarseresamp", "overlapifg", "esd", "rangecoreg", "fineoffsets", "fineresamp", "ion", "burstifg", "mergebursts",
-    "geocode", "filter", "unwrap",
+    "backscatter", "geocode", "filter", "unwrap",
 ]  # fmt: skip
 HEIGHTS = {"dem", *STAGES[STAGES.index("verifyDEM") :]}
 """The stages that depend on the DEM."""
@@ -641,6 +642,30 @@ def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:
     assert seen.sum() > 1000
     assert np.array_equal(np.isfinite(layers["coherence"].values), seen)
     assert np.isfinite(layers["filtered_phase"].values[seen]).all()
+
+
+def test_backscatter_of_bursts_and_swaths_joins(data: Path, tmp_path: Path) -> None:
+    """All samples are 1 + 1j: what overlaps is counted once, and what no date shows is a hole."""
+    folder = job_folder(planned(data), tmp_path)
+    load_engine("isce2").execute(folder, "backscatter")
+    found = np.load(folder / RUN / "backscatter" / "backscatter.npy")
+    burst = task_in(folder).bursts[0].reference
+    middle = np.array([burst.first_line + burst.grid.lines / 2]), np.array([burst.grid.samples / 2])
+    (expected,) = read_calibration(burst, "gamma0").calibrate(np.array([2.0]), *middle)
+    seen = np.isfinite(found)
+    np.testing.assert_allclose(found[seen], expected, rtol=0.2)  # the noise grows by so much at the ends of a burst
+    assert [label(one)[1] for one in (seen, ~seen)] == [1, 1]
+
+
+def test_a_pair_that_cannot_be_calibrated_has_no_backscatter(copied: Path, tmp_path: Path) -> None:
+    lost = next(copied.glob("raw/*/annotation/calibration/noise-*"))
+    lost.unlink()
+    plan = planned(copied)
+    (outlook,) = plan.outlooks.values()
+    assert any(lost.name in remark.text for remark in outlook.remarks)
+    task = task_in(job_folder(plan, tmp_path))
+    assert "backscatter" not in [stage.name for stage in list_stages(task)]
+    assert lost.name in task.uncalibrated
 
 
 def test_a_crash_of_topsapps_ionosphere_costs_a_pair_nothing_else(data: Path, tmp_path: Path) -> None:

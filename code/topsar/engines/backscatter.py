@@ -32,6 +32,12 @@ class Calibrator:
         self._nought: Nought = nought
         self._tables: dict[str, Calibration] = {}
 
+    def find_table(self, burst: Burst) -> Calibration:
+        """Find the tables of the image that holds a burst."""
+        if burst.measurement not in self._tables:
+            self._tables[burst.measurement] = read_calibration(burst, self._nought)
+        return self._tables[burst.measurement]
+
     def calibrate(
         self, power: NDArray[np.floating], points_m: NDArray[np.float64], burst: Burst, orbit: Orbit
     ) -> NDArray[np.float32]:
@@ -47,9 +53,7 @@ class Calibrator:
             Which shows it.
         orbit : Orbit
         """
-        if burst.measurement not in self._tables:
-            self._tables[burst.measurement] = read_calibration(burst, self._nought)
-        table, arc = self._tables[burst.measurement], fit_burst_arc(burst, orbit)
+        table, arc = self.find_table(burst), fit_burst_arc(burst, orbit)
         found = np.empty(power.shape, np.float32)
         for top in range(0, len(power), _STRIP_ROWS):
             rows = slice(top, top + _STRIP_ROWS)

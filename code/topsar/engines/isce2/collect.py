@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from topsar.engines.facts import describe, describe_signal
+from topsar.engines.facts import describe, describe_signal, describe_uncalibrated
 from topsar.engines.ground import find_ground_points, open_dem_under
+from topsar.engines.isce2.backscatter import BACKSCATTER
 from topsar.engines.isce2.esd import FACTS
 from topsar.engines.isce2.geocode import FILTERED, GEOCODED, UNWRAPPED, load_signal
 from topsar.engines.isce2.tasks import RUN, TopsAppTask, describe_version
@@ -67,6 +68,8 @@ def collect(folder: Path) -> Interferogram:
         "filter": describe_filter(arrays),
         **describe_signal(gamma, measured["coherence_bias_at_zero"]),
     }
+    if task.uncalibrated:
+        facts["remarks"].append(describe_uncalibrated(task.uncalibrated))
     return Interferogram(pair_id=task.facts.pair, grid=task.grid, layers=make_layers(arrays), facts=facts)
 
 
@@ -100,6 +103,8 @@ def _read_arrays(
         "filtered_phase": mask_unseen(filtered != 0, np.angle(filtered)),
     }
     arrays |= {name: mask_unseen(seen, np.load(run / GEOCODED / f"{name}.npy")) for name in ("coherence", "amplitude")}
+    if task.backscatter != "none":
+        arrays[task.backscatter] = mask_unseen(seen, np.load(run / BACKSCATTER / "backscatter.npy"))
     if task.ionosphere and "refused" not in measured["ionosphere"]:
         ionosphere = np.load(run / GEOCODED / "ionosphere.npy")
         known = seen & (ionosphere != 0)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from topsar.engines.isce2.topsapp import TopsAppRun
     from topsar.engines.passes import PassFacts
     from topsar.kernels.geometry import OrbitArc
-    from topsar.model import GeoGrid, Orbit
+    from topsar.model import GeoGrid, Orbit, RadarGrid
     from topsar.raster import HeightField
 
 GEOCODED, FILTERED, UNWRAPPED = "geocoded", "filtered", "unwrapped"
@@ -46,6 +46,8 @@ MOST_POINTS = 8
 """A pixel is the mean of at most so many points each way."""
 STRIP_ROWS = 64
 """Rows of the map that are geocoded at once."""
+OUTSIDE = -10.0
+"""A line or sample that no merged image has."""
 _LEAST_SHARE = 0.5
 """Of a burst, in the merged image: passes are seldom apart by more than a tenth of it."""
 _COHERENCE_LOOKS = Looks(east=5, north=5)
@@ -56,13 +58,13 @@ _LEAST_KEPT = 0.5
 """What fringes leave of coherence where they are so narrow, in layover, that their number is not known."""
 
 
-def _load_orbits(task: TopsAppTask) -> tuple[Orbit, Orbit]:
+def load_orbits(task: TopsAppTask) -> tuple[Orbit, Orbit]:
     """The orbits of reference and secondary."""
     swath = task.bursts[0].reference.swath
     return task.reference_orbit.load(swath, task.polarisation), task.secondary_orbit.load(swath, task.polarisation)
 
 
-def _fit_arcs(task: TopsAppTask, orbits: tuple[Orbit, Orbit]) -> tuple[OrbitArc, OrbitArc]:
+def fit_arcs(task: TopsAppTask, orbits: tuple[Orbit, Orbit]) -> tuple[OrbitArc, OrbitArc]:
     """The orbits of reference and secondary over all bursts."""
     return (
         fit_pass_arc(orbits[0], [both.reference for both in task.bursts]),
@@ -98,8 +100,8 @@ def write_geocoded(run: TopsAppRun) -> None:
     images = _read_merged(run)
     ionosphere, told = _read_ionosphere(run)
     _require_bursts(task, images["interferogram"] != 0)
-    orbits = _load_orbits(task)
-    arcs = _fit_arcs(task, orbits)
+    orbits = load_orbits(task)
+    arcs = fit_arcs(task, orbits)
     points = count_points(task)
     field = open_dem_under(task.dem, task.grid)
     found = {name: np.zeros(task.grid.shape, image.dtype) for name, image in (images | ionosphere).items()}
@@ -112,7 +114,7 @@ def write_geocoded(run: TopsAppRun) -> None:
         pixels = rows, points.north, task.grid.columns, points.east
         kept[top : top + rows] = share[inside[1:]].reshape(pixels).mean(axis=(1, 3))
         for group in (images, ionosphere):
-            for name, values in _average_points(group, at[inside], points).items():
+            for name, values in average_points(group, at[inside], points).items():
                 found[name][top : top + rows] = values
     if not found["interferogram"].any():
         msg = f"no pixel of {task.facts.pair} has data of both dates"
@@ -136,12 +138,27 @@ def _place_points(
     merged, wavelength_m = task.merged, task.bursts[0].reference.wavelength_m
     heights, places = find_ground_points(grid, field)
     time, range_m = geo2rdr(places, arcs[0])
-    line = (time - arcs[0].seconds(merged.first_line_time)) / merged.line_interval_s
-    at = np.array([line, (range_m - merged.near_range_m) / merged.range_spacing_m])
     cycles = 2 / wavelength_m * (geo2rdr(places, arcs[1])[1] - range_m)
+    at = locate_merged(merged, arcs[0], time, range_m)
     share = _keep_coherence(cycles, at[0] * task.looks.north, at[1] * task.looks.east)
-    at[:, ~(np.isfinite(heights) & np.isfinite(at).all(axis=0))] = -10.0  # outside
+    at[:, ~(np.isfinite(heights) & np.isfinite(at).all(axis=0))] = OUTSIDE
     return at, share
+
+
+def locate_merged(
+    merged: RadarGrid, arc: OrbitArc, time: NDArray[np.float64], range_m: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Find fractional lines and samples of a merged image, (2, rows, columns).
+
+    Parameters
+    ----------
+    merged : RadarGrid
+    arc : OrbitArc
+        Whose ``time`` it is.
+    time, range_m : (rows, columns) float64
+    """
+    line = (time - arc.seconds(merged.first_line_time)) / merged.line_interval_s
+    return np.array([line, (range_m - merged.near_range_m) / merged.range_spacing_m])
 
 
 def _read_ionosphere(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -183,7 +200,7 @@ def _require_bursts(task: TopsAppTask, seen: NDArray[np.bool_]) -> None:
             raise StepFailed(msg, hint="start the run again; if that does not help, set ENGINE=native")
 
 
-def _average_points(images: dict[str, NDArray[Any]], at: NDArray[np.float64], points: Looks) -> dict[str, NDArray[Any]]:
+def average_points(images: dict[str, NDArray[Any]], at: NDArray[np.float64], points: Looks) -> dict[str, NDArray[Any]]:
     """Means over the points of each pixel, zero where fewer than half of them fall where the first image has signal.
 
     ``at`` holds fractional lines and samples of the merged image, (2, rows · points, columns · points).

@@ -13,6 +13,7 @@ from topsar.engines.isce2.selection import find_ground_box, require_fit, select_
 from topsar.engines.isce2.stages import Stage, list_stages
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S, RUN, TopsAppTask, describe_version
 from topsar.engines.layout import lay_out
+from topsar.engines.outlook import warn_uncalibrated
 from topsar.engines.protocol import Plan, Remark
 from topsar.engines.step import dump_tasks, sign, step_argv, watch_files
 from topsar.engines.viewing import MID_INCIDENCE_RAD
@@ -62,7 +63,7 @@ def plan(inputs: Inputs, options: Options, installation: Installation) -> Plan:
         tasks[pair] = dump_tasks({RUN: task})
         steps = tuple(_step(stage, task) for stage in list_stages(task))
         jobs.append(Job(id=pair, title=task.facts.title, steps=steps, is_pair=True))
-        outlooks[pair] = _with_remarks(layout.outlooks[pair], task, installation)
+        outlooks[pair] = _with_remarks(warn_uncalibrated(layout.outlooks[pair], laid.matched), task, installation)
     return Plan(jobs=tuple(jobs), tasks=tasks, refused=refused, outlooks=outlooks)
 
 
@@ -106,6 +107,8 @@ def _task(laid: LaidPair, inputs: Inputs, options: Options, installation: Instal
         gpu=options.use_gpu,
         aux_cal=inputs.aux_cal if any(scene.ipf == UNCALIBRATED_IPF for scene in matched.pair.scenes) else None,
         water_mask=inputs.water_mask,
+        backscatter="none" if matched.uncalibrated else options.backscatter,
+        uncalibrated=matched.uncalibrated,
     )
 
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from topsar.engines.ground import measure_dem_density, predict_dem
+from topsar.engines.isce2.backscatter import BACKSCATTER, write_backscatter
 from topsar.engines.isce2.config import DEM_NAME, IONOSPHERE, require_plain
 from topsar.engines.isce2.dem_file import check_heights, write_topo_dem
 from topsar.engines.isce2.esd import FACTS, run_esd, run_range_coreg
@@ -147,12 +148,7 @@ def _geometry_stages(task: TopsAppTask) -> Iterable[Stage]:
         name="preprocess",
         scratch=slcs,
         uses=("polarisation", "reference_orbit", "secondary_orbit", "bursts", "roi", "calibrated"),
-        inputs=(
-            *(Path(burst.measurement) for burst in list_bursts(task.bursts)),
-            *_list_annotations(task),
-            task.reference_orbit.path,
-            task.secondary_orbit.path,
-        ),
+        inputs=_list_inputs(task),
         prepare=prepare_slcs,
         check=check_orbits,
     )
@@ -166,6 +162,12 @@ def _geometry_stages(task: TopsAppTask) -> Iterable[Stage]:
         cost=_threaded(disk=32, microseconds=4.2),
         check=check_heights,
     )
+
+
+def _list_inputs(task: TopsAppTask) -> tuple[Path, ...]:
+    """Images, annotations and orbits of both dates."""
+    images = (Path(burst.measurement) for burst in list_bursts(task.bursts))
+    return *images, *_list_annotations(task), task.reference_orbit.path, task.secondary_orbit.path
 
 
 def _list_annotations(task: TopsAppTask) -> Iterable[Path]:
@@ -274,6 +276,18 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
     """What is done on the map, without topsApp."""
     pixels, points = float(task.grid.rows * task.grid.columns), count_points(task).count
     dem = predict_dem(task.grid, measure_dem_density(task.dem, task.dem_box))
+    strip = STRIP_ROWS * points * task.grid.columns
+    if task.backscatter != "none":
+        yield Stage(
+            name="backscatter",
+            kept=(BACKSCATTER,),
+            uses=("grid", "dem", "looks", "bursts", "reference_orbit", "secondary_orbit", "backscatter"),
+            inputs=(*_list_inputs(task), *task.dem.files),
+            cost=_own(base_memory=245_000_000, memory=8 / points, disk=4 / points, microseconds=0.9),
+            size=pixels * points,
+            extra_memory=16 * task.merged.lines * task.merged.samples + 220 * strip + dem,
+            run=write_backscatter,
+        )
     yield Stage(
         name="geocode",
         reads=(*_images(*_list_merged(task)), *((ION_FACTS,) if task.ionosphere else ())),
@@ -282,7 +296,7 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         inputs=task.dem.files,
         cost=_own(base_memory=265_000_000, memory=16 / points, disk=16 / points, microseconds=1.0),
         size=pixels * points,
-        extra_memory=44 * task.merged.lines * task.merged.samples + 220 * STRIP_ROWS * points * task.grid.columns + dem,
+        extra_memory=44 * task.merged.lines * task.merged.samples + 220 * strip + dem,
         run=write_geocoded,
     )
     yield Stage(

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from topsar.engines.backscatter import Backscatter
 from topsar.engines.facts import PairFacts
 from topsar.engines.isce2.installation import Installation
 from topsar.engines.orbits import OrbitChoice
@@ -44,6 +45,8 @@ class TopsAppTask:
         Correct all of the misregistration that spectral diversity finds.
     aux_cal : Path, optional
         Folder with calibration files, where a date needs one.
+    backscatter, uncalibrated : str
+        Which backscatter is found, ``none`` without; and why not the wanted one, empty where it is.
     """
 
     installation: Installation
@@ -65,6 +68,8 @@ class TopsAppTask:
     gpu: bool
     aux_cal: Path | None
     water_mask: Path | None
+    backscatter: Backscatter
+    uncalibrated: str
 
     @property
     def swaths(self) -> tuple[int, ...]:
@@ -73,8 +78,12 @@ class TopsAppTask:
 
     @property
     def merged(self) -> RadarGrid:
-        """Sampling of the merged image: it spans all bursts, and drops what is less than a pixel of looks."""
-        grids, looks = [both.reference.grid for both in self.bursts], self.looks
+        """Sampling of the merged image."""
+        return self.merge("reference")
+
+    def merge(self, date: Literal["reference", "secondary"]) -> RadarGrid:
+        """Sampling of the looks of a date: it spans all bursts, and drops what is less than a pixel of looks."""
+        grids, looks = [getattr(both, date).grid for both in self.bursts], self.looks
         interval, spacing = self.line_interval_s, grids[0].range_spacing_m
         first, near = min(grid.first_line_time for grid in grids), min(grid.near_range_m for grid in grids)
         lines = round((max(grid.stop_time for grid in grids) - first).total_seconds() / interval) + 1
