@@ -10,14 +10,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from sample_layers import DEGREES, UTM, sample, with_only
 from topsar.errors import ProductError
 from topsar.formats.quicklook import palette, pictures, view
 from topsar.formats.quicklook.pictures import draw_pictures
-from topsar.formats.quicklook.sheet import _find_round_values, _format_degrees, _round_down
+from topsar.formats.quicklook.ticks import find_round_values, format_degrees, round_down
 from topsar.formats.quicklook.view import cut_view, measure_ground_m, shade_relief
 from topsar.interferogram import LAYERS, Drawing, Layer, LayerKind
 from topsar.model import GeoGrid
@@ -130,13 +129,13 @@ class TestPictures:
 
     def test_words_around_the_map(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         words: list[str] = []
-        original = Figure.text
+        original = ImageDraw.ImageDraw.text
 
-        def text(self: Figure, x: float, y: float, s: str, *args: Any, **kwargs: Any) -> Any:
-            words.append(s)
-            return original(self, x, y, s, *args, **kwargs)
+        def text(self: ImageDraw.ImageDraw, place: Any, text: str, *args: Any, **kwargs: Any) -> Any:
+            words.append(text)
+            return original(self, place, text, *args, **kwargs)
 
-        monkeypatch.setattr(Figure, "text", text)
+        monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
         draw_pictures(with_only(sample(), "displacement"), tmp_path)
         together = "\n".join(words)
         for expected in (
@@ -203,7 +202,7 @@ class TestView:
         assert (shade_relief(np.full((60, 60), np.nan, np.float32), grid) == 0.5).all()
 
 
-class TestSheet:
+class TestTicks:
     @pytest.mark.parametrize(
         ("low", "high", "expected"),
         [
@@ -213,16 +212,16 @@ class TestSheet:
         ],
     )
     def test_ticks_are_round(self, low: float, high: float, expected: list[float]) -> None:
-        np.testing.assert_allclose(_find_round_values(low, high, 3), expected)
+        np.testing.assert_allclose(find_round_values(low, high, 3), expected)
 
     @pytest.mark.parametrize(("value", "expected"), [(7.3, 5), (4.9, 2), (2, 2), (0.19, 0.1), (1e-9, 1e-9), (99, 50)])
-    def test_round_down(self, value: float, expected: float) -> None:
-        assert _round_down(value) == pytest.approx(expected)
+    def testround_down(self, value: float, expected: float) -> None:
+        assert round_down(value) == pytest.approx(expected)
 
     def test_degree_labels(self) -> None:
-        assert _format_degrees(np.array([-0.5, 0.0, 0.5]), "EW") == ["0.5°W", "0.0°", "0.5°E"]
-        assert _format_degrees(np.array([-8.25, -8.0]), "NS") == ["8.25°S", "8.00°S"]
-        assert _format_degrees(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
+        assert format_degrees(np.array([-0.5, 0.0, 0.5]), "EW") == ["0.5°W", "0.0°", "0.5°E"]
+        assert format_degrees(np.array([-8.25, -8.0]), "NS") == ["8.25°S", "8.00°S"]
+        assert format_degrees(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
 
     def test_phase_colours_close_and_have_even_steps(self) -> None:
         colours = palette.PHASE(np.arange(256))[:, :3]

@@ -17,9 +17,9 @@ class Quicklook(Format):
     """One ``<layer>.png`` per layer that has a picture, ``masks.png``, and ``layers.js`` for the report."""
 
     name = "quicklook"
-    version = "4"
+    version = "5"
     cost = Cost(
-        base_memory=178_000_000,
+        base_memory=150_000_000,
         memory=60,
         disk=17,
         start_s=4.5,

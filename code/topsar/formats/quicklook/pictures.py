@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,10 @@ from scipy.ndimage import median_filter
 
 from topsar.files import atomic_path
 from topsar.formats.quicklook import palette
-from topsar.formats.quicklook.sheet import ColourBar, Key, Lettering, Sheet, draw_sheet
+from topsar.formats.quicklook.legend import ColourBar, Key
+from topsar.formats.quicklook.sheet import Board, Lettering
 from topsar.formats.quicklook.view import Real, View, cut_view
-from topsar.interferogram import read_kind
+from topsar.interferogram import read_kind, read_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,12 +64,13 @@ def draw_pictures(ifg: Interferogram, folder: Path) -> tuple[Path, ...]:
 
 def draw_view(view: View, folder: Path) -> tuple[Path, ...]:
     """Draw the pictures of a view, as `draw_pictures` does."""
+    board = Board(view.grid, _find_covered(view), _make_lettering(view.ifg), _find_look_azimuth_deg(view))
     paths = []
     for name, title, paint in _list_pictures(view):
         if (picture := paint()) is not None:
+            rgba, legend, note = picture
             paths.append(folder / f"{name}.png")
-            _write(paths[-1], view, picture, title)
-            gc.collect()  # figures refer to themselves: those of all pictures would stay, half a gigabyte
+            _write(paths[-1], board.draw_sheet(rgba, legend, title, note))
     return tuple(paths)
 
 
@@ -86,21 +88,19 @@ def _list_pictures(view: View) -> Iterator[tuple[str, str, Callable[[], Picture 
         yield "masks", "Layover, shadow, water", partial(_paint_masks, view, masks)
 
 
-def _write(path: Path, view: View, picture: Picture, title: str) -> None:
-    rgba, legend, note = picture
-    sheet = Sheet(
-        rgba=rgba,
-        grid=view.grid,
-        legend=legend,
-        lettering=_make_lettering(view.ifg, title, note),
-        look_azimuth_deg=_find_look_azimuth_deg(view),
-    )
-    image = Image.fromarray(draw_sheet(sheet)).convert("RGB")
+def _write(path: Path, image: Image.Image) -> None:
     content = _encode_png(image)
     if len(content) > MAX_BYTES:
-        content = _encode_png(image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+        content = _encode_png(_reduce_colours(image))
     with atomic_path(path) as part:
         part.write_bytes(content)
+
+
+def _reduce_colours(image: Image.Image) -> Image.Image:
+    """Bring a picture to the 256 colours that a ninth of its pixels ask for."""
+    some = image.resize((image.width // 3, image.height // 3), Image.Resampling.NEAREST)
+    palette_image = some.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return image.quantize(palette=palette_image, dither=Image.Dither.NONE)
 
 
 def _encode_png(image: Image.Image) -> bytes:
@@ -286,7 +286,9 @@ def _find_look_azimuth_deg(view: View) -> float | None:
     names = ("los_east", "los_north", "los_up")
     if not set(names) <= set(view.ifg.layers):
         return None
-    components = [view.average(name) for name in names]
+    window = view.window
+    middle = replace(window, row=window.row + window.rows // 3, rows=math.ceil(window.rows / 3))
+    components = [read_part(view.ifg, name, middle) for name in names]
     if not np.isfinite(sum(components)).any():
         return None
     e, n, u = (float(np.nanmean(x)) for x in components)
@@ -294,7 +296,7 @@ def _find_look_azimuth_deg(view: View) -> float | None:
     return math.degrees(math.atan2(-sign * e, -sign * n))
 
 
-def _make_lettering(ifg: Interferogram, title: str, note: str) -> Lettering:
+def _make_lettering(ifg: Interferogram) -> Lettering:
     known = {key: value for key, value in ifg.facts.items() if value is not None}
     days, baseline = known.get("temporal_baseline_days"), known.get("perpendicular_baseline_m")
     engine = " ".join(str(known[key]) for key in ("engine", "engine_version") if key in known)
@@ -312,9 +314,7 @@ def _make_lettering(ifg: Interferogram, title: str, note: str) -> Lettering:
     ]
     dates = [str(known[key]) for key in ("reference_date", "secondary_date") if key in known]
     return Lettering(
-        title=title,
         dates=" → ".join(dates) if len(dates) == 2 else ifg.pair_id,
         subtitle="   ·   ".join(filter(None, subtitle)),
         caption="  ·  ".join(filter(None, caption)),
-        note=note,
     )
