@@ -21,7 +21,10 @@ case "$1 $2" in
   "-c import ensurepip"*) exit {no_ensurepip} ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "venv {version}" >>"$CALLS" ;;
   "-m pip")
+    [ "$3" != config ] || {{ [ ! -e "$CALLS.noindex" ]; exit; }}
     echo "pip $*" >>"$CALLS"
+    [ "${{@: -1}}" != uv ] || printf '#!/bin/bash\necho "uv $*" >>"$CALLS"\n' >"${{0%/*}}/uv"
+    [ "${{@: -1}}" != uv ] || chmod +x "${{0%/*}}/uv"
     echo "noise of pip"
     [ ! -e "$CALLS.hang" ] || sleep 60
     [ ! -e "$CALLS.nopip" ] ;;
@@ -112,7 +115,7 @@ def test_sets_up_once_and_quietly_then_only_runs(project: Project, tmp_path: Pat
     assert len(first.stderr.splitlines()) == 2
     second = project.start("settings", cwd=tmp_path)
     assert (second.stdout, second.stderr) == (f"in {tmp_path}: -m topsar settings\n", "")
-    assert project.calls == ["venv 3.12", "pip -m pip install --disable-pip-version-check --no-input -e ."]
+    assert project.calls == ["venv 3.12", "pip -m pip install --disable-pip-version-check --no-input --no-compile -e ."]
 
 
 def test_works_through_a_link(project: Project, tmp_path: Path) -> None:
@@ -259,6 +262,31 @@ def test_uv_installs_where_present_and_pip_where_it_fails(project: Project) -> N
     project.calls_file.with_suffix(".nouv").touch()
     assert project.start("test").returncode == 0
     assert [call.split()[0] for call in project.calls] == ["venv", "uv", "uv", "pip"]
+
+
+def test_uv_is_fetched_where_pip_has_no_index_of_its_own(project: Project) -> None:
+    project.link("chmod")
+    project.calls_file.with_suffix(".noindex").touch()
+    assert project.start("settings").returncode == 0
+    assert project.start("test").returncode == 0
+    assert [call.split()[0] for call in project.calls] == ["venv", "pip", "uv", "uv"]
+    assert project.calls[1].endswith(" uv")
+    assert project.calls[2].endswith(f"--python {project.root}/.venv/bin/python -e .")
+
+
+def test_bytecode_is_written_whatever_the_environment_says(project: Project) -> None:
+    project.start("settings")
+    python = project.root / ".venv" / "bin" / "python"
+    python.write_text(python.read_text().replace('echo "in $PWD:"', 'echo "${PYTHONDONTWRITEBYTECODE-written}"'))
+    ended = subprocess.run(
+        [str(project.root / "run_local.sh"), "settings"],
+        env={**project.environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout == "written -m topsar settings\n"
 
 
 def test_files_that_linux_reads_keep_their_line_ends() -> None:
