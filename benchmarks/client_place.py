@@ -104,6 +104,7 @@ SOURCES = {
     "aria": "github.com/aria-tools/ARIA-tools",
     "licsbas": "github.com/comet-licsar/LiCSBAS",
     "raider": "github.com/dbekaert/RAiDER",
+    "stac": "github.com/stac-extensions/{sar,sat,projection,raster,processing,insar} in one folder",
 }
 GDAL = "apt install gdal-bin python3-gdal"
 _CONFIG_OPTIONS = '''"""GDAL before 3.7 has no gdal.config_options; ARIA-tools uses it."""

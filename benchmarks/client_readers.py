@@ -13,6 +13,7 @@ from client_place import GDAL, Broken, Made, Missing, Place, call, describe_clon
 
 from topsar.engines.ground import LONLAT, change_crs, find_lonlat_box
 from topsar.files import read_json
+from topsar.formats.stac import EXTENSIONS
 from topsar.raster import compute_pixel_centres, read_geotiff
 
 
@@ -143,30 +144,33 @@ print(*[file for file in sys.argv[1:] if not cog_validate(file, strict=True)[0]]
 
 
 def run_stac(place: Place) -> Made:
-    """Validate a catalogue against the schemas of the core, and of its extensions where they can be fetched."""
+    """Validate a catalogue against the schemas of the core and of its extensions, which must be there as clones."""
     programs = place.install("stac", "pystac[validation]")
-    log = place.work("stac") / "log"
+    source, folder = place.source("stac"), place.work("stac")
+    for extension in EXTENSIONS.values():
+        name, _, version = extension.partition("/")
+        argv = ("git", "-C", str(source / name), "show", f"{version}:json-schema/schema.json")
+        target = folder / "schemas" / extension / "schema.json"
+        target.parent.mkdir(parents=True)
+        target.write_text(subprocess.check_output(argv, text=True))
     collection = next(place.export_once("stac").rglob("collection.json"))
-    said = call([str(programs / "python"), "-c", _ASK_PYSTAC, str(collection)], log).splitlines()[-1]
+    argv = (str(programs / "python"), "-c", _ASK_PYSTAC, str(collection), str(folder / "schemas"))
+    said = call(argv, folder / "log").splitlines()[-1]
     return Made(f"pystac {find_version(programs, 'pystac')}", "validate", said)
 
 
 _ASK_PYSTAC = """
-import sys, pystac
-from pystac.validation import stac_validator
-collection = pystac.Collection.from_file(sys.argv[1])
-objects = [collection, *collection.get_items(recursive=True)]
+import json, pathlib, sys, pystac
+from pystac.validation import stac_validator, validate
+collection, folder = pystac.Collection.from_file(sys.argv[1]), pathlib.Path(sys.argv[2])
 validator = stac_validator.JsonSchemaSTACValidator()
-for one in objects:
-    kind = pystac.STACObjectType.COLLECTION if one is collection else pystac.STACObjectType.ITEM
-    validator.validate_core(one.to_dict(), kind, "1.1.0")
-try:
-    for one in objects:
-        one.validate()
-    extensions = "with their extensions"
-except stac_validator.GetSchemaError:
-    extensions = "in their core; schemas of extensions cannot be fetched here"
-print(f"{len(objects)} objects are valid {extensions}")
+for path in folder.rglob("schema.json"):
+    address = "https://stac-extensions.github.io/" + path.relative_to(folder).as_posix()
+    validator.schema_cache[address] = json.loads(path.read_text())
+objects = [collection, *collection.get_items(recursive=True)]
+held = {schema for one in objects for schema in validate(one, validator=validator)}
+names = sorted(schema.split("/")[3] for schema in held if "stac-extensions" in schema)
+print(f"{len(objects)} objects are valid, core and {', '.join(names)}")
 """
 
 

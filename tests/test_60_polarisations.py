@@ -8,6 +8,7 @@ import pytest
 
 from dry_data import DAYS, Planned, dry_data, dry_recipe
 from topsar.engines import load_engine
+from topsar.errors import SettingsError
 from topsar.formats.step import finish_jobs
 from topsar.model import name_track
 from topsar.settings import Settings
@@ -60,13 +61,25 @@ def test_a_polarisation_that_a_product_lacks_is_refused_alone(tmp_path: Path) ->
 
 def test_formats_of_a_track_take_one_polarisation(data: Path, tmp_path: Path) -> None:
     planned = Planned(data, tmp_path, POLARIZATION="VV,VH")
-    options = Settings(formats=("mintpy",)).options
+    options = Settings(formats=("licsbas",)).options
     jobs = finish_jobs(planned.plan.jobs, load_engine("native"), options)
-    read = {job.id: job.steps[0].reads for job in jobs if job.id.startswith("mintpy")}
-    assert set(read) == {"mintpy_T131", "mintpy_T131_VH"}
+    read = {job.id: job.steps[0].reads for job in jobs if job.id.startswith("licsbas")}
+    assert set(read) == {"licsbas_T131", "licsbas_T131_VH"}
     for name, paths in read.items():
-        assert {name_track(path.split("/")[0]) for path in paths} == {name.removeprefix("mintpy_")}
+        assert {name_track(path.split("/")[0]) for path in paths} == {name.removeprefix("licsbas_")}
         assert len(paths) == 3
+
+
+def test_a_format_that_cannot_be_written_is_refused_when_planned(data: Path, tmp_path: Path) -> None:
+    planned, native = Planned(data, tmp_path, POLARIZATION="VV,VH"), load_engine("native")
+    jobs = planned.plan.jobs
+    with pytest.raises(SettingsError, match=r"FORMATS=mintpy.*T131_\w+_VH") as caught:
+        finish_jobs(jobs, native, Settings(formats=("mintpy",)).options)
+    assert "POLARIZATION=VV" in str(caught.value.hint)
+    assert finish_jobs([job for job in jobs if "VH" not in job.id], native, Settings(formats=("mintpy",)).options)
+    for name in ("mintpy", "licsbas", "gunw", "timeseries"):
+        with pytest.raises(SettingsError, match=f"FORMATS={name}.*UNWRAPPER is none"):
+            finish_jobs(jobs, native, Settings(formats=(name,), unwrapper="none").options)
 
 
 def test_a_series_waits_for_the_stack_of_its_own_polarisation(data: Path, tmp_path: Path) -> None:

@@ -635,7 +635,7 @@ def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:
     change_image(
         folder / "topsapp/merged/topophase.flat", "<c8", lambda values: values[values.size // 2 :][:20].fill(np.nan)
     )
-    for name in ("geocode", "filter", "unwrap"):
+    for name in ("backscatter", "geocode", "filter", "unwrap"):
         load_engine("isce2").execute(folder, name)
     layers = load_engine("isce2").collect(folder).layers
     seen = np.isfinite(layers["wrapped_phase"].values)
@@ -671,7 +671,7 @@ def test_a_pair_that_cannot_be_calibrated_has_no_backscatter(copied: Path, tmp_p
 def test_a_crash_of_topsapps_ionosphere_costs_a_pair_nothing_else(data: Path, tmp_path: Path) -> None:
     write_options(tmp_path, faults=[{"step": "ion", "attempt": 1, "action": "crash", "message": "no coherent cells"}])
     folder = merged(data, tmp_path, corrections=("ionosphere",))
-    for name in ("geocode", "filter", "unwrap"):
+    for name in ("backscatter", "geocode", "filter", "unwrap"):
         load_engine("isce2").execute(folder, name)
     ifg = load_engine("isce2").collect(folder)
     assert np.isfinite(ifg.layers["wrapped_phase"].values).any()

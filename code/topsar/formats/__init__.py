@@ -44,6 +44,10 @@ class Format(Protocol):
         Names of the fields of `topsar.settings.Options` that it uses.
     beside : tuple of str
         Names of files that a stack format reads besides products, where a run makes them of the same track.
+    needs_unwrapped : bool
+        Whether pairs without unwrapped phase are refused.
+    refuses_crossed : bool
+        Whether pairs of VH and HV are.
     """
 
     name: str
@@ -52,6 +56,8 @@ class Format(Protocol):
     scope: Literal["pair", "stack", "radar"] = "pair"
     options: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    needs_unwrapped: bool = False
+    refuses_crossed: bool = False
 
     @abstractmethod
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

@@ -34,6 +34,7 @@ class LicsBas(Format):
     version = "1"
     cost = Cost(base_memory=188_000_000, memory=47, disk=20, start_s=1.0, microseconds=1.5)
     scope: Literal["pair", "stack"] = "stack"
+    needs_unwrapped = True
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write all pairs of a track, each with its older date first.

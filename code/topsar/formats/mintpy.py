@@ -68,6 +68,8 @@ class MintPy(Format):
         first_pixels=2e6,
     )
     scope: Literal["pair", "stack"] = "stack"
+    needs_unwrapped = True
+    refuses_crossed = True
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the products of all pairs on the smallest grid that covers them, and the templates.

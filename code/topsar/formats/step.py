@@ -22,7 +22,7 @@ from topsar.errors import SettingsError
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
-from topsar.model import name_track
+from topsar.model import CROSSED, name_track
 from topsar.registry import CANONICAL
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Status, Step
 from topsar.schedule.journal import read_journal
@@ -45,7 +45,8 @@ _IMAGE = re.compile(rf"{STACKS}/(?P<stack>[^/]+)/(?:(?P<slc>merged/SLC/)|{GEOMET
 def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: Sequence[Path] = ()) -> tuple[Job, ...]:
     """Let each pair's job end with its corrections and formats, and add a job per stack format and track.
 
-    A SettingsError tells of a format that needs a stack in radar geometry where none is made.
+    A SettingsError tells of a format that could not be written: of pairs that are not unwrapped or of a polarisation
+    that it refuses, or of stacks in radar geometry where none is made.
 
     Parameters
     ----------
@@ -60,6 +61,8 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
     known = options.model_dump(mode="json")
     formats = {name: open_format(name, known) for name in dict.fromkeys((CANONICAL, *options.formats))}
     canonical, finished = formats.pop(CANONICAL), []
+    for name, one in formats.items():
+        _require_fit(name, one, [job.id for job in jobs if job.is_pair], options)
     corrections = {name: open_correction(name, known) for name in options.corrections}
     used: dict[str, Any] = {"apply": options.apply_corrections and bool(corrections)}
     if corrections:
@@ -81,6 +84,18 @@ def finish_jobs(jobs: Sequence[Job], engine: Engine, options: Options, inputs: S
         elif one.scope == "radar":
             finished += _plan_stacks(one, name, jobs, known)
     return tuple(finished)
+
+
+def _require_fit(name: str, form: Format, pairs: Iterable[str], options: Options) -> None:
+    """Refuse a format that none or not all of the pairs could be written in, before anything is computed."""
+    if form.needs_unwrapped and options.unwrapper == "none":
+        msg = f"FORMATS={name}: it needs unwrapped phase, and UNWRAPPER is none"
+        raise SettingsError(msg, hint=f"set UNWRAPPER=snaphu, or take {name} out of FORMATS")
+    crossed = [pair for pair in pairs if name_track(pair).endswith(CROSSED)] if form.refuses_crossed else []
+    if crossed:
+        msg = f"FORMATS={name}: it can be written of pairs of VV and HH alone, and {crossed[0]} is none"
+        hint = f"take {name} out of FORMATS (`topsar export {name}` writes those of VV later), or set POLARIZATION=VV"
+        raise SettingsError(msg, hint=hint)
 
 
 def _plan_others(job: Job, formats: Mapping[str, Format], known: Mapping[str, Any]) -> Iterator[Step]:

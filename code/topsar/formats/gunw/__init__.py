@@ -19,6 +19,7 @@ class Gunw(Format):
     name = "gunw"
     version = "5"
     cost = Cost(base_memory=280_000_000, memory=45, disk=25, start_s=1.5, microseconds=2.0)
+    needs_unwrapped = True
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write the product of one pair.

@@ -47,6 +47,7 @@ class TimeSeries(Format):
         first_pixels=3.2e6,
     )
     scope: Literal["pair", "stack"] = "stack"
+    needs_unwrapped = True
     options = (
         "timeseries",
         "timeseries_program",
