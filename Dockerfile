@@ -20,7 +20,9 @@ RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb')
     && pip install --no-cache-dir -r requirements.txt
 COPY README.md LICENSE ./
 COPY code code
-RUN pip install --no-cache-dir --no-deps .
+# Numba knows the source of a compiled kernel by its time, of which a layer may keep whole seconds alone.
+RUN pip install --no-cache-dir --no-deps . \
+    && find /opt/topsar-image/env -path '*/topsar/*.py' -exec sh -c 'touch -d "@$(stat -c %Y "$1")" "$1"' _ {} \;
 
 
 FROM ${PYTHON_IMAGE} AS native
@@ -37,6 +39,8 @@ ENV PATH=/opt/topsar-image/env/bin:$PATH \
     HOME=/opt/topsar-image/home \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1
+# For the processor of the machine that builds; others compile at their first start.
+RUN NUMBA_CACHE_DIR=/opt/topsar-image/compiled/numba-$(date +%s) python3 -m topsar.compiling
 USER 1000:1000
 WORKDIR /opt/topsar-image/work
 RUN HOME=$(mktemp -d) && export HOME && topsar doctor --image && rm -rf "$HOME"
@@ -77,6 +81,7 @@ RUN micromamba create --yes --prefix /opt/topsar-image/env --file environment.ym
 COPY pyproject.toml README.md LICENSE ./
 COPY code code
 RUN /opt/topsar-image/env/bin/python3 -m pip install --no-cache-dir --no-deps . \
+    && find /opt/topsar-image/env -path '*/topsar/*.py' -exec sh -c 'touch -d "@$(stat -c %Y "$1")" "$1"' _ {} \; \
     && ln -s "$(/opt/topsar-image/env/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/isce" \
       /opt/topsar-image/isce
 
@@ -98,6 +103,7 @@ ENV ISCE_HOME=/opt/topsar-image/isce \
     HOME=/opt/topsar-image/home \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1
+RUN NUMBA_CACHE_DIR=/opt/topsar-image/compiled/numba-$(date +%s) python3 -m topsar.compiling
 USER 1000:1000
 WORKDIR /opt/topsar-image/work
 # The solver has been seen to let numpy 2 pass: what was installed is asked, not what was asked for.

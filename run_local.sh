@@ -149,6 +149,8 @@ set_up() { # in: as for prepare
   [[ -e $python ]] || make_venv
   say "Setting up .venv with Python $(version_of "$python") (once, a minute or more; details in .venv/setup.log) ..."
   (install_topsar "${1:+[$1]}") || failed "Installing"
+  say "Compiling kernels ..."
+  "$python" -m topsar.compiling >>"$log" 2>&1 || failed "Compiling"
   identity >"$venv/.ready$extra"
   identity >"$venv/.ready"
   rm -f "$marker"

@@ -1,7 +1,7 @@
 """How sure spectral diversity is: estimates of many simulated pairs beside the truth, in standard errors.
 
-Every seed is four dates of one narrow strip of two bursts, each with an azimuth timing of its own. The steps of the
-engines are run up to the estimate, and nothing is kept.
+Every seed is some dates of narrow strips of bursts, each date with an azimuth timing of its own. The steps of the
+engines are run up to the estimate, and nothing is kept. topsApp's overlaps are judged one by one too.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from dry_data import plan_inputs, simulate_with_short_orbits
-from topsar.engines import load_engine
-from topsar.engines.isce2.esd import FACTS
+from topsar.engines import choose_engine
+from topsar.engines.isce2.esd import FACTS, read_overlaps
+from topsar.engines.isce2.topsapp import TopsAppRun
 from topsar.engines.native.steps.esd import read_estimate
 from topsar.engines.native.steps.timing import TIMING_FILE
 from topsar.files import read_json
+from topsar.kernels.registration import measure_timing
 from topsar.schedule.graph import build_graph
 from topsar.simulate import Acquisition, recipe
+from topsar.simulate.mode import SWATHS
 from topsar.simulate.recipe import SwathCut
 
 LAST = {"native": "mosaic", "radar": "timing", "isce2": "esd"}
@@ -46,15 +49,22 @@ def main() -> None:
         "--seeds", type=int, default=40, help="how many: six pairs, three dates of a stack, of each [40]"
     )
     parser.add_argument("--first", type=int, default=0, help="the first seed [0]")
-    parser.add_argument("--samples", type=int, default=400, help="width of the strip [400]")
+    parser.add_argument("--samples", type=int, default=400, help="width of a strip [400]")
+    parser.add_argument("--dates", type=int, default=4, help="passes of a seed, all paired [4]")
+    parser.add_argument("--bursts", type=int, default=2, help="of a strip [2]")
+    parser.add_argument("--swaths", nargs="+", choices=sorted(SWATHS), default=["IW2"], help="a strip of each [IW2]")
     args = parser.parse_args()
     rows: dict[str, list[tuple[float, float]]] = {engine: [] for engine in args.engines}
+    alone: list[tuple[float, float]] = []
     for seed in range(args.first, args.first + args.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            shifts = _simulate(seed, args.samples, Path(folder))
+            shifts = _simulate(seed, args, Path(folder))
             for engine, found in rows.items():
                 found += _estimate(engine, shifts, Path(folder))
                 _show(engine, seed, np.array(found))
+                if engine == "isce2":
+                    alone += _estimate_alone(shifts, Path(folder))
+                    _show("isce2, overlap by overlap", seed, np.array(alone))
 
 
 def _show(engine: str, seed: int, rows: NDArray[np.float64]) -> None:
@@ -68,22 +78,22 @@ def _show(engine: str, seed: int, rows: NDArray[np.float64]) -> None:
     )
 
 
-def _simulate(seed: int, samples: int, folder: Path) -> dict[date, float]:
-    """Write four dates; their azimuth timings, lines."""
-    shifts = np.random.default_rng(seed).uniform(-_LARGEST_SHIFT_PX, _LARGEST_SHIFT_PX, 4)
-    days = [date(2025, 3, 3) + timedelta(days=12 * number) for number in range(4)]
+def _simulate(seed: int, args: argparse.Namespace, folder: Path) -> dict[date, float]:
+    """Write the dates; their azimuth timings, lines."""
+    shifts = np.random.default_rng(seed).uniform(-_LARGEST_SHIFT_PX, _LARGEST_SHIFT_PX, args.dates)
+    days = [date(2025, 3, 3) + timedelta(days=12 * number) for number in range(args.dates)]
     acquisitions = tuple(
         Acquisition(day=day, azimuth_shift_px=shift, perpendicular_baseline_m=20.0 * number)
         for number, (day, shift) in enumerate(zip(days, shifts, strict=True))
     )
-    cut = SwathCut(swath="IW2", first_sample=12000, samples=samples)
-    chosen = replace(recipe("tiny"), acquisitions=acquisitions, cuts=(cut,), seed=seed, dem_posting_arcsec=3)
-    simulate_with_short_orbits(folder, replace(chosen, scatterers=(10, 15)))
+    cuts = tuple(SwathCut(swath=swath, first_sample=12000, samples=args.samples) for swath in args.swaths)
+    chosen = replace(recipe("tiny"), acquisitions=acquisitions, cuts=cuts, bursts=args.bursts, seed=seed)
+    simulate_with_short_orbits(folder, replace(chosen, dem_posting_arcsec=3, scatterers=(10, 15)))
     return dict(zip(days, shifts, strict=True))
 
 
 def _estimate(engine: str, shifts: dict[date, float], folder: Path) -> Iterator[tuple[float, float]]:
-    """Estimate minus truth, and standard error, lines: of six pairs, or of three dates against the first."""
+    """Estimate minus truth, and standard error, lines: of all pairs, or of the other dates against the first."""
     runs = folder / engine
     _run(engine, folder, runs)
     first = next(iter(shifts))
@@ -95,10 +105,21 @@ def _estimate(engine: str, shifts: dict[date, float], folder: Path) -> Iterator[
             yield found[0] - (shifts[secondary] - shifts[reference]), found[1]
 
 
+def _estimate_alone(shifts: dict[date, float], folder: Path) -> Iterator[tuple[float, float]]:
+    """Estimate minus truth, and standard error, lines: of every overlap of topsApp's alone."""
+    for reference, secondary in combinations(shifts, 2):
+        run = TopsAppRun.of(_find_pair(folder / "isce2", reference, secondary))
+        for overlap in read_overlaps(run):
+            found = measure_timing([overlap])
+            if found is not None:
+                seconds = found.seconds / run.task.line_interval_s, found.deviation_s / run.task.line_interval_s
+                yield seconds[0] - (shifts[secondary] - shifts[reference]), seconds[1]
+
+
 def _run(engine: str, folder: Path, runs: Path) -> None:
     flags = {"GRID": "radar"} if engine == "radar" else {"UNWRAPPER": "none", "POSTING": "80"}
-    given = plan_inputs(folder, **flags)
-    made = load_engine("isce2" if engine == "isce2" else "native")
+    given = plan_inputs(folder, ENGINE="isce2" if engine == "isce2" else "native", **flags)
+    made = choose_engine(*given.settings.engine_wanted)[0]
     planned = made.plan(given.inputs, given.settings.options)
     if planned.refused:
         sys.exit(f"error: {next(iter(planned.refused.values()))}")
@@ -118,12 +139,17 @@ def _read(engine: str, runs: Path, reference: date, secondary: date) -> tuple[fl
         (path,) = runs.glob(f"*_{secondary:%Y%m%d}/timing/{TIMING_FILE}")
         found = read_json(path)
         return None if found["pixels"] is None else (found["pixels"], found["standard_error_pixels"])
-    (pair,) = runs.glob(f"*_{reference:%Y%m%d}T*_{secondary:%Y%m%d}T*")
+    pair = _find_pair(runs, reference, secondary)
     if engine == "isce2":
         found = read_json(pair / "topsapp" / FACTS)
         return (found["estimate_pixels"], found["standard_error_pixels"]) if found["estimated"] else None
     estimated = read_estimate(pair)
     return None if estimated is None else (estimated["pixels"], estimated["standard_error_pixels"])
+
+
+def _find_pair(runs: Path, reference: date, secondary: date) -> Path:
+    (pair,) = runs.glob(f"*_{reference:%Y%m%d}T*_{secondary:%Y%m%d}T*")
+    return pair
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ FLOORS = (
     {"batch"},
     {"doctor"},
     {"workflow", "step"},
-    {"api", "demo"},
+    {"api", "compiling", "demo"},
     {"cli"},
     {"__main__"},
 )

@@ -20,6 +20,7 @@ case "$1 $2" in
   "-c import sys;"*) echo "{version}" ;;
   "-c import ensurepip"*) exit {no_ensurepip} ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "venv {version}" >>"$CALLS" ;;
+  "-m topsar.compiling") echo "$PWD" >>"$CALLS.compiled" ;;
   "-m pip")
     [ "$3" != config ] || {{ [ ! -e "$CALLS.noindex" ]; exit; }}
     echo "pip $*" >>"$CALLS"
@@ -112,10 +113,16 @@ def test_sets_up_once_and_quietly_then_only_runs(project: Project, tmp_path: Pat
     assert first.returncode == 0
     assert first.stdout == f"in {tmp_path}: -m topsar settings --data a b\n"
     assert first.stderr.splitlines()[0].startswith("Setting up .venv with Python 3.12")
-    assert len(first.stderr.splitlines()) == 2
+    assert [line.split()[0] for line in first.stderr.splitlines()] == ["Setting", "Compiling", "Done"]
     second = project.start("settings", cwd=tmp_path)
     assert (second.stdout, second.stderr) == (f"in {tmp_path}: -m topsar settings\n", "")
     assert project.calls == ["venv 3.12", "pip -m pip install --disable-pip-version-check --no-input --no-compile -e ."]
+
+
+def test_compiles_kernels_once(project: Project) -> None:
+    for _ in range(2):
+        project.start("settings")
+    assert project.calls_file.with_suffix(".compiled").read_text().count("\n") == 1
 
 
 def test_works_through_a_link(project: Project, tmp_path: Path) -> None:

@@ -892,10 +892,34 @@ def test_a_container_starts_topsar_in_a_private_home(container: Project, tmp_pat
     assert lines[-1] == f"{tmp_path}/image/cache/numba"
 
 
+def test_a_container_takes_over_what_its_image_compiled(container: Project, tmp_path: Path) -> None:
+    """Once: what a start compiles for another processor stays there."""
+    image = tmp_path / "image"
+    (image / "cache").mkdir()
+    (image / "compiled" / "numba-7" / "kernels").mkdir(parents=True)
+    (image / "compiled" / "numba-7" / "kernels" / "index").write_text("made by the image")
+    index = image / "cache" / "numba-7" / "kernels" / "index"
+    for name in ("cp", "mv", "rm"):
+        container.link(name)
+    for content in ("made by the image", "added by a start"):
+        _, ended = enter(container, tmp_path, "run")
+        assert ended.stdout.splitlines()[-1] == str(image / "cache" / "numba-7"), ended.stderr
+        assert index.read_text() == content
+        index.write_text("added by a start")
+    assert [path.name for path in (image / "cache").iterdir()] == ["numba-7"]
+
+
 def test_a_container_starts_without_a_netrc(container: Project, tmp_path: Path) -> None:
     _, ended = enter(container, tmp_path, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[1:3] == ["<--help>", "700"]
+
+
+def test_both_images_compile() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    made = [stage for stage in stages if "compiled/numba-$(date +%s) python3 -m topsar.compiling" in stage]
+    assert len(made) == 2
+    assert all(stage.index("topsar.compiling") < stage.index("USER 1000") for stage in made)
 
 
 def test_a_home_of_the_users_own_is_left_alone(container: Project, tmp_path: Path) -> None:

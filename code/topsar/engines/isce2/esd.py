@@ -96,10 +96,23 @@ def _correct(run: TopsAppRun, found: dict[str, Any] | None) -> None:
 def _estimate(run: TopsAppRun) -> dict[str, Any] | None:
     """What topsApp's double differences in ``ESD`` say of the misregistration; None with too few coherent points."""
     task = run.task
+    found = measure_timing(read_overlaps(run))
+    if found is None or found.pixels < _LEAST_POINTS:
+        return None
+    return {
+        "standard_error_pixels": found.deviation_s / task.line_interval_s,
+        "voting_pixels": found.pixels,
+        "estimate_pixels": found.seconds / task.line_interval_s,
+    }
+
+
+def read_overlaps(run: TopsAppRun) -> list[Overlap]:
+    """Read the coherent points of all overlaps of bursts that topsApp left in ``ESD``."""
+    task = run.task
     first = task.bursts[0].reference
     orbit = task.reference_orbit.load(first.swath, first.polarisation)
     looks = f"{ESD_LOOKS[0]}alks_{ESD_LOOKS[1]}rlks"
-    overlaps = [
+    return [
         read_overlap(task, overlap, upper, lower, orbit)
         for swath in task.swaths
         for overlap, (upper, lower) in zip(
@@ -108,14 +121,6 @@ def _estimate(run: TopsAppRun) -> dict[str, Any] | None:
             strict=False,  # topsApp skips overlaps that it cannot use; from burst to burst little differs
         )
     ]
-    found = measure_timing(overlaps)
-    if found is None or found.pixels < _LEAST_POINTS:
-        return None
-    return {
-        "standard_error_pixels": found.deviation_s / task.line_interval_s,
-        "voting_pixels": found.pixels,
-        "estimate_pixels": found.seconds / task.line_interval_s,
-    }
 
 
 def read_overlap(task: TopsAppTask, image: Path, upper: Burst, lower: Burst, orbit: Orbit) -> Overlap:
