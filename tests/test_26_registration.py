@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 import twins
+from topsar.kernels.burst_constants import solve_constants
 from topsar.kernels.interferogram import cross_multiply
 from topsar.kernels.mosaic import LookSums, Part
 from topsar.kernels.registration import (
@@ -221,3 +222,60 @@ def test_patches_that_lie_elsewhere_or_have_no_peak_have_no_say() -> None:
     assert find_peak(np.concatenate([good[: LEAST_PATCHES - 1], flat]), 0.5) is None
     assert find_peak(flat, 0.5) is None
     assert find_peak(np.empty((0, 3)), 0.5) is None
+
+
+# --- constants of bursts ----------------------------------------------------------------------------------------
+
+CYCLE_S = 2.76
+DOPPLERS = {"IW1": 4760.0, "IW2": 4020.0}
+"""Differences of neighbouring bursts, Hz; 4 % more at near range, as much less at far range."""
+
+
+def two_swaths(rng: np.random.Generator, value: np.ndarray, timing_s: float) -> list[Overlap]:
+    """Overlaps along two swaths of four bursts, and across them: those of IW2 are centred 0.83 s later."""
+    seen = []
+    for first, doppler in enumerate(DOPPLERS.values()):
+        for upper in range(4 * first, 4 * first + 3):
+            seen.append((upper, upper + 1, doppler * np.linspace(1.04, 0.96, 900)))
+    near, far = (doppler / CYCLE_S for doppler in DOPPLERS.values())  # rates
+    for number in range(4):
+        time = np.linspace(-0.5, 1.3, 900)  # from the middle of the burst of IW1
+        seen.append((number, 4 + number, near * time - far * (time - 0.83)))
+        if number < 3:
+            time = np.linspace(1.4, 2.2, 900)
+            seen.append((number + 1, 4 + number, near * (time - CYCLE_S) - far * (time - 0.83)))
+    found = []
+    for upper, lower, separation in seen:
+        noise = np.repeat(0.1 * rng.normal(size=300), 3)  # pixels of a cell err together
+        phase = 2 * np.pi * separation * timing_s + value[upper] - value[lower] + noise
+        cell = np.repeat(np.arange(300), 3)
+        found.append(Overlap(np.angle(np.exp(1j * phase)), separation, np.full(900, 0.5), cell, (upper, lower)))
+    return found
+
+
+def test_constants_of_bursts_are_told_from_timing_with_their_errors() -> None:
+    """Steps of 1.5 rad from burst to burst, as S1C and S1D show them."""
+    off, of_timing = [], []
+    exact = np.concatenate([1.5 * np.arange(4), 0.4 + 1.62 * np.arange(4)])
+    for seed in range(12):
+        found = solve_constants(two_swaths(np.random.default_rng(seed), exact, 4e-6), 8)
+        assert found is not None
+        assert found.chance < 1e-9
+        left = np.angle(np.exp(1j * (found.value - exact - (found.value - exact)[0])))
+        assert np.abs(np.diff(left)[:3]).max() < 0.15
+        off.append((left[3] - left[0]) / np.hypot(found.error[3], found.error[0]))
+        of_timing.append((found.timing.seconds - 4e-6) / found.timing.deviation_s)
+        for one in two_swaths(np.random.default_rng(seed), exact, 4e-6):
+            modelled = 2 * np.pi * one.separation_hz * found.timing.seconds
+            upper, lower = one.bursts
+            step = np.exp(1j * (one.phase - modelled - found.value[upper] + found.value[lower])).mean()
+            assert abs(np.angle(step)) < 0.03
+    assert np.sqrt(np.mean(np.square(of_timing))) < 1.5
+    assert np.abs(off).max() < 4
+
+
+def test_where_bursts_have_no_constants_none_are_believed() -> None:
+    chance = [solve_constants(two_swaths(np.random.default_rng(k), np.zeros(8), 8e-6), 8).chance for k in range(12)]  # type: ignore[union-attr]
+    assert min(chance) > 1e-4
+    assert max(chance) > 0.2
+    assert solve_constants([], 3) is None

@@ -246,3 +246,29 @@ def test_a_delay_that_is_small_or_has_no_witnesses_is_not_applied(tmp_path: Path
         _, (pair,) = runs.update(RANGE_REGISTRATION="auto", ROI=region)
         (found,) = pair.facts["range_misregistration"]
         assert (found["applied_pixels"], found["why"]) == (0.0, why)
+
+
+# --- constants of bursts between satellites ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_constants_of_bursts_between_satellites_are_found_and_leave_no_step(tmp_path: Path) -> None:
+    """Steps of about 1.5 rad from burst to burst, as S1C and S1D show them, and a misregistration."""
+    phases = {"IW1": (0.3, 1.8, 3.4), "IW2": (-0.4, 1.05, 2.6)}
+    second = Acquisition(
+        day=date(2025, 3, 15), mission="S1D", azimuth_shift_px=0.002, burst_phases_rad=tuple(phases.items())
+    )
+    cuts = SwathCut(swath="IW1", first_sample=20_040, samples=600), SwathCut(swath="IW2", first_sample=0, samples=700)
+    days = Acquisition(day=date(2025, 3, 3), mission="S1C"), second
+    made = replace(recipe("tiny"), acquisitions=days, cuts=cuts, bursts=3, stable=(0.7, 1.0))
+    simulate(tmp_path / "data", made)
+    ifg = Planned(tmp_path / "data", tmp_path / "planned", UNWRAPPER="none").execute(tmp_path / "runs")
+    found = ifg.facts["burst_constants"]
+    assert found["removed"]
+    labels = sorted(found["bursts"])
+    known = np.array([found["bursts"][label]["rad"] for label in labels])
+    put_in = -np.concatenate([phases["IW1"], phases["IW2"]])  # the secondary is conjugated
+    np.testing.assert_allclose(known - known.mean(), put_in - put_in.mean(), atol=0.08)
+    shift = ifg.facts["azimuth_misregistration"]
+    assert abs(shift["pixels"] - 0.002) < 4 * shift["standard_error_pixels"] < 0.005
+    assert compared(ifg, tmp_path / "data", tmp_path / "compared").seam_rad < 0.03

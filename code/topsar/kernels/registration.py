@@ -45,12 +45,15 @@ class Overlap(NamedTuple):
     cell : (n,) int64
         Number of the patch of ground, large against a resolution cell, that a pixel lies in: errors of different
         cells are independent.
+    bursts : (int, int)
+        Numbers of the upper and the lower burst, or of those of the nearer and the farther swath.
     """
 
     phase: NDArray[np.float64]
     separation_hz: NDArray[np.float64]
     weight: NDArray[np.float64]
     cell: NDArray[np.int64]
+    bursts: tuple[int, int] = (0, 1)
 
 
 class TimingBias(NamedTuple):
@@ -121,7 +124,7 @@ def measure_timing(overlaps: Sequence[Overlap]) -> TimingBias | None:
     """
     if not overlaps or sum(len(o.phase) for o in overlaps) == 0:
         return None
-    phase, separation, weight = (np.concatenate([o[column] for o in overlaps]) for column in range(3))
+    phase, separation, weight = (np.concatenate(parts) for parts in list(zip(*overlaps, strict=True))[:3])
     frequency = 2 * np.pi * separation
     shift = float(np.angle((weight * np.exp(1j * phase)).sum()) / np.average(frequency, weights=weight))
     for _ in range(3):

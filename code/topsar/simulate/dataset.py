@@ -194,6 +194,7 @@ def _list_facts(product: ProductPlan) -> dict[str, Any]:
         "azimuth_shift_px": product.acquisition.azimuth_shift_px,
         "range_shift_px": product.acquisition.range_shift_px,
         "swath_delays_m": dict(product.acquisition.swath_delays_m),
+        "burst_phases_rad": dict(product.acquisition.burst_phases_rad),
         "swaths": {
             swath.name: {
                 "incidence_deg": float(np.degrees(swath.incidence_rad)),

@@ -97,7 +97,8 @@ def focus_burst(
     _shape_spectrum(canvas.values, burst, noise, (*seed, 1) if swath.is_cross else seed)
     line, sample = burst.first_line + np.arange(burst.grid.lines)[:, None], np.arange(burst.grid.samples)
     inner = slice(LINE_PAD, LINE_PAD + burst.grid.lines), slice(SAMPLE_PAD, SAMPLE_PAD + burst.grid.samples)
-    canvas.values[inner] *= swath.find_gain(line, sample).astype(np.float32)
+    turned = np.exp(1j * product.acquisition.find_phase_rad(burst.swath, burst.index)).astype(np.complex64)
+    canvas.values[inner] *= turned * swath.find_gain(line, sample).astype(np.float32)
     return _quantise(burst, canvas.values, terms)
 
 

@@ -43,6 +43,8 @@ class Acquisition:
     ionosphere : Screen
     swath_delays_m : tuple of (str, float)
         By how much one-way range the image content of some swaths lies later still; phases stay what they are.
+    burst_phases_rad : tuple of (str, tuple of float)
+        What the phases of the bursts of some swaths, in order, have too much.
     """
 
     day: date
@@ -53,10 +55,16 @@ class Acquisition:
     mission: str = "S1A"
     ionosphere: Screen = Screen()
     swath_delays_m: tuple[tuple[str, float], ...] = ()
+    burst_phases_rad: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def find_delay_m(self, swath: str, spacing_m: float) -> float:
         """How much range the image content of a swath lies too late, m; samples are ``spacing_m`` apart."""
         return self.range_shift_px * spacing_m + dict(self.swath_delays_m).get(swath, 0.0)
+
+    def find_phase_rad(self, swath: str, burst: int) -> float:
+        """What the phase of a burst has too much, by its number in the swath from 0."""
+        phases = dict(self.burst_phases_rad).get(swath, ())
+        return phases[burst] if burst < len(phases) else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from topsar.files import read_json, write_json
+from topsar.kernels.burst_constants import solve_constants
 from topsar.kernels.registration import Overlap, TimingBias, measure_timing, remove_bias
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+LARGEST_CHANCE = 1e-4
+"""Of overlaps that look so without constants of bursts, to believe in these."""
 ESD_LEAST_PIXELS = 50
 """Fewer voting pixels give no estimate."""
 NETWORK_FILE = "network.json"
@@ -28,7 +31,58 @@ NETWORK_FILE = "network.json"
 _FILE = "registration.json"
 
 
-def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, folder: Path) -> float:
+def measure_constants(
+    overlaps: Mapping[str, Sequence[Overlap]], joins: Sequence[Overlap], labels: Sequence[str]
+) -> tuple[dict[str, Any], TimingBias | None]:
+    """Solve constants of bursts and the timing of a pair of two satellites together.
+
+    Parameters
+    ----------
+    overlaps : mapping
+        Of each swath.
+    joins : sequence of Overlap
+        Between swaths.
+    labels : sequence of str
+        Of all bursts, by their numbers.
+
+    Returns
+    -------
+    dict, TimingBias
+        Facts; and the timing, where constants are significant.
+    """
+    found = solve_constants([*(one for swath in overlaps.values() for one in swath), *joins], len(labels))
+    if found is None:
+        return {"removed": False, "why": "no two bursts overlap coherently"}, None
+    sure = found.chance < LARGEST_CHANCE
+    told = zip(labels, found.value, found.error, strict=True)
+    bursts = {label: {"rad": float(value), "standard_error_rad": float(error)} for label, value, error in told}
+    facts = {"removed": sure, "chance": found.chance, "bursts": bursts}
+    return facts, found.timing if sure else None
+
+
+def remove_constants(
+    cross: NDArray[np.complex64], burst: NDArray[np.int16], facts: Mapping[str, Any], labels: Sequence[str]
+) -> None:
+    """Remove the constants of bursts from an interferogram, in place, if they are significant.
+
+    Parameters
+    ----------
+    cross : (rows, columns) complex64
+    burst : (rows, columns) int16
+        Number of the burst that each pixel comes from, -1 outside.
+    facts : mapping
+        As `measure_constants` found them.
+    labels : sequence of str
+        Of all bursts, by their numbers.
+    """
+    if facts["removed"]:
+        values = [facts["bursts"][label]["rad"] for label in labels]
+        cross *= np.exp(-1j * np.array([*values, 0.0]))[burst].astype(np.complex64)  # -1 is the last
+
+
+def measure_bias(
+    overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, folder: Path, known: TimingBias | None = None
+) -> float:
     """Measure a pair's misregistration, s, zero without estimate; write ``registration.json``, all in azimuth lines.
 
     Parameters
@@ -37,15 +91,17 @@ def measure_bias(overlaps: Mapping[str, Sequence[Overlap]], interval_s: float, f
     interval_s : float
         Seconds from line to line.
     folder : Path
+    known : TimingBias, optional
+        Solved together with constants of bursts: it takes the place of the estimate.
     """
-    bias = measure_timing([overlap for swath in overlaps.values() for overlap in swath])
+    bias = known or measure_timing([overlap for swath in overlaps.values() for overlap in swath])
     voting = bias.pixels if bias else 0
     why = ""
     if not any(overlaps.values()):
         why = "no two bursts of a swath overlap"
     elif voting < ESD_LEAST_PIXELS:
         why = f"{voting} coherent pixels in burst overlaps, {ESD_LEAST_PIXELS} are needed"
-    found = {swath: measure_timing(part) for swath, part in overlaps.items()}
+    found = {} if known else {swath: measure_timing(part) for swath, part in overlaps.items()}
     enough = {swath: one for swath, one in found.items() if one is not None and one.pixels >= ESD_LEAST_PIXELS}
     write_json(
         folder / _FILE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from topsar.engines.native.steps.subband import FACTS
 from topsar.engines.step import Cost, StepKind
 from topsar.files import read_json, save_array, write_json
+from topsar.kernels.field import Field, fit_field
 from topsar.kernels.ionosphere import (
     SURE,
     BandPair,
@@ -28,7 +28,7 @@ from topsar.kernels.ionosphere import (
     solve_cycles,
     sum_cells,
 )
-from topsar.kernels.smoothing import Cells, smooth_adaptively
+from topsar.kernels.smoothing import Cells
 from topsar.kernels.unwrap import add_cycles
 from topsar.model import Window
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CELL_M = 640.0
-NARROWEST_M, WIDEST_M = 1000.0, 32_000.0
-"""Standard deviations of the first and the last Gaussian; each is √2 times the one before."""
+LARGEST_STEP_ERROR_RAD = 0.5
+"""Of a difference between swaths, beyond which it is not known."""
 LEAST_CELLS = 50
 """Of fewer cells nothing is estimated."""
 SIGNIFICANT = 2.0
@@ -84,12 +84,14 @@ class _Ionosphere(StepKind[IonosphereTask]):
         cell_m = side * task.pixel_m[0], side * task.pixel_m[1]
         swaths, label, facts = _measure_swaths(task, runs, folder, side)
         missions = {one["mission"] for one in read_json(folder / "mosaic" / "facts.json")["passes"].values()}
-        why = _level_swaths(swaths, facts, differ=len(missions) > 1)
+        why = _require_cells(swaths)
         if not why:
-            joined = join_swaths(swaths)
-            facts["components"] = _level_components(joined, label, CYCLE_RAD, cell_m)
-            field = _smooth(joined, cell_m, facts["offsets"])
-            why = _judge_field(field, joined, facts)
+            facts["components"] = _level_components(swaths, label, cell_m)
+            why = _require_cells(swaths)
+        if not why:
+            field, why = _fit_swaths(swaths, cell_m, facts, differ=len(missions) > 1)
+        if not why:
+            why = _judge_field(field, _find_known(swaths), facts)
         if why:
             facts["refused"] = why
         else:
@@ -148,54 +150,64 @@ def _load_bands(folder: Path, known: dict[str, Any]) -> BandPair:
     )
 
 
-def _level_swaths(swaths: list[Cells], facts: dict[str, Any], *, differ: bool) -> str:
-    """Take off what the swaths differ by, where that is sure or the missions differ; say why nothing can be done."""
-    facts["offsets"] = []
-    names = [one["swath"] for one in facts["swaths"]]
-    for number, (before, after) in enumerate(pairwise(swaths)):
-        offset = find_offset(before, after)
-        entry: dict[str, Any] = {"swaths": names[number : number + 2]}
-        if offset is None:
-            if differ:
-                return f"{names[number]} and {names[number + 1]} of different satellites share too little ground"
-            entry["why"] = "they share too few coherent cells"
-        else:
-            believed = differ or abs(offset.value) > SURE * offset.error
-            after.phase[...] -= offset.value if believed else 0.0
-            entry |= {
-                "rad": round(offset.value, 4),
-                "standard_error_rad": round(offset.error, 4),
-                "cells": offset.cells,
-                "removed": believed,
-            }
-        facts["offsets"].append(entry)
+def _require_cells(swaths: list[Cells]) -> str:
+    """Say that too little is coherent, or nothing."""
     count = sum(int(np.isfinite(cells.phase).sum()) for cells in swaths)
     return f"{count} cells are coherent, {LEAST_CELLS} are needed" if count < LEAST_CELLS else ""
 
 
-def _level_components(
-    joined: Cells, label: NDArray[np.intp], cycle_rad: float, cell_m: tuple[float, float]
-) -> dict[str, Any]:
-    """Take off the cycles that components have too many, and what is left unknown; say how many."""
-    solved = solve_cycles(joined, label, cycle_rad, cell_m)
+def _level_components(swaths: list[Cells], label: NDArray[np.intp], cell_m: tuple[float, float]) -> dict[str, Any]:
+    """Take off the cycles that components have too many, and what is left unknown; say how many.
+
+    A rough idea of what the swaths differ by will do for that.
+    """
+    rough = [swaths[0]]
+    for after in swaths[1:]:
+        offset = find_offset(rough[-1], after)
+        rough.append(Cells(after.phase - (offset.value if offset else 0.0), after.variance))
+    solved = solve_cycles(join_swaths(rough), label, CYCLE_RAD, cell_m)
     for one, cycles in solved.items():
-        joined.phase[label == one] -= np.nan if cycles is None else cycles * cycle_rad
+        for cells in swaths:
+            cells.phase[label == one] -= np.nan if cycles is None else cycles * CYCLE_RAD
     moved = {str(one): cycles for one, cycles in solved.items() if cycles}
     return {"count": len(solved), "cycles": moved, "unknown": sum(cycles is None for cycles in solved.values())}
 
 
-def _smooth(cells: Cells, cell_m: tuple[float, float], offsets: list[dict[str, Any]]) -> Cells:
-    """A smooth ionosphere; its mean over known cells is zero. The error of an offset goes by halves to both swaths."""
-    count = round(2 * math.log2(WIDEST_M / NARROWEST_M)) + 1
-    widths = [NARROWEST_M * 2 ** (number / 2) for number in range(count)]
-    field = smooth_adaptively(cells, [(width / cell_m[0], width / cell_m[1]) for width in widths])
-    steps = sum((one.get("standard_error_rad", 0.0) / 2) ** 2 for one in offsets)
-    return Cells(field.phase - field.phase[np.isfinite(cells.phase)].mean(), field.variance + steps)
+def _fit_swaths(
+    swaths: list[Cells], cell_m: tuple[float, float], facts: dict[str, Any], *, differ: bool
+) -> tuple[Field, str]:
+    """Fit the ionosphere together with what the swaths differ by, and say why it is none.
+
+    A difference counts where it is sure, and always between satellites.
+    """
+    names = [one["swath"] for one in facts["swaths"]]
+    field, why = fit_field(swaths, cell_m), ""
+    sure = np.abs(field.steps) > SURE * field.step_errors
+    believed = (field.step_errors < LARGEST_STEP_ERROR_RAD) & (sure | differ)
+    facts["offsets"] = [
+        {
+            "swaths": names[number : number + 2],
+            "rad": round(float(field.steps[number]), 4),
+            "standard_error_rad": round(float(field.step_errors[number]), 4),
+            "cells": int(np.isfinite(swaths[number].phase + swaths[number + 1].phase).sum()),
+            "removed": bool(believed[number]),
+        }
+        for number in range(len(swaths) - 1)
+    ]
+    if not believed.all():
+        if differ:
+            first = int(np.argmin(believed))
+            why = f"{names[first]} and {names[first + 1]} of different satellites share too little ground"
+        field = fit_field(swaths, cell_m, stepping=believed.tolist())
+    return field.center(_find_known(swaths)), why
 
 
-def _judge_field(field: Cells, joined: Cells, facts: dict[str, Any]) -> str:
+def _find_known(swaths: list[Cells]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite([cells.phase for cells in swaths]).any(axis=0))
+
+
+def _judge_field(field: Field, known: NDArray[np.bool_], facts: dict[str, Any]) -> str:
     """Say why an ionosphere is none, or nothing."""
-    known = np.isfinite(joined.phase)
     signal, noise = float(field.phase[known].std()), float(np.sqrt(field.variance[known].mean()))
     facts |= {"std_rad": round(signal, 4), "error_rad": round(noise, 4)}
     if signal < SIGNIFICANT * noise:

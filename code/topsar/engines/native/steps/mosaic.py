@@ -9,13 +9,14 @@ import numpy as np
 
 from topsar.engines.layers import index_bursts
 from topsar.engines.native.steps import DELAY_FILE
-from topsar.engines.native.steps.esd import measure_bias
+from topsar.engines.native.steps.esd import measure_bias, measure_constants, remove_constants
 from topsar.engines.native.steps.swath_file import load_swath
 from topsar.engines.passes import join_passes
 from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import describe_looks
 from topsar.errors import SceneError
 from topsar.files import read_json, save_array, write_json
+from topsar.kernels.burst_constants import find_joins
 from topsar.kernels.mosaic import Mosaic
 from topsar.kernels.registration import remove_bias
 from topsar.kernels.statistics import estimate_coherence, find_coherence_window
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from topsar.kernels.mosaic import Part
     from topsar.kernels.registration import Overlap
 
 
@@ -75,13 +77,20 @@ class _Mosaic(StepKind[MosaicTask]):
         """Write arrays and ``facts.json`` into ``mosaic``."""
         out = folder / "mosaic"
         out.mkdir(parents=True, exist_ok=True)
-        mosaic, overlaps = _lay_swaths(task, runs)
+        geometry = [read_json(runs / swath.folder / "geometry.json") for swath in task.swaths]
+        missions = {one["passes"][side]["mission"] for one in geometry for side in ("reference", "secondary")}
+        mosaic, overlaps, joins = _lay_swaths(task, runs, joined=len(missions) > 1)
         used, place = index_bursts(mosaic.burst)
         if not used:
             msg = f"no pixel of {task.job} is seen on both dates and has a height"
             raise SceneError(msg, hint="is ROI inside the bursts, and does the DEM have heights there?")
-        remove_bias(mosaic.sums.cross, mosaic.doppler_hz, measure_bias(overlaps, task.line_interval_s, out))
-        geometry = [read_json(runs / swath.folder / "geometry.json") for swath in task.swaths]
+        labels = [label for swath in task.swaths for label in swath.bursts]
+        constants, timing = None, None
+        if len(missions) > 1:
+            constants, timing = measure_constants(overlaps, joins, labels)
+            remove_constants(mosaic.sums.cross, mosaic.burst, constants, labels)
+        bias = measure_bias(overlaps, task.line_interval_s, out, timing)
+        remove_bias(mosaic.sums.cross, mosaic.doppler_hz, bias)
         looks, coherence_looks = (
             [one for swath in geometry for one in swath.pop(key)] for key in ("looks", "coherence_looks")
         )
@@ -97,7 +106,6 @@ class _Mosaic(StepKind[MosaicTask]):
             arrays["backscatter"] = mosaic.backscatter
         for name, values in arrays.items():
             save_array(out / f"{name}.npy", values)
-        labels = [label for swath in task.swaths for label in swath.bursts]
         facts = geometry[0] | {
             **describe_looks([looks[number] for number in used], place, float(np.mean(coherence_looks))),
             "passes": join_passes(geometry),
@@ -106,17 +114,32 @@ class _Mosaic(StepKind[MosaicTask]):
             "valid_share": float((gamma > 0).mean()),
             "bursts": [labels[number] for number in used],
         }
+        if constants is not None:
+            facts["burst_constants"] = constants
         write_json(out / "facts.json", facts)
 
 
-def _lay_swaths(task: MosaicTask, runs: Path) -> tuple[Mosaic, dict[str, list[Overlap]]]:
-    """Lay all swaths side by side; their bursts are numbered on from swath to swath. The overlaps of each swath."""
+def _lay_swaths(
+    task: MosaicTask, runs: Path, *, joined: bool
+) -> tuple[Mosaic, dict[str, list[Overlap]], list[Overlap]]:
+    """Lay all swaths side by side; their bursts are numbered on from swath to swath.
+
+    The overlaps of each swath, and, if ``joined``, those of bursts of neighbouring swaths.
+    """
     mosaic, overlaps, before = Mosaic(task.shape, task.looks), {}, 0
+    joins: list[Overlap] = []
+    last: tuple[Part, NDArray[np.int16]] | None = None
     for swath in task.swaths:
-        burst, part, overlaps[swath.name] = load_swath(runs / swath.folder)
-        mosaic.add(burst + np.int16(before), part)
+        burst, part, found = load_swath(runs / swath.folder)
+        burst = np.where(burst < 0, burst, burst + np.int16(before))
+        overlaps[swath.name] = [one._replace(bursts=(one.bursts[0] + before, one.bursts[1] + before)) for one in found]
+        mosaic.add(burst, part)
         before += len(swath.bursts)
-    return mosaic, overlaps
+        if joined and last is not None:
+            independent = float(np.mean(read_json(runs / swath.folder / "geometry.json")["looks"]))
+            joins.extend(find_joins((last[0], part), (last[1], burst), task.looks, independent))
+        last = part, burst
+    return mosaic, overlaps, joins
 
 
 STEP = _Mosaic()

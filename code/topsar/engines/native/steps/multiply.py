@@ -117,7 +117,7 @@ class _Multiply(StepKind[MultiplyTask]):
         looks = [count_phase_looks(task.looks, one) for one in cells]
         mosaic, overlaps = Mosaic(grid.shape, task.looks), []
         calibrator = Calibrator(task.backscatter) if task.backscatter != "none" else None
-        last: Part | None = None
+        last: tuple[int, Part] | None = None
         for number, (pair, window) in enumerate(zip(task.bursts, windows, strict=True)):
             if window is None:
                 continue
@@ -128,10 +128,11 @@ class _Multiply(StepKind[MultiplyTask]):
             if calibrator is not None:
                 found = _find_backscatter(pair, sums, calibrator, points[inside.slices], (orbit, other))
                 one = replace(one, backscatter=found)
-            if last is not None and (shared := last.where.intersection(one.where)) is not None:
-                overlaps.append(find_overlap(last, one, shared, task.looks, looks[number]))
+            if last is not None and (shared := last[1].where.intersection(one.where)) is not None:
+                overlap = find_overlap(last[1], one, shared, task.looks, looks[number])
+                overlaps.append(overlap._replace(bursts=(last[0], number)))
             mosaic.add(number, one)
-            last = one
+            last = number, one
         save_swath(out, where, mosaic, overlaps)
         averaged = [count_looks(widen_looks(task.looks), one) for one in cells]
         geometry = _describe_geometry(task, orbit, other)

@@ -38,8 +38,10 @@ def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[O
     for name, values in arrays.items():
         save_array(folder / f"{name}.npy", values)
     write_json(folder / "window.json", asdict(where))
-    save_array(folder / "overlap_sizes.npy", np.array([len(one.phase) for one in overlaps], np.int64))
-    save_array(folder / "overlaps.npy", np.hstack([np.zeros((len(Overlap._fields), 0)), *map(np.vstack, overlaps)]))
+    known = [(len(one.phase), *one.bursts) for one in overlaps]
+    save_array(folder / "overlap_sizes.npy", np.array(known, np.int64).reshape(-1, 3))
+    values = [np.vstack([one.phase, one.separation_hz, one.weight, one.cell]) for one in overlaps]
+    save_array(folder / "overlaps.npy", np.hstack([np.zeros((4, 0)), *values]))
 
 
 def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
@@ -58,6 +60,9 @@ def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
 
 
 def _load_overlaps(folder: Path) -> list[Overlap]:
-    ends = np.cumsum(np.load(folder / "overlap_sizes.npy"))
-    parts = np.split(np.load(folder / "overlaps.npy"), ends[:-1], axis=1) if len(ends) else []
-    return [Overlap(part[0], part[1], part[2], part[3].astype(np.int64)) for part in parts]
+    sizes = np.load(folder / "overlap_sizes.npy")
+    parts = np.split(np.load(folder / "overlaps.npy"), np.cumsum(sizes[:, 0])[:-1], axis=1) if len(sizes) else []
+    return [
+        Overlap(part[0], part[1], part[2], part[3].astype(np.int64), (int(upper), int(lower)))
+        for part, (_, upper, lower) in zip(parts, sizes, strict=True)
+    ]
