@@ -228,6 +228,17 @@ def test_gunw_without_the_files_says_so(tmp_path: Path, caplog: pytest.LogCaptur
         assert "troposphereWet" in file[TROPOSPHERE]
 
 
+def test_gunw_finds_the_files_in_a_data_folder_that_was_moved(tmp_path: Path) -> None:
+    (tmp_path / "old" / "weather").mkdir(parents=True)
+    ifg = with_weather(tmp_path / "old" / "weather" / "air")
+    products = tmp_path / "new" / "runs" / "pair" / "products"
+    products.mkdir(parents=True)
+    (tmp_path / "old" / "weather").rename(tmp_path / "new" / "weather")
+    path = GUNW.write([replace(ifg, folder=products)], tmp_path / "gunw")[0]
+    with h5py.File(path) as file:
+        assert f"{TROPOSPHERE}/HRES/secondary/troposphereWet" in file
+
+
 def refusal(folder: Path | str, ifg: Interferogram | None = None) -> str:
     found = WeatherTroposphere(str(folder)).compute(ifg or sample())
     assert found.phase_rad is None

@@ -489,3 +489,9 @@ def name_track(pair_id: str) -> str:
     """Name what pairs of one track and polarisation share, from the id of one: ``T131``, ``T131_VH``."""
     track, last = pair_id.partition("_")[0], pair_id.rpartition("_")[2]
     return f"{track}_{last}" if last in CROSSED else track
+
+
+def track_text(track: str) -> str:
+    """A track in words, ``131 VH``, from what `name_track` calls it."""
+    number, _, polarisation = track.removeprefix("T").partition("_")
+    return f"{int(number)} {polarisation}".rstrip()

@@ -19,7 +19,7 @@ from topsar.files import write_json
 from topsar.formats import Cost, Format
 from topsar.formats.exchange import open_holes
 from topsar.interferogram import find_kind
-from topsar.model import name_track
+from topsar.model import name_track, track_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -288,7 +288,7 @@ def _make_collection(items: list[dict[str, Any]]) -> dict[str, Any]:
         "type": "Collection",
         "stac_version": STAC,
         "id": items[0]["collection"],
-        "title": f"Sentinel-1 interferograms of track {track.lstrip('T0').replace('_', ' ')}",
+        "title": f"Sentinel-1 interferograms of track {track_text(track)}",
         "description": "Phase, coherence and line-of-sight displacement from Sentinel-1 TOPS data, made with topsar. "
         "Contains modified Copernicus Sentinel data.",
         "license": "other",

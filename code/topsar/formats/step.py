@@ -22,7 +22,7 @@ from topsar.errors import SettingsError
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
 from topsar.interferogram import PRODUCTS, read_pair
-from topsar.model import CROSSED, name_track
+from topsar.model import CROSSED, name_track, track_text
 from topsar.registry import CANONICAL
 from topsar.schedule.jobs import Artifact, Job, Lifetime, Status, Step
 from topsar.schedule.journal import read_journal
@@ -112,7 +112,7 @@ def _plan_tracks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[st
         found, owner = list(group), f"{name}_{track}"
         reads = (*(f"{job.id}/{PRODUCTS}" for job in found), *_list_beside(form, track, jobs))
         step = _plan(form, name, owner, [job.steps[-1].size for job in found], reads, known)
-        title = f"{name} of track {track.lstrip('T0').replace('_', ' ')}"
+        title = f"{name} of track {track_text(track)}"
         yield Job(id=owner, title=title, steps=(step,))
 
 

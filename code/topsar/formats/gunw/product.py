@@ -68,7 +68,7 @@ class Product:
 
 def prepare_product(ifg: Interferogram) -> Product:
     """Turn a pair to GUNW's order of dates and grid."""
-    ifg = order_dates(ifg, older_first=False)
+    products, ifg = ifg.folder, order_dates(ifg, older_first=False)
     require_unwrapped(ifg, "GUNW")
     grid = cover_in_degrees(ifg.grid, 1 / STEPS_PER_DEGREE[_choose_posting(ifg)])
     unwrapped = warp_layer(ifg, _PHASE, grid)
@@ -104,7 +104,7 @@ def prepare_product(ifg: Interferogram) -> Product:
         layers=layers,
         ionosphere=ionosphere,
         tides=tides,
-        troposphere=make_troposphere(ifg, passes, cube, grid.bbox),
+        troposphere=make_troposphere(ifg, products, passes, (cube, grid.bbox)),
         cube=cube,
         outline=outline,
         geometry=geometry,

@@ -52,18 +52,21 @@ class Troposphere:
     sides: Mapping[str, Delays]
 
 
-def make_troposphere(ifg: Interferogram, passes: Mapping[str, PassFacts], cube: Cube, box: BBox) -> Troposphere | None:
+def make_troposphere(
+    ifg: Interferogram, products: Path | None, passes: Mapping[str, PassFacts], place: tuple[Cube, BBox]
+) -> Troposphere | None:
     """Compute the delays at the nodes of the geometry cubes that the files of the model cover.
 
     Parameters
     ----------
     ifg : Interferogram
         Its facts tell which files the correction `weather_troposphere` took.
+    products : Path, optional
+        The folder that the pair was read from.
     passes : mapping
         Reference and secondary.
-    cube : Cube
-    box : BBox
-        Of the pixels, degrees.
+    place : Cube, BBox
+        The box is that of the pixels, degrees.
 
     Returns
     -------
@@ -77,16 +80,23 @@ def make_troposphere(ifg: Interferogram, passes: Mapping[str, PassFacts], cube: 
     if "troposphere" not in ifg.layers or "folder" not in known:
         return None
     names = {name for side in known["files"].values() for name in side}
-    files = [one for one in list_weather(Path(known["folder"])) if one.path.name in names]
+    files = [one for one in list_weather(_find_folder(known["folder"], products)) if one.path.name in names]
     if len(files) < len(names):
         log.warning("no troposphere cubes in GUNW: %s does not have the files any more", known["folder"])
         return None
     chosen = {side: choose_around(files, one.middle) for side, one in passes.items()}
     try:
-        return _make(known["model"], chosen, passes, (cube, box), float(ifg.facts["wavelength_m"]))
+        return _make(known["model"], chosen, passes, place, float(ifg.facts["wavelength_m"]))
     except ProvisionError as exc:
         log.warning("no troposphere cubes in GUNW: %s", exc.message)
         return None
+
+
+def _find_folder(known: str, products: Path | None) -> Path:
+    """The folder of a correction's files; where the data folder was moved since, at the same place in that."""
+    folder = Path(known)
+    moved = (products / "../../.." / Path(*folder.parts[start:]) for start in range(1, len(folder.parts)) if products)
+    return next((one for one in (folder, *moved) if one.is_dir()), folder)
 
 
 def _make(
