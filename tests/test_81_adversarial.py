@@ -33,7 +33,7 @@ from topsar.settings import load_settings
 from topsar.simulate import Acquisition, recipe
 from topsar.simulate.recipe import SwathCut
 
-FAST = {"UNWRAPPER": "none", "RETRIES": "0", "CLEANUP": "none", "DISK_RESERVE_GB": "0"}
+FAST = {"UNWRAPPER": "none", "FORMATS": "geotiff", "RETRIES": "0", "CLEANUP": "none", "DISK_RESERVE_GB": "0"}
 SMALL = replace(
     recipe("tiny"),
     acquisitions=(

@@ -45,9 +45,8 @@ def laid_out(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def process(data: Path, **flags: str) -> Path:
-    settings = load_settings(
-        env_file=None, data=data, pairs=data / "pairs.txt", flags={"DEM_DATUM": "egm96", "UNWRAPPER": "none"} | flags
-    )
+    flags = {"DEM_DATUM": "egm96", "UNWRAPPER": "none", "FORMATS": "geotiff"} | flags
+    settings = load_settings(env_file=None, data=data, pairs=data / "pairs.txt", flags=flags)
     (pair,) = (outcome for outcome in workflow.run(settings) if outcome.is_pair)
     assert pair.status in (Status.DONE, Status.CACHED), pair.message
     return data / "runs" / pair.job / "products"
