@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import twins
 from topsar.engines.native.steps.ionosphere import _find_known, _fit_swaths, _judge_field, _require_cells, _spread
+from topsar.kernels.azimuth_shift import expect_shift, find_share
 from topsar.kernels.field import fit_field
 from topsar.kernels.ionosphere import (
     BandPair,
@@ -24,6 +25,7 @@ from topsar.kernels.ionosphere import (
     solve_cycles,
     sum_cells,
 )
+from topsar.kernels.registration import Overlap
 from topsar.kernels.smoothing import average_robustly
 from topsar.kernels.subband import SplitFilter, design_split, find_centroids, split_lines, weigh_hamming
 from topsar.model import SPEED_OF_LIGHT, Burst, Window
@@ -317,3 +319,37 @@ def test_cells_are_interpolated_between_their_middles() -> None:
     row, column = np.clip((np.mgrid[:30, :37] + 0.5) / 8 - 0.5, 0, [[[3]], [[4]]])
     np.testing.assert_allclose(spread, 2 * row - column, atol=1e-5)
     assert _spread(np.ones((1, 1)), 8, (5, 7)).shape == (5, 7)
+
+
+# --- shifts along azimuth ---------------------------------------------------------------------------------------
+
+
+def test_a_slope_along_the_flight_shifts_and_one_across_does_not() -> None:
+    """A phase that grows along the flight moves the secondary to earlier lines."""
+    rows, columns = np.mgrid[:30, :20].astype(np.float64)
+    rates = -10.0, -2.0  # northwards, a little to the west
+    shift = expect_shift(0.1 * rates[0] * rows + 0.1 * rates[1] * columns, rates, -2200.0, 700_000.0)
+    np.testing.assert_allclose(shift, -0.5 * 0.1 * (rates[0] ** 2 + rates[1] ** 2) / (2 * np.pi * 2200))
+    across = expect_shift(rates[1] * rows - rates[0] * columns, rates, -2200.0, 700_000.0)
+    np.testing.assert_allclose(across, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.8])
+def test_overlaps_tell_how_much_there_is_of_expected_shifts(share: float) -> None:
+    off = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        overlaps, shifts = [], []
+        for number in range(3):
+            separation = rng.uniform(4300, 4500, 600)
+            shifts.append(1e-5 * np.sin(np.arange(600) / 90 + number))
+            noise = np.repeat(0.3 * rng.normal(size=200), 3)
+            phase = 2 * np.pi * separation * (4e-6 + share * shifts[-1]) + noise
+            overlaps.append(Overlap(np.angle(np.exp(1j * phase)), separation, np.ones(600), np.arange(600) // 3))
+        shifts[1][:100] = np.nan
+        found = find_share(overlaps, shifts)
+        assert found is not None
+        off.append(((found.value - share) / found.error, (found.timing_s - 4e-6) / found.timing_error_s))
+    assert np.sqrt(np.mean(np.square(off), axis=0)) == pytest.approx([1, 1], abs=0.6)
+    assert find_share(overlaps, [np.full(600, np.nan)] * 3) is None
+    assert find_share(overlaps, [np.full(600, 1e-5)] * 3) is None, "a shift that is everywhere the same is a timing"

@@ -51,7 +51,10 @@ class Borrowed(NativeEngine):
 """An engine of somebody else's package, which names it as an entry point."""
 DOUBLE_TRUTH = {"phase_rad": 2.0, "phase_period_deg": 2.0, "coherence": 0.8, "noisy": True}
 """What the double of topsApp shows instead of the products' pixels."""
-OPTIONAL = {"ionosphere", "ionosphere_std", "gamma0", "sigma0"}
+OPTIONAL = {
+    *("ionosphere", "ionosphere_std", "ionosphere_burst_ramps", "ionosphere_burst_ramps_std"),
+    *("gamma0", "sigma0"),
+}
 """Layers that not every engine makes, or not with every setting."""
 FACTS = {
     "pair", "track", "direction", "reference_date", "secondary_date", "temporal_baseline_days", "polarisation",

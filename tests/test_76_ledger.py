@@ -64,6 +64,7 @@ KNOWN: dict[str, Callable[[float], np.ndarray]] = {
     "stratified_troposphere": layers_of_air,
     "weather_troposphere": layers_of_air,
     "ionosphere": layers_of_air,
+    "ionosphere_burst_ramps": layers_of_air,
     "ionosphere_map": tide,
 }
 """What each correction would find some days later; whoever adds one adds it here."""

@@ -43,7 +43,8 @@ def check(path: Path) -> list[str]:
 
 
 def with_ionosphere(ifg: Interferogram) -> Interferogram:
-    layers = make_layers({"ionosphere": np.where(ifg.layers["height"].holes, np.nan, 0.3)})
+    phase = np.where(ifg.layers["height"].holes, np.nan, 0.3)
+    layers = make_layers({"ionosphere": phase, "ionosphere_burst_ramps": phase / 2})
     return Interferogram(pair_id=ifg.pair_id, grid=ifg.grid, layers={**ifg.layers, **layers}, facts=ifg.facts)
 
 
@@ -64,6 +65,11 @@ def test_what_topsar_writes_follows_the_standard(ifg: Interferogram, tmp_path: P
         has_ionosphere = "ionosphere" in ifg.layers
         assert file[GRIDS].attrs["estimate_ionosphere_delay"] == has_ionosphere
         assert file.attrs["version"] == ("1c" if has_ionosphere else "1b")
+        assert (standard.BURST_RAMPS in file) == has_ionosphere
+        if has_ionosphere:
+            ramps = file[f"{standard.BURST_RAMPS}/ionosphereBurstRamps"]
+            assert ramps.attrs["units"] == "rad"
+            assert set(np.unique(np.abs(ramps[()]))) <= {0, np.float32(0.15)}
 
 
 def test_a_product_on_a_frame_has_its_number_and_outline(tmp_path: Path) -> None:

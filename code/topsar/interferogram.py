@@ -219,6 +219,21 @@ _KINDS = (
         "Standard deviation of the ionospheric phase, from the noise of the sub-bands",
     ),
     _kind(
+        "ionosphere_burst_ramps",
+        "Ramps by the ionosphere in bursts",
+        "rad",
+        "Phase of shifts along azimuth by the ionosphere, and of the misregistration that was measured with them",
+        convention="to be taken off the unwrapped phase, whose sign it has",
+        antisymmetric=True,
+        drawing=Drawing(style="symmetric", label="Phase (rad)", note="Shifts along azimuth, times Doppler"),
+    ),
+    _kind(
+        "ionosphere_burst_ramps_std",
+        "Uncertainty of the ramps by the ionosphere",
+        "rad",
+        "Standard deviation of the ramps, from that of the ionosphere and of burst overlaps",
+    ),
+    _kind(
         "components",
         "Connected components",
         "1",

@@ -39,6 +39,7 @@ BUILT_IN: dict[Group, dict[str, str]] = {
     "corrections": {
         "solid_earth_tide": "topsar.corrections.solid_earth_tide:SolidEarthTide",
         "ionosphere": "topsar.corrections.ionosphere:Ionosphere",
+        "ionosphere_burst_ramps": "topsar.corrections.ionosphere:IonosphereBurstRamps",
         "ionosphere_map": "topsar.corrections.ionosphere_map:IonosphereMap",
         "weather_troposphere": "topsar.corrections.weather_troposphere:WeatherTroposphere",
         "stratified_troposphere": "topsar.corrections.stratified_troposphere:StratifiedTroposphere",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from topsar.kernels.registration import Overlap, TimingBias, find_overlap
+from topsar.kernels.registration import Overlap, TimingBias, find_overlap, sum_in_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -182,7 +182,7 @@ def _find_worth(overlaps: Sequence[Overlap], value: NDArray[np.float64], timing:
     squares, weights = 0.0, 0.0
     for one in overlaps:
         pull = one.weight * _find_residual(one, value, timing)
-        squares += float((np.bincount(np.unique(one.cell, return_inverse=True)[1], pull) ** 2).sum())
+        squares += float((sum_in_cells(one.cell, pull) ** 2).sum())
         weights += float(one.weight.sum())
     return max(squares / weights, 1e-12)
 

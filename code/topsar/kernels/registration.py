@@ -47,6 +47,8 @@ class Overlap(NamedTuple):
         cells are independent.
     bursts : (int, int)
         Numbers of the upper and the lower burst, or of those of the nearer and the farther swath.
+    place : (2, n) int64
+        Row and column of each pixel in the output grid; empty where nobody asks.
     """
 
     phase: NDArray[np.float64]
@@ -54,6 +56,7 @@ class Overlap(NamedTuple):
     weight: NDArray[np.float64]
     cell: NDArray[np.int64]
     bursts: tuple[int, int] = (0, 1)
+    place: NDArray[np.int64] = np.empty((2, 0), np.int64)
 
 
 class TimingBias(NamedTuple):
@@ -97,7 +100,13 @@ def find_overlap(upper: Part, lower: Part, shared: Window, looks: Looks, indepen
         separation_hz=(doppler_first - doppler_second)[votes].astype(np.float64),
         weight=(gamma_first[votes].astype(np.float64) * gamma_second[votes]) ** 2,
         cell=row // side * shared.columns + column // side,
+        place=np.stack([shared.row + row, shared.column + column]),
     )
+
+
+def sum_in_cells(cell: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum values (n,) over the pixels of each cell, in the order of their numbers."""
+    return np.bincount(np.unique(cell, return_inverse=True)[1], values).astype(np.float64)
 
 
 def remove_bias(cross: NDArray[np.complex64], doppler_hz: NDArray[np.float32], seconds: float) -> None:
@@ -135,7 +144,7 @@ def measure_timing(overlaps: Sequence[Overlap]) -> TimingBias | None:
     ends = np.cumsum([len(o.phase) for o in overlaps])[:-1]
     cells = np.concatenate(
         [
-            np.bincount(np.unique(overlap.cell, return_inverse=True)[1], part)
+            sum_in_cells(overlap.cell, part)
             for overlap, part in zip(overlaps, np.split(pull, ends), strict=True)
             if len(part)
         ]

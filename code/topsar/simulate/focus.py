@@ -159,6 +159,7 @@ def _describe_ground(surface: Surface, recipe: Recipe, number: int, *, is_cross:
         seed=recipe.seed + is_cross,
         number=number,
         renewal=(1 - np.exp(-days / recipe.decorrelation_days)).astype(np.float32),
+        shell=recipe.acquisitions[number].ionosphere.shell_m,
     )
 
 

@@ -14,7 +14,9 @@ class Screen:
     """The ionosphere of a pass as slant group delay at the carrier, metres one way: the phase is early by as much.
 
     ``north_m`` and ``east_m`` are what it grows across the terrain, ``bump_m`` the height of a Gaussian hill of the
-    radius ``bump_radius_m`` over its middle, ``turbulence_m`` the standard deviation of waves of 5 to 60 km.
+    radius ``bump_radius_m`` over its middle, ``turbulence_m`` the standard deviation of waves of 5 to 60 km. Its slopes
+    shift the image along azimuth, as the satellite looks through it while it moves: the more the higher it lies,
+    ``shell_m`` above the ground; 0 shifts nothing.
     """
 
     north_m: float = 0.0
@@ -22,6 +24,7 @@ class Screen:
     bump_m: float = 0.0
     bump_radius_m: float = 15_000.0
     turbulence_m: float = 0.0
+    shell_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

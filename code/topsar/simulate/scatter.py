@@ -37,6 +37,7 @@ class Ground(NamedTuple):
     seed: int
     number: int
     renewal: NDArray[np.float32]
+    shell: float
 
 
 class Canvas(NamedTuple):
@@ -240,6 +241,19 @@ def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-unty
                         )
                     )
                     ux, uy, uz = _find_normal(ground, i, j)
+                    sight = (lx, ly, lz, distance)
+                    bend = speed2 + lx * qx + ly * qy + lz * qz
+                    sides = (
+                        cx + dx - ax - bx,
+                        cy + dy - ay - by,
+                        cz + dz - az - bz,
+                        bx + dx - ax - cx,
+                        by + dy - ay - cy,
+                        bz + dz - az - cz,
+                    )
+                    late = _shift_ionosphere(
+                        ground, i, j, sides, sight, (vx, vy, vz), bend, math.sqrt(px * px + py * py + pz * pz)
+                    )
                     for k in range(ground.north * ground.east):
                         h = _mix_bits(key + np.uint64(k + 1) * np.uint64(0x9E3779B97F4A7C15))
                         v = (k // ground.east + (h & np.uint64(0xFFFFF)) * 9.5367431640625e-07) / ground.north
@@ -261,7 +275,7 @@ def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-unty
                         turn = (draw & np.uint64(0xFFFFFF)) * 5.9604644775390625e-08
                         amplitude = strength * canvas.rayleigh[draw >> np.uint64(52)]
                         distance = math.sqrt(x * x + y * y + z * z)
-                        _spread_scatterer(canvas, t + s, distance + extra, 2 * early, turn, amplitude)
+                        _spread_scatterer(canvas, t + s + late, distance + extra, 2 * early, turn, amplitude)
             ax, ay, az, cx, cy, cz = bx, by, bz, dx, dy, dz
 
 
@@ -269,6 +283,26 @@ def add_scatterers(ground, canvas, first, stop, margin):  # type: ignore[no-unty
 def _mix_corners(values, i, j, wa, wb, wc, wd):  # type: ignore[no-untyped-def]
     """Mean of a cell's corners: north-west, north-east, south-west, south-east."""
     return wa * values[i, j] + wb * values[i, j + 1] + wc * values[i + 1, j] + wd * values[i + 1, j + 1]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _shift_ionosphere(ground, i, j, sides, sight, velocity, bend, radius):  # type: ignore[no-untyped-def]
+    """How much later a cell is seen along azimuth, s, for the slope of the ionosphere.
+
+    While the satellite flies past, the ray moves through the shell by the share h/H of its way, and range is early by
+    e: that shifts its minimum by (h/H) (de/dt) / (d²R/dt²). ``sides`` are twice those of the cell, south and east.
+    """
+    if ground.shell == 0.0:
+        return 0.0
+    e = ground.ionosphere
+    south = e[i + 1, j] + e[i + 1, j + 1] - e[i, j] - e[i, j + 1]
+    east = e[i, j + 1] + e[i + 1, j + 1] - e[i, j] - e[i + 1, j]
+    time_south = (sides[0] * velocity[0] + sides[1] * velocity[1] + sides[2] * velocity[2]) / bend
+    time_east = (sides[3] * velocity[0] + sides[4] * velocity[1] + sides[5] * velocity[2]) / bend
+    range_south = sides[0] * sight[0] + sides[1] * sight[1] + sides[2] * sight[2]
+    range_east = sides[3] * sight[0] + sides[4] * sight[1] + sides[5] * sight[2]
+    rate = (south * range_east - east * range_south) / (time_south * range_east - time_east * range_south)
+    return ground.shell / (radius - WGS84_A) * rate * sight[3] / bend
 
 
 @njit(cache=True, nogil=True, inline="always")

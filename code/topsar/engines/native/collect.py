@@ -99,10 +99,12 @@ def _read_signal(folder: Path, wavelength_m: float, *, unwrapped: bool) -> dict[
 
 
 def _read_ionosphere(folder: Path, seen: NDArray[np.bool_], facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Read the ionosphere and its uncertainty, where they could be estimated."""
+    """Read the ionosphere, the ramps it leaves in bursts, and their uncertainties, where they could be estimated."""
     if "refused" in facts:
         return {}
     names = {"ionosphere": "phase", "ionosphere_std": "deviation"}
+    if "refused" not in facts["burst_ramps"]:
+        names |= {"ionosphere_burst_ramps": "ramps", "ionosphere_burst_ramps_std": "ramps_deviation"}
     return {layer: mask_unseen(seen, _load(folder, f"ionosphere/{name}")) for layer, name in names.items()}
 
 

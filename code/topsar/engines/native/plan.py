@@ -99,7 +99,8 @@ def _plan_jobs(batch: JobList, laid: tuple[LaidPair, ...], inputs: Inputs, optio
 
 
 def _wants_ionosphere(options: Options) -> bool:
-    return "ionosphere" in options.corrections and options.unwrapper != "none"
+    wanted = {"ionosphere", "ionosphere_burst_ramps"} & set(options.corrections)
+    return bool(wanted) and options.unwrapper != "none"
 
 
 def _plan_split(geocoding: geocode.GeocodeTask, laid: LaidPair, options: Options) -> list[tuple[StepKind[Any], Any]]:
@@ -128,6 +129,7 @@ def _plan_ionosphere(
         shape=laid.grid.shape,
         pixel_m=(round(north, 3), round(east, 3)),
         swaths=tuple(task.folder for task in bands),
+        multiplied=tuple(task.folder for task in swaths),
     )
     return [(subband.STEP, task) for task in bands], [(ionosphere.STEP, estimated)]
 

@@ -17,7 +17,7 @@ class Gunw(Format):
     """``<name>.nc``, ``.png`` and ``.json`` (but of VH and HV); the later date is the reference."""
 
     name = "gunw"
-    version = "5"
+    version = "6"
     cost = Cost(base_memory=280_000_000, memory=45, disk=25, start_s=1.5, microseconds=2.0)
     needs_unwrapped = True
 

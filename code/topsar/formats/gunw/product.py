@@ -59,6 +59,7 @@ class Product:
     grid: GeoGrid
     layers: Mapping[str, NDArray[np.float32]]
     ionosphere: NDArray[np.float32] | None
+    burst_ramps: NDArray[np.float32] | None
     tides: Mapping[str, NDArray[np.float32]]
     troposphere: Troposphere | None
     cube: Cube
@@ -85,7 +86,9 @@ def prepare_product(ifg: Interferogram) -> Product:
     }
     reference, secondary = read_passes(ifg.facts)
     outline = draw_outline(seen, grid)
-    ionosphere = warp_layer(ifg, "ionosphere", grid) if "ionosphere" in ifg.layers else None
+    ionosphere, ramps = (
+        warp_layer(ifg, name, grid) if name in ifg.layers else None for name in ("ionosphere", "ionosphere_burst_ramps")
+    )
     cube = make_cube(reference, secondary, grid.bbox)
     passes = {"reference": reference, "secondary": secondary}
     tidal = passes if _TIDE in ifg.layers else {}
@@ -103,6 +106,7 @@ def prepare_product(ifg: Interferogram) -> Product:
         grid=grid,
         layers=layers,
         ionosphere=ionosphere,
+        burst_ramps=None if ramps is None else _fill(ramps, seen, 0),
         tides=tides,
         troposphere=make_troposphere(ifg, products, passes, (cube, grid.bbox)),
         cube=cube,

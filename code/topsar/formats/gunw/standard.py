@@ -27,6 +27,7 @@ GEOMETRY = f"{GRIDS}/imagingGeometry"
 CORRECTIONS = f"{GRIDS}/corrections"
 RADAR = "science/radarMetaData"
 IONOSPHERE = f"{CORRECTIONS}/derived/ionosphere"
+BURST_RAMPS = f"{CORRECTIONS}/derived/ionosphereBurstRamps"
 TIDES = f"{CORRECTIONS}/external/tides"
 TROPOSPHERE = f"{CORRECTIONS}/external/troposphere"
 DELAYS = ("troposphereHydrostatic", "troposphereWet")

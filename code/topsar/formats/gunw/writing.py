@@ -19,6 +19,7 @@ from topsar.formats.gunw.companions import draw_browse, format_time, make_record
 from topsar.formats.gunw.product import Product, prepare_product
 from topsar.formats.gunw.standard import (
     AXIS_UNITS,
+    BURST_RAMPS,
     CONSTANT_ATTRIBUTES,
     CROSSED_KEY,
     CRS,
@@ -153,6 +154,11 @@ def _write_corrections(nc: h5netcdf.File, product: Product) -> None:
         _write_pixel_axes(found, product.grid)
         _write_grid(found, "ionosphere", ("latitude", "longitude"), fill_holes(product.ionosphere), 0)
         _describe(found["ionosphere"], "Estimated ionosphere phase correction", "rad", "crs")
+    if product.burst_ramps is not None:
+        found, name = nc.create_group(BURST_RAMPS), BURST_RAMPS.rpartition("/")[2]
+        _write_pixel_axes(found, product.grid)
+        _write_grid(found, name, ("latitude", "longitude"), product.burst_ramps, 0)
+        _describe(found[name], "Phase ramps of bursts by the ionosphere", "rad", "crs")
 
 
 def _write_tides(nc: h5netcdf.File, product: Product) -> None:

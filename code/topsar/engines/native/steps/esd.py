@@ -28,7 +28,8 @@ ESD_LEAST_PIXELS = 50
 """Fewer voting pixels give no estimate."""
 NETWORK_FILE = "network.json"
 """Timings of all dates, in the folder of the step ``solve``."""
-_FILE = "registration.json"
+FILE = "registration.json"
+"""What a pair's misregistration is, in the folders of the steps ``mosaic`` and ``filter``."""
 
 
 def measure_constants(
@@ -104,7 +105,7 @@ def measure_bias(
     found = {} if known else {swath: measure_timing(part) for swath, part in overlaps.items()}
     enough = {swath: one for swath, one in found.items() if one is not None and one.pixels >= ESD_LEAST_PIXELS}
     write_json(
-        folder / _FILE,
+        folder / FILE,
         {
             "line_interval_s": interval_s,
             "estimate": None if why or bias is None else _convert_to_lines(bias, interval_s),
@@ -125,7 +126,7 @@ def _convert_to_lines(bias: TimingBias, interval_s: float) -> dict[str, Any]:
 
 def read_estimate(folder: Path) -> dict[str, Any] | None:
     """Read what `measure_bias` found for the pair in ``folder``, in azimuth lines; None where there is no estimate."""
-    estimate: dict[str, Any] | None = read_json(folder / "mosaic" / _FILE)["estimate"]
+    estimate: dict[str, Any] | None = read_json(folder / "mosaic" / FILE)["estimate"]
     return estimate
 
 
@@ -140,7 +141,7 @@ def choose_correction(esd: str | float, folder: Path, network: Path | None) -> N
     network : Path, optional
         With the timings of all dates.
     """
-    measured = read_json(folder / "mosaic" / _FILE)
+    measured = read_json(folder / "mosaic" / FILE)
     own = measured["estimate"]
     if network is not None:
         chosen = _choose_from_network(folder.name, read_json(network / NETWORK_FILE))
@@ -153,7 +154,7 @@ def choose_correction(esd: str | float, folder: Path, network: Path | None) -> N
     chosen["estimate"] = {**own, "swaths": measured["swaths"]} if own else None
     missing = chosen["pixels"] - (own["pixels"] if own else 0.0)
     write_json(
-        folder / "filter" / _FILE,
+        folder / "filter" / FILE,
         {"remaining_s": missing * measured["line_interval_s"], "azimuth_misregistration": chosen},
     )
 
@@ -186,14 +187,14 @@ def _choose_from_network(pair_id: str, network: Mapping[str, Any]) -> dict[str, 
 
 def read_correction(folder: Path) -> dict[str, Any]:
     """Read what is removed from the pair in ``folder``, as its facts tell it."""
-    facts: dict[str, Any] = read_json(folder / "filter" / _FILE)["azimuth_misregistration"]
+    facts: dict[str, Any] = read_json(folder / "filter" / FILE)["azimuth_misregistration"]
     return facts
 
 
 def read_cross(folder: Path) -> NDArray[np.complex64]:
     """Read the unfiltered interferogram of the pair in ``folder``, (rows, columns), with its correction removed."""
     cross: NDArray[np.complex64] = np.load(folder / "mosaic" / "cross.npy")
-    remaining = read_json(folder / "filter" / _FILE)["remaining_s"]
+    remaining = read_json(folder / "filter" / FILE)["remaining_s"]
     if remaining:
         remove_bias(cross, np.load(folder / "mosaic" / "doppler.npy"), remaining)
     return cross

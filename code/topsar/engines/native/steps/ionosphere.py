@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.engines.native.steps.burst_ramps import find_ramps
 from topsar.engines.native.steps.subband import FACTS
 from topsar.engines.step import Cost, StepKind
 from topsar.files import read_json, save_array, write_json
@@ -54,27 +55,28 @@ _TINY = np.finfo(np.float32).tiny
 class IonosphereTask:
     """A pair whose ionosphere is to be estimated.
 
-    ``swaths`` are the folders of their sub-bands, from near to far, relative to the runs folder; ``pixel_m`` are the
-    sides of an output pixel, north and east.
+    ``swaths`` are the folders of their sub-bands, from near to far, relative to the runs folder, ``multiplied`` those
+    with their overlaps; ``pixel_m`` are the sides of an output pixel, north and east.
     """
 
     job: str
     shape: tuple[int, int]
     pixel_m: tuple[float, float]
     swaths: tuple[str, ...]
+    multiplied: tuple[str, ...]
 
 
 class _Ionosphere(StepKind[IonosphereTask]):
     """The ionosphere of a pair and its uncertainty; sizes are output pixels."""
 
     name, task = "ionosphere", IonosphereTask
-    cost = Cost(base_memory=155_000_000, memory=70, disk=8, start_s=2.0, microseconds=0.7)
+    cost = Cost(base_memory=175_000_000, memory=78, disk=16, start_s=2.5, microseconds=1.6)
 
     def size(self, task: IonosphereTask) -> float:
         return task.shape[0] * task.shape[1]
 
     def reads(self, task: IonosphereTask) -> tuple[str, ...]:
-        return (*task.swaths, f"{task.job}/mosaic", f"{task.job}/filter", f"{task.job}/unwrap")
+        return (*task.swaths, *task.multiplied, f"{task.job}/mosaic", f"{task.job}/filter", f"{task.job}/unwrap")
 
     def run(self, task: IonosphereTask, runs: Path, folder: Path) -> None:
         """Write ``phase.npy`` and ``deviation.npy`` into ``ionosphere``, or why not, and ``facts.json``."""
@@ -97,6 +99,15 @@ class _Ionosphere(StepKind[IonosphereTask]):
         else:
             for name, values in (("phase", field.phase), ("deviation", np.sqrt(field.variance))):
                 save_array(out / f"{name}.npy", _spread(values, side, task.shape))
+            places = [
+                (runs / folder, read_json(runs / swath / FACTS)["beam"])
+                for folder, swath in zip(task.multiplied, task.swaths, strict=True)
+            ]
+            ramps, facts["burst_ramps"] = find_ramps(
+                field, side, lambda values: _spread(values, side, task.shape), places, folder
+            )
+            for name, pixels in ramps.items():
+                save_array(out / f"{name}.npy", pixels)
         write_json(out / FACTS_FILE, facts)
 
 

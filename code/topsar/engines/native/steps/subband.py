@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from topsar.engines.ground import LONLAT, change_crs
 from topsar.engines.native.steps.multiply import (
     BLOCK_ROWS,
     BurstPair,
@@ -23,18 +24,20 @@ from topsar.engines.native.steps.multiply import (
 from topsar.engines.native.steps.split import BANDS, FREQUENCIES, band_file, bands_folder
 from topsar.engines.orbits import OrbitChoice
 from topsar.engines.step import Cost, StepKind
+from topsar.engines.viewing import fit_burst_arc
 from topsar.files import read_json, save_array, write_json
+from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.kernels.mosaic import LookSums
 from topsar.kernels.statistics import count_looks
 from topsar.kernels.subband import FLAT_BANDWIDTH
-from topsar.model import GeoGrid, Looks
+from topsar.model import SPEED_OF_LIGHT, GeoGrid, Looks
 from topsar.schedule.jobs import Lifetime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from topsar.engines.native.steps.burst_window import BurstWindow
-    from topsar.model import Orbit
+    from topsar.model import Burst, Orbit
 
 FACTS = "bands.json"
 
@@ -106,6 +109,7 @@ class _Subband(StepKind[SubbandTask]):
             "carrier_hz": burst.radar_frequency_hz,
             "frequencies_hz": _average_frequencies(task, runs),
             "independent_share": _find_independent_share(task, orbit),
+            "beam": _follow_beam(burst, orbit, task.grid),
         }
         write_json(out / FACTS, facts)
 
@@ -142,6 +146,22 @@ def _find_independent_share(task: SubbandTask, orbit: Orbit) -> float:
     cells[:, 0] *= FLAT_BANDWIDTH / 3
     wide = Looks(east=8 * task.looks.east, north=8 * task.looks.north)
     return count_looks(wide, cells) / wide.count
+
+
+def _follow_beam(burst: Burst, orbit: Orbit, grid: GeoGrid) -> dict[str, float]:
+    """How the beam moves over the pixels of the output grid in the middle of a burst, and what sets a shift in it."""
+    arc, radar = fit_burst_arc(burst, orbit), burst.grid
+    time, range_m = arc.seconds(radar.mid_time), (radar.near_range_m + radar.far_range_m) / 2
+    ground = rdr2geo(time + np.array([-1.0, 1.0]), np.full(2, range_m), 0.0, arc)
+    latitude, longitude, _ = ecef_to_geodetic(ground)
+    x, y = change_crs(LONLAT, grid.crs, np.degrees(longitude), np.degrees(latitude))
+    height = np.linalg.norm(arc.position(np.array([time])), axis=-1) - np.linalg.norm(ground, axis=-1).mean()
+    return {
+        "rows_per_s": float(-np.diff(y)[0] / 2 / grid.dy),
+        "columns_per_s": float(np.diff(x)[0] / 2 / grid.dx),
+        "fm_rate_hz_s": float(burst.fm_rate(np.array([2 * range_m / SPEED_OF_LIGHT]))[0]),
+        "height_m": float(height[0]),
+    }
 
 
 STEP = _Subband()

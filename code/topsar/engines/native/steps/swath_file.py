@@ -40,8 +40,8 @@ def save_swath(folder: Path, where: Window, mosaic: Mosaic, overlaps: Sequence[O
     write_json(folder / "window.json", asdict(where))
     known = [(len(one.phase), *one.bursts) for one in overlaps]
     save_array(folder / "overlap_sizes.npy", np.array(known, np.int64).reshape(-1, 3))
-    values = [np.vstack([one.phase, one.separation_hz, one.weight, one.cell]) for one in overlaps]
-    save_array(folder / "overlaps.npy", np.hstack([np.zeros((4, 0)), *values]))
+    values = [np.vstack([one.phase, one.separation_hz, one.weight, one.cell, one.place]) for one in overlaps]
+    save_array(folder / "overlaps.npy", np.hstack([np.zeros((6, 0)), *values]))
 
 
 def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
@@ -56,13 +56,23 @@ def load_swath(folder: Path) -> tuple[NDArray[np.int16], Part, list[Overlap]]:
         margin_m=margin,
         backscatter=np.load(backscatter, mmap_mode="r") if backscatter.is_file() else None,
     )
-    return burst, part, _load_overlaps(folder)
+    return burst, part, load_overlaps(folder)
 
 
-def _load_overlaps(folder: Path) -> list[Overlap]:
+def load_overlaps(folder: Path) -> list[Overlap]:
+    """Load the overlaps that `save_swath` left, with places in the pair's grid."""
+    where = read_json(folder / "window.json")
+    origin = np.array([[where["row"]], [where["column"]]])
     sizes = np.load(folder / "overlap_sizes.npy")
     parts = np.split(np.load(folder / "overlaps.npy"), np.cumsum(sizes[:, 0])[:-1], axis=1) if len(sizes) else []
     return [
-        Overlap(part[0], part[1], part[2], part[3].astype(np.int64), (int(upper), int(lower)))
+        Overlap(
+            phase=part[0],
+            separation_hz=part[1],
+            weight=part[2],
+            cell=part[3].astype(np.int64),
+            bursts=(int(upper), int(lower)),
+            place=part[4:].astype(np.int64) + origin,
+        )
         for part, (_, upper, lower) in zip(parts, sizes, strict=True)
     ]
