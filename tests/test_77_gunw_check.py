@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -346,3 +346,29 @@ def test_a_file_after_the_template_of_the_standard_has_its_structure(shared_data
     extra = json.loads((folder / "additional_layers.json").read_text())
     assert extra["unfilteredCoherence"]["dst_group"].strip("/") == DATA
     assert extra["ionosphere"]["dst_group"].strip("/") == standard.IONOSPHERE
+
+
+def list_variables(group: h5netcdf.Group, above: str = "") -> Iterator[tuple[str, h5netcdf.Variable]]:
+    for name, variable in group.variables.items():
+        yield f"{above}{name}", variable
+    for name, inner in group.groups.items():
+        yield from list_variables(inner, f"{above}{name}/")
+
+
+def test_a_product_has_all_that_the_template_of_the_standard_names(
+    product: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    template = json.loads((shared_data / "headers" / "gunw" / "nc_packaging_template.json").read_text())
+    make_skeleton(template, tmp_path / "skeleton.nc")
+    with h5netcdf.File(tmp_path / "skeleton.nc", "r") as known, h5netcdf.File(product, "r") as ours:
+        found = dict(list_variables(ours))
+        wanted = dict(list_variables(known))
+        assert wanted.keys() == found.keys() - {f"{DATA}/unfilteredCoherence"}
+        for path, variable in wanted.items():
+            made_up = {"long_name", "standard_name"}  # of the skeleton: the template has none
+            assert {(key, str(value)) for key, value in variable.attrs.items() if key not in made_up} <= {
+                (key, str(value)) for key, value in found[path].attrs.items()
+            }, path
+            assert found[path].dimensions == variable.dimensions
+            if variable.dimensions[-1:] not in ((), ("matchup",)):
+                assert found[path].dtype == variable.dtype

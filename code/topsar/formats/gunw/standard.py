@@ -63,6 +63,11 @@ CUBES: Mapping[str, Raster] = {
     "lookAngle": Raster("Look angle", "degrees"),
     "azimuthAngle": Raster("Azimuth angle", "degrees"),
 }
+NAMES: Mapping[str, str] = {
+    f"{DATA}/unfilteredCoherence": "unfilteredCoherence",
+    f"{IONOSPHERE}/ionosphere": "ionospherePhaseCorrection",
+}
+"""Standard names, in no table of CF's, of what is packed after the template of the standard."""
 AXIS_UNITS: Mapping[str, tuple[str, str]] = {
     "latitude": ("degrees_north", "latitude"),
     "longitude": ("degrees_east", "longitude"),
@@ -82,16 +87,16 @@ PLACEHOLDERS: Mapping[str, str] = {
     f"{TIDES}/solidEarthTide": "placeholder dummy: [2D]",
 }
 """Texts that stand where a correction would be."""
-TEXTS: Mapping[str, str] = {
-    "missionID": "",
-    "productType": "",
-    "ISCEversion": "ISCE Version",
-    "unwrapMethod": "Method used to unwrap IFG product",
-    "DEM": "Dem Type",
-    "azimuthZeroDopplerStartTime": "Zero Doppler azimuth start time",
-    "azimuthZeroDopplerEndTime": "Zero Doppler azimuth end time",
+TEXTS: Mapping[str, tuple[str, str]] = {
+    "missionID": ("", ""),
+    "productType": ("", ""),
+    "ISCEversion": ("ISCE Version", "unitless"),
+    "unwrapMethod": ("Method used to unwrap IFG product", ""),
+    "DEM": ("Dem Type", "unitless"),
+    "azimuthZeroDopplerStartTime": ("Zero Doppler azimuth start time", "Time ISO 8601 format"),
+    "azimuthZeroDopplerEndTime": ("Zero Doppler azimuth end time", "Time ISO 8601 format"),
 }
-"""Texts of the radar metadata, and what they are."""
+"""Texts of the radar metadata: what they are, and what stands for their unit."""
 NUMBERS: Mapping[str, tuple[str, str]] = {
     "wavelength": ("Radar wavelength", "meter"),
     "centerFrequency": ("Radar center frequency", "Hertz"),

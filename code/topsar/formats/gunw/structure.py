@@ -21,6 +21,7 @@ from topsar.formats.gunw.standard import (
     GRIDS,
     IONOSPHERE,
     LAYERS,
+    NAMES,
     NUMBERS,
     OFFSETS,
     OTHER_ATTRIBUTES,
@@ -54,6 +55,9 @@ def check_structure(nc: h5netcdf.File) -> Iterator[Violation]:
         for name in getattr(find(nc, group), "variables", {}):
             if name not in known:
                 yield Violation(f"{group}/{name}", "the standard has no such variable")
+    for path, name in NAMES.items():
+        if is_layer(variable := find(nc, path)):
+            yield from _compare_attribute(variable, path, "standard_name", name)
     yield from _check_corrections(nc)
     yield from _check_radar(nc)
 
@@ -190,7 +194,7 @@ def _check_tides(nc: h5netcdf.File) -> Iterator[Violation]:
 
 
 def _check_radar(nc: h5netcdf.File) -> Iterator[Violation]:
-    paths = [*(f"{RADAR}/{name}" for name in TEXTS)]
+    paths = [f"{RADAR}/{name}" for name in TEXTS]
     paths += [f"{RADAR}/inputSLC/{side}/{name}" for side in SIDES for name in ("L1InputGranules", "orbitType")]
     for path in paths:
         variable = find(nc, path)
@@ -198,6 +202,8 @@ def _check_radar(nc: h5netcdf.File) -> Iterator[Violation]:
             yield Violation(path, "is missing")
         elif np.dtype(variable.dtype).kind not in "OSU" or variable.dimensions != ("matchup",):
             yield Violation(path, "is not text along the dimension matchup")
+        elif unit := TEXTS.get(path.rpartition("/")[2], ("", ""))[1]:
+            yield from _compare_attribute(variable, path, "units", unit)
     for name, (_, unit) in NUMBERS.items():
         path, variable = f"{RADAR}/{name}", find(nc, f"{RADAR}/{name}")
         if variable is None:

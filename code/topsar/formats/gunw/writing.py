@@ -30,6 +30,7 @@ from topsar.formats.gunw.standard import (
     GRIDS,
     IONOSPHERE,
     LAYERS,
+    NAMES,
     NUMBERS,
     PLACEHOLDERS,
     POLYGON,
@@ -200,8 +201,8 @@ def _write_radar(group: h5netcdf.Group, product: Product) -> None:
         "azimuthZeroDopplerStartTime": format_time(one.start),
         "azimuthZeroDopplerEndTime": format_time(one.stop),
     }
-    for name, description in TEXTS.items():
-        _write_text(group, name, texts[name], description)
+    for name, (description, unit) in TEXTS.items():
+        _write_text(group, name, texts[name], description, unit)
     numbers = {
         "wavelength": facts["wavelength_m"],
         "centerFrequency": SPEED_OF_LIGHT / facts["wavelength_m"],
@@ -262,15 +263,22 @@ def _write_grid(
     )
 
 
-def _write_text(group: h5netcdf.Group, name: str, text: str, description: str = "") -> None:
+def _write_text(group: h5netcdf.Group, name: str, text: str, description: str = "", unit: str = "") -> None:
     variable = group.create_variable(name, ("matchup",), _TEXT)
     variable[...] = np.array([text], dtype=object)
-    _describe(variable, description)
+    _describe(variable, description, unit)
 
 
 def _describe(variable: Any, description: str, unit: str = "", crs: str = "") -> None:
     name = variable.name.rpartition("/")[2]
-    told = {"long_name": name, "description": description, "units": unit, "grid_mapping": crs}
+    standard = NAMES.get(variable.name.lstrip("/"), "")
+    told = {
+        "standard_name": standard,
+        "long_name": name,
+        "description": description,
+        "units": unit,
+        "grid_mapping": crs,
+    }
     variable.attrs.update({key: value for key, value in told.items() if value})
 
 
