@@ -87,8 +87,8 @@ def repair_cycles(phase: NDArray[np.float32], is_island: NDArray[np.bool_], tria
                 cycles[:, open_pixels[members == one]] = solved[:, None]
         wrong = _count_cycles(phase + np.float32(2 * np.pi) * cycles, known, triangles)
     closed = np.zeros(phase.shape, bool)
-    for side in range(3):
-        np.logical_or.at(closed, triangles.sides[:, side], known & (wrong == 0))
+    for sides, is_closed in zip(triangles.sides.tolist(), known & (wrong == 0), strict=True):
+        closed[sides] |= is_closed
     return Repair(cycles, before, np.count_nonzero(wrong, axis=0).astype(np.int16), closed)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from topsar.formats.timeseries.elimination import solve_network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_BYTES = 1 << 26
-"""Of the normal equations that are solved at once."""
 DAYS_PER_YEAR = 365.25
 
 
@@ -60,48 +58,33 @@ def invert(
     given : (dates, pixels) float64, optional
         The phase of each date by another engine: coherence and residual are then those of its solution.
     """
-    dates, pixels = int(links.max()) + 1, phase.shape[1]
+    dates = int(links.max()) + 1
     reached = find_reached(weights > 0, links, dates)
     slope = _weigh_dates(reached, days)
-    solved, variance = np.full((dates, pixels), np.nan), np.full(pixels, np.nan)
-    step = max(_MOST_BYTES // (8 * dates * dates), 1)
-    for start in range(0, pixels, step):
-        part = slice(start, min(start + step, pixels))
-        solved[:, part], solved_slope = _solve(phase[:, part], weights[:, part], links, slope[:, part])
-        variance[part] = np.einsum("ij,ij->j", slope[:, part], solved_slope)
+    solved, solved_slope = solve_network(phase, weights, links, slope)
+    variance = np.einsum("ij,ij->j", slope, solved_slope)
     solved = solved if given is None else given.copy()
     solved[~reached] = np.nan
     solved[:, reached.sum(axis=0) < 2] = np.nan
     variance[np.isnan(solved).all(axis=0)] = np.nan
-    used = (weights > 0) & np.isfinite(solved[links[:, 0]]) & np.isfinite(solved[links[:, 1]])
-    residual = np.where(used, phase - (solved[links[:, 1]] - solved[links[:, 0]]), 0.0)
-    count = np.where(used.any(axis=0), used.sum(axis=0), np.nan)
-    coherence = np.abs(np.where(used, np.exp(1j * residual), 0).sum(axis=0)) / count
-    rms = np.sqrt((residual**2).sum(axis=0) / count)
-    return Series(solved, coherence.astype(np.float32), rms.astype(np.float32), variance)
+    known = np.isfinite(solved)
+    used = (weights > 0) & known[links[:, 0]] & known[links[:, 1]]
+    coherence, rms = _judge(phase, used, solved, links)
+    return Series(solved, coherence, rms, variance)
 
 
-def _solve(
-    phase: NDArray[np.float32], weights: NDArray[np.float32], links: NDArray[np.intp], slope: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Solve the normal equations of some pixels for the phases, and for ``slope`` in their place; (dates, pixels)."""
-    dates = len(slope)
-    normal, right = np.zeros((phase.shape[1], dates, dates)), np.zeros((phase.shape[1], dates, 2))
-    right[..., 1] = slope.T
-    for (first, second), value, weight in zip(links, phase, weights, strict=True):
-        weighted = np.where(weight > 0, value * weight, 0)
-        normal[:, first, first] += weight
-        normal[:, second, second] += weight
-        normal[:, first, second] -= weight
-        normal[:, second, first] -= weight
-        right[:, first, 0] -= weighted
-        right[:, second, 0] += weighted
-    # Each group of linked dates is known up to a constant. A weak spring to zero on every date sets it, and the value
-    # of the first date is taken off afterwards.
-    tied = np.arange(dates)
-    normal[:, tied, tied] += 1e-9 * np.maximum(normal[:, tied, tied].max(axis=1), 1e-30)[:, None]
-    solved = np.asarray(np.linalg.solve(normal, right), np.float64).transpose(2, 1, 0)
-    return solved[0] - solved[0, 0], solved[1]
+def _judge(
+    phase: NDArray[np.float32], used: NDArray[np.bool_], solved: NDArray[np.float64], links: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Temporal coherence and root mean square of the residuals; pair by pair, for all together fill the memory."""
+    cosines, sines, squares = (np.zeros(phase.shape[1], np.float32) for _ in range(3))
+    for (first, second), value, is_used in zip(links.tolist(), phase, used, strict=True):
+        residual = np.where(is_used, value - (solved[second] - solved[first]), 0).astype(np.float32)
+        cosines += np.where(is_used, np.cos(residual), 0)
+        sines += np.sin(residual)
+        squares += residual**2
+    count = np.where(used.any(axis=0), used.sum(axis=0), np.nan).astype(np.float32)
+    return np.asarray(np.hypot(cosines, sines) / count), np.asarray(np.sqrt(squares / count))
 
 
 def _weigh_dates(reached: NDArray[np.bool_], days: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,14 +107,15 @@ def find_reached(used: NDArray[np.bool_], links: NDArray[np.intp], dates: int) -
     dates : int
         How many there are.
     """
-    patterns, members = np.unique(np.packbits(used, axis=0), axis=1, return_inverse=True)
-    reached = np.zeros((dates, patterns.shape[1]), bool)
-    for number, pattern in enumerate(patterns.T):
-        first, second = links[np.unpackbits(pattern, count=len(links)).astype(bool)].T
-        graph = coo_array((np.ones(first.size), (first, second)), shape=(dates, dates))
-        _, groups = connected_components(graph, directed=False)
-        reached[:, number] = groups == groups[0]
-    return reached[:, members.reshape(-1)]
+    reached = np.zeros((dates, used.shape[1]), bool)
+    reached[0] = True
+    pairs, known = list(zip(links.tolist(), used, strict=True)), 0
+    while known < (known := int(np.count_nonzero(reached))):
+        for (first, second), is_used in (*pairs, *reversed(pairs)):
+            both = is_used & (reached[first] | reached[second])
+            reached[first] |= both
+            reached[second] |= both
+    return reached
 
 
 def fit_trend(series: NDArray[np.float64], days: NDArray[np.float64]) -> Trend:
