@@ -23,6 +23,7 @@ usage: ./run_local.sh VERB [ARGUMENTS]
   clean      remove intermediate files that no run of these pairs needs (--dry-run)
   export     write a format of finished pairs, without computing anything else (FORMAT, --to DIR)
   timeseries process the pairs, and invert them for velocity and the displacement of every date
+             (--with dolphin, phase-linking or mintpy: by that program, which is set up in a folder of its own)
   check      check files against the standard of their format (gunw FILE)
   burst      cut a product to bursts, give it its precise orbit, or write it as GAMMA has it
   deramp     take the TOPS ramp off GAMMA's burst images, or put it back
@@ -37,6 +38,7 @@ EXAMPLES
   ./run_local.sh demo
   ./run_local.sh run --workers 4
   ./run_local.sh run --data /disk/etna --pairs /disk/etna/pairs.txt --env /disk/etna/.env
+  ./run_local.sh timeseries --with phase-linking
   ./run_local.sh test -k pairs
 END
 }
@@ -63,16 +65,21 @@ find_python() { # falls back on a recent one that cannot, so that it can be name
   printf '%s\n' "$fallback"
 }
 
-install_venv_package() { # Debian and Ubuntu ship Python without ensurepip
+install_system_package() { # in: package; fails where apt-get cannot, or may not, install it
   local package=$1 admin=(env DEBIAN_FRONTEND=noninteractive)
-  command -v apt-get >/dev/null || die "Python 3.10 or newer with its venv module is needed; please install it."
+  command -v apt-get >/dev/null || return
   ((EUID == 0)) || admin=(sudo -n "${admin[@]}")
-  if "${admin[@]}" true 2>/dev/null; then
-    say "Installing $package with apt-get: Python cannot make virtual environments without it ..."
-    "${admin[@]}" apt-get install -y "$package" </dev/null >>"$log" 2>&1 && return
-    "${admin[@]}" apt-get update </dev/null >>"$log" 2>&1 || true
-    "${admin[@]}" apt-get install -y "$package" </dev/null >>"$log" 2>&1 && return
-  fi
+  "${admin[@]}" true 2>/dev/null || return
+  say "Installing $package with apt-get ..."
+  "${admin[@]}" apt-get install -y "$package" </dev/null >>"$log" 2>&1 && return
+  "${admin[@]}" apt-get update </dev/null >>"$log" 2>&1 || true
+  "${admin[@]}" apt-get install -y "$package" </dev/null >>"$log" 2>&1
+}
+
+install_venv_package() { # Debian and Ubuntu ship Python without ensurepip
+  local package=$1
+  command -v apt-get >/dev/null || die "Python 3.10 or newer with its venv module is needed; please install it."
+  ! install_system_package "$package" || return 0
   die "Python cannot make virtual environments here. Please run this, then start again:" \
     "sudo apt-get update && sudo apt-get install -y $package"
 }
@@ -157,6 +164,58 @@ set_up() { # in: as for prepare
   say "Done in $((SECONDS - started)) s."
 }
 
+# Programs that invert time series, each in an environment of its own beside .venv. GDAL's Python module comes as a wheel
+# for Python 3.12 and 3.13; elsewhere it is the system's, which its Python alone imports.
+
+has_gdal() { [[ -n $1 ]] && "$1" -c 'import osgeo.gdal, osgeo_utils' 2>/dev/null; }
+
+find_system_gdal() {
+  local candidate
+  for candidate in /usr/bin/python3 python3; do
+    if has_gdal "$candidate" && can_make_venv "$candidate"; then printf '%s\n' "$candidate" && return; fi
+  done
+  return 1
+}
+
+install_program() { # in: folder, packages
+  local folder=$1 candidate chosen='' pip=("$1/bin/python" -m pip install --disable-pip-version-check --no-input)
+  shift
+  for candidate in python3.13 python3.12 python3 python; do
+    if [[ $(version_of "$candidate") =~ ^3\.1[23]$ ]] && can_make_venv "$candidate"; then chosen=$candidate && break; fi
+  done
+  rm -rf "$folder"
+  if [[ -n $chosen ]]; then
+    "$chosen" -m venv "$folder" && PIP_USER=0 "${pip[@]}" "$@" gdal-wheel
+    return
+  fi
+  chosen=$(find_system_gdal) || { install_system_package python3-gdal && chosen=$(find_system_gdal); } || return
+  "$chosen" -m venv --system-site-packages "$folder" && # what GDAL 3.6 of Debian 12 was built for
+    PIP_USER=0 "${pip[@]}" "$@" 'numpy<2' --constraint <(printf '%s\n' 'jax<0.5' 'setuptools<70')
+}
+
+prepare_program() { # in: dolphin, phase-linking or mintpy
+  local packages check folder started=$SECONDS
+  case $1 in
+    dolphin | phase-linking)
+      packages=(dolphin snaphu) check='import osgeo.gdal, osgeo_utils, snaphu, dolphin.timeseries'
+      ;;
+    mintpy) packages=(mintpy) check='import osgeo.gdal, mintpy.cli.ifgram_inversion' ;;
+    *) die "--with $1: there are dolphin, phase-linking and mintpy." ;;
+  esac
+  folder=$here/.venv-${packages[0]}
+  [[ ! -e $folder/.ready ]] || return 0
+  log=$folder.log
+  say "Setting up ${folder##*/} (once, some minutes, 1 GB; details in ${log##*/}) ..."
+  (install_program "$folder" "${packages[@]}" && "$folder/bin/python" -c "$check") >"$log" 2>&1 || {
+    say "error: ${packages[0]} could not be set up. The end of $log:"
+    tail -n 20 "$log" | sed 's/^/  /' >&2
+    die "It needs GDAL's Python module: Python 3.12 or 3.13 in PATH, or on Debian and Ubuntu:" \
+      "sudo apt-get update && sudo apt-get install -y python3-gdal python3-venv"
+  }
+  touch "$folder/.ready"
+  say "Done in $((SECONDS - started)) s."
+}
+
 # The verbs.
 
 make_env_file() {
@@ -193,6 +252,10 @@ case ${1-} in
   lint) prepare dev; run_linters ;;
   *)
     prepare ""
+    if [[ $1 == timeseries && ${2-} == --with ]]; then
+      prepare_program "${3-}"
+      set -- "$1" --timeseries "$3" "${@:4}"
+    fi
     [[ $1 != run ]] || make_env_file
     exec "$python" -m topsar "$@"
     ;;

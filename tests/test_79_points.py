@@ -19,11 +19,14 @@ from sample_layers import sample
 from test_79_timeseries import DAYS, GRID, SETTINGS, VELOCITY, day_text, facts_of, make_stack
 from topsar.errors import SettingsError
 from topsar.formats import open_format
+from topsar.formats.timeseries import points
+from topsar.formats.timeseries.stack import link_pairs
 from topsar.interferogram import Interferogram, make_layers
 from topsar.model import Looks
 from topsar.raster import open_geotiff
 
 RULES = SETTINGS | {"points": ["csv", "gpkg", "stamps"]}
+LOOKS = 30.0
 FADING = np.hypot(*(np.mgrid[: GRID.rows, : GRID.columns] - np.array([20, 40])[:, None, None])) < 8
 """Where the amplitude comes and goes."""
 
@@ -36,7 +39,8 @@ def with_amplitudes(pairs: list[Interferogram]) -> list[Interferogram]:
         amplitude = rng.uniform(0.5, 2) * np.where(FADING & (number % 3 == 0), 0.1, 1)
         layers = make_layers({"amplitude": np.full(GRID.shape, 1.0) * amplitude})
         known = {name: geometry.layers[name] for name in ("height", "incidence")}
-        made.append(replace(pair, layers={**pair.layers, **layers, **known}))
+        facts = pair.facts | {"independent_looks": LOOKS}
+        made.append(replace(pair, layers={**pair.layers, **layers, **known}, facts=facts))
     return made
 
 
@@ -45,6 +49,27 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("points")
     open_format("timeseries", RULES).write(iter(with_amplitudes(make_stack())), folder)
     return folder
+
+
+def test_speckle_is_not_taken_for_scatterers_because_looks_are_many() -> None:
+    rng, pairs = np.random.default_rng(5), make_stack()
+    dates = sorted({str(pair.facts[f"{end}_date"]) for pair in pairs for end in ("reference", "secondary")})
+    steady = np.zeros(GRID.shape, bool)
+    steady[:, :30] = True
+    power = {date: rng.gamma(LOOKS, 1 / LOOKS, GRID.shape) for date in dates}
+    speckled = []
+    for pair in pairs:
+        both = [np.where(steady, 1, power[str(pair.facts[f"{end}_date"])]) for end in ("reference", "secondary")]
+        layers = make_layers({"amplitude": np.sqrt(np.mean(both, axis=0))})
+        facts = pair.facts | {"independent_looks": LOOKS}
+        speckled.append(replace(pair, layers={**pair.layers, **layers}, facts=facts))
+    network = link_pairs(speckled)
+    found = points._compare_pairs(network)
+    assert np.median(found[~steady]) == pytest.approx(0.5, abs=0.08)
+    assert (found[~steady] > 0.25).mean() > 0.95  # of ten dates chance leaves some below
+    assert (found[steady] < 0.01).all()
+    unknown = [replace(pair, facts={**pair.facts, "independent_looks": None}) for pair in speckled]
+    assert np.isnan(points._compare_pairs(link_pairs(unknown))).all()
 
 
 def read_csv(folder: Path) -> dict[str, np.ndarray]:
@@ -68,10 +93,10 @@ def test_points_are_the_steady_pixels_with_what_the_layers_hold(written: Path) -
     np.testing.assert_allclose(table["height"], sample(GRID).layers["height"].values[row, column], atol=0.006)
     assert len([name for name in table if name.startswith("D2")]) == len(DAYS)
     assert table["incidence"] == pytest.approx(np.degrees(np.arccos(0.79)), abs=1e-3)
-    points = facts_of(written)["points"]
-    assert isinstance(points, dict)
-    assert points["found"] == points["written"] == len(row)
-    assert points["dispersion_of"] == "amplitude of pairs"
+    known = facts_of(written)["points"]
+    assert isinstance(known, dict)
+    assert known["found"] == known["written"] == len(row)
+    assert known["dispersion_of"] == "amplitude of pairs, as of a single look"
     assert VELOCITY.min() < -0.07
     assert table["velocity"].min() < -0.07
 

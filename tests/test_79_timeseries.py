@@ -14,7 +14,9 @@ import rasterio
 
 from sample_layers import FACTS, UTM, sample, with_only
 from topsar.errors import ProductError, SettingsError
+from topsar.files import write_json
 from topsar.formats import open_format
+from topsar.formats.step import run_format
 from topsar.formats.timeseries.closure import list_triangles, repair_cycles
 from topsar.formats.timeseries.inversion import fit_trend, invert
 from topsar.interferogram import Interferogram
@@ -33,6 +35,9 @@ SETTINGS = {
     "points": [],
     "point_dispersion": 0.25,
     "point_coherence": 0.7,
+    "grid": "map",
+    "posting_m": 80.0,
+    "crs": "auto",
 }
 LAYERS = ("displacement", "filtered_unwrapped_phase", "unwrapped_phase", "phase_noise", "components", "coherence")
 
@@ -199,6 +204,24 @@ def test_the_reference_is_where_it_was_asked_for(tmp_path: Path) -> None:
     assert asked["latitude"] == pytest.approx(latitude - 0.004, abs=0.0005)
     with pytest.raises(SettingsError):
         write(tmp_path / "far", pairs, (latitude + 5, longitude))
+
+
+def test_what_is_no_pair_is_no_pair_of_a_track(tmp_path: Path) -> None:
+    pairs = [make_pair(a, b, VELOCITY * (b - a) / 365.25) for a, b in combinations(DAYS[:3], 2)]
+    for pair in pairs:
+        folder = tmp_path / pair.pair_id / "products"
+        folder.mkdir(parents=True)
+        open_format("geotiff", {}).write((pair,), folder)
+        write_json(folder.parent / "run.json", {"artifacts": {f"{pair.pair_id}/products": "result"}})
+    other, job = tmp_path / "slc_stack_T052_VV_dispersion", tmp_path / "timeseries_T052"
+    write_json(other / "run.json", {"artifacts": {"slc_stack/T052_VV/amplitude_dispersion.tif": "result"}})
+    jobs = [pair.pair_id for pair in pairs] + [other.name, job.name]
+    write_json(job / "run.json", {"engine": "native", "options": SETTINGS, "jobs": jobs, "artifacts": {}})
+    run_format(job, "format_timeseries")
+    assert len(list((job / "timeseries").glob("displacement_*.tif"))) == 3
+    (tmp_path / pairs[0].pair_id / "run.json").unlink()
+    with pytest.raises(ProductError, match=r"run\.json"):
+        run_format(job, "format_timeseries")
 
 
 def facts_of_written(folder: Path, pairs: list[Interferogram], place: tuple[float, float] | None) -> dict[str, object]:

@@ -585,6 +585,19 @@ def test_an_unwrapper_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.
     assert not told(look(tmp_path, "engine", UNWRAPPER="none"), PROBLEM, "UNWRAPPER")
 
 
+def test_a_program_of_time_series(tmp_path: Path) -> None:
+    assert only(
+        look(tmp_path, "engine", TIMESERIES="dolphin", TIMESERIES_PROGRAM="/nowhere"), PROBLEM, "no program"
+    ).remedy
+    for name, text in (("dolphin", "exit 0"), ("python", "echo 0.42.9")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    wanted = {"TIMESERIES": "phase-linking", "TIMESERIES_PROGRAM": str(tmp_path / "dolphin")}
+    only(look(tmp_path, "engine", **wanted), OK, "dolphin 0.42.9 at .* starts, with osgeo")
+    (tmp_path / "python").write_text("#!/bin/sh\necho \"No module named 'osgeo'\" >&2\nexit 1\n")
+    assert "--with phase-linking" in only(look(tmp_path, "engine", **wanted), PROBLEM, "osgeo").remedy
+
+
 def test_dask_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(look(tmp_path, "engine", EXECUTOR="dask"), PROBLEM, "DASK_SCHEDULER is not set$").remedy
     monkeypatch.setenv("PATH", "")

@@ -227,6 +227,33 @@ def test_test_installs_the_extra_and_runs_pytest_in_the_project(project: Project
     assert len(project.calls) == 2
 
 
+def test_a_program_of_time_series_gets_an_environment_of_its_own(project: Project, tmp_path: Path) -> None:
+    for _ in range(2):  # set up once
+        ended = project.start("timeseries", "--with", "phase-linking", "--data", "here", cwd=tmp_path)
+        assert ended.stdout == f"in {tmp_path}: -m topsar timeseries --timeseries phase-linking --data here\n"
+    assert project.calls[2:] == [
+        "venv 3.12",
+        "pip -m pip install --disable-pip-version-check --no-input dolphin snaphu gdal-wheel",
+    ]
+    assert (project.root / ".venv-dolphin" / "bin" / "python").exists()
+    wrong = project.start("timeseries", "--with", "stamps")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "there are dolphin, phase-linking and mintpy" in wrong.stderr
+
+
+def test_a_program_that_cannot_be_installed_is_not_believed(project: Project) -> None:
+    project.start("settings")
+    no_pip = project.calls_file.with_suffix(".nopip")
+    no_pip.touch()
+    ended = project.start("timeseries", "--with", "mintpy")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "error: mintpy could not be set up" in ended.stderr
+    assert "noise of pip" in ended.stderr
+    assert "python3-gdal" in ended.stderr
+    no_pip.unlink()
+    assert project.start("timeseries", "--with", "mintpy").returncode == 0
+
+
 def test_run_makes_the_env_file_but_never_overwrites_it(project: Project, tmp_path: Path) -> None:
     env_file = project.root / ".env"
     project.start("run", cwd=tmp_path)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from topsar import __version__
-from topsar.cli import bursts, verbs
+from topsar.cli import bursts, series, verbs
 from topsar.cli.verbs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NEIGHBOURS
 from topsar.environment import drop_foreign_data
 from topsar.errors import SettingsError, TopsarError
@@ -68,7 +68,7 @@ folders under --data: raw (SLCs, .SAFE or .zip), orbit_data (EOF), dem, runs (re
   topsar export geotiff --to /disk/for-colleagues
   topsar export stamps --roi 37.4,37.9,14.7,15.3     a stack, as StaMPS's mt_prep_snap takes it
 """,
-    "timeseries": "\n  topsar timeseries --timeseries-reference 37.62,-25.43",
+    "timeseries": series.EXAMPLES,
     "check": "\n  topsar check gunw data/export/gunw/*/*.nc",
     "demo": "\n  topsar demo /tmp/topsar-demo --workers 2",
     "settings": "\n  topsar settings --env /disk/etna/.env --posting 40",
@@ -174,8 +174,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_own_flags(verb: argparse.ArgumentParser, name: str) -> None:
     if name in bursts.VERBS:
         bursts.add_flags(verb, name)
-    elif name == "pairs":
-        _add_rules_and_search(verb)
+    elif name in {"pairs", "timeseries"}:
+        (series.add_flags if name == "timeseries" else _add_rules_and_search)(verb)
     elif name in {"stack", "export", "check"}:
         _add_names(verb, name)
     elif name == "plan":
@@ -232,7 +232,8 @@ def _make_epilog(verb: str) -> dict[str, Any]:
 
 def _add_verb(group: Any, name: str) -> argparse.ArgumentParser:
     """A verb, with what all verbs have."""
-    command = getattr(bursts if name in bursts.VERBS else verbs, name)
+    module = bursts if name in bursts.VERBS else series if name == "timeseries" else verbs
+    command = getattr(module, name)
     verb: argparse.ArgumentParser = group.add_parser(
         name, help=command.__doc__, description=command.__doc__, allow_abbrev=False, **_make_epilog(name)
     )

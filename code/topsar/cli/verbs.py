@@ -176,34 +176,6 @@ def _export_stamps(args: argparse.Namespace) -> int:
     return 0
 
 
-def timeseries(args: argparse.Namespace) -> int:
-    """Process all pairs, and invert those of each track for velocity and the displacement of every date."""
-    from topsar import workflow
-    from topsar.formats.timeseries import TimeSeries
-    from topsar.provision import Services
-
-    settings = load(args)
-    settings = settings.model_copy(update={"formats": tuple(dict.fromkeys((*settings.formats, TimeSeries.name)))})
-    outcomes = workflow.run(settings, Services())
-    for outcome in outcomes:
-        if outcome.is_done and outcome.job.startswith(f"{TimeSeries.name}_"):
-            print(f"{outcome.title}: {settings.data / 'runs' / outcome.job / TimeSeries.name}")
-    _combine_tracks(settings.data / "runs")
-    return print_outcomes(outcomes, settings.data / "runs")
-
-
-def _combine_tracks(runs: Path) -> None:
-    from topsar.formats.timeseries.tracks import combine_tracks
-
-    try:
-        folder = combine_tracks(runs)
-    except ProductError as exc:  # each track has its series all the same
-        print(f"no velocities east and up: {exc}", file=sys.stderr)
-        return
-    if folder:
-        print(f"velocities east and up: {folder}")
-
-
 def check(args: argparse.Namespace) -> int:
     """Check files against the standard of their format, more strictly than any client does."""
     from topsar.formats import open_format

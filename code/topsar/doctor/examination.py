@@ -33,6 +33,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("inputs", inputs.check_dem),
     ("inputs", inputs.check_weather),
     ("engine", inputs.check_engine),
+    ("engine", machine.check_series_program),
     ("engine", machine.check_executor),
     ("memory", machine.check_memory),
     ("disk", machine.check_runs_folder),

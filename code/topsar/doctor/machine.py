@@ -117,6 +117,23 @@ def check_isce_image(case: Case) -> Iterator[Finding]:
             yield Finding(Grade.PROBLEM, f"{name} is {path or 'missing'}, isce lies in {found.home}")
 
 
+def check_series_program(case: Case) -> Iterator[Finding]:
+    """Whether the program that makes time series is there, starts, and finds GDAL's Python module."""
+    from topsar.formats.timeseries.programs import PROGRAMS, ask_program, find_program
+
+    if (name := case.settings.timeseries) not in PROGRAMS:
+        return
+    found = find_program(name, case.settings.timeseries_program)  # what it raises is a finding too
+    version, problem = ask_program(name, found)
+    if problem:
+        remedy = (
+            f"./run_local.sh timeseries --with {name} sets it up anew where .venv-{PROGRAMS[name].package} is removed"
+        )
+        yield Finding(Grade.PROBLEM, f"{found} cannot be used: {problem}", remedy)
+    else:
+        yield Finding(Grade.OK, f"TIMESERIES={name}: {PROGRAMS[name].package} {version} at {found} starts, with osgeo")
+
+
 def check_executor(case: Case) -> Iterator[Finding]:
     """Whether the Dask cluster answers."""
     if case.settings.executor != "dask":

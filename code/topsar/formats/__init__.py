@@ -43,7 +43,11 @@ class Format(Protocol):
     options : tuple of str
         Names of the fields of `topsar.settings.Options` that it uses.
     beside : tuple of str
-        Names of files that a stack format reads besides products, where a run makes them of the same track.
+        Names of files, or patterns of names, that a stack format reads besides products, where a run makes them of the
+        same track.
+    before : Format, optional
+        One whose step comes before in the same job, and whose pairs, each in a folder, are taken in place of those of
+        the track.
     needs_unwrapped : bool
         Whether pairs without unwrapped phase are refused.
     refuses_crossed : bool
@@ -56,6 +60,7 @@ class Format(Protocol):
     scope: Literal["pair", "stack", "radar"] = "pair"
     options: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    before: Format | None = None
     needs_unwrapped: bool = False
     refuses_crossed: bool = False
 

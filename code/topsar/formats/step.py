@@ -8,6 +8,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from fnmatch import fnmatchcase
 from importlib import metadata
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from topsar.corrections import ledger, open_correction
 from topsar.corrections.step import add_corrections, plan_corrections, plan_step
 from topsar.engines import load_engine
 from topsar.engines.radar_stack import FACTS, GEOMETRY, STACKS, open_radar_stack
-from topsar.engines.step import sign, watch_files
+from topsar.engines.step import sign, step_argv, watch_files
 from topsar.errors import SettingsError
 from topsar.files import read_json, replaced_folder
 from topsar.formats import open_format
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from topsar.settings import Options
 
 PREFIX = "format_"
+_BEFORE = "-"
+SAMPLE_M2 = 51.0
+"""Ground of a sample of IW: with it the size of a stack in radar geometry becomes that of its map."""
 _IMAGE = re.compile(rf"{STACKS}/(?P<stack>[^/]+)/(?:(?P<slc>merged/SLC/)|{GEOMETRY}/\w+\.rdr\.full$|{FACTS}$)")
 """What a stack in radar geometry is read from."""
 
@@ -111,19 +115,21 @@ def _plan_tracks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[st
     for track, group in groupby(pairs, key=lambda job: name_track(job.id)):
         found, owner = list(group), f"{name}_{track}"
         reads = (*(f"{job.id}/{PRODUCTS}" for job in found), *_list_beside(form, track, jobs))
-        step = _plan(form, name, owner, [job.steps[-1].size for job in found], reads, known)
+        steps = _plan_chain(form, name, owner, [job.steps[-1].size for job in found], reads, known)
         title = f"{name} of track {track_text(track)}"
-        yield Job(id=owner, title=title, steps=(step,))
+        yield Job(id=owner, title=title, steps=steps)
 
 
 def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ...]:
     """Files of jobs that are no pairs' which a format of a track reads."""
-    wanted = getattr(form, "beside", ())
+    first = getattr(form, "before", None)
+    wanted = [name for one in (form, first) for name in getattr(one, "beside", ())]
     written = [one.path.split("/") for job in jobs if not job.is_pair for step in job.steps for one in step.writes]
     return tuple(
         "/".join(parts)
         for parts in written
-        if parts[-1] in wanted and name_track("_".join(parts[-2].split("_")[:2])) == track  # T131_VV_2 is of T131
+        if any(fnmatchcase(parts[-1], name) for name in wanted)
+        and name_track("_".join(parts[-2].split("_")[:2])) == track  # T131_VV_2 is of T131
     )
 
 
@@ -140,8 +146,8 @@ def _plan_stacks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[st
                 sizes[match["stack"]].append(step.size)
     for stack, paths in reads.items():
         owner = f"{name}_{stack}"
-        step = _plan(form, name, owner, sizes[stack], tuple(paths), known)
-        yield Job(id=owner, title=f"{name} of {stack}", steps=(step,))
+        steps = _plan_chain(form, name, owner, sizes[stack], tuple(paths), known)
+        yield Job(id=owner, title=f"{name} of {stack}", steps=steps)
 
 
 def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ...], corrections: int) -> Step:
@@ -152,6 +158,21 @@ def _plan_canonical(form: Format, job: Job, engine: Engine, reads: tuple[str, ..
     memory = step.needs.memory_bytes + engine.collect_cost.needs(pixels).memory_bytes
     memory += int(ledger.predict_memory(pixels, corrections))
     return replace(step, kind=f"{step.kind} {engine.name}", needs=replace(step.needs, memory_bytes=memory))
+
+
+def _plan_chain(
+    form: Format, name: str, owner: str, sizes: Sequence[float], reads: tuple[str, ...], known: Mapping[str, Any]
+) -> tuple[Step, ...]:
+    """Make the step of a format of a stack, and the one that comes before it, if any does."""
+    first = getattr(form, "before", None)
+    if first is None:
+        return (_plan(form, name, owner, sizes, reads, known),)
+    linking = _plan(first, first.name, owner, sizes, reads, known)
+    linking = replace(linking, name=(step := f"{PREFIX}{name}{_BEFORE}{first.name}"), argv=step_argv(step))
+    if form.scope == "radar":
+        sizes = [size * SAMPLE_M2 / known["posting_m"] ** 2 for size in sizes]
+    reads = (f"{owner}/{first.name}", *(path for path in reads if path.rpartition("/")[2] in form.beside))
+    return linking, _plan(form, name, owner, sizes, reads, known)
 
 
 def _plan(
@@ -169,28 +190,46 @@ def _plan(
 
 
 def run_format(folder: Path, step: str) -> None:
-    """Write one format of the job in ``folder``.
+    """Write one format of the job in ``folder``, or what comes before it.
 
     Parameters
     ----------
     folder : Path
     step : str
-        ``format_<name>``.
+        ``format_<name>``, or ``format_<name>-<name of the format before>``.
     """
-    known, name = read_json(folder / "run.json", engine=str, options=dict, jobs=list), step.removeprefix(PREFIX)
+    known = read_json(folder / "run.json", engine=str, options=dict, jobs=list)
+    name, _, part = step.removeprefix(PREFIX).partition(_BEFORE)
     form = open_format(name, known["options"])
-    if form.scope == "radar":
-        with replaced_folder(folder / name) as staging:
-            form.write_radar(_open_stack(folder, name, known["jobs"]), staging)
-        return
-    if name == CANONICAL:
-        ifgs: Iterable[Interferogram] = (_collect(folder, known),)
-    elif form.scope == "pair":
-        ifgs = (read_pair(folder / PRODUCTS),)
-    else:
-        ifgs = (read_pair(folder.parent / pair / PRODUCTS) for pair in known["jobs"] if pair != folder.name)
-    with replaced_folder(folder / (PRODUCTS if name == CANONICAL else name)) as staging:
-        form.write(ifgs, staging)
+    first = getattr(form, "before", None)
+    target, chosen = folder / (PRODUCTS if name == CANONICAL else part or name), first if part else form
+    assert chosen is not None
+    with replaced_folder(target) as staging:
+        if chosen.scope == "radar" and (part or first is None):
+            chosen.write_radar(_open_stack(folder, name, known["jobs"]), staging)
+        else:
+            linked = folder / first.name if first is not None and not part else None
+            chosen.write(_list_interferograms(chosen, folder, known, linked), staging)
+
+
+def _list_interferograms(
+    form: Format, folder: Path, known: Mapping[str, Any], linked: Path | None
+) -> Iterable[Interferogram]:
+    """What a format of a job is written of; ``linked`` holds the pairs of the step before, if there is one."""
+    if linked is not None:
+        return (read_pair(facts.parent) for facts in sorted(linked.glob("*/facts.json")))
+    if form.name == CANONICAL:
+        return (_collect(folder, known),)
+    if form.scope == "pair":
+        return (read_pair(folder / PRODUCTS),)
+    return (read_pair(folder.parent / pair / PRODUCTS) for pair in _list_pairs(folder.parent, known["jobs"]))
+
+
+def _list_pairs(runs: Path, jobs: Iterable[str]) -> Iterator[str]:
+    """Name the jobs that are pairs: those that make products."""
+    for job in jobs:
+        if f"{job}/{PRODUCTS}" in read_json(runs / job / "run.json", artifacts=dict)["artifacts"]:
+            yield job
 
 
 def _open_stack(folder: Path, name: str, jobs: Sequence[str]) -> RadarStack:

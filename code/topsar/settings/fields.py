@@ -247,16 +247,18 @@ class Options(BaseModel):
         "ones",
         "listed, or a whole number from 0",
     )
-    timeseries: Annotated[Literal["least-squares", "insar-rs", "dolphin", "mintpy"], Lower] = _key(
+    timeseries: Annotated[Literal["least-squares", "insar-rs", "dolphin", "phase-linking", "mintpy"], Lower] = _key(
         "TIMESERIES",
         "least-squares",
-        "Who inverts the pairs of a time series: topsar's weighted least squares, the package insar-rs "
-        "(topsar[insar-rs]), or the program of dolphin or MintPy",
+        "Who makes a time series of the pairs: topsar's weighted least squares, the package insar-rs "
+        "(topsar[insar-rs]), or the program of dolphin or MintPy; phase-linking lets dolphin link the SLCs of all "
+        "dates, and inverts what it unwraps",
     )
     timeseries_program: str = _key(
         "TIMESERIES_PROGRAM",
         "",
-        "The program dolphin, or ifgram_inversion.py of MintPy, of an environment of its own; empty looks in PATH",
+        "The program dolphin, or ifgram_inversion.py of MintPy, of an environment of its own; empty looks in PATH, "
+        "then where `run_local.sh timeseries --with` puts it",
         "the name of a program, with its folder or in PATH, or empty",
     )
     timeseries_reference: Annotated[tuple[float, float] | None, BeforeValidator(parse_place)] = _key(

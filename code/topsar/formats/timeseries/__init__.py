@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from topsar import __version__
-from topsar.errors import ProductError
+from topsar.errors import ProductError, SettingsError
 from topsar.files import write_json
 from topsar.formats import Cost, Format
+from topsar.formats.timeseries.phase_linking import PhaseLinking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from topsar.interferogram import Interferogram
     from topsar.model import Window
 
+LINKING = "phase-linking"
 BLOCK_BYTES = 400_000_000
 OUTLYING = 3.0
 """A date is flagged that scatters so many times as much about the lines through the others as the median of them."""
@@ -36,7 +38,7 @@ class TimeSeries(Format):
     """Velocity, its quality and displacements as GeoTIFFs and netCDF; points, pictures, a page, ``timeseries.json``."""
 
     name = "timeseries"
-    version = "5"
+    version = "6"
     cost = Cost(
         base_memory=215_000_000,
         memory=40,
@@ -46,7 +48,7 @@ class TimeSeries(Format):
         first_memory=160,
         first_pixels=3.2e6,
     )
-    scope: Literal["pair", "stack"] = "stack"
+    scope: Literal["pair", "stack", "radar"] = "stack"
     needs_unwrapped = True
     options = (
         "timeseries",
@@ -55,6 +57,9 @@ class TimeSeries(Format):
         "points",
         "point_dispersion",
         "point_coherence",
+        "grid",
+        "posting_m",
+        "crs",
     )
     beside = ("amplitude_dispersion.tif",)
 
@@ -66,14 +71,22 @@ class TimeSeries(Format):
         points: Sequence[str] = (),
         point_dispersion: float = 0.25,
         point_coherence: float = 0.7,
+        **placing: Any,
     ) -> None:
         from topsar.formats.timeseries.engines import open_engine
         from topsar.formats.timeseries.point_files import require_writers
+        from topsar.formats.timeseries.programs import find_program
 
         require_writers(points)
         self._engine, self._solver = timeseries, open_engine(timeseries, timeseries_program)
         self._place = (timeseries_reference[0], timeseries_reference[1]) if timeseries_reference else None
         self._points, self._dispersion, self._coherence = tuple(points), point_dispersion, point_coherence
+        if timeseries == LINKING:
+            self.before = PhaseLinking(find_program(timeseries, timeseries_program), placing)
+            self.scope, self.needs_unwrapped = self.before.scope, False
+        elif placing.get("grid") == "radar":
+            msg = f"TIMESERIES={timeseries} inverts pairs on a map grid, and GRID is radar"
+            raise SettingsError(msg, hint="set TIMESERIES=phase-linking, which takes the SLCs of a stack, or GRID=map")
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Invert all pairs of a track, block by block.
@@ -123,17 +136,16 @@ class TimeSeries(Format):
         write_json(folder / "timeseries.json", facts)
         pair = lay_largest(network)
         height = pair.layers["height"].values if "height" in pair.layers else None
-        page = write_page(folder, network, height, facts, points)
+        page = write_page(folder, network, height, facts, points if facts["points"]["written"] else None)
         pictures = draw_series(network, pair, folder)
         rasters = (folder / f"{name}.tif" for name in files)
         return (*rasters, series, *pictures, *point_files, page, folder / "timeseries.json")
 
     def _choose_points(self, network: Network, folder: Path) -> Points | None:
-        """Choose the points; None where none are wanted or found."""
+        """Choose the points; None where none are wanted."""
         from topsar.formats.timeseries.points import Rules, choose_points
 
-        points = choose_points(network, folder, Rules(self._dispersion, self._coherence)) if self._points else None
-        return points if points is not None and points.longitude.size else None
+        return choose_points(network, folder, Rules(self._dispersion, self._coherence)) if self._points else None
 
     def _write_points(
         self, points: Points | None, network: Network, folder: Path
@@ -143,9 +155,10 @@ class TimeSeries(Format):
         facts: dict[str, Any] = {"dispersion_to": self._dispersion, "coherence_from": self._coherence}
         if points is None:
             return (), facts | {"found": 0, "written": 0}
-        files = write_points(points, network.dates, folder / "points", self._points)
-        written = {"found": points.found, "written": points.longitude.size, "dispersion_of": points.source}
-        return files, facts | written
+        facts |= {"found": points.found, "written": points.longitude.size, "dispersion_of": points.source}
+        if not points.longitude.size:
+            return (), facts
+        return write_points(points, network.dates, folder / "points", self._points), facts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -253,11 +266,11 @@ def _invert_block(
     series = invert(prepared.phase, prepared.weights, network.links, network.days, given)
     metres = series.phase * network.to_metres
     trend = fit_trend(metres, network.days)
-    known = np.isfinite(series.residual)
+    known, judged = np.isfinite(series.residual), engine.judge(network, window)
     values: dict[str, NDArray[Any]] = {
         "velocity": trend.slope,
         "velocity_std": np.sqrt(trend.deviation**2 + network.to_metres**2 * series.slope_variance),
-        "temporal_coherence": series.coherence,
+        "temporal_coherence": series.coherence if judged is None else np.where(known, judged, np.nan),
         "residual_rms": series.residual,
         "closure_count": np.where(known, repair.after, -1).astype(np.int16),
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from abc import abstractmethod
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from topsar.environment import make_environment
-from topsar.errors import ProductError, SettingsError
-from topsar.formats.timeseries.stack import TILE, name_dates
+from topsar.errors import SettingsError
+from topsar.formats.timeseries.programs import find_program, run_program
+from topsar.formats.timeseries.stack import TILE, name_dates, read_layer
 from topsar.model import Window
 from topsar.raster import open_geotiff
 from topsar.raster.geotiff import open_to_read
@@ -56,12 +54,24 @@ class SeriesEngine(Protocol):
         """Phase of each date in a window, (dates, pixels), relative to the first; None leaves it to least squares."""
         ...
 
+    def judge(self, network: Network, window: Window) -> NDArray[np.float32] | None:  # noqa: ARG002
+        """Temporal coherence in a window, (pixels,), where it is not that of the pairs about the series."""
+        return None
+
 
 class LeastSquares(SeriesEngine):
     """Weighted least squares in blocks, with the pairs that each pixel has."""
 
     def solve(self, network: Network, window: Window, prepared: Prepared) -> None:
         """Leave it to what the errors are computed with anyway."""
+
+
+class LinkedPhases(LeastSquares):
+    """Least squares of pairs of linked phases: they agree by themselves, and how well they were linked is known."""
+
+    def judge(self, network: Network, window: Window) -> NDArray[np.float32]:
+        """Read how far the linked phases agree with the pairs of all dates; the first pair has it like all others."""
+        return read_layer(network, network.pairs[0], "coherence", window).reshape(-1).astype(np.float32)
 
 
 class InsarRs(SeriesEngine):
@@ -93,15 +103,10 @@ class InsarRs(SeriesEngine):
 class Program(SeriesEngine):
     """An engine that is a program in an environment of its own, and leaves displacements in metres in a folder."""
 
-    name = default = ""
+    name = ""
 
     def __init__(self, program: str) -> None:
-        found = shutil.which(program or self.default)
-        if found is None:
-            msg = f"TIMESERIES={self.name}, and there is no program {program or self.default}"
-            hint = f"install {self.name} in an environment of its own, and name {self.default} with TIMESERIES_PROGRAM"
-            raise SettingsError(msg, hint=hint)
-        self._program, self._made, self._zero = found, Path(), np.zeros(0)
+        self._program, self._made, self._zero = find_program(self.name, program), Path(), np.zeros(0)
 
     def solve(self, network: Network, window: Window, prepared: Prepared) -> NDArray[np.float64]:  # noqa: ARG002
         """Read what the program made, zero in the mean of the reference, where programs take one pixel."""
@@ -112,11 +117,7 @@ class Program(SeriesEngine):
         """Displacement in metres of a window, (dates, pixels)."""
 
     def _start(self, network: Network, reference: Reference, work: Path, arguments: list[str]) -> None:
-        argv = [self._program, *arguments]
-        ended = subprocess.run(argv, cwd=work, env=make_environment(), capture_output=True, text=True, check=False)
-        if ended.returncode:
-            msg = f"{self.name} ended with {ended.returncode}: {ended.stderr.strip()[-800:]}"
-            raise ProductError(msg, hint=f"try {self._program} --help, or TIMESERIES=least-squares")
+        run_program(self._program, arguments, work)
         self._made = work
         self._zero = np.nanmean(self._read(network, reference.window), axis=1) / network.to_metres
 
@@ -124,7 +125,7 @@ class Program(SeriesEngine):
 class Dolphin(Program):
     """``dolphin timeseries``: least squares with the pairs of each pixel, without weights."""
 
-    name = default = "dolphin"
+    name = "dolphin"
 
     def prepare(
         self, network: Network, reference: Reference, blocks: Iterable[tuple[Window, Prepared]], work: Path
@@ -151,7 +152,7 @@ class Dolphin(Program):
 class MintPy(Program):
     """``ifgram_inversion.py`` of MintPy: least squares with the pairs of each pixel, without weights."""
 
-    name, default = "mintpy", "ifgram_inversion.py"
+    name = "mintpy"
 
     def prepare(
         self, network: Network, reference: Reference, blocks: Iterable[tuple[Window, Prepared]], work: Path
@@ -220,7 +221,7 @@ def open_engine(name: str, program: str = "") -> SeriesEngine:
 
     Parameters
     ----------
-    name : {"least-squares", "insar-rs", "dolphin", "mintpy"}
+    name : {"least-squares", "insar-rs", "dolphin", "phase-linking", "mintpy"}
     program : str
         Of an engine that is a program; empty looks for it in PATH.
 
@@ -231,5 +232,7 @@ def open_engine(name: str, program: str = "") -> SeriesEngine:
     """
     if name == "insar-rs":
         return InsarRs()
+    if name == "phase-linking":
+        return LinkedPhases()
     programs = {"dolphin": Dolphin, "mintpy": MintPy}
     return programs[name](program) if name in programs else LeastSquares()

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from topsar.formats.timeseries.phase_linking import DISPERSION
 from topsar.formats.timeseries.stack import lay_largest, name_displacement, read_layer
+from topsar.interferogram import read_number
 from topsar.model import Looks
 from topsar.raster import read_geotiff
 from topsar.raster.geotiff import locate_pixels, open_to_read
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 MOST_VALUES = 20_000_000
 """Displacements that are written, points times dates; of more points the steadiest are taken."""
 _STRIP_ROWS = 64
+Source = Literal["SLC stack", "amplitude of pairs, as of a single look"] | None
 
 
 class Rules(NamedTuple):
@@ -34,7 +37,8 @@ class Points(NamedTuple):
     """Chosen pixels; arrays are (points,).
 
     ``columns`` maps names to what is known, in SI units but for degrees; ``series`` (dates, points) is in metres.
-    ``found`` counts the pixels that meet the rules, ``source`` is where the dispersion comes from.
+    ``found`` counts the pixels that meet the rules, ``source`` is where the dispersion comes from, None where
+    there is no amplitude.
     """
 
     longitude: NDArray[np.float64]
@@ -42,7 +46,7 @@ class Points(NamedTuple):
     columns: dict[str, NDArray[np.float32]]
     series: NDArray[np.float32]
     found: int
-    source: str
+    source: Source
 
 
 class _Steadiness(NamedTuple):
@@ -51,7 +55,7 @@ class _Steadiness(NamedTuple):
     dispersion: NDArray[np.float32]
     place: NDArray[np.int32] | None
     looks: Looks
-    source: Literal["SLC stack", "amplitude of pairs"]
+    source: Source
 
 
 def choose_points(network: Network, folder: Path, rules: Rules) -> Points:
@@ -116,7 +120,9 @@ def _find_dispersion(network: Network) -> _Steadiness:
     for path in list_dispersions(network):
         if (looks := _count_looks(path, network)) is not None:
             return _read_steadiest(path, network, looks)
-    return _Steadiness(_compare_pairs(network), None, Looks(east=1, north=1), "amplitude of pairs")
+    dispersion = _compare_pairs(network)
+    source: Source = "amplitude of pairs, as of a single look" if np.isfinite(dispersion).any() else None
+    return _Steadiness(dispersion, None, Looks(east=1, north=1), source)
 
 
 def list_dispersions(network: Network) -> list[Path]:
@@ -125,7 +131,8 @@ def list_dispersions(network: Network) -> list[Path]:
     if folder is None or "track" not in facts or "polarisation" not in facts:
         return []
     name = f"T{facts['track']:03d}_{facts['polarisation']}"
-    return sorted(folder.parents[1].glob(f"slc_stack/{name}*/amplitude_dispersion.tif"))
+    beside = (path for above in folder.parents[1:3] for path in above.glob(f"slc_stack/{name}*/{DISPERSION}"))
+    return [*sorted(beside), *folder.parent.glob(DISPERSION)]  # the last one is that of the step that linked phases
 
 
 def _count_looks(path: Path, network: Network) -> Looks | None:
@@ -164,7 +171,15 @@ def _read_steadiest(path: Path, network: Network, looks: Looks) -> _Steadiness:
 
 
 def _compare_pairs(network: Network) -> NDArray[np.float32]:
-    """Dispersion of the multilooked amplitude of pairs, √2 times that of their means over both dates."""
+    """Dispersion of the amplitude of pairs, times what the mean over two dates and over L independent looks took.
+
+    The mean of L cells with the dispersion D has D/√L, so that of speckle, 0.52 in a single look, would pass for that
+    of a scatterer. NaN where a pair has no amplitude, or nobody knows its looks.
+    """
+    looks = [read_number(pair.facts.get("independent_looks")) for pair in network.pairs]
+    if None in looks:
+        return np.full(network.grid.shape, np.nan, np.float32)
+    single = np.sqrt(2 * np.mean(np.array(looks, np.float64)))
     count, total, squares = (np.zeros(network.grid.shape, np.float32) for _ in range(3))
     for pair in network.pairs:
         if "amplitude" not in pair.layers:
@@ -178,4 +193,4 @@ def _compare_pairs(network: Network) -> NDArray[np.float32]:
     known = count >= 3
     mean = np.where(known, total / np.maximum(count, 1), np.nan)
     variance = np.maximum(squares - count * mean**2, 0) / np.maximum(count - 1, 1)
-    return np.asarray(np.sqrt(2 * variance) / mean, np.float32)
+    return np.asarray(single * np.sqrt(variance) / mean, np.float32)
