@@ -10,7 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 import twins
-from topsar.engines.native.steps.ionosphere import _find_known, _fit_swaths, _judge_field, _require_cells, _spread
+from topsar.engines.native.steps.ionosphere import (
+    _find_known,
+    _fit_swaths,
+    _judge_field,
+    _level_components,
+    _require_cells,
+    _spread,
+)
 from topsar.kernels.azimuth_shift import expect_shift, find_share
 from topsar.kernels.field import fit_field
 from topsar.kernels.ionosphere import (
@@ -22,6 +29,7 @@ from topsar.kernels.ionosphere import (
     find_offset,
     join_swaths,
     measure_difference,
+    part_components,
     solve_cycles,
     sum_cells,
 )
@@ -353,3 +361,41 @@ def test_overlaps_tell_how_much_there_is_of_expected_shifts(share: float) -> Non
     assert np.sqrt(np.mean(np.square(off), axis=0)) == pytest.approx([1, 1], abs=0.6)
     assert find_share(overlaps, [np.full(600, np.nan)] * 3) is None
     assert find_share(overlaps, [np.full(600, 1e-5)] * 3) is None, "a shift that is everywhere the same is a timing"
+
+
+# --- errors of the unwrapper ------------------------------------------------------------------------------------
+
+
+def test_a_component_is_parted_where_its_phase_jumps_all_around() -> None:
+    """Half a cycle of the ionosphere would hang on it, without a word."""
+    rows, columns = np.mgrid[:40, :50]
+    phase, components = 0.3 * rows - 0.2 * columns, np.ones((40, 50), np.uint16)
+    components[:, 40:] = 2
+    whole, origins = part_components(components, phase, 20)
+    np.testing.assert_array_equal(whole, components)
+    assert not origins
+    phase[10:20, 10:25] += 2 * np.pi
+    phase[30:32, 5:7] -= 2 * np.pi
+    phase[:, 40:] += 6 * np.pi  # another component may be anywhere
+    phase[3, :20] = np.nan
+    parts, origins = part_components(components, phase, 20)
+    assert origins == {3: 1}
+    assert (parts[10:20, 10:25] == 3).all()
+    assert (parts[30:32, 5:7] == 0).all(), "too small to be told"
+    assert (parts[:, 40:] == 2).all()
+    assert parts[25, 20] == 1
+    phase[:, 25] += np.where(np.arange(40) < 10, 4.0, 0.0)  # a cut that ends inside parts nothing
+    assert part_components(components, phase, 20)[1] == {3: 1}
+
+
+def test_cycles_that_a_part_of_a_component_has_too_many_are_told_and_taken_off() -> None:
+    rng = np.random.default_rng(10)
+    rows, columns = np.mgrid[:40, :60]
+    field = 0.1 * rows + 0.02 * columns
+    label = np.where(columns < 40, 1, 3)
+    cells = noisy(rng, field + np.pi * np.where(label == 3, -1, 0))
+    told, errors = _level_components([cells], label, CELL_M, {3: 1})
+    assert errors == [{"component": 1, "cells": 800, "cycles": -1}]
+    assert told == {"count": 1, "cycles": {}, "unknown": 0}
+    off = (cells.phase - field)[:, 45:].mean() - (cells.phase - field)[:, :35].mean()
+    assert abs(off) < 0.4

@@ -104,6 +104,53 @@ def sum_cells(values: NDArray[Any], where: Window, side: int, shape: tuple[int, 
     return sums
 
 
+def part_components(
+    components: NDArray[np.integer[Any]], phase_rad: NDArray[np.floating], least_pixels: int
+) -> tuple[NDArray[np.intp], dict[int, int]]:
+    """Part components where neighbours differ by half a cycle or more all around: an unwrapper that erred leaves that.
+
+    Parameters
+    ----------
+    components : (rows, columns) int
+    phase_rad : (rows, columns) float
+        Unwrapped.
+    least_pixels : int
+        A smaller part belongs to none.
+
+    Returns
+    -------
+    (rows, columns) int, dict
+        Numbers of parts, 0 where there is none; the largest part of a component keeps its number. Of the others the
+        component that they were in.
+    """
+    from scipy.ndimage import label
+
+    seen = (components > 0) & np.isfinite(phase_rad)
+    links = np.zeros([2 * n - 1 for n in components.shape], bool)
+    links[::2, ::2] = seen
+    cut = False
+    for axis, between in ((0, links[1::2, ::2]), (1, links[::2, 1::2])):
+        ahead, behind = ([slice(None)] * axis + [part] for part in (slice(1, None), slice(None, -1)))
+        both = [values[tuple(part)] for values in (components, seen, phase_rad) for part in (ahead, behind)]
+        together = (both[0] == both[1]) & both[2] & both[3]
+        between[...] = together & (np.abs(both[4] - both[5]) < np.pi)
+        cut = cut or bool((together & ~between).any())
+    if not cut:
+        return np.where(seen, components, 0).astype(np.intp), {}
+    parts = label(links)[0][::2, ::2]
+    sizes = np.bincount(parts[seen], minlength=1)
+    whole, number, origins = np.zeros(sizes.size, np.intp), np.zeros(sizes.size, np.intp), {}
+    whole[parts[seen]] = components[seen]
+    fresh = int(components.max()) + 1
+    for part in sorted(np.flatnonzero(sizes >= least_pixels), key=lambda part: -sizes[part]):
+        if part and whole[part] not in number:
+            number[part] = whole[part]
+        elif part:
+            number[part], origins[fresh] = fresh, int(whole[part])
+            fresh += 1
+    return np.where(seen, number[parts], 0), origins
+
+
 def choose_components(components: NDArray[np.integer[Any]], side: int) -> NDArray[np.intp]:
     """Find the component that most pixels of each cell belong to, 0 where none does.
 

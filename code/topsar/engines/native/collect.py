@@ -26,6 +26,8 @@ from topsar.interferogram import Interferogram, make_layers
 from topsar.model import Dem, GeoGrid, Looks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from numpy.typing import NDArray
 
 COLLECT = "collect"
@@ -72,6 +74,7 @@ def collect(folder: Path) -> Interferogram:
         facts["ionosphere"] = read_json(folder / "ionosphere" / FACTS_FILE)
         arrays |= _read_ionosphere(folder, np.isfinite(arrays["amplitude"]), facts["ionosphere"])
     facts |= describe_signal(arrays["coherence"], measured["coherence_bias_at_zero"])
+    facts["remarks"].extend(_describe_errors(facts.get("ionosphere", {}).get("unwrapping_errors", ())))
     if task.uncalibrated:
         facts["remarks"].append(describe_uncalibrated(task.uncalibrated))
     arrays |= _read_view(folder.parent / task.view)
@@ -106,6 +109,14 @@ def _read_ionosphere(folder: Path, seen: NDArray[np.bool_], facts: dict[str, Any
     if "refused" not in facts["burst_ramps"]:
         names |= {"ionosphere_burst_ramps": "ramps", "ionosphere_burst_ramps_std": "ramps_deviation"}
     return {layer: mask_unseen(seen, _load(folder, f"ionosphere/{name}")) for layer, name in names.items()}
+
+
+def _describe_errors(errors: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for one in errors:
+        yield (
+            f"unwrapped phase is off by {one['cycles']} cycles in a part of component {one['component']}, "
+            f"as sub-bands tell ({one['cells']} cells of the ionosphere)"
+        )
 
 
 def _read_view(folder: Path) -> dict[str, NDArray[Any]]:

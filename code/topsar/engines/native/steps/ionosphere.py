@@ -26,6 +26,7 @@ from topsar.kernels.ionosphere import (
     find_offset,
     join_swaths,
     measure_difference,
+    part_components,
     solve_cycles,
     sum_cells,
 )
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 CELL_M = 640.0
 LARGEST_STEP_ERROR_RAD = 0.5
 """Of a difference between swaths, beyond which it is not known."""
+LEAST_PART = 4
+"""Cells that a part of a component must have to be asked for its cycles."""
 LEAST_CELLS = 50
 """Of fewer cells nothing is estimated."""
 SIGNIFICANT = 2.0
@@ -84,11 +87,11 @@ class _Ionosphere(StepKind[IonosphereTask]):
         out.mkdir(parents=True, exist_ok=True)
         side = max(round(CELL_M / math.sqrt(task.pixel_m[0] * task.pixel_m[1])), 1)
         cell_m = side * task.pixel_m[0], side * task.pixel_m[1]
-        swaths, label, facts = _measure_swaths(task, runs, folder, side)
+        swaths, label, origins, facts = _measure_swaths(task, runs, folder, side)
         missions = {one["mission"] for one in read_json(folder / "mosaic" / "facts.json")["passes"].values()}
         why = _require_cells(swaths)
         if not why:
-            facts["components"] = _level_components(swaths, label, cell_m)
+            facts["components"], facts["unwrapping_errors"] = _level_components(swaths, label, cell_m, origins)
             why = _require_cells(swaths)
         if not why:
             field, why = _fit_swaths(swaths, cell_m, facts, differ=len(missions) > 1)
@@ -113,11 +116,11 @@ class _Ionosphere(StepKind[IonosphereTask]):
 
 def _measure_swaths(
     task: IonosphereTask, runs: Path, folder: Path, side: int
-) -> tuple[list[Cells], NDArray[np.intp], dict[str, Any]]:
-    """The ionosphere in cells of each swath, the component of each cell, and the first facts."""
+) -> tuple[list[Cells], NDArray[np.intp], dict[int, int], dict[str, Any]]:
+    """The ionosphere in cells of each swath, the component of each cell, parts of components, and the first facts."""
     filtered, coherence = (np.load(folder / name) for name in ("filter/filtered.npy", "mosaic/coherence.npy"))
-    components = np.load(folder / "unwrap" / "components.npy")
     phase = add_cycles(np.angle(filtered), np.load(folder / "unwrap" / "unwrapped.npy"))
+    components, origins = part_components(np.load(folder / "unwrap" / "components.npy"), phase, LEAST_PART * side**2)
     looks = read_json(folder / "mosaic" / "facts.json")["independent_looks"]
     label = choose_components(components, side)
     used = (
@@ -145,7 +148,7 @@ def _measure_swaths(
         facts["swaths"].append(
             {"swath": known["swath"], "frequencies_hz": known["frequencies_hz"], "noise": round(factor, 3)}
         )
-    return found, label, facts
+    return found, label, origins, facts
 
 
 def _load_bands(folder: Path, known: dict[str, Any]) -> BandPair:
@@ -167,10 +170,13 @@ def _require_cells(swaths: list[Cells]) -> str:
     return f"{count} cells are coherent, {LEAST_CELLS} are needed" if count < LEAST_CELLS else ""
 
 
-def _level_components(swaths: list[Cells], label: NDArray[np.intp], cell_m: tuple[float, float]) -> dict[str, Any]:
+def _level_components(
+    swaths: list[Cells], label: NDArray[np.intp], cell_m: tuple[float, float], origins: dict[int, int]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Take off the cycles that components have too many, and what is left unknown; say how many.
 
-    A rough idea of what the swaths differ by will do for that.
+    A rough idea of what the swaths differ by will do for that. Where a part of a component has other cycles than the
+    rest of it the unwrapper erred: the second result.
     """
     rough = [swaths[0]]
     for after in swaths[1:]:
@@ -180,8 +186,23 @@ def _level_components(swaths: list[Cells], label: NDArray[np.intp], cell_m: tupl
     for one, cycles in solved.items():
         for cells in swaths:
             cells.phase[label == one] -= np.nan if cycles is None else cycles * CYCLE_RAD
-    moved = {str(one): cycles for one, cycles in solved.items() if cycles}
-    return {"count": len(solved), "cycles": moved, "unknown": sum(cycles is None for cycles in solved.values())}
+    whole = {one: cycles for one, cycles in solved.items() if one not in origins}
+    moved = {str(one): cycles for one, cycles in whole.items() if cycles}
+    told = {"count": len(whole), "cycles": moved, "unknown": sum(cycles is None for cycles in solved.values())}
+    return told, _tell_errors(solved, label, origins)
+
+
+def _tell_errors(
+    solved: dict[int, int | None], label: NDArray[np.intp], origins: dict[int, int]
+) -> list[dict[str, Any]]:
+    """Of each part of a component that has cycles of its own how many these are, and how many cells it has."""
+    errors = []
+    for part, component in origins.items():
+        cycles, rest = solved.get(part), solved.get(component)
+        if cycles is not None and rest is not None and cycles != rest:
+            cells = int(np.count_nonzero(label == part))
+            errors.append({"component": component, "cells": cells, "cycles": cycles - rest})
+    return errors
 
 
 def _fit_swaths(
