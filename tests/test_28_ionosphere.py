@@ -296,9 +296,13 @@ def test_a_field_that_is_no_more_than_its_error_is_refused() -> None:
         assert field.phase.mean() == pytest.approx(0, abs=1e-9)
 
 
-def test_swaths_are_levelled_where_that_is_sure_and_always_between_satellites() -> None:
-    for step, differ, removed in ((1.13, False, True), (0.01, False, False), (0.01, True, True)):
-        facts = told("IW1", "IW2")
+def test_parts_are_levelled_where_that_is_sure_and_swaths_of_two_satellites_always() -> None:
+    swaths, bursts = ("IW1", "IW2"), ("IW1_1", "IW1_2")
+    for step, differ, names, removed in (
+        *((1.13, False, swaths, True), (0.01, False, swaths, False), (0.01, True, swaths, True)),
+        *((1.13, True, bursts, True), (0.01, True, bursts, False)),
+    ):
+        facts = told(*names)
         parts = halve(noisy(np.random.default_rng(9), np.zeros((40, 40)), 0.5), step, 4)
         field, why = _fit_swaths(parts, CELL_M, facts, differ=differ)
         assert not why

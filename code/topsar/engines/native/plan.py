@@ -116,10 +116,15 @@ def _plan_ionosphere(
     """The steps that multiply sub-bands, by swath, and the one that estimates the ionosphere from them."""
     if not _wants_ionosphere(options):
         return [], []
-    looks = split.choose_looks(laid.grid)
+    looks, missions = split.choose_looks(laid.grid), {scene.mission for scene in laid.matched.pair.scenes}
     bands = [
         subband.SubbandTask(
-            job=task.job, grid=laid.grid, looks=looks, bursts=task.bursts, reference_orbit=task.reference_orbit
+            job=task.job,
+            grid=laid.grid,
+            looks=looks,
+            bursts=task.bursts,
+            reference_orbit=task.reference_orbit,
+            apart=len(missions) > 1,
         )
         for task in swaths
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from topsar.kernels.unwrap import add_cycles
 from topsar.model import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -137,22 +139,28 @@ def _measure_swaths(
     mean = np.divide(weighted, weight, out=np.full(label.shape, np.nan), where=weight > 0)
     found: list[Cells] = []
     facts: dict[str, Any] = {"swaths": []}
-    for name in task.swaths:
-        known = read_json(runs / name / FACTS)
-        if not known["frequencies_hz"]:
-            continue
-        pair = _load_bands(runs / name, known)
+    for part in _list_parts(task, runs):
+        pair = _load_bands(part)
         cells = combine(pair, measure_difference(pair, flat, gamma, side, label.shape), mean)
         factor = find_noise_factor(cells, label)
         found.append(Cells(cells.phase, cells.variance * factor**2))
         facts["swaths"].append(
-            {"swath": known["swath"], "frequencies_hz": known["frequencies_hz"], "noise": round(factor, 3)}
+            {"swath": part["name"], "frequencies_hz": part["frequencies_hz"], "noise": round(factor, 3)}
         )
     return found, label, origins, facts
 
 
-def _load_bands(folder: Path, known: dict[str, Any]) -> BandPair:
-    lower, upper, filled = (np.load(folder / f"{name}.npy") for name in ("lower", "upper", "filled"))
+def _list_parts(task: IonosphereTask, runs: Path) -> Iterator[dict[str, Any]]:
+    """The parts of all swaths that have signal: bursts down one swath and up the next, so that neighbours overlap."""
+    for number, name in enumerate(task.swaths):
+        known = read_json(runs / name / FACTS)
+        parts = known["parts"] if known["frequencies_hz"] else []
+        for part in parts[::-1] if number % 2 else parts:
+            yield known | part | {"folder": runs / name / part["folder"]}
+
+
+def _load_bands(known: dict[str, Any]) -> BandPair:
+    lower, upper, filled = (np.load(known["folder"] / f"{name}.npy") for name in ("lower", "upper", "filled"))
     carrier, (low, high) = known["carrier_hz"], known["frequencies_hz"]
     return BandPair(
         where=Window(**known["window"]),
@@ -210,12 +218,13 @@ def _fit_swaths(
 ) -> tuple[Field, str]:
     """Fit the ionosphere together with what the swaths differ by, and say why it is none.
 
-    A difference counts where it is sure, and always between satellites.
+    A difference counts where it is sure; that of two swaths always, where the dates are of two satellites.
     """
     names = [one["swath"] for one in facts["swaths"]]
     field, why = fit_field(swaths, cell_m), ""
     sure = np.abs(field.steps) > SURE * field.step_errors
-    believed = (field.step_errors < LARGEST_STEP_ERROR_RAD) & (sure | differ)
+    needed = np.array([differ and one[:3] != other[:3] for one, other in pairwise(names)], bool)
+    believed = (field.step_errors < LARGEST_STEP_ERROR_RAD) & (sure | needed)
     facts["offsets"] = [
         {
             "swaths": names[number : number + 2],
@@ -227,8 +236,8 @@ def _fit_swaths(
         for number in range(len(swaths) - 1)
     ]
     if not believed.all():
-        if differ:
-            first = int(np.argmin(believed))
+        if (needed & ~believed).any():
+            first = int(np.argmax(needed & ~believed))
             why = f"{names[first]} and {names[first + 1]} of different satellites share too little ground"
         field = fit_field(swaths, cell_m, stepping=believed.tolist())
     return field.center(_find_known(swaths)), why

@@ -1,14 +1,15 @@
 """The step that multiplies the sub-bands of two dates, one swath of a pair.
 
 The bursts of the swath are summed where they overlap: what misregistration makes of their phases is the same in both
-bands, and only the difference of the bands will count.
+bands, and only the difference of the bands will count. Between two satellites each burst stays for itself, as that
+difference may have a constant of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,13 +45,17 @@ FACTS = "bands.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubbandTask:
-    """One swath of a pair, whose sub-bands are to be multiplied; ``grid`` is the output grid of the whole pair."""
+    """One swath of a pair, whose sub-bands are to be multiplied; ``grid`` is the output grid of the whole pair.
+
+    ``apart`` tells whether each burst is a part of its own; the swath is one otherwise.
+    """
 
     job: str
     grid: GeoGrid
     looks: Looks
     bursts: tuple[BurstPair, ...]
     reference_orbit: OrbitChoice
+    apart: bool
 
     @property
     def windows(self) -> list[BurstWindow]:
@@ -92,26 +97,38 @@ class _Subband(StepKind[SubbandTask]):
     def inputs(self, task: SubbandTask) -> tuple[Path, ...]:
         return (task.reference_orbit.path,)
 
-    def run(self, task: SubbandTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
-        """Write coherences and pixels of the swath and ``bands.json`` into its folder."""
+    def run(self, task: SubbandTask, runs: Path, folder: Path) -> None:
+        """Write coherences and pixels of each part and ``bands.json`` into the folder of the swath."""
         out = runs / task.folder
         out.mkdir(parents=True, exist_ok=True)
-        where = surround_windows([one for both in task.bursts if (one := find_common_window(both, task.grid))])
-        for band in BANDS:
-            sums = _sum_bursts(task, band, task.grid.crop(where), runs)
-            save_array(out / f"{band}.npy", _normalise(sums))
-        save_array(out / "filled.npy", sums.filled)
+        groups = [(both,) for both in task.bursts] if task.apart else [task.bursts]
+        parts: list[dict[str, Any]] = []
+        for group in groups:
+            if windows := [one for both in group if (one := find_common_window(both, task.grid))]:
+                where, folder = surround_windows(windows), out / str(len(parts))
+                folder.mkdir(exist_ok=True)
+                _write_part(replace(task, bursts=group), task.grid.crop(where), runs, folder)
+                name = group[0].reference.burst.label if task.apart else task.swath
+                parts.append({"name": name, "folder": folder.name, "window": asdict(where)})
         burst = task.bursts[0].reference.burst
         orbit = task.reference_orbit.load(burst.swath, burst.polarisation)
         facts = {
             "swath": task.swath,
-            "window": asdict(where),
+            "parts": parts,
             "carrier_hz": burst.radar_frequency_hz,
             "frequencies_hz": _average_frequencies(task, runs),
             "independent_share": _find_independent_share(task, orbit),
             "beam": _follow_beam(burst, orbit, task.grid),
         }
         write_json(out / FACTS, facts)
+
+
+def _write_part(task: SubbandTask, grid: GeoGrid, runs: Path, folder: Path) -> None:
+    """Write the coherences of the task's bursts on a part of the output grid."""
+    for band in BANDS:
+        sums = _sum_bursts(task, band, grid, runs)
+        save_array(folder / f"{band}.npy", _normalise(sums))
+    save_array(folder / "filled.npy", sums.filled)
 
 
 def _sum_bursts(task: SubbandTask, band: str, grid: GeoGrid, runs: Path) -> LookSums:
