@@ -12,7 +12,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from topsar.engines.ground import LONLAT, change_crs, measure_pixel
-from topsar.engines.layers import describe_filter, estimate_phase_noise, make_unwrapped_layers
+from topsar.engines.layers import count_samples, describe_filter, estimate_phase_noise, make_unwrapped_layers
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
 from topsar.interferogram import LAYERS, UNKNOWN
@@ -210,6 +210,25 @@ def test_noise_of_the_phase_follows_the_looks_of_each_burst() -> None:
 
 def wrap(phase: np.ndarray) -> np.ndarray:
     return np.angle(np.exp(1j * phase)).astype(np.float32)
+
+
+@pytest.mark.parametrize("slope", [-0.3, 0.0, 0.2])
+@pytest.mark.parametrize("heading", [-12.0, 192.0])
+def test_a_slope_toward_the_radar_is_seen_in_fewer_samples(slope: float, heading: float) -> None:
+    """Beside the slant ranges to a satellite of points of the slope."""
+    away = np.radians(heading + 90)
+    x, y = (axis.ravel() for axis in np.meshgrid(80 * np.arange(12.0), -80 * np.arange(9.0)))
+    height = 500 + slope * (x * np.sin(away) + y * np.cos(away))
+    satellite = np.array([-np.sin(away), -np.cos(away), 1.3]) * 500e3
+    range_m = np.linalg.norm(satellite - np.stack([x, y, height], axis=1), axis=1)
+    level_m = np.linalg.norm(satellite - np.stack([x, y, np.full(x.size, 500)], axis=1), axis=1)
+    grid = GeoGrid(crs="EPSG:32629", west=500_000, north=4_180_000, dx=80, dy=80, rows=9, columns=12)
+    unit = satellite / np.linalg.norm(satellite)
+    los = [np.full(grid.shape, part, np.float32) for part in unit]
+    design = np.stack([x * np.sin(away) + y * np.cos(away), np.ones(x.size)], axis=1)
+    expected, level = (np.linalg.lstsq(design, values, rcond=None)[0][0] for values in (range_m, level_m))
+    found = count_samples(height.reshape(grid.shape).astype(np.float32), los, grid)
+    assert found == pytest.approx(expected / level, rel=2e-3)
 
 
 def test_cycles_of_the_filtered_phase_go_to_the_unfiltered_one() -> None:

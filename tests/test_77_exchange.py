@@ -18,13 +18,13 @@ from pyproj import Proj, Transformer
 
 from sample_layers import DEGREES, FACTS, UTM, sample, with_only
 from topsar.corrections import open_correction
-from topsar.engines.ground import measure_pixel
+from topsar.engines.ground import measure_convergence, measure_pixel
 from topsar.engines.passes import read_passes
 from topsar.errors import ProductError
 from topsar.formats import open_format
 from topsar.formats.gunw.cube import make_cube
 from topsar.formats.gunw.standard import HEIGHTS_M
-from topsar.formats.hyp3.rasters import find_local_incidence, measure_convergence
+from topsar.formats.hyp3.rasters import find_local_incidence
 from topsar.interferogram import LAYERS, Interferogram, join_grids, place_on, swap_dates
 from topsar.kernels.geometry import geodetic_to_ecef, measure_baseline
 from topsar.model import BBox, GeoGrid, Window

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from topsar.errors import SettingsError
-from topsar.kernels.geometry import geodetic_to_ecef, up_vector
+from topsar.kernels.geometry import geodetic_to_ecef, turn_to_local, up_vector
 from topsar.kernels.resample import NODE_STEP, interpolate_nodes, place_ground
 from topsar.model import BBox, Window
 from topsar.raster import HeightField, open_dem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from topsar.model import Dem, GeoGrid
@@ -28,6 +31,7 @@ METRES_PER_DEGREE = 111_319.49
 NODE_SPACING_M = 640.0
 """Of the nodes between which an output grid is interpolated; a grid that is coarser has a node at each pixel."""
 _STEP_DEG = 0.01
+_SLOPE_ROWS = 256
 _DEM_BYTES = 4
 _PROJECTION_HINT = "set CRS=utm, CRS=latlon, or CRS=EPSG:number of a projection in metres made for that place"
 
@@ -108,6 +112,42 @@ def step_pixel(grid: GeoGrid) -> NDArray[np.float64]:
     x, y = grid.bbox.centre
     lon, lat = change_crs(grid.crs, LONLAT, x + np.array([0, grid.dx, 0]), y + np.array([0, 0, grid.dy]))
     return geodetic_to_ecef(np.radians(lat), np.radians(lon), 0.0)
+
+
+def measure_convergence(grid: GeoGrid) -> float:
+    """Measure how far the rows of a grid turn from true east to true north at its middle, radians."""
+    middle, beside, _ = step_pixel(grid)
+    east, north, _ = turn_to_local(middle, beside - middle)
+    return float(np.arctan2(north, east))
+
+
+def find_slopes(
+    height: NDArray[np.float32], los: Sequence[NDArray[np.float32]], grid: GeoGrid
+) -> Iterator[tuple[slice, NDArray[np.floating[Any]], NDArray[np.floating[Any]]]]:
+    """Go through a grid some rows at a time, and tell how its ground is inclined.
+
+    Parameters
+    ----------
+    height : (rows, columns) float32
+    los : three of (rows, columns) float32
+        Unit vector to the satellite, true east, north and up.
+    grid : GeoGrid
+
+    Yields
+    ------
+    rows : slice
+    toward, steepness : (n, columns) float32
+        Slope toward the satellite times the horizontal part of the unit vector; slope, squared.
+    """
+    (width, breadth), turn = measure_pixel(grid), measure_convergence(grid)
+    along, across = math.cos(turn), math.sin(turn)
+    for first in range(0, grid.rows, _SLOPE_ROWS):
+        rows, start = slice(first, first + _SLOPE_ROWS), max(first - 1, 0)
+        slopes: list[NDArray[np.float32]] = list(np.gradient(height[start : first + _SLOPE_ROWS + 1], breadth, width))
+        southward, eastward = (slope[first - start :][:_SLOPE_ROWS] for slope in slopes)
+        east, north = los[0][rows], los[1][rows]
+        x, y = east * along + north * across, north * along - east * across
+        yield rows, x * eastward - y * southward, eastward**2 + southward**2
 
 
 def open_dem_under(dem: Dem, grid: GeoGrid) -> HeightField:

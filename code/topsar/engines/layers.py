@@ -10,10 +10,14 @@ from topsar.kernels.statistics import phase_deviation
 from topsar.kernels.unwrap import add_cycles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from topsar.model import GeoGrid
+
+_ROWS = 512
+_SAMPLES = (0.4, 2.5)
 _QUIET_RAD = 0.5
 """Predicted noise up to which what a filter took off the phase can be told: noisier phase wraps around."""
 
@@ -101,18 +105,49 @@ def compute_displacement(phase_rad: NDArray[np.float32], wavelength_m: float) ->
     return moved
 
 
-def estimate_phase_noise(coherence: NDArray[np.float32], looks: float | NDArray[np.float64]) -> NDArray[np.float32]:
+def count_samples(
+    height: NDArray[np.float32], los: Sequence[NDArray[np.float32]], grid: GeoGrid
+) -> NDArray[np.float32]:
+    """Count the samples in range that see a pixel, in multiples of those that would see it were it level.
+
+    Slant range grows by sin θ − cos θ·h' with every metre of ground away from the radar, h' being the slope that way. A
+    pixel of a steep slope has many slopes, so the count is kept within `_SAMPLES`.
+
+    Parameters
+    ----------
+    height : (rows, columns) float32
+    los : three of (rows, columns) float32
+        Unit vector to the satellite, true east, north and up.
+    grid : GeoGrid
+
+    Returns
+    -------
+    (rows, columns) float32
+        1 where the slope is not known.
+    """
+    from topsar.engines.ground import find_slopes
+
+    count = np.ones(grid.shape, np.float32)
+    for rows, toward, _ in find_slopes(height, los, grid) if min(grid.shape) > 1 else ():
+        count[rows] = np.clip(1 + toward * los[2][rows] / (1 - los[2][rows] ** 2), *_SAMPLES)
+    return np.nan_to_num(count, copy=False, nan=1)
+
+
+def estimate_phase_noise(
+    coherence: NDArray[np.float32], looks: float | NDArray[np.floating[Any]]
+) -> NDArray[np.float32]:
     """Estimate the standard deviation of the unfiltered phase, rad, at most that of random phase, π/√3.
 
     Parameters
     ----------
     coherence : (rows, columns) float32
         NaN where there is no signal; the result is NaN there.
-    looks : float or (rows, columns) float64
-        Independent looks of a pixel; there are few different ones.
+    looks : float or (rows, columns) real
+        Independent looks of a pixel.
     """
     noise = np.empty(coherence.shape, np.float32)
     everywhere = np.broadcast_to(looks, coherence.shape)
-    for one in np.unique(everywhere):
-        noise[everywhere == one] = phase_deviation(coherence[everywhere == one], float(one))
+    for first in range(0, len(noise), _ROWS):
+        rows = slice(first, first + _ROWS)
+        noise[rows] = phase_deviation(coherence[rows], everywhere[rows])
     return noise

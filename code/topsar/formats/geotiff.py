@@ -35,7 +35,7 @@ class GeoTiff(Format):
     """One ``<layer>.tif`` per layer, and ``facts.json``."""
 
     name = "geotiff"
-    version = "4"
+    version = "5"
     cost = Cost(base_memory=0, memory=0, disk=60, start_s=1.5, microseconds=1.5, pixels_per_thread=5e5)
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

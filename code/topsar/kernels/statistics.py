@@ -135,29 +135,39 @@ def count_phase_looks(looks: Looks, cells: NDArray[np.float64]) -> float:
     return 1 + 1 / float(integrand.sum() * (logarithm[1] - logarithm[0]))
 
 
-def phase_deviation(gamma: NDArray[np.float32], looks: float) -> NDArray[np.float64]:
+def phase_deviation(gamma: NDArray[np.float32], looks: float | NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Standard deviation of multilooked phase, rad (...), from that of no noise to that of random phase, π/√3.
 
     The exact one of the multilook distribution (Lee, Hoppel, Mango and Miller, 1994, IEEE TGRS 32, "Intensity and phase
-    statistics of multilook polarimetric and interferometric SAR imagery").
+    statistics of multilook polarimetric and interferometric SAR imagery"); it is tabulated for looks a tenth apart.
 
     Parameters
     ----------
     gamma : (...) float32
         Coherence, 0 to 1; NaN stays NaN.
-    looks : float
+    looks : float or (...) real
         Independent looks.
     """
-    return np.interp(np.arccos(np.clip(gamma, 0, 1)), _ANGLE, _tabulate_deviation(looks))
+    from scipy.ndimage import map_coordinates
+
+    if not np.size(gamma):
+        return np.empty(np.shape(gamma))
+    step = np.log(looks) / _LOOKS_STEP
+    first = math.floor(np.min(step))
+    table = np.stack([_tabulate_deviation(number) for number in range(first, math.floor(np.max(step)) + 2)])
+    angle = np.arccos(np.clip(np.nan_to_num(gamma), 0, 1)) * (len(_ANGLE) - 1) / _ANGLE[-1]
+    place = np.stack(np.broadcast_arrays(step - first, angle))
+    return np.where(np.isnan(gamma), np.nan, map_coordinates(table, place, order=1, mode="nearest"))
 
 
-@lru_cache(32)
-def _tabulate_deviation(looks: float) -> NDArray[np.float64]:
-    """Deviation of the phase at each `_ANGLE`, the arc cosine of coherence.
+@lru_cache(64)
+def _tabulate_deviation(number: int) -> NDArray[np.float64]:
+    """Deviation of the phase at each `_ANGLE`, the arc cosine of coherence, for a number of steps of looks.
 
     Given the reference, the average is a constant with circular Gaussian noise; the ratio of their powers is γ²/(1-γ²)
     times a variable of the distribution Γ(L), over which the variance of the phase is averaged.
     """
+    looks = math.exp(number * _LOOKS_STEP)
     spread = 1 / math.sqrt(looks)
     x = math.log(looks) + np.linspace(-12 * spread, 6 * spread, 400)
     weight = np.exp(looks * (x - math.log(looks)) - np.exp(x) + looks)
@@ -185,5 +195,6 @@ def _tabulate_variance() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return logarithm, (density * phase**2).sum(axis=1) / density.sum(axis=1)
 
 
+_LOOKS_STEP = 0.1  # of their logarithm
 _ANGLE = np.linspace(0, np.pi / 2, 257)
 _STRONG = 7.0  # logarithm of the ratio from which on the variance is half its inverse

@@ -11,6 +11,7 @@ import numpy as np
 from topsar.engines.facts import PairFacts, describe, describe_signal, describe_uncalibrated
 from topsar.engines.layers import (
     compute_incidence,
+    count_samples,
     describe_filter,
     estimate_phase_noise,
     make_unwrapped_layers,
@@ -67,7 +68,9 @@ def collect(folder: Path) -> Interferogram:
     arrays = _read_signal(folder, measured["wavelength_m"], unwrapped=task.unwrapped)
     if task.backscatter != "none" and not task.uncalibrated:
         arrays[task.backscatter] = mask_unseen(np.isfinite(arrays["amplitude"]), _load(folder, "mosaic/backscatter"))
-    looks = np.array(measured["independent_looks_of_bursts"])[arrays["burst"]]
+    view = _read_view(folder.parent / task.view)
+    looks = np.array(measured["independent_looks_of_bursts"], np.float32)[arrays["burst"]]
+    looks *= count_samples(view["height"], [view[f"los_{way}"] for way in ("east", "north", "up")], task.grid)
     arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], looks)
     facts["filter"] = describe_filter(arrays)
     if task.ionosphere:
@@ -77,7 +80,7 @@ def collect(folder: Path) -> Interferogram:
     facts["remarks"].extend(_describe_errors(facts.get("ionosphere", {}).get("unwrapping_errors", ())))
     if task.uncalibrated:
         facts["remarks"].append(describe_uncalibrated(task.uncalibrated))
-    arrays |= _read_view(folder.parent / task.view)
+    arrays |= view
     if task.water_mask is not None:
         from topsar.engines.water import warp_water
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from topsar.engines.ground import measure_pixel, step_pixel
+from topsar.engines.ground import find_slopes
 from topsar.formats.exchange import fill_holes, open_holes
 from topsar.formats.hyp3.names import Flavour
 from topsar.interferogram import LAYERS, UNKNOWN
-from topsar.kernels.geometry import turn_to_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from topsar.model import GeoGrid
 
 _BROWSE_WIDTH = 2048
-_ROWS = 256
-"""Of an image that are worked on at once."""
 
 
 def write_rasters(ifg: Interferogram, stem: Path, phase: str, flavour: Flavour, *, browse: bool) -> Iterator[Path]:
@@ -91,25 +87,11 @@ def find_local_incidence(grid: GeoGrid, *layers: NDArray[np.float32]) -> NDArray
     -------
     (rows, columns) float32
     """
-    height, east, north, up = layers
-    (width, breadth), turn = measure_pixel(grid), measure_convergence(grid)
-    along, across = math.cos(turn), math.sin(turn)
+    height, *los = layers
     angle = np.empty(grid.shape, np.float32)
-    for first in range(0, grid.rows, _ROWS):
-        rows, start = slice(first, first + _ROWS), max(first - 1, 0)
-        slopes: list[NDArray[np.float32]] = list(np.gradient(height[start : first + _ROWS + 1], breadth, width))
-        southward, along_x = (slope[first - start :][:_ROWS] for slope in slopes)
-        x, y = east[rows] * along + north[rows] * across, north[rows] * along - east[rows] * across
-        cosine = (up[rows] - x * along_x + y * southward) / np.sqrt(1 + along_x**2 + southward**2)
-        angle[rows] = np.arccos(np.clip(cosine, -1, 1))
+    for rows, toward, steepness in find_slopes(height, los, grid):
+        angle[rows] = np.arccos(np.clip((los[2][rows] - toward) / np.sqrt(1 + steepness), -1, 1))
     return angle
-
-
-def measure_convergence(grid: GeoGrid) -> float:
-    """Measure how far the rows of a grid turn from true east to true north at its middle, radians."""
-    middle, beside, _ = step_pixel(grid)
-    east, north, _ = turn_to_local(middle, beside - middle)
-    return float(np.arctan2(north, east))
 
 
 _Rasters = Mapping[str, tuple[tuple[str, ...], Callable[..., NDArray[Any]]]]
