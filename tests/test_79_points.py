@@ -20,6 +20,7 @@ from test_79_timeseries import DAYS, GRID, SETTINGS, VELOCITY, day_text, facts_o
 from topsar.errors import SettingsError
 from topsar.formats import open_format
 from topsar.formats.timeseries import points
+from topsar.formats.timeseries.dispersion import limit_dispersion
 from topsar.formats.timeseries.stack import link_pairs
 from topsar.interferogram import Interferogram, make_layers
 from topsar.model import Looks
@@ -70,6 +71,16 @@ def test_speckle_is_not_taken_for_scatterers_because_looks_are_many() -> None:
     assert (found[steady] < 0.01).all()
     unknown = [replace(pair, facts={**pair.facts, "independent_looks": None}) for pair in speckled]
     assert np.isnan(points._compare_pairs(link_pairs(unknown))).all()
+
+
+@pytest.mark.parametrize("dates", [6, 8, 20])
+def test_speckle_is_not_taken_for_scatterers_because_dates_are_few(dates: int) -> None:
+    limit = limit_dispersion(dates, 50)
+    amplitude = np.random.default_rng(11).rayleigh(size=(dates, 2000, 50))
+    least = (amplitude.std(axis=0, ddof=1) / amplitude.mean(axis=0)).min(axis=1)
+    assert 0.001 < (least < limit).mean() < 0.03
+    assert limit_dispersion(dates, 500) < limit < limit_dispersion(dates + 4, 50)
+    assert (limit > 0.25) == (dates == 20)  # what is usual is safe from twenty dates on
 
 
 def read_csv(folder: Path) -> dict[str, np.ndarray]:

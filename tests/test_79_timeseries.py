@@ -19,6 +19,7 @@ from topsar.formats import open_format
 from topsar.formats.step import run_format
 from topsar.formats.timeseries.closure import list_triangles, repair_cycles
 from topsar.formats.timeseries.inversion import fit_trend, invert
+from topsar.formats.timeseries.stack import PIXEL_BYTES
 from topsar.interferogram import Interferogram
 from topsar.model import GeoGrid
 
@@ -105,6 +106,18 @@ def test_velocity_and_series_are_those_of_the_ground(tmp_path: Path) -> None:
     assert (made["displacement_20230101"][known] == 0).all()
     assert made["temporal_coherence"][known].min() > 0.95
     assert facts["flagged_dates"] == []
+
+
+def test_blocks_that_are_less_than_a_tile_make_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = make_stack()
+    whole = write(tmp_path / "whole", pairs)
+    monkeypatch.setattr("topsar.formats.timeseries.BLOCK_BYTES", 7 * GRID.columns * len(pairs) * PIXEL_BYTES)
+    parts = write(tmp_path / "parts", pairs)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(parts[name], values, err_msg=name)
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {
+        path.name for path in (tmp_path / "whole").iterdir()
+    }
 
 
 def test_an_island_that_is_off_by_a_cycle_is_found_and_repaired(tmp_path: Path) -> None:

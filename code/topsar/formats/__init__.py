@@ -77,6 +77,17 @@ class Format(Protocol):
         """
         ...
 
+    def predict_blocks(self, pairs: int, pixels: float) -> float:  # noqa: ARG002
+        """Predict the bytes of memory that grow with the number of pairs; most formats have one pair at a time.
+
+        Parameters
+        ----------
+        pairs : int
+        pixels : float
+            Of the largest.
+        """
+        return 0.0
+
     def write_radar(self, stack: RadarStack, folder: Path) -> tuple[Path, ...]:
         """Write a stack in radar geometry as `write` writes interferograms; only formats of that scope can.
 

@@ -114,7 +114,11 @@ def _plan_tracks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[st
     pairs = sorted((job for job in jobs if job.is_pair), key=lambda job: (name_track(job.id), job.id))
     for track, group in groupby(pairs, key=lambda job: name_track(job.id)):
         found, owner = list(group), f"{name}_{track}"
-        reads = (*(f"{job.id}/{PRODUCTS}" for job in found), *_list_beside(form, track, jobs))
+        beside = _list_beside(form, track, jobs)
+        if getattr(form, "before", None) is not None and not beside:
+            msg = f"FORMATS={name} links phases of SLCs of {track}, and none are kept"
+            raise SettingsError(msg, hint="set SLC_STACK=1, or start `topsar timeseries`")
+        reads = (*(f"{job.id}/{PRODUCTS}" for job in found), *beside)
         steps = _plan_chain(form, name, owner, [job.steps[-1].size for job in found], reads, known)
         title = f"{name} of track {track_text(track)}"
         yield Job(id=owner, title=title, steps=steps)
@@ -184,7 +188,7 @@ def _plan(
     """
     writes = Artifact(path=f"{owner}/{name}")
     step = plan_step(f"{PREFIX}{name}", form.version, form.cost, sum(sizes), reads, writes)
-    memory = form.cost.needs(max(sizes)).memory_bytes
+    memory = form.cost.needs(max(sizes)).memory_bytes + int(form.predict_blocks(len(sizes), max(sizes)))
     signature = sign(step.kind, {option: known[option] for option in form.options}, ())
     return replace(step, signature=signature, needs=replace(step.needs, memory_bytes=memory))
 

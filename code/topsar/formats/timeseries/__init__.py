@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from topsar.formats.timeseries.closure import Triangles
     from topsar.formats.timeseries.engines import Prepared, SeriesEngine
     from topsar.formats.timeseries.points import Points
-    from topsar.formats.timeseries.stack import Network, Reference
+    from topsar.formats.timeseries.stack import Block, Network, Reference
     from topsar.interferogram import Interferogram
     from topsar.model import Window
 
@@ -45,7 +45,7 @@ class TimeSeries(Format):
         disk=14,
         start_s=2.0,
         microseconds=4.0,
-        first_memory=160,
+        first_memory=70,
         first_pixels=3.2e6,
     )
     scope: Literal["pair", "stack", "radar"] = "stack"
@@ -88,6 +88,12 @@ class TimeSeries(Format):
             msg = f"TIMESERIES={timeseries} inverts pairs on a map grid, and GRID is radar"
             raise SettingsError(msg, hint="set TIMESERIES=phase-linking, which takes the SLCs of a stack, or GRID=map")
 
+    def predict_blocks(self, pairs: int, pixels: float) -> float:
+        """Memory of the block that is inverted, and of the tile of each date's file that it is written into."""
+        from topsar.formats.timeseries.stack import TILE
+
+        return min(BLOCK_BYTES, 30 * pairs * pixels) + 4 / 3 * pairs * min(pixels, TILE**2)
+
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Invert all pairs of a track, block by block.
 
@@ -108,20 +114,21 @@ class TimeSeries(Format):
         from topsar.formats.timeseries.page import write_page
         from topsar.formats.timeseries.picture import draw_series
         from topsar.formats.timeseries.series_file import write_series
-        from topsar.formats.timeseries.stack import cut_blocks, find_reference, lay_largest, link_pairs
+        from topsar.formats.timeseries.stack import find_reference, lay_largest, link_pairs, read_blocks
 
         network = link_pairs(ifgs)
         reference = find_reference(network, self._place)
         zero, triangles = _tie(network, reference), list_triangles(network.links)
         tally = _Tally(moments=np.zeros((len(network.dates), len(network.dates))))
 
-        def prepare() -> Iterator[tuple[Window, Prepared]]:
-            for window in cut_blocks(network, BLOCK_BYTES):
-                yield window, _prepare_block(network, window, zero, triangles)
-
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             work = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
+
+            def prepare() -> Iterator[tuple[Window, Prepared]]:
+                for window, block in read_blocks(network, BLOCK_BYTES, folder):
+                    yield window, _prepare_block(block, zero, triangles)
+
             self._solver.prepare(network, reference, prepare(), work)
             files = _open_files(stack, network, folder, _locate(network, reference))
             for window, prepared in prepare():
@@ -156,6 +163,7 @@ class TimeSeries(Format):
         if points is None:
             return (), facts | {"found": 0, "written": 0}
         facts |= {"found": points.found, "written": points.longitude.size, "dispersion_of": points.source}
+        facts["dispersion_to"] = round(points.most_dispersion, 4)
         if not points.longitude.size:
             return (), facts
         return write_points(points, network.dates, folder / "points", self._points), facts
@@ -238,13 +246,11 @@ def _open_files(stack: ExitStack, network: Network, folder: Path, place: tuple[f
     return files
 
 
-def _prepare_block(network: Network, window: Window, zero: _Zero, triangles: Triangles) -> Prepared:
+def _prepare_block(block: Block, zero: _Zero, triangles: Triangles) -> Prepared:
     from topsar.formats.timeseries.closure import repair_cycles
     from topsar.formats.timeseries.engines import Prepared
-    from topsar.formats.timeseries.stack import read_block
 
-    block = read_block(network, window)
-    many = len(network.pairs)
+    many = len(block.phase)
     phase = (block.phase - zero.phase[:, None, None]).reshape(many, -1)
     filtered = np.where(np.isfinite(block.phase), block.filtered - zero.filtered[:, None, None], np.nan)
     is_island = (block.label != zero.label[:, None, None]).reshape(many, -1)

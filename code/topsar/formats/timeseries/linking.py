@@ -10,6 +10,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from topsar.errors import ProductError
 from topsar.files import write_json
+from topsar.formats.timeseries.dispersion import limit_dispersion
 from topsar.formats.timeseries.programs import run_program
 from topsar.raster.geotiff import open_to_read
 
@@ -25,6 +26,8 @@ NEIGHBOURS = 3
 """Interferograms are made of linked phases of each date with so many next ones: triangles show errors of unwrapping."""
 _WINDOW = (14, 7)
 """Least half width and half height of the window over which coherence is estimated, in pixels: dolphin's own."""
+_STEADY = 0.25
+"""Most amplitude dispersion of a persistent scatterer, unless chance reaches that: dolphin's own."""
 LEAST_DATES = 3
 
 
@@ -71,6 +74,7 @@ def link_phases(slcs: Sequence[Path], looks: Looks, wavelength_m: float, program
         "work_directory": str(work),
         "input_options": {"wavelength": wavelength_m, "cslc_date_fmt": "%Y%m%d"},
         "output_options": {"strides": {"x": looks.east, "y": looks.north}, "add_overviews": False},
+        "ps_options": {"amp_dispersion_threshold": min(_STEADY, limit_dispersion(len(slcs), looks.count))},
         "phase_linking": {"half_window": window, "write_crlb": True},
         "interferogram_network": {"max_bandwidth": NEIGHBOURS},
         "unwrap_options": {"unwrap_method": "snaphu", "n_parallel_jobs": 1},

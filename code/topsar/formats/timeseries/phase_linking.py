@@ -13,6 +13,7 @@ import numpy as np
 
 from topsar.errors import ProductError, SettingsError
 from topsar.formats import Cost, Format
+from topsar.formats.timeseries.dispersion import DISPERSION, PIXELS_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from topsar.interferogram import Interferogram, Layer
     from topsar.model import GeoGrid, Looks
 
-DISPERSION = "amplitude_dispersion.tif"
 _KEPT = ("track", "direction", "polarisation", "wavelength_m", "looks", "engine", "engine_version", "orbits")
 _GEOMETRY = ("height", "incidence", "los_east", "los_north", "los_up", "water", "layover_shadow")
 _DATE = re.compile(r"20\d{6}")
@@ -73,7 +73,7 @@ class PhaseLinking(Format):
         facts = {name: pair.facts[name] for name in _KEPT if name in pair.facts}
         with TemporaryDirectory(dir=folder) as work:
             link_phases(stack.slcs, stack.looks, float(facts["wavelength_m"]), self._program, Path(work))
-            return _write_all(Path(work), folder, stack.grid, geometry, facts, _take)
+            return _write_all(Path(work), folder, stack.grid, geometry, facts | {"looks": str(stack.looks)}, _take)
 
     def write_radar(self, stack: RadarStack, folder: Path) -> tuple[Path, ...]:
         """Link the SLCs of a stack in radar geometry, and lay the results on a map grid.
@@ -89,6 +89,7 @@ class PhaseLinking(Format):
 
         known = stack.facts
         facts = {name: getattr(known, name) for name in ("track", "direction", "polarisation", "wavelength_m")}
+        facts["looks"] = str(stack.looks)
         slcs = [stack.folder / "merged" / "SLC" / date.date / f"{date.date}.slc.full.vrt" for date in stack.dates]
         with TemporaryDirectory(dir=folder) as work:
             link_phases(slcs, stack.looks, known.wavelength_m, self._program, Path(work))
@@ -151,7 +152,9 @@ def _write_all(
             ifg = replace(ifg, layers={**ifg.layers, **geometry})
         (folder / ifg.pair_id).mkdir()
         written += GeoTiff().write((ifg,), folder / ifg.pair_id)
-    labels = Labels(unit="1", description="least amplitude dispersion of the SLC's pixels", tags={})
+    east, north = map(int, str(facts["looks"]).split("x"))
+    tags = {PIXELS_TAG: str(east * north)}
+    labels = Labels(unit="1", description="least amplitude dispersion of the SLC's pixels", tags=tags)
     write_geotiff(folder / DISPERSION, lay(read_dispersion(work)), grid, nodata=np.nan, labels=labels)
     return (*written, folder / DISPERSION)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from topsar.formats.timeseries.phase_linking import DISPERSION
+from topsar.formats.timeseries.dispersion import DISPERSION, PIXELS_TAG, limit_dispersion
 from topsar.formats.timeseries.stack import lay_largest, name_displacement, read_layer
 from topsar.interferogram import read_number
 from topsar.model import Looks
@@ -38,7 +38,7 @@ class Points(NamedTuple):
 
     ``columns`` maps names to what is known, in SI units but for degrees; ``series`` (dates, points) is in metres.
     ``found`` counts the pixels that meet the rules, ``source`` is where the dispersion comes from, None where
-    there is no amplitude.
+    there is no amplitude; ``most_dispersion`` is what they have at most, less than was asked for where chance has it.
     """
 
     longitude: NDArray[np.float64]
@@ -47,15 +47,17 @@ class Points(NamedTuple):
     series: NDArray[np.float32]
     found: int
     source: Source
+    most_dispersion: float
 
 
 class _Steadiness(NamedTuple):
-    """Of each pixel: dispersion, and where in it the steadiest place is, in fine pixels from its corner."""
+    """Of each pixel: the least dispersion of its ``pixels``, and where, in fine pixels from its corner."""
 
     dispersion: NDArray[np.float32]
     place: NDArray[np.int32] | None
     looks: Looks
     source: Source
+    pixels: int
 
 
 def choose_points(network: Network, folder: Path, rules: Rules) -> Points:
@@ -72,11 +74,12 @@ def choose_points(network: Network, folder: Path, rules: Rules) -> Points:
     """
     coherence, _, _ = read_geotiff(folder / "temporal_coherence.tif")
     steady = _find_dispersion(network)
-    chosen = np.flatnonzero((steady.dispersion <= rules.dispersion) & (coherence >= rules.coherence))
-    found, most = chosen.size, MOST_VALUES // len(network.dates)
-    if found > most:
-        order = np.argpartition(steady.dispersion.ravel()[chosen], most - 1)
-        chosen = np.sort(chosen[order[:most]])
+    most = min(rules.dispersion, limit_dispersion(len(network.dates), steady.pixels))
+    chosen = np.flatnonzero((steady.dispersion <= most) & (coherence >= rules.coherence))
+    found, kept = chosen.size, MOST_VALUES // len(network.dates)
+    if found > kept:
+        order = np.argpartition(steady.dispersion.ravel()[chosen], kept - 1)
+        chosen = np.sort(chosen[order[:kept]])
     row, column = np.divmod(chosen, network.grid.columns)
     longitude, latitude = _locate(network, steady, row, column)
     pair = lay_largest(network)
@@ -101,7 +104,7 @@ def choose_points(network: Network, folder: Path, rules: Rules) -> Points:
     series = np.empty((len(network.dates), chosen.size), np.float32)
     for number, date in enumerate(network.dates):
         series[number] = pick(name_displacement(date)) + 0.0  # no negative zeros in texts
-    return Points(longitude, latitude, columns, series, found, steady.source)
+    return Points(longitude, latitude, columns, series, found, steady.source, most)
 
 
 def _locate(
@@ -122,7 +125,7 @@ def _find_dispersion(network: Network) -> _Steadiness:
             return _read_steadiest(path, network, looks)
     dispersion = _compare_pairs(network)
     source: Source = "amplitude of pairs, as of a single look" if np.isfinite(dispersion).any() else None
-    return _Steadiness(dispersion, None, Looks(east=1, north=1), source)
+    return _Steadiness(dispersion, None, Looks(east=1, north=1), source, 1)
 
 
 def list_dispersions(network: Network) -> list[Path]:
@@ -156,6 +159,7 @@ def _read_steadiest(path: Path, network: Network, looks: Looks) -> _Steadiness:
     grid, fine = network.grid, network.grid.refine(looks)
     least, place = np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, np.int32)
     with open_to_read(path) as dataset:
+        already = int(dataset.tags().get(PIXELS_TAG, 1))
         top = round((dataset.transform.f - fine.north) / fine.dy)
         left = round((fine.west - dataset.transform.c) / fine.dx)
         for row in range(0, grid.rows, _STRIP_ROWS):
@@ -167,7 +171,7 @@ def _read_steadiest(path: Path, network: Network, looks: Looks) -> _Steadiness:
             place[row : row + rows] = cells.argmin(axis=2)
             least[row : row + rows] = cells.min(axis=2)
     least[np.isinf(least)] = np.nan
-    return _Steadiness(least, place, looks, "SLC stack")
+    return _Steadiness(least, place, looks, "SLC stack", looks.count * already)
 
 
 def _compare_pairs(network: Network) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ def write_series(network: Network, folder: Path, facts: Mapping[str, Any]) -> Pa
         chunks, dimensions = (_DATES_PER_CHUNK, _EDGE, _EDGE), ("time", *places)
         moved = create_layer(file, DISPLACEMENT, dimensions, chunks, ancillary_variables=quality)
         dates = [stack.enter_context(open_to_read(folder / f"{name_displacement(date)}.tif")) for date in network.dates]
-        for window in cut_tiles(network.grid, TILE):
+        for window in cut_tiles(network.grid.whole, TILE):
             part = (slice(None), *window.slices)
             moved[part] = np.stack([date.read(1, window=window.spans) for date in dates])
     return path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter
@@ -16,6 +18,7 @@ from topsar.model import GeoGrid, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 REFERENCE_PIXELS = 9
 """Edge of the square whose mean is zero on every date."""
 TILE = 512
-_PIXEL_BYTES = 60
+PIXEL_BYTES = 60
 """Of a pixel of a pair while it is inverted: phases, noise, weights, and residuals in double precision."""
 
 
@@ -82,6 +85,10 @@ class Block(NamedTuple):
     filtered: NDArray[np.float32]
     noise: NDArray[np.float32]
     label: NDArray[np.uint16]
+
+
+_KINDS: tuple[type[np.generic], ...] = (np.float32, np.float32, np.float32, np.uint16)
+"""Of the parts of a block."""
 
 
 def link_pairs(pairs: Iterable[Interferogram]) -> Network:
@@ -223,31 +230,53 @@ def lay_largest(network: Network) -> Interferogram:
     return place_on(max(network.pairs, key=lambda one: one.grid.rows * one.grid.columns), network.grid)
 
 
-def cut_blocks(network: Network, most_bytes: int) -> Iterator[Window]:
-    """Cut the grid into squares small enough, each in one tile of the files.
+def read_blocks(network: Network, most_bytes: int, work: Path) -> Iterator[tuple[Window, Block]]:
+    """Read all pairs block by block, each in one tile of the files; a tile is decompressed once.
 
     Parameters
     ----------
     network : Network
     most_bytes : int
         That a block takes while it is inverted.
+    work : Path
+        A folder for a tile of all pairs, where a block is less than a tile.
     """
-    edge = TILE
-    while edge > 32 and edge * edge * len(network.pairs) * _PIXEL_BYTES > most_bytes:
-        edge //= 2
-    yield from cut_tiles(network.grid, edge)
+    for tile in cut_tiles(network.grid.whole, TILE):
+        rows = max(int(most_bytes // (tile.columns * len(network.pairs) * PIXEL_BYTES)), 1)
+        if rows >= tile.rows:
+            yield tile, read_block(network, tile)
+            continue
+        with ExitStack() as stack:
+            parts = [stack.enter_context(TemporaryFile(dir=work)) for _ in Block._fields]
+            for number in range(len(network.pairs)):
+                for file, values in zip(parts, read_block(network, tile, [number]), strict=True):
+                    np.asarray(values).tofile(file)
+            for row in range(0, tile.rows, rows):
+                strip = replace(tile, row=tile.row + row, rows=min(rows, tile.rows - row))
+                read = (_read_strip(file, kind, network, tile, strip) for file, kind in zip(parts, _KINDS, strict=True))
+                yield strip, Block(*read)
 
 
-def cut_tiles(grid: GeoGrid, edge: int) -> Iterator[Window]:
-    """Cut a grid into squares, row by row; those at its end are smaller.
+def _read_strip(file: IO[bytes], kind: type[np.generic], network: Network, tile: Window, strip: Window) -> NDArray[Any]:
+    """Read some rows of a tile of all pairs, (pairs, rows, columns)."""
+    values = np.empty((len(network.pairs), strip.rows, strip.columns), kind)
+    row = strip.row - tile.row
+    for number in range(len(network.pairs)):
+        file.seek((number * tile.rows + row) * tile.columns * values.itemsize)
+        values[number] = np.fromfile(file, kind, strip.rows * strip.columns).reshape(strip.rows, strip.columns)
+    return values
+
+
+def cut_tiles(window: Window, edge: int) -> Iterator[Window]:
+    """Cut a window into squares, row by row; those at its end are smaller.
 
     Parameters
     ----------
-    grid : GeoGrid
+    window : Window
     edge : int
         In pixels.
     """
-    for row in range(0, grid.rows, edge):
-        for column in range(0, grid.columns, edge):
-            rows, columns = min(edge, grid.rows - row), min(edge, grid.columns - column)
+    for row in range(window.row, window.row_stop, edge):
+        for column in range(window.column, window.column_stop, edge):
+            rows, columns = min(edge, window.row_stop - row), min(edge, window.column_stop - column)
             yield Window(row=row, column=column, rows=rows, columns=columns)
