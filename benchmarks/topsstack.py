@@ -29,9 +29,10 @@ _SAME_BURST = 0.9
 """Coherence of a line of both SLCs above which they took it from the same burst."""
 _LAYERS = {"lat": ("f8", 1), "lon": ("f8", 1), "hgt": ("f8", 1), "los": ("f4", 2)}
 _RUN = """
-stackSentinel.py -s "$DATA/raw" -o "$DATA/orbit_data" -a aux -d dem.wgs84 -n {swath} -W interferogram -c 1 \
+stackSentinel.py -s "$DATA/raw" -o "$DATA/orbit_data" -a aux -d dem.wgs84 -n {swath} -W {workflow} -c 1 \
   -z {azimuth} -r {range} -V False
-for run in run_files/run_*; do echo "== $run"; bash -e "$run"; done
+TIMEFORMAT='== %R s on the wall, %U + %S CPU s'
+for run in run_files/run_*; do echo "== $run"; time bash -e "$run"; done
 """
 
 
@@ -41,9 +42,9 @@ def main() -> None:
     chosen = pipeline.recipe_of(args.size, args.dates)
     data, _ = pipeline.data_of(chosen, args.folder)
     reference = f"{chosen.acquisitions[0].day:%Y%m%d}"
-    rows = {"topsStack": _run_topsstack(data, args), "topsar": _run_topsar(data, reference)}
+    rows = {"topsStack": _run_topsstack(data, args), "topsar": _run_topsar(data, reference, args.workflow)}
     samples = pipeline.million_samples(chosen)
-    print(f"\n{args.dates} dates, {samples:.0f} million samples per date, {args.dates - 1} interferograms")
+    print(f"\n{args.dates} dates, {samples:.0f} million samples per date, workflow {args.workflow}")
     for name, use in rows.items():
         print(
             f"  {name:<10}{use['seconds']:>9.1f} s{use['cpu_s']:>9.1f} CPU s{use['peak_bytes'] / 1e9:>7.2f} GB"
@@ -72,7 +73,7 @@ def _run_topsstack(data: Path, args: argparse.Namespace) -> dict[str, Any]:
         north=grid.north - grid.dy,
     )
     write_isce_dem(Dem(path=data / "dem" / "dem.tif", datum=VerticalDatum.ELLIPSOID), inner, folder / "dem.wgs84")
-    text = _RUN.format(swath=_SWATH[-1], range=_LOOKS[0], azimuth=_LOOKS[1])
+    text = _RUN.format(swath=_SWATH[-1], range=_LOOKS[0], azimuth=_LOOKS[1], workflow=args.workflow)
     use = pipeline.run_command(
         ["bash", "-ec", f"cd {folder}\n{text}"], folder, data / "topsstack.log", _environ(args, data)
     )
@@ -104,10 +105,11 @@ def _environ(args: argparse.Namespace, data: Path) -> dict[str, str]:
     }
 
 
-def _run_topsar(data: Path, reference: str) -> dict[str, Any]:
+def _run_topsar(data: Path, reference: str, workflow: str) -> dict[str, Any]:
     shutil.rmtree(data / "runs", ignore_errors=True)
     argv = [sys.executable, "-m", "topsar", "stack", "--data", str(data), "--pairs", str(data / "pairs.txt")]
-    argv += ["--stack-reference", reference, "--looks", f"{_LOOKS[0]}x{_LOOKS[1]}", "--interferograms", "1"]
+    argv += ["--stack-reference", reference, "--looks", f"{_LOOKS[0]}x{_LOOKS[1]}"]
+    argv += ["--interferograms", "0" if workflow == "slc" else "1"]
     return pipeline.run_command(argv, data / "runs", data / "run.log", {**os.environ, "ENGINE": "native"})
 
 
@@ -229,6 +231,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--size", choices=("tiny", "small", "bursts"), default="small", help="what is processed [small]"
+    )
+    parser.add_argument(
+        "--workflow", choices=("slc", "interferogram"), default="interferogram", help="of topsStack [interferogram]"
     )
     parser.add_argument("--dates", type=int, default=3, metavar="N", help="dates [3]")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where simulated data are kept [results]")

@@ -15,6 +15,7 @@ from topsar.engines.native.steps.geocode import radar_image
 from topsar.kernels.coregister import coregister
 from topsar.kernels.geometry import OrbitArc, ecef_to_geodetic, geo2rdr, geodetic_to_ecef, line_of_sight, rdr2geo
 from topsar.kernels.profile import FOLDED, SHADOWED, place_pixels
+from topsar.kernels.resample import find_cubic_slope
 from topsar.kernels.tops import find_deramp_terms
 from topsar.model import Burst, Window
 from topsar.raster import HeightField
@@ -66,7 +67,8 @@ def place(field: HeightField, window: Window = WINDOW, filled: NDArray[np.float3
     mask = np.empty(shape, np.uint8)
     solid = field.heights_m if filled is None else filled
     lines = np.arange(window.rows) / LINE_STEP
-    place_pixels(ground.nodes, lines, ground.axis, solid, field.heights_m, lat, lon, height, los, local, mask)
+    layers = lat, lon, height, los, local, mask
+    place_pixels(ground.nodes, lines, ground.axis, solid, field.heights_m, filled is not None, *layers)
     return Placed(lat=lat, lon=lon, height=height, los=los, local=local, mask=mask)
 
 
@@ -130,6 +132,15 @@ def test_angles_are_those_of_the_ground_and_of_its_slope() -> None:
     upright = np.stack([-look[..., 0], -look[..., 1], np.hypot(look[..., 0], look[..., 1])], axis=-1)
     upright[..., :2] *= look[..., 2:] / np.hypot(look[..., 0], look[..., 1])[..., None]
     np.testing.assert_allclose(found.local[:, 0], np.degrees(np.arccos(upright @ normal)), atol=0.1)
+
+
+def test_the_slope_is_that_of_the_surface_whose_heights_are_taken() -> None:
+    heights, step = np.random.default_rng(4).normal(size=(7, 8)).astype(np.float32), 1e-5
+    for row, column in ((2.3, 4.8), (1.2, 5.0), (3.999, 1.5)):
+        slope = find_cubic_slope(heights, row, column)
+        for found, (down, right) in zip(slope, ((step, 0), (0, step)), strict=True):
+            ends = (twins.cubic(heights, row + sign * down, column + sign * right) for sign in (1, -1))
+            assert found == pytest.approx(-float(np.diff(list(ends))[0]) / (2 * step), abs=1e-4)
 
 
 def test_of_several_places_the_outermost_is_taken_and_said_so() -> None:

@@ -29,9 +29,11 @@ from topsar.engines.native.steps.overlaps import OverlapsTask, find_overlapping
 from topsar.engines.passes import describe_pass
 from topsar.engines.radar_stack import Written
 from topsar.engines.step import StepKind, as_step, load_task
+from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import SceneError, SettingsError
 from topsar.files import write_json, write_text
 from topsar.formats.step import finish_jobs
+from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import SPEED_OF_LIGHT, BBox, Burst, Looks, Window
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
@@ -230,6 +232,22 @@ def test_stamps_is_written_of_a_stack_when_its_dates_are_there(three: Path, tmp_
         assert (again[-1].steps[0].signature == step.signature) == same
     with pytest.raises(SettingsError, match="GRID is map"):
         finish_jobs(planned.plan.jobs, load_engine("native"), before.model_copy(update={"grid": "map"}))
+
+
+def test_a_region_chooses_bursts_which_stay_whole(three: Path, tmp_path: Path) -> None:
+    whole = ground(Planned(three, tmp_path / "all", **RADAR, STACK_REFERENCE="20250315"), tmp_path / "all")
+    middle = next(part.burst for part in whole.parts if (part.burst.swath, part.burst.index) == ("IW2", 1))
+    arc = fit_burst_arc(middle, whole.orbit.load("IW2", "VV"))
+    range_m = np.array((middle.grid.near_range_m + middle.grid.far_range_m) / 2)
+    lat, lon, _ = ecef_to_geodetic(rdr2geo(np.array(arc.seconds(middle.grid.mid_time)), range_m, 0.0, arc))
+    south, west = float(np.degrees(lat)) - 0.005, float(np.degrees(lon)) - 0.005
+    planned = Planned(three, tmp_path, **RADAR, ROI=f"{south},{south + 0.01},{west},{west + 0.01}")
+    found = ground(planned, tmp_path)
+    labels = [part.burst.label for part in found.parts]
+    assert middle.label in labels
+    assert len(labels) == len({part.burst.swath for part in found.parts}) < len(whole.parts), "one of each swath"
+    assert all(part.inside.rows == part.burst.valid.rows for part in found.parts)
+    assert {len(task.parts) for task in dates(planned, tmp_path).values()} == {len(labels)}
 
 
 def test_a_later_date_costs_that_date_alone(three: Path, tmp_path: Path) -> None:

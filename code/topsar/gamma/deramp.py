@@ -13,7 +13,7 @@ import numpy as np
 from topsar.errors import SceneError
 from topsar.files import write_text
 from topsar.gamma.image import format_doppler
-from topsar.gamma.samples import SampleFormat, create_samples, iter_lines, write_lines
+from topsar.gamma.samples import FCOMPLEX, SampleFormat, create_samples, iter_lines
 from topsar.gamma.swath import GammaSwath, read_swath
 from topsar.gamma.tab import TabRow, read_tab
 from topsar.kernels.tops import DerampTerms, find_deramp_terms, find_steering_rate, turn
@@ -213,8 +213,7 @@ def turn_burst(
     eta, line = _find_eta(burst), 0
     for block in blocks:
         seconds = eta[line : line + len(block)]
-        turn(block, seconds, terms.k_t, terms.f_dc, terms.eta_ref, direction)
-        write_lines(slc, block, SampleFormat.FCOMPLEX)
+        turn(block, seconds, terms.k_t, terms.f_dc, terms.eta_ref, direction, FCOMPLEX).tofile(slc)
         if phase is not None:
             find_ramp(seconds, terms).tofile(phase)
         line += len(block)

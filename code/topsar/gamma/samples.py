@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK_BYTES = 1 << 22
+FCOMPLEX = np.dtype(">c8")
+"""A sample of that format."""
 
 
 class SampleFormat(str, Enum):
@@ -76,23 +78,20 @@ def iter_lines(file: BufferedReader, lines: int, samples: int, kind: SampleForma
     Yields
     ------
     (block, samples) complex64
-        The same memory each time.
+        The same memory each time; FCOMPLEX in the order of bytes that the file has.
     """
     step = min(lines, lines_of_block(samples))
-    block = np.empty((step, 2 * samples), np.float32)
-    stored = block if kind is SampleFormat.FCOMPLEX else np.empty((step, 2 * samples), kind.dtype)
+    stored = np.empty((step, 2 * samples), kind.dtype)
+    values = stored if kind is SampleFormat.FCOMPLEX else np.empty(stored.shape, np.float32)
     for first in range(0, lines, step):
         count = min(step, lines - first)
         wanted = stored[:count].view(np.uint8).data
         if (got := file.readinto(wanted)) != wanted.nbytes:
             msg = f"{file.name}: it ends {wanted.nbytes - got} bytes too early"
             raise SceneError(msg, hint="it was cut while it was read: write it again")
-        values = block[:count]
-        if stored is not block:
-            values[:] = stored[:count]
-        elif np.little_endian:
-            values.byteswap(inplace=True)
-        yield values.view(np.complex64)
+        if values is not stored:
+            values[:count] = stored[:count]
+        yield values[:count].view(values.dtype.str.replace("f4", "c8"))
 
 
 def create_samples(stack: ExitStack, path: Path, *, keeps_phase: bool) -> tuple[IO[bytes], IO[bytes] | None]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from topsar.kernels.resample import interpolate_cubic
+from topsar.kernels.resample import find_cubic_slope, interpolate_cubic
 
 CHANNELS = 18
 """0-1: latitude and longitude at height zero, degrees; 2-3: their change per metre of height; 4-5: row and column in
@@ -79,7 +79,7 @@ def _trace(strip, axis, dem, height, range_m, seen):  # type: ignore[no-untyped-
     outmost = -np.inf
     for k in range(axis.points):
         at = k / axis.points_per_node
-        h = _find_height(strip, at, dem, h)
+        h = _find_height(strip, at, dem, _find_height(strip, at, dem, h))  # as `_meet` has it at either end
         down, right = _find_place(strip, at, axis.first_m + k * axis.step_m, h)
         height[k] = h
         range_m[k] = math.sqrt(down * down + right * right)
@@ -143,9 +143,9 @@ def _describe(strip, at, s, h, dem, lat, lon, los, local):  # type: ignore[no-un
     incidence = math.acos(min(upward, 1.0))
     los[0] = math.degrees(incidence)
     los[1] = _mix(strip, at, 11)
-    i = min(max(int(_mix(strip, at, 4) + h * _mix(strip, at, 6) + 0.5), 1), dem.shape[0] - 2)
-    j = min(max(int(_mix(strip, at, 5) + h * _mix(strip, at, 7) + 0.5), 1), dem.shape[1] - 2)
-    per_row, per_column = 0.5 * (dem[i + 1, j] - dem[i - 1, j]), 0.5 * (dem[i, j + 1] - dem[i, j - 1])
+    row = min(max(_mix(strip, at, 4) + h * _mix(strip, at, 6), 1.0), dem.shape[0] - 2.001)
+    column = min(max(_mix(strip, at, 5) + h * _mix(strip, at, 7), 1.0), dem.shape[1] - 2.001)
+    per_row, per_column = find_cubic_slope(dem, row, column)
     east = per_row * _mix(strip, at, 12) + per_column * _mix(strip, at, 13)
     north = per_row * _mix(strip, at, 14) + per_column * _mix(strip, at, 15)
     falling = -(east * _mix(strip, at, 16) + north * _mix(strip, at, 17))  # toward the satellite
@@ -156,7 +156,7 @@ def _describe(strip, at, s, h, dem, lat, lon, los, local):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")
-def place_pixels(nodes, lines, axis, filled, dem, lat, lon, height, los, local, mask):  # type: ignore[no-untyped-def]
+def place_pixels(nodes, lines, axis, filled, dem, has_voids, lat, lon, height, los, local, mask):  # type: ignore[no-untyped-def]
     """Find the ground that the pixels of some lines show: rdr2geo with a terrain.
 
     Along each line the terrain is sampled as a profile, whose slant ranges say between which of its points a pixel's
@@ -171,6 +171,8 @@ def place_pixels(nodes, lines, axis, filled, dem, lat, lon, height, los, local, 
     axis : RangeAxis
     filled, dem : (rows, columns) float32
         Heights above the ellipsoid, m, without voids and with them (NaN).
+    has_voids : bool
+        Whether there are any.
     lat, lon : (n, samples) float64
         Filled with degrees.
     height : (n, samples) float64
@@ -200,8 +202,11 @@ def place_pixels(nodes, lines, axis, filled, dem, lat, lon, height, los, local, 
                 continue
             s, h = _meet(strip, axis, filled, k, ranges, heights, axis.near_m + sample * axis.spacing_m)
             at = (s - axis.first_m) / (axis.step_m * axis.points_per_node)
+            height[n, sample] = h
             row, column = _mix(strip, at, 4) + h * _mix(strip, at, 6), _mix(strip, at, 5) + h * _mix(strip, at, 7)
-            height[n, sample] = np.nan if math.isnan(interpolate_cubic(dem, row, column)) else h
+            outside = min(row, column) < 1.0 or row >= dem.shape[0] - 2 or column >= dem.shape[1] - 2
+            if outside or (has_voids and math.isnan(interpolate_cubic(dem, row, column))):
+                height[n, sample] = np.nan
             _describe(
                 strip, at, s, h, filled,
                 lat[n, sample:], lon[n, sample:], los[n, :, sample], local[n, :, sample],

@@ -129,6 +129,27 @@ def interpolate_cubic(values, row, column):  # type: ignore[no-untyped-def]
     return total
 
 
+@njit(cache=True, nogil=True, inline="always")
+def find_cubic_slope(values, row, column):  # type: ignore[no-untyped-def]
+    """Change per row and per column of what `interpolate_cubic` interpolates; inside of the field."""
+    i, j = int(row), int(column)
+    u, v = row - i, column - j
+    a0, a1, a3 = ((-0.5 * u + 1.0) * u - 0.5) * u, (1.5 * u - 2.5) * u * u + 1.0, (0.5 * u - 0.5) * u * u
+    b0, b1, b3 = ((-0.5 * v + 1.0) * v - 0.5) * v, (1.5 * v - 2.5) * v * v + 1.0, (0.5 * v - 0.5) * v * v
+    a2, b2 = 1.0 - a0 - a1 - a3, 1.0 - b0 - b1 - b3
+    c0, c1, c3 = (-1.5 * u + 2.0) * u - 0.5, (4.5 * u - 5.0) * u, (1.5 * u - 1.0) * u
+    d0, d1, d3 = (-1.5 * v + 2.0) * v - 0.5, (4.5 * v - 5.0) * v, (1.5 * v - 1.0) * v
+    per_row = per_column = 0.0
+    for k in range(4):
+        a = a0 if k == 0 else (a1 if k == 1 else (a2 if k == 2 else a3))
+        c = c0 if k == 0 else (c1 if k == 1 else (-c0 - c1 - c3 if k == 2 else c3))
+        line = i - 1 + k
+        z0, z1, z2, z3 = values[line, j - 1], values[line, j], values[line, j + 1], values[line, j + 2]
+        per_row += c * (b0 * z0 + b1 * z1 + b2 * z2 + b3 * z3)
+        per_column += a * (d0 * z0 + d1 * z1 - (d0 + d1 + d3) * z2 + d3 * z3)
+    return per_row, per_column
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def sample_heights(dem, rows, columns, out):  # type: ignore[no-untyped-def]
     """Heights at fractional DEM positions.

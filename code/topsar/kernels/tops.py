@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit, prange
 
-from topsar.kernels.tile import rotate_phase
 from topsar.model import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 _RUN = 512
 """Samples that are turned together: what they need stays in the first cache."""
+_RENEWAL = 8
+"""Lines after which a ramp is begun anew: phase and amplitude stay good to 3e-6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,54 +115,150 @@ def find_deramp_terms(burst: Burst, arc: OrbitArc) -> DerampTerms:
     return DerampTerms(k_t=k_t[:-1], f_dc=f_dc[:-1], eta_ref=eta_c[:-1] - eta_c[-1])
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _find_phasors(cycles, phasors):  # type: ignore[no-untyped-def]
+    """Cosine and sine of 2π·cycles, as float32 has them, by Taylor series around the nearest quarter."""
+    for w in range(cycles.size):
+        quarter = np.floor(4.0 * cycles[w] + 0.5)
+        x = 2.0 * math.pi * (cycles[w] - 0.25 * quarter)
+        y = x * x
+        c = 1.0 + y * (-1 / 2 + y * (1 / 24 + y * (-1 / 720 + y * (1 / 40320 - y / 3628800))))
+        s = x * (1.0 + y * (-1 / 6 + y * (1 / 120 + y * (-1 / 5040 + y / 362880))))
+        quadrant = np.int64(quarter)
+        sign = 1.0 - (quadrant & 2)
+        phasors[0, w] = np.float32(sign * (-s if quadrant & 1 else c))
+        phasors[1, w] = np.float32(sign * (c if quadrant & 1 else s))
+
+
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _start(eta, interval, direction, k_t, f_dc, eta_ref, cycles, ramp, step, bend):  # type: ignore[no-untyped-def]
+    """Phasors of the ramp on a line, of its change to the next line, and of the change of that."""
+    for w in range(k_t.size):
+        e = eta - eta_ref[w]
+        cycles[w] = -direction * e * (0.5 * k_t[w] * e + f_dc[w])
+    _find_phasors(cycles, ramp)
+    for w in range(k_t.size):
+        cycles[w] = -direction * interval * (k_t[w] * (eta - eta_ref[w] + 0.5 * interval) + f_dc[w])
+    _find_phasors(cycles, step)
+    for w in range(k_t.size):
+        cycles[w] = -direction * interval * interval * k_t[w]
+    _find_phasors(cycles, bend)
+
+
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _multiply(phasors, others):  # type: ignore[no-untyped-def]
+    for w in range(phasors.shape[1]):
+        re, im = phasors[0, w], phasors[1, w]
+        phasors[0, w] = re * others[0, w] - im * others[1, w]
+        phasors[1, w] = re * others[1, w] + im * others[0, w]
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
 def deramp(slc, eta, k_t, f_dc, eta_ref, real, imag):  # type: ignore[no-untyped-def]
     """Deramp lines of a burst into a real and an imaginary plane.
+
+    From line to line the ramp is a phasor that turns, by ever the same more: three multiplications, begun anew every
+    `_RENEWAL` lines, do for cosine and sine.
 
     Parameters
     ----------
     slc : (lines, samples) complex64
         The burst as delivered.
     eta : (lines,) float64
-        Seconds from mid burst.
+        Seconds from mid burst, equally spaced.
     k_t, f_dc, eta_ref : (samples,) float64
         See `DerampTerms`.
     real, imag : (lines, samples) float32
         Filled.
     """
-    for line in prange(slc.shape[0]):
-        for sample in range(slc.shape[1]):
-            e = eta[line] - eta_ref[sample]
-            cycles = -e * (0.5 * k_t[sample] * e + f_dc[sample])
-            angle = np.float32(2.0 * math.pi * (cycles - math.floor(cycles)))
-            c = math.cos(angle)
-            s = math.sin(angle)
-            value = slc[line, sample]
-            real[line, sample] = value.real * c - value.imag * s
-            imag[line, sample] = value.real * s + value.imag * c
+    interval = (eta[-1] - eta[0]) / max(eta.size - 1, 1)
+    for run in prange((k_t.size + _RUN - 1) // _RUN):
+        first = run * _RUN
+        n = min(_RUN, k_t.size - first)
+        some = slice(first, first + n)
+        ramp, step, bend = np.empty((2, n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
+        cycles = np.empty(n)
+        for line in range(eta.size):
+            if line % _RENEWAL == 0:
+                _start(eta[line], interval, 1.0, k_t[some], f_dc[some], eta_ref[some], cycles, ramp, step, bend)
+            else:
+                _multiply(ramp, step)
+                _multiply(step, bend)
+            for w in range(n):
+                value = slc[line, first + w]
+                real[line, first + w] = value.real * ramp[0, w] - value.imag * ramp[1, w]
+                imag[line, first + w] = value.real * ramp[1, w] + value.imag * ramp[0, w]
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def turn(slc, eta, k_t, f_dc, eta_ref, direction):  # type: ignore[no-untyped-def]
+def turn(
+    slc: NDArray[np.complex64],
+    eta_s: NDArray[np.float64],
+    k_t: NDArray[np.float64],
+    f_dc: NDArray[np.float64],
+    eta_ref: NDArray[np.float64],
+    direction: float,
+    stored: np.dtype[np.complex64] | None = None,
+) -> NDArray[np.complex64]:
     """Multiply lines of a burst by exp(±jφ), φ being the deramping phase, where they lie.
 
     Parameters
     ----------
     slc : (lines, samples) complex64
-        Changed.
-    eta : (lines,) float64
-        Seconds from mid burst.
+        Contiguous, of either order of bytes; changed.
+    eta_s : (lines,) float64
+        Seconds from mid burst, equally spaced.
     k_t, f_dc, eta_ref : (samples,) float64
         See `DerampTerms`.
     direction : float
         1 deramps, -1 puts the ramp back.
+    stored : dtype, optional
+        complex64 in the order of bytes that is wanted; that of ``slc`` if not given.
+
+    Returns
+    -------
+    (lines, samples) complex64
+        The same memory, as ``stored``.
     """
-    for line in prange(slc.shape[0]):
-        parts, cycles = np.empty((2, _RUN), np.float32), np.empty(_RUN)
-        for start in range(0, slc.shape[1], _RUN):
-            n = min(_RUN, slc.shape[1] - start)
+    stored = stored or slc.dtype
+    swaps = not slc.dtype.isnative, not stored.isnative
+    _turn(slc.view(np.uint32), eta_s, k_t, f_dc, eta_ref, direction, *swaps)
+    return slc.view(stored)
+
+
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _copy_bits(source, target, swaps):  # type: ignore[no-untyped-def]
+    """Copy words of four bytes, in the opposite order if they are swapped."""
+    if swaps:
+        for w in range(source.size):
+            word, low = source[w], np.uint32(0xFF00)
+            outer = (word << np.uint32(24)) | (word >> np.uint32(24))
+            target[w] = outer | ((word & low) << np.uint32(8)) | ((word >> np.uint32(8)) & low)
+    else:
+        for w in range(source.size):
+            target[w] = source[w]
+
+
+@njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def _turn(parts, eta, k_t, f_dc, eta_ref, direction, swaps_read, swaps_written):  # type: ignore[no-untyped-def]
+    """Turn samples (lines, 2 samples) uint32 in one pass; the ramp as in `deramp`."""
+    interval = (eta[-1] - eta[0]) / max(eta.size - 1, 1)
+    for run in prange((k_t.size + _RUN - 1) // _RUN):
+        first = run * _RUN
+        n = min(_RUN, k_t.size - first)
+        some = slice(first, first + n)
+        ramp, step, bend = np.empty((2, n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
+        cycles, words = np.empty(n), np.empty(2 * n, np.uint32)
+        values = words.view(np.float32)
+        for line in range(eta.size):
+            if line % _RENEWAL == 0:
+                _start(eta[line], interval, direction, k_t[some], f_dc[some], eta_ref[some], cycles, ramp, step, bend)
+            else:
+                _multiply(ramp, step)
+                _multiply(step, bend)
+            row = parts[line, 2 * first : 2 * (first + n)]
+            _copy_bits(row, words, swaps_read)
             for w in range(n):
-                e = eta[line] - eta_ref[start + w]
-                cycles[w] = -direction * e * (0.5 * k_t[start + w] * e + f_dc[start + w])
-                parts[0, w], parts[1, w] = slc[line, start + w].real, slc[line, start + w].imag
-            rotate_phase(parts[:, :n], cycles[:n], slc[line, start : start + n])
+                re, im = values[2 * w], values[2 * w + 1]
+                values[2 * w] = re * ramp[0, w] - im * ramp[1, w]
+                values[2 * w + 1] = re * ramp[1, w] + im * ramp[0, w]
+            _copy_bits(words, row, swaps_written)

@@ -31,7 +31,7 @@ def write_overlay(root: Path, corners: Sequence[tuple[float, float]]) -> None:
 
 
 _TEXT = """<?xml version="1.0" encoding="UTF-8"?>
-<kml xmlns="http://www.opengis.net/kml/2.2" xmlns:gx="http://www.google.com/kml/ext/2.2">
+<kml xmlns:gx="http://www.google.com/kml/ext/2.2">
   <Document>
     <name>Sentinel-1 Map Overlay</name>
     <Folder>

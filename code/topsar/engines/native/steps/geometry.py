@@ -157,7 +157,8 @@ def _place_part(part: RadarPart, orbit: Orbit, dem: Dem) -> Iterable[tuple[int, 
     arc = fit_burst_arc(burst, orbit)
     field = open_heights(dem, part, orbit)
     filled = field.heights_m
-    if np.isnan(filled).any():
+    has_voids = bool(np.isnan(filled).any())
+    if has_voids:
         filled = filled.copy()
         fill_nearest(filled)
     ground = lay_ground_nodes(burst, window, arc, replace(field, heights_m=filled))
@@ -167,7 +168,8 @@ def _place_part(part: RadarPart, orbit: Orbit, dem: Dem) -> Iterable[tuple[int, 
         lat, lon, hgt = np.empty(shape), np.empty(shape), np.empty(shape)
         los, local = np.empty((2, rows, 2, window.columns), np.float32)
         block = _Block(lat, lon, hgt, los, local, np.empty(shape, np.uint8))
-        place_pixels(ground.nodes, (top + np.arange(rows)) / LINE_STEP, ground.axis, filled, field.heights_m, *block)
+        lines = (top + np.arange(rows)) / LINE_STEP
+        place_pixels(ground.nodes, lines, ground.axis, filled, field.heights_m, has_voids, *block)
         yield part.row + top, block
 
 
