@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 
 from topsar.errors import StepFailed
 from topsar.files import read_json
@@ -251,7 +251,7 @@ def _find_outer(path: Path) -> Path:
 
 def dump_tasks(tasks: Mapping[str, Any]) -> str:
     """Write the tasks of a job, by name, as the text of its ``job.json``."""
-    return json.dumps(to_jsonable_python(tasks), indent=1)
+    return to_json(tasks, indent=1).decode()
 
 
 def load_task(folder: Path, name: str, kind: type[T]) -> T:

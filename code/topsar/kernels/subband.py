@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
 
 from topsar.model import SPEED_OF_LIGHT
 
@@ -75,6 +74,8 @@ def design_split(burst: Burst, samples: int) -> SplitFilter:
     burst : Burst
     samples : int
     """
+    from scipy import fft
+
     sampling = SPEED_OF_LIGHT / 2 / burst.grid.range_spacing_m
     size = int(fft.next_fast_len(samples + _PAD))
     band = burst.range_bandwidth_hz / sampling * size
@@ -119,6 +120,8 @@ def split_lines(
     tuple of (n, m) complex64
         Sample k lies at sample k · ``split.step`` of the burst; the last one beyond its end.
     """
+    from scipy import fft  # takes a quarter of a second, which planning need not wait for
+
     spectrum = fft.fft(lines, split.size, axis=1, workers=workers)
     around = np.arange(-split.reach, split.reach + 1)
     bands = []
