@@ -30,7 +30,7 @@ def choose_grants(
         window.enter(pairs)
     memory, threads, disk = there.pop("memory", 10), there.pop("threads", 4), there.pop("disk", 100)
     capacity = Resources(memory_bytes=memory, threads=threads, disk_bytes=disk, others=there)
-    return choose(ready, running, capacity, window, owed or {})
+    return choose(ready, running, capacity, window, lambda pair: (owed or {}).get(pair, 0))
 
 
 def chosen(ready: Sequence[Candidate], running: Sequence[Candidate] = (), **how: object) -> dict[str, int]:

@@ -11,6 +11,7 @@ so a raster opened through an ISCE ``.xml`` is read here as ISCE2 reads it. Its 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -248,10 +249,15 @@ def _read_horizontal_crs(dataset: Any, path: Path) -> CRS:
         message = f"the DEM {path} has heights in {unit!r}, not in metres"
         raise ProvisionError(message, hint="convert it, for example with gdal_calc.py")
     try:
-        crs = CRS.from_wkt(dataset.crs.to_wkt())
+        return _parse_horizontal_crs(dataset.crs.to_wkt())
     except CRSError as exc:
         message = f"the coordinate system of the DEM {path} is not understood: {exc}"
         raise ProvisionError(message, hint="warp it to EPSG:4326 with gdalwarp") from exc
+
+
+@functools.cache
+def _parse_horizontal_crs(wkt: str) -> CRS:
+    crs = CRS.from_wkt(wkt)
     return crs.sub_crs_list[0] if crs.is_compound else crs.to_2d()
 
 

@@ -16,15 +16,16 @@ Every other resource is counted: what running and starting steps need of it must
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections import Counter
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from topsar.schedule.jobs import DISK, THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, KeysView, Mapping, Sequence
+    from collections.abc import Callable, Iterable, KeysView, Sequence
 
     from topsar.schedule.graph import NodeId
     from topsar.schedule.jobs import Resources
@@ -103,7 +104,7 @@ def choose(
     running: Sequence[Grant],
     capacity: Resources,
     window: PairWindow,
-    owed: Mapping[int, int] = MappingProxyType({}),
+    owed: Callable[[int], int] = lambda _: 0,
 ) -> tuple[Grant, ...]:
     """Choose the steps that start now and enter their pairs in the window.
 
@@ -115,8 +116,8 @@ def choose(
     capacity : Resources
         What all steps together may use; on disk, what those that run and those that start may still write.
     window : PairWindow
-    owed : mapping, optional
-        By pair, the bytes that its waiting steps have still to write.
+    owed : callable, optional
+        The bytes that waiting steps have still to write for a pair.
     """
     cores, room = _Cores(capacity.threads, running), _Room(capacity, (grant.candidate for grant in running))
     debts, gap = _Debts(owed, window), _Gap(capacity, running)
@@ -213,21 +214,22 @@ class _Gap:
 class _Debts:
     """Disk that pairs have still to write."""
 
-    def __init__(self, owed: Mapping[int, int], window: PairWindow) -> None:
-        self._owed, self._window = dict(owed), window
+    def __init__(self, owed: Callable[[int], int], window: PairWindow) -> None:
+        self._find_owed, self._window = functools.cache(owed), window
+        self._paid: Counter[int] = Counter()
 
     def before(self, candidate: Candidate) -> int:
         """Bytes owed to the pairs that came under way before the one that a step works for."""
-        if not self._owed or not candidate.needs.disk_bytes:
+        if not candidate.needs.disk_bytes:
             return 0
         earlier = itertools.takewhile(lambda pair: pair not in candidate.pairs, self._window.under_way)
-        return sum(self._owed.get(pair, 0) for pair in earlier)
+        return sum(max(0, self._find_owed(pair) - self._paid[pair]) for pair in earlier)
 
     def pay(self, candidate: Candidate) -> None:
         """Take what a step that starts writes off the debt of the pair that it works for."""
         pair = next((pair for pair in self._window.under_way if pair in candidate.pairs), None)
-        if pair in self._owed:
-            self._owed[pair] = max(0, self._owed[pair] - candidate.needs.disk_bytes)
+        if pair is not None:
+            self._paid[pair] += candidate.needs.disk_bytes
 
 
 class _Cores:

@@ -166,7 +166,12 @@ class Run:
         if ready:
             running = {self._graph.nodes[node_id]: grant for node_id, grant in self._running.items()}
             capacity = self._capacities.measure(running)
-            owed = self._board.sum_owed(self._window.under_way, capacity.disk_bytes, self._capacities.predict_disk)
+            owed = functools.partial(
+                self._board.sum_owed,
+                under_way=tuple(self._window.under_way),
+                free=capacity.disk_bytes,
+                disk=self._capacities.predict_disk,
+            )
             candidates = (self._capacities.make_candidate(state) for state in ready)
             grants = choose(candidates, tuple(running.values()), capacity, self._window, owed)
         if grants or self._running or not ready:

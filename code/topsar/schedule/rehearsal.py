@@ -8,6 +8,7 @@ worth it, and needs the time of every step to be known.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import random
 import shutil
@@ -244,18 +245,20 @@ class _Stage:
     def _admit(self) -> None:
         predict = self._script.predict
         while True:
-            ready = tuple(self._board.ready)
-            candidates = (state.make_candidate(predict(state.node.step).needs) for state in ready)
+            candidates = (state.make_candidate(predict(state.node.step).needs) for state in self._board.ready)
             free = self._script.capacity.disk_bytes - sum(self._on_disk.values())
-            owed = self._board.sum_owed(
-                self._window.under_way, free, lambda state: predict(state.node.step).needs.disk_bytes
+            owed = functools.partial(
+                self._board.sum_owed,
+                under_way=tuple(self._window.under_way),
+                free=free,
+                disk=lambda state: predict(state.node.step).needs.disk_bytes,
             )
             left = replace(self._script.capacity, disk_bytes=free)
             for grant in choose(candidates, tuple(self._running.values()), left, self._window, owed):
                 self._start(grant)
-            if self._running or not ready:
+            if self._running:
                 return
-            oldest = next((state.node.id for state in ready if self._window.admits(state.pairs)), None)
+            oldest = next((state.node.id for state in self._board.ready if self._window.admits(state.pairs)), None)
             if oldest is None:
                 return
             self.unfitting.append(oldest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from topsar.schedule.admission import Candidate
 from topsar.schedule.jobs import Outcome, Resources, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from topsar.schedule.graph import Graph, Node, NodeId
     from topsar.schedule.jobs import Event, Job, Lifetime
@@ -109,6 +109,10 @@ class Board:
                 pairs=pairs[node.id],
                 missing=sum(decisions[parent].status is Status.WAITING for parent in node.parents),
             )
+        self._working: defaultdict[int, list[State]] = defaultdict(list)
+        for state in self.states.values():
+            for pair in state.pairs:
+                self._working[pair].append(state)
         self._open = Counter(state.node.job.id for state in self.states.values() if state.status in _OPEN)
         self._ready: list[tuple[tuple[int, ...], NodeId]] = []
         for node_id, state in self.states.items():
@@ -144,27 +148,30 @@ class Board:
         state.status = Status.WAITING
         bisect.insort(self._ready, (state.rank, node_id))
 
-    def sum_owed(self, under_way: Collection[int], free: int, disk: Callable[[State], int]) -> Mapping[int, int]:
-        """By pair, the bytes that waiting steps have still to write for it; empty where ``free`` is enough for all.
+    def sum_owed(self, pair: int, under_way: Sequence[int], free: int, disk: Callable[[State], int]) -> int:
+        """Bytes that waiting steps have still to write for a pair; 0 where ``free`` is enough for all steps.
 
-        What several pairs share counts for the first of the pairs ``under_way``; ``disk`` says what a step will write.
+        What several pairs share counts for the first of the pairs ``under_way``, else for their first one; ``disk``
+        says what a step will write.
 
         Parameters
         ----------
-        under_way : collection of int
+        pair : int
+        under_way : sequence of int
         free : int
             Bytes on the disk.
         disk : callable
         """
-        owed: Counter[int] = Counter()
         if self._most_disk is None:  # twice: predictions may grow
             self._most_disk = 2 * sum(disk(one) for one in self.states.values() if one.status is Status.WAITING)
         if free >= self._most_disk:
-            return owed
-        for state in self.states.values():
-            if state.status is Status.WAITING and state.pairs and (size := disk(state)):
-                owed[next((pair for pair in under_way if pair in state.pairs), state.pairs[0])] += size
-        return owed
+            return 0
+        waiting = (state for state in self._working[pair] if state.status is Status.WAITING)
+        return sum(
+            disk(state)
+            for state in waiting
+            if next((other for other in under_way if other in state.pairs), state.pairs[0]) == pair
+        )
 
     def start(self, node_id: NodeId) -> State:
         """Mark a ready step as running."""
