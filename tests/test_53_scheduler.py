@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
@@ -574,10 +575,13 @@ def test_after_waiting_in_vain_a_step_is_tried_all_the_same_and_the_next_does_no
 
 @pytest.mark.parametrize(
     ("instead", "message"),
-    [("true", "cannot be reached any more|was replaced by another one"), ("mkdir", "was replaced by another one")],
+    [("pass", "cannot be reached any more|was replaced by another one"), ("other", "was replaced by another one")],
 )
 def test_a_runs_folder_that_is_taken_away_is_one_message(bench: Bench, instead: str, message: str) -> None:
-    does = f"mv {bench.runs} {bench.runs}.away; {instead} {bench.runs}; sleep 0.3; exit 1"
+    runs, other = str(bench.runs), f"{bench.runs}.other"
+    replace_it = f"os.rename({other!r}, {runs!r})" if instead == "other" else instead
+    move = f"import os; os.mkdir({other!r}); os.rename({runs!r}, {runs + '.away'!r}); {replace_it}"  # at one go
+    does = f'{sys.executable} -c "{move}"; sleep 0.3; exit 1'
     away = make_step("x", keeps=("a/x",), does=does)
     with pytest.raises(TopsarError, match=message):
         bench.run(job("a", away), job("b", make_step("y", does="sleep 30")))
