@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -579,11 +580,18 @@ def test_what_topsapp_could_not_read_is_an_error_though_it_goes_on(data: Path, t
     assert text in caught.value.message
 
 
-def merged(data: Path, tmp_path: Path, **options: Any) -> Path:
+@pytest.fixture(scope="module")
+def merged_once(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The job's folder, with topsApp's merged images and all before."""
-    folder = job_folder(planned(data, looks=Looks(east=9, north=3), **options), tmp_path)
+    folder = job_folder(planned(data, looks=Looks(east=9, north=3)), tmp_path_factory.mktemp("merged"))
     execute_until(folder, "mergebursts")
     return folder
+
+
+@pytest.fixture
+def merged(merged_once: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    return Path(shutil.copytree(merged_once, tmp_path / merged_once.name, symlinks=True))
 
 
 def change_image(path: Path, dtype: str, change: Callable[[np.ndarray], None]) -> None:
@@ -592,12 +600,11 @@ def change_image(path: Path, dtype: str, change: Callable[[np.ndarray], None]) -
     values.tofile(path)
 
 
-def test_a_hole_in_the_merged_image_is_an_error(data: Path, tmp_path: Path) -> None:
+def test_a_hole_in_the_merged_image_is_an_error(merged: Path) -> None:
     """topsApp leaves zeros where it could not read or coregister a burst."""
-    folder = merged(data, tmp_path)
-    change_image(folder / "topsapp/merged/topophase.flat", "<c8", lambda values: values[: values.size // 3].fill(0))
+    change_image(merged / "topsapp/merged/topophase.flat", "<c8", lambda values: values[: values.size // 3].fill(0))
     with pytest.raises(StepFailed, match=r"% of burst IW1"):
-        load_engine("isce2").execute(folder, "geocode")
+        load_engine("isce2").execute(merged, "geocode")
 
 
 def test_the_bias_of_coherence_is_taken_off() -> None:
@@ -630,14 +637,13 @@ def test_what_fringes_take_off_topsapps_coherence_is_known(across: float, along:
     np.testing.assert_allclose(share, estimate(cross * fringes) / estimate(cross), rtol=0.01)
 
 
-def test_numbers_that_are_none_are_holes(data: Path, tmp_path: Path) -> None:
-    folder = merged(data, tmp_path)
+def test_numbers_that_are_none_are_holes(merged: Path) -> None:
     change_image(
-        folder / "topsapp/merged/topophase.flat", "<c8", lambda values: values[values.size // 2 :][:20].fill(np.nan)
+        merged / "topsapp/merged/topophase.flat", "<c8", lambda values: values[values.size // 2 :][:20].fill(np.nan)
     )
     for name in ("backscatter", "geocode", "filter", "unwrap"):
-        load_engine("isce2").execute(folder, name)
-    layers = load_engine("isce2").collect(folder).layers
+        load_engine("isce2").execute(merged, name)
+    layers = load_engine("isce2").collect(merged).layers
     seen = np.isfinite(layers["wrapped_phase"].values)
     assert seen.sum() > 1000
     assert np.array_equal(np.isfinite(layers["coherence"].values), seen)
@@ -670,7 +676,8 @@ def test_a_pair_that_cannot_be_calibrated_has_no_backscatter(copied: Path, tmp_p
 
 def test_a_crash_of_topsapps_ionosphere_costs_a_pair_nothing_else(data: Path, tmp_path: Path) -> None:
     write_options(tmp_path, faults=[{"step": "ion", "attempt": 1, "action": "crash", "message": "no coherent cells"}])
-    folder = merged(data, tmp_path, corrections=("ionosphere",))
+    folder = job_folder(planned(data, looks=Looks(east=9, north=3), corrections=("ionosphere",)), tmp_path)
+    execute_until(folder, "mergebursts")
     for name in ("backscatter", "geocode", "filter", "unwrap"):
         load_engine("isce2").execute(folder, name)
     ifg = load_engine("isce2").collect(folder)
@@ -695,12 +702,11 @@ def test_of_topsapps_ionosphere_stays_what_is_known(data: Path, tmp_path: Path) 
     assert "zero everywhere" in read_ionosphere(run)[1]["refused"]
 
 
-def test_a_merged_image_of_another_size_is_an_error(data: Path, tmp_path: Path) -> None:
-    folder = merged(data, tmp_path)
-    text = (folder / "job.json").read_text()
-    (folder / "job.json").write_text(text.replace('"east": 9', '"east": 10'))
+def test_a_merged_image_of_another_size_is_an_error(merged: Path) -> None:
+    text = (merged / "job.json").read_text()
+    (merged / "job.json").write_text(text.replace('"east": 9', '"east": 10'))
     with pytest.raises(StepFailed, match="10x3 looks"):
-        load_engine("isce2").execute(folder, "geocode")
+        load_engine("isce2").execute(merged, "geocode")
 
 
 def test_a_truncated_measurement_is_found_before_topsapp_reads_it(copied: Path, tmp_path: Path) -> None:
