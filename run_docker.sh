@@ -335,6 +335,16 @@ show_pairs() {
 
 takes_files() { [[ $verb == burst || $verb == deramp ]]; } # and no pairs
 
+show_lists() { # text files that name the scenes of a stack
+  local at
+  for at in "${!arguments[@]}"; do
+    if [[ -f ${arguments[at]} && ${arguments[at],,} != *.zip ]]; then
+      arguments[at]=$(absolute "${arguments[at]}")
+      show "${arguments[at]}" readonly
+    fi
+  done
+}
+
 show_files() { # of verbs that take files by name; names of files in files begin in the current folder too
   local name
   show "$PWD"
@@ -435,6 +445,7 @@ case $verb in
   check) show_files ;;
   *)
     ! takes_files || show_files
+    [[ $verb != stack ]] || show_lists
     find_places
     show_places
     topsar_engine=${topsar_engine:-$(value_in_env ENGINE)}

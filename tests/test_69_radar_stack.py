@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
+import zipfile
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -14,7 +17,8 @@ import numpy as np
 import pytest
 
 import twins
-from dry_data import DAYS, Planned, annotation, drop_burst, dry_data, dry_recipe
+from dry_data import DAYS, Planned, annotation, drop_burst, dry_data, dry_recipe, plan_inputs
+from topsar import cli
 from topsar.engines import load_engine
 from topsar.engines.native.radar.choice import choose_reference
 from topsar.engines.native.radar.grid import lay_out_radar
@@ -27,7 +31,7 @@ from topsar.engines.native.steps.geocode import open_images
 from topsar.engines.native.steps.geometry import GeometryTask
 from topsar.engines.native.steps.overlaps import OverlapsTask, find_overlapping
 from topsar.engines.passes import describe_pass
-from topsar.engines.radar_stack import Written
+from topsar.engines.radar_stack import Written, open_radar_stack
 from topsar.engines.step import StepKind, as_step, load_task
 from topsar.engines.viewing import fit_burst_arc
 from topsar.errors import SceneError, SettingsError
@@ -35,6 +39,8 @@ from topsar.files import write_json, write_text
 from topsar.formats.step import finish_jobs
 from topsar.kernels.geometry import ecef_to_geodetic, rdr2geo
 from topsar.model import SPEED_OF_LIGHT, BBox, Burst, Looks, Window
+from topsar.raster import read_geoid
+from topsar.raster.geoid import EGM96
 from topsar.schedule.graph import build_graph
 from topsar.schedule.jobs import Lifetime
 from topsar.simulate import Acquisition
@@ -391,3 +397,32 @@ def test_a_single_burst_has_no_timing_and_says_so(tmp_path: Path) -> None:
     }  # fmt: skip
     (other,) = (task for task in dates(planned, tmp_path).values() if not task.is_reference)
     assert "no two bursts" in other.shift_source
+
+
+# --- from what people have to a tree ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_scenes_and_tiles_of_heights_become_a_stack(three: Path, tmp_path: Path) -> None:
+    """SRTM's tiles as they are downloaded, packed, are all that is beside scenes and orbits."""
+    data = shutil.copytree(three, tmp_path / "data", ignore=shutil.ignore_patterns("truth"))
+    (data / "dem" / "dem.tif").unlink()
+    box = plan_inputs(three).survey.find_footprint().grow(0.2)
+    for south in range(math.floor(box.south), math.ceil(box.north)):
+        for west in range(math.floor(box.west), math.ceil(box.east)):
+            lat, lon = south + 1 - np.arange(1201)[:, None] / 1200, west + np.arange(1201) / 1200
+            name = f"N{south:02d}E{west:03d}"
+            with zipfile.ZipFile(data / "dem" / f"{name}.SRTMGL3.hgt.zip", "w", zipfile.ZIP_DEFLATED) as tile:
+                tile.writestr(f"{name}.hgt", np.rint(slope(lon, lat)).astype(">i2").tobytes())
+    places = ["--data", str(data), "--pairs", str(data / "pairs.txt"), "--env", os.devnull]
+    assert cli.main(["stack", *places, "--engine", "native", "-o", "OFFLINE=1", "--swaths", "IW2"]) == 0
+    (found,) = (data / "runs" / "radar_stack").iterdir()
+    stack = open_radar_stack(found)
+    lat, lon, height = (np.asarray(stack.read_layer(name))[:, 0] for name in ("lat", "lon", "hgt"))
+    geoid = read_geoid(EGM96, box.grow(0.1))
+    np.testing.assert_allclose(height, slope(lon, lat) + geoid.interpolate(lon, lat), atol=0.7)
+    assert len(list(found.glob("merged/SLC/*/2*.slc.full"))) == 3
+
+
+def slope(longitude: Any, latitude: Any) -> Any:
+    return 900 + 400 * (longitude - 28) - 300 * (latitude - 37)

@@ -391,6 +391,18 @@ def test_a_run_sees_data_pairs_and_settings_under_their_own_names(project: Proje
     assert (root / "data").is_dir()
 
 
+def test_a_stack_sees_lists_of_scenes_too(project: Project) -> None:
+    root = project.root
+    (root / ".env").write_text("STACK_REFERENCE=20250315\n", encoding="utf-8")
+    (root / "scenes.txt").write_text("S1A_IW_SLC\n", encoding="utf-8")
+    (root / "a.zip").write_bytes(b"")
+    started = project.run("stack", "scenes.txt", "a.zip", "--interferograms", "2", cwd=root)
+    places = [f"--data={root}/data", f"--pairs={root}/pairs.txt", f"--env={root}/.env"]
+    assert started.command == ["stack", f"{root}/scenes.txt", "a.zip", "--interferograms", "2", *places]
+    assert started.mounts[f"{root}/scenes.txt"] == started.mounts[f"{root}/.env"] == "ro"
+    assert f"{root}/a.zip" not in started.mounts, "products are found in the data folder"
+
+
 NEEDED = {
     "simulate": ["somewhere"],
     "export": ["quicklook"],
