@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LINKING = "phase-linking"
 BLOCK_BYTES = 400_000_000
+_CACHE_BYTES = 32_000_000
+"""Of what GDAL decompressed; besides it holds one tile of each file that is written."""
 OUTLYING = 3.0
 """A date is flagged that scatters so many times as much about the lines through the others as the median of them."""
 
@@ -43,9 +45,9 @@ class TimeSeries(Format):
         base_memory=215_000_000,
         memory=40,
         disk=14,
-        start_s=2.0,
-        microseconds=4.0,
-        first_memory=70,
+        start_s=3.0,
+        microseconds=1.0,
+        first_memory=100,
         first_pixels=3.2e6,
     )
     scope: Literal["pair", "stack", "radar"] = "stack"
@@ -89,10 +91,11 @@ class TimeSeries(Format):
             raise SettingsError(msg, hint="set TIMESERIES=phase-linking, which takes the SLCs of a stack, or GRID=map")
 
     def predict_blocks(self, pairs: int, pixels: float) -> float:
-        """Memory of the block that is inverted, and of the tile of each date's file that it is written into."""
+        """Memory of the block that is inverted, and of a tile of all dates: in GDAL, and for netCDF."""
         from topsar.formats.timeseries.stack import TILE
 
-        return min(BLOCK_BYTES, 30 * pairs * pixels) + 4 / 3 * pairs * min(pixels, TILE**2)
+        tile = pairs * min(pixels, TILE**2)
+        return min(BLOCK_BYTES, 30 * tile) + 8 / 3 * tile
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Invert all pairs of a track, block by block.
@@ -110,11 +113,14 @@ class TimeSeries(Format):
         SettingsError
             If the reference place lies outside the pairs.
         """
+        from rasterio import Env
+
         from topsar.formats.timeseries.closure import list_triangles
+        from topsar.formats.timeseries.layers import SERIES_LAYERS
         from topsar.formats.timeseries.page import write_page
         from topsar.formats.timeseries.picture import draw_series
         from topsar.formats.timeseries.series_file import write_series
-        from topsar.formats.timeseries.stack import find_reference, lay_largest, link_pairs, read_blocks
+        from topsar.formats.timeseries.stack import TILE, find_reference, lay_largest, link_pairs, read_blocks
 
         network = link_pairs(ifgs)
         reference = find_reference(network, self._place)
@@ -123,6 +129,8 @@ class TimeSeries(Format):
 
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
+            written = len(network.dates) + len(SERIES_LAYERS)
+            stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES + 4 * TILE**2 * written))
             work = Path(stack.enter_context(TemporaryDirectory(dir=folder)))
 
             def prepare() -> Iterator[tuple[Window, Prepared]]:
