@@ -128,7 +128,7 @@ def test_phase_is_the_truth_and_bursts_join(products: dict[str, Path], shared_da
             np.sqrt(np.nanmean(residual(folder, truth, f"{name}_phase") ** 2)) for name in ("wrapped", "filtered")
         )
         assert unfiltered < 0.08, engine
-        assert filtered < 1.1 * filter_error(folder, truth), engine
+        assert filtered < 1.2 * filter_error(folder, truth), engine  # neighbours share looks
         assert abs(seam(folder, truth)) < 0.03, engine
         assert facts(folder)["azimuth_misregistration"]["pixels"] == pytest.approx(INJECTED_PX, abs=2e-4), engine
 
