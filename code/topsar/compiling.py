@@ -68,7 +68,7 @@ KERNELS: tuple[tuple[Any, tuple[types.Type, ...]], ...] = (
     (half._narrow, (_LAYER, *_NARROWED)),
     (half._narrow, (_ANY_LAYER, *_NARROWED)),
     (tops.deramp, (*_DERAMP, _LAYER, _LAYER)),
-    (tops.turn, (*_DERAMP, float64)),
+    (tops._turn, (_PIXELS, _LINE, _LINE, _LINE, _LINE, float64, boolean, boolean)),
     (tops._doppler, (_LINE, _LINE, _LINE, _LINE, _LINE, _LINE)),
     (scatter.restore_ramp, (_ANY_SIGNAL, _LINE, _LINE, _LINE, _LINE, _WINDOW, _array(int16, 3))),
 )
