@@ -28,8 +28,11 @@ DRAWS = 64
 """Fields that might as well be true: their deviation is known to 9 %."""
 _LIMITS = -8.0, 18.0
 """Of the logarithm of the stiffness, with nodes of a kilometre: from rougher than noise to a plane."""
+_NEAR = 3.0
+"""A change of weights moves it by no more."""
 _TOLERANCE = 0.2
-_ROUNDS = 3
+_ROUNDS, _ABOUT_PLANE = 5, 3
+"""Of weights, and those of them that are about a plane, lest outliers are followed."""
 _SEED = 20181
 
 
@@ -76,9 +79,11 @@ def fit_field(parts: Sequence[Cells], cell_m: tuple[float, float], stepping: Seq
     nodes = tuple(-(-(n - 1) // NODE_CELLS) + 1 + (n == 1) for n in shape)
     model = _Model.build(parts, nodes, cell_m, [True] * (len(parts) - 1) if stepping is None else list(stepping))
     weight, stiffness = 1 / model.variance, _LIMITS[1]
-    for number in range(2 * _ROUNDS):  # first about a plane, lest outliers are followed
-        if number >= _ROUNDS:
-            stiffness = model.find_stiffness(weight)
+    for number in range(_ROUNDS):
+        if number == _ABOUT_PLANE:
+            stiffness = model.find_stiffness(weight, _LIMITS)
+        elif number > _ABOUT_PLANE:
+            stiffness = model.find_stiffness(weight, (stiffness - _NEAR, stiffness + _NEAR))
         factor, found = model.solve(weight, stiffness)
         weight = weigh_robustly((model.values - model.design @ found) / np.sqrt(model.variance)) / model.variance
     errors = model.draw_errors(weight, stiffness, factor)
@@ -134,8 +139,8 @@ class _Model(NamedTuple):
         factor = self.factorise(weight, stiffness)
         return factor, factor.solve(self.design.T @ (weight * self.values))
 
-    def find_stiffness(self, weight: NDArray[np.float64]) -> float:
-        """The logarithm of the stiffness of the largest restricted likelihood."""
+    def find_stiffness(self, weight: NDArray[np.float64], limits: tuple[float, float]) -> float:
+        """The logarithm of the stiffness of the largest restricted likelihood, between limits."""
         from scipy.optimize import minimize_scalar
 
         right = self.design.T @ (weight * self.values)
@@ -147,7 +152,7 @@ class _Model(NamedTuple):
             volume = float(np.log(np.abs(factor.U.diagonal())).sum())
             return float(volume + power - right @ found - rank * stiffness)
 
-        return float(minimize_scalar(misfit, bounds=_LIMITS, method="bounded", options={"xatol": _TOLERANCE}).x)
+        return float(minimize_scalar(misfit, bounds=limits, method="bounded", options={"xatol": _TOLERANCE}).x)
 
     def draw_errors(self, weight: NDArray[np.float64], stiffness: float, factor: Any) -> NDArray[np.float64]:
         """Errors (nodes + steps, `DRAWS`) with the covariance of the estimate, by perturbing values and penalties."""

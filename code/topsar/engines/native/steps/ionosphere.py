@@ -75,7 +75,7 @@ class _Ionosphere(StepKind[IonosphereTask]):
     """The ionosphere of a pair and its uncertainty; sizes are output pixels."""
 
     name, task = "ionosphere", IonosphereTask
-    cost = Cost(base_memory=140_000_000, memory=78, disk=16, start_s=1.0, microseconds=3.5)
+    cost = Cost(base_memory=140_000_000, memory=78, disk=16, start_s=1.0, microseconds=2.7)
 
     def size(self, task: IonosphereTask) -> float:
         return task.shape[0] * task.shape[1]
