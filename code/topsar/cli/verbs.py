@@ -316,5 +316,5 @@ def _format_settings(settings: Settings) -> str:
     for key in KEYS:
         lines.append(f"{key.name + ' = ' + format_value(getattr(settings, key.field)):<40} ({origins[key.name]})")
         text = f"{key.meaning}. Value: {key.allowed}."
-        lines.append(textwrap.fill(text, width=110, initial_indent="    ", subsequent_indent="    "))
+        lines.append(textwrap.fill(text, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False))
     return "\n".join(lines)
