@@ -157,7 +157,8 @@ set_up() { # in: as for prepare
   say "Setting up .venv with Python $(version_of "$python") (once, a minute or more; details in .venv/setup.log) ..."
   (install_topsar "${1:+[$1]}") || failed "Installing"
   say "Compiling kernels ..."
-  "$python" -m topsar.compiling >>"$log" 2>&1 || failed "Compiling"
+  "$python" -m topsar.compiling >>"$log" 2>&1 ||
+    say "warning: kernels cannot be compiled beforehand, the first run does it (details in .venv/setup.log)"
   identity >"$venv/.ready$extra"
   identity >"$venv/.ready"
   rm -f "$marker"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -41,6 +42,8 @@ def test_every_kernel_is_compiled_by_the_set_up() -> None:
             found |= {kernel for kernel in kernels if kernel.targetoptions.get("inline") != "always"}
     assert found - {add_targets} == {kernel for kernel, _ in KERNELS}
     assert len(KERNELS) == len(set(KERNELS))
+    for kernel, given in KERNELS:
+        assert len(given) == len(signature(kernel.py_func).parameters), kernel.__name__
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ KERNELS: tuple[tuple[Any, tuple[types.Type, ...]], ...] = (
     (coregister._resample_rows, (_PLANE, _OFFSETS, int64, int64, _IMAGE, _SIGNAL)),
     (
         profile.place_pixels,
-        (_NODES, _LINE, _AXIS, _LAYER, _LAYER, _PLANE, _PLANE, _PLANE, _VECTORS, _VECTORS, _BYTES),
+        (_NODES, _LINE, _AXIS, _LAYER, _LAYER, boolean, _PLANE, _PLANE, _PLANE, _VECTORS, _VECTORS, _BYTES),
     ),
     (scatter.add_scatterers, (_GROUND, _CANVAS, _PLACE, _PLACE, int64)),
     (resample._place_points, (_NODES, _IMAGE, _PLANE, _PLANE, _PLANE)),
