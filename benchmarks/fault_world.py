@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -51,8 +52,10 @@ FLAGS = {
 LONGEST_S = 180.0
 """A command that takes longer hangs."""
 ADDRESS, SWAP, SERVICES, LIMITS = "FAULT_ADDRESS", "FAULT_SWAP", "FAULT_SERVICES", "FAULT_LIMITS"
+KILL, LOADED = "FAULT_KILL", "FAULT_LOADED"
 """Variables of a command: where the process that forks listens; what is swapped around a step; where services are;
-how many files may be open, and the umask."""
+how many files may be open, and the umask; which step or verb is killed, and after how many seconds; settings of the run
+that loads everything."""
 _CLIENT = """
 import json, os, socket, sys
 place = socket.socket(socket.AF_UNIX)
@@ -214,7 +217,8 @@ def _load_everything(data: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_data(data, Path(folder) / "data")
-        settings = load_settings(env_file=None, data=copy, pairs=copy / "pairs.txt", flags=FLAGS)
+        flags = FLAGS | json.loads(os.environ.get(LOADED, "{}"))
+        settings = load_settings(env_file=None, data=copy, pairs=copy / "pairs.txt", flags=flags)
         batch = Batch(settings=settings)
         workflow._write_plan(batch)
         for job, step in build_graph(batch.jobs).nodes:
@@ -244,6 +248,7 @@ def _answer(guest: socket.socket) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         if "umask" in limits:
             os.umask(limits["umask"])
+        _kill_later(argv)
         with _swapped(argv):
             code = cli.main(argv)
     except SystemExit as exc:
@@ -267,6 +272,15 @@ def _use_services(url: str) -> None:
     Services.__init__.__kwdefaults__ |= {name: getattr(there, name) for name in there.__slots__}
     client.LONGEST_PAUSE_S, scene_search.BACKOFF_S = 0.02, 0.01
     client.Patience.__init__.__kwdefaults__ |= {"backoff_s": 0.01, "read_s": 4.0}
+
+
+def _kill_later(argv: Sequence[str]) -> None:
+    """Have this process killed after a while, if that is asked of its step or verb."""
+    wanted, seconds = json.loads(os.environ.get(KILL, '["", 0]'))
+    if wanted == (f"{Path(argv[1]).parent.name}/{argv[2]}" if argv[0] == "step" else argv[0]):
+        timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 import fault_inputs
 import fault_places
+import fault_stacks
 from fault_count import Count, Place
 
 from fault_jobs import (
@@ -630,6 +631,7 @@ CAMPAIGNS: dict[str, Callable[[Field], Count]] = {
     "read-only": read_only,
     **fault_inputs.CAMPAIGNS,
     **fault_places.CAMPAIGNS,
+    **fault_stacks.CAMPAIGNS,
 }
 _WITH_MOUNTS, _WITH_CGROUP = ("disk", "read-only", *fault_places.WITH_MOUNTS), ("memory",)
 _LIMIT_BYTES = 700 * MB

@@ -38,9 +38,10 @@ SHARES = {
     "mutants": 0.01,
     "names": 0.02,
     "state": 0.01,
+    "stack killed": 0.1,
 }
 """Which part of each campaign is played in the small."""
-LONG = {"state", "disk", "read-only", "mutants", "names"}
+LONG = {"state", "disk", "read-only", "mutants", "names", "stack killed"}
 """Campaigns that take long even so."""
 LARGE = ("swaps", "services", "disk sizes", "clock set", "open files", "umask", "home", "many")
 """Campaigns that process too much for that."""

@@ -152,6 +152,8 @@ def test_isce_finds_the_bursts_of_the_reference(three: Path, tmp_path: Path) -> 
     assert swath is not None
     assert swath.findtext("factoryname") == "TOPSSwathSLCProduct"
     nodes = swath.findall("component[@name='bursts']/component")
+    vectors = root.findall(".//component[@name='state_vectors']/component")
+    assert {len(read(one, "time")) for one in vectors} == {len("2025-03-15 16:04:00")}, "MiaplPy reads no fraction"
     own = [burst for burst in bursts if burst.swath == "IW2"]
     assert len(nodes) == int(read(swath, "numberofbursts")) == len(own)
     for number, (node, burst) in enumerate(zip(nodes, own, strict=True), start=1):

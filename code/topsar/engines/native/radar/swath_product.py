@@ -175,7 +175,8 @@ def _put(node: Element, values: Mapping[str, object]) -> None:
 
 
 def _format_time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S.%f}"
+    """As ISCE2 has it: whole seconds have no fraction, and MiaplPy reads state vectors that way alone."""
+    return str(time.replace(tzinfo=None))
 
 
 def find_frames(bursts: Mapping[str, Sequence[ReferenceBurst]]) -> tuple[int, int]:
