@@ -277,7 +277,7 @@ def _use_services(url: str) -> None:
 def _kill_later(argv: Sequence[str]) -> None:
     """Have this process killed after a while, if that is asked of its step or verb."""
     wanted, seconds = json.loads(os.environ.get(KILL, '["", 0]'))
-    if wanted == (f"{Path(argv[1]).parent.name}/{argv[2]}" if argv[0] == "step" else argv[0]):
+    if wanted == (f"{Path(argv[1]).resolve().parent.name}/{argv[2]}" if argv[0] == "step" else argv[0]):
         timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
         timer.daemon = True
         timer.start()
@@ -287,7 +287,7 @@ def _kill_later(argv: Sequence[str]) -> None:
 def _swapped(argv: Sequence[str]) -> Iterator[None]:
     """While a step runs, let other files stand in the place of its inputs, if that is asked of the step."""
     step, *places = json.loads(os.environ.get(SWAP, '[""]'))
-    if argv[:1] != ["step"] or step != f"{Path(argv[1]).parent.name}/{argv[2]}":
+    if argv[:1] != ["step"] or step != f"{Path(argv[1]).resolve().parent.name}/{argv[2]}":
         yield
         return
     for path, other in places:
