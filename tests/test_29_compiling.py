@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 
 import pytest
 from numba.core.dispatcher import Dispatcher
+from numba.types import NamedTuple
 
 import topsar.kernels
 import topsar.simulate
@@ -44,6 +45,8 @@ def test_every_kernel_is_compiled_by_the_set_up() -> None:
     assert len(KERNELS) == len(set(KERNELS))
     for kernel, given in KERNELS:
         assert len(given) == len(signature(kernel.py_func).parameters), kernel.__name__
+        records = [one for one in given if isinstance(one, NamedTuple)]
+        assert all(len(one.types) == len(one.instance_class._fields) for one in records), kernel.__name__
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ _IMAGE = _record(
 )  # fmt: skip
 _OFFSETS = _record(coregister.Offsets, _NODES, int64, int64, *[float64] * 4)
 _AXIS = _record(profile.RangeAxis, *[float64] * 4, int64, int64)
-_GROUND = _record(scatter.Ground, int64, int64, _LINE, _LINE, *[_LAYER] * 5, *[int64] * 4, _WEIGHTS)
+_GROUND = _record(scatter.Ground, int64, int64, _LINE, _LINE, *[_LAYER] * 5, *[int64] * 4, _WEIGHTS, float64)
 _CANVAS = _record(
     scatter.Canvas, _SIGNAL, *[float64] * 7, _LINE, _LINE, _LINE, float64, _PLANE, _LAYER, _LAYER, _WEIGHTS, float64,
     float64,
