@@ -41,7 +41,7 @@ SHARES = {
     "stack killed": 0.1,
 }
 """Which part of each campaign is played in the small."""
-LONG = {"state", "disk", "read-only", "mutants", "names", "stack killed"}
+LONG = {"state", "disk", "read-only", "mutants", "names", "stack killed", "signals", "journals", "memory"}
 """Campaigns that take long even so."""
 LARGE = ("swaps", "services", "disk sizes", "clock set", "open files", "umask", "home", "many")
 """Campaigns that process too much for that."""

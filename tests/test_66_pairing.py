@@ -34,7 +34,7 @@ from topsar.pairs.network import (
 from topsar.provision.endpoints import Services
 from topsar.provision.scene_search import Search, search_granules
 from topsar.provision.scenes import find_local_slices
-from topsar.report.network import MAX_PANELS, write_network
+from topsar.report.network_picture import MAX_PANELS, write_network
 from topsar.simulate.dataset import Dataset
 from topsar.simulate.recipe import SwathCut
 

@@ -22,11 +22,10 @@ from topsar.interferogram import LAYERS, Drawing, Layer, LayerKind
 from topsar.model import GeoGrid
 from topsar.raster import inspect
 
-BACKSCATTER = {"gamma0", "sigma0"}
+LACKING = {"gamma0", "sigma0", "ionosphere", "ionosphere_burst_ramps"}
 """What the sample lacks."""
-DRAWN = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"} - {"ionosphere"}
-"""Of the sample's layers."""
-PICTURES = DRAWN - BACKSCATTER | {"masks"}
+DRAWN = {kind.name for kind in LAYERS.values() if kind.drawing and kind.drawing.style != "mask"}
+PICTURES = DRAWN - LACKING | {"masks"}
 
 
 class TestPictures:

@@ -173,7 +173,11 @@ def test_the_setting_is_settled_after_the_interferogram(runs: Runs, tmp_path: Pa
     ("changes", "why"),
     [
         ({"bursts": 1}, "no two bursts of a swath overlap"),
-        ({"stable": (0.0, 0.0), "decorrelation_days": 0.1}, r"\d+ coherent pixels in burst overlaps, 50 are needed"),
+        pytest.param(
+            {"stable": (0.0, 0.0), "decorrelation_days": 0.1},
+            r"\d+ coherent pixels in burst overlaps, 50 are needed",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_where_nothing_can_be_estimated_nothing_is_removed(tmp_path: Path, changes: dict[str, Any], why: str) -> None:

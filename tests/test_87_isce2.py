@@ -334,7 +334,12 @@ def test_a_swath_that_topsapp_leaves_out_is_an_error(data: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [({}, 0.004), ({"topsapp_esd": "own"}, 0.004 / 3), ({"esd": 0.002}, 0.002), ({"esd": "off"}, 0.0)],
+    [
+        ({}, 0.004),
+        pytest.param({"topsapp_esd": "own"}, 0.004 / 3, marks=pytest.mark.slow),
+        ({"esd": 0.002}, 0.002),
+        pytest.param({"esd": "off"}, 0.0, marks=pytest.mark.slow),
+    ],
 )
 def test_topsapp_remembers_the_whole_misregistration(
     data: Path, tmp_path: Path, options: dict[str, Any], expected: float

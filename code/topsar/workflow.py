@@ -130,7 +130,7 @@ def list_pairs(
     """
     from topsar.pairs.network import build_network, group_passes, require_free, write_pairs
     from topsar.provision import find_local_slices, search_slices
-    from topsar.report.network import write_network
+    from topsar.report.network_picture import write_network
 
     require_free(settings.pairs, force=force)  # before anybody is asked
     if search is None:

@@ -34,9 +34,8 @@ PRELOAD = (
     "topsar.engines.native.collect",
     *(f"topsar.engines.native.steps.{name}" for name in ("geocode", "multiply", "mosaic", "filter", "unwrap", "view")),
     "topsar.formats.geotiff",
-    "topsar.formats.quicklook",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.figure",
+    "topsar.formats.quicklook.layers",
+    "topsar.formats.quicklook.pictures",
 )
 """Modules that most steps need, none of which opens a file to read on or starts a thread."""
 _AGAIN = "start the run again: it writes the file anew"

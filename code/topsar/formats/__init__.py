@@ -6,6 +6,7 @@ Each is one file or package, found by its name.
 from __future__ import annotations
 
 from abc import abstractmethod
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from topsar.engines.step import Cost
@@ -112,6 +113,10 @@ class Format(Protocol):
         raise SettingsError(msg, hint="topsar check gunw FILE checks ARIA-S1-GUNW")
 
 
+_LATER = ("beside", "before", "needs_unwrapped", "refuses_crossed", "predict_blocks")
+"""What a class of another package may lack where it is none of `Format`: they came after the others."""
+
+
 def open_format(name: str, options: Mapping[str, Any]) -> Format:
     """Make a format ready to write.
 
@@ -127,4 +132,8 @@ def open_format(name: str, options: Mapping[str, Any]) -> Format:
         If there is no such format, or it is none: it lacks a part, or inherits the empty `write`.
     """
     opened: Format = open_named("formats", name, ("version", "scope", "cost", "options", "write"), options)
+    for part in _LATER:
+        if not hasattr(opened, part):
+            default = getattr(Format, part)
+            setattr(opened, part, MethodType(default, opened) if callable(default) else default)
     return opened

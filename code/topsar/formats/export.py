@@ -47,7 +47,7 @@ def export_format(runs: Path, name: str, options: Mapping[str, Any], to: Path) -
     from rasterio import Env
 
     form = open_format(name, options)
-    if getattr(form, "before", None) is not None:
+    if form.before is not None:
         msg = f"format {name!r} is written of what a step before it makes, and an export runs no step"
         raise SettingsError(msg, hint="start `topsar timeseries`, or export with TIMESERIES=least-squares")
     if to.resolve().is_relative_to(runs.resolve()):

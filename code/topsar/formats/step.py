@@ -115,7 +115,7 @@ def _plan_tracks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[st
     for track, group in groupby(pairs, key=lambda job: name_track(job.id)):
         found, owner = list(group), f"{name}_{track}"
         beside = _list_beside(form, track, jobs)
-        if getattr(form, "before", None) is not None and not beside:
+        if form.before is not None and not beside:
             msg = f"FORMATS={name} links phases of SLCs of {track}, and none are kept"
             raise SettingsError(msg, hint="set SLC_STACK=1, or start `topsar timeseries`")
         reads = (*(f"{job.id}/{PRODUCTS}" for job in found), *beside)
@@ -126,7 +126,7 @@ def _plan_tracks(form: Format, name: str, jobs: Sequence[Job], known: Mapping[st
 
 def _list_beside(form: Format, track: str, jobs: Sequence[Job]) -> tuple[str, ...]:
     """Files of jobs that are no pairs' which a format of a track reads."""
-    first = getattr(form, "before", None)
+    first = form.before
     wanted = [name for one in (form, first) for name in getattr(one, "beside", ())]
     written = [one.path.split("/") for job in jobs if not job.is_pair for step in job.steps for one in step.writes]
     return tuple(
@@ -168,7 +168,7 @@ def _plan_chain(
     form: Format, name: str, owner: str, sizes: Sequence[float], reads: tuple[str, ...], known: Mapping[str, Any]
 ) -> tuple[Step, ...]:
     """Make the step of a format of a stack, and the one that comes before it, if any does."""
-    first = getattr(form, "before", None)
+    first = form.before
     if first is None:
         return (_plan(form, name, owner, sizes, reads, known),)
     linking = _plan(first, first.name, owner, sizes, reads, known)
@@ -205,7 +205,7 @@ def run_format(folder: Path, step: str) -> None:
     known = read_json(folder / "run.json", engine=str, options=dict, jobs=list)
     name, _, part = step.removeprefix(PREFIX).partition(_BEFORE)
     form = open_format(name, known["options"])
-    first = getattr(form, "before", None)
+    first = form.before
     target, chosen = folder / (PRODUCTS if name == CANONICAL else part or name), first if part else form
     assert chosen is not None
     with replaced_folder(target) as staging:
