@@ -127,7 +127,10 @@ def test_a_glaring_target_does_not_disturb_coherence_elsewhere() -> None:
 # --- statistics -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("looks", [Looks(east=4, north=2), Looks(east=8, north=4), Looks(east=16, north=8)])
+@pytest.mark.parametrize(
+    "looks",
+    [Looks(east=4, north=2), pytest.param(Looks(east=8, north=4), marks=pytest.mark.slow), Looks(east=16, north=8)],
+)
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 def test_phase_scatters_as_predicted(gamma: float, looks: Looks) -> None:
     first, noise = (twins.speckle((2048, 2048), twins.CELLS, seed) for seed in (1, 2))

@@ -462,6 +462,7 @@ def test_mogi_and_fault() -> None:
     assert slip[2] == -slip[0] == pytest.approx(0.1 / 4, rel=0.1)
 
 
+@pytest.mark.slow
 def test_temporal_coherence_falls_with_time() -> None:
     three = replace(
         STILL,

@@ -414,6 +414,7 @@ class TestTimeline:
         assert "2 attempts: 2 filter, 1 failed" in found
         assert len(found) < 40
 
+    @pytest.mark.slow
     def test_a_hundred_thousand_steps_in_many_lanes(self) -> None:
         assert size(draw(*(attempt(number % 500, number % 500 + 0.9) for number in range(100_000)))) < 300_000
 

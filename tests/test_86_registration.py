@@ -239,6 +239,7 @@ def test_range_delays_are_found_and_corrected_in_a_stack(runs: Runs) -> None:
     assert gain == pytest.approx(1 / (1 - 0.6 * DELAYS[DAYS[1]] ** 2), abs=0.001)
 
 
+@pytest.mark.slow
 def test_a_delay_that_is_small_or_has_no_witnesses_is_not_applied(tmp_path: Path) -> None:
     days = (Acquisition(day=date(2025, 3, 3)), Acquisition(day=date(2025, 3, 15)))
     cut = SwathCut(swath="IW2", first_sample=12000, samples=600)
