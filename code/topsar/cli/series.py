@@ -98,10 +98,8 @@ def _invert_foreign(args: argparse.Namespace) -> int:
     if not args.independent_looks or args.independent_looks < 1:
         msg = "--foreign needs --independent-looks, a number from 1"
         raise SettingsError(msg, hint="the noise of a pair follows from its coherence and its looks")
-    form, to = (
-        open_format("timeseries", settings.options.model_dump(mode="json")),
-        args.to or settings.data / "export" / "timeseries",
-    )
+    form = open_format("timeseries", settings.options.model_dump(mode="json"))
+    to = args.to or settings.data / "export" / "timeseries"
     if form.before is not None:
         msg = "TIMESERIES=phase-linking takes SLCs, and --foreign names unwrapped pairs"
         raise SettingsError(msg, hint="set TIMESERIES=least-squares")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 WIDTH, MAX_HEIGHT, MIN_WIDTH, MIN_MAP = 1600, 1320, 1340, 120
 LEFT, RIGHT, TOP, BOTTOM = 144, 256, 156, 124
 """Room around the map, in pixels."""
-EDGE = 60
+EDGE, TITLE, SUBTITLE, NOTE = 60, 66, 114, 32
+"""Words from the sides; lines of words from above, and the last from below."""
 MARGIN = 0.025
 GRATICULE, OUTLINE = 0.35, 0.7
 """How much of their pixels thin lines cover."""
@@ -82,8 +83,8 @@ class Board:
             draw_colour_bar(image, (right + 32, TOP + 0.14 * height), round(0.72 * height), legend)
         else:
             draw_key(image, (right + 20, TOP), legend)
-        write_text(image, (EDGE, 66), title, 13, is_bold=True)
-        write_text(image, (image.width - EDGE, image.height - 32), note, 6.5, MUTED, anchor="rm")
+        write_text(image, (EDGE, TITLE), title, 13, is_bold=True)
+        write_text(image, (image.width - EDGE, image.height - NOTE), note, 6.5, MUTED, anchor="rm")
         return image
 
     def _lay_map(self, image: Image.Image, rgba: NDArray[np.float32]) -> None:
@@ -98,9 +99,9 @@ class Board:
 
     def _write_lettering(self, lettering: Lettering) -> None:
         paper, right = self._paper, self._paper.width - EDGE
-        write_text(paper, (right, 66), lettering.dates, 11, anchor="rm")
-        write_text(paper, (EDGE, 114), lettering.subtitle, 9, MUTED)
-        write_text(paper, (EDGE, paper.height - 32), lettering.caption, 6.5, MUTED)
+        write_text(paper, (right, TITLE), lettering.dates, 11, anchor="rm")
+        write_text(paper, (EDGE, SUBTITLE), lettering.subtitle, 9, MUTED)
+        write_text(paper, (EDGE, paper.height - NOTE), lettering.caption, 6.5, MUTED)
 
     def _draw_furniture(self, grid: GeoGrid, covered: NDArray[np.bool_], look_azimuth_deg: float | None) -> None:
         width, height = self._size

@@ -30,7 +30,7 @@ class View:
     ifg: Interferogram
     window: Window
     factor: int
-    _reduced: dict[tuple[str, Reduction], Real] = field(default_factory=dict, repr=False)
+    _reduced: dict[tuple[str, Callable[..., Any]], Real] = field(default_factory=dict, repr=False)
 
     @property
     def grid(self) -> GeoGrid:
@@ -47,7 +47,10 @@ class View:
         """Light the relief from the north-west, 0 to 1; 0.5 everywhere without heights."""
         if "height" not in self.ifg.layers:
             return np.full(self.grid.shape, 0.5, np.float32)
-        return shade_relief(self.average("height"), self.grid)
+        key = "height", shade_relief
+        if key not in self._reduced:
+            self._reduced[key] = shade_relief(self.average("height"), self.grid)
+        return self._reduced[key]
 
     def average_phase(self, name: str) -> Real:
         """Average wrapped phase as complex numbers."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from topsar.engines.layers import compute_displacement
 from topsar.errors import ProductError
 from topsar.interferogram import Interferogram, make_layers
 from topsar.raster import read_geotiff
@@ -72,7 +73,7 @@ def _read_pair(dates: tuple[str, str], path: Path, quality: Path, wavelength_m: 
     unwrapped = np.where(known, phase, np.nan)
     layers: dict[str, NDArray[Any]] = {
         "unwrapped_phase": unwrapped,
-        "displacement": -wavelength_m / (4 * np.pi) * unwrapped,
+        "displacement": compute_displacement(unwrapped, wavelength_m),
         "coherence": coherence,
         "phase_noise": np.sqrt((1 - coherence**2) / (2 * looks)) / np.where(known, coherence, np.nan),
         "components": known,

@@ -160,6 +160,7 @@ def _write_all(
 
 
 def _make_pair(linked: LinkedPair, grid: GeoGrid, facts: Mapping[str, Any], lay: Callable[..., Any]) -> Interferogram:
+    from topsar.engines.layers import compute_displacement
     from topsar.interferogram import Interferogram, make_layers
 
     phase = lay(linked.phase)
@@ -168,7 +169,7 @@ def _make_pair(linked: LinkedPair, grid: GeoGrid, facts: Mapping[str, Any], lay:
         raise ProductError(msg, hint="its version may place pixels otherwise: topsar was tried with 0.42.9")
     layers = {
         "unwrapped_phase": phase,
-        "displacement": -float(facts["wavelength_m"]) / (4 * np.pi) * phase,
+        "displacement": compute_displacement(phase, float(facts["wavelength_m"])),
         "phase_noise": lay(linked.noise),
         "coherence": lay(linked.coherence),
         "components": lay(linked.component, is_label=True),
