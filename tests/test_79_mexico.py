@@ -11,7 +11,9 @@ from test_79_timeseries import SETTINGS, facts_of
 from topsar.errors import ProductError
 from topsar.formats import open_format
 from topsar.formats.timeseries.foreign import read_foreign_pairs
-from topsar.raster import read_geotiff
+from topsar.interferogram import read_part
+from topsar.model import GeoGrid, Window
+from topsar.raster import read_geotiff, write_geotiff
 
 PAIRS = Path("stack/PyRate_cropA/tests/test_data/cropA/geotiffs")
 WAVELENGTH_M = 0.05546576
@@ -49,3 +51,17 @@ def test_mexico_city_sinks_as_plain_least_squares_says(shared_data: Path, tmp_pa
 def test_a_folder_without_dates_in_its_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match="two dates"):
         next(read_foreign_pairs(tmp_path, wavelength_m=WAVELENGTH_M, looks=20))
+
+
+def test_what_a_foreign_file_calls_no_data_is_a_hole(tmp_path: Path) -> None:
+    grid = GeoGrid(crs="EPSG:4326", west=-99.2, north=19.5, dx=1e-3, dy=1e-3, rows=4, columns=5)
+    phase, coherence = np.ones(grid.shape, np.float32), np.full(grid.shape, 0.8, np.float32)
+    phase[0, 0], phase[0, 1], coherence[0, 2] = -9999, 0, 0
+    for name, values in (("unw", phase), ("cc", coherence)):
+        write_geotiff(tmp_path / f"20180106-20180130_{name}.tif", values, grid, nodata=-9999)
+    (pair,) = read_foreign_pairs(tmp_path, wavelength_m=WAVELENGTH_M, looks=20)
+    holes = np.isnan(pair.layers["unwrapped_phase"].values)
+    assert np.argwhere(holes).tolist() == [[0, 0], [0, 1], [0, 2]]
+    corner = Window(row=0, column=1, rows=2, columns=3)
+    for name, layer in pair.layers.items():
+        assert np.array_equal(read_part(pair, name, corner), layer.values[corner.slices], equal_nan=True), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -420,7 +421,7 @@ def read_part(ifg: Interferogram, name: str, window: Window) -> NDArray[Any]:
     name : str
     window : Window
     """
-    if isinstance(ifg.layers, _LayerFiles):
+    if isinstance(ifg.layers, LayersOnDisk):
         return ifg.layers.read_window(name, window)
     return ifg.layers[name].values[window.slices]
 
@@ -433,14 +434,26 @@ def read_kind(ifg: Interferogram, name: str) -> LayerKind:
     ifg : Interferogram
     name : str
     """
-    return ifg.layers.read_kind(name) if isinstance(ifg.layers, _LayerFiles) else ifg.layers[name].kind
+    return ifg.layers.read_kind(name) if isinstance(ifg.layers, LayersOnDisk) else ifg.layers[name].kind
 
 
 _KEPT = 4
 """Layers in memory: what a format makes one raster of. All of a frame's would be more than half a gigabyte."""
 
 
-class _LayerFiles(Mapping[str, Layer]):
+class LayersOnDisk(Mapping[str, Layer]):
+    """Layers whose windows can be read alone."""
+
+    @abstractmethod
+    def read_window(self, name: str, window: Window) -> NDArray[Any]:
+        """Read a window of a layer; nothing of it is kept."""
+
+    @abstractmethod
+    def read_kind(self, name: str) -> LayerKind:
+        """What is known of a layer; no raster is read."""
+
+
+class _LayerFiles(LayersOnDisk):
     """The layers of `read_pair`; those that were asked for last stay in memory."""
 
     def __init__(self, folder: Path, grid: GeoGrid, described: Mapping[str, Mapping[str, Any]]) -> None:
@@ -462,14 +475,13 @@ class _LayerFiles(Mapping[str, Layer]):
         return self._read[name]
 
     def read_kind(self, name: str) -> LayerKind:
-        """What is known of a layer: by its name, else by the facts."""
+        """By its name, else by the facts."""
         described = self._described[name]
         return find_kind(name) or LayerKind(  # of a correction that is not installed here
             name=name, long_name=name, unit=described["unit"], description=described["description"]
         )
 
     def read_window(self, name: str, window: Window) -> NDArray[Any]:
-        """A window of a layer, which is not kept."""
         from topsar.raster.geotiff import open_to_read
 
         path = self._folder / f"{name}.tif"

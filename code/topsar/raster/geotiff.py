@@ -142,13 +142,23 @@ def read_geotiff(path: Path) -> tuple[NDArray[Any], GeoGrid, dict[str, str]]:
         If it cannot be read, is rotated, or has no coordinate system.
     """
     with open_to_read(path) as dataset:
-        a, _, c, _, e, f = dataset.transform[:6]
-        if dataset.crs is None or a <= 0 or e >= 0 or not is_unrotated(dataset.transform):
-            message = f"{path} is not a north-up raster with a coordinate system"
-            raise ProductError(message, hint="warp it to a north-up grid, for example with gdalwarp")
-        rows, columns = dataset.shape
-        grid = GeoGrid(crs=dataset.crs.to_string(), west=c, north=f, dx=a, dy=-e, rows=rows, columns=columns)
+        grid = _read_grid(path, dataset)
         return dataset.read(1), grid, dict(dataset.tags())
+
+
+def read_grid(path: Path) -> GeoGrid:
+    """Read where the pixels of a north-up raster lie, and no pixel; raises as `read_geotiff`."""
+    with open_to_read(path) as dataset:
+        return _read_grid(path, dataset)
+
+
+def _read_grid(path: Path, dataset: Any) -> GeoGrid:
+    a, _, c, _, e, f = dataset.transform[:6]
+    if dataset.crs is None or a <= 0 or e >= 0 or not is_unrotated(dataset.transform):
+        message = f"{path} is not a north-up raster with a coordinate system"
+        raise ProductError(message, hint="warp it to a north-up grid, for example with gdalwarp")
+    rows, columns = dataset.shape
+    return GeoGrid(crs=dataset.crs.to_string(), west=c, north=f, dx=a, dy=-e, rows=rows, columns=columns)
 
 
 def read_reduced(path: Path, most_pixels: int) -> NDArray[Any]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from topsar.engines.layers import compute_displacement
 from topsar.errors import ProductError
-from topsar.interferogram import Interferogram, make_layers
-from topsar.raster import read_geotiff
+from topsar.interferogram import LAYERS, Interferogram, Layer, LayerKind, LayersOnDisk, make_layers
+from topsar.raster.geotiff import fill_masked, open_to_read, read_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from topsar.model import GeoGrid, Window
 
 _DATES = re.compile(r"(?<!\d)(20\d{6})[-_](20\d{6})(?!\d)")
 _LEAST_COHERENCE = 0.05
@@ -26,10 +29,11 @@ _LEAST_COHERENCE = 0.05
 def read_foreign_pairs(
     folder: Path, *, wavelength_m: float, looks: float, unwrapped: str = "*unw.tif", coherence: str = "*cc.tif"
 ) -> Iterator[Interferogram]:
-    """Read GeoTIFFs of unwrapped phase and coherence, named by both dates (``20180106-20180130``), one pair at a time.
+    """Open GeoTIFFs of unwrapped phase and coherence, named by both dates (``20180106-20180130``), one pair at a time.
 
-    The earlier date is the reference, and phase grows where range does, as with GAMMA and ISCE2; 0 is no data. All
-    pixels with a value are one connected component. The noise follows from coherence and looks by the bound of Cramér
+    A layer is read when it is asked for, and not kept. The earlier date is the reference, and phase grows where range
+    does, as with GAMMA and ISCE2; 0, and what the file says, is no data. All pixels with a value are one connected
+    component. The noise follows from coherence and looks by the bound of Cramér
     and Rao (Rodriguez and Martin 1992, IEE Proceedings F 139).
 
     Parameters
@@ -54,7 +58,7 @@ def read_foreign_pairs(
         if dates not in qualities:
             msg = f"{path} has no coherence {coherence} of the same dates beside it"
             raise ProductError(msg, hint="the noise of a pair follows from its coherence")
-        yield _read_pair(dates, path, qualities[dates], wavelength_m, looks)
+        yield _open_pair(dates, _Source(path, qualities[dates], wavelength_m, looks))
 
 
 def _find_by_dates(folder: Path, pattern: str) -> dict[tuple[str, str], Path]:
@@ -62,21 +66,69 @@ def _find_by_dates(folder: Path, pattern: str) -> dict[tuple[str, str], Path]:
     return {(match[1], match[2]): path for path, match in found.items() if match}
 
 
-def _read_pair(dates: tuple[str, str], path: Path, quality: Path, wavelength_m: float, looks: float) -> Interferogram:
-    phase, grid, _ = read_geotiff(path)
-    coherence, other, _ = read_geotiff(quality)
-    if other != grid:
-        msg = f"{quality} is not on the grid of {path}"
+class _Source(NamedTuple):
+    """The files of a pair, and what turns their values into layers."""
+
+    phase: Path
+    coherence: Path
+    wavelength_m: float
+    looks: float
+
+
+def _open_pair(dates: tuple[str, str], source: _Source) -> Interferogram:
+    grid = read_grid(source.phase)
+    if read_grid(source.coherence) != grid:
+        msg = f"{source.coherence} is not on the grid of {source.phase}"
         raise ProductError(msg, hint="geocode both with the same grid")
-    known = np.isfinite(phase) & (phase != 0) & (coherence > _LEAST_COHERENCE)
     first, second = (datetime.strptime(date, "%Y%m%d").date().isoformat() for date in dates)  # noqa: DTZ007
+    facts = {"reference_date": first, "secondary_date": second, "wavelength_m": source.wavelength_m}
+    layers = _ForeignLayers(source, grid)
+    return Interferogram(pair_id=f"{dates[0]}_{dates[1]}", grid=grid, layers=layers, facts=facts)
+
+
+class _ForeignLayers(LayersOnDisk):
+    """The layers that follow from unwrapped phase and coherence."""
+
+    _names = ("unwrapped_phase", "displacement", "coherence", "phase_noise", "components")
+
+    def __init__(self, source: _Source, grid: GeoGrid) -> None:
+        self._source, self._whole = source, grid.whole
+
+    def __getitem__(self, name: str) -> Layer:
+        return Layer(kind=self.read_kind(name), values=self.read_window(name, self._whole))
+
+    def read_kind(self, name: str) -> LayerKind:
+        if name not in self._names:
+            raise KeyError(name)
+        return LAYERS[name]
+
+    def read_window(self, name: str, window: Window) -> NDArray[Any]:
+        return _read_layers(self._source, window)[name].values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@lru_cache(maxsize=1)
+def _read_layers(source: _Source, window: Window) -> dict[str, Layer]:
+    """All layers in a window; the last is kept, since they are asked for one after the other."""
+    phase, coherence = (_read_window(path, window) for path in (source.phase, source.coherence))
+    known = np.isfinite(phase) & (phase != 0) & (coherence > _LEAST_COHERENCE)
     unwrapped = np.where(known, phase, np.nan)
+    noise = np.sqrt((1 - coherence**2) / (2 * source.looks)) / np.where(known, coherence, np.nan)
     layers: dict[str, NDArray[Any]] = {
         "unwrapped_phase": unwrapped,
-        "displacement": compute_displacement(unwrapped, wavelength_m),
+        "displacement": compute_displacement(unwrapped, source.wavelength_m),
         "coherence": coherence,
-        "phase_noise": np.sqrt((1 - coherence**2) / (2 * looks)) / np.where(known, coherence, np.nan),
+        "phase_noise": noise,
         "components": known,
     }
-    facts = {"reference_date": first, "secondary_date": second, "wavelength_m": wavelength_m}
-    return Interferogram(pair_id=f"{dates[0]}_{dates[1]}", grid=grid, layers=make_layers(layers), facts=facts)
+    return make_layers(layers)
+
+
+def _read_window(path: Path, window: Window) -> NDArray[np.float32]:
+    with open_to_read(path) as dataset:
+        return fill_masked(dataset.read(1, window=window.spans, masked=True))
