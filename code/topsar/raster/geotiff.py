@@ -28,6 +28,9 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 WITH_SIDECARS: dict[str, Any] = {"GDAL_DISABLE_READDIR_ON_OPEN": False}
 """For rasters of the user: ISCE's, ENVI's and EHdr's forms are described by files beside them."""
 
+NO_CACHE: dict[str, Any] = {"GDAL_CACHEMAX": 0}
+"""Where no block is read or written twice; GDAL would keep as many as fill a twentieth of the machine's memory."""
+
 BLOCK = 512
 ROTATION_SHARE = 1e-9
 """Rotation terms below this share of the posting are rounding."""

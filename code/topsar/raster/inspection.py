@@ -16,11 +16,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from topsar.errors import ProductError
-from topsar.raster.geotiff import GDAL_ERRORS, open_quietly
+from topsar.raster.geotiff import GDAL_ERRORS, NO_CACHE, open_quietly
 
 CHUNK_BYTES = 1 << 22
-_CACHE_MB = 16
-"""Every block is read once; GDAL would keep as many as fill a twentieth of the memory."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
 _HALF_EXPONENT = np.uint16(0x7C00)
@@ -88,7 +86,7 @@ def _sum_crc32(stream: BinaryIO) -> str:
 
 
 def _parse_tiff(path: Path) -> Evidence:
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), open_quietly(path) as dataset:
+    with rasterio.Env(**NO_CACHE), open_quietly(path) as dataset:
         finite = sum(_count_finite(dataset.read(window=window)) for _, window in dataset.block_windows(1))
         size = dataset.count * dataset.height * dataset.width
         shape = [dataset.height, dataset.width] if dataset.count == 1 else [dataset.count, *dataset.shape]

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from topsar.sentinel1.container import Container
 
-_CACHE_MB = 16  # lines are read once, so a larger cache (GDAL takes a twentieth of the memory) would not help
 _CHUNK_BYTES = 1 << 22
 _IN_ZIP = re.compile(r"/vsizip/\{(?P<zip>.+)\}/(?P<member>[^{}]+)", re.DOTALL)
 
@@ -63,7 +62,7 @@ def open_image(burst: Burst) -> Iterator[DatasetReader]:
 
     A deflated zip member can only be read forward: it is inflated once this way, and anew each time it is opened.
     """
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+    with rasterio.Env(GDAL_CACHEMAX=0):  # no line is read twice
         # not held while others are read meanwhile: a DEM may need the files beside it
         with (
             rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),

@@ -12,10 +12,11 @@ import rasterio
 from rasterio.windows import Window as RasterWindow
 
 from topsar import __version__
-from topsar.engines.native.steps.slc import CACHE_MB, STACKS, tile_rows
+from topsar.engines.native.steps.slc import STACKS, tile_rows
 from topsar.engines.step import Cost, StepKind
 from topsar.model import GeoGrid, Looks
 from topsar.raster import Labels, open_geotiff
+from topsar.raster.geotiff import NO_CACHE
 from topsar.schedule.jobs import Artifact
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class _Dispersion(StepKind[DispersionTask]):
     def run(self, task: DispersionTask, runs: Path, folder: Path) -> None:  # noqa: ARG002
         """Write the file."""
         with ExitStack() as opened:
-            opened.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_MB))
+            opened.enter_context(rasterio.Env(**NO_CACHE))
             dates = [opened.enter_context(rasterio.open(runs / file)) for file in task.files]
             height, fine = tile_rows(task.looks), task.grid.refine(task.looks)
             strips = [

@@ -19,7 +19,7 @@ from topsar.engines.step import Cost, StepKind
 from topsar.engines.viewing import fit_burst_arc, locate, measure_margin
 from topsar.model import Burst, Dem, GeoGrid, Looks, Window
 from topsar.raster import Labels, open_geotiff
-from topsar.raster.geotiff import BLOCK
+from topsar.raster.geotiff import BLOCK, NO_CACHE
 from topsar.schedule.jobs import Artifact
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 STACKS = "slc_stack"
 """Folder of the stacks, in the runs folder."""
-CACHE_MB = 64
-"""GDAL would keep a twentieth of the machine's memory in decoded tiles, none of which is read or written twice."""
 _SIXTEEN = 16  # what tiles of a TIFF must be multiples of
 UNIT = "digital numbers, uncalibrated"
 PHASE = (
@@ -109,7 +107,7 @@ class _Slc(StepKind[SlcTask]):
         files = [runs / burst.window.file for burst in task.bursts]
         wheres = [task.grid.window_of(burst.window.grid) for burst in task.bursts]
         with (
-            rasterio.Env(GDAL_CACHEMAX=CACHE_MB),
+            rasterio.Env(**NO_CACHE),
             open_geotiff(
                 runs / task.file,
                 fine,
