@@ -20,9 +20,9 @@ UTM = GeoGrid(crs="EPSG:32629", west=520_000, north=3_520_000, dx=80, dy=80, row
 DEGREES = GeoGrid(crs="EPSG:4326", west=-8.9, north=31.9, dx=1 / 1200, dy=1 / 1200, rows=120, columns=150)
 
 
-def _fly() -> dict[str, Any]:
+def fly(direction: Direction) -> dict[str, Any]:
     """Fly over the ground of the sample twice, twelve days apart; as JSON has it."""
-    nominal = find_pass((31.8, -8.1), 870_000.0, Direction.DESCENDING, datetime(2023, 9, 4, tzinfo=timezone.utc))
+    nominal = find_pass((31.8, -8.1), 870_000.0, direction, datetime(2023, 9, 4, tzinfo=timezone.utc))
     first = datetime(2023, 9, 4, 6, 37, 40, tzinfo=timezone.utc)
     start = first - timedelta(seconds=4)
     passes = {}
@@ -60,7 +60,7 @@ FACTS: Mapping[str, Any] = {
     "secondary_time": "2023-09-16T06:37:30+00:00",
     "reference_scenes": ["S1A_IW_SLC__1SDV_20230904T063730_20230904T063757_050174_0609E3_DAA1"],
     "secondary_scenes": ["S1A_IW_SLC__1SDV_20230916T063730_20230916T063757_050349_060FCD_6814"],
-    "passes": _fly(),
+    "passes": fly(Direction.DESCENDING),
     "bursts": ["IW2_109905", "IW2_109906"],
     "dem": {"file": "dem.tif", "datum": "egm96"},
     "created": "2026-01-01T00:00:00+00:00",
