@@ -23,6 +23,7 @@ from topsar.files import write_json
 from topsar.formats import open_format
 from topsar.formats.export import export_format
 from topsar.formats.step import finish_jobs, run_format
+from topsar.formats.timeseries import programs
 from topsar.formats.timeseries.programs import ask_program, find_program
 from topsar.formats.timeseries.radar_map import map_stack
 from topsar.interferogram import read_pair
@@ -182,6 +183,14 @@ def test_a_program_tells_its_version_and_what_it_lacks(tmp_path: Path) -> None:
     assert ask_program("dolphin", find_program("dolphin", str(program))) == ("0.42.9", "")
     python.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'osgeo'\" >&2\nexit 1\n")
     assert "osgeo" in ask_program("dolphin", program)[1]
+
+
+def test_a_program_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("python", "dolphin"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(programs, "ANSWER_S", 0.2)
+    assert ask_program("dolphin", tmp_path / "dolphin") == ("", "it did not answer within 0.2 s")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ PROGRAMS = {
     "mintpy": Program("mintpy", "ifgram_inversion.py", "osgeo.gdal, mintpy.cli.ifgram_inversion"),
 }
 """By the value of ``TIMESERIES``."""
+ANSWER_S = 300.0
+"""A program that has not told its version by then hangs; the first start of one on a busy disk takes a minute."""
 
 
 def find_program(engine: str, wanted: str) -> Path:
@@ -81,7 +83,12 @@ def ask_program(engine: str, program: Path) -> tuple[str, str]:
 
 
 def _ask(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, env=make_environment(), capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run(
+            argv, env=make_environment(), capture_output=True, text=True, check=False, timeout=ANSWER_S
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 1, "", f"it did not answer within {ANSWER_S:g} s")
 
 
 def run_program(program: Path, arguments: Sequence[str], work: Path) -> None:
