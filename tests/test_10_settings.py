@@ -105,6 +105,8 @@ def test_values(tmp_path: Path, key: str, text: str, value: object) -> None:
         ("POSTING", "0"),
         ("POSTING", "nan"),
         ("POSTING", "80m"),
+        ("NETCDF_ATTRIBUTES", "creator=Ada"),
+        ("NETCDF_ATTRIBUTES", "creator_name="),
         ("CRS", "WGS84"),
         ("LOOKS", "16"),
         ("LOOKS", "0x8"),

@@ -139,6 +139,7 @@ TABLE = {
     "TROPOSPHERE_DIR": Change("{data}", NOTHING, NOTHING),
     "IONEX_DIR": Change("{data}", NOTHING, NOTHING),
     "APPLY_CORRECTIONS": Change("1", NOTHING, NOTHING),
+    "NETCDF_ATTRIBUTES": Change("creator_name=Ada", NOTHING, NOTHING),
     "GRID": Change("radar", RADAR, None),
     "STACK_REFERENCE": Change("20250315", NOTHING, NOTHING),
     "INTERFEROGRAMS": Change("1", NOTHING, NOTHING),

@@ -19,8 +19,9 @@ from topsar.model import GeoGrid
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rioxarray's own use
 
 
-def write(folder: Path, *ifgs: Interferogram) -> xr.Dataset:
-    (path,) = open_format("netcdf" if len(ifgs) == 1 else "netcdf_stack", {}).write(iter(ifgs), folder)
+def write(folder: Path, *ifgs: Interferogram, given: str = "") -> xr.Dataset:
+    form = open_format("netcdf" if len(ifgs) == 1 else "netcdf_stack", {"netcdf_attributes": given})
+    (path,) = form.write(iter(ifgs), folder)
     return xr.load_dataset(path, decode_coords="all")
 
 
@@ -76,3 +77,28 @@ def test_names_and_units_are_those_of_the_catalogue(tmp_path: Path) -> None:
         assert variable.attrs.get("comment", "") == kind.convention
     assert read.displacement.attrs["ancillary_variables"] == "components phase_noise"
     assert read.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
+
+
+def test_who_made_the_data_is_what_the_user_says_and_nobody_without_that(tmp_path: Path) -> None:
+    ifg = with_only(sample(), "coherence", "height")
+    given = "creator_name = Ada Example; creator_type=person;publisher_name=Example Institute; license=CC-BY-4.0;"
+    (tmp_path / "said").mkdir()
+    silent, said = write(tmp_path, ifg).attrs, write(tmp_path / "said", ifg, given=given).attrs
+    assert not [name for name in silent if name.startswith(("creator", "publisher"))]
+    assert (said["creator_name"], said["publisher_name"]) == ("Ada Example", "Example Institute")
+    assert said["license"] == "CC-BY-4.0"
+    assert {name: said[name] for name in silent if name != "license"} == {
+        name: value for name, value in silent.items() if name != "license"
+    }
+
+
+def test_a_file_tells_its_vertical_extent_and_its_pixels(tmp_path: Path) -> None:
+    higher = sample(height=np.full(UTM.shape, 900.0))
+    pairs = [with_only(sample(), "height"), replace(with_only(higher, "height"), pair_id="T052_b_c")]
+    attrs = write(tmp_path, *pairs).attrs
+    assert attrs["geospatial_vertical_min"] == pytest.approx(np.nanmin(pairs[0].layers["height"].values))
+    assert attrs["geospatial_vertical_max"] == 900.0
+    assert (attrs["geospatial_vertical_units"], attrs["geospatial_vertical_positive"]) == ("m", "up")
+    assert attrs["geospatial_lat_resolution"] == "80 metre"
+    (tmp_path / "flat").mkdir()
+    assert "geospatial_vertical_min" not in write(tmp_path / "flat", with_only(sample(), "coherence")).attrs

@@ -170,5 +170,6 @@ def test_one_netcdf_holds_what_the_geotiffs_hold(written: Path) -> None:
         last = day_text(DAYS[-1])
         displaced = rasterio.open(written / f"displacement_{last.replace('-', '')}.tif").read(1)
         np.testing.assert_array_equal(opened.displacement.sel(time=last), displaced)
+        assert opened.attrs["creator_name"] == "Ada"
         x, y = opened.x.values[20], opened.y.values[30]
     assert (x, y) == (GRID.west + 20.5 * GRID.dx, GRID.north - 30.5 * GRID.dy)

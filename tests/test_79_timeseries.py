@@ -36,6 +36,7 @@ SETTINGS = {
     "points": [],
     "point_dispersion": 0.25,
     "point_coherence": 0.7,
+    "netcdf_attributes": "creator_name=Ada",
     "grid": "map",
     "posting_m": 80.0,
     "crs": "auto",

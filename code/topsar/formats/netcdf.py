@@ -33,7 +33,8 @@ class NetCdf(Format):
     """All layers of a pair in ``<pair>.nc``."""
 
     name = "netcdf"
-    version = "1"
+    version = "2"
+    options = ("netcdf_attributes",)
     cost = Cost(
         base_memory=145_000_000,
         memory=24,
@@ -44,6 +45,9 @@ class NetCdf(Format):
         first_pixels=2e6,
     )
     scope: Literal["pair", "stack"] = "pair"
+
+    def __init__(self, netcdf_attributes: str = "") -> None:
+        self._given = netcdf_attributes
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:
         """Write one file, a layer of a pair at a time.
@@ -62,7 +66,8 @@ class NetCdf(Format):
         path = folder / f"{name_track(pairs[0].pair_id) if along else pairs[0].pair_id}.nc"
         with ExitStack() as stack:
             file = stack.enter_context(h5netcdf.File(path, "w"))
-            file.attrs.update(describe_file(pairs, grid))
+            file.attrs.update(describe_file(pairs, grid, self._given))
+            heights: list[float] = []
             places = _write_coordinates(file, pairs, grid, along)
             for number in range(len(pairs)):
                 ifg = pairs.pop(0)  # layers stay in memory as long as their pair
@@ -71,6 +76,9 @@ class NetCdf(Format):
                     if name not in file.variables:
                         _create_pair_layer(file, layer.kind, (*along, *places), ifg)
                     file.variables[name][place] = layer.values
+                    if name == "height" and not layer.holes.all():
+                        heights += [float(np.nanmin(layer.values)), float(np.nanmax(layer.values))]
+            file.attrs.update(_describe_heights(heights))
         return (path,)
 
 
@@ -78,7 +86,7 @@ class NetCdfStack(NetCdf):
     """All pairs of a track in ``<track>.nc``."""
 
     name = "netcdf_stack"
-    version = "2"
+    version = "3"
     scope: Literal["pair", "stack"] = "stack"
 
 
@@ -190,7 +198,20 @@ def _find_number(facts: Mapping[str, Any], name: str) -> float:
     return float((np.datetime64(time, "us") - _EPOCH) / np.timedelta64(1, "s"))
 
 
-def describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, Any]:
+def _describe_heights(heights: Sequence[float]) -> dict[str, Any]:
+    """Attributes for discovery: the vertical extent, where heights are known."""
+    if not heights:
+        return {}
+    return {
+        "geospatial_vertical_min": min(heights),
+        "geospatial_vertical_max": max(heights),
+        "geospatial_vertical_units": "m",
+        "geospatial_vertical_positive": "up",
+        "geospatial_bounds_vertical_crs": "EPSG:4979",  # heights above the ellipsoid have no CRS of their own
+    }
+
+
+def describe_file(pairs: Sequence[Interferogram], grid: GeoGrid, given: str = "") -> dict[str, Any]:
     """Attributes for discovery (ACDD), and the facts of all pairs as JSON.
 
     Parameters
@@ -198,8 +219,11 @@ def describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, An
     pairs : sequence of Interferogram
     grid : GeoGrid
         That covers them.
+    given : str
+        Attributes of the user, which go before: the setting ``netcdf_attributes``.
     """
     from topsar.raster.geotiff import make_transformer
+    from topsar.settings.text import parse_attributes
 
     facts, box = pairs[0].facts, grid.bbox
     west, south, east, north = make_transformer(grid).transform_bounds(box.west, box.south, box.east, box.north)
@@ -234,9 +258,19 @@ def describe_file(pairs: Sequence[Interferogram], grid: GeoGrid) -> dict[str, An
         "geospatial_lon_min": west,
         "geospatial_lon_max": east,
         "geospatial_lon_units": "degrees_east",
+        **_describe_posting(grid),
         "time_coverage_start": days[0],
         "time_coverage_end": days[-1],
         "time_coverage_duration": f"P{(np.datetime64(days[-1][:10]) - np.datetime64(days[0][:10])).astype(int)}D",
         "facts": json.dumps({ifg.pair_id: ifg.facts for ifg in pairs}, ensure_ascii=False, default=str),
     }
-    return {key: value for key, value in attributes.items() if value != ""}
+    return {key: value for key, value in (attributes | parse_attributes(given)).items() if value != ""}
+
+
+def _describe_posting(grid: GeoGrid) -> dict[str, str]:
+    from pyproj import CRS
+
+    unit = "degree" if CRS.from_user_input(grid.crs).is_geographic else "metre"
+    return {
+        f"geospatial_{axis}_resolution": f"{size:.9g} {unit}" for axis, size in (("lat", grid.dy), ("lon", grid.dx))
+    }

@@ -29,6 +29,7 @@ from topsar.registry import CANONICAL, list_names
 from topsar.settings.text import (
     MASK,
     SWATHS,
+    check_attributes,
     format_value,
     join_choices,
     lower,
@@ -227,6 +228,13 @@ class Options(BaseModel):
         "a path, or empty",
     )
     apply_corrections: bool = _switch("APPLY_CORRECTIONS", "1 takes the corrections off the layer displacement")
+    netcdf_attributes: Annotated[str, AfterValidator(check_attributes)] = _key(
+        "NETCDF_ATTRIBUTES",
+        "",
+        "Who made and who publishes the data, for netCDF files, by the names of ACDD-1.3: "
+        "creator_name=Ada Example; creator_email=ada@example.org; publisher_name=Example Institute",
+        "name=value with semicolons between them, or empty",
+    )
     grid: Annotated[Literal["map", "radar"], Lower] = _key(
         "GRID",
         "map",

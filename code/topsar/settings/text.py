@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -18,6 +19,21 @@ MASK = "********"
 LONG_DEG = 20.0
 """No interferogram is as long as this, degrees of latitude."""
 SWATHS = ("IW1", "IW2", "IW3")
+_PARTIES = ("creator", "publisher")
+ATTRIBUTES = (
+    *(f"{party}_{what}" for party in _PARTIES for what in ("name", "email", "url", "type", "institution")),
+    "contributor_name",
+    "contributor_role",
+    "institution",
+    "project",
+    "program",
+    "naming_authority",
+    "references",
+    "metadata_link",
+    "comment",
+    "license",
+)
+"""What ACDD-1.3 says of who made and who gives data, and of where more is told: nobody but the user knows it."""
 
 
 def lower(value: object) -> object:
@@ -134,6 +150,32 @@ def parse_polarisations(value: object) -> object:
         msg = "expected auto, or some of VV, HH, VH and HV"
         raise ValueError(msg)
     return tuple(name for name in POLARISATIONS if name in value)
+
+
+def parse_attributes(text: str) -> dict[str, str]:
+    """Attributes from ``name=value; name=value``, of those that say who made data: `ATTRIBUTES`.
+
+    Raises
+    ------
+    ValueError
+        If a part has no value, or a name that is none of them.
+    """
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, _, value = (one.strip() for one in part.partition("="))
+        if name not in ATTRIBUTES or not value:
+            near = difflib.get_close_matches(name, ATTRIBUTES, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            msg = f"{part!r} is no attribute with a value; {hint}Known: {', '.join(ATTRIBUTES)}"
+            raise ValueError(msg)
+        found[name] = value
+    return found
+
+
+def check_attributes(text: str) -> str:
+    """The text, if `parse_attributes` can read it."""
+    parse_attributes(text)
+    return text
 
 
 def split_names(value: object) -> object:

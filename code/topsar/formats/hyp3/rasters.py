@@ -40,7 +40,7 @@ def write_rasters(ifg: Interferogram, stem: Path, phase: str, flavour: Flavour, 
     rasters: _Rasters = {"unw_phase": ((phase,), np.asarray), **_RASTERS}
     if flavour == "gamma":
         local = (("height", "los_east", "los_north", "los_up"), partial(find_local_incidence, ifg.grid))
-        rasters = {**rasters, **_SCENE_RASTERS, "inc_map": local}
+        rasters = {**rasters, "inc_map": local, **_SCENE_RASTERS}
     for suffix, (sources, convert) in rasters.items():
         if not all(name in ifg.layers for name in sources):
             continue
@@ -100,21 +100,22 @@ _RASTERS: _Rasters = {
     "corr": (("coherence",), np.asarray),
     "amp": (("amplitude",), np.asarray),
     "conncomp": (("components",), lambda components: components.astype(np.float32)),
+    "water_mask": (("water",), lambda water: (water != 1).astype(np.uint8)),
     "dem": (("height",), np.asarray),
     "lv_theta": (("los_up",), lambda up: np.arcsin(np.clip(up, -1, 1))),
     "lv_phi": (("los_north", "los_east"), np.arctan2),
-    "water_mask": (("water",), lambda water: np.where(water == 1, 0, 1).astype(np.uint8)),
 }
 """Which layers a raster is made of, and how: angles of the line of sight are radians above the horizon and
-anticlockwise from east; the water mask is 1 on land, and where nobody knows."""
+anticlockwise from east; the water mask is 1 on land, and where nobody knows. Those of the same layers follow each
+other, so that layers are read once: few stay in memory."""
 
 
 _SCENE_RASTERS: _Rasters = {
+    "vert_disp": (("los_up", "displacement"), lambda up, metres: metres / up),
     "los_disp": (("displacement",), np.asarray),
-    "vert_disp": (("displacement", "los_up"), np.divide),
     "inc_map_ell": (("incidence",), np.radians),
 }
-"""Rasters that GAMMA's jobs have besides; ``inc_map`` needs the grid too."""
+"""Rasters that GAMMA's jobs have besides, after ``inc_map``, which needs the grid too."""
 
 
 def _write_raster(path: Path, values: NDArray[Any], ifg: Interferogram) -> None:
@@ -122,7 +123,7 @@ def _write_raster(path: Path, values: NDArray[Any], ifg: Interferogram) -> None:
     from topsar.raster import write_geotiff
 
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values) if path.stem.endswith("conncomp") else fill_holes(values)
+        values = values if path.stem.endswith("conncomp") else fill_holes(values)
     labels = values.dtype.kind != "f" or path.stem.endswith(("conncomp", "phase"))
     nodata = UNKNOWN if values.dtype.kind != "f" else 0
     write_geotiff(path, values, ifg.grid, nodata=nodata, overviews="nearest" if labels else "average")

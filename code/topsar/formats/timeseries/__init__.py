@@ -40,7 +40,7 @@ class TimeSeries(Format):
     """Velocity, its quality and displacements as GeoTIFFs and netCDF; points, pictures, a page, ``timeseries.json``."""
 
     name = "timeseries"
-    version = "6"
+    version = "7"
     cost = Cost(
         base_memory=215_000_000,
         memory=40,
@@ -59,6 +59,7 @@ class TimeSeries(Format):
         "points",
         "point_dispersion",
         "point_coherence",
+        "netcdf_attributes",
         "grid",
         "posting_m",
         "crs",
@@ -82,6 +83,7 @@ class TimeSeries(Format):
         require_writers(points)
         self._engine, self._solver = timeseries, open_engine(timeseries, timeseries_program)
         self._place = (timeseries_reference[0], timeseries_reference[1]) if timeseries_reference else None
+        self._given = str(placing.pop("netcdf_attributes", ""))
         self._points, self._dispersion, self._coherence = tuple(points), point_dispersion, point_coherence
         if timeseries == LINKING:
             self.before = PhaseLinking(find_program(timeseries, timeseries_program), placing)
@@ -147,7 +149,7 @@ class TimeSeries(Format):
         facts = _describe(network, reference, tally) | {"inverted_by": self._engine}
         points = self._choose_points(network, folder)
         point_files, facts["points"] = self._write_points(points, network, folder)
-        series = write_series(network, folder, facts)
+        series = write_series(network, folder, facts, self._given)
         write_json(folder / "timeseries.json", facts)
         pair = lay_largest(network)
         height = pair.layers["height"].values if "height" in pair.layers else None

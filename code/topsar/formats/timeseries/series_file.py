@@ -13,6 +13,7 @@ from topsar.formats.timeseries.layers import DISPLACEMENT, SERIES_LAYERS
 from topsar.formats.timeseries.stack import TILE, cut_tiles, name_displacement
 from topsar.model import name_track
 from topsar.raster.geotiff import open_to_read
+from topsar.settings.text import parse_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ _DATES_PER_CHUNK, _EDGE = 32, 128
 """Of a chunk of displacements: the history of a place is read from a few of them, and so is the map of a date."""
 
 
-def write_series(network: Network, folder: Path, facts: Mapping[str, Any]) -> Path:
+def write_series(network: Network, folder: Path, facts: Mapping[str, Any], given: str = "") -> Path:
     """Write ``timeseries.nc``: ``displacement`` (time, y, x), and velocity and quality (y, x).
 
     Parameters
@@ -34,13 +35,15 @@ def write_series(network: Network, folder: Path, facts: Mapping[str, Any]) -> Pa
         It holds the GeoTIFFs.
     facts : mapping
         What ``timeseries.json`` says.
+    given : str
+        The setting ``netcdf_attributes``.
     """
     import h5netcdf
 
     path = folder / "timeseries.nc"
     with ExitStack() as stack:
         file = stack.enter_context(h5netcdf.File(path, "w"))
-        file.attrs.update(_describe(network, facts))
+        file.attrs.update(_describe(network, facts) | parse_attributes(given))
         file.dimensions["time"] = len(network.dates)
         places = write_grid(file, network.grid)
         days = np.array(network.dates, "datetime64[D]").astype(np.int64)
