@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from PIL.ImageColor import getrgb
 
 from sample_layers import DEGREES, UTM, sample, with_only
 from topsar.errors import ProductError
@@ -70,7 +70,7 @@ class TestPictures:
         both.layers["layover_shadow"].values[...] = 1
         rgba, key, _ = pictures._paint_masks(cut_view(both), [both.layers[name].kind for name in list(both.layers)[1:]])
         lake = rgba[12:28, 102:118, :3]
-        shown = {name.split()[0]: matplotlib.colors.to_rgb(colour) for colour, name in key.entries}
+        shown = {name.split()[0]: np.divide(getrgb(colour), 255) for colour, name in key.entries}
         nearest = np.linalg.norm(lake[..., None, :] - np.array(list(shown.values())), axis=-1).argmin(axis=-1)
         assert list(shown) == ["layover", "water"]
         assert 0.3 < (nearest == 1).mean() < 0.7
@@ -112,13 +112,11 @@ class TestPictures:
                 path.stem for path in before
             }
 
-    def test_leaves_no_global_state(self, tmp_path: Path) -> None:
-        before = dict(matplotlib.rcParams)
+    def test_another_thread_may_draw(self, tmp_path: Path) -> None:
         ifg = with_only(sample(), "displacement", "height")
         worker = threading.Thread(target=draw_pictures, args=(ifg, tmp_path))
         worker.start()
         worker.join()
-        assert dict(matplotlib.rcParams) == before
         assert [p.name for p in tmp_path.iterdir()] == ["displacement.png"]
 
     def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
@@ -223,7 +221,7 @@ class TestTicks:
         assert format_degrees(np.array([179.0, 181.0]), "EW") == ["179°E", "179°W"]
 
     def test_phase_colours_close_and_have_even_steps(self) -> None:
-        colours = palette.PHASE(np.arange(256))[:, :3]
+        colours = palette.PHASE.table
         steps = np.linalg.norm(np.diff(colours, axis=0, append=colours[:1]), axis=1)
         assert steps.max() < 2 * steps.mean()
         assert np.linalg.norm(colours - np.roll(colours, 128, axis=0), axis=1).min() > 0.3

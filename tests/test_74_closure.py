@@ -13,7 +13,7 @@ import pytest
 from topsar.files import write_json
 from topsar.model import GeoGrid
 from topsar.raster import write_geotiff
-from topsar.report import closure, page
+from topsar.report import closure, page, template
 from topsar.report.closure import Closure, Closures, close_triplets
 from topsar.settings import load_settings
 
@@ -161,7 +161,7 @@ def test_the_worst_come_first_and_the_rest_is_counted(tmp_path: Path, monkeypatc
     closures = Closures(found=tuple(made(0.01 * number) for number in range(1, 26)), total=70)
     section = render(tmp_path, monkeypatch, closures)
     rows = section.split("<tr>")[2:]
-    assert len(rows) == page.MOST_CLOSURES
+    assert len(rows) == template.MOST_CLOSURES
     assert all(f"{0.25 - 0.01 * place:.3f}" in row for place, row in enumerate(rows))
     for expected in ("70 triangles", "25 of them", "20 worst", "−0.0100", "0.250", "1.25 %"):
         assert expected in section, expected

@@ -306,7 +306,7 @@ def test_the_colour_wheel_has_the_colours_of_the_phase(opened: Browser) -> None:
     for phase in (-3.0, -1.5, 0.0, 1.5, 3.0):
         x, y = 120 + 60 * np.cos(phase), 90 - 60 * np.sin(phase)
         code = f"[...document.querySelector('.wheel').getContext('2d').getImageData({int(x)}, {int(y)}, 1, 1).data]"
-        expected = 255 * np.array(PHASE((phase + np.pi) / (2 * np.pi))[:3])
+        expected = PHASE.pick_bytes((phase + np.pi) / (2 * np.pi))
         np.testing.assert_allclose(opened.evaluate(code)[:3], expected, atol=12)
 
 

@@ -1,7 +1,7 @@
-"""Compile all kernels once, so that no run has to: ``python -m topsar.compiling``, a part of the set-up.
+"""Compile all kernels, and the report's template, once, so that no run has to: ``python -m topsar.compiling``.
 
-Numba compiles a kernel when it is first called and keeps what it made for the types of that call. A run calls each with
-one or two sets of types, which are listed here; a call with others is compiled when it comes.
+The set-up does it. Numba compiles a kernel when it is first called and keeps what it made for the types of that call. A
+run calls each with one or two sets of types, which are listed here; a call with others is compiled when it comes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Literal
 
 from numba import boolean, complex64, float32, float64, int16, int32, int64, types, uint8, uint16, uint32
 
 from topsar.kernels import coregister, geometry, half, interferogram, profile, resample, tile, tops, visibility
+from topsar.report.template import load_template
 from topsar.simulate import scatter
 
 
@@ -88,3 +90,4 @@ def _compile(number: int) -> None:
 
 if __name__ == "__main__":
     compile_kernels()
+    load_template(Path())

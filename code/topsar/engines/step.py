@@ -36,6 +36,7 @@ PRELOAD = (
     "topsar.formats.geotiff",
     "topsar.formats.quicklook.layers",
     "topsar.formats.quicklook.pictures",
+    "topsar.engines.native.prepared",
 )
 """Modules that most steps need, none of which opens a file to read on or starts a thread."""
 _AGAIN = "start the run again: it writes the file anew"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
-from matplotlib.colors import to_hex
 
 from topsar.files import write_text
 
@@ -64,7 +63,7 @@ def _add_scale(pipe: Element, scale: Scale, drawing: Drawing) -> None:
     )
     for share in np.linspace(0, 1, _STEPS + 1).tolist():
         value = scale.low + share * (scale.high - scale.low)
-        colour = to_hex(scale.colours(share))
+        colour = scale.colours.write(share)
         label = _format_round(value * drawing.scale)
         SubElement(ramp, "item", value=repr(value), color=colour, alpha="255", label=label)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 
-from topsar.formats.quicklook.palette import DISPLACEMENT, PHASE
+from topsar.formats.quicklook.palette import DISPLACEMENT, GREY, PHASE, RANGE
 
 if TYPE_CHECKING:
-    from matplotlib.colors import Colormap
     from numpy.typing import NDArray
 
+    from topsar.formats.quicklook.palette import Colours
     from topsar.interferogram import Drawing
 
 _OUTLIERS = 0.5, 99.5
@@ -24,16 +23,15 @@ _MOST_SAMPLES = 1_000_000
 class Scale(NamedTuple):
     """Colours from the lowest value to the highest."""
 
-    colours: Colormap
+    colours: Colours
     low: float
     high: float
 
     def paint(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Paint values (rows, columns) as RGBA bytes (rows, columns, 4), transparent where they are NaN."""
         share = np.clip((values - self.low) / max(self.high - self.low, 1e-12), 0, 1)
-        painted: NDArray[np.uint8] = self.colours(np.nan_to_num(share), bytes=True)
-        painted[..., 3] = np.where(np.isfinite(values), 255, 0)
-        return painted
+        opaque = np.isfinite(values)[..., np.newaxis] * np.uint8(255)
+        return np.concatenate([self.colours.pick_bytes(share), opaque], axis=-1)
 
 
 def find_scale(values: NDArray[Any], drawing: Drawing) -> Scale | None:
@@ -48,7 +46,7 @@ def find_scale(values: NDArray[Any], drawing: Drawing) -> Scale | None:
     if drawing.style == "cyclic":
         return Scale(PHASE, -math.pi, math.pi)
     if drawing.style == "unit":
-        return Scale(mpl.colormaps["gray"], 0.0, 1.0)
+        return Scale(GREY, 0.0, 1.0)
     if drawing.style not in ("symmetric", "range", "grey", "power"):
         return None
     step = max(int(math.sqrt(values.size / _MOST_SAMPLES)), 1)
@@ -58,4 +56,4 @@ def find_scale(values: NDArray[Any], drawing: Drawing) -> Scale | None:
     if drawing.style == "symmetric":
         reach = max(abs(low), abs(high)) or 1.0
         return Scale(DISPLACEMENT, -reach, reach)
-    return Scale(mpl.colormaps["viridis" if drawing.style == "range" else "gray"], low, high if high > low else low + 1)
+    return Scale(RANGE if drawing.style == "range" else GREY, low, high if high > low else low + 1)

@@ -52,7 +52,7 @@ class Stac(Format):
     """``collection.json``, and ``<pair>/`` with item, GeoTIFFs, styles for QGIS and a KMZ."""
 
     name = "stac"
-    version = "2"
+    version = "3"
     cost = Cost(
         base_memory=200_000_000,
         memory=29,

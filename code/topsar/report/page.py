@@ -9,35 +9,30 @@ import base64
 import io
 import os
 import platform
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
-import jinja2
 import psutil
-from markupsafe import Markup
-from PIL import Image, features
+from PIL import Image
 
 from topsar import __version__
 from topsar.errors import TopsarError
 from topsar.files import read_json, write_text
-from topsar.formats.quicklook.layers import LAYERS_FILE
-from topsar.formats.viewer import read_asset
 from topsar.interferogram import LAYERS
 from topsar.report import ledger, network, timeline
 from topsar.report.closure import close_triplets
 from topsar.report.pair import PairReport, read_log, read_pairs
 from topsar.report.snapshot import find_attempts, summarise_steps
+from topsar.report.template import KIND, load_template
 from topsar.schedule.jobs import Outcome, Status
 from topsar.schedule.record import read_record
-from topsar.settings import KEYS, describe_settings
-from topsar.wording import DASH, bytes_text, count_text, plain, rate_text, seconds_text
+from topsar.settings import describe_settings
+from topsar.wording import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +46,6 @@ PICTURED = tuple(_PLACES[place] for place in sorted(_PLACES))
 """Layers whose pictures are on the page."""
 MANY_PAIRS = 40
 """From this number of pairs on, thumbnails are smaller and only the first two are on the page."""
-MOST_CLOSURES = 20
 
 
 class Size(NamedTuple):
@@ -62,15 +56,6 @@ class Size(NamedTuple):
 
 
 LARGE, SMALL = Size(480, 75), Size(280, 50)
-KIND = "webp" if features.check("webp") else "jpeg"
-
-
-_NUMBERS = {
-    "perpendicular_baseline_m": ("+.1f", " m"),
-    "temporal_baseline_days": ("g", " days"),
-    "coherence_mean": (".3f", ""),
-    "wavelength_m": (".6f", " m"),
-}
 
 
 class Picture(NamedTuple):
@@ -115,7 +100,7 @@ def write_report(
     closures = close_triplets([pair.products for pair in pairs if pair.outcome.is_done])
     with ThreadPoolExecutor() as threads:  # Pillow works beside Python, and thumbnails take nearly all the time
         pictures = list(threads.map(partial(_find_pictures, are_many=len(pairs) >= MANY_PAIRS), pairs))
-    page = _load_template(runs).render(
+    page = load_template(runs).render(
         title="Sentinel-1 interferograms",
         started=f"{started:%Y-%m-%d %H:%M} {started:%Z}".strip(),
         machine=_describe_machine(),
@@ -136,34 +121,6 @@ def write_report(
         **(_describe_run(record) if record else {"record": None}),
     )
     write_text(runs / "report.html", page.lstrip())
-
-
-def _load_template(runs: Path) -> jinja2.Template:
-    """The template, with its words for numbers; whatever it writes is freed of control characters and escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        finalize=lambda value: plain(value) if type(value) is str else value,  # a subclass is markup
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "seconds": seconds_text,
-        "bytes": lambda value: bytes_text(value or None),
-        "rate": rate_text,
-        "count": count_text,
-        "number": _format_number,
-        "fact": _format_fact,
-        "link": lambda path: quote(Path(os.path.relpath(path, runs)).as_posix()),
-    }
-    environment.globals |= {
-        "DASH": DASH, "KEYS": KEYS, "find_kind": LAYERS.get, "ledger": ledger, "network": network, "timeline": timeline,
-        "version": __version__, "MOST_CLOSURES": MOST_CLOSURES, "KIND": KIND,
-        "asset": lambda name: Markup(read_asset(name)), "LAYERS_FILE": LAYERS_FILE,
-        "script": Markup(Path(__file__).with_name("page.js").read_text(encoding="utf-8")),
-    }  # fmt: skip
-    return environment.get_template("page.html.j2")
 
 
 def _describe_machine() -> dict[str, str]:
@@ -216,31 +173,3 @@ def _shrink(layer: str, path: Path, size: Size) -> Picture | None:
         return None
     small.save(stream := io.BytesIO(), KIND, quality=size.quality)
     return Picture(layer, path, size.width, height, base64.b64encode(stream.getvalue()).decode("ascii"))
-
-
-def _format_number(value: float | None, spec: str) -> str:
-    """A number with a true minus sign, or a dash for None."""
-    return DASH if value is None else format(value, spec).replace("-", "−")
-
-
-def _format_fact(facts: Mapping[str, Any], key: str) -> str:
-    """A fact as the page shows it."""
-    value = facts[key]
-    if key == "engine":
-        return f"{value} {facts.get('engine_version') or ''}"
-    if key == "orbits" and isinstance(value, Mapping):
-        value = {day: re.sub(r".*(POEORB|RESORB).*", r"\1", str(name)) for day, name in value.items()}
-    if key in _NUMBERS and isinstance(value, int | float):
-        spec, unit = _NUMBERS[key]
-        return _format_number(float(value), spec) + unit
-    if key == "bursts" and isinstance(value, list):
-        return _count_bursts([str(burst) for burst in value])
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {text}" for name, text in value.items())
-    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def _count_bursts(bursts: Iterable[str]) -> str:
-    """``18: IW1 6, IW2 6, IW3 6``."""
-    swaths = Counter(match[0] if (match := re.search(r"[IE]W\d", burst)) else "other" for burst in bursts)
-    return f"{swaths.total()}: " + ", ".join(f"{swath} {count}" for swath, count in sorted(swaths.items()))

@@ -25,10 +25,10 @@ def draw_browse(path: Path, product: Product) -> None:
     step = max(round(max(product.grid.shape) / 1000), 1)
     phase = product.layers["unwrappedPhase"][::step, ::step]
     reliable = product.layers["connectedComponents"][::step, ::step] > 0
-    painted = PHASE((np.angle(np.exp(1j * phase)) + np.pi) / (2 * np.pi), bytes=True)
+    painted = PHASE.pick_bytes((np.angle(np.exp(1j * phase)) + np.pi) / (2 * np.pi))
     painted[~reliable] = 255
     with atomic_path(path) as part:
-        Image.fromarray(painted[..., :3]).save(part)
+        Image.fromarray(painted).save(part)
 
 
 def make_record(product: Product) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class Quicklook(Format):
     """One ``<layer>.png`` per layer that has a picture, ``masks.png``, and ``layers.js`` for the report."""
 
     name = "quicklook"
-    version = "5"
+    version = "6"
     cost = Cost(
         base_memory=150_000_000,
         memory=60,

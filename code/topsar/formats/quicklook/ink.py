@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -95,5 +95,8 @@ def write_upwards(image: Image.Image, place: Place, text: str, points: float) ->
 def load_font(points: float, *, is_bold: bool = False) -> ImageFont.FreeTypeFont:
     """The typeface that comes with matplotlib, in points."""
     name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"
-    path = Path(mpl.get_data_path(), "fonts", "ttf", name)
+    package = find_spec("matplotlib")  # not imported: that takes longer than to draw all words
+    assert package
+    assert package.origin
+    path = Path(package.origin).with_name("mpl-data") / "fonts" / "ttf" / name
     return ImageFont.truetype(path, round(points * DPI / 72), layout_engine=ImageFont.Layout.BASIC)

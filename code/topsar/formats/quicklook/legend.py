@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,10 +12,10 @@ from topsar.formats.quicklook.ink import FRAME, MUTED, Stencil, load_font, write
 from topsar.formats.quicklook.ticks import count_decimals, find_round_values
 
 if TYPE_CHECKING:
-    from matplotlib.colors import Colormap
     from numpy.typing import NDArray
 
     from topsar.formats.quicklook.ink import Place
+    from topsar.formats.quicklook.palette import Colours
 
 BAR_WIDTH, POINT, MARK = 30, 0.035, 7
 """Width of the bar, height of its pointed ends as a share of its length, length of its ticks."""
@@ -28,7 +28,7 @@ SQUARE, DISTANCE = 24, 34
 class ColourBar:
     """A colour bar; ``ends`` are words below and above it."""
 
-    cmap: Colormap
+    colours: Colours
     low: float
     high: float
     label: str
@@ -73,14 +73,14 @@ def _draw_body(image: Image.Image, corner: tuple[int, int], length: int, bar: Co
     inside.fill_polygon(shape)
     outline.draw_line([*shape, shape[0]], LINE)
     at, filled = (corner[0] - 1, corner[1] - first), inside.finish()
-    image.paste(_make_gradient(bar.cmap, filled.size, (first, last)), at, filled)
+    image.paste(_make_gradient(bar.colours, filled.size, (first, last)), at, filled)
     image.paste(FRAME, at, outline.finish())
 
 
-def _make_gradient(cmap: Any, size: tuple[int, int], rows: tuple[int, int]) -> Image.Image:
+def _make_gradient(colours: Colours, size: tuple[int, int], rows: tuple[int, int]) -> Image.Image:
     """Colours from the highest value in the first row to the lowest in the last."""
     share = np.clip((rows[1] - np.arange(size[1]) - 0.5) / (rows[1] - rows[0]), 0, 1)
-    column: NDArray[np.uint8] = cmap(share, bytes=True)[:, np.newaxis, :3]
+    column: NDArray[np.uint8] = colours.pick_bytes(share)[:, np.newaxis]
     return Image.fromarray(np.repeat(column, size[0], axis=1))
 
 

@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_rgb
 from PIL import Image
+from PIL.ImageColor import getrgb
 from scipy.ndimage import median_filter
 
 from topsar.files import atomic_path
@@ -26,6 +25,7 @@ from topsar.interferogram import read_kind, read_part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from topsar.formats.quicklook.palette import Colours
     from topsar.interferogram import Drawing, Interferogram, LayerKind
 
 MAX_BYTES = 1_400_000
@@ -43,6 +43,7 @@ MASK_INK, STRIPE = 0.75, 4
 """How much of a masked pixel is the colour of its mask; the rest is amplitude. Where masks overlap they are striped."""
 
 NAMED_COMPONENTS = 8
+NO_COMPONENT = "#dbdbdb"
 
 Picture = tuple["NDArray[np.float32]", ColourBar | Key, str]
 """RGBA (rows, columns, 4), its legend, and a note."""
@@ -110,24 +111,24 @@ def _encode_png(image: Image.Image) -> bytes:
 
 def _paint_cyclic(view: View, name: str, drawing: Drawing) -> Picture:
     phase = view.average_phase(name)
-    colour = palette.PHASE((phase + np.pi) / (2 * np.pi) % 1.0)[..., :3]
+    colour = palette.PHASE.pick((phase + np.pi) / (2 * np.pi) % 1.0)
     shade, keep = view.shade(), _find_clarity(view)[..., np.newaxis]
     lit = colour * (1 + 0.16 * (shade[..., np.newaxis] - 0.5))
     rgba = _add_alpha(lit * keep + _make_ground(shade) * (1 - keep), np.isfinite(phase))
     ticks = ((-math.pi, "−π"), (-math.pi / 2, "−π/2"), (0.0, "0"), (math.pi / 2, "π/2"), (math.pi, "π"))
-    bar = ColourBar(cmap=palette.PHASE, low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
+    bar = ColourBar(colours=palette.PHASE, low=-math.pi, high=math.pi, label=drawing.label, ticks=ticks)
     return rgba, bar, "Colour fades where coherence is low" if "coherence" in view.ifg.layers else ""
 
 
 def _paint_range(view: View, name: str, drawing: Drawing) -> Picture:
-    return _drape_scale(view, name, drawing, matplotlib.colormaps["viridis"])
+    return _drape_scale(view, name, drawing, palette.RANGE)
 
 
 def _paint_symmetric(view: View, name: str, drawing: Drawing) -> Picture:
     return _drape_scale(view, name, drawing, palette.DISPLACEMENT)
 
 
-def _drape_scale(view: View, name: str, drawing: Drawing, cmap: Any) -> Picture:
+def _drape_scale(view: View, name: str, drawing: Drawing, colours: Colours) -> Picture:
     """Colours of a scale over the relief, grey where the radar saw the ground but unwrapping cannot be trusted."""
     values, shade = view.average(name) * drawing.scale, view.shade()
     inside = np.isfinite(values)
@@ -139,12 +140,12 @@ def _drape_scale(view: View, name: str, drawing: Drawing, cmap: Any) -> Picture:
     low, high = _find_range(np.where(inside & (components == largest), values, np.nan))
     if drawing.style == "symmetric":
         low, high = -max(-low, high), max(-low, high)
-    rgba = _drape(cmap((values - low) / (high - low))[..., :3], shade, inside)
+    rgba = _drape(colours.pick((values - low) / (high - low)), shade, inside)
     bare = _find_covered(view) & ~inside
     rgba[bare, :3], rgba[bare, 3] = _make_ground(shade, UNRELIABLE_GREY)[bare], 1
     beyond = (values[inside] < low).any(), (values[inside] > high).any()
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(beyond, "both")
-    bar = ColourBar(cmap=cmap, low=low, high=high, label=drawing.label, extend=extend, ends=drawing.ends)
+    bar = ColourBar(colours=colours, low=low, high=high, label=drawing.label, extend=extend, ends=drawing.ends)
     return rgba, bar, drawing.note
 
 
@@ -160,10 +161,10 @@ def _find_range(values: Real) -> tuple[float, float]:
 
 
 def _paint_unit(view: View, name: str, drawing: Drawing) -> Picture:
-    values, cmap = view.average(name), matplotlib.colormaps["gray"]
-    bar = ColourBar(cmap=cmap, low=0.0, high=1.0, label=drawing.label)
+    values = view.average(name)
+    bar = ColourBar(colours=palette.GREY, low=0.0, high=1.0, label=drawing.label)
     mean = float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
-    return _add_alpha(cmap(np.nan_to_num(values))[..., :3], np.isfinite(values)), bar, drawing.note.format(mean=mean)
+    return _add_alpha(palette.GREY.pick(values), np.isfinite(values)), bar, drawing.note.format(mean=mean)
 
 
 def _paint_grey(view: View, name: str, drawing: Drawing) -> Picture:
@@ -181,7 +182,7 @@ def _paint_power(view: View, name: str, drawing: Drawing) -> Picture:
 
 def _add_decibel_bar(grey: NDArray[Any], ends: tuple[float, float], drawing: Drawing) -> Picture:
     low, high = ends
-    bar = ColourBar(cmap=matplotlib.colormaps["gray"], low=low, high=high, label=drawing.label, extend="both")
+    bar = ColourBar(colours=palette.GREY, low=low, high=high, label=drawing.label, extend="both")
     return _add_alpha(grey, np.isfinite(grey).all(axis=2)), bar, drawing.note
 
 
@@ -189,7 +190,7 @@ def _paint_classes(view: View, name: str, drawing: Drawing) -> Picture:
     labels = view.pick_labels(name)
     inside = np.isfinite(labels) | _find_covered(view)
     numbers = np.nan_to_num(labels).astype(np.int64)
-    colours = np.array([(0.86, 0.86, 0.86), *map(to_rgb, palette.COMPONENTS)], np.float32)
+    colours = np.array([getrgb(colour) for colour in (NO_COMPONENT, *palette.COMPONENTS)], np.float32) / 255
     index = np.where(numbers > 0, (numbers - 1) % len(palette.COMPONENTS) + 1, 0)
     rgba = _drape(colours[index], view.shade(), inside)
     return rgba, _make_component_key(numbers[inside], drawing.label), drawing.note
@@ -201,7 +202,7 @@ def _make_component_key(numbers: NDArray[np.int64], label: str) -> Key:
     largest = sorted((n for n in shares if n > 0), key=lambda n: -shares[n])[:NAMED_COMPONENTS]
     entries = [(palette.COMPONENTS[(n - 1) % len(palette.COMPONENTS)], f"{n}  ({shares[n]:.1%})") for n in largest]
     if 0 in shares:
-        entries.append(("#dbdbdb", f"none  ({shares[0]:.1%})"))
+        entries.append((NO_COMPONENT, f"none  ({shares[0]:.1%})"))
     if (more := len(shares) - (0 in shares) - len(largest)) > 0:
         entries.append(("white", f"{more} more"))
     return Key(entries=tuple(entries), label=label)
@@ -223,19 +224,19 @@ def _paint_masks(view: View, masks: Sequence[LayerKind]) -> Picture | None:
     amplitude = view.average("amplitude")
     seen, index = np.isfinite(amplitude), np.zeros(amplitude.shape, np.int64)
     stripes = np.indices(index.shape).sum(axis=0) // STRIPE % len(masks)
-    colours, entries = [(0.0, 0.0, 0.0)], []
+    colours, entries = [(0, 0, 0)], []
     for place, kind in enumerate(masks):
         values = np.nan_to_num(view.pick_labels(kind.name)).astype(np.int64)
         index = np.where((values > 0) & ((index == 0) | (stripes == place)), values + len(colours) - 1, index)
         for value, (colour, name) in enumerate(kind.drawing.classes if kind.drawing else (), start=1):
-            colours.append(to_rgb(colour))
+            colours.append(getrgb(colour)[:3])
             if share := ((values == value) & seen).sum() / max(seen.sum(), 1):
                 entries.append((colour, f"{name}  {share:.1%}"))
     if not entries:
         return None
     grey = np.nan_to_num(_find_decibel_grey(amplitude)[0])
     keep = np.where(index > 0, MASK_INK, 0.0)[..., np.newaxis]
-    rgba = _add_alpha(grey * (1 - keep) + np.array(colours, np.float32)[index] * keep, seen)
+    rgba = _add_alpha(grey * (1 - keep) + np.array(colours, np.float32)[index] / 255 * keep, seen)
     return rgba, Key(entries=tuple(entries), label="Mask"), "Over the amplitude"
 
 
@@ -245,7 +246,7 @@ def _find_decibel_grey(amplitude: Real) -> tuple[NDArray[Any], tuple[float, floa
     finite = decibel[np.isfinite(decibel)]
     low, high = (float(x) for x in np.percentile(finite, (1, 99))) if finite.size else (-1.0, 1.0)
     high = max(high, low + 1e-6)
-    grey = matplotlib.colormaps["gray"]((decibel - low) / (high - low))[..., :3]
+    grey = palette.GREY.pick((decibel - low) / (high - low))
     return np.where(np.isfinite(decibel)[..., np.newaxis], grey, np.nan), (low, high)
 
 

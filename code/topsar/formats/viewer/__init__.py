@@ -170,11 +170,9 @@ def _measure(grid: GeoGrid) -> list[float]:
 
 def list_palettes() -> dict[str, list[str]]:
     """Colours of each style, from the low end to the high one."""
-    import matplotlib
-    from matplotlib.colors import to_hex
-
     from topsar.formats.quicklook import palette
 
-    maps: dict[str, Any] = {"cyclic": palette.PHASE, "symmetric": palette.DISPLACEMENT}
-    maps |= {"range": matplotlib.colormaps["viridis"], "unit": matplotlib.colormaps["gray"]}
-    return {name: [to_hex(one(share)) for share in np.linspace(0, 1, 33)] for name, one in maps.items()}
+    maps = {
+        "cyclic": palette.PHASE, "symmetric": palette.DISPLACEMENT, "range": palette.RANGE, "unit": palette.GREY,
+    }  # fmt: skip
+    return {name: [one.write(share) for share in np.linspace(0, 1, 33)] for name, one in maps.items()}
