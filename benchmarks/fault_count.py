@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+Fault = TypeVar("Fault")
 
 
 @dataclass
@@ -35,13 +39,24 @@ class Count:
 
 
 class Place:
-    """Where a campaign takes place: a folder, chance, and which part of the whole campaign it plays."""
+    """Where a campaign takes place: a folder, chance, and which part of the whole campaign it plays.
 
-    def __init__(self, folder: Path, *, seed: int = 0, pace: float = 1.0, share: float = 1.0) -> None:
+    ``part`` (1, 3) is the first of three parts of what is played of a list of faults: the three add up.
+    """
+
+    def __init__(
+        self, folder: Path, *, seed: int = 0, pace: float = 1.0, share: float = 1.0, part: tuple[int, int] = (1, 1)
+    ) -> None:
         folder.mkdir(exist_ok=True)
-        self.folder, self.seed, self.pace, self.share = folder, seed, pace, share
+        self.folder, self.seed, self.pace, self.share, self.part = folder, seed, pace, share, part
         self.chance = random.Random(seed)
 
     def rounds(self, full: int) -> int:
         """How many of a full campaign's rounds are played."""
         return max(1, round(full * self.share))
+
+    def choose(self, faults: Sequence[Fault], full: int | None = None) -> list[Fault]:
+        """The faults that are played, in an order of chance; a full campaign has so many of them, or all."""
+        rounds = min(self.rounds(full or len(faults)), len(faults))
+        number, parts = self.part
+        return self.chance.sample(faults, rounds)[number - 1 :: parts]

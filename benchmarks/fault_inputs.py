@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
@@ -67,6 +68,12 @@ class Attempt:
         ran = self.run()
         self.count.demand(ran.code == 0, f"{self.name}: not done in the end: {ran.err.strip()[-400:]}")
 
+    def list_done(self) -> list[str]:
+        """Each step as often as a journal says that it was done."""
+        journals = (self.data / "runs").glob("*/journal.jsonl")
+        events = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
+        return [f"{one['job']}/{one['step']}" for one in events if one.get("status") == "done"]
+
     def judge(self, ran: Ran) -> None:
         """Count products that are not those of an undisturbed run, and how the command ended if that was not well."""
         fault = find_fault(ran)
@@ -90,9 +97,8 @@ def mutate_inputs(place: Place) -> Count:
     """One input of each run is changed somewhere by chance."""
     world, count = open_world(), Count("mutated inputs")
     kinds = [kind for kind, share in _TARGETS.items() for _ in range(share)]
-    for number in range(place.rounds(len(kinds))):
-        chance = random.Random(f"{place.seed} {number}")
-        kind = kinds[number] if place.share >= 1 else chance.choice(kinds)
+    for number in place.choose(range(len(kinds))):
+        chance, kind = random.Random(f"{place.seed} {number}"), kinds[number]
         with Attempt(place, world, f"mutant {number} of {place.seed}", count) as attempt:
             path = _find_target(attempt, kind, chance)
             content = path.read_bytes()
@@ -208,14 +214,17 @@ def swap_inputs(place: Place) -> Count:
     world, count = open_world(), Count("inputs swapped")
     with Attempt(place, world, "undisturbed", Count("")) as attempt:
         attempt.run()
-        journals = (attempt.data / "runs").glob("*/journal.jsonl")
-        events = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
-    steps = sorted({f"{event['job']}/{event['step']}" for event in events})
+        steps = sorted(set(attempt.list_done()))
+    return swap_during(steps, place, partial(Attempt, place, world), count)
+
+
+def swap_during(steps: list[str], place: Place, attempt_at: Callable[[str, Count], Attempt], count: Count) -> Count:
+    """Swap each input in turn while each of some steps runs, and then run undisturbed."""
     faults = [
         (step, kind, number) for step in steps for kind in _SWAPPED for number in range(1 if kind == "dem" else 2)
     ]
-    for step, kind, number in place.chance.sample(faults, place.rounds(len(faults))):
-        with Attempt(place, world, f"{kind} {number} swapped during {step.rpartition('/')[2]}", count) as attempt:
+    for step, kind, number in place.choose(faults):
+        with attempt_at(f"{kind} {number} swapped during {step}", count) as attempt:
             path = _SWAPPED[kind](attempt, number)
             other = path.with_name(path.name + ".other")
             _write_other(path, other)
@@ -253,9 +262,7 @@ def confuse_names(place: Place) -> Count:
     """Names and contents disagree, in every way that a product, an orbit file or a zip can be misnamed."""
     world, count = open_world(), Count("names and contents disagree")
     confusions = list(_list_confusions())
-    for name, confuse in (
-        confusions if place.share >= 1 else place.chance.sample(confusions, place.rounds(len(confusions)))
-    ):
+    for name, confuse in place.choose(confusions):
         with Attempt(place, world, name, count) as attempt:
             confuse(attempt)
             attempt.run()
@@ -442,7 +449,7 @@ def spoil_replies(place: Place) -> Count:
             sys.exit(f"error: the undisturbed run failed: {ran.err}")
         expected = read_products(services.folder)
         faults = [(name, how, times) for name in dict.fromkeys(services.asked) for how in _SPOILT for times in (1, 99)]
-        for name, how, times in place.chance.sample(faults, min(place.rounds(120), len(faults))):
+        for name, how, times in place.choose(faults, 120):
             text = f"{name}: {how}, {'once' if times == 1 else 'always'}"
             count.faults += 1
             ran = services.fetch(listed, spoilt=name, how=how, times=times)

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations, islice
 from pathlib import Path
 
@@ -39,29 +40,38 @@ def harm_state(place: Place) -> Count:
     done = copy_data(world.data, place.folder / "done")
     if world.warm.run(done, CLEANUP="scratch").code:
         sys.exit("error: the undisturbed run failed")
+    verbs = (*VERBS, ("plan",), ("export", "geotiff"))
+    return harm_files(done, verbs, place, partial(Attempt, place, world), count, CLEANUP="scratch")
+
+
+def harm_files(
+    done: Path, verbs: Sequence[tuple[str, ...]], place: Place, attempt_at: Callable[[str, Count], Attempt],
+    count: Count, **flags: str,
+) -> Count:  # fmt: skip
+    """Harm the state that a run has left in a folder, give each verb, and run again."""
     names = sorted(str(path.relative_to(done)) for path in (done / "runs").rglob("*") if path.suffix in _STATE)
-    faults = [(name, how) for name in names for how in _HARMS]
-    for name, how in place.chance.sample(faults, min(place.rounds(100), len(faults))):
-        with Attempt(place, world, f"{name} is {how}", count) as attempt:
+    for name, how in place.choose([(name, how) for name in names for how in _HARMS], 100):
+        with attempt_at(f"{name} is {how}", count) as attempt:
             shutil.copytree(done / "runs", attempt.data / "runs", copy_function=shutil.copy2, symlinks=True)
             shutil.copy(done / "pairs.txt", attempt.data)
             _HARMS[how](attempt.data / name)
-            for verb in _VERBS:
-                fault = find_fault(
-                    world.warm.run(attempt.data, *verb) if verb[0] != "status" else _status(attempt, verb)
-                )
+            for verb in verbs:
+                fault = find_fault(_give(attempt, verb))
                 count.demand(not fault, f"{attempt.name}, {verb[0]}: {fault}")
-            if attempt.run(CLEANUP="scratch").code:
+            if attempt.run(**flags).code:
                 _remove(attempt.data / name)
                 attempt.finish()
     return count
 
 
 _STATE = {".json", ".jsonl", ".lock"}
-_VERBS = (("plan",), ("status",), ("status", "--json"), ("clean", "--dry-run"), ("export", "geotiff"), ("doctor",))
+VERBS = (("status",), ("status", "--json"), ("clean", "--dry-run"), ("doctor",))
+"""What reads the state of runs of all kinds."""
 
 
-def _status(attempt: Attempt, verb: tuple[str, ...]) -> Ran:
+def _give(attempt: Attempt, verb: tuple[str, ...]) -> Ran:
+    if verb[0] != "status":
+        return attempt.world.warm.run(attempt.data, *verb)
     return attempt.world.warm.topsar(*verb, "--data", str(attempt.data), cwd=attempt.data)
 
 
@@ -128,7 +138,7 @@ def shrink_disk(place: Place) -> Count:
     """The runs folder is a disk of every size from too small to enough; then there is room."""
     world, count = open_world(), Count("disks of every size")
     sizes = [0.1, 0.3, 0.6, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 50, 60]
-    for number in place.chance.sample(range(len(sizes)), place.rounds(len(sizes))):
+    for number in place.choose(range(len(sizes))):
         size = f"size={round(sizes[number] * 1024)}k"
         for cleanup in ("none", "scratch"):
             with Attempt(place, world, f"a disk of {sizes[number]} MB, CLEANUP={cleanup}", count) as attempt:
@@ -213,7 +223,7 @@ def set_clock(place: Place) -> Count:
     world = open_world()
     warm = Warm(place.folder, world.data, **env)
     try:
-        for name in place.chance.sample(list(_JUMPS), place.rounds(len(_JUMPS))):
+        for name in place.choose(list(_JUMPS)):
             with Attempt(place, world, name, count) as attempt, _setting(said, _JUMPS[name]):
                 attempt.judge(warm.run(attempt.data))
                 again = warm.run(attempt.data)

@@ -1,18 +1,21 @@
-"""The campaign on a stack in radar geometry: its tree must be that of an undisturbed run in the end, byte for byte."""
+"""Campaigns on a stack in radar geometry: its tree must be that of an undisturbed run in the end, byte for byte."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 from fault_count import Count, Place
-from fault_inputs import Attempt
-from fault_world import KILL, LOADED, Ran, Warm, World, find_fault, make_data
+from fault_inputs import Attempt, swap_during
+from fault_places import VERBS, harm_files
+from fault_world import KILL, LOADED, Ran, Warm, World, copy_data, find_fault, make_data
 
 _FLAGS = {"GRID": "radar", "INTERFEROGRAMS": "1", "STACK_REFERENCE": "20250303"}
 _TEXTS = {".xml", ".vrt", ".json", ".txt", ".rsc"}
@@ -55,19 +58,12 @@ class _Attempt(Attempt):
             self.count.notes.append(f"{self.name}: other {', '.join(wrong[:6])}")
 
     def read_tree(self) -> dict[str, bytes]:
-        """Content of all files of the stack by name, without the folder of the data."""
-        root, place = self.data / "runs" / "radar_stack", str(self.data).encode()
+        """Content of all files of the stack by name, without the folder of the data, or of what it was copied from."""
+        root, folder = self.data / "runs" / "radar_stack", re.escape(f"{self.data.parent}/").encode()
+        place = re.compile(folder + rb"\w+")
         files = [path for path in root.rglob("*") if path.is_file()]
         contents = {str(path.relative_to(root)): path.read_bytes() for path in files}
-        return {
-            name: text.replace(place, b"") if Path(name).suffix in _TEXTS else text for name, text in contents.items()
-        }
-
-    def list_done(self) -> list[str]:
-        """Each step as often as a journal says that it was done."""
-        journals = (self.data / "runs").glob("*/journal.jsonl")
-        events = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
-        return [f"{one['job']}/{one['step']}" for one in events if one.get("status") == "done"]
+        return {name: place.sub(b"", text) if Path(name).suffix in _TEXTS else text for name, text in contents.items()}
 
     def count_repeated(self) -> None:
         """Count steps that were done more than once."""
@@ -83,7 +79,7 @@ def kill_stack(place: Place) -> Count:
     """SIGKILL to each step of a stack in turn, and to the scheduler, at instants that chance chooses."""
     world, count = _open_stack(place), Count("kill -9 on a stack")
     faults = [*world.steps, *["stack"] * len(world.steps)]
-    for name in place.chance.sample(faults, place.rounds(len(faults))):
+    for name in place.choose(faults):
         seconds = place.chance.uniform(0, 4.0 if name == "stack" else 0.2)
         with _Attempt(place, world, f"{name} killed after {seconds:.2f} s", count) as attempt:
             ran = world.warm.run(attempt.data, "stack", **_FLAGS, **{KILL: json.dumps([name, seconds])})
@@ -95,6 +91,27 @@ def kill_stack(place: Place) -> Count:
     return count
 
 
+def swap_stack_inputs(place: Place) -> Count:
+    """Before every step of a stack, each input is swapped for another of the same size and time, and put back."""
+    world, count = _open_stack(place), Count("stack: inputs swapped")
+    swap_during(sorted(set(world.steps)), place, partial(_Attempt, place, world), count)
+    world.warm.close()
+    return count
+
+
+def harm_stack_state(place: Place) -> Count:
+    """Every file of a stack that a later command reads is harmed in every way; then each command is given."""
+    world, count = _open_stack(place), Count("stack: state")
+    done = copy_data(world.data, place.folder / "done")
+    if world.warm.run(done, "stack", **_FLAGS).code:
+        sys.exit("error: the undisturbed stack failed")
+    harm_files(done, VERBS, place, partial(_Attempt, place, world), count)
+    world.warm.close()
+    return count
+
+
 CAMPAIGNS: dict[str, Callable[[Place], Count]] = {
     "stack killed": kill_stack,
+    "stack swaps": swap_stack_inputs,
+    "stack state": harm_stack_state,
 }

@@ -68,9 +68,9 @@ _LACKS_DISK = re.compile(r"needs [\d.]+ [kMG]?B of disk, [\d.]+ [kMG]?B are free
 class Field(Place):
     """A place for trials, and the undisturbed run that all others are compared with."""
 
-    def __init__(self, folder: Path, *, seed: int = 0, pace: float = 1.0, share: float = 1.0) -> None:
-        super().__init__(folder, seed=seed, pace=pace, share=share)
-        self._serial, self._pairs = 0, 4 if share >= 1 else 2
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(folder, **options)
+        self._serial, self._pairs = 0, 4 if self.share >= 1 else 2
 
     @property
     def results(self) -> dict[str, bytes]:
@@ -300,7 +300,7 @@ def damage_outputs(place: Field) -> Count:
         trial.run()
         results, there = trial.results(), [path for path in _artifacts(trial) if (trial.runs / path).exists()]
         faults = [(path, how) for path in there for how in HARMS]
-        for path, how in place.chance.sample(faults, min(len(faults), place.rounds(len(faults)))):
+        for path, how in place.choose(faults):
             harm(trial.runs / path, how)
             count.faults += 1
             # Alone, what is only in between matters to nobody; when what was made of it is gone too, it does.
@@ -637,10 +637,10 @@ _WITH_MOUNTS, _WITH_CGROUP = ("disk", "read-only", *fault_places.WITH_MOUNTS), (
 _LIMIT_BYTES = 700 * MB
 
 
-def play(name: str, folder: Path, *, seed: int, pace: float, share: float) -> Count:
+def play(name: str, folder: Path, *, seed: int, pace: float, share: float, part: tuple[int, int] = (1, 1)) -> Count:
     """Play one campaign, in a namespace or a cgroup of its own where it needs one."""
     argv = [sys.executable, __file__, "--only", name, "--inside", "--folder", str(folder)]
-    argv += ["--seed", str(seed), "--pace", str(pace), "--share", str(share)]
+    argv += ["--seed", str(seed), "--pace", str(pace), "--share", str(share), "--part", "{}/{}".format(*part)]
     if name in _WITH_MOUNTS:
         probe = subprocess.run([*_UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True)
         if probe.returncode:
@@ -652,7 +652,7 @@ def play(name: str, folder: Path, *, seed: int, pace: float, share: float) -> Co
                 return _run_inside(name, group.argv(*argv))
         except NoCgroupError as exc:
             return Count(name, skipped=str(exc))
-    return CAMPAIGNS[name](Field(folder, seed=seed, pace=pace, share=share))
+    return CAMPAIGNS[name](Field(folder, seed=seed, pace=pace, share=share, part=part))
 
 
 _UNSHARE = ("unshare", "-rm", "--propagation", "private")
@@ -676,7 +676,7 @@ def main() -> None:
         tests = str(Path(__file__).resolve().parent.parent / "tests")
         os.environ.update({FORKED: "1", "PYTHONPATH": tests})
     if args.inside:
-        place = Field(args.folder / "inside", seed=args.seed, pace=args.pace, share=args.share)
+        place = Field(args.folder / "inside", seed=args.seed, pace=args.pace, share=args.share, part=args.part)
         print(json.dumps(asdict(CAMPAIGNS[args.only[0]](place))))
         return
     columns = [one.name for one in fields(Count) if one.type == "int"]
@@ -685,7 +685,7 @@ def main() -> None:
     for name in args.only or CAMPAIGNS:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            count = play(name, Path(folder), seed=args.seed, pace=args.pace, share=args.share)
+            count = play(name, Path(folder), seed=args.seed, pace=args.pace, share=args.share, part=args.part)
         numbers = {name: getattr(count, name) for name in columns}
         total.update(numbers)
         cells = "".join(f"{value:>11}" for value in numbers.values())
@@ -697,10 +697,20 @@ def main() -> None:
     sys.exit(not is_clean)
 
 
+def _read_part(text: str) -> tuple[int, int]:
+    number, parts = (int(word) for word in text.split("/"))
+    if not 1 <= number <= parts:
+        raise ValueError(text)
+    return number, parts
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=CAMPAIGNS, metavar="NAME", help=f"of {', '.join(CAMPAIGNS)} [all]")
     parser.add_argument("--share", type=float, default=1.0, help="part of each campaign's repetitions [1]")
+    parser.add_argument(
+        "--part", type=_read_part, default=(1, 1), help="2/5: the second of five parts of lists of faults [1/1]"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random instants [0]")
     parser.add_argument("--pace", type=float, default=1.0, help="by how much the steps take longer [1]")
     parser.add_argument("--folder", type=Path, help="where runs folders are made [the system's temporary folder]")

@@ -43,7 +43,18 @@ SHARES = {
 """Which part of each campaign is played in the small."""
 LONG = {"state", "disk", "read-only", "mutants", "names", "stack killed", "signals", "journals", "memory"}
 """Campaigns that take long even so."""
-LARGE = ("swaps", "services", "disk sizes", "clock set", "open files", "umask", "home", "many")
+LARGE = (
+    "swaps",
+    "stack swaps",
+    "stack state",
+    "services",
+    "disk sizes",
+    "clock set",
+    "open files",
+    "umask",
+    "home",
+    "many",
+)
 """Campaigns that process too much for that."""
 
 
