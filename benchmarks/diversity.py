@@ -7,8 +7,10 @@ engines are run up to the estimate, and nothing is kept. topsApp's overlaps are 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -53,18 +55,32 @@ def main() -> None:
     parser.add_argument("--dates", type=int, default=4, help="passes of a seed, all paired [4]")
     parser.add_argument("--bursts", type=int, default=2, help="of a strip [2]")
     parser.add_argument("--swaths", nargs="+", choices=sorted(SWATHS), default=["IW2"], help="a strip of each [IW2]")
+    parser.add_argument("--kept", type=Path, help="file that estimates are added to, and counted with those in it")
     args = parser.parse_args()
-    rows: dict[str, list[tuple[float, float]]] = {engine: [] for engine in args.engines}
-    alone: list[tuple[float, float]] = []
+    rows: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    if args.kept and args.kept.is_file():
+        for line in args.kept.read_text().splitlines():
+            name, *row = json.loads(line)
+            rows[name].append(tuple(row))
     for seed in range(args.first, args.first + args.seeds):
         with tempfile.TemporaryDirectory() as folder:
             shifts = _simulate(seed, args, Path(folder))
-            for engine, found in rows.items():
-                found += _estimate(engine, shifts, Path(folder))
-                _show(engine, seed, np.array(found))
-                if engine == "isce2":
-                    alone += _estimate_alone(shifts, Path(folder))
-                    _show("isce2, overlap by overlap", seed, np.array(alone))
+            for name, found in _estimate_all(args.engines, shifts, Path(folder)):
+                rows[name] += found
+                _show(name, seed, np.array(rows[name]))
+                if args.kept:
+                    with args.kept.open("a") as file:
+                        file.writelines(json.dumps([name, *row]) + "\n" for row in found)
+
+
+def _estimate_all(
+    engines: list[str], shifts: dict[date, float], folder: Path
+) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """What is told of each engine, and its estimates."""
+    for engine in engines:
+        yield engine, list(_estimate(engine, shifts, folder))
+        if engine == "isce2":
+            yield "isce2, overlap by overlap", list(_estimate_alone(shifts, folder))
 
 
 def _show(engine: str, seed: int, rows: NDArray[np.float64]) -> None:
