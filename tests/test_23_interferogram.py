@@ -67,6 +67,18 @@ def test_the_phase_is_that_of_reference_times_the_conjugate_of_secondary() -> No
     assert np.angle(sums.cross[0, 0]) == pytest.approx(0.8, abs=0.03)
 
 
+def test_the_phase_of_a_pixel_is_that_of_its_centre_of_brightness() -> None:
+    looks, slope = Looks(east=16, north=8), (0.4, -0.3)
+    south, east = ((np.arange(5 * count) + 0.5) / count for count in (looks.north, looks.east))
+    bright = 0.2 + np.random.default_rng(0).random((5 * looks.north, 5 * looks.east))
+    sums = look_sums(bright * np.exp(1j * (slope[0] * east + slope[1] * south[:, None])), bright + 0j, looks)
+    middle = np.arange(5) + 0.5
+    off = np.angle(sums.cross * np.exp(-1j * (slope[0] * middle + slope[1] * middle[:, None])))
+    expected = np.tensordot(slope, sums.find_centre().astype(float), 1)
+    assert expected.std() > 0.005
+    np.testing.assert_allclose(off, expected, atol=1e-3)
+
+
 def test_sums_are_cut_as_views() -> None:
     sums = LookSums.zeros((6, 5))
     sums.cut((slice(1, 3), slice(2, 4))).filled[:] = 7
@@ -185,7 +197,9 @@ def test_a_dark_pixel_does_not_get_the_coherence_of_its_shore() -> None:
 def filled(top: int, margin: NDArray[np.float32], value: float, count: int) -> Part:
     """A burst of one value in all its looks, from a row of the grid on; its Doppler is the tenfold."""
     one = np.full(margin.shape, value, np.float32)
-    sums = LookSums(one.astype(np.complex64), one, one, np.full(margin.shape, count, np.int32))
+    sums = LookSums(
+        one.astype(np.complex64), one, one, np.full(margin.shape, count, np.int32), one.astype(np.complex64)
+    )
     where = Window(row=top, column=0, rows=margin.shape[0], columns=margin.shape[1])
     return Part(where=where, sums=sums, doppler_hz=10 * one, margin_m=margin)
 

@@ -12,7 +12,13 @@ import rasterio
 from rasterio.transform import Affine
 
 from topsar.engines.ground import LONLAT, change_crs, measure_pixel
-from topsar.engines.layers import count_samples, describe_filter, estimate_phase_noise, make_unwrapped_layers
+from topsar.engines.layers import (
+    add_shifted_fringes,
+    count_samples,
+    describe_filter,
+    estimate_phase_noise,
+    make_unwrapped_layers,
+)
 from topsar.engines.water import find_water, warp_water
 from topsar.errors import ProductError, ProvisionError
 from topsar.interferogram import LAYERS, UNKNOWN
@@ -267,3 +273,16 @@ def test_what_a_filter_took_is_told_apart_from_noise() -> None:
 
 def test_masks_agree_on_what_nobody_can_tell() -> None:
     assert LAYERS["layover_shadow"].nodata == LAYERS["water"].nodata == UNKNOWN == NOT_SEEN
+
+
+def test_fringes_are_noise_where_brightness_lies_beside_the_middle() -> None:
+    row, column = np.mgrid[:6, :40]
+    filtered = np.angle(np.exp(1j * (0.5 * column - 0.3 * row))).astype(np.float32)
+    filtered[2, 3] = np.nan
+    centre = np.stack([np.full(filtered.shape, 0.2), np.full(filtered.shape, -0.1)]).astype(np.float16)
+    noise = np.where(column < 20, 0.05, 1.81).astype(np.float32)
+    found = add_shifted_fringes(noise, filtered, centre)
+    np.testing.assert_allclose(np.delete(found[:, :20], (2, 3), axis=0)[:, :3], math.hypot(0.05, 0.13), rtol=2e-3)
+    assert found[2, 4] == pytest.approx(math.hypot(0.05, 0.13), rel=2e-3)  # beside a hole
+    assert found[2, 3] == pytest.approx(0.05)
+    np.testing.assert_allclose(found[:, 20:], math.pi / math.sqrt(3), rtol=1e-5)

@@ -58,8 +58,8 @@ def turn(
 
 def cross_multiply(
     reference: NDArray[np.complex64], secondary: NDArray[np.complex64], looks: Looks
-) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Sums over looks of r s*, |r|², |s|² and of pixels where both dates have signal."""
+) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.complex128]]:
+    """Sums over looks of r s*, |r|², |s|², of pixels where both dates have signal, and of (|r|² + |s|²) times place."""
     both = (np.abs(reference) > 0) & (np.abs(secondary) > 0)
     r, s = np.where(both, reference, 0).astype(np.complex128), np.where(both, secondary, 0).astype(np.complex128)
     rows, columns = r.shape[0] // looks.north, r.shape[1] // looks.east
@@ -67,7 +67,10 @@ def cross_multiply(
     def looked(values: NDArray[np.generic]) -> NDArray[np.generic]:
         return values.reshape(rows, looks.north, columns, looks.east).sum(axis=(1, 3))
 
-    return looked(r * np.conj(s)), looked(np.abs(r) ** 2), looked(np.abs(s) ** 2), looked(both.astype(np.int64))
+    south, east = ((np.arange(looks) + 0.5) / looks - 0.5 for looks in (looks.north, looks.east))
+    place = np.tile(east + 1j * south[:, None], (rows, columns))
+    powers = np.abs(r) ** 2, np.abs(s) ** 2
+    return looked(r * np.conj(s)), *map(looked, powers), looked(both.astype(np.int64)), looked(sum(powers) * place)
 
 
 def split_band(

@@ -34,6 +34,7 @@ _MASK, _BYTES, _SIGNAL = (_array(kind, 2) for kind in (boolean, uint8, complex64
 _ANY_LAYER, _ANY_SIGNAL = (_array(kind, 2, "A") for kind in (float32, complex64))
 _PIXELS, _MAPPED = _array(uint32, 2), _array(uint32, 2, readonly=True)
 _SUMS = (_SIGNAL, _LAYER, _LAYER, _array(int32, 2))
+_MOMENTS = (*_SUMS, _SIGNAL)
 _NARROWED = (_array(uint16, 2), _array(int64, 2))
 _DERAMP = (_SIGNAL, _LINE, _LINE, _LINE, _LINE)
 _IMAGE = _record(
@@ -58,8 +59,8 @@ KERNELS: tuple[tuple[Any, tuple[types.Type, ...]], ...] = (
     (scatter.add_scatterers, (_GROUND, _CANVAS, _PLACE, _PLACE, int64)),
     (resample._place_points, (_NODES, _IMAGE, _PLANE, _PLANE, _PLANE)),
     (visibility._trace_profiles, (_PLANE, _PLANE, _MASK, _NODES, int64, _BYTES, _BYTES)),
-    (interferogram._cross_multiply, (_MAPPED, _MAPPED, int64, int64, *_SUMS)),
-    (interferogram._cross_multiply, (_PIXELS, _PIXELS, int64, int64, *_SUMS)),
+    (interferogram._cross_multiply, (_MAPPED, _MAPPED, int64, int64, *_MOMENTS)),
+    (interferogram._cross_multiply, (_PIXELS, _PIXELS, int64, int64, *_MOMENTS)),
     (interferogram._multiply_slcs, (_SIGNAL, _SIGNAL, int64, int64, *_SUMS)),
     (geometry._sight, (_NODES, float64, float64, _PLANE, _PLANE, _PLANE, _PLANE, _VECTORS)),
     (geometry._geo2rdr, (_PLANE, float64, float64, _PLANE, _LINE, _LINE)),

@@ -151,3 +151,43 @@ def estimate_phase_noise(
         rows = slice(first, first + _ROWS)
         noise[rows] = phase_deviation(coherence[rows], everywhere[rows])
     return noise
+
+
+def add_shifted_fringes(
+    noise: NDArray[np.float32], filtered: NDArray[np.float32], centre: NDArray[np.float16]
+) -> NDArray[np.float32]:
+    """Add to the noise of the phase what fringes make of brightness that is not in the middle of a pixel.
+
+    The phase of a pixel is that of its centre of brightness: it is off by the distance times the slope of the phase.
+
+    Parameters
+    ----------
+    noise : (rows, columns) float32
+        Standard deviation of the phase from coherence and looks, rad.
+    filtered : (rows, columns) float32
+        Filtered phase, rad, whose slope is taken; NaN in holes.
+    centre : (2, rows, columns) float16
+        Eastward and southward from the middle, pixels.
+
+    Returns
+    -------
+    (rows, columns) float32
+        At most that of random phase, π/√3.
+    """
+    shift = centre[0] * _find_phase_slope(filtered, 1) + centre[1] * _find_phase_slope(filtered, 0)
+    total: NDArray[np.float32] = np.minimum(np.hypot(noise, shift), np.float32(np.pi / np.sqrt(3)), dtype=np.float32)
+    return total
+
+
+def _find_phase_slope(phase: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Mean of the steps to both neighbours along an axis, rad, whole cycles left out; 0 where neither is known."""
+    steps = np.diff(phase, axis=axis)
+    steps -= np.float32(2 * np.pi) * np.rint(steps / np.float32(2 * np.pi))
+    total, number = np.zeros_like(phase), np.zeros(phase.shape, np.int8)
+    known = np.isfinite(steps)
+    length = phase.shape[axis] - 1
+    for first in (0, 1):
+        place = tuple(slice(first, first + length) if one == axis else slice(None) for one in (0, 1))
+        total[place] += np.where(known, steps, 0)
+        number[place] += known
+    return np.divide(total, np.maximum(number, 1), dtype=np.float32)

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 @njit(cache=True, nogil=True, parallel=True, fastmath={"reassoc", "contract"}, error_model="numpy")
-def _cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, filled):  # type: ignore[no-untyped-def]
+def _cross_multiply(reference, secondary, north, east, cross, power_reference, power_secondary, filled, moment):  # type: ignore[no-untyped-def]
     nothing = np.float32(0)
     for row in prange(cross.shape[0]):
         for column in range(cross.shape[1]):
-            re = im = first = second = 0.0
+            re = im = first = second = eastward = southward = 0.0
             n = 0
             for i in range(row * north, row * north + north):
                 # one row of looks at a time, in vectors of singles
-                x = y = f = s = nothing
+                x = y = f = s = m = nothing
                 k = np.int32(0)
                 for j in range(column * east, column * east + east):
                     a, b = read_pixel(reference, i, j)
@@ -37,16 +37,23 @@ def _cross_multiply(reference, secondary, north, east, cross, power_reference, p
                     y += (b * c - a * d) if both else nothing
                     f += p if both else nothing
                     s += q if both else nothing
+                    m += (p + q) * np.float32(np.int32(j - column * east)) if both else nothing
                     k += np.int32(1) if both else np.int32(0)
                 re += float(x)
                 im += float(y)
                 first += float(f)
                 second += float(s)
+                eastward += float(m)
+                southward += float(f + s) * (i - row * north)
                 n += int(k)
             cross[row, column] = complex(re, im)
             power_reference[row, column] = first
             power_secondary[row, column] = second
             filled[row, column] = n
+            both_powers = (first + second) / 2
+            moment[row, column] = complex(
+                (eastward - both_powers * (east - 1)) / east, (southward - both_powers * (north - 1)) / north
+            )
 
 
 def cross_multiply(
@@ -62,9 +69,7 @@ def cross_multiply(
     sums : LookSums
         Arrays of (rows, columns), overwritten.
     """
-    cross, power_reference, power_secondary, filled = sums
-    blocks = pack_pixels(reference), pack_pixels(secondary)
-    _cross_multiply(*blocks, looks.north, looks.east, cross, power_reference, power_secondary, filled)
+    _cross_multiply(pack_pixels(reference), pack_pixels(secondary), looks.north, looks.east, *sums)
 
 
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")
@@ -101,6 +106,6 @@ def multiply_slcs(
         Zero where there is no signal.
     looks : Looks
     sums : LookSums
-        Arrays of (rows, columns), overwritten.
+        Arrays of (rows, columns), overwritten but for ``moment``.
     """
-    _multiply_slcs(reference, secondary, looks.north, looks.east, *sums)
+    _multiply_slcs(reference, secondary, looks.north, looks.east, *sums[:4])

@@ -24,16 +24,21 @@ class LookSums(NamedTuple):
         Σ |reference|², Σ |secondary|².
     filled : int32
         Fine pixels where both dates have signal.
+    moment : complex64
+        Σ (|reference|² + |secondary|²) times the place of a fine pixel from the middle of the output pixel, in output
+        pixels, eastward + 1j · southward.
     """
 
     cross: NDArray[np.complex64]
     power_reference: NDArray[np.float32]
     power_secondary: NDArray[np.float32]
     filled: NDArray[np.int32]
+    moment: NDArray[np.complex64]
 
     def cut(self, where: tuple[slice, slice]) -> LookSums:
         """The sums inside a window, as views."""
-        return LookSums(self.cross[where], self.power_reference[where], self.power_secondary[where], self.filled[where])
+        cross, first, second, filled, moment = self
+        return LookSums(cross[where], first[where], second[where], filled[where], moment[where])
 
     def average_amplitude(self) -> NDArray[np.float32]:
         """Root of the mean power of both dates, (rows, columns); 0 where there is no signal."""
@@ -41,11 +46,20 @@ class LookSums(NamedTuple):
         mean = np.divide(power, 2 * self.filled, out=np.zeros_like(power), where=self.filled > 0)
         return np.asarray(np.sqrt(mean), np.float32)
 
+    def find_centre(self) -> NDArray[np.float16]:
+        """Centre of brightness from the middle of a pixel, in pixels, eastward and southward, (2, rows, columns)."""
+        power = self.power_reference + self.power_secondary
+        centre = np.zeros((2, *power.shape), np.float16)
+        for moment, place in zip((self.moment.real, self.moment.imag), centre, strict=True):
+            np.divide(moment, power, out=place, where=power > 0)
+        return centre
+
     @classmethod
     def zeros(cls, shape: tuple[int, int]) -> LookSums:
         """Empty sums."""
         first, second = np.zeros((2, *shape), np.float32)
-        return cls(np.zeros(shape, np.complex64), first, second, np.zeros(shape, np.int32))
+        cross, moment = np.zeros((2, *shape), np.complex64)
+        return cls(cross, first, second, np.zeros(shape, np.int32), moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

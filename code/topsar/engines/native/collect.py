@@ -10,6 +10,7 @@ import numpy as np
 
 from topsar.engines.facts import PairFacts, describe, describe_signal, describe_uncalibrated
 from topsar.engines.layers import (
+    add_shifted_fringes,
     compute_incidence,
     count_samples,
     describe_filter,
@@ -71,7 +72,8 @@ def collect(folder: Path) -> Interferogram:
     view = _read_view(folder.parent / task.view)
     looks = np.array(measured["independent_looks_of_bursts"], np.float32)[arrays["burst"]]
     looks *= count_samples(view["height"], [view[f"los_{way}"] for way in ("east", "north", "up")], task.grid)
-    arrays["phase_noise"] = estimate_phase_noise(arrays["coherence"], looks)
+    noise = estimate_phase_noise(arrays["coherence"], looks)
+    arrays["phase_noise"] = add_shifted_fringes(noise, arrays["filtered_phase"], _load(folder, "mosaic/centre"))
     facts["filter"] = describe_filter(arrays)
     if task.ionosphere:
         facts["ionosphere"] = read_json(folder / "ionosphere" / FACTS_FILE)

@@ -46,7 +46,7 @@ class _Crossmul(StepKind[CrossmulTask]):
 
     name, task = "crossmul", CrossmulTask
     cost = Cost(base_memory=BASE_MEMORY, memory=0, disk=0, start_s=1.0, microseconds=0.02, pixels_per_thread=2e7)
-    pixel_bytes, block_bytes = 90, 16
+    pixel_bytes, block_bytes = 98, 16
     """Memory per multilooked pixel, and per pixel of a block."""
 
     def size(self, task: CrossmulTask) -> float:

@@ -99,6 +99,7 @@ class _Mosaic(StepKind[MosaicTask]):
             "cross": mosaic.sums.cross,
             "coherence": gamma,
             "amplitude": mosaic.sums.average_amplitude(),
+            "centre": mosaic.sums.find_centre(),
             "burst": place,
             "doppler": mosaic.doppler_hz,
         }

@@ -77,9 +77,9 @@ class _Multiply(StepKind[MultiplyTask]):
     """The interferogram of a swath; sizes are output pixels of its bursts."""
 
     name, task = "multiply", MultiplyTask
-    cost = Cost(base_memory=BASE_MEMORY, memory=75, disk=38, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
+    cost = Cost(base_memory=BASE_MEMORY, memory=83, disk=47, start_s=1.0, microseconds=1.5, pixels_per_thread=2e5)
     lifetime = Lifetime.SCRATCH
-    burst_bytes, block_bytes = 115, 8
+    burst_bytes, block_bytes = 123, 8
     """Memory per output pixel of a burst (place, Doppler, sums, backscatter); per fine pixel of a block."""
 
     def step_name(self, task: MultiplyTask) -> str:
