@@ -189,3 +189,12 @@ def describe_clone(clone: Path) -> str:
         if found.returncode == 0 and found.stdout.strip():
             return found.stdout.strip()
     return "of unknown version"
+
+
+def only_folder(folder: Path) -> Path:
+    """The one folder in another."""
+    found = [one for one in folder.iterdir() if one.is_dir()]
+    if len(found) != 1:
+        msg = f"{folder} holds {len(found)} folders, not one"
+        raise Broken(msg)
+    return found[0]

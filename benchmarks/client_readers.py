@@ -25,11 +25,11 @@ def run_gdal(place: Place) -> Made:
     for name in ("netcdf", "hyp3", "licsbas", "gunw"):
         place.export_once(name)
     log, worst = place.work("gdal") / "log", 0.0
-    for pair, spot in _find_peaks(place):
+    for pair, spot in find_peaks(place):
         for name, (file, layer, sign) in _list_phases(place, pair).items():
             said = call(["gdallocationinfo", "-valonly", "-wgs84", file, str(spot.lon), str(spot.lat)], log)
             worst = max(worst, abs(float(said.split()[-1]) - sign * spot.values[layer]))
-            if worst > _SAME_RAD:
+            if worst > SAME_RAD:
                 msg = f"{name} of {pair} says {said.split()[-1]} at {spot}"
                 raise Broken(msg)
     version = subprocess.check_output(["gdalinfo", "--version"], text=True).split(",")[0]
@@ -42,7 +42,7 @@ def run_xarray(place: Place) -> Made:
     log, worst = place.work("xarray") / "log", 0.0
     place.export_once("netcdf")
     stack = next(place.export_once("netcdf_stack").rglob("*.nc"))
-    for pair, spot in _find_peaks(place):
+    for pair, spot in find_peaks(place):
         files = {
             str(place.folder / "runs" / pair / "products" / "unwrapped_phase.tif"): "",
             str(place.folder / "export" / "netcdf" / pair / f"{pair}.nc"): "unwrapped_phase",
@@ -74,7 +74,7 @@ else:
 x, y = pyproj.Transformer.from_crs(4326, layer.rio.crs, always_xy=True).transform(float(lon), float(lat))
 print(float(layer.sel(x=x, y=y, method="nearest")))
 """
-_SAME_RAD = 0.3
+SAME_RAD = 0.3
 """Between a pixel and what is warped to another grid."""
 _ROUNDING_RAD = 1e-5
 
@@ -87,7 +87,7 @@ class Spot(NamedTuple):
     values: Mapping[str, float]
 
 
-def _find_peaks(place: Place) -> Iterator[tuple[str, Spot]]:
+def find_peaks(place: Place) -> Iterator[tuple[str, Spot]]:
     """Where each pair's phase is farthest from its median, among reliable pixels."""
     for folder in sorted((place.folder / "runs").glob("T*/products")):
         names = ("unwrapped_phase", "filtered_unwrapped_phase", "coherence", "components")

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from client_place import Broken, Made, Missing, Place, call, describe_clone, find_version, list_topsar
+from client_place import Broken, Made, Missing, Place, call, describe_clone, find_version, list_topsar, only_folder
 from client_truth import compare_velocity, find_peak
 
 from topsar.model import SPEED_OF_LIGHT
@@ -17,14 +17,14 @@ _AROUND_DEG = 0.03
 
 def run_mintpy(place: Place) -> Made:
     """Load HyP3's products, invert, and fit a velocity."""
-    track = _only(place.export("mintpy"))
+    track = only_folder(place.export("mintpy"))
     return _run_mintpy(place, track / "mintpy")
 
 
 def run_mintpy_scenes(place: Place) -> Made:
     """Do the same with the folders of pairs, named as GAMMA's jobs name scenes."""
     folder = place.work("mintpy_scenes")
-    template = (_only(place.export_once("mintpy")) / "mintpy" / "smallbaselineApp.cfg").read_text()
+    template = (only_folder(place.export_once("mintpy")) / "mintpy" / "smallbaselineApp.cfg").read_text()
     products = place.export("hyp3_gamma")
     (folder / "smallbaselineApp.cfg").write_text(template.replace("../hyp3/*/", f"{products}/*/*/"))
     return _run_mintpy(place, folder)
@@ -32,6 +32,14 @@ def run_mintpy_scenes(place: Place) -> Made:
 
 def run_aria(place: Place) -> Made:
     """Set a time series up with ARIA-tools, and give it to MintPy."""
+    track, version = prepare_aria(place)
+    made = _run_mintpy(place, track / "mintpy_aria")
+    command = f"ariaTSsetup.py -f 'gunw/*/*.nc' -d dem.tif; {made.command}"
+    return Made(f"{version}, {made.version}", command, made.result, made.agreement)
+
+
+def prepare_aria(place: Place) -> tuple[Path, str]:
+    """Set a time series up with ARIA-tools: the folder of the track, with MintPy's template, and the version."""
     source = place.source("aria")
     programs = place.install(
         "aria", "numpy<2", "asf_search", "dask", "dem_stitcher", "h5py", "joblib", "matplotlib", "netCDF4", "pandas",
@@ -40,7 +48,7 @@ def run_aria(place: Place) -> Made:
     if shutil.which("parallel") is None:
         msg = "GNU parallel is missing: apt install parallel"
         raise Missing(msg)
-    files, track = place.export("gunw"), _only(place.export("mintpy"))
+    files, track = place.export("gunw"), only_folder(place.export("mintpy"))
     log, dem = track / "aria.log", track / "dem.tif"
     call(
         ["gdalwarp", "-q", "-t_srs", "EPSG:4326", "-ot", "Float32", str(place.folder / "dem" / "dem.tif"), str(dem)],
@@ -52,9 +60,7 @@ def run_aria(place: Place) -> Made:
         "PYTHONPATH": str(source / "tools"),
     }
     call([str(programs / "python"), *setting_up, "-croptounion"], log, folder=track, environment=environment)
-    made = _run_mintpy(place, track / "mintpy_aria")
-    version = f"ARIA-tools {describe_clone(source)}, {made.version}"
-    return Made(version, f"ariaTSsetup.py -f 'gunw/*/*.nc' -d dem.tif; {made.command}", made.result, made.agreement)
+    return track, f"ARIA-tools {describe_clone(source)}"
 
 
 def run_radar(place: Place) -> Made:
@@ -63,7 +69,7 @@ def run_radar(place: Place) -> Made:
         msg = "only the native engine makes stacks in radar geometry"
         raise Missing(msg)
     call(list_topsar("stack", place.folder, "--interferograms", "2"), place.folder / "stack.log")
-    tree = _only(place.folder / "runs" / "radar_stack")
+    tree = only_folder(place.folder / "runs" / "radar_stack")
     folder = tree / "mintpy"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -109,7 +115,7 @@ def run_licsbas(place: Place) -> Made:
         "netCDF4", "networkx", "psutil", "python-dateutil", "requests", "rioxarray", "scipy", "shapely", "statsmodels",
         "utm", "xarray",
     )  # fmt: skip
-    track = _only(place.export("licsbas"))
+    track = only_folder(place.export("licsbas"))
     environment = {
         "PATH": f"{programs}:{source / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(source / "LiCSBAS_lib"),
@@ -153,11 +159,3 @@ def run_dolphin(place: Place) -> Made:
     call([app, "run", "dolphin_config.yaml"], log, folder=folder, environment=environment)
     agreement = compare_velocity(folder / "timeseries" / "velocity.tif", place.folder / "truth")
     return Made(f"Dolphin {find_version(programs, 'dolphin')}", "dolphin config; dolphin run", "velocity", agreement)
-
-
-def _only(folder: Path) -> Path:
-    found = [one for one in folder.iterdir() if one.is_dir()]
-    if len(found) != 1:
-        msg = f"{folder} holds {len(found)} folders, not one"
-        raise Broken(msg)
-    return found[0]

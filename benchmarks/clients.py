@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
+from client_frame import load_aria, load_hyp3, make_frame
 from client_place import SOURCES, Agreement, Broken, Made, Missing, Place, call, list_topsar
 from client_readers import run_cogeo, run_compliance, run_gdal, run_raider, run_stac, run_xarray
 from client_series import run_aria, run_dolphin, run_licsbas, run_mintpy, run_mintpy_scenes, run_radar
@@ -129,7 +130,11 @@ CLIENTS: dict[str, tuple[str, Callable[[Place], Made]]] = {
     "cogeo": ("geotiff, stac", run_cogeo),
     "stac": ("stac", run_stac),
     "compliance": ("netcdf, netcdf_stack", run_compliance),
+    "load": ("mintpy", load_hyp3),
+    "load_aria": ("gunw", load_aria),
 }
+ON_FRAMES = ("gdal", "xarray", "load", "load_aria")
+"""What takes minutes, not hours, on a pair as large as a frame: made-up layers, `formats`."""
 
 
 def main() -> None:
@@ -138,11 +143,7 @@ def main() -> None:
     sources = {name: Path(folder).resolve() for name, _, folder in (text.partition("=") for text in args.source)}
     rows = []
     for scene in args.scenes:
-        data = make_data(scene, args.folder)
-        for engine in args.engines:
-            folder = data.with_name(f"{data.name}-{engine}")
-            if not (args.reuse and (folder / "runs").is_dir()):
-                run_topsar(data, folder, engine, list_dates(scene, engine, args.dates))
+        for engine, folder in _prepare(scene, args):
             place = Place(
                 scene=scene,
                 engine=engine,
@@ -150,13 +151,27 @@ def main() -> None:
                 environments=args.folder / "environments",
                 sources=sources,
             )
-            for client in args.only or CLIENTS:
+            for client in args.only or (ON_FRAMES if scene == "frame" else [n for n in CLIENTS if "load" not in n]):
                 rows.append(run_client(client, place))
                 print(" | ".join(_cells(rows[-1])), flush=True)
     _show(rows)
     if args.json:
         write_json(args.json, [asdict(row) for row in rows])
     sys.exit(any(row.result.startswith("failed") for row in rows))
+
+
+def _prepare(scene: str, args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """The engines, or that there is none, and the folders with their results."""
+    if scene == "frame":
+        make_frame(args.folder / scene)
+        yield "none", args.folder / scene
+        return
+    data = make_data(scene, args.folder)
+    for engine in args.engines:
+        folder = data.with_name(f"{data.name}-{engine}")
+        if not (args.reuse and (folder / "runs").is_dir()):
+            run_topsar(data, folder, engine, list_dates(scene, engine, args.dates))
+        yield engine, folder
 
 
 def run_client(client: str, place: Place) -> Row:
@@ -199,9 +214,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=RESULTS / "clients", help="data, environments, results [results/clients]"
     )
-    parser.add_argument(
-        "--scenes", nargs="*", choices=tuple(SCENES), default=list(SCENES), help="what is simulated [all]"
-    )
+    parser.add_argument("--scenes", nargs="*", choices=(*SCENES, "frame"), default=[*SCENES, "frame"], help="[all]")
     parser.add_argument("--engines", nargs="*", choices=("native", "isce2"), default=["native"], help="[native]")
     parser.add_argument("--dates", type=int, default=len(_PASSES), help="how many of the dates are paired [all]")
     parser.add_argument("--only", nargs="*", choices=tuple(CLIENTS), help="clients to run [all]")
