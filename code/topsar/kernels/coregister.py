@@ -10,6 +10,7 @@ lowest power first, in (height - middle) / half.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import get_num_threads, njit
 
-from topsar.kernels.tile import gather_signal, rotate_phase
+from topsar.kernels.tile import find_turns, fit_ramp, gather_signal, rotate_phase
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,35 +68,34 @@ def height_levels() -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
-def _find_places(strip, offsets, first, place, x, image, range_m, line, sample, index):  # type: ignore[no-untyped-def]
-    """Place in the date's burst and difference in range, along a part of a line between two nodes."""
-    per_metre = 1.0 / image.range_spacing_m
-    for w in range(x.size):
+def _find_places(strip, offsets, first, place, height, image, ramp, index, turns):  # type: ignore[no-untyped-def]
+    """Place in the date's burst, and the phase there, along a part of a line between two nodes."""
+    per_metre, interval = 1.0 / image.range_spacing_m, image.line_interval_s
+    for w in range(height.size):
         v = (first + w) / OFFSET_STEP
-        h = x[w]
+        known = not math.isnan(height[w])
+        h = (height[w] - offsets.middle_m) / offsets.half_m if known else 0.0
         shift = away = 0.0
         for k in range(POWERS - 1, -1, -1):
             shift = shift * h + (strip[0, k] + v * (strip[1, k] - strip[0, k]))
             away = away * h + (strip[0, POWERS + k] + v * (strip[1, POWERS + k] - strip[0, POWERS + k]))
-        range_m[w] = away
-        line[w] = place[0] + shift
+        line = place[0] + shift
         near = offsets.near_range_m + (place[1] + w) * offsets.range_spacing_m
-        sample[w] = (near + away - image.near_range_m) * per_metre
-    for w in range(x.size):
-        y = np.floor(line[w])
-        j = np.floor(sample[w])
-        index[0, w] = np.int32(y)
-        index[1, w] = np.int32(j)
-        index[2, w] = np.int32((line[w] - y) * 1024.0 + 0.5)
-        index[3, w] = np.int32((sample[w] - j) * 1024.0 + 0.5)
+        sample = (near + away - image.near_range_m) * per_metre
+        i = np.floor(line)
+        j = np.floor(sample)
+        index[0, w] = np.int32(i)
+        index[1, w] = np.int32(j if known else -1.0)
+        index[2, w] = np.int32((line - i) * 1024.0 + 0.5)
+        index[3, w] = np.int32((sample - j) * 1024.0 + 0.5)
+        turns[w] = find_turns(ramp, (line - image.mid_line) * interval, sample, away)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
 def _resample_rows(height, offsets, line, sample, image, out):  # type: ignore[no-untyped-def]
     """Fill lines of a burst from ``line``, ``sample`` of the reference's on, in parts that end at nodes."""
     n = OFFSET_STEP
-    x, range_m, lines, samples, cycles = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    index, parts = np.empty((4, n), np.int32), np.empty((2, n), np.float32)
+    turns, index, parts = np.empty(n, np.float32), np.empty((4, n), np.int32), np.empty((2, n), np.float32)
     strip = np.empty((2, 2 * POWERS))
     for i in range(out.shape[0]):
         row = (line + i - offsets.line) // OFFSET_STEP
@@ -109,21 +109,13 @@ def _resample_rows(height, offsets, line, sample, image, out):  # type: ignore[n
                     upper, lower = offsets.nodes[row, column + side, k], offsets.nodes[row + 1, column + side, k]
                     strip[side, k] = upper + u * (lower - upper)
             m = stop - start
-            for w in range(m):
-                x[w] = (height[i, start + w] - offsets.middle_m) / offsets.half_m
             place = (line + i, sample + start)
-            _find_places(strip, offsets, first, place, x[:m], image, range_m[:m], lines[:m], samples[:m], index[:, :m])
-            gather_signal(
-                image,
-                height[i, start:stop],
-                range_m[:m],
-                lines[:m],
-                samples[:m],
-                index[:, :m],
-                parts[:, :m],
-                cycles[:m],
-            )
-            rotate_phase(parts[:, :m], cycles[:m], out[i, start:stop])
+            ramp = fit_ramp(image, sample + start)
+            _find_places(strip, offsets, first, place, height[i, start:stop], image, ramp, index[:, :m], turns[:m])
+            gather_signal(image, index[:, :m], parts[:, :m])
+            rotate_phase(parts[:, :m], turns[:m])
+            for w in range(m):
+                out[i, start + w] = complex(parts[0, w], parts[1, w])
             start = stop
 
 
