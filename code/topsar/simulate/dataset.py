@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, timezone
 from itertools import combinations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from topsar.files import write_json, write_text
 from topsar.raster import Labels, write_geotiff
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
 
 _WGS84_3D = "EPSG:4979"
 _TAI_MINUS_UTC = timedelta(seconds=37)
+_VECTOR = """\
+    <OSV>
+      <TAI>TAI=%s</TAI>
+      <UTC>UTC=%s</UTC>
+      <UT1>UT1=%s</UT1>
+      <Absolute_Orbit>%+06d</Absolute_Orbit>
+      <X unit="m">%+.6f</X>
+      <Y unit="m">%+.6f</Y>
+      <Z unit="m">%+.6f</Z>
+      <VX unit="m/s">%+.6f</VX>
+      <VY unit="m/s">%+.6f</VY>
+      <VZ unit="m/s">%+.6f</VZ>
+      <Quality>NOMINAL</Quality>
+    </OSV>"""
 _ORBIT_DELAY = timedelta(days=20, hours=8, minutes=7, seconds=12)
 
 
@@ -136,6 +151,7 @@ def _write_orbit_file(folder: Path, product: ProductPlan) -> Path:
     created = day + _ORBIT_DELAY
     mission = product.acquisition.mission
     name = f"{mission}_OPER_AUX_POEORB_OPOD_{created:%Y%m%dT%H%M%S}_V{start:%Y%m%dT%H%M%S}_{stop:%Y%m%dT%H%M%S}"
+    vectors = list_vectors(product.track.make_orbit(start, stop))
     text = render_document(
         "orbit.eof",
         name=name,
@@ -143,12 +159,18 @@ def _write_orbit_file(folder: Path, product: ProductPlan) -> Path:
         start=start,
         stop=stop,
         created=created,
-        vectors=list_vectors(product.track.make_orbit(start, stop)),
-        leap=_TAI_MINUS_UTC,
+        count=len(vectors),
+        vectors=Markup("\n".join(_write_vector(*vector, product.absolute_orbit) for vector in vectors)),
     )
     path = folder / f"{name}.EOF"
     write_text(path, text + "\n")
     return path
+
+
+def _write_vector(time: datetime, position: Sequence[float], velocity: Sequence[float], absolute_orbit: int) -> str:
+    """Write a state vector; there are thousands, and a template takes seconds for them."""
+    texts = [one.strftime("%Y-%m-%dT%H:%M:%S.%f") for one in (time + _TAI_MINUS_UTC, time)]
+    return _VECTOR % (*texts, texts[1], absolute_orbit, *position, *velocity)
 
 
 def _write_maps(folder: Path, recipe: Recipe, terrain: Terrain) -> None:
