@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -271,7 +272,13 @@ def load_task(folder: Path, name: str, kind: type[T]) -> T:
         msg = f"{path} has no step {name!r}"
         raise StepFailed(msg, hint=_AGAIN)
     try:
-        return TypeAdapter(kind).validate_python(tasks[name])
+        task: T = _find_reader(kind).validate_python(tasks[name])  # type: ignore[arg-type]  # classes have hashes
     except ValueError as exc:
         msg = f"{path} cannot be read: {exc}"
         raise StepFailed(msg, hint=_AGAIN) from exc
+    return task
+
+
+@cache
+def _find_reader(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)  # a tenth of a second for the larger tasks
