@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,8 +77,8 @@ class Board:
         """
         image = self._paper.copy()
         self._lay_map(image, rgba)
-        for colour, stencil in self._stencils:
-            image.paste(colour, (self._left, TOP), stencil)
+        for colour, (x, y), stencil in self._stencils:
+            image.paste(colour, (self._left + x, TOP + y), stencil)
         right, (_, height) = self._left + self._size[0], self._size
         if isinstance(legend, ColourBar):
             draw_colour_bar(image, (right + 32, TOP + 0.14 * height), round(0.72 * height), legend)
@@ -119,7 +120,8 @@ class Board:
             furniture.draw_look(cards, ink, look_azimuth_deg, width, side)
         written = ink.finish()
         write_text(written, place, label, 8, 255, anchor="mm")
-        self._stencils = ((FRAME, lines.finish()), ("white", cards.finish()), (INK, written))
+        inks = ((FRAME, lines.finish()), ("white", cards.finish()), (INK, written))
+        self._stencils = [(colour, place, part) for colour, whole in inks for place, part in _cut(whole)]
 
     def _draw_ticks(self, graticule: furniture.Graticule) -> None:
         bottom = TOP + self._size[1]
@@ -131,6 +133,15 @@ class Board:
             at = round(TOP + y)
             self._paper.paste(FRAME, (self._left - TICK, at - 1, self._left, at + 1))
             write_upwards(self._paper, (self._left - TICK - 18, at), label, 8)
+
+
+def _cut(stencil: Image.Image) -> Iterator[tuple[tuple[int, int], Image.Image]]:
+    """Cut a stencil to what has ink in its upper and its lower half, and where these lie: the furniture is small."""
+    middle = stencil.height // 2
+    for top, bottom in ((0, middle), (middle, stencil.height)):
+        half = stencil.crop((0, top, stencil.width, bottom))
+        if box := half.getbbox():
+            yield (box[0], top + box[1]), half.crop(box)
 
 
 def _trace(inside: NDArray[np.bool_]) -> Image.Image:
