@@ -41,7 +41,7 @@ class SolidEarthTide(Correction):
         antisymmetric=True,
         drawing=Drawing(style="range", label="Phase (rad)", note="Model: IERS Conventions 2010"),
     )
-    cost = Cost(base_memory=105_000_000, memory=20, disk=4, start_s=2.0, microseconds=0.1)
+    cost = Cost(base_memory=50_000_000, memory=20, disk=4, start_s=2.0, microseconds=0.1)
 
     def compute(self, ifg: Interferogram) -> Estimate:
         """Work out the tides of both dates; refuse where the line of sight is not known."""

@@ -32,7 +32,7 @@ class LicsBas(Format):
 
     name = "licsbas"
     version = "1"
-    cost = Cost(base_memory=188_000_000, memory=47, disk=20, start_s=1.0, microseconds=1.5)
+    cost = Cost(base_memory=160_000_000, memory=47, disk=20, start_s=1.0, microseconds=1.5)
     scope: Literal["pair", "stack"] = "stack"
     needs_unwrapped = True
 

@@ -59,7 +59,7 @@ class MintPy(Format):
     name = "mintpy"
     version = "2"
     cost = Cost(
-        base_memory=190_000_000,
+        base_memory=160_000_000,
         memory=34,
         disk=60,
         start_s=1.0,

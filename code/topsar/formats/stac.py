@@ -54,7 +54,7 @@ class Stac(Format):
     name = "stac"
     version = "3"
     cost = Cost(
-        base_memory=200_000_000,
+        base_memory=170_000_000,
         memory=29,
         disk=65,
         start_s=3.0,

@@ -18,7 +18,7 @@ class Gunw(Format):
 
     name = "gunw"
     version = "6"
-    cost = Cost(base_memory=280_000_000, memory=45, disk=25, start_s=1.5, microseconds=2.0)
+    cost = Cost(base_memory=225_000_000, memory=45, disk=25, start_s=1.5, microseconds=2.0)
     needs_unwrapped = True
 
     def write(self, ifgs: Iterable[Interferogram], folder: Path) -> tuple[Path, ...]:

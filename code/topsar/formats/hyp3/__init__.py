@@ -25,7 +25,7 @@ class Hyp3(Format):
     version = "3"
     flavour: Flavour = "isce2"
     cost = Cost(
-        base_memory=205_000_000,
+        base_memory=170_000_000,
         memory=33,
         disk=80,
         start_s=2.0,
@@ -66,7 +66,7 @@ class Hyp3Gamma(Hyp3):
     version = "2"
     flavour: Flavour = "gamma"
     cost = Cost(
-        base_memory=205_000_000,
+        base_memory=180_000_000,
         memory=28,
         disk=120,
         start_s=2.0,

@@ -27,8 +27,11 @@ STEPS = (
 """Each is a module here that offers its `StepKind` as ``STEP``; a name such as ``multiply_IW1`` begins with one."""
 DELAY_FILE = "delay.json"
 """The range delay of a date, in the folder of its step; ``applied_pixels`` is what geocoding must apply."""
-BASE_MEMORY, LIGHT_MEMORY = 265_000_000, 120_000_000
+BASE_MEMORY, LIGHT_MEMORY = 195_000_000, 120_000_000
 """An interpreter with its packages, compiled kernels and rasters among them or not: what is resident of it.
+
+Of one that is forked from a process that has loaded them, as steps are on this machine: one that is started anew, on a
+Dask cluster, takes up to 80 MB more, which is learned.
 
 The cost of a step begins with it. Memory follows from the arrays that the step holds, and is held to what was measured
 on runs of many sizes (`benchmarks/predictions.py`). Disk is the size of the arrays that it writes. Time was measured on

@@ -77,7 +77,7 @@ class _Subband(StepKind[SubbandTask]):
     """The sub-band interferograms of a swath; sizes are output pixels of its bursts."""
 
     name, task = "subband", SubbandTask
-    cost = Cost(base_memory=215_000_000, memory=58, disk=20, start_s=1.0, microseconds=0.3, pixels_per_thread=1e6)
+    cost = Cost(base_memory=160_000_000, memory=58, disk=20, start_s=1.0, microseconds=0.3, pixels_per_thread=1e6)
     lifetime = Lifetime.SCRATCH
     block_bytes = 8
 
