@@ -225,10 +225,10 @@ make_env_file() {
   say "Made .env from .env.example: your settings go there."
 }
 
-run_tests() {
+run_tests() { # more processes than cores: an eighth of the time tests wait, for processes and for events
   local argument memory_gb workers parallel=()
   memory_gb=$(awk '/^MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
-  workers=$(printf '%s\n' "$(nproc)" $((memory_gb / 2)) 8 | sort -n | head -n 1)
+  workers=$(printf '%s\n' $(($(nproc) * 3 / 2)) $((memory_gb / 2)) 8 | sort -n | head -n 1)
   ((workers < 2)) || parallel=(-n "$workers" --dist loadfile --no-loadscope-reorder)
   for argument in "$@"; do
     case $argument in -n* | --numprocesses* | --pdb | -p) parallel=() ;; esac
