@@ -42,6 +42,9 @@ LOWEST_M, HIGHEST_M = -1000.0, 9500.0
 MAX_POSTINGS = 1 << 28
 """A larger crop (1 GiB as float32) is averaged on reading."""
 
+_CACHE_BYTES = 1 << 25
+"""Of blocks that GDAL keeps while it reads: those of two strips, as tiles reach into both."""
+
 STRIP_ROWS = 256
 METRE_NAMES = {"", "m", "metre", "meter", "metres", "meters"}
 VERTICAL_EPSG = {5773: VerticalDatum.EGM96, 3855: VerticalDatum.EGM2008}
@@ -234,7 +237,8 @@ def _open_raster(path: Path) -> Iterator[Any]:
     virtual = path.with_name(path.name + ".vrt")
     name = virtual if virtual.is_file() and not path.with_name(path.name + ".xml").is_file() else path
     try:
-        with rasterio.Env(GTIFF_REPORT_COMPD_CS=True, **WITH_SIDECARS), rasterio.open(name) as dataset:
+        options = {"GTIFF_REPORT_COMPD_CS": True, "GDAL_CACHEMAX": _CACHE_BYTES} | WITH_SIDECARS
+        with rasterio.Env(**options), rasterio.open(name) as dataset:
             yield dataset
     except GDAL_ERRORS as exc:
         message = f"cannot read the DEM {path}: {exc.__cause__ or exc}"

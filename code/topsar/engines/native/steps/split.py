@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 PIXEL_M = 20.0
 """Side of a geocoded sub-band's pixel, about: a third of the bandwidth resolves no less on the ground."""
+SPLIT_LINES = 64
+"""Lines transformed at once: their spectra stay in the cache, in memory that is not mapped anew each time."""
 BANDS = "lower", "upper"
 FREQUENCIES = "frequencies.json"
 """Spectral centroids of both bands of each burst, Hz from the carrier, by the burst's label."""
@@ -80,7 +82,7 @@ class _Split(StepKind[GeocodeTask]):
     def extra_memory(self, task: GeocodeTask, dem_density: float) -> float:
         bursts = [window.burst for window in task.windows]
         planes = max(burst.valid.rows * burst.valid.columns * _find_share(burst) for burst in bursts) * 16
-        lines = max(burst.valid.columns for burst in bursts) * READ_LINES * 8 * 3
+        lines = max(burst.valid.columns for burst in bursts) * (READ_LINES + 2 * SPLIT_LINES) * 8
         columns = max(window.grid.columns for window in task.windows) * task.looks.east
         dem = max(predict_dem(window.grid, dem_density) for window in task.windows)
         return planes + lines + columns * BLOCK_ROWS * self.block_bytes + dem
@@ -138,9 +140,12 @@ def _split_burst(burst: Burst, view: BurstView, seen: Window, image: DatasetRead
     moments = np.zeros((2, 2))
     for lines, samples, ramp in iter_ramped(burst, view.terms, seen, image):
         turn(samples, *ramp, 1.0)
-        bands = split_lines(samples, split, 2 * near_m / SPEED_OF_LIGHT, moments, get_num_threads())
-        for (real, imag), values in zip(planes, bands, strict=True):
-            real[lines], imag[lines] = values.real, values.imag
+        for first in range(0, len(samples), SPLIT_LINES):
+            some = samples[first : first + SPLIT_LINES]
+            place = slice(lines.start + first, lines.start + first + len(some))
+            bands = split_lines(some, split, 2 * near_m / SPEED_OF_LIGHT, moments, get_num_threads())
+            for (real, imag), values in zip(planes, bands, strict=True):
+                real[place], imag[place] = values.real, values.imag
     whole = radar_image(burst, view.arc, view.terms, seen, *planes[0])
     images = [
         _place_band(whole._replace(real=real, imag=imag), split, near_m, split.find_frequency(centre))
