@@ -20,6 +20,7 @@ from sample_layers import DEGREES, FACTS, UTM, same_layers, sample, with_only
 from topsar.engines.ground import LONLAT, change_crs
 from topsar.formats import open_format
 from topsar.formats.geotiff import GeoTiff
+from topsar.formats.quicklook.palette import DISPLACEMENT
 from topsar.formats.stac import EXTENSIONS
 from topsar.interferogram import read_pair, swap_dates
 
@@ -174,7 +175,9 @@ def test_an_overlay_shows_a_pixel_where_it_lies(tmp_path: Path) -> None:
         float(overlays[0].findtext(f"kml:LatLonBox/kml:{edge}", "", space))
         for edge in ("north", "south", "east", "west")
     )
-    seen = np.asarray(Image.open(io.BytesIO(picture)))[..., 3] > 0
+    painted = np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))
+    seen = painted[..., 3] > 0
+    np.testing.assert_array_equal(np.unique(painted[seen], axis=0), [[*DISPLACEMENT.levels[-1], 255]])
     rows, columns = np.nonzero(seen)
     lat = north - (rows.mean() + 0.5) / seen.shape[0] * (north - south)
     lon = west + (columns.mean() + 0.5) / seen.shape[1] * (east - west)

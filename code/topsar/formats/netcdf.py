@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from topsar.model import GeoGrid
 
-CHUNK, DEFLATE = 512, 4
+CHUNK, DEFLATE = 512, 1
 """Pixels of a chunk, both ways, and how hard it is compressed."""
 DATES = ("reference", "secondary")
 _COORDINATES = (*(f"{date}_time" for date in DATES), "perpendicular_baseline")

@@ -93,11 +93,9 @@ def encode_picture(overlay: Overlay, grid: GeoGrid, shown: GeoGrid) -> bytes:
     grid, shown : GeoGrid
         Of the raster and of the picture.
     """
-    from PIL import Image
-
     averaged = shown.shape != grid.shape and not overlay.cyclic
     how: Literal["average", "nearest"] = "average" if averaged else "nearest"
     picture = warp(overlay.values.astype(np.float32), grid, shown, nodata=np.nan, how=how)
     held = io.BytesIO()
-    Image.fromarray(overlay.scale.paint(picture)).save(held, "PNG", compress_level=PNG_LEVEL)
+    overlay.scale.paint(picture).save(held, "PNG", compress_level=PNG_LEVEL)
     return held.getvalue()

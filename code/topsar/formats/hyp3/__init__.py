@@ -22,7 +22,7 @@ class Hyp3(Format):
     """``<product>/<product>_*.tif``, the text file of parameters, browse images, and a zip of the folder."""
 
     name = "hyp3"
-    version = "3"
+    version = "4"
     flavour: Flavour = "isce2"
     cost = Cost(
         base_memory=170_000_000,
@@ -63,7 +63,7 @@ class Hyp3Gamma(Hyp3):
     """The same as HyP3's GAMMA jobs have it: named by start times, with displacements and angles of incidence."""
 
     name = "hyp3_gamma"
-    version = "2"
+    version = "3"
     flavour: Flavour = "gamma"
     cost = Cost(
         base_memory=180_000_000,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,18 +37,19 @@ class Colours:
 
     def pick(self, share: ArrayLike) -> NDArray[np.float32]:
         """Pick the colours of shares of the way, as an axis of three; beyond the ends, and of NaN, that of an end."""
-        return np.asarray(self.table[self._find_step(share)])
+        return np.asarray(self.table[self.find_steps(share)])
 
     def pick_bytes(self, share: ArrayLike) -> NDArray[np.uint8]:
         """Pick as `pick` does, 0 to 255."""
-        return np.asarray(self.levels[self._find_step(share)])
+        return np.asarray(self.levels[self.find_steps(share)])
 
     def write(self, share: float) -> str:
         """Write the colour of a share as ``#rrggbb``."""
         return "#" + bytes(np.rint(self.pick(share) * 255).astype(np.uint8)).hex()
 
     @staticmethod
-    def _find_step(share: ArrayLike) -> NDArray[Any]:
+    def find_steps(share: ArrayLike) -> NDArray[np.uint8]:
+        """Find which of the colours are those of shares of the way."""
         return np.asarray(np.clip(np.nan_to_num(share) * _STEPS, 0, _STEPS - 1)).astype(np.uint8)
 
 
