@@ -101,12 +101,23 @@ def _cross(axis, range_m, seen, piece, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _weigh(miss, before):  # type: ignore[no-untyped-def]
+    """What is left of the miss at the other end, where one end moved twice (Anderson and Björck 1973)."""
+    left = 1.0 - miss / before
+    return left if left > 0.0 else 0.5
+
+
+@njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def _meet(strip, axis, dem, k, range_m, height, wanted):  # type: ignore[no-untyped-def]
-    """Where the terrain between two points of the profile has a slant range: its s, by false position (Illinois)."""
+    """Where the terrain between two points of the profile has a slant range, by false position.
+
+    Its s and height, and its place in the plane.
+    """
     low, high = axis.first_m + k * axis.step_m, axis.first_m + (k + 1) * axis.step_m
     miss_low, miss_high = range_m[k] - wanted, range_m[k + 1] - wanted
     start, rise = low, (height[k + 1] - height[k]) / axis.step_m
     s, h, side = low, height[k], 0
+    down, right = _find_place(strip, (low - axis.first_m) / (axis.step_m * axis.points_per_node), s, h)
     for _ in range(_MOST_STEPS):
         if miss_high == miss_low:
             break
@@ -118,41 +129,36 @@ def _meet(strip, axis, dem, k, range_m, height, wanted):  # type: ignore[no-unty
         if abs(miss) < _TOLERANCE_M:
             break
         if (miss > 0) == (miss_high > 0):
-            high, miss_high = s, miss
             if side == 1:
-                miss_low *= 0.5
-            side = 1
+                miss_low *= _weigh(miss, miss_high)
+            high, miss_high, side = s, miss, 1
         else:
-            low, miss_low = s, miss
             if side == -1:
-                miss_high *= 0.5
-            side = -1
-    return s, h
+                miss_high *= _weigh(miss, miss_low)
+            low, miss_low, side = s, miss, -1
+    return s, h, down, right
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
-def _describe(strip, at, s, h, dem, lat, lon, los, local):  # type: ignore[no-untyped-def]
-    """Fill in what a pixel's place and the slope there say; angles in degrees."""
-    lat[0] = _mix(strip, at, 0) + h * _mix(strip, at, 2)
-    lon[0] = _mix(strip, at, 1) + h * _mix(strip, at, 3)
-    down, right = _find_place(strip, at, s, h)
+def _find_angles(strip, at, down, right, dem, row, column):  # type: ignore[no-untyped-def]
+    """Angles in radians: vertical to satellite, terrain's normal to slant plane's, terrain's normal to satellite.
+
+    ``row`` and ``column`` are those in the DEM.
+    """
     m_down, m_right = _mix(strip, at, 9), _mix(strip, at, 10)
     upward = -(down * m_down + right * m_right) / math.sqrt(
         (down * down + right * right) * (m_down * m_down + m_right * m_right)
     )
-    incidence = math.acos(min(upward, 1.0))
-    los[0] = math.degrees(incidence)
-    los[1] = _mix(strip, at, 11)
-    row = min(max(_mix(strip, at, 4) + h * _mix(strip, at, 6), 1.0), dem.shape[0] - 2.001)
-    column = min(max(_mix(strip, at, 5) + h * _mix(strip, at, 7), 1.0), dem.shape[1] - 2.001)
-    per_row, per_column = find_cubic_slope(dem, row, column)
+    row, column = max(row, 1.0), max(column, 1.0)
+    per_row, per_column = find_cubic_slope(dem, min(row, dem.shape[0] - 2.001), min(column, dem.shape[1] - 2.001))
     east = per_row * _mix(strip, at, 12) + per_column * _mix(strip, at, 13)
     north = per_row * _mix(strip, at, 14) + per_column * _mix(strip, at, 15)
     falling = -(east * _mix(strip, at, 16) + north * _mix(strip, at, 17))  # toward the satellite
     steep = math.sqrt(1.0 + east * east + north * north)
     sine = math.sqrt(max(1.0 - upward * upward, 0.0))
-    local[0] = math.degrees(math.acos(min(max((sine - falling * upward) / steep, -1.0), 1.0)))
-    local[1] = math.degrees(math.acos(min(max((upward + falling * sine) / steep, -1.0), 1.0)))
+    to_plane = math.acos(min(max((sine - falling * upward) / steep, -1.0), 1.0))
+    to_satellite = math.acos(min(max((upward + falling * sine) / steep, -1.0), 1.0))
+    return math.acos(min(upward, 1.0)), to_plane, to_satellite
 
 
 @njit(cache=True, nogil=True, parallel=True, error_model="numpy")
@@ -200,16 +206,18 @@ def place_pixels(nodes, lines, axis, filled, dem, has_voids, lat, lon, height, l
                 los[n, :, sample] = local[n, :, sample] = np.nan
                 mask[n, sample] = 0
                 continue
-            s, h = _meet(strip, axis, filled, k, ranges, heights, axis.near_m + sample * axis.spacing_m)
+            wanted = axis.near_m + sample * axis.spacing_m
+            s, h, down, right = _meet(strip, axis, filled, k, ranges, heights, wanted)
             at = (s - axis.first_m) / (axis.step_m * axis.points_per_node)
             height[n, sample] = h
             row, column = _mix(strip, at, 4) + h * _mix(strip, at, 6), _mix(strip, at, 5) + h * _mix(strip, at, 7)
             outside = min(row, column) < 1.0 or row >= dem.shape[0] - 2 or column >= dem.shape[1] - 2
             if outside or (has_voids and math.isnan(interpolate_cubic(dem, row, column))):
                 height[n, sample] = np.nan
-            _describe(
-                strip, at, s, h, filled,
-                lat[n, sample:], lon[n, sample:], los[n, :, sample], local[n, :, sample],
-            )  # fmt: skip
+            lat[n, sample] = _mix(strip, at, 0) + h * _mix(strip, at, 2)
+            lon[n, sample] = _mix(strip, at, 1) + h * _mix(strip, at, 3)
+            incidence, to_plane, to_satellite = _find_angles(strip, at, down, right, filled, row, column)
+            los[n, 0, sample], los[n, 1, sample] = math.degrees(incidence), _mix(strip, at, 11)
+            local[n, 0, sample], local[n, 1, sample] = math.degrees(to_plane), math.degrees(to_satellite)
             hidden = SHADOWED if not (seen[k] and seen[k + 1]) else 0
             mask[n, sample] = hidden + (FOLDED if count[sample] > 1 else 0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from topsar.engines.step import StepKind
 
-VERSION = "13"
+VERSION = "14"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 STEPS = (
     *("geocode", "view", "multiply", "mosaic", "filter", "unwrap", "delay", "solve", "slc", "dispersion"),

@@ -144,6 +144,17 @@ class _Block(NamedTuple):
     local: NDArray[np.float32]
     mask: NDArray[np.uint8]
 
+    def cut(self, rows: int) -> _Block:
+        """The first lines, in the same memory."""
+        one, other = (self.lat[:rows], self.lon[:rows], self.hgt[:rows]), (self.los[:rows], self.local[:rows])
+        return _Block(*one, *other, self.mask[:rows])
+
+
+def _make_block(rows: int, columns: int) -> _Block:
+    shape, both = (rows, columns), (rows, 2, columns)
+    angles = np.empty(both, np.float32), np.empty(both, np.float32)
+    return _Block(np.empty(shape), np.empty(shape), np.empty(shape), *angles, np.empty(shape, np.uint8))
+
 
 def _write_block(images: dict[str, IsceWriter], row: int, column: int, block: _Block) -> None:
     arrays: tuple[NDArray[Any], ...] = block
@@ -152,7 +163,7 @@ def _write_block(images: dict[str, IsceWriter], row: int, column: int, block: _B
 
 
 def _place_part(part: RadarPart, orbit: Orbit, dem: Dem) -> Iterable[tuple[int, _Block]]:
-    """Place the pixels of a burst, some lines at a time; the first row of each."""
+    """Place the pixels of a burst, some lines at a time; the first row of each. All take the same memory."""
     burst, window = part.burst, part.inside
     arc = fit_burst_arc(burst, orbit)
     field = open_heights(dem, part, orbit)
@@ -162,12 +173,10 @@ def _place_part(part: RadarPart, orbit: Orbit, dem: Dem) -> Iterable[tuple[int, 
         filled = filled.copy()
         fill_nearest(filled)
     ground = lay_ground_nodes(burst, window, arc, replace(field, heights_m=filled))
+    whole = _make_block(min(BLOCK_LINES, window.rows), window.columns)
     for top in range(0, window.rows, BLOCK_LINES):
         rows = min(BLOCK_LINES, window.rows - top)
-        shape = rows, window.columns
-        lat, lon, hgt = np.empty(shape), np.empty(shape), np.empty(shape)
-        los, local = np.empty((2, rows, 2, window.columns), np.float32)
-        block = _Block(lat, lon, hgt, los, local, np.empty(shape, np.uint8))
+        block = whole.cut(rows)
         lines = (top + np.arange(rows)) / LINE_STEP
         place_pixels(ground.nodes, lines, ground.axis, filled, field.heights_m, has_voids, *block)
         yield part.row + top, block
