@@ -25,7 +25,7 @@ _EVERY_DAYS, _NEXT = 12, 3
 _COHERENCE, _LOOKS = 0.7, 20.0
 _AIR_RAD = 0.5
 _STEP_RAD = 1 / 64
-"""Phases are rounded to this, so that 300 pairs of a frame take 4 GB of disk."""
+"""Phases are rounded to this, so that 300 pairs of a frame take 3 GB of disk."""
 
 
 def make_velocity(shape: tuple[int, int]) -> NDArray[np.float32]:
