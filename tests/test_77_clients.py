@@ -52,3 +52,9 @@ def test_rio_cogeo_finds_all_rasters_cloud_optimised(catalogue: Path, tmp_path: 
     assert len(files) == 2 * len(SOME)
     for file in files:
         assert cog_validate(file, strict=True) == (True, [], []), file
+
+
+def test_rio_cogeo_finds_a_raster_of_one_column_of_tiles_cloud_optimised(tmp_path: Path) -> None:
+    pair = with_only(sample(replace(UTM, rows=600, columns=512)), "coherence")
+    (file,) = [path for path in open_format("geotiff", {}).write([pair], tmp_path) if path.suffix == ".tif"]
+    assert cog_validate(file, strict=True) == (True, [], [])

@@ -86,7 +86,8 @@ def write_geotiff(
     if values.shape != grid.shape:
         msg = f"{path.name}: values are {values.shape}, the grid is {grid.shape}"
         raise ValueError(msg)
-    layout = {"blocksize": BLOCK, "level": 1, "predictor": "YES", "overview_resampling": overviews.upper()}
+    block = BLOCK // 2 if grid.columns == BLOCK else BLOCK  # rasterio calls a file of one column of tiles untiled
+    layout = {"blocksize": block, "level": 1, "predictor": "YES", "overview_resampling": overviews.upper()}
     layout["statistics"] = "YES"
     with (
         rasterio.Env(COG_TMP_COMPRESSION="NONE"),  # of overviews until the file is put together: a third of the time
