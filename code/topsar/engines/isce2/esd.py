@@ -39,8 +39,10 @@ log = logging.getLogger(__name__)
 
 FACTS = "ESD.json"
 """What was found of misregistration, in topsApp's run folder."""
-_CORRECTION, _RANGE_SHIFT = "secondarytimingcorrection", "secondaryrangecorrection"
-"""Properties of topsApp's record, seconds and metres."""
+_CORRECTION = "secondarytimingcorrection"
+"""A property of topsApp's record, seconds."""
+RANGE_SHIFT = "rangecoreg", "secondaryrangecorrection"
+"""The step of topsApp whose record has it, and how much farther the samples of the secondary are read, metres."""
 _LEAST_POINTS = 10
 _CELL = 4
 """Points of a cell each way, 200 m of ground: errors of different cells are independent."""
@@ -67,7 +69,7 @@ def run_esd(run: TopsAppRun) -> None:
 def run_range_coreg(run: TopsAppRun) -> None:
     """Let topsApp estimate the range shift, but only where burst overlaps are coherent; else it would be noise."""
     run.start(["rangecoreg"], do_esd=bool(read_json(run.folder / FACTS)["estimated"]))
-    if not math.isfinite(run.read_number("rangecoreg", _RANGE_SHIFT)):
+    if not math.isfinite(run.read_number(*RANGE_SHIFT)):
         msg = "topsApp's range shift is not a number: no point of the burst overlaps was good enough"
         raise StepFailed(msg, hint="set ESD=off, or ENGINE=native")
 

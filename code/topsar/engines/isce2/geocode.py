@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from topsar.engines.ground import find_ground_points, measure_pixel, open_dem_under
+from topsar.engines.isce2.esd import RANGE_SHIFT
 from topsar.engines.isce2.ion import read_ionosphere
 from topsar.engines.isce2.tasks import BEAM_SPEED_M_S
 from topsar.engines.isce2.topsapp import UNTRIED
@@ -172,7 +173,7 @@ def _read_ionosphere(run: TopsAppRun) -> tuple[dict[str, NDArray[Any]], dict[str
 def _read_merged(run: TopsAppRun) -> dict[str, NDArray[Any]]:
     """The merged images by the names of what they hold, zero without signal."""
     task, merged = run.task, run.folder / "merged"
-    cross = read_isce_image(merged / "topophase.flat")[0]
+    cross = read_isce_image(merged / "topophase.flat")[0] * _undo_range_shift(run)
     amplitude, coherence = read_isce_image(merged / "topophase.cor")
     images = {"interferogram": cross, "amplitude": amplitude, "coherence": coherence}
     planned = task.merged.shape
@@ -183,6 +184,16 @@ def _read_merged(run: TopsAppRun) -> dict[str, NDArray[Any]]:
     with np.errstate(invalid="ignore"):
         seen = np.isfinite(cross) & np.isfinite(amplitude) & (cross != 0) & (coherence > 0)
     return {name: np.where(seen, image, 0) for name, image in images.items()}
+
+
+def _undo_range_shift(run: TopsAppRun) -> np.complex64:
+    """A factor that gives back the phase which topsApp takes off with its range shift.
+
+    A delay moves samples, not their phase; topsApp counts flat earth from where it read the samples, and so takes off
+    4π/λ times the shift: a constant, which differs from pair to pair and keeps triangles from closing.
+    """
+    shift_m = run.read_number(*RANGE_SHIFT)
+    return np.complex64(np.exp(4j * np.pi / run.task.bursts[0].reference.wavelength_m * shift_m))
 
 
 def _require_bursts(task: TopsAppTask, seen: NDArray[np.bool_]) -> None:

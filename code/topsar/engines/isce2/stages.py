@@ -21,7 +21,7 @@ from topsar.engines.ground import measure_dem_density, predict_dem
 from topsar.engines.isce2.backscatter import BACKSCATTER, write_backscatter
 from topsar.engines.isce2.config import DEM_NAME, IONOSPHERE, require_plain
 from topsar.engines.isce2.dem_file import check_heights, write_topo_dem
-from topsar.engines.isce2.esd import FACTS, run_esd, run_range_coreg
+from topsar.engines.isce2.esd import FACTS, RANGE_SHIFT, run_esd, run_range_coreg
 from topsar.engines.isce2.geocode import (
     FILTERED,
     GEOCODED,
@@ -290,7 +290,11 @@ def _map_stages(task: TopsAppTask) -> Iterable[Stage]:
         )
     yield Stage(
         name="geocode",
-        reads=(*_images(*_list_merged(task)), *((ION_FACTS,) if task.ionosphere else ())),
+        reads=(
+            *_images(*_list_merged(task)),
+            *record_files(RANGE_SHIFT[0]),
+            *((ION_FACTS,) if task.ionosphere else ()),
+        ),
         kept=(GEOCODED,),
         uses=("grid", "dem", "looks", "bursts", "reference_orbit", "secondary_orbit"),
         inputs=task.dem.files,

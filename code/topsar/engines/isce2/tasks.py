@@ -14,7 +14,7 @@ from topsar.engines.orbits import OrbitChoice
 from topsar.engines.survey import Matched
 from topsar.model import BBox, Dem, GeoGrid, Looks, RadarGrid
 
-VERSION = "7"
+VERSION = "8"
 """Enters every checkpoint key: raised when the same input would give other numbers."""
 RUN = "topsapp"
 """Folder of a job in which topsApp runs."""

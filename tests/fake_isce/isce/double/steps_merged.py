@@ -110,7 +110,7 @@ def _phase_errors(run: Run, scene: Scene, frames: list[tuple[int, Frame]]) -> tu
             following = burst.with_values(sensingstart=burst.stop)
             sweep = separation(burst, following).mean() / seconds_between(burst.stop, burst.start)
             time = (lines - line - burst.lines / 2) * burst.interval
-            phase = 2 * np.pi * sweep * time * mark.real * 1e-6 + 4 * np.pi / burst.wavelength * mark.imag
+            phase = 2 * np.pi * sweep * time * mark.real * 1e-6 - 4 * np.pi / burst.wavelength * mark.imag
             error = np.where(own, phase, error)
             valid |= own
     return valid, error
