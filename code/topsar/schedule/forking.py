@@ -225,6 +225,7 @@ def _find_newest(sources: Iterable[Path]) -> int:
 def _become(request: list[Any], log: int, told: int) -> None:
     """Make this process a child of the scheduler that is about to run the command; tell its id, or what failed."""
     argv, folder, env = request
+    middle = os.getpid()
     try:
         os.chdir(folder)
         _show_mark(env[MARK])
@@ -235,6 +236,8 @@ def _become(request: list[Any], log: int, told: int) -> None:
     except OSError as exc:
         os.write(told, b"-%d" % (exc.errno or errno.EAGAIN))
         os._exit(1)
+    while os.getppid() == middle:  # which has yet to end: a step would take it for the scheduler
+        os.sched_yield()
     os.setsid()
     os.write(told, b"%d" % os.getpid())
     os.close(told)
