@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,12 +15,14 @@ from topsar.interferogram import LAYERS, Interferogram, Layer, LayerKind, Layers
 from topsar.raster.geotiff import fill_masked, open_to_read, read_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from topsar.model import GeoGrid, Window
+
+    _Read = Callable[["_Source", Window], Mapping[str, Layer]]
 
 _DATES = re.compile(r"(?<!\d)(20\d{6})[-_](20\d{6})(?!\d)")
 _LEAST_COHERENCE = 0.05
@@ -31,10 +33,10 @@ def read_foreign_pairs(
 ) -> Iterator[Interferogram]:
     """Open GeoTIFFs of unwrapped phase and coherence, named by both dates (``20180106-20180130``), one pair at a time.
 
-    A layer is read when it is asked for, and not kept. The earlier date is the reference, and phase grows where range
-    does, as with GAMMA and ISCE2; 0, and what the file says, is no data. All pixels with a value are one connected
-    component. The noise follows from coherence and looks by the bound of Cramér
-    and Rao (Rodriguez and Martin 1992, IEE Proceedings F 139).
+    A layer is read when it is asked for; of all pairs only the last window is kept. The earlier date is the reference,
+    and phase grows where range does, as with GAMMA and ISCE2; 0, and what the file says, is no data. All pixels with a
+    value are one connected component. The noise follows from coherence and looks by the bound of Cramér and Rao
+    (Rodriguez and Martin 1992, IEE Proceedings F 139).
 
     Parameters
     ----------
@@ -54,11 +56,12 @@ def read_foreign_pairs(
     if not phases:
         msg = f"no file {unwrapped} with two dates in its name in {folder}"
         raise ProductError(msg, hint="names have to hold both dates, such as 20180106-20180130")
+    read = lru_cache(maxsize=1)(_read_layers)  # layers of a window are asked for one after the other
     for dates, path in sorted(phases.items()):
         if dates not in qualities:
             msg = f"{path} has no coherence {coherence} of the same dates beside it"
             raise ProductError(msg, hint="the noise of a pair follows from its coherence")
-        yield _open_pair(dates, _Source(path, qualities[dates], wavelength_m, looks))
+        yield _open_pair(dates, _Source(path, qualities[dates], wavelength_m, looks), read)
 
 
 def _find_by_dates(folder: Path, pattern: str) -> dict[tuple[str, str], Path]:
@@ -75,14 +78,14 @@ class _Source(NamedTuple):
     looks: float
 
 
-def _open_pair(dates: tuple[str, str], source: _Source) -> Interferogram:
+def _open_pair(dates: tuple[str, str], source: _Source, read: _Read) -> Interferogram:
     grid = read_grid(source.phase)
     if read_grid(source.coherence) != grid:
         msg = f"{source.coherence} is not on the grid of {source.phase}"
         raise ProductError(msg, hint="geocode both with the same grid")
     first, second = (datetime.strptime(date, "%Y%m%d").date().isoformat() for date in dates)  # noqa: DTZ007
     facts = {"reference_date": first, "secondary_date": second, "wavelength_m": source.wavelength_m}
-    layers = _ForeignLayers(source, grid)
+    layers = _ForeignLayers(partial(read, source), grid)
     return Interferogram(pair_id=f"{dates[0]}_{dates[1]}", grid=grid, layers=layers, facts=facts)
 
 
@@ -91,8 +94,8 @@ class _ForeignLayers(LayersOnDisk):
 
     _names = ("unwrapped_phase", "displacement", "coherence", "phase_noise", "components")
 
-    def __init__(self, source: _Source, grid: GeoGrid) -> None:
-        self._source, self._whole = source, grid.whole
+    def __init__(self, read: Callable[[Window], Mapping[str, Layer]], grid: GeoGrid) -> None:
+        self._read, self._whole = read, grid.whole
 
     def __getitem__(self, name: str) -> Layer:
         return Layer(kind=self.read_kind(name), values=self.read_window(name, self._whole))
@@ -103,7 +106,7 @@ class _ForeignLayers(LayersOnDisk):
         return LAYERS[name]
 
     def read_window(self, name: str, window: Window) -> NDArray[Any]:
-        return _read_layers(self._source, window)[name].values
+        return self._read(window)[name].values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -112,9 +115,8 @@ class _ForeignLayers(LayersOnDisk):
         return len(self._names)
 
 
-@lru_cache(maxsize=1)
 def _read_layers(source: _Source, window: Window) -> dict[str, Layer]:
-    """All layers in a window; the last is kept, since they are asked for one after the other."""
+    """Read all layers in a window."""
     phase, coherence = (_read_window(path, window) for path in (source.phase, source.coherence))
     known = np.isfinite(phase) & (phase != 0) & (coherence > _LEAST_COHERENCE)
     unwrapped = np.where(known, phase, np.nan)
