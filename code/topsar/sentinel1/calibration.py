@@ -44,21 +44,11 @@ class Table:
         line, sample : float64
             Of the image, of one shape; NaN remains.
         """
-        (above, below, down), (left, right, across) = _place(line, self.lines), _place(sample, self.samples)
-        upper, lower = (
-            self.values[row, left] + across * (self.values[row, right] - self.values[row, left])
-            for row in (above, below)
-        )
-        return np.asarray(upper + down * (lower - upper))
+        from scipy.ndimage import map_coordinates
 
-
-def _place(
-    at: NDArray[np.float64], axis: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Between which two nodes of an axis places lie, and their share of the way from the one to the other."""
-    place = np.where(np.isnan(at), np.nan, np.interp(at, axis, np.arange(axis.size)))
-    first = np.minimum(np.nan_to_num(place).astype(np.intp), max(axis.size - 2, 0))
-    return first, np.minimum(first + 1, axis.size - 1), place - first
+        place = [np.interp(at, axis, np.arange(axis.size)) for at, axis in ((line, self.lines), (sample, self.samples))]
+        found = map_coordinates(self.values, np.nan_to_num(place), order=1, mode="nearest")
+        return np.where(np.isnan(place).any(axis=0), np.nan, found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
