@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import get_num_threads, njit
 
-from topsar.kernels.tile import find_turns, fit_ramp, gather_signal, rotate_phase
+from topsar.kernels.tile import find_turns, fit_ramp, gather_signal, note_place, rotate_phase
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,12 +82,7 @@ def _find_places(strip, offsets, first, place, height, image, ramp, index, turns
         line = place[0] + shift
         near = offsets.near_range_m + (place[1] + w) * offsets.range_spacing_m
         sample = (near + away - image.near_range_m) * per_metre
-        i = np.floor(line)
-        j = np.floor(sample)
-        index[0, w] = np.int32(i)
-        index[1, w] = np.int32(j if known else -1.0)
-        index[2, w] = np.int32((line - i) * 1024.0 + 0.5)
-        index[3, w] = np.int32((sample - j) * 1024.0 + 0.5)
+        note_place(index, w, line, sample, known)
         turns[w] = find_turns(ramp, (line - image.mid_line) * interval, sample, away)
 
 

@@ -106,6 +106,17 @@ def find_turns(ramp, eta, sample, range_m):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
+def note_place(index, w, line, sample, known):  # type: ignore[no-untyped-def]
+    """Note where a pixel lies, as `gather_signal` looks it up."""
+    i = np.floor(line)
+    j = np.floor(sample)
+    index[0, w] = np.int32(i)
+    index[1, w] = np.int32(j if known else -1.0)
+    index[2, w] = np.int32((line - i) * 1024.0 + 0.5)
+    index[3, w] = np.int32((sample - j) * 1024.0 + 0.5)
+
+
+@njit(cache=True, nogil=True, inline="always", fastmath=_FAST, error_model="numpy")
 def _lay_rows(corners, top, start, lines):  # type: ignore[no-untyped-def]
     for r in range(lines.shape[0]):
         u = (top + r) / NODE_STEP
@@ -194,12 +205,7 @@ def _find_places(line, orbit, start, image, ramp, height, index, turns):  # type
         range_m = math.sqrt(dx * dx + dy * dy + dz * dz - along * along * gain)
         line_at = first_line + t * per_second
         sample_at = (range_m - near) * per_metre
-        i = np.floor(line_at)
-        j = np.floor(sample_at)
-        index[0, w] = np.int32(i)
-        index[1, w] = np.int32(j if known else -1.0)
-        index[2, w] = np.int32((line_at - i) * 1024.0 + 0.5)
-        index[3, w] = np.int32((sample_at - j) * 1024.0 + 0.5)
+        note_place(index, w, line_at, sample_at, known)
         turns[w] = find_turns(ramp, first_eta + t, sample_at, range_m)
 
 
